@@ -1,0 +1,89 @@
+# Shared by tests/run.sh, .ci/run and the rungs; sourced, never run.
+#
+# Promises: the working directory is the repository root; passed, failed and skipped are counted in one place.
+# A rung ends with `finish`, which prints "N passed, N failed, N skipped" and exits 0, 1 (a failure, or nothing
+# at all was run) or 77 (skipped). Its presets and build folders are those of CMakePresets.json.
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+rung=$(basename "$0" .sh)
+passed=0 failed=0 skipped=0
+jobs=$(nproc)
+work=build/rungs/$rung # everything that a rung leaves behind
+mkdir -p "$work"
+
+say() { echo "$rung: $*"; }
+
+skip_rung() { # the whole rung cannot run here: say why, count it
+    echo "SKIPPED $rung: $*"
+    echo "0 passed, 0 failed, 1 skipped"
+    exit 77
+}
+
+fail_rung() {
+    echo "FAILED $rung: $*" >&2
+    failed=$((failed + 1))
+    finish
+}
+
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ] || exit 1
+    [ "$passed" -gt 0 ] || exit 1
+    exit 0
+}
+
+build_folder() { # of a preset
+    if [ "$1" = release ]; then echo build; else echo "build-$1"; fi
+}
+
+build() { # PRESET [CMAKE-TARGET...]
+    local preset=$1 folder
+    folder=$(build_folder "$1")
+    shift
+    mkdir -p "$work"
+    cmake --preset "$preset" >"$work/configure.log" 2>&1 || {
+        tail -n 30 "$work/configure.log"
+        fail_rung "cmake --preset $preset"
+    }
+    cmake --build "$folder" -j "$jobs" ${1:+--target "$@"} >"$work/build.log" 2>&1 || {
+        grep -v '^\[[0-9]*/[0-9]*\] ' "$work/build.log" | tail -n 60
+        fail_rung "cmake --build $folder"
+    }
+}
+
+# Runs ctest in FOLDER with the further arguments and adds to the counts. A test that could not be started
+# counts as failed; one that exited 77, or a case that a test program skipped, counts as skipped and is named.
+run_ctest() { # FOLDER [CTEST-ARGUMENT...]
+    local folder=$1 junit total ran skips off cases status=0
+    shift
+    junit=$PWD/$work/ctest.xml
+    rm -f "$junit"
+    ctest --test-dir "$folder" --output-on-failure --no-tests=error --test-output-size-passed 4000000 \
+        --output-junit "$junit" -j "$jobs" "$@" || status=$?
+    if [ ! -s "$junit" ]; then
+        echo "FAILED $rung: ctest ran no test in $folder ($*)" >&2
+        failed=$((failed + 1))
+        return 0
+    fi
+    total=$(grep -c '<testcase ' "$junit" || true)
+    ran=$(grep -c '<testcase .* status="run"' "$junit" || true)
+    off=$(grep -c '<testcase .* status="disabled"' "$junit" || true)
+    skips=$(grep -c '<skipped message="SKIP_' "$junit" || true)
+    cases=$(awk '/^\[  SKIPPED \] .*[0-9]+ test\(s\)/ { match($0, /[0-9]+ test/); n += substr($0, RSTART) }
+        END { print n + 0 }' "$junit") # cmocka's closing line
+    passed=$((passed + ran))
+    skipped=$((skipped + skips + off + cases))
+    failed=$((failed + total - ran - skips - off))
+    if [ "$status" != 0 ] && [ "$total" = $((ran + skips + off)) ]; then
+        echo "FAILED $rung: ctest ended with $status" >&2
+        failed=$((failed + 1))
+    fi
+    awk -v rung="$rung" '
+        /<testcase /                     { name = $0; sub(/.*<testcase name="/, "", name); sub(/".*/, "", name) }
+        /<testcase .* status="disabled"/ { print "SKIPPED " name ": disabled" }
+        /<skipped message="SKIP_/        { skip = 1 }
+        skip && /<system-out>/           { sub(/.*<system-out>/, ""); print "SKIPPED " name ": " $0; skip = 0 }
+        /^\[  SKIPPED \] [^ ]+$/         { if (!seen[name, $NF]++) print "SKIPPED " name ": case " $NF }' "$junit"
+}
