@@ -1,0 +1,2 @@
+# Shaders: filled with the kernel contract.
+set(TRIVIUM_EMBEDDED_SHADERS "")

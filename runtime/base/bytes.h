@@ -1,0 +1,109 @@
+/* Sizes, alignment and number formats.
+ *
+ * Promise: arithmetic on sizes that come from files is checked here, never by hand; element types and their
+ * conversions stand here and nowhere else.
+ */
+#ifndef TV_BASE_BYTES_H
+#define TV_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Element types of tensors, in files and on devices. Values are pinned: they are stored in caches. */
+typedef enum tv_dtype {
+    TV_F32 = 0,
+    TV_F16 = 1,
+    TV_BF16 = 2,
+    TV_U32 = 3,
+    TV_I32 = 4,
+    TV_F64 = 5,
+    TV_I64 = 6
+} tv_dtype;
+
+static inline uint64_t tv_dtype_bytes(tv_dtype dtype) {
+    switch (dtype) {
+    case TV_F16:
+    case TV_BF16:
+        return 2;
+    case TV_F64:
+    case TV_I64:
+        return 8;
+    case TV_F32:
+    case TV_U32:
+    case TV_I32:
+        return 4;
+    }
+    return 4;
+}
+
+/* False, and *out untouched, when the result does not fit 64 bits. */
+static inline bool tv_mul_u64(uint64_t a, uint64_t b, uint64_t *out) {
+    uint64_t product;
+    if (__builtin_mul_overflow(a, b, &product))
+        return false;
+    *out = product;
+    return true;
+}
+
+static inline bool tv_add_u64(uint64_t a, uint64_t b, uint64_t *out) {
+    uint64_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return false;
+    *out = sum;
+    return true;
+}
+
+static inline uint64_t tv_align_up(uint64_t value, uint64_t alignment) {
+    return (value + alignment - 1) / alignment * alignment;
+}
+
+static inline uint64_t tv_div_up(uint64_t value, uint64_t divisor) {
+    return (value + divisor - 1) / divisor;
+}
+
+static inline uint64_t tv_min_u64(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static inline uint64_t tv_max_u64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+static inline uint64_t tv_gcd_u64(uint64_t a, uint64_t b) {
+    while (b) {
+        uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static inline float tv_bits_to_float(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t tv_float_to_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* IEEE half and bfloat16, round to nearest even; NaN stays NaN, overflow becomes infinity. */
+float tv_half_to_float(uint16_t half);
+uint16_t tv_float_to_half(float value);
+float tv_bfloat16_to_float(uint16_t value);
+uint16_t tv_float_to_bfloat16(float value);
+
+/* A string in fresh memory, or NULL when memory is out; the caller frees it. */
+char *tv_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* 64-bit FNV-1a, for cache names; not for security. */
+uint64_t tv_hash_bytes(const void *bytes, uint64_t size, uint64_t seed);
+
+/* "1.5 GiB", "12 KiB": writes at most `size` bytes and returns `text`. */
+char *tv_format_bytes(uint64_t bytes, char *text, uint64_t size);
+
+#endif

@@ -1,0 +1,452 @@
+/* POSIX files behind files.h. */
+#include "base/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+tv_status tv_map_file(const char *path, tv_mapping *mapping) {
+    *mapping = (tv_mapping){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return tv_fail_errno(TV_E_IO, "cannot open %s", path);
+    tv_status status = TV_OK;
+    struct stat info;
+    if (fstat(fd, &info) != 0) {
+        status = tv_fail_errno(TV_E_IO, "cannot read the size of %s", path);
+    } else if (!S_ISREG(info.st_mode)) {
+        status = tv_fail(TV_E_IO, "%s is not a regular file", path);
+    } else if (info.st_size > 0) {
+        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            status = tv_fail_errno(TV_E_IO, "cannot map %s", path);
+        else
+            *mapping = (tv_mapping){data, (uint64_t)info.st_size};
+    }
+    close(fd);
+    return status;
+}
+
+void tv_unmap(tv_mapping *mapping) {
+    if (mapping->data)
+        munmap((void *)(uintptr_t)mapping->data, mapping->size);
+    *mapping = (tv_mapping){0};
+}
+
+tv_status tv_read_file(const char *path, char **text, uint64_t *size) {
+    tv_reader *reader = NULL;
+    tv_status status;
+    uint64_t used = 0, capacity = 0;
+    char *bytes = NULL;
+    *text = NULL;
+    TV_TRY(tv_reader_open(path, &reader));
+    for (uint64_t got = 1; got > 0; used += got) {
+        if (capacity - used < 2) {
+            capacity = capacity ? capacity * 2 : 65536;
+            char *grown = realloc(bytes, capacity);
+            if (!grown) {
+                status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", path);
+                goto fail;
+            }
+            bytes = grown;
+        }
+        TV_TRY(tv_reader_read(reader, bytes + used, capacity - used - 1, &got));
+    }
+    bytes[used] = '\0';
+    *text = bytes;
+    if (size)
+        *size = used;
+    tv_reader_close(&reader);
+    return TV_OK;
+fail:
+    tv_reader_close(&reader);
+    free(bytes);
+    return status;
+}
+
+bool tv_path_exists(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+bool tv_path_is_directory(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+tv_status tv_file_size(const char *path, uint64_t *size) {
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return tv_fail_errno(TV_E_IO, "cannot open %s", path);
+    if (!S_ISREG(info.st_mode))
+        return tv_fail(TV_E_IO, "%s is not a regular file", path);
+    *size = (uint64_t)info.st_size;
+    return TV_OK;
+}
+
+tv_status tv_make_dirs(const char *path) {
+    char *copy = tv_format("%s", path);
+    if (!copy)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = TV_OK;
+    for (char *slash = copy + 1; status == TV_OK; slash++) {
+        if (*slash != '/' && *slash != '\0')
+            continue;
+        char kept = *slash;
+        *slash = '\0';
+        if (mkdir(copy, 0777) != 0 && (errno != EEXIST || !tv_path_is_directory(copy)))
+            status = tv_fail_errno(TV_E_IO, "cannot create the directory %s", copy);
+        *slash = kept;
+        if (kept == '\0')
+            break;
+    }
+    free(copy);
+    return status;
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+tv_status tv_list_dir(const char *path, char ***names, uint64_t *count) {
+    *names = NULL;
+    *count = 0;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return tv_fail_errno(TV_E_IO, "cannot list %s", path);
+    uint64_t capacity = 0;
+    tv_status status = TV_OK;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (*count == capacity) {
+            capacity = capacity ? capacity * 2 : 16;
+            char **grown = realloc(*names, capacity * sizeof *grown);
+            if (!grown) {
+                status = tv_fail(TV_E_MEMORY, "out of host memory while listing %s", path);
+                goto fail;
+            }
+            *names = grown;
+        }
+        char *name = tv_format("%s", entry->d_name);
+        if (!name) {
+            status = tv_fail(TV_E_MEMORY, "out of host memory while listing %s", path);
+            goto fail;
+        }
+        (*names)[(*count)++] = name;
+    }
+    closedir(dir);
+    if (*count)
+        qsort(*names, *count, sizeof **names, compare_names);
+    return TV_OK;
+fail:
+    closedir(dir);
+    tv_free_names(names, *count);
+    *count = 0;
+    return status;
+}
+
+void tv_free_names(char ***names, uint64_t count) {
+    if (!*names)
+        return;
+    for (uint64_t i = 0; i < count; i++)
+        free((*names)[i]);
+    free(*names);
+    *names = NULL;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
+    (void)info;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+tv_status tv_remove_tree(const char *path) {
+    struct stat info;
+    if (lstat(path, &info) != 0)
+        return errno == ENOENT ? TV_OK : tv_fail_errno(TV_E_IO, "cannot remove %s", path);
+    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
+        return tv_fail_errno(TV_E_IO, "cannot remove %s", path);
+    return TV_OK;
+}
+
+tv_status tv_sync_dir(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return tv_fail_errno(TV_E_IO, "cannot open the directory %s", path);
+    int result = fsync(fd);
+    close(fd);
+    return result == 0 ? TV_OK : tv_fail_errno(TV_E_IO, "cannot make the directory %s durable", path);
+}
+
+static tv_status sync_parent(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *parent = slash ? tv_format("%.*s", slash == path ? 1 : (int)(slash - path), path) : tv_format(".");
+    if (!parent)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = tv_sync_dir(parent);
+    free(parent);
+    return status;
+}
+
+tv_status tv_rename_durable(const char *from, const char *to) {
+    if (rename(from, to) != 0)
+        return tv_fail_errno(TV_E_IO, "cannot rename %s to %s", from, to);
+    return sync_parent(to);
+}
+
+struct tv_writer {
+    char *path, *temporary;
+    int fd;
+};
+
+static void free_writer(tv_writer **writer) {
+    if ((*writer)->fd >= 0)
+        close((*writer)->fd);
+    free((*writer)->path);
+    free((*writer)->temporary);
+    free(*writer);
+    *writer = NULL;
+}
+
+tv_status tv_writer_open(const char *path, tv_writer **out) {
+    *out = NULL;
+    tv_writer *writer = calloc(1, sizeof *writer);
+    if (!writer)
+        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+    writer->fd = -1;
+    writer->path = tv_format("%s", path);
+    writer->temporary = tv_format("%s.tmp-%ld", path, (long)getpid());
+    if (!writer->path || !writer->temporary) {
+        free_writer(&writer);
+        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+    }
+    writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (writer->fd < 0) {
+        tv_status status = tv_fail_errno(TV_E_IO, "cannot write %s", path);
+        free_writer(&writer);
+        return status;
+    }
+    *out = writer;
+    return TV_OK;
+}
+
+static tv_status write_all(int fd, const char *path, const void *bytes, uint64_t size) {
+    const char *cursor = bytes;
+    while (size > 0) {
+        /* Linux writes at most 2 GiB at a time. */
+        ssize_t done = write(fd, cursor, size > (1u << 30) ? (1u << 30) : size);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return tv_fail_errno(TV_E_IO, "cannot write %s", path);
+        cursor += done;
+        size -= (uint64_t)done;
+    }
+    return TV_OK;
+}
+
+tv_status tv_writer_write(tv_writer *writer, const void *bytes, uint64_t size) {
+    return write_all(writer->fd, writer->path, bytes, size);
+}
+
+tv_status tv_writer_write_at(tv_writer *writer, uint64_t offset, const void *bytes, uint64_t size) {
+    const char *cursor = bytes;
+    while (size > 0) {
+        ssize_t done = pwrite(writer->fd, cursor, size > (1u << 30) ? (1u << 30) : size, (off_t)offset);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return tv_fail_errno(TV_E_IO, "cannot write %s", writer->path);
+        cursor += done;
+        offset += (uint64_t)done;
+        size -= (uint64_t)done;
+    }
+    return TV_OK;
+}
+
+tv_status tv_writer_commit(tv_writer **handle) {
+    tv_writer *writer = *handle;
+    tv_status status;
+    if (fsync(writer->fd) != 0) {
+        status = tv_fail_errno(TV_E_IO, "cannot make %s durable", writer->path);
+        goto fail;
+    }
+    if (close(writer->fd) != 0) {
+        writer->fd = -1;
+        status = tv_fail_errno(TV_E_IO, "cannot close %s", writer->path);
+        goto fail;
+    }
+    writer->fd = -1;
+    TV_TRY(tv_rename_durable(writer->temporary, writer->path));
+    free_writer(handle);
+    return TV_OK;
+fail:
+    tv_writer_abort(handle);
+    return status;
+}
+
+void tv_writer_abort(tv_writer **writer) {
+    if (!writer || !*writer)
+        return;
+    unlink((*writer)->temporary);
+    free_writer(writer);
+}
+
+tv_status tv_write_file(const char *path, const void *bytes, uint64_t size) {
+    tv_writer *writer = NULL;
+    tv_status status;
+    TV_TRY(tv_writer_open(path, &writer));
+    TV_TRY(tv_writer_write(writer, bytes, size));
+    return tv_writer_commit(&writer);
+fail:
+    tv_writer_abort(&writer);
+    return status;
+}
+
+struct tv_appender {
+    char *path;
+    uint64_t size;
+    int fd;
+    bool durable;
+};
+
+tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable, tv_appender **out) {
+    *out = NULL;
+    tv_status status;
+    tv_appender *appender = calloc(1, sizeof *appender);
+    if (!appender)
+        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+    appender->durable = durable;
+    appender->path = tv_format("%s", path);
+    appender->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    struct stat info;
+    if (!appender->path || appender->fd < 0 || fstat(appender->fd, &info) != 0) {
+        status = tv_fail_errno(TV_E_IO, "cannot open %s for appending", path);
+        goto fail;
+    }
+    appender->size = (uint64_t)info.st_size;
+    if (truncate_to < appender->size) {
+        if (ftruncate(appender->fd, (off_t)truncate_to) != 0) {
+            status = tv_fail_errno(TV_E_IO, "cannot cut %s", path);
+            goto fail;
+        }
+        appender->size = truncate_to;
+    }
+    *out = appender;
+    return TV_OK;
+fail:
+    tv_appender_close(&appender);
+    return status;
+}
+
+tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t size) {
+    TV_RETURN_IF_FAILED(write_all(appender->fd, appender->path, bytes, size));
+    if (appender->durable && fdatasync(appender->fd) != 0)
+        return tv_fail_errno(TV_E_IO, "cannot make %s durable", appender->path);
+    appender->size += size;
+    return TV_OK;
+}
+
+tv_status tv_append_line(tv_appender *appender, const char *line, uint64_t length) {
+    /* One write for line and newline, so that a crash or a second process cannot split them. */
+    char *whole = malloc(length + 1);
+    if (!whole)
+        return tv_fail(TV_E_MEMORY, "out of host memory while writing %s", appender->path);
+    memcpy(whole, line, length);
+    whole[length] = '\n';
+    tv_status status = tv_append_bytes(appender, whole, length + 1);
+    free(whole);
+    return status;
+}
+
+uint64_t tv_appender_size(const tv_appender *appender) {
+    return appender->size;
+}
+
+void tv_appender_close(tv_appender **appender) {
+    if (!appender || !*appender)
+        return;
+    if ((*appender)->fd >= 0)
+        close((*appender)->fd);
+    free((*appender)->path);
+    free(*appender);
+    *appender = NULL;
+}
+
+tv_status tv_replace_link(const char *target, const char *link) {
+    char *temporary = tv_format("%s.tmp-%ld", link, (long)getpid());
+    if (!temporary)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    unlink(temporary);
+    tv_status status = TV_OK;
+    if (symlink(target, temporary) != 0)
+        status = tv_fail_errno(TV_E_IO, "cannot create the link %s", link);
+    else
+        status = tv_rename_durable(temporary, link);
+    if (status != TV_OK)
+        unlink(temporary);
+    free(temporary);
+    return status;
+}
+
+tv_status tv_read_link(const char *link, char **target) {
+    char text[4096];
+    *target = NULL;
+    ssize_t length = readlink(link, text, sizeof text - 1);
+    if (length < 0)
+        return tv_fail_errno(TV_E_IO, "cannot read the link %s", link);
+    text[length] = '\0';
+    *target = tv_format("%s", text);
+    return *target ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+}
+
+struct tv_reader {
+    char *path;
+    int fd;
+};
+
+tv_status tv_reader_open(const char *path, tv_reader **out) {
+    *out = NULL;
+    tv_reader *reader = calloc(1, sizeof *reader);
+    if (!reader)
+        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+    reader->path = tv_format("%s", path);
+    reader->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (!reader->path || reader->fd < 0) {
+        tv_status status = tv_fail_errno(TV_E_IO, "cannot open %s", path);
+        tv_reader_close(&reader);
+        return status;
+    }
+    *out = reader;
+    return TV_OK;
+}
+
+tv_status tv_reader_read(tv_reader *reader, void *bytes, uint64_t size, uint64_t *got) {
+    ssize_t done;
+    do
+        done = read(reader->fd, bytes, size > (1u << 30) ? (1u << 30) : size);
+    while (done < 0 && errno == EINTR);
+    if (done < 0)
+        return tv_fail_errno(TV_E_IO, "cannot read %s", reader->path);
+    *got = (uint64_t)done;
+    return TV_OK;
+}
+
+void tv_reader_close(tv_reader **reader) {
+    if (!reader || !*reader)
+        return;
+    if ((*reader)->fd >= 0)
+        close((*reader)->fd);
+    free((*reader)->path);
+    free(*reader);
+    *reader = NULL;
+}

@@ -1,0 +1,182 @@
+/* Checks around cJSON: see json.h. */
+#include "base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+
+tv_status tv_json_parse(const char *text, uint64_t size, const char *where, cJSON **root) {
+    const char *end = NULL;
+    *root = cJSON_ParseWithLengthOpts(text, size, &end, false);
+    const char *problem = end ? end : text;
+    if (*root) {
+        const char *limit = text + size;
+        while (problem < limit &&
+               (*problem == ' ' || *problem == '\n' || *problem == '\r' || *problem == '\t'))
+            problem++;
+        if (problem == limit || *problem == '\0')
+            return TV_OK;
+        cJSON_Delete(*root);
+        *root = NULL;
+    }
+    uint64_t line = 1, column = 1;
+    for (const char *c = text; c < problem; c++) {
+        column = *c == '\n' ? 1 : column + 1;
+        line += *c == '\n';
+    }
+    return tv_fail(TV_E_DATA, "%s: expected valid JSON, found a mistake at line %llu, column %llu", where,
+                   (unsigned long long)line, (unsigned long long)column);
+}
+
+tv_status tv_json_read_file(const char *path, cJSON **root) {
+    char *text = NULL;
+    uint64_t size = 0;
+    *root = NULL;
+    TV_RETURN_IF_FAILED(tv_read_file(path, &text, &size));
+    tv_status status = tv_json_parse(text, size, path, root);
+    free(text);
+    return status;
+}
+
+tv_status tv_json_write_file(const char *path, const cJSON *root) {
+    char *text = cJSON_Print(root);
+    char *whole = text ? tv_format("%s\n", text) : NULL;
+    tv_status status = whole ? tv_write_file(path, whole, strlen(whole))
+                             : tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
+    free(whole);
+    cJSON_free(text);
+    return status;
+}
+
+tv_status tv_json_print_line(const cJSON *root, char **line) {
+    *line = cJSON_PrintUnformatted(root);
+    return *line ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory while printing JSON");
+}
+
+const cJSON *tv_json_get(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static const cJSON *get_present(const cJSON *object, const char *key) {
+    const cJSON *item = tv_json_get(object, key);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+static tv_status wrong_type(const cJSON *item, const char *where, const char *key, const char *expected) {
+    char *found = cJSON_PrintUnformatted(item);
+    tv_status status = tv_fail(TV_E_DATA, "%s: expected %s for \"%s\", found %.80s", where, expected, key,
+                               found ? found : "something else");
+    cJSON_free(found);
+    return status;
+}
+
+tv_status tv_json_string(const cJSON *object, const char *key, const char *where, const char *fallback,
+                         const char **value) {
+    const cJSON *item = get_present(object, key);
+    *value = fallback;
+    if (!item)
+        return TV_OK;
+    if (!cJSON_IsString(item))
+        return wrong_type(item, where, key, "a text");
+    *value = item->valuestring;
+    return TV_OK;
+}
+
+tv_status tv_json_integer(const cJSON *object, const char *key, const char *where, int64_t minimum,
+                          int64_t maximum, int64_t fallback, int64_t *value) {
+    const cJSON *item = get_present(object, key);
+    *value = fallback;
+    if (!item)
+        return TV_OK;
+    char expected[96];
+    snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)minimum,
+             (long long)maximum);
+    double number = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    /* Doubles hold whole numbers exactly up to 2^53. */
+    if (!(fabs(number) <= 0x1p53) || number != floor(number) || number < (double)minimum ||
+        number > (double)maximum)
+        return wrong_type(item, where, key, expected);
+    *value = (int64_t)number;
+    return TV_OK;
+}
+
+tv_status tv_json_number(const cJSON *object, const char *key, const char *where, double fallback,
+                         double *value) {
+    const cJSON *item = get_present(object, key);
+    *value = fallback;
+    if (!item)
+        return TV_OK;
+    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
+        return wrong_type(item, where, key, "a finite number");
+    *value = item->valuedouble;
+    return TV_OK;
+}
+
+tv_status tv_json_bool(const cJSON *object, const char *key, const char *where, bool fallback, bool *value) {
+    const cJSON *item = get_present(object, key);
+    *value = fallback;
+    if (!item)
+        return TV_OK;
+    if (!cJSON_IsBool(item))
+        return wrong_type(item, where, key, "true or false");
+    *value = cJSON_IsTrue(item);
+    return TV_OK;
+}
+
+static bool set_member(cJSON *object, const char *key, cJSON *item) {
+    if (!item)
+        return false;
+    if (tv_json_get(object, key))
+        return cJSON_ReplaceItemInObjectCaseSensitive(object, key, item);
+    return cJSON_AddItemToObject(object, key, item);
+}
+
+bool tv_json_set_number(cJSON *object, const char *key, double value) {
+    return set_member(object, key, isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull());
+}
+
+bool tv_json_set_string(cJSON *object, const char *key, const char *value) {
+    return set_member(object, key, cJSON_CreateString(value));
+}
+
+bool tv_json_set_bool(cJSON *object, const char *key, bool value) {
+    return set_member(object, key, cJSON_CreateBool(value));
+}
+
+/* Levenshtein distance, words cut to 63 characters. */
+static uint64_t edit_distance(const char *a, const char *b) {
+    uint64_t row[64];
+    uint64_t length_a = tv_min_u64(strlen(a), 63), length_b = tv_min_u64(strlen(b), 63);
+    for (uint64_t j = 0; j <= length_b; j++)
+        row[j] = j;
+    for (uint64_t i = 1; i <= length_a; i++) {
+        uint64_t diagonal = row[0];
+        row[0] = i;
+        for (uint64_t j = 1; j <= length_b; j++) {
+            uint64_t above = row[j];
+            uint64_t best = diagonal + (a[i - 1] != b[j - 1]);
+            best = tv_min_u64(best, tv_min_u64(above, row[j - 1]) + 1);
+            diagonal = above;
+            row[j] = best;
+        }
+    }
+    return row[length_b];
+}
+
+const char *tv_nearest_word(const char *word, const char *const *candidates, uint64_t count) {
+    const char *nearest = NULL;
+    /* More than half of the letters changed is another word, not a typo. */
+    uint64_t best = strlen(word) / 2 + 2;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t distance = edit_distance(word, candidates[i]);
+        if (distance < best) {
+            best = distance;
+            nearest = candidates[i];
+        }
+    }
+    return nearest;
+}

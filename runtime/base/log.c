@@ -1,0 +1,58 @@
+/* Messages for people: see log.h. The level and the open progress line are the process's terminal state. */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/os.h"
+
+static atomic_int minimum_level = -1;
+static atomic_bool progress_open;
+
+void tv_log_set_level(tv_log_level level) {
+    atomic_store(&minimum_level, (int)level);
+}
+
+bool tv_log_enabled(tv_log_level level) {
+    int minimum = atomic_load(&minimum_level);
+    if (minimum < 0) {
+        minimum = getenv("TRIVIUM_DEBUG") ? TV_LOG_DEBUG : TV_LOG_INFO;
+        atomic_store(&minimum_level, minimum);
+    }
+    return (int)level >= minimum;
+}
+
+static void end_progress(void) {
+    if (atomic_exchange(&progress_open, false))
+        fputs("\n", stderr);
+}
+
+void tv_log(tv_log_level level, const char *format, ...) {
+    static const char *const prefixes[] = {"debug: ", "", "warning: ", "error: "};
+    if (!tv_log_enabled(level))
+        return;
+    char text[4096];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    end_progress();
+    fprintf(stderr, "%s%s\n", prefixes[level], text);
+}
+
+void tv_log_progress(const char *format, ...) {
+    int columns = tv_terminal_columns();
+    if (columns <= 0 || !tv_log_enabled(TV_LOG_INFO))
+        return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    /* A line as wide as the terminal would wrap and no longer replace itself. */
+    fprintf(stderr, "\r\033[K%.*s", columns - 1, text);
+    fflush(stderr);
+    atomic_store(&progress_open, true);
+}

@@ -1,0 +1,26 @@
+/* Messages for people, on standard error.
+ *
+ * Promise: one line per call; `--quiet` hides everything below a warning. Results that programs read go to
+ * standard output and never through here.
+ */
+#ifndef TV_BASE_LOG_H
+#define TV_BASE_LOG_H
+
+#include <stdbool.h>
+
+typedef enum tv_log_level { TV_LOG_DEBUG, TV_LOG_INFO, TV_LOG_WARNING, TV_LOG_ERROR } tv_log_level;
+
+/* Lines below `level` are dropped. The default is TV_LOG_INFO, or TV_LOG_DEBUG when TRIVIUM_DEBUG is set. */
+void tv_log_set_level(tv_log_level level);
+bool tv_log_enabled(tv_log_level level);
+
+void tv_log(tv_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define tv_debug(...) tv_log(TV_LOG_DEBUG, __VA_ARGS__)
+#define tv_info(...)  tv_log(TV_LOG_INFO, __VA_ARGS__)
+#define tv_warn(...)  tv_log(TV_LOG_WARNING, __VA_ARGS__)
+
+/* A line that replaces itself on a terminal (train progress); nothing when standard error is not a terminal.
+ * The next tv_log ends it. */
+void tv_log_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

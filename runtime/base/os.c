@@ -1,0 +1,198 @@
+/* POSIX behind os.h. */
+#include "base/os.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/files.h"
+
+static double clock_seconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double tv_seconds(void) {
+    return clock_seconds(CLOCK_MONOTONIC);
+}
+
+double tv_wall_seconds(void) {
+    return clock_seconds(CLOCK_REALTIME);
+}
+
+void tv_sleep(double seconds) {
+    struct timespec rest = {.tv_sec = (time_t)seconds};
+    rest.tv_nsec = (long)((seconds - (double)rest.tv_sec) * 1e9);
+    while (nanosleep(&rest, &rest) != 0 && !tv_interrupted())
+        continue;
+}
+
+int tv_terminal_columns(void) {
+    if (!isatty(STDERR_FILENO))
+        return 0;
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20)
+        return 80;
+    return size.ws_col;
+}
+
+/* A signal handler can only reach static storage. */
+static volatile sig_atomic_t interrupts;
+
+static void on_interrupt(int number) {
+    interrupts = interrupts + 1;
+    if (interrupts > 1) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+}
+
+void tv_catch_interrupts(void) {
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool tv_interrupted(void) {
+    return interrupts > 0;
+}
+
+uint32_t tv_processor_count(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (uint32_t)CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (uint32_t)online : 1;
+}
+
+uint64_t tv_host_memory_bytes(void) {
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page_bytes = sysconf(_SC_PAGE_SIZE);
+    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+}
+
+struct tv_thread {
+    pthread_t handle;
+    tv_thread_main main;
+    void *context;
+};
+
+static void *thread_entry(void *argument) {
+    tv_thread *thread = argument;
+    thread->main(thread->context);
+    return NULL;
+}
+
+tv_status tv_thread_start(tv_thread **out, tv_thread_main main, void *context) {
+    *out = NULL;
+    tv_thread *thread = calloc(1, sizeof *thread);
+    if (!thread)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a thread");
+    thread->main = main;
+    thread->context = context;
+    /* Signals stay with the main thread, so that system calls of helpers are not cut short. */
+    sigset_t all, previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
+    int error = pthread_create(&thread->handle, NULL, thread_entry, thread);
+    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+    if (error != 0) {
+        free(thread);
+        return tv_fail(TV_E_MEMORY, "the system refused a thread: %s", strerror(error));
+    }
+    *out = thread;
+    return TV_OK;
+}
+
+void tv_thread_join(tv_thread **thread) {
+    if (!thread || !*thread)
+        return;
+    pthread_join((*thread)->handle, NULL);
+    free(*thread);
+    *thread = NULL;
+}
+
+struct tv_mutex {
+    pthread_mutex_t handle;
+};
+
+tv_status tv_mutex_create(tv_mutex **mutex) {
+    *mutex = calloc(1, sizeof **mutex);
+    if (!*mutex)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a mutex");
+    pthread_mutex_init(&(*mutex)->handle, NULL);
+    return TV_OK;
+}
+
+void tv_mutex_destroy(tv_mutex **mutex) {
+    if (!mutex || !*mutex)
+        return;
+    pthread_mutex_destroy(&(*mutex)->handle);
+    free(*mutex);
+    *mutex = NULL;
+}
+
+void tv_mutex_lock(tv_mutex *mutex) {
+    pthread_mutex_lock(&mutex->handle);
+}
+
+void tv_mutex_unlock(tv_mutex *mutex) {
+    pthread_mutex_unlock(&mutex->handle);
+}
+
+struct tv_condition {
+    pthread_cond_t handle;
+};
+
+tv_status tv_condition_create(tv_condition **condition) {
+    *condition = calloc(1, sizeof **condition);
+    if (!*condition)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a condition");
+    pthread_cond_init(&(*condition)->handle, NULL);
+    return TV_OK;
+}
+
+void tv_condition_destroy(tv_condition **condition) {
+    if (!condition || !*condition)
+        return;
+    pthread_cond_destroy(&(*condition)->handle);
+    free(*condition);
+    *condition = NULL;
+}
+
+void tv_condition_wait(tv_condition *condition, tv_mutex *mutex) {
+    pthread_cond_wait(&condition->handle, &mutex->handle);
+}
+
+void tv_condition_signal_all(tv_condition *condition) {
+    pthread_cond_broadcast(&condition->handle);
+}
+
+tv_status tv_cache_dir(char **path) {
+    const char *own = getenv("TRIVIUM_CACHE_DIR");
+    const char *xdg = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    if (own && own[0])
+        *path = tv_format("%s", own);
+    else if (xdg && xdg[0])
+        *path = tv_format("%s/trivium", xdg);
+    else
+        *path = tv_format("%s/.cache/trivium", home && home[0] ? home : "/tmp");
+    if (!*path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = tv_make_dirs(*path);
+    if (status != TV_OK) {
+        free(*path);
+        *path = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,54 @@
+/* The operating system beyond files: clock, threads, signals, terminal, environment.
+ *
+ * Promise: with files.h the only place that knows POSIX, so that a port is a new os.c and files.c.
+ */
+#ifndef TV_BASE_OS_H
+#define TV_BASE_OS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* Seconds of a clock that never goes back; only differences mean anything. */
+double tv_seconds(void);
+/* Seconds since 1970, for records that people read later. */
+double tv_wall_seconds(void);
+void tv_sleep(double seconds);
+
+/* Columns of the terminal behind standard error; 0 when it is not a terminal. */
+int tv_terminal_columns(void);
+
+/* After tv_catch_interrupts, Ctrl-C and SIGTERM set a flag that the training loop reads between steps; the
+ * second one ends the process at once. */
+void tv_catch_interrupts(void);
+bool tv_interrupted(void);
+
+/* Logical processors that this process may use, at least 1. */
+uint32_t tv_processor_count(void);
+/* Bytes of physical memory; 0 when unknown. */
+uint64_t tv_host_memory_bytes(void);
+
+typedef struct tv_thread tv_thread;
+typedef void (*tv_thread_main)(void *context);
+/* The caller owns the handle; tv_thread_join waits, frees it and clears the pointer. */
+tv_status tv_thread_start(tv_thread **thread, tv_thread_main main, void *context);
+void tv_thread_join(tv_thread **thread);
+
+typedef struct tv_mutex tv_mutex;
+tv_status tv_mutex_create(tv_mutex **mutex);
+void tv_mutex_destroy(tv_mutex **mutex);
+void tv_mutex_lock(tv_mutex *mutex);
+void tv_mutex_unlock(tv_mutex *mutex);
+
+typedef struct tv_condition tv_condition;
+tv_status tv_condition_create(tv_condition **condition);
+void tv_condition_destroy(tv_condition **condition);
+void tv_condition_wait(tv_condition *condition, tv_mutex *mutex);
+void tv_condition_signal_all(tv_condition *condition);
+
+/* The folder for caches of this user (XDG_CACHE_HOME or ~/.cache, then "/trivium"), created when absent.
+ * TRIVIUM_CACHE_DIR replaces it. The caller frees *path. */
+tv_status tv_cache_dir(char **path);
+
+#endif

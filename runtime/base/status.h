@@ -1,0 +1,36 @@
+/* The one error path: record a sentence, return a status.
+ *
+ * Usage: `return tv_fail(TV_E_DATA, "%s: expected ..., found ...; do ...", path, ...);`
+ * Needs nothing; everything else needs it.
+ */
+#ifndef TV_BASE_STATUS_H
+#define TV_BASE_STATUS_H
+
+#include "trivium/status.h"
+
+/* Replaces the thread's sentence and returns `status`. Overlong text is cut, never overrun. */
+tv_status tv_fail(tv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* As tv_fail, and appends ": " and the text of the current errno. */
+tv_status tv_fail_errno(tv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Puts "context: " before the sentence of the failure that is on its way up, and returns `status`. */
+tv_status tv_fail_context(tv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Leaves the enclosing function through its `fail:` label when `call` fails; needs a local `status`. */
+#define TV_TRY(call)                                                                                         \
+    do {                                                                                                     \
+        status = (call);                                                                                     \
+        if (status != TV_OK)                                                                                 \
+            goto fail;                                                                                       \
+    } while (0)
+
+/* Returns from the enclosing function when `call` fails; only where there is nothing to clean up. */
+#define TV_RETURN_IF_FAILED(call)                                                                            \
+    do {                                                                                                     \
+        tv_status tv_status_ = (call);                                                                       \
+        if (tv_status_ != TV_OK)                                                                             \
+            return tv_status_;                                                                               \
+    } while (0)
+
+#endif

@@ -1,0 +1,39 @@
+/* What several tests share: temporary folders, and cmocka with its includes in the right order. */
+#ifndef TV_TESTS_SUPPORT_H
+#define TV_TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/status.h"
+
+/* ctest counts this exit code as a skip (tests/CMakeLists.txt). */
+enum { TV_TEST_SKIPPED = 77 };
+
+/* Fails the test with trivium's own sentence. */
+#define assert_ok(call)                                                                                      \
+    do {                                                                                                     \
+        tv_status tv_test_status_ = (call);                                                                  \
+        if (tv_test_status_ != TV_OK)                                                                        \
+            fail_msg("%s: %s: %s", #call, tv_status_name(tv_test_status_), tv_last_error());                 \
+    } while (0)
+
+/* |a - b| <= tolerance, and false for NaN. */
+#define assert_near(a, b, tolerance)                                                                         \
+    do {                                                                                                     \
+        double tv_a_ = (double)(a), tv_b_ = (double)(b),                                                     \
+               tv_diff_ = tv_a_ > tv_b_ ? tv_a_ - tv_b_ : tv_b_ - tv_a_;                                     \
+        if (!(tv_diff_ <= (double)(tolerance)))                                                              \
+            fail_msg("%s = %.9g, expected %.9g within %g", #a, tv_a_, tv_b_, (double)(tolerance));           \
+    } while (0)
+
+/* A fresh folder under TMPDIR; tv_test_dir_remove deletes it with all that is in it and clears the pointer.
+ */
+char *tv_test_dir(void);
+void tv_test_dir_remove(char **path);
+
+#endif
