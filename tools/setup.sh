@@ -121,7 +121,7 @@ setup_lavapipe() {
     esac
     may_install mesa-vulkan-drivers
     apt_update
-    if enable_backports && apt-cache policy mesa-vulkan-drivers | grep -q bookworm-backports; then
+    if enable_backports && [[ $(apt-cache policy mesa-vulkan-drivers) == *bookworm-backports* ]]; then
         apt_install -t bookworm-backports mesa-vulkan-drivers
         say "no GPU found: installed lavapipe $(dpkg-query -W -f '${Version}' mesa-vulkan-drivers) (bookworm-backports)"
     else
