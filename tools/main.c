@@ -1,9 +1,54 @@
-/* The trivium command: finds the subcommand and turns its status into an exit code. */
+/* The trivium command: the table of subcommands, and the one place that turns a status into an exit code. */
 #include <stdio.h>
+#include <string.h>
 
-#include "trivium/status.h"
+#include "base/log.h"
+#include "tools/commands.h"
 
-int main(void) {
-    printf("trivium\n%s", tv_last_error());
-    return 0;
+static const tv_command commands[] = {
+    {NULL, NULL, NULL},
+};
+
+static int exit_code(tv_status status) {
+    switch (status) {
+    case TV_OK:
+        return 0;
+    case TV_E_USAGE:
+    case TV_E_CONFIG:
+    case TV_E_DATA:
+    case TV_E_FIT:
+        return 2;
+    case TV_E_NO_DEVICE:
+        return 3;
+    case TV_E_INTERRUPTED:
+        return 130;
+    case TV_E_IO:
+    case TV_E_MEMORY:
+    case TV_E_DEVICE:
+    case TV_E_DEVICE_LOST:
+    case TV_E_NUMERIC:
+        return 1;
+    }
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        printf("trivium %s\n", TRIVIUM_VERSION);
+        return 0;
+    }
+    tv_status status = tv_command_dispatch(
+        "trivium", "Trains language models on any Vulkan GPU, from plain text to a model that talks.",
+        commands, argc, argv);
+    /* What was printed must have arrived before a result counts as done. */
+    if (fflush(stdout) != 0 && status == TV_OK)
+        status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
+    if (status != TV_OK) {
+        bool known = false;
+        for (const tv_command *command = commands; command->name && argc >= 2; command++)
+            known = known || strcmp(command->name, argv[1]) == 0;
+        tv_log_progress_end();
+        fprintf(stderr, "trivium%s%s: %s\n", known ? " " : "", known ? argv[1] : "", tv_last_error());
+    }
+    return exit_code(status);
 }

@@ -24,7 +24,7 @@ bool tv_log_enabled(tv_log_level level) {
     return (int)level >= minimum;
 }
 
-static void end_progress(void) {
+void tv_log_progress_end(void) {
     if (atomic_exchange(&progress_open, false))
         fputs("\n", stderr);
 }
@@ -38,7 +38,7 @@ void tv_log(tv_log_level level, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    end_progress();
+    tv_log_progress_end();
     fprintf(stderr, "%s%s\n", prefixes[level], text);
 }
 

@@ -22,5 +22,7 @@ void tv_log(tv_log_level level, const char *format, ...) __attribute__((format(p
 /* A line that replaces itself on a terminal (train progress); nothing when standard error is not a terminal.
  * The next tv_log ends it. */
 void tv_log_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Ends such a line, for whoever writes to standard error or standard output directly. */
+void tv_log_progress_end(void);
 
 #endif

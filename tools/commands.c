@@ -1,0 +1,52 @@
+/* Lookup in command tables: see commands.h. */
+#include "tools/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "tools/options_help.h"
+
+enum { MAX_COMMANDS = 64 };
+
+static void print_list(const char *path, const char *summary, const tv_command *table) {
+    printf("usage: %s COMMAND [options]\n\n%s\n\ncommands:\n", path, summary);
+    int width = 0;
+    for (const tv_command *command = table; command->name; command++)
+        width = (int)strlen(command->name) > width ? (int)strlen(command->name) : width;
+    for (const tv_command *command = table; command->name; command++)
+        tv_help_row(command->name, width, command->summary);
+    printf("\n`%s COMMAND --help` shows the options of a command.\n", path);
+}
+
+tv_status tv_command_dispatch(const char *path, const char *summary, const tv_command *table, int argc,
+                              char **argv) {
+    if (argc < 2)
+        return tv_fail(TV_E_USAGE, "a command is missing; `%s --help` lists them", path);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_list(path, summary, table);
+        return TV_OK;
+    }
+    const char *names[MAX_COMMANDS];
+    uint64_t count = 0;
+    for (const tv_command *command = table; command->name; command++) {
+        if (strcmp(command->name, argv[1]) == 0)
+            return command->run(argc - 1, argv + 1);
+        if (count < MAX_COMMANDS)
+            names[count++] = command->name;
+    }
+    const char *nearest = tv_nearest_word(argv[1], names, count);
+    if (nearest)
+        return tv_fail(TV_E_USAGE,
+                       "unknown command \"%s\"; the nearest known one is \"%s\" (`%s --help` lists them)",
+                       argv[1], nearest, path);
+    return tv_fail(TV_E_USAGE, "unknown command \"%s\"; `%s --help` lists them", argv[1], path);
+}
+
+tv_status tv_print_json(const cJSON *result) {
+    char *line = NULL;
+    TV_RETURN_IF_FAILED(tv_json_print_line(result, &line));
+    bool printed = puts(line) >= 0 && fflush(stdout) == 0;
+    cJSON_free(line);
+    return printed ? TV_OK : tv_fail_errno(TV_E_IO, "cannot write to standard output");
+}

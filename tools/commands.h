@@ -1,0 +1,30 @@
+/* The subcommands of trivium, one tools/cmd_*.c each, and the table lookup that finds them.
+ *
+ * Promise: a command gets argv from its own name on, prints results on standard output, messages through
+ * base/log.h, and returns a status with its sentence; only main.c turns that into an exit code.
+ */
+#ifndef TV_TOOLS_COMMANDS_H
+#define TV_TOOLS_COMMANDS_H
+
+#include <cjson/cJSON.h>
+
+#include "base/status.h"
+
+typedef struct tv_command {
+    const char *name;
+    const char *summary; /* one line */
+    tv_status (*run)(int argc, char **argv);
+} tv_command;
+
+/* Runs the entry of `table` (ended by a NULL name) that argv[1] names; without one, or with --help, prints
+ * the list. `path` is what was typed so far ("trivium", "trivium tokenizer"). TV_E_USAGE with the nearest
+ * name for an unknown one. */
+tv_status tv_command_dispatch(const char *path, const char *summary, const tv_command *table, int argc,
+                              char **argv);
+
+/* One per row of the table in main.c: declared here, defined in tools/cmd_<name>.c. */
+
+/* The result of --json: one line on standard output. */
+tv_status tv_print_json(const cJSON *result);
+
+#endif

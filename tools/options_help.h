@@ -1,0 +1,17 @@
+/* The help text of a command, from the same table that the parser reads.
+ *
+ * Promise: one line per option (longer explanations wrap), with the default that the variables hold; the
+ * command's own options first, then the common ones.
+ */
+#ifndef TV_TOOLS_OPTIONS_HELP_H
+#define TV_TOOLS_OPTIONS_HELP_H
+
+#include "tools/options.h"
+
+/* To standard output. */
+void tv_options_print_help(const tv_command_line *line, const tv_option *common, uint64_t common_count);
+
+/* One row of a help table: `left` in a column, `text` wrapped beside it. */
+void tv_help_row(const char *left, int left_width, const char *text);
+
+#endif
