@@ -11,6 +11,7 @@ rung=$(basename "$0" .sh)
 passed=0 failed=0 skipped=0
 jobs=$(nproc)
 work=build/rungs/$rung # everything that a rung leaves behind
+ctest_root=            # where set, tests run inside this root, which holds a copy of the tree at the same path
 mkdir -p "$work"
 
 say() { echo "$rung: $*"; }
@@ -59,9 +60,10 @@ run_ctest() { # FOLDER [CTEST-ARGUMENT...]
     local folder=$1 junit total ran skips off cases status=0
     shift
     junit=$PWD/$work/ctest.xml
-    rm -f "$junit"
-    ctest --test-dir "$folder" --output-on-failure --no-tests=error --test-output-size-passed 4000000 \
-        --output-junit "$junit" -j "$jobs" "$@" || status=$?
+    rm -f "$ctest_root$junit"
+    ${ctest_root:+chroot "$ctest_root"} ctest --test-dir "$PWD/$folder" --output-on-failure --no-tests=error \
+        --test-output-size-passed 4000000 --output-junit "$junit" -j "$jobs" "$@" || status=$?
+    junit=$ctest_root$junit
     if [ ! -s "$junit" ]; then
         echo "FAILED $rung: ctest ran no test in $folder ($*)" >&2
         failed=$((failed + 1))

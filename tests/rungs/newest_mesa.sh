@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The kernel tests on the newest Mesa (Debian sid's lavapipe, which has cooperative matrices), in a root of its own.
+# Needs: root, debootstrap (tools/setup.sh --roots installs it), about 700 MB under build/roots and a minute to fill
+# it. The programs built here run there as they are: a newer glibc runs what an older one linked. Nothing is mounted;
+# what the tests need is copied to the same path inside.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+[ "$(id -u)" = 0 ] || skip_rung "chroot needs root"
+tools/setup.sh --roots
+command -v debootstrap >/dev/null || skip_rung "debootstrap is not installed"
+root=$PWD/build/roots/sid
+if [ ! -e "$root.done" ]; then
+    # shellcheck disable=SC2016 # $(CODENAME) is apt's own format
+    mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+        awk '$1 ~ /^[a-z]+$/ && $2 == "main" && !found { found = $3 } END { print found }' || true)
+    [ -n "$mirror" ] || skip_rung "this machine has no Debian mirror among its package sources"
+    rm -rf "$root" && mkdir -p "$root"
+    say "filling $root"
+    debootstrap --variant=minbase --components=main --include=mesa-vulkan-drivers,libvulkan1,cmake \
+        sid "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+        skip_rung "debootstrap of sid failed: $(tail -n 1 "$work/debootstrap.log") (all of it in $work/debootstrap.log)"
+    touch "$root.done"
+fi
+# shellcheck disable=SC2016 # ${Version} is dpkg-query's own format
+say "Mesa $(chroot "$root" dpkg-query -W -f '${Version}' mesa-vulkan-drivers)"
+
+build release
+rm -rf "${root:?}$PWD" && mkdir -p "$root$PWD/$work"
+{
+    git ls-files --cached --others --exclude-standard
+    find build/bin -type f
+    find build -path build/roots -prune -o -name CTestTestfile.cmake -print
+} | tar -c --ignore-failed-read -T - | tar -x -C "$root$PWD"
+# Libraries that the root does not have under the same name; its own come first, its driver is linked with them.
+mkdir -p "$root/opt/host"
+find build/bin -type f -executable -exec ldd {} + 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' |
+    sort -u | while read -r name path; do
+    [ -e "$root/usr/lib/$(gcc -print-multiarch)/$name" ] || cp -L "$path" "$root/opt/host/$name"
+done
+
+ctest_root=$root
+export LD_LIBRARY_PATH=/opt/host HOME=/root VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json
+run_ctest build -L kernels "$@"
+finish
