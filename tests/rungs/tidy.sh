@@ -10,7 +10,7 @@ tool=$(command -v run-clang-tidy-14 || true)
 build release # generated headers too
 [ -f build/compile_commands.json ] || fail_rung "build/compile_commands.json is missing (CMAKE_EXPORT_COMPILE_COMMANDS)"
 
-"$tool" -p build -j "$jobs" -quiet "^$PWD/(runtime|tools|tests|samples)/.*\.c$" >"$work/out" 2>&1 || true
+"$tool" -p build -j "$jobs" -quiet "^$PWD/(runtime|tools|tests|samples)/.*\.c$" 2>&1 | sed "s/\x1b\[[0-9;]*m//g" >"$work/out" || true
 # One line per file, then its findings; gcc's own warning options are unknown to clang and harmless.
 units=$(grep -cE '^(/usr/[^ ]*)?clang-tidy(-14)? ' "$work/out" || true)
 findings=$(grep -cE '(warning|error): ' "$work/out" || true)
