@@ -1,0 +1,64 @@
+/* What a model is: its family, sizes and switches, read from and written as a Hugging Face config.json.
+ *
+ * Promise: a config that was read or checked is one that the model code can run and whose sizes cannot
+ * overflow: every product of sizes, times 16 bytes, stays below 2^62. Everything that differs between the
+ * families stands in the switches, so that forward and backward never ask for the architecture.
+ */
+#ifndef TV_MODEL_CONFIG_H
+#define TV_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+typedef enum tv_architecture { TV_ARCH_GPT2, TV_ARCH_LLAMA } tv_architecture;
+typedef enum tv_norm_kind { TV_NORM_LAYER, TV_NORM_RMS } tv_norm_kind;
+typedef enum tv_positions_kind { TV_POSITIONS_LEARNED, TV_POSITIONS_ROTARY } tv_positions_kind;
+typedef enum tv_activation_kind { TV_ACTIVATION_GELU_TANH, TV_ACTIVATION_SWIGLU } tv_activation_kind;
+
+enum { TV_MAX_MORE_EOS = 7 };
+
+typedef struct tv_model_config {
+    tv_architecture architecture; /* names of keys and tensors; nothing in the model's arithmetic */
+    tv_norm_kind norm;            /* LAYER has a gain and a bias, RMS a gain */
+    tv_positions_kind positions;
+    tv_activation_kind activation; /* SWIGLU: silu(gate) * up, and MLP_IN has 2F rows */
+    bool attention_bias;           /* on q, k, v and the output projection */
+    bool mlp_bias;                 /* on all matrices of the MLP */
+    bool tied;                     /* the head is the embedding */
+
+    uint64_t vocab_size;    /* V */
+    uint64_t n_layer;       /* L */
+    uint64_t n_head;        /* H */
+    uint64_t n_kv_head;     /* Hkv, divides H */
+    uint64_t channels;      /* C */
+    uint64_t head_size;     /* D; H * D need not be C */
+    uint64_t ffn;           /* F, hidden size of the MLP */
+    uint64_t max_positions; /* rows of the position table; the longest trained sequence where rotary */
+
+    double norm_eps;
+    double rope_theta; /* base of the rotary frequencies theta^(-2i/D) */
+    double initializer_range;
+
+    int64_t bos_token_id, eos_token_id, pad_token_id; /* -1: none */
+    int64_t more_eos_token_ids[TV_MAX_MORE_EOS];      /* further ids that end a text; -1: none */
+} tv_model_config;
+
+/* The switches and constants of a published family; sizes are 0. */
+tv_model_config tv_model_config_defaults(tv_architecture architecture);
+
+/* Reads config.json as older and newer transformers write it, or only `architectures` (or `model_type`) and
+ * the sizes. `where` names the source in sentences. `strict` makes an unknown key an error that names the
+ * nearest known one, for trivium's own files; otherwise it is ignored. Fails with TV_E_CONFIG. */
+tv_status tv_model_config_read(const cJSON *root, const char *where, bool strict, tv_model_config *config);
+tv_status tv_model_config_read_file(const char *path, tv_model_config *config);
+
+/* Sizes and values of a config that was made in code; part of every read. Fails with TV_E_CONFIG. */
+tv_status tv_model_config_check(const tv_model_config *config, const char *where);
+
+/* A tree that transformers loads; the caller frees *root with cJSON_Delete. */
+tv_status tv_model_config_tree(const tv_model_config *config, cJSON **root);
+tv_status tv_model_config_write_file(const tv_model_config *config, const char *path);
+
+#endif

@@ -1,0 +1,194 @@
+/* The list of parameters: see parameters.h. */
+#include "model/parameters.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+
+/* The public part first, so that a pointer to one is a pointer to the other. */
+typedef struct list_storage {
+    tv_parameter_list list;
+    tv_arena *arena;
+} list_storage;
+
+static const char *const role_names[TV_PARAMETER_ROLES] = {
+    "embedding",       "positions",     "norm1 gain",      "norm1 bias",      "qkv weight",    "qkv bias",
+    "attn out weight", "attn out bias", "norm2 gain",      "norm2 bias",      "mlp in weight", "mlp in bias",
+    "mlp out weight",  "mlp out bias",  "final norm gain", "final norm bias", "head weight"};
+
+static bool is_in_layer(tv_parameter_role role) {
+    return role >= TV_PARAMETER_NORM1_GAIN && role <= TV_PARAMETER_MLP_OUT_BIAS;
+}
+
+static bool has_role(const tv_model_config *config, tv_parameter_role role) {
+    switch (role) {
+    case TV_PARAMETER_POSITIONS:
+        return config->positions == TV_POSITIONS_LEARNED;
+    case TV_PARAMETER_NORM1_BIAS:
+    case TV_PARAMETER_NORM2_BIAS:
+    case TV_PARAMETER_FINAL_NORM_BIAS:
+        return config->norm == TV_NORM_LAYER;
+    case TV_PARAMETER_QKV_BIAS:
+    case TV_PARAMETER_ATTN_OUT_BIAS:
+        return config->attention_bias;
+    case TV_PARAMETER_MLP_IN_BIAS:
+    case TV_PARAMETER_MLP_OUT_BIAS:
+        return config->mlp_bias;
+    case TV_PARAMETER_HEAD_WEIGHT:
+        return !config->tied;
+    default:
+        return true;
+    }
+}
+
+static void set_matrix(tv_parameter *p, uint64_t rows, uint64_t columns) {
+    p->rank = 2;
+    p->shape[0] = rows;
+    p->shape[1] = columns;
+    p->init = TV_INIT_NORMAL;
+}
+
+static tv_parameter describe(const tv_model_config *config, tv_parameter_role role) {
+    uint64_t C = config->channels, F = config->ffn;
+    uint64_t attended = config->n_head * config->head_size;
+    uint64_t qkv = (config->n_head + 2 * config->n_kv_head) * config->head_size;
+    uint64_t mlp_in = config->activation == TV_ACTIVATION_SWIGLU ? 2 * F : F;
+    double residual = 1 / sqrt(2 * (double)config->n_layer), scale = 1;
+    tv_parameter p = {.role = role, .rank = 1, .shape = {C, 1}, .init = TV_INIT_ZERO};
+    switch (role) {
+    case TV_PARAMETER_EMBEDDING:
+    case TV_PARAMETER_HEAD_WEIGHT:
+        set_matrix(&p, config->vocab_size, C);
+        break;
+    case TV_PARAMETER_POSITIONS:
+        set_matrix(&p, config->max_positions, C);
+        break;
+    case TV_PARAMETER_QKV_WEIGHT:
+        set_matrix(&p, qkv, C);
+        break;
+    case TV_PARAMETER_ATTN_OUT_WEIGHT:
+        set_matrix(&p, C, attended);
+        scale = residual;
+        break;
+    case TV_PARAMETER_MLP_IN_WEIGHT:
+        set_matrix(&p, mlp_in, C);
+        break;
+    case TV_PARAMETER_MLP_OUT_WEIGHT:
+        set_matrix(&p, C, F);
+        scale = residual;
+        break;
+    case TV_PARAMETER_QKV_BIAS:
+        p.shape[0] = qkv;
+        break;
+    case TV_PARAMETER_MLP_IN_BIAS:
+        p.shape[0] = mlp_in;
+        break;
+    case TV_PARAMETER_NORM1_GAIN:
+    case TV_PARAMETER_NORM2_GAIN:
+    case TV_PARAMETER_FINAL_NORM_GAIN:
+        p.init = TV_INIT_ONE;
+        break;
+    default:
+        break;
+    }
+    p.count = p.shape[0] * p.shape[1];
+    p.decay = p.rank == 2;
+    p.init_std = p.init == TV_INIT_NORMAL ? (float)(config->initializer_range * scale) : 0;
+    return p;
+}
+
+static tv_status append(list_storage *storage, tv_parameter *items, tv_parameter_role role, uint32_t layer) {
+    tv_parameter_list *list = &storage->list;
+    if (!has_role(&list->config, role))
+        return TV_OK;
+    tv_parameter p = describe(&list->config, role);
+    p.layer = layer;
+    p.name = layer == TV_NO_LAYER
+                 ? role_names[role]
+                 : tv_arena_format(storage->arena, "layer %u %s", (unsigned)layer, role_names[role]);
+    if (!p.name)
+        return TV_E_MEMORY;
+    if (list->first[role] == TV_NO_PARAMETER)
+        list->first[role] = list->count;
+    list->elements += p.count;
+    list->max_elements = p.count > list->max_elements ? p.count : list->max_elements;
+    items[list->count++] = p;
+    return TV_OK;
+}
+
+tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_list **list) {
+    *list = NULL;
+    TV_RETURN_IF_FAILED(tv_model_config_check(config, "model"));
+    list_storage *storage = calloc(1, sizeof *storage);
+    if (!storage)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
+    tv_parameter_list *made = &storage->list;
+    tv_status status;
+    made->config = *config;
+    for (int role = 0; role < TV_PARAMETER_ROLES; role++) {
+        made->first[role] = TV_NO_PARAMETER;
+        made->per_layer += is_in_layer((tv_parameter_role)role) && has_role(config, (tv_parameter_role)role);
+    }
+    TV_TRY(tv_arena_create(&storage->arena));
+    tv_parameter *items =
+        tv_arena_alloc(storage->arena, TV_PARAMETER_ROLES + made->per_layer * config->n_layer, sizeof *items);
+    if (!items) {
+        status = TV_E_MEMORY;
+        goto fail;
+    }
+    made->items = items;
+    for (int role = 0; role < TV_PARAMETER_NORM1_GAIN; role++)
+        TV_TRY(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
+    for (uint32_t layer = 0; layer < config->n_layer; layer++)
+        for (int role = TV_PARAMETER_NORM1_GAIN; role <= TV_PARAMETER_MLP_OUT_BIAS; role++)
+            TV_TRY(append(storage, items, (tv_parameter_role)role, layer));
+    for (int role = TV_PARAMETER_FINAL_NORM_GAIN; role < TV_PARAMETER_ROLES; role++)
+        TV_TRY(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
+    *list = made;
+    return TV_OK;
+fail:
+    tv_parameter_list_destroy(&made);
+    return status;
+}
+
+void tv_parameter_list_destroy(tv_parameter_list **list) {
+    if (*list) {
+        list_storage *storage = (list_storage *)*list;
+        tv_arena_destroy(&storage->arena);
+        free(storage);
+    }
+    *list = NULL;
+}
+
+uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer) {
+    uint32_t first = list->first[role];
+    if (first == TV_NO_PARAMETER || !is_in_layer(role))
+        return first;
+    return layer < list->config.n_layer ? first + layer * list->per_layer : TV_NO_PARAMETER;
+}
+
+uint32_t tv_parameter_head(const tv_parameter_list *list) {
+    return tv_parameter_index(list, list->config.tied ? TV_PARAMETER_EMBEDDING : TV_PARAMETER_HEAD_WEIGHT,
+                              TV_NO_LAYER);
+}
+
+void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, float *out) {
+    const tv_parameter *p = &list->items[index];
+    tv_rng rng = {.seed = seed, .stream = TV_STREAM_INIT, .step = index};
+    for (uint64_t i = 0; i < p->count; i++) {
+        switch (p->init) {
+        case TV_INIT_NORMAL:
+            out[i] = tv_normal(&rng, i) * p->init_std;
+            break;
+        case TV_INIT_ZERO:
+            out[i] = 0;
+            break;
+        case TV_INIT_ONE:
+            out[i] = 1;
+            break;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+/* The parameters of a model, in the order in which the forward pass meets them.
+ *
+ * Promise: the list and its order are a pure function of the config. Every matrix is stored as the weight of
+ * a linear layer, (out, in) row-major, so y = x W^T + b whatever the family. q, k and v are one parameter
+ * with rows q, then k, then v; SwiGLU's gate and up are one with rows gate, then up. Published names and
+ * layouts are the business of layout.h.
+ */
+#ifndef TV_MODEL_PARAMETERS_H
+#define TV_MODEL_PARAMETERS_H
+
+#include "model/config.h"
+
+typedef enum tv_parameter_role {
+    TV_PARAMETER_EMBEDDING,       /* (V, C) */
+    TV_PARAMETER_POSITIONS,       /* (max_positions, C), learned positions only */
+    TV_PARAMETER_NORM1_GAIN,      /* (C) */
+    TV_PARAMETER_NORM1_BIAS,      /* (C), LayerNorm only */
+    TV_PARAMETER_QKV_WEIGHT,      /* ((H + 2 Hkv) D, C) */
+    TV_PARAMETER_QKV_BIAS,        /* ((H + 2 Hkv) D), attention_bias only */
+    TV_PARAMETER_ATTN_OUT_WEIGHT, /* (C, H D) */
+    TV_PARAMETER_ATTN_OUT_BIAS,   /* (C), attention_bias only */
+    TV_PARAMETER_NORM2_GAIN,      /* (C) */
+    TV_PARAMETER_NORM2_BIAS,      /* (C), LayerNorm only */
+    TV_PARAMETER_MLP_IN_WEIGHT,   /* (F, C), or (2F, C) for SwiGLU */
+    TV_PARAMETER_MLP_IN_BIAS,     /* (F) or (2F), mlp_bias only */
+    TV_PARAMETER_MLP_OUT_WEIGHT,  /* (C, F) */
+    TV_PARAMETER_MLP_OUT_BIAS,    /* (C), mlp_bias only */
+    TV_PARAMETER_FINAL_NORM_GAIN, /* (C) */
+    TV_PARAMETER_FINAL_NORM_BIAS, /* (C), LayerNorm only */
+    TV_PARAMETER_HEAD_WEIGHT,     /* (V, C), untied only */
+    TV_PARAMETER_ROLES
+} tv_parameter_role;
+
+typedef enum tv_parameter_init { TV_INIT_NORMAL, TV_INIT_ZERO, TV_INIT_ONE } tv_parameter_init;
+
+/* The layer of a parameter that belongs to none, and the index of a parameter that a model lacks. */
+#define TV_NO_LAYER     UINT32_MAX
+#define TV_NO_PARAMETER UINT32_MAX
+
+typedef struct tv_parameter {
+    const char *name; /* "layer 3 qkv weight": for sentences and labels */
+    tv_parameter_role role;
+    uint32_t layer;    /* from 0, or TV_NO_LAYER */
+    uint32_t rank;     /* 1 or 2 */
+    uint64_t shape[2]; /* (rows, columns); columns is 1 where the rank is 1 */
+    uint64_t count;    /* elements */
+    bool decay;        /* weight decay applies: rank 2 */
+    tv_parameter_init init;
+    float init_std; /* of TV_INIT_NORMAL */
+} tv_parameter;
+
+typedef struct tv_parameter_list {
+    tv_model_config config;
+    const tv_parameter *items;
+    uint32_t count;
+    uint64_t elements;                  /* of all parameters; the model's size as people state it */
+    uint64_t max_elements;              /* of the largest one */
+    uint32_t first[TV_PARAMETER_ROLES]; /* index in layer 0, or TV_NO_PARAMETER */
+    uint32_t per_layer;                 /* parameters of one layer */
+} tv_parameter_list;
+
+/* Checks the config first. */
+tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_list **list);
+void tv_parameter_list_destroy(tv_parameter_list **list);
+
+/* Position in the list, or TV_NO_PARAMETER. `layer` is not looked at for roles outside the layers. */
+uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer);
+/* The matrix that makes logits: HEAD_WEIGHT, or EMBEDDING where tied. */
+uint32_t tv_parameter_head(const tv_parameter_list *list);
+
+/* GPT-2's initialisation (Radford et al. 2019; residual projections scaled by 1/sqrt(2L)) of one parameter
+ * into `out` (count floats). Element i is drawn at (seed, TV_STREAM_INIT, step = index in the list, i). */
+void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, float *out);
+
+#endif

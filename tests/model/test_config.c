@@ -1,0 +1,263 @@
+/* model/config: config.json of both families as older and newer transformers write it, trivium's own strict
+ * form, impossible values, and what is written back. */
+#include "support/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "model/config.h"
+
+static const char *const gpt2_file =
+    "{\"activation_function\": \"gelu_new\", \"architectures\": [\"GPT2LMHeadModel\"], \"attn_pdrop\": 0.1,"
+    " \"bos_token_id\": 50256, \"embd_pdrop\": 0.1, \"eos_token_id\": 50256, \"initializer_range\": 0.02,"
+    " \"layer_norm_epsilon\": 1e-05, \"model_type\": \"gpt2\", \"n_ctx\": 1024, \"n_embd\": 768,"
+    " \"n_head\": 12, \"n_layer\": 12, \"n_positions\": 1024, \"resid_pdrop\": 0.1,"
+    " \"summary_activation\": null, \"summary_first_dropout\": 0.1, \"summary_proj_to_labels\": true,"
+    " \"summary_type\": \"cls_index\", \"summary_use_proj\": true,"
+    " \"task_specific_params\": {\"text-generation\": {\"do_sample\": true}}, \"vocab_size\": 50257}";
+
+static const char *const llama_older =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"attention_bias\": false,"
+    " \"bos_token_id\": 1, \"eos_token_id\": [2, 5, 7], \"hidden_act\": \"silu\", \"hidden_size\": 64,"
+    " \"intermediate_size\": 172, \"max_position_embeddings\": 256, \"mlp_bias\": false,"
+    " \"num_attention_heads\": 8, \"num_hidden_layers\": 5, \"num_key_value_heads\": 4, \"pad_token_id\": -1,"
+    " \"rms_norm_eps\": 1e-05, \"rope_scaling\": null, \"rope_theta\": 500000.0,"
+    " \"tie_word_embeddings\": true, \"torch_dtype\": \"bfloat16\", \"vocab_size\": 512}";
+
+static const char *const llama_newer =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"dtype\": \"bfloat16\","
+    " \"attention_bias\": true, \"mlp_bias\": true, \"head_dim\": 10, \"hidden_size\": 64,"
+    " \"intermediate_size\": 172, \"num_attention_heads\": 8, \"num_hidden_layers\": 5,"
+    " \"rope_parameters\": {\"rope_theta\": 250000.0, \"rope_type\": \"default\"}, \"vocab_size\": 512,"
+    " \"some_new_key\": {}}";
+
+static tv_status read_text(const char *text, bool strict, tv_model_config *config) {
+    cJSON *root = NULL;
+    assert_ok(tv_json_parse(text, strlen(text), "test", &root));
+    tv_status status = tv_model_config_read(root, "config.json", strict, config);
+    cJSON_Delete(root);
+    return status;
+}
+
+static void gpt2_as_published(void **state) {
+    (void)state;
+    tv_model_config c;
+    assert_ok(read_text(gpt2_file, true, &c));
+    assert_int_equal(c.architecture, TV_ARCH_GPT2);
+    assert_int_equal(c.norm, TV_NORM_LAYER);
+    assert_int_equal(c.positions, TV_POSITIONS_LEARNED);
+    assert_int_equal(c.activation, TV_ACTIVATION_GELU_TANH);
+    assert_true(c.attention_bias && c.mlp_bias && c.tied);
+    assert_int_equal(c.vocab_size, 50257);
+    assert_int_equal(c.n_layer, 12);
+    assert_int_equal(c.n_head, 12);
+    assert_int_equal(c.n_kv_head, 12);
+    assert_int_equal(c.channels, 768);
+    assert_int_equal(c.head_size, 64);
+    assert_int_equal(c.ffn, 3072);
+    assert_int_equal(c.max_positions, 1024);
+    assert_near(c.norm_eps, 1e-5, 0);
+    assert_near(c.initializer_range, 0.02, 0);
+    assert_int_equal(c.eos_token_id, 50256);
+    assert_int_equal(c.bos_token_id, 50256);
+    assert_int_equal(c.pad_token_id, -1);
+    assert_int_equal(c.more_eos_token_ids[0], -1);
+}
+
+static void llama_of_both_generations(void **state) {
+    (void)state;
+    tv_model_config c;
+    assert_ok(read_text(llama_older, false, &c));
+    assert_int_equal(c.architecture, TV_ARCH_LLAMA);
+    assert_int_equal(c.norm, TV_NORM_RMS);
+    assert_int_equal(c.positions, TV_POSITIONS_ROTARY);
+    assert_int_equal(c.activation, TV_ACTIVATION_SWIGLU);
+    assert_true(!c.attention_bias && !c.mlp_bias && c.tied);
+    assert_int_equal(c.n_kv_head, 4);
+    assert_int_equal(c.head_size, 8);
+    assert_int_equal(c.ffn, 172);
+    assert_int_equal(c.max_positions, 256);
+    assert_near(c.rope_theta, 500000, 0);
+    assert_near(c.norm_eps, 1e-5, 0);
+    assert_int_equal(c.eos_token_id, 2);
+    assert_int_equal(c.more_eos_token_ids[0], 5);
+    assert_int_equal(c.more_eos_token_ids[1], 7);
+    assert_int_equal(c.more_eos_token_ids[2], -1);
+    assert_int_equal(c.pad_token_id, -1);
+
+    assert_ok(read_text(llama_newer, false, &c));
+    assert_true(c.attention_bias && c.mlp_bias && !c.tied);
+    assert_int_equal(c.n_kv_head, 8);
+    assert_int_equal(c.head_size, 10);
+    assert_int_equal(c.max_positions, 2048);
+    assert_near(c.rope_theta, 250000, 0);
+    assert_near(c.norm_eps, 1e-6, 0);
+    assert_int_equal(c.eos_token_id, -1);
+}
+
+/* trivium's "model" object may hold the architecture and the sizes alone. */
+static void sizes_alone_are_enough(void **state) {
+    (void)state;
+    tv_model_config c;
+    assert_ok(read_text("{\"model_type\": \"gpt2\", \"vocab_size\": 100, \"n_layer\": 1, \"n_head\": 2, "
+                        "\"hidden_size\": 8}",
+                        true, &c));
+    assert_int_equal(c.channels, 8);
+    assert_int_equal(c.ffn, 32);
+    assert_int_equal(c.max_positions, 1024);
+    assert_ok(read_text("{\"architectures\": [\"LlamaForCausalLM\"], \"vocab_size\": 100, "
+                        "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"hidden_size\": 8, "
+                        "\"intermediate_size\": 20}",
+                        true, &c));
+    assert_int_equal(c.n_kv_head, 2);
+    assert_false(c.tied);
+}
+
+/* transformers writes its default id beside any vocabulary; trivium's own files are held to it. */
+static void token_ids_outside_the_vocabulary(void **state) {
+    (void)state;
+    const char *text = "{\"model_type\": \"gpt2\", \"vocab_size\": 100, \"n_layer\": 1, \"n_head\": 2, "
+                       "\"n_embd\": 8, \"eos_token_id\": 50256}";
+    tv_model_config c;
+    assert_ok(read_text(text, false, &c));
+    assert_int_equal(c.eos_token_id, -1);
+    assert_int_equal(read_text(text, true, &c), TV_E_CONFIG);
+}
+
+/* Each case sets one key of a good GPT-2 or Llama; the sentence must hold the words. */
+static void impossible_values_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *base; /* "g" GPT-2, "l" Llama, else the whole text */
+        const char *key, *value, *words;
+    } cases[] = {
+        {"g", "n_head", "3", "\"n_head\" 3 does not divide \"n_embd\" 8"},
+        {"g", "n_embd", "0", "\"n_embd\""},
+        {"g", "n_embd", "-4", "\"n_embd\""},
+        {"g", "n_embd", "8.5", "\"n_embd\""},
+        {"g", "n_embd", "\"8\"", "\"n_embd\""},
+        {"g", "n_embd", "1e300", "\"n_embd\""},
+        {"g", "n_layer", "9007199254740993", "\"n_layer\""},
+        {"g", "n_layer", "null", "\"n_layer\""},
+        {"g", "vocab_size", "4294967296", "\"vocab_size\""},
+        {"g", "n_inner", "0", "\"n_inner\""},
+        {"g", "hidden_size", "16", "another name"},
+        {"g", "model_type", "\"llama\"", "\"model_type\" says llama"},
+        {"g", "architectures", "[\"MambaForCausalLM\"]", "found MambaForCausalLM"},
+        {"g", "architectures", "[]", "\"architectures\""},
+        {"g", "architectures", "\"GPT2LMHeadModel\"", "\"architectures\""},
+        {"g", "architectures", "[7]", "\"architectures\""},
+        {"g", "activation_function", "\"relu\"", "\"relu\""},
+        {"g", "scale_attn_weights", "false", "\"scale_attn_weights\""},
+        {"g", "scale_attn_by_inverse_layer_idx", "true", "\"scale_attn_by_inverse_layer_idx\""},
+        {"g", "layer_norm_epsilon", "0", "\"layer_norm_epsilon\""},
+        {"g", "layer_norm_epsilon", "1e999", "\"layer_norm_epsilon\""},
+        {"g", "initializer_range", "-1", "\"initializer_range\""},
+        {"g", "tie_word_embeddings", "1", "\"tie_word_embeddings\""},
+        {"g", "bos_token_id", "-2", "\"bos_token_id\""},
+        {"g", "eos_token_id", "[1, -1]", "\"eos_token_id\""},
+        {"g", "eos_token_id", "[1, 1.5]", "\"eos_token_id\""},
+        {"g", "eos_token_id", "[1,2,3,4,5,6,7,8,9]", "\"eos_token_id\""},
+        {"g", "quantization_config", "{\"bits\": 4}", "\"quantization_config\""},
+        {"l", "num_attention_heads", "6", "does not divide"},
+        {"l", "num_key_value_heads", "3", "\"num_key_value_heads\" 3"},
+        {"l", "num_key_value_heads", "8", "\"num_key_value_heads\" 8"},
+        {"l", "head_dim", "5", "odd"},
+        {"l", "head_dim", "65537", "\"head_dim\""},
+        {"l", "intermediate_size", "null", "\"intermediate_size\""},
+        {"l", "hidden_act", "\"gelu\"", "\"hidden_act\""},
+        {"l", "rope_theta", "0", "\"rope_theta\""},
+        {"l", "rope_scaling", "{\"type\": \"linear\", \"factor\": 2}", "rope_scaling"},
+        {"l", "rope_scaling", "{\"rope_type\": \"llama3\"}", "\"llama3\""},
+        {"l", "rope_scaling", "2", "\"rope_scaling\""},
+        {"l", "rope_parameters", "{\"rope_type\": \"yarn\"}", "\"yarn\""},
+        {"l", "rope_parameters", "{\"partial_rotary_factor\": 0.5}", "\"partial_rotary_factor\""},
+        {"[1]", NULL, NULL, "an object"},
+        {"{}", NULL, NULL, "\"architectures\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *text = cases[i].base;
+        if (text[0] == 'g')
+            text = "{\"architectures\": [\"GPT2LMHeadModel\"], \"vocab_size\": 100, \"n_layer\": 1, "
+                   "\"n_head\": 2, \"n_embd\": 8}";
+        else if (text[0] == 'l')
+            text = "{\"architectures\": [\"LlamaForCausalLM\"], \"vocab_size\": 100, "
+                   "\"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"hidden_size\": 16, "
+                   "\"intermediate_size\": 20}";
+        cJSON *root = NULL;
+        assert_ok(tv_json_parse(text, strlen(text), "test", &root));
+        tv_model_config c;
+        if (cases[i].key) {
+            assert_ok(tv_model_config_read(root, "config.json", true, &c));
+            cJSON *value = NULL;
+            assert_ok(tv_json_parse(cases[i].value, strlen(cases[i].value), "value", &value));
+            cJSON_DeleteItemFromObjectCaseSensitive(root, cases[i].key);
+            assert_true(cJSON_AddItemToObject(root, cases[i].key, value));
+        }
+        tv_status status = tv_model_config_read(root, "config.json", false, &c);
+        if (status != TV_E_CONFIG || !strstr(tv_last_error(), cases[i].words) ||
+            !strstr(tv_last_error(), "config.json"))
+            fail_msg("case %zu (%s): status %d, sentence \"%s\"", i, cases[i].words, status, tv_last_error());
+        cJSON_Delete(root);
+    }
+}
+
+static void unknown_keys_are_named_where_strict(void **state) {
+    (void)state;
+    const char *text = "{\"model_type\": \"gpt2\", \"vocab_size\": 100, \"n_layer\": 1, \"n_head\": 2, "
+                       "\"n_embd\": 8, \"n_layers\": 1}";
+    tv_model_config c;
+    assert_ok(read_text(text, false, &c));
+    assert_int_equal(read_text(text, true, &c), TV_E_CONFIG);
+    assert_non_null(strstr(tv_last_error(), "\"n_layers\""));
+    assert_non_null(strstr(tv_last_error(), "nearest known one is \"n_layer\""));
+}
+
+static void assert_same(const tv_model_config *a, const tv_model_config *b) {
+    cJSON *trees[2] = {NULL, NULL};
+    assert_ok(tv_model_config_tree(a, &trees[0]));
+    assert_ok(tv_model_config_tree(b, &trees[1]));
+    assert_true(cJSON_Compare(trees[0], trees[1], true));
+    assert_true(a->norm == b->norm && a->positions == b->positions && a->activation == b->activation);
+    assert_true(a->n_kv_head == b->n_kv_head && a->head_size == b->head_size && a->ffn == b->ffn);
+    assert_true(a->eos_token_id == b->eos_token_id);
+    assert_memory_equal(a->more_eos_token_ids, b->more_eos_token_ids, sizeof a->more_eos_token_ids);
+    cJSON_Delete(trees[0]);
+    cJSON_Delete(trees[1]);
+}
+
+/* Written and read again, strictly: the same config, field for field. */
+static void written_configs_read_the_same(void **state) {
+    (void)state;
+    char *dir = tv_test_dir();
+    char *path = tv_format("%s/config.json", dir);
+    const char *const texts[] = {gpt2_file, llama_older, llama_newer};
+    for (int i = 0; i < 3; i++) {
+        tv_model_config before, after;
+        assert_ok(read_text(texts[i], false, &before));
+        assert_ok(tv_model_config_write_file(&before, path));
+        assert_ok(tv_model_config_read_file(path, &after));
+        assert_same(&before, &after);
+        cJSON *root = NULL;
+        assert_ok(tv_json_read_file(path, &root));
+        assert_ok(tv_model_config_read(root, path, true, &after));
+        assert_string_equal(cJSON_GetStringValue(tv_json_get(root, "torch_dtype")), "float32");
+        cJSON_Delete(root);
+    }
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gpt2_as_published),
+        cmocka_unit_test(llama_of_both_generations),
+        cmocka_unit_test(sizes_alone_are_enough),
+        cmocka_unit_test(token_ids_outside_the_vocabulary),
+        cmocka_unit_test(impossible_values_are_refused),
+        cmocka_unit_test(unknown_keys_are_named_where_strict),
+        cmocka_unit_test(written_configs_read_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

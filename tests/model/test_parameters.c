@@ -1,0 +1,176 @@
+/* model/parameters: counts against published totals, shapes and order, initialisation statistics. */
+#include "support/support.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/parameters.h"
+
+static tv_model_config gpt2_small(void) {
+    tv_model_config c = tv_model_config_defaults(TV_ARCH_GPT2);
+    c.vocab_size = 50257;
+    c.n_layer = c.n_head = c.n_kv_head = 12;
+    c.channels = 768;
+    c.head_size = 64;
+    c.ffn = 3072;
+    c.max_positions = 1024;
+    return c;
+}
+
+static tv_model_config llama_3_8b(void) {
+    tv_model_config c = tv_model_config_defaults(TV_ARCH_LLAMA);
+    c.vocab_size = 128256;
+    c.n_layer = 32;
+    c.n_head = 32;
+    c.n_kv_head = 8;
+    c.channels = 4096;
+    c.head_size = 128;
+    c.ffn = 14336;
+    c.max_positions = 8192;
+    return c;
+}
+
+/* 124,439,808 and 8,030,261,248 are the sizes that the model cards of GPT-2 and Llama 3 8B state. */
+static void totals_equal_the_published_ones(void **state) {
+    (void)state;
+    tv_parameter_list *list = NULL;
+    tv_model_config c = gpt2_small();
+    assert_ok(tv_parameter_list_create(&c, &list));
+    assert_true(list->elements == 124439808);
+    assert_int_equal(list->count, 12 * 12 + 4);
+    assert_true(list->max_elements == 50257 * 768);
+    tv_parameter_list_destroy(&list);
+    assert_null(list);
+    tv_parameter_list_destroy(&list);
+
+    c = llama_3_8b();
+    assert_ok(tv_parameter_list_create(&c, &list));
+    assert_true(list->elements == 8030261248);
+    assert_int_equal(list->count, 32 * 6 + 3);
+    tv_parameter_list_destroy(&list);
+}
+
+static void check_shape(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer, uint32_t rank,
+                        uint64_t rows, uint64_t columns) {
+    uint32_t index = tv_parameter_index(list, role, layer);
+    assert_true(index < list->count);
+    const tv_parameter *p = &list->items[index];
+    assert_int_equal(p->role, role);
+    assert_true(p->layer == layer);
+    assert_int_equal(p->rank, rank);
+    assert_true(p->shape[0] == rows && p->shape[1] == columns && p->count == rows * columns);
+    assert_true(p->decay == (rank == 2));
+}
+
+static void shapes_and_lookup(void **state) {
+    (void)state;
+    tv_parameter_list *list = NULL;
+    tv_model_config c = llama_3_8b();
+    c.n_layer = 3;
+    c.head_size = 100; /* H * D is not C */
+    c.attention_bias = true;
+    assert_ok(tv_parameter_list_create(&c, &list));
+    check_shape(list, TV_PARAMETER_EMBEDDING, TV_NO_LAYER, 2, 128256, 4096);
+    check_shape(list, TV_PARAMETER_HEAD_WEIGHT, TV_NO_LAYER, 2, 128256, 4096);
+    for (uint32_t layer = 0; layer < 3; layer++) {
+        check_shape(list, TV_PARAMETER_QKV_WEIGHT, layer, 2, (32 + 16) * 100, 4096);
+        check_shape(list, TV_PARAMETER_QKV_BIAS, layer, 1, (32 + 16) * 100, 1);
+        check_shape(list, TV_PARAMETER_ATTN_OUT_WEIGHT, layer, 2, 4096, 3200);
+        check_shape(list, TV_PARAMETER_ATTN_OUT_BIAS, layer, 1, 4096, 1);
+        check_shape(list, TV_PARAMETER_MLP_IN_WEIGHT, layer, 2, 2 * 14336, 4096);
+        check_shape(list, TV_PARAMETER_MLP_OUT_WEIGHT, layer, 2, 4096, 14336);
+        check_shape(list, TV_PARAMETER_NORM2_GAIN, layer, 1, 4096, 1);
+    }
+    assert_true(tv_parameter_index(list, TV_PARAMETER_QKV_WEIGHT, 3) == TV_NO_PARAMETER);
+    assert_true(tv_parameter_index(list, TV_PARAMETER_POSITIONS, TV_NO_LAYER) == TV_NO_PARAMETER);
+    assert_true(tv_parameter_index(list, TV_PARAMETER_NORM1_BIAS, 0) == TV_NO_PARAMETER);
+    assert_true(tv_parameter_index(list, TV_PARAMETER_MLP_IN_BIAS, 0) == TV_NO_PARAMETER);
+    assert_true(tv_parameter_head(list) == list->count - 1);
+    assert_string_equal(list->items[tv_parameter_index(list, TV_PARAMETER_QKV_BIAS, 2)].name,
+                        "layer 2 qkv bias");
+    /* Forward order: layers ascend, and roles ascend within a layer. */
+    for (uint32_t i = 1; i < list->count; i++) {
+        const tv_parameter *a = &list->items[i - 1], *b = &list->items[i];
+        assert_true(b->layer == a->layer ? b->role > a->role
+                                         : b->layer == TV_NO_LAYER || b->layer == a->layer + 1);
+    }
+    tv_parameter_list_destroy(&list);
+
+    c = gpt2_small();
+    assert_ok(tv_parameter_list_create(&c, &list));
+    assert_int_equal(tv_parameter_head(list), 0);
+    check_shape(list, TV_PARAMETER_POSITIONS, TV_NO_LAYER, 2, 1024, 768);
+    check_shape(list, TV_PARAMETER_MLP_IN_WEIGHT, 11, 2, 3072, 768);
+    tv_parameter_list_destroy(&list);
+
+    c.n_head = 5;
+    assert_int_equal(tv_parameter_list_create(&c, &list), TV_E_CONFIG);
+    assert_null(list);
+}
+
+/* n normal draws: the mean lies within 5 std / sqrt(n), the deviation within 5 / sqrt(2 n) of std relative.
+ */
+static void check_draws(const tv_parameter_list *list, tv_parameter_role role, double std) {
+    uint32_t index = tv_parameter_index(list, role, 1);
+    const tv_parameter *p = &list->items[index];
+    float *a = malloc(p->count * sizeof *a), *b = malloc(p->count * sizeof *b);
+    assert_non_null(a);
+    assert_non_null(b);
+    tv_parameter_initialise(list, index, 7, a);
+    double n = (double)p->count, sum = 0, squares = 0;
+    for (uint64_t i = 0; i < p->count; i++) {
+        sum += a[i];
+        squares += (double)a[i] * a[i];
+    }
+    assert_near(sum / n, 0, 5 * std / sqrt(n));
+    assert_near(sqrt(squares / n), std, 5 * std / sqrt(2 * n));
+    tv_parameter_initialise(list, index, 7, b);
+    assert_memory_equal(a, b, p->count * sizeof *a);
+    tv_parameter_initialise(list, index, 8, b);
+    assert_memory_not_equal(a, b, p->count * sizeof *a);
+    free(a);
+    free(b);
+}
+
+static void initialisation_is_gpt2s(void **state) {
+    (void)state;
+    tv_parameter_list *list = NULL;
+    tv_model_config c = tv_model_config_defaults(TV_ARCH_GPT2);
+    c.vocab_size = 500;
+    c.n_layer = 8;
+    c.n_head = c.n_kv_head = 4;
+    c.channels = 64;
+    c.head_size = 16;
+    c.ffn = 256;
+    c.max_positions = 128;
+    assert_ok(tv_parameter_list_create(&c, &list));
+    check_draws(list, TV_PARAMETER_EMBEDDING, 0.02);
+    check_draws(list, TV_PARAMETER_POSITIONS, 0.02);
+    check_draws(list, TV_PARAMETER_QKV_WEIGHT, 0.02);
+    check_draws(list, TV_PARAMETER_MLP_IN_WEIGHT, 0.02);
+    /* 1/sqrt(2 * 8) = 1/4 */
+    check_draws(list, TV_PARAMETER_ATTN_OUT_WEIGHT, 0.005);
+    check_draws(list, TV_PARAMETER_MLP_OUT_WEIGHT, 0.005);
+    float values[256];
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        if (p->rank == 2)
+            continue;
+        assert_true(p->count <= 256);
+        tv_parameter_initialise(list, i, 7, values);
+        bool gain = strstr(p->name, "gain") != NULL;
+        for (uint64_t k = 0; k < p->count; k++)
+            assert_near(values[k], gain ? 1 : 0, 0);
+    }
+    tv_parameter_list_destroy(&list);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(totals_equal_the_published_ones),
+        cmocka_unit_test(shapes_and_lookup),
+        cmocka_unit_test(initialisation_is_gpt2s),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
