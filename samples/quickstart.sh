@@ -71,9 +71,17 @@ bytes=$(wc -c <"$text")
 }
 work=data/quickstart
 inputs=$(cat "$text" $config | sha256sum)" ${settings[*]:-}"
-if [ "$inputs" != "$(cat $work/inputs 2>/dev/null || true)" ] || [ ! -d "$run" ]; then
-    rm -rf "$work" "$run"
-    mkdir -p "$work"
+if [ -e "$run" ] && [ "$inputs" != "$(cat "$run.inputs" 2>/dev/null || true)" ]; then
+    # Only the default folder is the quickstart's own to clear.
+    [ "$run" = runs/quickstart ] || {
+        echo "quickstart: $run holds another run; name a new folder with --out, or remove it" >&2
+        exit 2
+    }
+    rm -rf "$run"
+fi
+if [ "$inputs" != "$(cat $work/inputs 2>/dev/null || true)" ]; then
+    rm -rf $work
+    mkdir -p $work
     head -c -$held_out_bytes "$text" >$work/train.txt
     tail -c $held_out_bytes "$text" >$work/heldout.txt
     echo "$inputs" >$work/inputs
@@ -93,6 +101,7 @@ say "tokenizer of $vocab tokens and token shards: $work"
 
 if [ ! -e "$run/finished" ]; then
     resume=()
+    mkdir -p "$(dirname "$run")" && cp $work/inputs "$run.inputs"
     [ ! -e "$run/checkpoints/last" ] || resume=(--resume)
     status=0
     $trivium pretrain --config $config --out "$run" "${resume[@]}" "${settings[@]}" || status=$?
