@@ -9,12 +9,12 @@ tool=$(command -v clang-format-14 || true)
 [ -n "$tool" ] || skip_rung "clang-format-14 is not installed"
 mapfile -t files < <(git ls-files '*.c' '*.h')
 for file in "${files[@]}"; do
-    if "$tool" --dry-run -Werror "$file" 2>"$work/out"; then
-        passed=$((passed + 1))
-    else
+    "$tool" --dry-run -Werror "$file" 2>"$work/out" || {
         failed=$((failed + 1))
         head -n 4 "$work/out"
         echo "FAILED $file: run clang-format-14 -i $file"
-    fi
+    }
 done
+[ $failed != 0 ] || passed=1
+say "looked at ${#files[@]} files"
 finish

@@ -6,6 +6,7 @@
 tools/setup.sh --lint
 command -v shellcheck >/dev/null || skip_rung "shellcheck is not installed"
 while read -r script; do
-    if shellcheck "$script"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    shellcheck "$script" || failed=$((failed + 1))
 done < <(git ls-files '*.sh' .ci/run)
+[ $failed != 0 ] || passed=1
 finish
