@@ -173,6 +173,9 @@ const char *tv_nearest_word(const char *word, const char *const *candidates, uin
     uint64_t best = strlen(word) / 2 + 2;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t distance = edit_distance(word, candidates[i]);
+        /* "warmup" means "warmup_steps", however many letters are missing. */
+        if (distance > 1 && strlen(word) >= 3 && strncmp(candidates[i], word, strlen(word)) == 0)
+            distance = 1;
         if (distance < best) {
             best = distance;
             nearest = candidates[i];
