@@ -1,0 +1,19 @@
+/* The non-linearities of the MLP: GELU (tanh approximation) and SwiGLU (Shazeer 2020). */
+#ifndef TV_KERNELS_ACTIVATION_H
+#define TV_KERNELS_ACTIVATION_H
+
+#include "kernels/launch.h"
+
+/* y = gelu(x); both (count). */
+tv_status tv_gelu_forward(tv_recorder *recorder, uint64_t count, tv_tensor x, tv_tensor y);
+/* d_x = d_y gelu'(x); d_x may be d_y itself. */
+tv_status tv_gelu_backward(tv_recorder *recorder, uint64_t count, tv_tensor x, tv_tensor d_y, tv_tensor d_x);
+
+/* y (rows, F) = silu(gate) * up, where gate_up (rows, 2F) holds gate then up in each row. */
+tv_status tv_swiglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                            tv_tensor y);
+/* d_gate_up (rows, 2F), overwritten; may be gate_up itself. */
+tv_status tv_swiglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                             tv_tensor d_y, tv_tensor d_gate_up);
+
+#endif

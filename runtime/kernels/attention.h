@@ -1,0 +1,41 @@
+/* Causal self-attention in flash form (Dao et al. 2022): T x T is never stored.
+ *
+ * Query head h reads key-value head h / (H / Hkv) (grouped-query attention, Ainslie et al. 2023). Scale is
+ * 1/sqrt(D). Row t attends to [doc_start(t), t]. The result of a row does not depend on the other rows of the
+ * batch. Sums over heads and positions run in a fixed order.
+ */
+#ifndef TV_KERNELS_ATTENTION_H
+#define TV_KERNELS_ATTENTION_H
+
+#include "kernels/launch.h"
+
+typedef struct tv_attention {
+    uint64_t batch, tokens, heads, kv_heads, head_size; /* B, T, H, Hkv, D; D up to 256 */
+    tv_tensor qkv;       /* (B, T, (H + 2 Hkv) * D): q heads, k heads, v heads in each row */
+    tv_tensor doc_start; /* (B, T) uint32: first position of the row's own document; absent: 0 */
+    tv_tensor output;    /* (B, T, H * D): written by forward, read by backward */
+    tv_tensor lse; /* (B, H, T) fp32: log-sum-exp of the scaled scores, likewise; absent in a forward pass
+                      without backward */
+} tv_attention;
+tv_status tv_attention_forward(tv_recorder *recorder, const tv_attention *attention);
+
+typedef struct tv_attention_backward {
+    tv_attention forward;
+    tv_tensor d_output; /* (B, T, H * D) */
+    tv_tensor d_qkv;    /* (B, T, (H + 2 Hkv) * D), overwritten */
+    tv_tensor delta;    /* (B, H, T) fp32 scratch: the row sums of d_output * output */
+} tv_attention_backward;
+tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention_backward *attention);
+
+/* One decoding step: appends this step's k and v to the cache at positions(row), then attends to [0,
+ * positions(row)]. */
+typedef struct tv_attention_decode {
+    uint64_t rows, heads, kv_heads, head_size, max_tokens;
+    tv_tensor qkv;              /* (rows, (H + 2 Hkv) * D), already rotated */
+    tv_tensor positions;        /* (rows) uint32, below max_tokens, on the device */
+    tv_tensor k_cache, v_cache; /* (rows, Hkv, max_tokens, D) */
+    tv_tensor output;           /* (rows, H * D) out */
+} tv_attention_decode;
+tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_decode *decode);
+
+#endif

@@ -1,0 +1,69 @@
+/* What every launcher shares: see launch.h. */
+#include "kernels/launch.h"
+
+#include <stdio.h>
+
+tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first, uint64_t rows) {
+    if (!tv_tensor_present(tensor))
+        return tensor;
+    uint64_t row_bytes = row_elements * tv_dtype_bytes(tensor.dtype);
+    tensor.span = tv_span_part(tensor.span, first * row_bytes, rows * row_bytes);
+    return tensor;
+}
+
+const tv_caps *tv_recorder_caps(const tv_recorder *recorder) {
+    return tv_device_caps(tv_recorder_device(recorder));
+}
+
+tv_status tv_launch_record(tv_recorder *recorder, const tv_launch *launch) {
+    char shape[96] = "";
+    size_t used = 0;
+    for (int i = 0; i < 4 && launch->shape[i]; i++)
+        used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%llu", i ? "x" : "",
+                                 (unsigned long long)launch->shape[i]);
+    tv_dispatch dispatch = {
+        .program = tv_program_get(launch->program),
+        .push = launch->push,
+        .groups = launch->groups,
+        .groups_z = launch->groups_z,
+        .specialization_count = launch->specialization_count,
+        .shape = used ? shape : NULL,
+    };
+    for (uint32_t i = 0; i < TV_MAX_BINDINGS; i++)
+        dispatch.bindings[i] = launch->bindings[i].span;
+    for (uint32_t i = 0; i < TV_MAX_SPECIALIZATION; i++)
+        dispatch.specialization[i] = launch->specialization[i];
+    return tv_record_dispatch(recorder, &dispatch);
+}
+
+tv_status tv_split_rows(const tv_recorder *recorder, const char *what, uint64_t rows,
+                        const uint64_t *row_bytes, uint32_t tensors, uint64_t *rows_per_part) {
+    uint64_t range = tv_recorder_caps(recorder)->storage_range;
+    uint64_t largest = 1, granule = 1;
+    for (uint32_t i = 0; i < tensors; i++) {
+        if (row_bytes[i] == 0)
+            continue;
+        largest = tv_max_u64(largest, row_bytes[i]);
+        /* Every part but the first starts after a multiple of `granule` rows; the granules are powers of two.
+         */
+        granule = tv_max_u64(granule, TV_TENSOR_ALIGNMENT / tv_gcd_u64(TV_TENSOR_ALIGNMENT, row_bytes[i]));
+    }
+    uint64_t fitting = range / largest;
+    if (fitting >= rows) {
+        *rows_per_part = rows;
+        return TV_OK;
+    }
+    *rows_per_part = fitting / granule * granule;
+    if (*rows_per_part == 0)
+        return tv_fail(
+            TV_E_FIT,
+            "%s: rows of %llu bytes, %llu at a time, are over the %llu bytes that this device binds at once; "
+            "use a smaller model or sequence",
+            what, (unsigned long long)largest, (unsigned long long)granule, (unsigned long long)range);
+    return TV_OK;
+}
+
+uint32_t tv_row_workgroup(const tv_recorder *recorder, uint32_t gpu) {
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    return caps->type == TV_DEVICE_CPU ? (uint32_t)caps->subgroup_size : gpu;
+}

@@ -1,0 +1,53 @@
+/* What every launcher shares: tensors on the device, splitting by rows, the one call that dispatches.
+ *
+ * A launcher is a function per operation: it checks shapes, chooses the variant by the device's caps, splits
+ * what is over a device limit and records one dispatch per part. Launchers take a tv_recorder and tensors,
+ * and hold no state.
+ */
+#ifndef TV_KERNELS_LAUNCH_H
+#define TV_KERNELS_LAUNCH_H
+
+#include "base/bytes.h"
+#include "kernels/registry.h"
+
+/* A flat device array; shapes stand in the launchers' arguments. A zeroed tensor is "absent". */
+typedef struct tv_tensor {
+    tv_span span;
+    tv_dtype dtype;
+} tv_tensor;
+
+static inline bool tv_tensor_present(tv_tensor tensor) {
+    return tensor.span.buffer != NULL;
+}
+
+/* The first `rows` rows of `row_elements` from row `first` on. The offset must keep TV_TENSOR_ALIGNMENT: see
+ * tv_split_rows. An absent tensor stays absent. */
+tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first, uint64_t rows);
+
+typedef struct tv_launch {
+    tv_program_id program;
+    const void *push;
+    uint64_t groups;   /* workgroups in x, folded by the recorder */
+    uint32_t groups_z; /* 0: none */
+    tv_tensor bindings[TV_MAX_BINDINGS];
+    uint32_t specialization[TV_MAX_SPECIALIZATION];
+    uint32_t specialization_count;
+    uint64_t shape[4]; /* for labels and tables, up to the first 0 */
+} tv_launch;
+
+tv_status tv_launch_record(tv_recorder *recorder, const tv_launch *launch);
+
+/* How many rows of the widest of several row-shaped tensors one binding can hold: the largest count, at most
+ * `rows`, for which `rows * row_bytes` stays within the device's storage range and every further part starts
+ * aligned. `row_bytes` lists the tensors that are cut along this dimension. TV_E_FIT, with `what`, when not
+ * even the smallest aligned part fits. */
+tv_status tv_split_rows(const tv_recorder *recorder, const char *what, uint64_t rows,
+                        const uint64_t *row_bytes, uint32_t tensors, uint64_t *rows_per_part);
+
+/* Invocations for kernels that give each row to one workgroup: one subgroup on CPUs, where barriers are dear,
+ * else `gpu`. Goes into constant_id 0. */
+uint32_t tv_row_workgroup(const tv_recorder *recorder, uint32_t gpu);
+
+const tv_caps *tv_recorder_caps(const tv_recorder *recorder);
+
+#endif

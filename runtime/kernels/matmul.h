@@ -1,0 +1,25 @@
+/* Matrix products: C = op(A) op(B) (+ bias) in all four transpose forms.
+ *
+ * Promise: any sizes, also odd ones and ones that exceed the storage range (split along m, n or k); the same
+ * bits on every run of a device; sums are fp32. Variant and tile are chosen by the device's caps.
+ */
+#ifndef TV_KERNELS_MATMUL_H
+#define TV_KERNELS_MATMUL_H
+
+#include "kernels/launch.h"
+
+typedef struct tv_matmul {
+    uint64_t m, n, k;                      /* C (m, n), op(A) (m, k), op(B) (k, n) */
+    bool transpose_a;                      /* A is stored (k, m) */
+    bool transpose_b;                      /* B is stored (n, k), as Linear weights are */
+    bool accumulate;                       /* C += instead of C = */
+    uint64_t lda, ldb, ldc;                /* elements between stored rows; 0: packed */
+    uint64_t batch;                        /* products side by side; 0 and 1: one */
+    uint64_t stride_a, stride_b, stride_c; /* elements between products of a batch; 0 for A or B: shared */
+    tv_tensor a, b, c;
+    tv_tensor bias; /* (n), added to every row; absent: none. Not with accumulate */
+} tv_matmul;
+
+tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *product);
+
+#endif

@@ -1,0 +1,35 @@
+/* The update, all on the device: gradient norm, clip, detection of non-finite gradients, AdamW (Loshchilov
+ * and Hutter 2019).
+ *
+ * Order per step: tv_gradient_norm_begin, tv_gradient_norm_add for each tensor, tv_gradient_norm_finish, then
+ * tv_adamw for each tensor. An update whose gradient norm is not finite changes no parameter and no moment,
+ * and is counted.
+ */
+#ifndef TV_KERNELS_OPTIMIZER_H
+#define TV_KERNELS_OPTIMIZER_H
+
+#include "kernels/launch.h"
+
+/* Partial sums of squares: `partials` holds tv_gradient_norm_partials(count) floats per tensor, tensors one
+ * after another. */
+uint64_t tv_gradient_norm_partials(uint64_t count);
+/* Writes the partials of one gradient (count) at partials[first]. */
+tv_status tv_gradient_norm_add(tv_recorder *recorder, uint64_t count, tv_tensor gradient, tv_tensor partials,
+                               uint64_t first);
+/* From `total` partials: grad_norm, clip_scale = min(1, grad_clip / norm) (1 when grad_clip is 0), finite,
+ * and the counters of struct tv_update_state (push_constants.h); reads struct tv_step_constants. */
+tv_status tv_gradient_norm_finish(tv_recorder *recorder, uint64_t total, tv_tensor partials, tv_tensor step,
+                                  tv_tensor state);
+
+typedef struct tv_adamw {
+    uint64_t count;
+    bool decay;          /* weight decay applies to tensors of two and more dimensions */
+    tv_tensor parameter; /* fp32 master weights, updated */
+    tv_tensor gradient;  /* fp32; read, then set to 0 for the next step */
+    tv_tensor m, v;      /* fp32 moments */
+    tv_tensor step;      /* struct tv_step_constants */
+    tv_tensor state;     /* struct tv_update_state of this step */
+} tv_adamw;
+tv_status tv_adamw_record(tv_recorder *recorder, const tv_adamw *update);
+
+#endif

@@ -1,0 +1,18 @@
+/* Deterministic sums: fixed partition, fixed order, no atomics. */
+#ifndef TV_KERNELS_REDUCE_H
+#define TV_KERNELS_REDUCE_H
+
+#include "kernels/launch.h"
+
+/* output[0] (+)= sum of input (count) fp32. scratch: tv_reduce_scratch(count) bytes. */
+tv_status tv_reduce_sum(tv_recorder *recorder, uint64_t count, tv_tensor input, tv_tensor output,
+                        bool accumulate, tv_tensor scratch);
+uint64_t tv_reduce_scratch(uint64_t count);
+
+/* output (columns) += column sums of input (rows, columns): gradients of biases. scratch: tv_sum_rows_scratch
+ * bytes. */
+tv_status tv_sum_rows(tv_recorder *recorder, uint64_t rows, uint64_t columns, tv_tensor input,
+                      tv_tensor output, tv_tensor scratch);
+uint64_t tv_sum_rows_scratch(uint64_t rows, uint64_t columns);
+
+#endif

@@ -1,0 +1,21 @@
+/* The kernels as programs, made from kernels.def. */
+#ifndef TV_KERNELS_REGISTRY_H
+#define TV_KERNELS_REGISTRY_H
+
+#include "vk/recorder.h"
+
+typedef enum tv_program_id {
+#define TV_KERNEL(name, push, flops, bytes, ...)
+#define TV_VARIANT(kernel, variant, source, defines, local_size) TV_PROGRAM_##kernel##_##variant,
+#include "kernels/kernels.def"
+#undef TV_KERNEL
+#undef TV_VARIANT
+    TV_PROGRAM_COUNT
+} tv_program_id;
+
+const tv_program *tv_program_get(tv_program_id id);
+
+/* build/generated/embedded_shaders.c, in the order of the enumeration. */
+extern const tv_spirv tv_embedded_shaders[];
+
+#endif

@@ -1,0 +1,250 @@
+/* Reading and lowering the record of a device: see caps.h. */
+#include "vk/internal.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/json.h"
+
+const char *tv_tier_name(tv_tier tier) {
+    return tier == TV_TIER_FP32 ? "fp32" : "unknown";
+}
+
+const char *tv_device_type_name(tv_device_type type) {
+    switch (type) {
+    case TV_DEVICE_CPU:
+        return "CPU";
+    case TV_DEVICE_VIRTUAL:
+        return "virtual GPU";
+    case TV_DEVICE_INTEGRATED:
+        return "integrated GPU";
+    case TV_DEVICE_DISCRETE:
+        return "discrete GPU";
+    case TV_DEVICE_OTHER:
+        break;
+    }
+    return "other device";
+}
+
+static tv_device_type device_type(VkPhysicalDeviceType type) {
+    switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return TV_DEVICE_CPU;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return TV_DEVICE_VIRTUAL;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return TV_DEVICE_INTEGRATED;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return TV_DEVICE_DISCRETE;
+    default:
+        return TV_DEVICE_OTHER;
+    }
+}
+
+uint32_t tv_caps_compute_family(VkPhysicalDevice physical) {
+    VkQueueFamilyProperties families[32];
+    uint32_t count = 32, found = UINT32_MAX;
+    vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT))
+            continue;
+        /* A family without graphics is the asynchronous compute queue, which the desktop does not share. */
+        if (!(families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT))
+            return i;
+        if (found == UINT32_MAX)
+            found = i;
+    }
+    return found;
+}
+
+static bool has_extension(VkPhysicalDevice physical, const char *name) {
+    uint32_t count = 0;
+    vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL);
+    VkExtensionProperties *extensions = calloc(count ? count : 1, sizeof *extensions);
+    bool found = false;
+    if (extensions && vkEnumerateDeviceExtensionProperties(physical, NULL, &count, extensions) == VK_SUCCESS)
+        for (uint32_t i = 0; i < count && !found; i++)
+            found = strcmp(extensions[i].extensionName, name) == 0;
+    free(extensions);
+    return found;
+}
+
+static void judge(tv_caps *caps, const VkPhysicalDeviceVulkan12Features *features12,
+                  const VkPhysicalDeviceVulkan13Features *features13, uint32_t family) {
+    char *refusal = caps->refusal;
+    size_t size = sizeof caps->refusal;
+    if (caps->api_version < VK_API_VERSION_1_3)
+        snprintf(refusal, size, "it offers Vulkan %u.%u and 1.3 is needed; a newer driver may have it",
+                 VK_API_VERSION_MAJOR(caps->api_version), VK_API_VERSION_MINOR(caps->api_version));
+    else if (family == UINT32_MAX)
+        snprintf(refusal, size, "it has no queue for compute work");
+    else if (caps->storage_buffers < 8)
+        snprintf(refusal, size, "it binds %llu storage buffers per shader and 8 are needed",
+                 (unsigned long long)caps->storage_buffers);
+    else if (caps->invocations < 256)
+        snprintf(refusal, size, "its workgroups hold %llu invocations and 256 are needed",
+                 (unsigned long long)caps->invocations);
+    else if (!features12->timelineSemaphore || !features13->synchronization2)
+        snprintf(refusal, size,
+                 "its driver lacks timeline semaphores or synchronization2, which Vulkan 1.3 asks for");
+    else if (!caps->subgroup_arithmetic)
+        snprintf(refusal, size, "it has no subgroup arithmetic in compute shaders");
+}
+
+void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
+    *caps = (tv_caps){0};
+    VkPhysicalDeviceMaintenance3Properties maintenance3 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
+    VkPhysicalDeviceSubgroupProperties subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES, .pNext = &maintenance3};
+    VkPhysicalDeviceVulkan13Properties properties13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES, .pNext = &subgroup};
+    VkPhysicalDeviceDriverProperties driver = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES,
+                                               .pNext = &properties13};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    vkGetPhysicalDeviceProperties(physical, &properties.properties);
+    const VkPhysicalDeviceLimits *limits = &properties.properties.limits;
+    uint32_t api = properties.properties.apiVersion;
+    VkPhysicalDeviceVulkan13Features features13 = {.sType =
+                                                       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+    VkPhysicalDeviceVulkan12Features features12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &features13};
+    VkPhysicalDeviceVulkan11Features features11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &features12};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &features11};
+    /* Structures of a version may only be handed to devices of that version. */
+    if (api >= VK_API_VERSION_1_3) {
+        properties.pNext = &driver;
+        vkGetPhysicalDeviceProperties2(physical, &properties);
+        vkGetPhysicalDeviceFeatures2(physical, &features);
+    }
+
+    snprintf(caps->name, sizeof caps->name, "%s", properties.properties.deviceName);
+    snprintf(caps->driver, sizeof caps->driver, "%.120s%s%.120s", driver.driverName,
+             driver.driverInfo[0] ? " " : "", driver.driverInfo);
+    caps->api_version = api;
+    caps->driver_version = properties.properties.driverVersion;
+    caps->vendor_id = properties.properties.vendorID;
+    caps->device_id = properties.properties.deviceID;
+    memcpy(caps->pipeline_cache_uuid, properties.properties.pipelineCacheUUID,
+           sizeof caps->pipeline_cache_uuid);
+    caps->type = device_type(properties.properties.deviceType);
+
+    caps->storage_range = limits->maxStorageBufferRange;
+    uint64_t allocation =
+        maintenance3.maxMemoryAllocationSize ? maintenance3.maxMemoryAllocationSize : UINT64_C(1) << 30;
+    uint64_t buffer = properties13.maxBufferSize ? properties13.maxBufferSize : allocation;
+    caps->buffer_bytes = tv_min_u64(allocation, buffer) / TV_TENSOR_ALIGNMENT * TV_TENSOR_ALIGNMENT;
+    caps->offset_alignment = limits->minStorageBufferOffsetAlignment;
+    caps->shared_bytes = limits->maxComputeSharedMemorySize;
+    caps->push_bytes = limits->maxPushConstantsSize;
+    caps->invocations =
+        tv_min_u64(limits->maxComputeWorkGroupInvocations, limits->maxComputeWorkGroupSize[0]);
+    caps->group_count_x = limits->maxComputeWorkGroupCount[0];
+    caps->group_count_y = limits->maxComputeWorkGroupCount[1];
+    caps->group_count_z = limits->maxComputeWorkGroupCount[2];
+    caps->storage_buffers =
+        tv_min_u64(limits->maxPerStageDescriptorStorageBuffers, limits->maxPerStageResources);
+    caps->timestamp_ns = (double)limits->timestampPeriod;
+    caps->subgroup_size = subgroup.subgroupSize;
+    if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) {
+        VkSubgroupFeatureFlags operations = subgroup.supportedOperations;
+        caps->subgroup_arithmetic =
+            (operations & VK_SUBGROUP_FEATURE_BASIC_BIT) && (operations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT);
+        caps->subgroup_shuffle =
+            (operations & VK_SUBGROUP_FEATURE_BALLOT_BIT) && (operations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+    }
+    caps->push_descriptors = has_extension(physical, VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME);
+    caps->fp16_storage = features11.storageBuffer16BitAccess && features12.shaderFloat16;
+    caps->cooperative_matrix = has_extension(physical, "VK_KHR_cooperative_matrix");
+
+    uint32_t family = tv_caps_compute_family(physical);
+    if (family != UINT32_MAX) {
+        VkQueueFamilyProperties families[32];
+        uint32_t count = 32;
+        vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
+        caps->timestamp_bits = families[family].timestampValidBits;
+    }
+    VkPhysicalDeviceMemoryProperties memory;
+    vkGetPhysicalDeviceMemoryProperties(physical, &memory);
+    for (uint32_t i = 0; i < memory.memoryHeapCount; i++)
+        if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
+            caps->heap_bytes = tv_max_u64(caps->heap_bytes, memory.memoryHeaps[i].size);
+    /* A discrete card may show a window of its memory to the host; copies through it are slow for reading, so
+     * only devices that share the host's memory skip staging. */
+    const VkMemoryPropertyFlags shared = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT |
+                                         VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                         VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    for (uint32_t i = 0; i < memory.memoryTypeCount; i++)
+        if ((memory.memoryTypes[i].propertyFlags & shared) == shared)
+            caps->unified_memory = caps->type == TV_DEVICE_CPU || caps->type == TV_DEVICE_INTEGRATED;
+
+    caps->tier = TV_TIER_FP32;
+    snprintf(caps->tier_reason, sizeof caps->tier_reason, "this version has fp32 kernels only");
+    judge(caps, &features12, &features13, family);
+}
+
+static const struct {
+    const char *name;
+    size_t offset;
+} lowerable[] = {
+    {"storage_range", offsetof(tv_caps, storage_range)},
+    {"buffer_bytes", offsetof(tv_caps, buffer_bytes)},
+    {"heap_bytes", offsetof(tv_caps, heap_bytes)},
+    {"shared_bytes", offsetof(tv_caps, shared_bytes)},
+    {"invocations", offsetof(tv_caps, invocations)},
+    {"group_count_x", offsetof(tv_caps, group_count_x)},
+    {"subgroup_shuffle", offsetof(tv_caps, subgroup_shuffle)},
+    {"unified_memory", offsetof(tv_caps, unified_memory)},
+    {"push_descriptors", offsetof(tv_caps, push_descriptors)},
+    {"timestamp_bits", offsetof(tv_caps, timestamp_bits)},
+    {"fp16_storage", offsetof(tv_caps, fp16_storage)},
+    {"cooperative_matrix", offsetof(tv_caps, cooperative_matrix)},
+};
+enum { LOWERABLE_COUNT = sizeof lowerable / sizeof *lowerable };
+
+static tv_status lower_one(tv_caps *caps, const char *name, const char *value) {
+    if (strcmp(name, "tier") == 0) {
+        if (strcmp(value, tv_tier_name(TV_TIER_FP32)) != 0)
+            return tv_fail(TV_E_USAGE, "expected a tier of this version (fp32), found \"%s\"", value);
+        caps->tier = TV_TIER_FP32;
+        return TV_OK;
+    }
+    for (size_t i = 0; i < LOWERABLE_COUNT; i++) {
+        if (strcmp(name, lowerable[i].name) != 0)
+            continue;
+        char *end = NULL;
+        unsigned long long number = strtoull(value, &end, 10);
+        if (end == value || *end != '\0')
+            return tv_fail(TV_E_USAGE, "TRIVIUM_CAPS_MAX: expected a whole number for %s, found \"%s\"", name,
+                           value);
+        uint64_t *entry = (uint64_t *)((char *)caps + lowerable[i].offset);
+        *entry = tv_min_u64(*entry, number);
+        return TV_OK;
+    }
+    const char *names[LOWERABLE_COUNT];
+    for (size_t i = 0; i < LOWERABLE_COUNT; i++)
+        names[i] = lowerable[i].name;
+    const char *nearest = tv_nearest_word(name, names, LOWERABLE_COUNT);
+    return tv_fail(TV_E_USAGE, "TRIVIUM_CAPS_MAX: unknown entry \"%s\"%s%s", name,
+                   nearest ? "; the nearest known one is " : "", nearest ? nearest : "");
+}
+
+tv_status tv_caps_lower(tv_caps *caps, const char *text) {
+    while (text && *text) {
+        size_t length = strcspn(text, ",");
+        char entry[128];
+        snprintf(entry, sizeof entry, "%.*s", (int)length, text);
+        char *equals = strchr(entry, '=');
+        if (!equals)
+            return tv_fail(TV_E_USAGE, "TRIVIUM_CAPS_MAX: expected name=value, found \"%s\"", entry);
+        *equals = '\0';
+        TV_RETURN_IF_FAILED(lower_one(caps, entry, equals + 1));
+        text += length + (text[length] == ',');
+    }
+    return TV_OK;
+}

@@ -1,0 +1,65 @@
+/* What a device can do: read once, never assumed.
+ *
+ * Promise: every limit and optional feature that trivium uses stands here; a launcher decides by this record
+ * alone. TRIVIUM_CAPS_MAX lowers entries ("storage_range=1048576,subgroup_arithmetic=0,tier=fp32"), so that
+ * every fallback can be tested on any machine; it never raises one.
+ */
+#ifndef TV_VK_CAPS_H
+#define TV_VK_CAPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef enum tv_device_type {
+    TV_DEVICE_OTHER,
+    TV_DEVICE_CPU,
+    TV_DEVICE_VIRTUAL,
+    TV_DEVICE_INTEGRATED,
+    TV_DEVICE_DISCRETE
+} tv_device_type;
+
+/* Which arithmetic the matrix kernels use; a higher tier is faster. docs/architecture.md has the table. */
+typedef enum tv_tier { TV_TIER_FP32 = 0, TV_TIER_COUNT } tv_tier;
+
+typedef struct tv_caps {
+    char name[256];
+    char driver[256]; /* driver name and version, as the driver gives them */
+    uint32_t api_version, driver_version, vendor_id, device_id;
+    uint8_t pipeline_cache_uuid[16];
+    tv_device_type type;
+
+    uint64_t storage_range;    /* bytes of one storage-buffer binding */
+    uint64_t buffer_bytes;     /* bytes of one buffer, within one allocation */
+    uint64_t heap_bytes;       /* of the largest device-local heap */
+    uint64_t offset_alignment; /* of storage-buffer bindings, at most 256 */
+    uint64_t shared_bytes;     /* of a workgroup */
+    uint64_t push_bytes;       /* of push constants, at least 128 */
+    uint64_t invocations;      /* of a workgroup */
+    uint64_t group_count_x;    /* workgroups in x; larger grids are folded over y */
+    uint64_t group_count_y, group_count_z;
+    uint64_t subgroup_size;       /* lanes of a subgroup as drivers choose it */
+    uint64_t storage_buffers;     /* bindings per shader */
+    uint64_t subgroup_arithmetic; /* 1: subgroupAdd and its kin in compute shaders */
+    uint64_t subgroup_shuffle;    /* 1: subgroupShuffle and subgroupBroadcast */
+    uint64_t unified_memory;      /* 1: device memory is host memory; no staging copies */
+    uint64_t push_descriptors;    /* 1: VK_KHR_push_descriptor */
+    uint64_t timestamp_bits;      /* 0: no timestamps */
+    double timestamp_ns;          /* nanoseconds of a tick */
+    uint64_t fp16_storage;        /* 1: 16-bit storage and arithmetic */
+    uint64_t cooperative_matrix;  /* 1: VK_KHR_cooperative_matrix */
+
+    tv_tier tier;
+    char tier_reason[256]; /* why not a higher one */
+    char refusal[256];     /* why trivium cannot use the device at all; "" when it can */
+} tv_caps;
+
+const char *tv_tier_name(tv_tier tier);
+const char *tv_device_type_name(tv_device_type type);
+
+/* Lowers entries as `text` says (the syntax of TRIVIUM_CAPS_MAX); NULL or "" is nothing. TV_E_USAGE with the
+ * nearest known entry. */
+tv_status tv_caps_lower(tv_caps *caps, const char *text);
+
+#endif

@@ -1,0 +1,279 @@
+/* The list, the choice and the open device: see device.h. */
+#include "vk/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+enum { MAX_DEVICES = 64 };
+
+static tv_status enumerate(VkInstance instance, VkPhysicalDevice *devices, uint32_t *count) {
+    *count = MAX_DEVICES;
+    VkResult result = vkEnumeratePhysicalDevices(instance, count, devices);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE)
+        *count = 0;
+    if (*count == 0)
+        return tv_fail(TV_E_NO_DEVICE, "the Vulkan loader found no device; install your GPU's driver, or "
+                                       "mesa-vulkan-drivers to run on the CPU");
+    return TV_OK;
+}
+
+tv_status tv_device_list(tv_caps **list, uint32_t *count) {
+    VkInstance instance;
+    VkPhysicalDevice devices[MAX_DEVICES];
+    *list = NULL;
+    *count = 0;
+    TV_RETURN_IF_FAILED(tv_instance_acquire(&instance));
+    tv_status status;
+    TV_TRY(enumerate(instance, devices, count));
+    *list = calloc(*count, sizeof **list);
+    if (!*list) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the list of devices");
+        goto fail;
+    }
+    for (uint32_t i = 0; i < *count; i++)
+        tv_caps_read(devices[i], &(*list)[i]);
+    tv_instance_release();
+    return TV_OK;
+fail:
+    *count = 0;
+    tv_instance_release();
+    return status;
+}
+
+/* Real GPUs before CPUs, then the larger memory: the best guess at speed without measuring. */
+static bool is_better(const tv_caps *a, const tv_caps *b) {
+    if (a->type != b->type)
+        return a->type > b->type;
+    return a->heap_bytes > b->heap_bytes;
+}
+
+static bool contains_ignoring_case(const char *text, const char *part) {
+    return strcasestr(text, part) != NULL;
+}
+
+static tv_status refuse_all(const tv_caps *caps, uint32_t count, const char *select) {
+    char found[2048] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < count && used < sizeof found - 1; i++) {
+        int written = snprintf(found + used, sizeof found - used, "%s%u: %s%s%s", i ? "; " : "", i,
+                               caps[i].name, caps[i].refusal[0] ? ", refused because " : "", caps[i].refusal);
+        used += written > 0 ? (size_t)written : 0;
+    }
+    if (select)
+        return tv_fail(TV_E_NO_DEVICE, "no usable device matches \"%s\"; found %s", select, found);
+    return tv_fail(TV_E_NO_DEVICE, "no usable Vulkan device; found %s", found);
+}
+
+static tv_status choose(const tv_caps *caps, uint32_t count, const char *select, uint32_t *chosen) {
+    *chosen = UINT32_MAX;
+    char *end = NULL;
+    unsigned long number = select ? strtoul(select, &end, 10) : 0;
+    bool by_number = select && end != select && *end == '\0';
+    for (uint32_t i = 0; i < count; i++) {
+        if (caps[i].refusal[0])
+            continue;
+        if (by_number ? number != i : select && !contains_ignoring_case(caps[i].name, select))
+            continue;
+        if (*chosen == UINT32_MAX || is_better(&caps[i], &caps[*chosen]))
+            *chosen = i;
+    }
+    return *chosen == UINT32_MAX ? refuse_all(caps, count, select) : TV_OK;
+}
+
+static tv_status create_handle(tv_device *device) {
+    const float priority = 1;
+    VkDeviceQueueCreateInfo queue = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+        .queueFamilyIndex = device->family,
+        .queueCount = 1,
+        .pQueuePriorities = &priority,
+    };
+    VkPhysicalDeviceVulkan13Features features13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES, .synchronization2 = VK_TRUE};
+    VkPhysicalDeviceVulkan12Features features12 = {.sType =
+                                                       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                                   .pNext = &features13,
+                                                   .timelineSemaphore = VK_TRUE};
+    const char *extensions[1];
+    uint32_t extension_count = 0;
+    if (device->caps.push_descriptors)
+        extensions[extension_count++] = VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME;
+    VkDeviceCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+        .pNext = &features12,
+        .queueCreateInfoCount = 1,
+        .pQueueCreateInfos = &queue,
+        .enabledExtensionCount = extension_count,
+        .ppEnabledExtensionNames = extensions,
+    };
+    VkResult result = vkCreateDevice(device->physical, &info, NULL, &device->handle);
+    if (result != VK_SUCCESS)
+        return tv_fail(TV_E_DEVICE, "%s: the driver refused to open the device (VkResult %d)",
+                       device->caps.name, (int)result);
+    volkLoadDeviceTable(&device->vk, device->handle);
+    device->vk.vkGetDeviceQueue(device->handle, device->family, 0, &device->queue);
+    VkSemaphoreTypeCreateInfo timeline = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+                                          .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
+    VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &timeline};
+    TV_RETURN_IF_FAILED(
+        tv_vk_check(device, device->vk.vkCreateSemaphore(device->handle, &semaphore, NULL, &device->timeline),
+                    "create a semaphore"));
+    tv_name_object(device, VK_OBJECT_TYPE_SEMAPHORE, (uint64_t)device->timeline, "timeline");
+    return TV_OK;
+}
+
+static void read_environment(tv_device *device) {
+    const char *timeout = getenv("TRIVIUM_DEVICE_TIMEOUT");
+    const char *barrier = getenv("TRIVIUM_BARRIER");
+    const char *lose = getenv("TRIVIUM_INJECT_DEVICE_LOST");
+    device->timeout = timeout ? strtod(timeout, NULL) : device->caps.type == TV_DEVICE_CPU ? 0 : 120;
+    device->barrier_always = barrier && strcmp(barrier, "always") == 0;
+    device->lose_at_submission = lose ? strtoull(lose, NULL, 10) : 0;
+}
+
+tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
+    *out = NULL;
+    VkInstance instance;
+    VkPhysicalDevice devices[MAX_DEVICES];
+    uint32_t count = 0, chosen;
+    tv_caps *caps = NULL;
+    TV_RETURN_IF_FAILED(tv_instance_acquire(&instance));
+    tv_status status;
+    tv_device *device = calloc(1, sizeof *device);
+    if (!device) {
+        tv_instance_release();
+        return tv_fail(TV_E_MEMORY, "out of host memory for a device");
+    }
+    TV_TRY(enumerate(instance, devices, &count));
+    caps = calloc(count, sizeof *caps);
+    if (!caps) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the list of devices");
+        goto fail;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        tv_caps_read(devices[i], &caps[i]);
+    TV_TRY(choose(caps, count, options ? options->select : NULL, &chosen));
+    device->physical = devices[chosen];
+    device->caps = caps[chosen];
+    TV_TRY(tv_caps_lower(&device->caps, getenv("TRIVIUM_CAPS_MAX")));
+    if (options && options->tier) {
+        char entry[64];
+        snprintf(entry, sizeof entry, "tier=%.40s", options->tier);
+        TV_TRY(tv_caps_lower(&device->caps, entry));
+    }
+    device->family = tv_caps_compute_family(device->physical);
+    vkGetPhysicalDeviceMemoryProperties(device->physical, &device->memory);
+    read_environment(device);
+    TV_TRY(create_handle(device));
+    tv_pipeline_cache_load(device);
+    TV_TRY(tv_buffer_create(device, TV_TENSOR_ALIGNMENT, TV_MEMORY_DEVICE, "absent binding", &device->dummy));
+    free(caps);
+    *out = device;
+    return TV_OK;
+fail:
+    free(caps);
+    tv_device_close(&device);
+    return status;
+}
+
+void tv_device_close(tv_device **handle) {
+    if (!handle || !*handle)
+        return;
+    tv_device *device = *handle;
+    if (device->handle) {
+        device->vk.vkDeviceWaitIdle(device->handle);
+        tv_pipeline_cache_save(device);
+        tv_buffer_destroy(&device->dummy);
+        for (tv_pipeline *next, *p = device->pipelines; p; p = next) {
+            next = p->next;
+            device->vk.vkDestroyPipeline(device->handle, p->pipeline, NULL);
+            free(p);
+        }
+        for (tv_layout *next, *l = device->layouts; l; l = next) {
+            next = l->next;
+            device->vk.vkDestroyPipelineLayout(device->handle, l->pipeline, NULL);
+            device->vk.vkDestroyDescriptorSetLayout(device->handle, l->set, NULL);
+            free(l);
+        }
+        device->vk.vkDestroyPipelineCache(device->handle, device->cache, NULL);
+        device->vk.vkDestroySemaphore(device->handle, device->timeline, NULL);
+        device->vk.vkDestroyDevice(device->handle, NULL);
+    }
+    free(device);
+    *handle = NULL;
+    tv_instance_release();
+}
+
+const tv_caps *tv_device_caps(const tv_device *device) {
+    return &device->caps;
+}
+
+uint64_t tv_device_bytes(const tv_device *device) {
+    return device->bytes;
+}
+
+uint64_t tv_device_peak_bytes(const tv_device *device) {
+    return device->peak_bytes;
+}
+
+uint64_t tv_device_bytes_available(const tv_device *device) {
+    return device->caps.heap_bytes > device->bytes ? device->caps.heap_bytes - device->bytes : 0;
+}
+
+tv_status tv_device_check(tv_device *device) {
+    return device->lost ? tv_fail(TV_E_DEVICE_LOST, "%s", device->lost_sentence) : TV_OK;
+}
+
+tv_status tv_device_set_lost(tv_device *device, const char *reason) {
+    if (!device->lost) {
+        uint64_t reached = 0;
+        const char *completed = "nothing";
+        if (device->vk.vkGetSemaphoreCounterValue(device->handle, device->timeline, &reached) != VK_SUCCESS)
+            reached = 0;
+        uint64_t newest = 0;
+        for (int i = 0; i < TV_PENDING_SUBMISSIONS; i++) {
+            if (device->pending[i].value > newest && device->pending[i].value <= reached) {
+                newest = device->pending[i].value;
+                completed = device->pending[i].label;
+            }
+        }
+        device->lost = true;
+        snprintf(device->lost_sentence, sizeof device->lost_sentence,
+                 "%s was lost (%s); the last completed work was \"%s\". The last checkpoint stands: run the "
+                 "same command with "
+                 "--resume",
+                 device->caps.name, reason, completed);
+    }
+    return tv_device_check(device);
+}
+
+tv_status tv_vk_check(tv_device *device, VkResult result, const char *what) {
+    if (result == VK_SUCCESS)
+        return TV_OK;
+    if (result == VK_ERROR_DEVICE_LOST)
+        return tv_device_set_lost(device, what);
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY) {
+        char used[32];
+        return tv_fail(
+            TV_E_FIT,
+            "%s: out of %s memory when asked to %s, with %s in use; use a smaller train.batch_size or model",
+            device->caps.name, result == VK_ERROR_OUT_OF_HOST_MEMORY ? "host" : "device", what,
+            tv_format_bytes(device->bytes, used, sizeof used));
+    }
+    return tv_fail(TV_E_DEVICE, "%s: the driver failed to %s (VkResult %d)", device->caps.name, what,
+                   (int)result);
+}
+
+void tv_name_object(tv_device *device, VkObjectType type, uint64_t handle, const char *name) {
+    if (!tv_instance_has_labels() || !vkSetDebugUtilsObjectNameEXT)
+        return;
+    VkDebugUtilsObjectNameInfoEXT info = {.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT,
+                                          .objectType = type,
+                                          .objectHandle = handle,
+                                          .pObjectName = name};
+    vkSetDebugUtilsObjectNameEXT(device->handle, &info);
+}

@@ -1,0 +1,128 @@
+/* What the files of runtime/vk share, and nobody else includes: the Vulkan handles behind the opaque types.
+ *
+ * volk loads the entry points: instance functions globally (the process-wide loader), device functions into
+ * each device's table `vk`.
+ */
+#ifndef TV_VK_INTERNAL_H
+#define TV_VK_INTERNAL_H
+
+#include <volk.h>
+
+#include "vk/capture.h"
+#include "vk/recorder.h"
+#include "vk/submit.h"
+#include "vk/timestamps.h"
+
+/* The process's Vulkan instance, created at first use and shared by reference count. */
+tv_status tv_instance_acquire(VkInstance *instance);
+void tv_instance_release(void);
+/* True when the instance has VK_EXT_debug_utils. */
+bool tv_instance_has_labels(void);
+
+/* Fills the record of one physical device; `refusal` says what is below the floor. */
+void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps);
+/* The first queue family that computes and, where there is a choice, does not draw; UINT32_MAX when none
+ * computes. */
+uint32_t tv_caps_compute_family(VkPhysicalDevice physical);
+
+typedef struct tv_pipeline {
+    const tv_program *program;
+    uint32_t specialization[TV_MAX_SPECIALIZATION];
+    uint32_t specialization_count;
+    VkPipeline pipeline;
+    struct tv_pipeline *next;
+} tv_pipeline;
+
+/* Layouts depend on the number of bindings and the push size only, so programs share them. */
+typedef struct tv_layout {
+    uint32_t binding_count, push_bytes;
+    VkDescriptorSetLayout set;
+    VkPipelineLayout pipeline;
+    struct tv_layout *next;
+} tv_layout;
+
+enum { TV_PENDING_SUBMISSIONS = 64, TV_LABEL_BYTES = 160 };
+
+/* Submissions that may still run, for the sentence of a lost device. */
+typedef struct tv_pending {
+    uint64_t value;
+    char label[TV_LABEL_BYTES];
+} tv_pending;
+
+struct tv_device {
+    VkPhysicalDevice physical;
+    VkDevice handle;
+    struct VolkDeviceTable vk;
+    VkQueue queue;
+    uint32_t family;
+    tv_caps caps;
+    VkPhysicalDeviceMemoryProperties memory;
+    bool memory_budget; /* VK_EXT_memory_budget */
+
+    VkSemaphore timeline;
+    uint64_t submitted; /* the last value handed out */
+    tv_pending pending[TV_PENDING_SUBMISSIONS];
+    double timeout; /* seconds; 0: none */
+    bool barrier_always;
+
+    bool lost;
+    char lost_sentence[512];
+    uint64_t lose_at_submission; /* TRIVIUM_INJECT_DEVICE_LOST, for fault tests; 0: never */
+
+    VkPipelineCache cache;
+    uint64_t cache_hash; /* of the data that was loaded, to write only what changed */
+    tv_pipeline *pipelines;
+    tv_layout *layouts;
+
+    uint64_t bytes, peak_bytes;
+    tv_buffer *dummy; /* bound where a binding is absent */
+};
+
+struct tv_buffer {
+    tv_device *device;
+    VkBuffer handle;
+    VkDeviceMemory memory;
+    uint64_t bytes, allocated;
+    void *mapped;
+};
+
+typedef struct tv_recorded_dispatch {
+    const tv_program *program;
+    char *label, *shape;
+    double flops, bytes;
+} tv_recorded_dispatch;
+
+struct tv_recording {
+    tv_device *device;
+    char *name;
+    VkCommandPool pool;
+    VkCommandBuffer *segments;
+    uint32_t segment_count;
+    VkDescriptorPool *descriptor_pools; /* only without push descriptors */
+    uint32_t descriptor_pool_count;
+    VkQueryPool queries;
+    uint32_t query_count;
+    tv_recorded_dispatch *dispatches;
+    uint32_t dispatch_count;
+    tv_recording_info info;
+    bool profile, simultaneous;
+    uint64_t value; /* timeline value of the last submission */
+};
+
+/* The one place that turns a VkResult into a status; `what` completes "the driver failed to ...". */
+tv_status tv_vk_check(tv_device *device, VkResult result, const char *what);
+/* Sets the sticky loss and its sentence. */
+tv_status tv_device_set_lost(tv_device *device, const char *reason);
+/* TV_OK, or the sticky loss. */
+tv_status tv_device_check(tv_device *device);
+
+void tv_name_object(tv_device *device, VkObjectType type, uint64_t handle, const char *name);
+
+tv_status tv_layout_get(tv_device *device, uint32_t binding_count, uint32_t push_bytes,
+                        const tv_layout **layout);
+tv_status tv_pipeline_get(tv_device *device, const tv_program *program, const uint32_t *specialization,
+                          uint32_t specialization_count, VkPipeline *pipeline);
+void tv_pipeline_cache_load(tv_device *device);
+void tv_pipeline_cache_save(tv_device *device);
+
+#endif

@@ -1,0 +1,84 @@
+/* The timeline: see submit.h. */
+#include "vk/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t count, uint64_t *value) {
+    TV_RETURN_IF_FAILED(tv_device_check(device));
+    uint32_t segments = 0;
+    for (uint32_t i = 0; i < count; i++)
+        segments += recordings[i]->segment_count;
+    VkSubmitInfo2 *submits = calloc(segments ? segments : 1, sizeof *submits);
+    VkCommandBufferSubmitInfo *buffers = calloc(segments ? segments : 1, sizeof *buffers);
+    VkSemaphoreSubmitInfo *signals = calloc(segments ? segments : 1, sizeof *signals);
+    tv_status status;
+    if (!submits || !buffers || !signals) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while submitting");
+        goto fail;
+    }
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t s = 0; s < recordings[i]->segment_count; s++, n++) {
+            uint64_t reached = ++device->submitted;
+            buffers[n] = (VkCommandBufferSubmitInfo){.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
+                                                     .commandBuffer = recordings[i]->segments[s]};
+            signals[n] = (VkSemaphoreSubmitInfo){.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
+                                                 .semaphore = device->timeline,
+                                                 .value = reached,
+                                                 .stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT};
+            submits[n] = (VkSubmitInfo2){.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
+                                         .commandBufferInfoCount = 1,
+                                         .pCommandBufferInfos = &buffers[n],
+                                         .signalSemaphoreInfoCount = 1,
+                                         .pSignalSemaphoreInfos = &signals[n]};
+            tv_pending *pending = &device->pending[reached % TV_PENDING_SUBMISSIONS];
+            pending->value = reached;
+            snprintf(pending->label, sizeof pending->label, "%.120s, part %u of %u", recordings[i]->name,
+                     s + 1, recordings[i]->segment_count);
+        }
+        recordings[i]->value = device->submitted;
+    }
+    if (device->lose_at_submission && device->submitted >= device->lose_at_submission) {
+        status = tv_device_set_lost(device, "injected by TRIVIUM_INJECT_DEVICE_LOST");
+        goto fail;
+    }
+    TV_TRY(tv_vk_check(device, device->vk.vkQueueSubmit2(device->queue, n, submits, VK_NULL_HANDLE),
+                       "submit work"));
+    *value = device->submitted;
+fail:
+    free(submits);
+    free(buffers);
+    free(signals);
+    return status;
+}
+
+tv_status tv_wait(tv_device *device, uint64_t value) {
+    TV_RETURN_IF_FAILED(tv_device_check(device));
+    VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                .semaphoreCount = 1,
+                                .pSemaphores = &device->timeline,
+                                .pValues = &value};
+    uint64_t timeout = device->timeout > 0 ? (uint64_t)(device->timeout * 1e9) : UINT64_MAX;
+    VkResult result = device->vk.vkWaitSemaphores(device->handle, &info, timeout);
+    if (result == VK_TIMEOUT) {
+        char reason[64];
+        snprintf(reason, sizeof reason, "no answer for %g s", device->timeout);
+        return tv_device_set_lost(device, reason);
+    }
+    return tv_vk_check(device, result, "wait for the device");
+}
+
+tv_status tv_wait_idle(tv_device *device) {
+    return tv_wait(device, device->submitted);
+}
+
+tv_status tv_reached(tv_device *device, uint64_t value, bool *reached) {
+    TV_RETURN_IF_FAILED(tv_device_check(device));
+    uint64_t counter = 0;
+    TV_RETURN_IF_FAILED(
+        tv_vk_check(device, device->vk.vkGetSemaphoreCounterValue(device->handle, device->timeline, &counter),
+                    "read the timeline"));
+    *reached = counter >= value;
+    return TV_OK;
+}

@@ -1,0 +1,21 @@
+/* Submitting recordings: one timeline per device.
+ *
+ * Promise: recordings run in the order of submission; each submission reaches a timeline value that the host
+ * can poll or wait for. Waiting longer than TRIVIUM_DEVICE_TIMEOUT seconds (default 120; CPU devices: none)
+ * counts as a lost device. On loss the sentence names the last completed recording.
+ */
+#ifndef TV_VK_SUBMIT_H
+#define TV_VK_SUBMIT_H
+
+#include "vk/recorder.h"
+
+/* Submits the recordings in order. *value is reached when all are done. A recording without `simultaneous`
+ * must have finished its last run. */
+tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t count, uint64_t *value);
+/* Value 0 is always reached. */
+tv_status tv_wait(tv_device *device, uint64_t value);
+/* Waits for everything submitted. */
+tv_status tv_wait_idle(tv_device *device);
+tv_status tv_reached(tv_device *device, uint64_t value, bool *reached);
+
+#endif

@@ -1,0 +1,64 @@
+/* Push constants of every kernel: one header for C and GLSL, so that the two cannot disagree.
+ *
+ * Only 32-bit scalars, so the layouts are equal by construction; TV_PUSH_SIZE asserts the size that the build also checks in
+ * the compiled shader. At most 128 bytes, the least that every device has.
+ */
+#ifndef TV_PUSH_CONSTANTS_H
+#define TV_PUSH_CONSTANTS_H
+
+#ifdef TV_GLSL
+#define TV_PUSH_SIZE(type, size)
+#else
+#include <stdint.h>
+typedef uint32_t uint;
+#define TV_PUSH_SIZE(type, size) _Static_assert(sizeof(type) == (size) && (size) <= 128, #type " has another size in GLSL")
+typedef struct tv_count_push tv_count_push;
+typedef struct tv_step_constants tv_step_constants;
+typedef struct tv_update_state tv_update_state;
+typedef struct tv_sample_settings tv_sample_settings;
+#endif
+
+/* ---- structures in buffers that host and device share ---- */
+
+/* What changes from step to step; the host writes it, the recorded work reads it. */
+struct tv_step_constants {
+    float lr;
+    float weight_decay;
+    float beta1, beta2;
+    float log_beta1, log_beta2; /* natural logarithms, so that 1 - beta^t keeps its digits */
+    float eps;
+    float grad_clip;  /* 0: none */
+    float loss_scale; /* 1 / valid targets of the whole accumulated batch; 0 when there is none */
+};
+TV_PUSH_SIZE(struct tv_step_constants, 36);
+
+/* What the update leaves behind; the device writes it, the host reads it when the step is done. */
+struct tv_update_state {
+    uint applied;        /* updates applied so far: AdamW's t */
+    uint skipped;        /* updates skipped so far, because the gradient was not finite */
+    uint skipped_in_row; /* of them, without one applied in between */
+    uint finite;         /* 1: this update is applied */
+    float grad_norm;     /* before clipping */
+    float clip_scale;    /* what AdamW multiplies gradients with */
+    float loss_sum;      /* sum of the step's losses over valid targets; the update's recording clears it for the next */
+    uint unused;
+};
+TV_PUSH_SIZE(struct tv_update_state, 32);
+
+struct tv_sample_settings {
+    uint seed_low, seed_high;
+    float temperature; /* 0: greedy */
+    uint top_k;        /* 0: all */
+    float top_p;       /* 1: all */
+};
+TV_PUSH_SIZE(struct tv_sample_settings, 20);
+
+/* ---- push constants ---- */
+
+/* Elementwise kernels: `count` elements. */
+struct tv_count_push {
+    uint count;
+};
+TV_PUSH_SIZE(struct tv_count_push, 4);
+
+#endif
