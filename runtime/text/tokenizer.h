@@ -1,0 +1,90 @@
+/* Byte-level BPE tokenizer (Sennrich et al. 2016, on bytes as in GPT-2): text to ids and back.
+ *
+ * Promise: decoding the ids of a text gives its bytes back exactly, whatever they are, as long as the
+ * tokenizer has no normalizer and no add_prefix_space (tv_tokenizer_is_reversible); encoding takes time n log
+ * n in the longest piece. An object serves one thread at a time (it caches words); threads each load their
+ * own. tokenizer_json.h reads and writes it, bpe_train.h makes one from text.
+ */
+#ifndef TV_TEXT_TOKENIZER_H
+#define TV_TEXT_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "text/buffers.h"
+#include "text/pretokenizer.h"
+#include "text/utf8.h"
+
+/* No such token. */
+#define TV_NO_TOKEN UINT32_MAX
+
+/* The tokens that a tokenizer trained here reserves (stages.md), with ids 0 to 3 in this order. */
+#define TV_TOKEN_END_OF_TEXT "<|endoftext|>"
+#define TV_TOKEN_IM_START    "<|im_start|>"
+#define TV_TOKEN_IM_END      "<|im_end|>"
+#define TV_TOKEN_PAD         "<|pad|>"
+
+enum { TV_MAX_TOKEN_ID = 4194303, TV_MAX_NORMAL_FORMS = 8 };
+
+typedef struct tv_token {
+    const uint8_t *bytes;
+    uint32_t length, id;
+    bool added;          /* found in text as a whole, before pre-tokenization */
+    bool special;        /* an added token that is found only on request and left out of text on request */
+    bool lstrip, rstrip; /* an added token that takes the white space before or after it along */
+} tv_token;
+
+typedef struct tv_merge {
+    uint32_t left, right, merged;
+} tv_merge;
+
+/* What a tokenizer is made of; its maker's, and copied. */
+typedef struct tv_tokenizer_parts {
+    const tv_token *tokens; /* each id at most once; ids may leave gaps */
+    uint64_t token_count;
+    const tv_merge *merges; /* by priority, first merges first; the token `merged` is left and right joined */
+    uint64_t merge_count;
+    bool ignore_merges; /* a piece that is a token as a whole is that token */
+    bool add_prefix_space;
+    tv_normal_form normal_forms[TV_MAX_NORMAL_FORMS];
+    uint32_t normal_form_count;
+    tv_pretokenizer **pretokenizer; /* taken over: cleared when the tokenizer is made */
+} tv_tokenizer_parts;
+
+typedef struct tv_tokenizer tv_tokenizer;
+
+/* Fails with TV_E_DATA and `where` in front when ids clash or a byte has no token. */
+tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where, tv_tokenizer **tokenizer);
+void tv_tokenizer_destroy(tv_tokenizer **tokenizer);
+
+/* Appends the ids of the text. With `special`, special tokens written in the text become their ids; without,
+ * they are text like any other. */
+tv_status tv_tokenizer_encode(tv_tokenizer *tokenizer, const void *text, uint64_t length, bool special,
+                              tv_ids *ids);
+/* Appends the bytes of the ids; `skip_special` leaves special tokens out. An unknown id is TV_E_DATA. */
+tv_status tv_tokenizer_decode(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
+                              bool skip_special, tv_text *text);
+
+/* What the files say beyond the tokens. Ids are TV_NO_TOKEN and texts NULL where they say nothing. */
+typedef struct tv_tokenizer_info {
+    uint32_t end_of_text; /* ends a document: <|endoftext|> or its like, otherwise eos */
+    uint32_t eos, pad;
+    const char *chat_template;
+    const char *post_processor; /* its type; it is reported and not applied */
+    const char *json, *config;  /* the files as they were read; NULL for a tokenizer trained here */
+} tv_tokenizer_info;
+const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer);
+/* Replaces it; texts are copied, end_of_text is found by name. */
+tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info *info);
+
+/* One more than the highest id. */
+uint32_t tv_tokenizer_vocab_size(const tv_tokenizer *tokenizer);
+bool tv_tokenizer_is_reversible(const tv_tokenizer *tokenizer);
+/* NULL for an id that stands for no token. The bytes belong to the tokenizer. */
+const tv_token *tv_tokenizer_token(const tv_tokenizer *tokenizer, uint32_t id);
+/* The id of exactly these bytes, added tokens included; TV_NO_TOKEN when there is none. */
+uint32_t tv_tokenizer_find(const tv_tokenizer *tokenizer, const void *bytes, uint64_t length);
+uint64_t tv_tokenizer_merge_count(const tv_tokenizer *tokenizer);
+const tv_merge *tv_tokenizer_merges(const tv_tokenizer *tokenizer);
+
+#endif

@@ -1,0 +1,23 @@
+/* Tokenizers as Hugging Face files: tokenizer.json and tokenizer_config.json.
+ *
+ * Promise: byte-level BPE is read as the tokenizers library means it (merges as "a b" or ["a", "b"], added
+ * tokens, NFC/NFD/NFKC/NFKD, Split and ByteLevel pre-tokenizers, ignore_merges); whatever would tokenize
+ * differently here than there is TV_E_DATA with the key's name, and so is every broken file. The
+ * post-processor (tokens put around a text) is reported and not applied. A tokenizer that was read is saved
+ * byte for byte.
+ */
+#ifndef TV_TEXT_TOKENIZER_JSON_H
+#define TV_TEXT_TOKENIZER_JSON_H
+
+#include "text/tokenizer.h"
+
+/* The text of a tokenizer.json; `where` names it in sentences. */
+tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where, tv_tokenizer **tokenizer);
+
+/* From a directory with tokenizer.json and, if there is one, tokenizer_config.json. */
+tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer);
+/* Writes both files into the directory, which is made when missing. One trained here gets a ChatML
+ * chat_template. */
+tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory);
+
+#endif

@@ -1,0 +1,95 @@
+/* UTF-8 over utf8proc: see utf8.h. */
+#include "text/utf8.h"
+
+#include <stdlib.h>
+#include <utf8proc.h>
+
+uint64_t tv_utf8_valid_run(const uint8_t *bytes, uint64_t length) {
+    uint64_t i = 0;
+    while (i < length) {
+        if (bytes[i] < 0x80) {
+            i++;
+            continue;
+        }
+        utf8proc_int32_t code_point;
+        utf8proc_ssize_t used = utf8proc_iterate(bytes + i, (utf8proc_ssize_t)(length - i), &code_point);
+        if (used <= 0)
+            break;
+        i += (uint64_t)used;
+    }
+    return i;
+}
+
+uint32_t tv_utf8_decode(const uint8_t *bytes, uint64_t available, uint32_t *length) {
+    utf8proc_int32_t code_point = 0;
+    utf8proc_ssize_t used = utf8proc_iterate(bytes, (utf8proc_ssize_t)available, &code_point);
+    *length = used > 0 ? (uint32_t)used : 1;
+    return used > 0 ? (uint32_t)code_point : 0;
+}
+
+uint32_t tv_utf8_encode(uint32_t code_point, uint8_t out[4]) {
+    return (uint32_t)utf8proc_encode_char((utf8proc_int32_t)code_point, out);
+}
+
+bool tv_utf8_is_space(uint32_t c) {
+    return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+           c == 0x3000;
+}
+
+static tv_status normalize_run(const uint8_t *bytes, uint64_t length, tv_normal_form form, tv_text *out) {
+    unsigned options = UTF8PROC_STABLE;
+    options |= form == TV_NFC || form == TV_NFKC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
+    if (form == TV_NFKC || form == TV_NFKD)
+        options |= UTF8PROC_COMPAT;
+    utf8proc_uint8_t *mapped = NULL;
+    utf8proc_ssize_t size =
+        utf8proc_map(bytes, (utf8proc_ssize_t)length, &mapped, (utf8proc_option_t)options);
+    if (size < 0)
+        return tv_fail(size == UTF8PROC_ERROR_NOMEM ? TV_E_MEMORY : TV_E_DATA, "cannot normalize a text: %s",
+                       utf8proc_errmsg(size));
+    tv_status status = tv_text_append(out, mapped, (uint64_t)size);
+    free(mapped);
+    return status;
+}
+
+tv_status tv_utf8_normalize(const uint8_t *bytes, uint64_t length, tv_normal_form form, tv_text *out) {
+    uint64_t ascii = 0;
+    while (ascii < length && bytes[ascii] < 0x80)
+        ascii++;
+    if (ascii == length)
+        return tv_text_append(out, bytes, length);
+    while (length > 0) {
+        uint64_t run = tv_utf8_valid_run(bytes, length);
+        if (run > 0)
+            TV_RETURN_IF_FAILED(normalize_run(bytes, run, form, out));
+        else
+            TV_RETURN_IF_FAILED(tv_text_append(out, bytes, run = 1));
+        bytes += run;
+        length -= run;
+    }
+    return TV_OK;
+}
+
+static bool prints_as_itself(uint32_t byte) {
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}
+
+/* The others follow one another from U+0100: 0 to 0x20, 0x7f to 0xa0, 0xad. */
+uint32_t tv_byte_to_character(uint8_t byte) {
+    if (prints_as_itself(byte))
+        return byte;
+    if (byte <= 0x20)
+        return 0x100u + byte;
+    return byte == 0xad ? 0x143u : 0x121u + (byte - 0x7fu);
+}
+
+int tv_character_to_byte(uint32_t c) {
+    if (c < 0x100)
+        return prints_as_itself(c) ? (int)c : -1;
+    if (c <= 0x120)
+        return (int)(c - 0x100);
+    if (c <= 0x142)
+        return (int)(c - 0x121 + 0x7f);
+    return c == 0x143 ? 0xad : -1;
+}

@@ -1,0 +1,36 @@
+/* UTF-8 over utf8proc: valid runs, white space, normalization, and the byte-level alphabet.
+ *
+ * Promise: every function takes any bytes; those that are no UTF-8 (stray continuation bytes, overlong forms,
+ * surrogates, code points above 10FFFF, sequences cut short) pass through unchanged.
+ */
+#ifndef TV_TEXT_UTF8_H
+#define TV_TEXT_UTF8_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "text/buffers.h"
+
+/* Length of the longest prefix that is valid UTF-8. */
+uint64_t tv_utf8_valid_run(const uint8_t *bytes, uint64_t length);
+
+/* The code point at the start and its length in bytes, or 0 (with *length 1) when there is none. */
+uint32_t tv_utf8_decode(const uint8_t *bytes, uint64_t available, uint32_t *length);
+/* Writes 1 to 4 bytes and returns how many. */
+uint32_t tv_utf8_encode(uint32_t code_point, uint8_t out[4]);
+
+/* Unicode's White_Space property. */
+bool tv_utf8_is_space(uint32_t code_point);
+
+typedef enum tv_normal_form { TV_NFC, TV_NFD, TV_NFKC, TV_NFKD } tv_normal_form;
+
+/* Appends the normalized text. */
+tv_status tv_utf8_normalize(const uint8_t *bytes, uint64_t length, tv_normal_form form, tv_text *out);
+
+/* The alphabet of GPT-2's byte-level BPE (bytes_to_unicode in its encoder.py): each byte has one printable
+ * character, so that a vocabulary of byte strings can be written as text. */
+uint32_t tv_byte_to_character(uint8_t byte);
+/* The byte, or -1 when the character is not in the alphabet. */
+int tv_character_to_byte(uint32_t code_point);
+
+#endif

@@ -1,0 +1,314 @@
+/* text/tokenizer and text/tokenizer_json against GPT-2's own encoder and @huggingface/tokenizers (fixtures of
+ * tests/golden/make_tokenizer_cases.mjs), on arbitrary bytes, and on hostile files. */
+#include "text_cases.h"
+
+#include "base/files.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "text/bpe_train.h"
+
+#define DATA TRIVIUM_SOURCE_DIR "/tests/text/data"
+
+/* A copy of `base` with the members of `changes`. */
+static tv_status parse_changed(const cJSON *base, const cJSON *changes, tv_tokenizer **tokenizer) {
+    cJSON *root = cJSON_Duplicate(base, true);
+    const cJSON *change;
+    cJSON_ArrayForEach(change, changes) {
+        cJSON_DeleteItemFromObjectCaseSensitive(root, change->string);
+        cJSON_AddItemToObject(root, change->string, cJSON_Duplicate(change, true));
+    }
+    char *line = NULL;
+    assert_ok(tv_json_print_line(root, &line));
+    tv_status status = tv_tokenizer_parse(line, strlen(line), "changed", tokenizer);
+    free(line);
+    cJSON_Delete(root);
+    return status;
+}
+
+static void ids_equal_other_implementations(void **state) {
+    (void)state;
+    cJSON *base = tv_test_json(DATA, "gpt2/tokenizer.json"), *cases = tv_test_json(DATA, "gpt2_cases.json");
+    tv_tokenizer *tokenizer = NULL;
+    const char *current = "";
+    const cJSON *item;
+    int count = 0;
+    cJSON_ArrayForEach(item, cases) {
+        const char *name = tv_json_get(item, "name")->valuestring;
+        if (strcmp(name, current) != 0) {
+            tv_tokenizer_destroy(&tokenizer);
+            assert_ok(parse_changed(base, tv_json_get(item, "changes"), &tokenizer));
+            current = name;
+        }
+        tv_test_case(tokenizer, item, name);
+        count++;
+    }
+    assert_true(count > 200);
+    tv_tokenizer_destroy(&tokenizer);
+    cJSON_Delete(base);
+    cJSON_Delete(cases);
+}
+
+/* A tokenizer trained here gives the same ids in @huggingface/tokenizers. */
+static void trained_tokenizer_is_read_elsewhere(void **state) {
+    (void)state;
+    cJSON *cases = tv_test_json(DATA, "trained_cases.json");
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_tokenizer_load(DATA "/trained", &tokenizer));
+    const cJSON *item;
+    cJSON_ArrayForEach(item, cases) {
+        tv_test_case(tokenizer, item, "trained");
+    }
+    const tv_tokenizer_info *info = tv_tokenizer_info_of(tokenizer);
+    assert_int_equal(info->end_of_text, 0);
+    assert_int_equal(info->eos, 0);
+    assert_int_equal(info->pad, 3);
+    assert_non_null(strstr(info->chat_template, "<|im_start|>assistant"));
+    /* What was read is saved byte for byte. */
+    char *dir = tv_test_dir(), *path = tv_format("%s/tokenizer.json", dir), *before = NULL, *after = NULL;
+    assert_ok(tv_tokenizer_save(tokenizer, dir));
+    assert_ok(tv_read_file(DATA "/trained/tokenizer.json", &before, NULL));
+    assert_ok(tv_read_file(path, &after, NULL));
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    free(path);
+    tv_test_dir_remove(&dir);
+    tv_tokenizer_destroy(&tokenizer);
+    cJSON_Delete(cases);
+}
+
+static void round_trip(tv_tokenizer *tokenizer, const uint8_t *bytes, uint64_t length) {
+    tv_ids ids = {0};
+    tv_text text = {0};
+    for (int special = 0; special < 2; special++) {
+        ids.size = text.size = 0;
+        assert_ok(tv_tokenizer_encode(tokenizer, bytes, length, special, &ids));
+        assert_ok(tv_tokenizer_decode(tokenizer, ids.data, ids.size, false, &text));
+        assert_int_equal(text.size, length);
+        if (length)
+            assert_memory_equal(text.data, bytes, length);
+    }
+    tv_ids_free(&ids);
+    tv_text_free(&text);
+}
+
+static void any_bytes_come_back(void **state) {
+    (void)state;
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_tokenizer_load(DATA "/trained", &tokenizer));
+    round_trip(tokenizer, (const uint8_t *)"", 0);
+    static const char *const shapes[] = {
+        "\x80", /* stray continuation */
+        "\xc3", /* cut short: 2, 3 and 4 bytes */
+        "\xe2\x82",
+        "\xf0\x9f\x98",
+        "\xc0\xaf", /* overlong: 2, 3 and 4 bytes */
+        "\xe0\x80\xaf",
+        "\xf0\x80\x80\xaf",
+        "\xed\xa0\x80", /* surrogates, alone and paired */
+        "\xed\xa0\xbd\xed\xb8\x80",
+        "\xf4\x90\x80\x80", /* above 10FFFF */
+        "\xf8\x88\x80\x80\x80",
+        "\xfe\xff",
+        "\xc3(", /* lead byte, then no continuation */
+        "a\xe2\x82z\xc3\xa9\xff \xf0\x9f\x98\x80\xf0\x9f",
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        char *within = tv_format("It's a %s in it %s%s", shapes[i], shapes[i], shapes[i]);
+        round_trip(tokenizer, (const uint8_t *)shapes[i], strlen(shapes[i]));
+        round_trip(tokenizer, (const uint8_t *)within, strlen(within));
+        free(within);
+    }
+    uint8_t bytes[512];
+    tv_rng rng = {.seed = 9, .stream = TV_STREAM_TEST};
+    for (uint32_t trial = 0; trial < 300; trial++) {
+        rng.step = trial;
+        uint64_t length = tv_uniform_below(&rng, 0, sizeof bytes);
+        /* Uniform bytes, and bytes from few values that form longer sequences. */
+        static const uint8_t few[] = {0,    ' ',  'a',  0xc3, 0xa9, 0xe2, 0x82,
+                                      0xac, 0xf0, 0x9f, 0xff, '\n', '\''};
+        for (uint64_t i = 0; i < length; i++)
+            bytes[i] = trial % 2 ? (uint8_t)tv_uniform_below(&rng, i + 1, 256)
+                                 : few[tv_uniform_below(&rng, i + 1, sizeof few)];
+        round_trip(tokenizer, bytes, length);
+    }
+    tv_tokenizer_destroy(&tokenizer);
+}
+
+static void special_tokens_are_found_on_request(void **state) {
+    (void)state;
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_tokenizer_load(DATA "/trained", &tokenizer));
+    const char *text = "<|im_start|>a<|im_end|><|endoftext|";
+    tv_ids with = {0}, without = {0};
+    tv_text decoded = {0};
+    assert_ok(tv_tokenizer_encode(tokenizer, text, strlen(text), true, &with));
+    assert_ok(tv_tokenizer_encode(tokenizer, text, strlen(text), false, &without));
+    assert_int_equal(with.data[0], 1);
+    assert_int_equal(with.data[2], 2);
+    for (uint64_t i = 0; i < without.size; i++)
+        assert_true(without.data[i] > 3);
+    assert_ok(tv_tokenizer_decode(tokenizer, with.data, with.size, true, &decoded));
+    assert_int_equal(decoded.size, strlen("a<|endoftext|"));
+    assert_memory_equal(decoded.data, "a<|endoftext|", decoded.size);
+    const uint32_t unknown = 512;
+    assert_int_equal(tv_tokenizer_decode(tokenizer, &unknown, 1, false, &decoded), TV_E_DATA);
+    tv_ids_free(&with);
+    tv_ids_free(&without);
+    tv_text_free(&decoded);
+    tv_tokenizer_destroy(&tokenizer);
+}
+
+/* A word 16 times as long takes at most 16 * (1 + log 16 / log 65536) = 20 times as long when time is n log
+ * n, 256 times when it is quadratic: the bound is between. */
+static void long_words_are_not_quadratic(void **state) {
+    (void)state;
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_tokenizer_load(DATA "/trained", &tokenizer));
+    uint64_t size = 1 << 20;
+    char *word = malloc(size);
+    for (uint64_t i = 0; i < size; i++)
+        word[i] = (char)('a' + (i * i / 7) % 26);
+    double seconds[2];
+    for (int longer = 0; longer < 2; longer++) {
+        seconds[longer] = 1e9;
+        for (int trial = 0; trial < 3; trial++) {
+            double start = tv_seconds();
+            round_trip(tokenizer, (const uint8_t *)word, longer ? size : size / 16);
+            double taken = tv_seconds() - start;
+            seconds[longer] = taken < seconds[longer] ? taken : seconds[longer];
+        }
+    }
+    if (!(seconds[1] <= 80 * seconds[0] + 0.1))
+        fail_msg("64 KiB in %.4f s, 1 MiB in %.4f s", seconds[0], seconds[1]);
+    free(word);
+    tv_tokenizer_destroy(&tokenizer);
+}
+
+/* What is wrong with the file, and a word of the sentence. */
+static void hostile_files_give_sentences(void **state) {
+    (void)state;
+    static const struct {
+        const char *changes, *sentence;
+    } table[] = {
+        {"{\"model\": null}", "\"model\""},
+        {"{\"model\": {}}", "model.vocab"},
+        {"{\"model\": {\"type\": \"WordPiece\"}}", "WordPiece"},
+        {"{\"model\": {\"type\": \"Unigram\"}}", "Unigram"},
+        {"{\"model\": {\"vocab\": {}}}", "model.merges"},
+        {"{\"model\": {\"vocab\": {}, \"merges\": {}}}", "model.merges"},
+        {"{\"model\": {\"vocab\": [], \"merges\": []}}", "model.vocab"},
+        {"{\"model\": {\"vocab\": {}, \"merges\": []}}", "byte 0x00"},
+        {"{\"model\": {\"vocab\": {\"a\": 4294967296}, \"merges\": []}}", "4194303"},
+        {"{\"model\": {\"vocab\": {\"a\": 99999999}, \"merges\": []}}", "4194303"},
+        {"{\"model\": {\"vocab\": {\"a\": -1}, \"merges\": []}}", "\"a\""},
+        {"{\"model\": {\"vocab\": {\"a\": 1.5}, \"merges\": []}}", "\"a\""},
+        {"{\"model\": {\"vocab\": {\"a\": \"1\"}, \"merges\": []}}", "\"a\""},
+        {"{\"model\": {\"vocab\": {\"a\": 1, \"b\": 1}, \"merges\": []}}", "once"},
+        {"{\"model\": {\"vocab\": {\"a\": 1, \"a\": 2}, \"merges\": []}}", "once"},
+        {"{\"model\": {\"vocab\": {\"a\": 50256}, \"merges\": []}}", "50256"},
+        {"{\"model\": {\"vocab\": {\"\": 1}, \"merges\": []}}", "empty"},
+        {"{\"model\": {\"vocab\": {\"\xe2\x96\x81the\": 1}, \"merges\": []}}", "byte-level"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [\"a\"]}}", "model.merges[0]"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [\"a \"]}}", "model.merges[0]"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [\"a a a\"]}}", "model.merges[0]"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [[\"a\"]]}}", "model.merges[0]"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [[\"a\", 1]]}}", "model.merges[0]"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [[\"a\", \"b\", \"c\"]]}}", "model.merges[0]"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [7]}}", "model.merges[0]"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [\"a b\"]}}", "no right part"},
+        {"{\"model\": {\"vocab\": {\"a\": 1, \"b\": 2}, \"merges\": [\"a b\"]}}", "no whole"},
+        {"{\"model\": {\"vocab\": {}, \"merges\": [], \"byte_fallback\": true}}", "byte_fallback"},
+        {"{\"model\": {\"vocab\": {}, \"merges\": [], \"end_of_word_suffix\": \"</w>\"}}", "</w>"},
+        {"{\"model\": {\"vocab\": {}, \"merges\": [], \"dropout\": 0.1}}", "dropout"},
+        {"{\"added_tokens\": 3}", "added_tokens"},
+        {"{\"added_tokens\": [3]}", "added_tokens[0]"},
+        {"{\"added_tokens\": [{\"id\": 1}]}", "content"},
+        {"{\"added_tokens\": [{\"content\": \"x\"}]}", "\"x\""},
+        {"{\"added_tokens\": [{\"id\": 1e300, \"content\": \"x\"}]}", "\"x\""},
+        {"{\"added_tokens\": [{\"id\": 0, \"content\": \"x\"}]}", "once"},
+        {"{\"added_tokens\": [{\"id\": 60000, \"content\": \"x\"}]}", "once"},
+        {"{\"added_tokens\": [{\"id\": 60000, \"content\": \"<x>\", \"single_word\": true}]}", "single_word"},
+        {"{\"normalizer\": {\"type\": \"Lowercase\"}}", "Lowercase"},
+        {"{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\"}]}}", "Prepend"},
+        {"{\"normalizer\": 7}", "normalizer"},
+        {"{\"pre_tokenizer\": null}", "ByteLevel"},
+        {"{\"pre_tokenizer\": {\"type\": \"Metaspace\"}}", "Metaspace"},
+        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(\"}}}", "regular expression"},
+        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"a\"}, \"behavior\": "
+         "\"MergedWithNext\"}}",
+         "MergedWithNext"},
+        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": \"a\"}}", "Regex"},
+        {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, "
+         "{\"type\": "
+         "\"Digits\"}]}}",
+         "last"},
+        {"{\"decoder\": {\"type\": \"Metaspace\"}}", "Metaspace"},
+    };
+    cJSON *base = tv_test_json(DATA, "gpt2/tokenizer.json");
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        cJSON *changes = NULL;
+        tv_tokenizer *tokenizer = NULL;
+        assert_ok(tv_json_parse(table[i].changes, strlen(table[i].changes), "change", &changes));
+        if (parse_changed(base, changes, &tokenizer) != TV_E_DATA)
+            fail_msg("accepted: %s", table[i].changes);
+        if (!strstr(tv_last_error(), table[i].sentence) || !strstr(tv_last_error(), "changed"))
+            fail_msg("%s\n gives: %s\n without \"%s\"", table[i].changes, tv_last_error(), table[i].sentence);
+        assert_null(tokenizer);
+        cJSON_Delete(changes);
+    }
+    cJSON_Delete(base);
+    tv_tokenizer *tokenizer = NULL;
+    assert_int_equal(tv_tokenizer_parse("[]", 2, "x", &tokenizer), TV_E_DATA);
+    assert_int_equal(tv_tokenizer_load("/nonexistent", &tokenizer), TV_E_DATA);
+    assert_non_null(strstr(tv_last_error(), "/nonexistent/tokenizer.json"));
+}
+
+/* A pattern that backtracks exponentially stops at PCRE2's limit; one that matches nothing but the empty text
+ * ends. */
+static void hostile_patterns_end(void **state) {
+    (void)state;
+    tv_tokenizer *tokenizer = NULL;
+    cJSON *base = tv_test_json(DATA, "gpt2/tokenizer.json"), *changes = NULL;
+    static const char *const patterns[] = {"(a+)+$",  "x*",    "(?=a)",
+                                           "a\\\\Kb", "\\\\b", "(*LIMIT_MATCH=1)a+b"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        char *text = tv_format("{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": "
+                               "\"Split\", \"pattern\": {\"Regex\": \"%s\"}}, {\"type\": \"ByteLevel\", "
+                               "\"add_prefix_space\": false, \"use_regex\": false}]}}",
+                               patterns[i]);
+        assert_ok(tv_json_parse(text, strlen(text), "change", &changes));
+        assert_ok(parse_changed(base, changes, &tokenizer));
+        tv_ids ids = {0};
+        tv_text back = {0};
+        const char *input = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\xc3\xa9 abx";
+        tv_status status = tv_tokenizer_encode(tokenizer, input, strlen(input), false, &ids);
+        if (status == TV_OK) {
+            assert_ok(tv_tokenizer_decode(tokenizer, ids.data, ids.size, false, &back));
+            assert_int_equal(back.size, strlen(input));
+            assert_memory_equal(back.data, input, back.size);
+        } else {
+            assert_int_equal(status, TV_E_DATA);
+            assert_non_null(strstr(tv_last_error(), "pattern"));
+        }
+        tv_ids_free(&ids);
+        tv_text_free(&back);
+        tv_tokenizer_destroy(&tokenizer);
+        cJSON_Delete(changes);
+        free(text);
+    }
+    cJSON_Delete(base);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ids_equal_other_implementations),
+        cmocka_unit_test(trained_tokenizer_is_read_elsewhere),
+        cmocka_unit_test(any_bytes_come_back),
+        cmocka_unit_test(special_tokens_are_found_on_request),
+        cmocka_unit_test(long_words_are_not_quadratic),
+        cmocka_unit_test(hostile_files_give_sentences),
+        cmocka_unit_test(hostile_patterns_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,59 @@
+/* Case files of make_tokenizer_cases.mjs: texts as hexadecimal bytes with the ids that another implementation
+ * gives. */
+#ifndef TV_TESTS_TEXT_CASES_H
+#define TV_TESTS_TEXT_CASES_H
+
+#include "support/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/json.h"
+#include "text/tokenizer_json.h"
+
+static inline cJSON *tv_test_json(const char *directory, const char *name) {
+    char *path = tv_format("%s/%s", directory, name);
+    cJSON *root = NULL;
+    assert_ok(tv_json_read_file(path, &root));
+    free(path);
+    return root;
+}
+
+static inline unsigned hex_digit(char c) {
+    return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+/* Encodes the case's text and compares ids; decodes and compares bytes when the tokenizer is reversible. */
+static inline void tv_test_case(tv_tokenizer *tokenizer, const cJSON *item, const char *name) {
+    const char *hex = tv_json_get(item, "hex")->valuestring;
+    tv_text text = {0}, back = {0};
+    tv_ids ids = {0};
+    for (; *hex; hex += 2) {
+        uint8_t byte = (uint8_t)(hex_digit(hex[0]) << 4 | hex_digit(hex[1]));
+        assert_ok(tv_text_append(&text, &byte, 1));
+    }
+    assert_ok(tv_tokenizer_encode(tokenizer, text.data, text.size, cJSON_IsTrue(tv_json_get(item, "special")),
+                                  &ids));
+    uint64_t i = 0;
+    const cJSON *id;
+    cJSON_ArrayForEach(id, tv_json_get(item, "ids")) {
+        if (i >= ids.size || ids.data[i] != (uint32_t)id->valueint)
+            fail_msg("%s: \"%.*s\": id %llu is %u, expected %d", name, (int)text.size,
+                     (const char *)text.data, (unsigned long long)i, i < ids.size ? ids.data[i] : 0,
+                     id->valueint);
+        i++;
+    }
+    assert_int_equal(ids.size, i);
+    if (tv_tokenizer_is_reversible(tokenizer)) {
+        assert_ok(tv_tokenizer_decode(tokenizer, ids.data, ids.size, false, &back));
+        assert_int_equal(back.size, text.size);
+        if (text.size)
+            assert_memory_equal(back.data, text.data, text.size);
+    }
+    tv_text_free(&text);
+    tv_text_free(&back);
+    tv_ids_free(&ids);
+}
+
+#endif
