@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 #include "base/json.h"
+#include "kernels/norm.h"
 
 typedef enum tv_architecture { TV_ARCH_GPT2, TV_ARCH_LLAMA } tv_architecture;
-typedef enum tv_norm_kind { TV_NORM_LAYER, TV_NORM_RMS } tv_norm_kind;
 typedef enum tv_positions_kind { TV_POSITIONS_LEARNED, TV_POSITIONS_ROTARY } tv_positions_kind;
 typedef enum tv_activation_kind { TV_ACTIVATION_GELU_TANH, TV_ACTIVATION_SWIGLU } tv_activation_kind;
 

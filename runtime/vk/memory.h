@@ -42,6 +42,9 @@ typedef struct tv_memory_plan {
     uint64_t total_bytes;
 } tv_memory_plan;
 
+/* Places items in their order, one after another, as gradients lie. `limit` is the bytes of one block.
+ * TV_E_FIT when one item is larger. The caller frees the plan with tv_memory_plan_free. */
+tv_status tv_memory_plan_sequence(tv_plan_item *items, uint64_t count, uint64_t limit, tv_memory_plan *plan);
 /* Places items by first fit in decreasing size. `limit` is the bytes of one block. TV_E_FIT when one item is
  * larger. The caller frees the plan with tv_memory_plan_free. */
 tv_status tv_memory_plan_assign(tv_plan_item *items, uint64_t count, uint64_t limit, tv_memory_plan *plan);

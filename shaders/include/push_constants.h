@@ -40,10 +40,8 @@ struct tv_update_state {
     uint finite;         /* 1: this update is applied */
     float grad_norm;     /* before clipping */
     float clip_scale;    /* what AdamW multiplies gradients with */
-    float loss_sum;      /* sum of the step's losses over valid targets; the update's recording clears it for the next */
-    uint unused;
 };
-TV_PUSH_SIZE(struct tv_update_state, 32);
+TV_PUSH_SIZE(struct tv_update_state, 24);
 
 struct tv_sample_settings {
     uint seed_low, seed_high;
