@@ -499,6 +499,76 @@ static void failures_of_the_source_leave_no_weights(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+static tv_status yield_stored(void *context, uint32_t index, float *out) {
+    return tv_model_directory_read(context, index, out);
+}
+
+/* Directories that PyTorch wrote: the size is the one it counted, and what is written from the internal
+ * layout is again every tensor of the file, bit for bit. */
+static void golden_models_pass_through(void **state) {
+    (void)state;
+    static const char *const names[] = {"gpt2_100k", "llama_100k"};
+    char *dir = tv_test_dir();
+    char *written = tv_format("%s/model.safetensors", dir);
+    for (int m = 0; m < 2; m++) {
+        char *path = tv_format(TRIVIUM_SOURCE_DIR "/tests/golden/%s", names[m]);
+        char *figures = tv_format("%s.json", path), *weights = tv_format("%s/model.safetensors", path);
+        tv_model_directory *d = NULL;
+        cJSON *root = NULL;
+        assert_ok(tv_model_directory_open(path, &d));
+        assert_ok(tv_json_read_file(figures, &root));
+        const tv_parameter_list *list = tv_model_directory_parameters(d);
+        assert_near(cJSON_GetNumberValue(tv_json_get(root, "parameters")), list->elements, 0);
+        assert_ok(tv_model_directory_write(dir, list, yield_stored, d));
+
+        plain_file before = plain_open(weights), after = plain_open(written);
+        assert_int_equal(cJSON_GetArraySize(before.header), cJSON_GetArraySize(after.header));
+        const cJSON *entry;
+        uint64_t compared = 0;
+        cJSON_ArrayForEach(entry, before.header) {
+            if (strcmp(entry->string, "__metadata__") == 0)
+                continue;
+            const cJSON *shape = tv_json_get(entry, "shape"), *second = cJSON_GetArrayItem(shape, 1);
+            uint64_t rows = (uint64_t)cJSON_GetArrayItem(shape, 0)->valueint;
+            uint64_t columns = second ? (uint64_t)second->valueint : 0,
+                     count = rows * (columns ? columns : 1);
+            assert_memory_equal(plain_tensor(&before, entry->string, rows, columns),
+                                plain_tensor(&after, entry->string, rows, columns), count * sizeof(float));
+            compared += count;
+        }
+        assert_int_equal(compared, list->elements);
+        plain_close(&before);
+        plain_close(&after);
+        cJSON_Delete(root);
+        tv_model_directory_close(&d);
+        free(weights);
+        free(figures);
+        free(path);
+    }
+    free(written);
+    tv_test_dir_remove(&dir);
+}
+
+/* y = x W^T of the internal layout is y = x W of GPT-2's Conv1D. */
+static void golden_transposes_are_elementwise(void **state) {
+    (void)state;
+    tv_model_directory *d = NULL;
+    assert_ok(tv_model_directory_open(TRIVIUM_SOURCE_DIR "/tests/golden/gpt2_100k", &d));
+    plain_file file = plain_open(TRIVIUM_SOURCE_DIR "/tests/golden/gpt2_100k/model.safetensors");
+    const tv_parameter_list *list = tv_model_directory_parameters(d);
+    uint32_t index = tv_parameter_index(list, TV_PARAMETER_QKV_WEIGHT, 1);
+    const float *stored = plain_tensor(&file, "transformer.h.1.attn.c_attn.weight", 64, 192);
+    float *values = malloc(list->items[index].count * sizeof *values);
+    assert_non_null(values);
+    assert_ok(tv_model_directory_read(d, index, values));
+    for (uint64_t out = 0; out < 192; out++)
+        for (uint64_t in = 0; in < 64; in++)
+            assert_near(values[out * 64 + in], stored[in * 192 + out], 0);
+    free(values);
+    plain_close(&file);
+    tv_model_directory_close(&d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gpt2_is_where_transformers_looks),
@@ -507,6 +577,8 @@ int main(void) {
         cmocka_unit_test(other_forms_are_read),
         cmocka_unit_test(shards_are_read_by_their_index),
         cmocka_unit_test(failures_of_the_source_leave_no_weights),
+        cmocka_unit_test(golden_models_pass_through),
+        cmocka_unit_test(golden_transposes_are_elementwise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
