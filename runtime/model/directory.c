@@ -14,6 +14,7 @@ static const char index_name[] = "model.safetensors.index.json";
 
 typedef struct shard {
     char *path;
+    const char *name; /* the last part of the path */
     tv_safetensors *file;
 } shard;
 
@@ -32,7 +33,7 @@ struct tv_model_directory {
     uint64_t n_shards;
     place *places; /* sorted by name */
     uint64_t n_places;
-    const place **of_entry; /* for each entry of the layout */
+    uint64_t *of_entry; /* for each entry of the layout, the number of its place */
 };
 
 static tv_status no_memory(const char *path) {
@@ -48,6 +49,7 @@ static tv_status join(const char *path, const char *name, char **joined) {
 static tv_status open_shard(tv_model_directory *d, const char *name) {
     shard *next = &d->shards[d->n_shards];
     TV_RETURN_IF_FAILED(join(d->path, name, &next->path));
+    next->name = next->path + strlen(d->path) + 1;
     d->n_shards++;
     return tv_safetensors_open(next->path, &next->file);
 }
@@ -67,11 +69,6 @@ static tv_status open_single(tv_model_directory *d) {
     return TV_OK;
 }
 
-static bool has_file_name(const shard *s, const char *name) {
-    const char *slash = strrchr(s->path, '/');
-    return strcmp(slash + 1, name) == 0;
-}
-
 /* The shard that the index names for a tensor, opened at its first mention. The name is a file in this
  * directory and nowhere else. */
 static tv_status find_shard(tv_model_directory *d, const cJSON *item, const char *where,
@@ -81,7 +78,7 @@ static tv_status find_shard(tv_model_directory *d, const cJSON *item, const char
         return tv_fail(TV_E_DATA, "%s: expected the name of a file beside it for \"%s\", found \"%.80s\"",
                        where, item->string, name ? name : "(not a text)");
     for (uint64_t i = 0; i < d->n_shards; i++)
-        if (has_file_name(&d->shards[i], name)) {
+        if (d->shards[i].name && strcmp(d->shards[i].name, name) == 0) {
             *found = &d->shards[i];
             return TV_OK;
         }
@@ -224,7 +221,7 @@ static tv_status match_tensors(tv_model_directory *d) {
         }
         TV_RETURN_IF_FAILED(check_entry(entry, found));
         found->used = true;
-        d->of_entry[i] = found;
+        d->of_entry[i] = (uint64_t)(found - d->places);
     }
     for (uint64_t i = 0; i < d->n_places; i++) {
         const place *p = &d->places[i];
@@ -305,7 +302,7 @@ tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t 
         const tv_layout_entry *entry = &layout->entries[i];
         if (entry->parameter != index)
             continue;
-        const place *p = directory->of_entry[i];
+        const place *p = &directory->places[directory->of_entry[i]];
         uint64_t columns = directory->list->items[index].shape[1];
         TV_RETURN_IF_FAILED(tv_safetensors_read(p->shard->file, p->tensor, 0, entry->shape[0],
                                                 entry->transposed, out + entry->first_row * columns));

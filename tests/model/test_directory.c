@@ -148,22 +148,22 @@ static void gpt2_is_where_transformers_looks(void **state) {
     check_tensor(&file, list, TV_PARAMETER_FINAL_NORM_BIAS, 0, 0, 18, false, "transformer.ln_f.bias");
     static const struct {
         const char *name;
-        tv_parameter_role role;
         uint64_t rows;
+        tv_parameter_role role;
         bool transposed;
     } in_layer[] = {
-        {"ln_1.weight", TV_PARAMETER_NORM1_GAIN, 18, false},
-        {"ln_1.bias", TV_PARAMETER_NORM1_BIAS, 18, false},
-        {"attn.c_attn.weight", TV_PARAMETER_QKV_WEIGHT, 54, true},
-        {"attn.c_attn.bias", TV_PARAMETER_QKV_BIAS, 54, false},
-        {"attn.c_proj.weight", TV_PARAMETER_ATTN_OUT_WEIGHT, 18, true},
-        {"attn.c_proj.bias", TV_PARAMETER_ATTN_OUT_BIAS, 18, false},
-        {"ln_2.weight", TV_PARAMETER_NORM2_GAIN, 18, false},
-        {"ln_2.bias", TV_PARAMETER_NORM2_BIAS, 18, false},
-        {"mlp.c_fc.weight", TV_PARAMETER_MLP_IN_WEIGHT, 35, true},
-        {"mlp.c_fc.bias", TV_PARAMETER_MLP_IN_BIAS, 35, false},
-        {"mlp.c_proj.weight", TV_PARAMETER_MLP_OUT_WEIGHT, 18, true},
-        {"mlp.c_proj.bias", TV_PARAMETER_MLP_OUT_BIAS, 18, false},
+        {"ln_1.weight", 18, TV_PARAMETER_NORM1_GAIN, false},
+        {"ln_1.bias", 18, TV_PARAMETER_NORM1_BIAS, false},
+        {"attn.c_attn.weight", 54, TV_PARAMETER_QKV_WEIGHT, true},
+        {"attn.c_attn.bias", 54, TV_PARAMETER_QKV_BIAS, false},
+        {"attn.c_proj.weight", 18, TV_PARAMETER_ATTN_OUT_WEIGHT, true},
+        {"attn.c_proj.bias", 18, TV_PARAMETER_ATTN_OUT_BIAS, false},
+        {"ln_2.weight", 18, TV_PARAMETER_NORM2_GAIN, false},
+        {"ln_2.bias", 18, TV_PARAMETER_NORM2_BIAS, false},
+        {"mlp.c_fc.weight", 35, TV_PARAMETER_MLP_IN_WEIGHT, true},
+        {"mlp.c_fc.bias", 35, TV_PARAMETER_MLP_IN_BIAS, false},
+        {"mlp.c_proj.weight", 18, TV_PARAMETER_MLP_OUT_WEIGHT, true},
+        {"mlp.c_proj.bias", 18, TV_PARAMETER_MLP_OUT_BIAS, false},
     };
     for (uint32_t layer = 0; layer < 2; layer++)
         for (size_t i = 0; i < sizeof in_layer / sizeof *in_layer; i++) {

@@ -18,7 +18,8 @@ static uint8_t *build(uint64_t announced, const char *header, uint64_t data_byte
     uint8_t *bytes = malloc(*size);
     assert_non_null(bytes);
     memcpy(bytes, &announced, 8);
-    memcpy(bytes + 8, header, length);
+    for (uint64_t i = 0; i < length; i++)
+        bytes[8 + i] = (uint8_t)header[i];
     for (uint64_t i = 0; i < data_bytes; i++)
         bytes[8 + length + i] = (uint8_t)i;
     return bytes;
