@@ -6,6 +6,7 @@
 #include "tools/commands.h"
 
 static const tv_command commands[] = {
+    {"report", "one HTML page with the curves, samples and settings of runs", cmd_report},
     {NULL, NULL, NULL},
 };
 

@@ -1,0 +1,83 @@
+/* trivium report as a person runs it. */
+#include "support/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "support/subprocess.h"
+
+static void help_shows_every_option(void **state) {
+    (void)state;
+    tv_run run = tv_run_trivium("report", "--help");
+    assert_int_equal(run.exit_code, 0);
+    assert_string_equal(run.err, "");
+    const char *const words[] = {"usage: trivium report RUN... [options]",
+                                 "-o, --out FILE",
+                                 "(default: report.html)",
+                                 "common options:",
+                                 "--json",
+                                 "-h, --help"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strstr(run.out, words[i]))
+            fail_msg("\"%s\" is not in the help:\n%s", words[i], run.out);
+    assert_null(strstr(run.out, "--dry-run"));
+    tv_run_free(&run);
+}
+
+static void a_page_is_written(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *path = tv_format("%s/metrics.jsonl", dir),
+         *out = tv_format("%s/page.html", dir);
+    const char *line = "{\"stage\":\"pretrain\",\"step\":1,\"loss\":2}\n";
+    assert_ok(tv_write_file(path, line, strlen(line)));
+    tv_run run = tv_run_trivium("report", dir, "-o", out, "--json");
+    assert_int_equal(run.exit_code, 0);
+    cJSON *result = NULL;
+    assert_ok(tv_json_parse(run.out, strlen(run.out), "output", &result));
+    assert_string_equal(tv_json_get(result, "report")->valuestring, out);
+    assert_true(tv_path_exists(out));
+    cJSON_Delete(result);
+    tv_run_free(&run);
+    free(path);
+    free(out);
+    tv_test_dir_remove(&dir);
+}
+
+static void mistakes_give_exit_code_2(void **state) {
+    (void)state;
+    char *dir = tv_test_dir();
+    const struct {
+        const char *words[2];
+        const char *sentence;
+    } cases[] = {
+        {{dir, "--uot=x"}, "--out"},
+        {{"/nonexistent", "--json"}, "/nonexistent"},
+        {{"--json", "--quiet"}, "RUN is missing"},
+        {{dir, "--json"}, "metrics.jsonl"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tv_run run = tv_run_trivium("report", cases[i].words[0], cases[i].words[1]);
+        assert_int_equal(run.exit_code, 2);
+        assert_string_equal(run.out, "");
+        if (strncmp(run.err, "trivium report: ", 16) != 0 || !strstr(run.err, cases[i].sentence))
+            fail_msg("case %zu: %s", i, run.err);
+        tv_run_free(&run);
+    }
+    tv_run run = tv_run_trivium("reprot");
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err, "\"report\""));
+    tv_run_free(&run);
+    tv_test_dir_remove(&dir);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help_shows_every_option),
+        cmocka_unit_test(a_page_is_written),
+        cmocka_unit_test(mistakes_give_exit_code_2),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
