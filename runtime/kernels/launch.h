@@ -16,6 +16,8 @@ typedef struct tv_tensor {
     tv_dtype dtype;
 } tv_tensor;
 
+#define TV_ABSENT ((tv_tensor){.dtype = TV_F32})
+
 static inline bool tv_tensor_present(tv_tensor tensor) {
     return tensor.span.buffer != NULL;
 }

@@ -1,0 +1,177 @@
+/* The activation plan: see activations.h. */
+#include "model/activations.h"
+
+#include <stdlib.h>
+
+#include "kernels/norm.h"
+#include "kernels/reduce.h"
+
+/* Logits of one chunk: large enough to fill a device, small beside the activations of a real batch. */
+enum { LOGITS_BYTES = 128 << 20 };
+
+typedef struct plan_builder {
+    tv_plan_item *items;
+    tv_tensor **targets; /* where each item's tensor goes once placed */
+    uint64_t count, capacity;
+    bool out_of_memory;
+} plan_builder;
+
+static void add(plan_builder *plan, tv_tensor *tensor, uint64_t elements, uint32_t first, uint32_t last) {
+    if (plan->count == plan->capacity) {
+        uint64_t capacity = plan->capacity ? 2 * plan->capacity : 64;
+        tv_plan_item *items = realloc(plan->items, capacity * sizeof *items);
+        if (items)
+            plan->items = items;
+        tv_tensor **targets = realloc(plan->targets, capacity * sizeof *targets);
+        if (targets)
+            plan->targets = targets;
+        if (!items || !targets) {
+            plan->out_of_memory = true;
+            return;
+        }
+        plan->capacity = capacity;
+    }
+    plan->items[plan->count] =
+        (tv_plan_item){.bytes = elements * sizeof(float), .first = first, .last = last};
+    plan->targets[plan->count++] = tensor;
+}
+
+typedef struct widths {
+    uint64_t stream, qkv, attended, mlp_in, mlp_act; /* elements of a row */
+} widths;
+
+static widths widths_of(const tv_model_config *config) {
+    uint64_t gates = config->activation == TV_ACTIVATION_SWIGLU ? 2 : 1;
+    return (widths){
+        .stream = config->channels,
+        .qkv = (config->n_head + 2 * config->n_kv_head) * config->head_size,
+        .attended = config->n_head * config->head_size,
+        .mlp_in = gates * config->ffn,
+        .mlp_act = config->ffn,
+    };
+}
+
+static void plan_block(plan_builder *plan, const tv_model_config *config, const widths *w, uint64_t rows,
+                       tv_block_activations *block, uint32_t first, uint32_t last) {
+    bool has_mean = config->norm == TV_NORM_LAYER;
+    if (has_mean) {
+        add(plan, &block->mean1, rows, first, last);
+        add(plan, &block->mean2, rows, first, last);
+    }
+    add(plan, &block->rstd1, rows, first, last);
+    add(plan, &block->norm1, rows * w->stream, first, last);
+    add(plan, &block->qkv, rows * w->qkv, first, last);
+    add(plan, &block->lse, rows * config->n_head, first, last);
+    add(plan, &block->attended, rows * w->attended, first, last);
+    add(plan, &block->sum2, rows * w->stream, first, last);
+    add(plan, &block->rstd2, rows, first, last);
+    add(plan, &block->norm2, rows * w->stream, first, last);
+    add(plan, &block->mlp_in, rows * w->mlp_in, first, last);
+    add(plan, &block->mlp_act, rows * w->mlp_act, first, last);
+}
+
+static uint64_t scratch_bytes(const tv_model_config *config, const widths *w, uint64_t rows) {
+    uint64_t widest = tv_max_u64(tv_max_u64(w->qkv, w->mlp_in), w->stream);
+    uint64_t bytes =
+        tv_max_u64(tv_norm_backward_scratch(rows, config->channels), tv_sum_rows_scratch(rows, widest));
+    return tv_max_u64(bytes, tv_reduce_scratch(rows));
+}
+
+static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, uint64_t rows) {
+    uint64_t bytes = tv_min_u64(LOGITS_BYTES, caps->storage_range);
+    uint64_t fitting = bytes / (vocab * sizeof(float));
+    if (fitting >= rows)
+        return rows;
+    /* Chunks of 64 rows keep every chunk's offset aligned. */
+    return fitting >= 64 ? fitting / 64 * 64 : tv_min_u64(rows, 64);
+}
+
+/* Lifetimes as the head comment of activations.h numbers the operations. */
+static void build(plan_builder *plan, const tv_model_config *config, const tv_caps *caps, tv_activations *a) {
+    const widths w = widths_of(config);
+    uint32_t layers = (uint32_t)config->n_layer, head = layers + 1;
+    uint32_t end = a->options.backward ? 2 * layers + 2 : head;
+    bool shared = a->options.recompute || !a->options.backward;
+    uint64_t rows = a->rows;
+    bool has_mean = config->norm == TV_NORM_LAYER;
+    for (uint32_t l = 0; l < layers; l++) {
+        uint32_t first = l + 1, last = a->options.backward ? 2 * layers + 1 - l : l + 2;
+        add(plan, &a->blocks[l].sum1, rows * w.stream, l, last);
+        if (!shared)
+            plan_block(plan, config, &w, rows, &a->blocks[l], first, last);
+    }
+    if (shared)
+        plan_block(plan, config, &w, rows, &a->blocks[0], 1, end);
+    add(plan, &a->sum_final, rows * w.stream, layers, head + 1);
+    if (has_mean)
+        add(plan, &a->mean_final, rows, head, head + 1);
+    add(plan, &a->rstd_final, rows, head, head + 1);
+    add(plan, &a->final, rows * w.stream, head, head);
+    a->head_rows = rows_of_logits(caps, config->vocab_size, rows);
+    add(plan, &a->logits, a->head_rows * config->vocab_size, head, head);
+    add(plan, &a->losses, rows, head, head);
+    if (a->options.backward) {
+        add(plan, &a->d_stream, rows * w.stream, head, end);
+        add(plan, &a->d_narrow, rows * tv_max_u64(w.stream, w.attended), head, end);
+        add(plan, &a->d_wide, rows * tv_max_u64(w.mlp_in, w.qkv), head + 1, end);
+        add(plan, &a->delta, rows * config->n_head, head + 1, end);
+    }
+    add(plan, &a->scratch, tv_div_up(scratch_bytes(config, &w, rows), sizeof(float)), head, end);
+}
+
+tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_model_config *config,
+                                const tv_activations_options *options, tv_activations **out) {
+    *out = NULL;
+    if (options->tokens > config->max_positions)
+        return tv_fail(TV_E_CONFIG,
+                       "data.seq_len is %llu and the model has positions for %llu; use a shorter seq_len",
+                       (unsigned long long)options->tokens, (unsigned long long)config->max_positions);
+    tv_status status;
+    plan_builder plan = {0};
+    tv_memory_plan placed = {0};
+    tv_activations *a = calloc(1, sizeof *a);
+    if (!a)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
+    a->options = *options;
+    a->rows = options->batch * options->tokens;
+    a->blocks = calloc(config->n_layer, sizeof *a->blocks);
+    if (a->blocks)
+        build(&plan, config, caps, a);
+    if (!a->blocks || plan.out_of_memory) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
+        goto fail;
+    }
+    TV_TRY(tv_memory_plan_assign(plan.items, plan.count, caps->buffer_bytes, &placed));
+    a->bytes = placed.total_bytes;
+    if (device) {
+        TV_TRY(tv_device_arena_create(device, &placed, TV_MEMORY_DEVICE, "activations", &a->arena));
+        for (uint64_t i = 0; i < plan.count; i++)
+            *plan.targets[i] = (tv_tensor){tv_device_arena_span(a->arena, &plan.items[i]), TV_F32};
+        if (options->recompute || !options->backward)
+            for (uint64_t l = 1; l < config->n_layer; l++) {
+                tv_tensor own = a->blocks[l].sum1;
+                a->blocks[l] = a->blocks[0];
+                a->blocks[l].sum1 = own;
+            }
+    }
+    tv_memory_plan_free(&placed);
+    free(plan.items);
+    free(plan.targets);
+    *out = a;
+    return TV_OK;
+fail:
+    tv_memory_plan_free(&placed);
+    free(plan.items);
+    free(plan.targets);
+    tv_activations_destroy(&a);
+    return status;
+}
+
+void tv_activations_destroy(tv_activations **handle) {
+    if (!handle || !*handle)
+        return;
+    tv_device_arena_destroy(&(*handle)->arena);
+    free((*handle)->blocks);
+    free(*handle);
+    *handle = NULL;
+}

@@ -1,0 +1,60 @@
+/* The activation plan: every intermediate tensor of a forward and backward pass, with its lifetime, placed
+ * before anything is recorded.
+ *
+ * Operations are numbered as they run: the embedding is 0, block l is l + 1, the head L + 1, backward of
+ * block l is 2 L + 1 - l, of the embedding 2 L + 2. Tensors that never live at the same time share bytes.
+ * With recomputation a block keeps only its input, and all blocks share the rest; so does a forward pass
+ * without a backward one.
+ */
+#ifndef TV_MODEL_ACTIVATIONS_H
+#define TV_MODEL_ACTIVATIONS_H
+
+#include "model/model.h"
+
+/* What the backward pass needs of one block. N = B * T rows. */
+typedef struct tv_block_activations {
+    tv_tensor sum1;         /* (N, C) the residual stream as the block finds it */
+    tv_tensor mean1, rstd1; /* (N) */
+    tv_tensor norm1;        /* (N, C) */
+    tv_tensor qkv;          /* (N, (H + 2 Hkv) D), rotated */
+    tv_tensor lse;          /* (B, H, T) */
+    tv_tensor attended;     /* (N, H D) */
+    tv_tensor sum2;         /* (N, C) the stream after attention */
+    tv_tensor mean2, rstd2; /* (N) */
+    tv_tensor norm2;        /* (N, C) */
+    tv_tensor mlp_in;       /* (N, F), or (N, 2F) for SwiGLU: before the non-linearity */
+    tv_tensor mlp_act;      /* (N, F) after it */
+} tv_block_activations;
+
+typedef struct tv_activations_options {
+    uint64_t batch, tokens; /* B, T */
+    bool backward;          /* also keep what backward needs, and its own tensors */
+    bool recompute;         /* keep only each block's input; backward runs the block again */
+} tv_activations_options;
+
+typedef struct tv_activations {
+    tv_activations_options options;
+    uint64_t rows;                /* B * T */
+    tv_block_activations *blocks; /* L */
+    tv_tensor sum_final;          /* (N, C) the stream behind the last block */
+    tv_tensor mean_final, rstd_final;
+    tv_tensor final;    /* (N, C) what the heads read */
+    uint64_t head_rows; /* rows of one chunk of logits */
+    tv_tensor logits;   /* (head_rows, V) */
+    tv_tensor losses;   /* (N) fp32 */
+    tv_tensor d_stream; /* (N, C) gradient of the residual stream */
+    tv_tensor d_narrow; /* (N, max(C, H D)) gradient of d_final, norm outputs, attention's output */
+    tv_tensor d_wide;   /* (N, max(F or 2F, (H + 2 Hkv) D)) gradient of mlp_act, mlp_in, qkv */
+    tv_tensor delta;    /* (B, H, T) */
+    tv_tensor scratch;  /* partial sums of reductions */
+    uint64_t bytes;     /* of device memory */
+    tv_device_arena *arena;
+} tv_activations;
+
+/* Plans, and allocates when `device` is not NULL. `caps` are the device's. T over max_positions is
+ * TV_E_CONFIG; TV_E_FIT when one tensor is over every buffer. */
+tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_model_config *config,
+                                const tv_activations_options *options, tv_activations **activations);
+void tv_activations_destroy(tv_activations **activations);
+
+#endif

@@ -1,0 +1,170 @@
+/* The backward pass: see backward.h. forward.c is its mirror image. */
+#include "model/backward.h"
+
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/embedding.h"
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/reduce.h"
+#include "kernels/rotary.h"
+
+typedef struct pass {
+    tv_recorder *recorder;
+    const tv_model *model;
+    const tv_model_config *config;
+    const tv_activations *a;
+    const tv_model_inputs *inputs;
+} pass;
+
+/* Of y = x W^T + b: d_x = d_y W, d_W += d_y^T x, d_b += column sums of d_y. */
+static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
+                        uint64_t in, uint64_t out, tv_tensor x, tv_tensor d_y, tv_tensor d_x) {
+    uint64_t rows = p->a->rows;
+    TV_RETURN_IF_FAILED(
+        tv_matmul_record(p->recorder, &(tv_matmul){.m = out,
+                                                   .n = in,
+                                                   .k = rows,
+                                                   .transpose_a = true,
+                                                   .accumulate = true,
+                                                   .a = d_y,
+                                                   .b = x,
+                                                   .c = tv_model_gradient(p->model, weight, layer)}));
+    tv_tensor d_bias = tv_model_gradient(p->model, bias, layer);
+    if (tv_tensor_present(d_bias))
+        TV_RETURN_IF_FAILED(tv_sum_rows(p->recorder, rows, out, d_y, d_bias, p->a->scratch));
+    return tv_matmul_record(p->recorder, &(tv_matmul){.m = rows,
+                                                      .n = in,
+                                                      .k = out,
+                                                      .a = d_y,
+                                                      .b = tv_model_parameter(p->model, weight, layer),
+                                                      .c = d_x});
+}
+
+static tv_status embed(const pass *p) {
+    tv_record_push_label(p->recorder, "embedding backward");
+    tv_status status = tv_embedding_backward_record(
+        p->recorder,
+        &(tv_embedding_backward){
+            .rows = p->a->rows,
+            .tokens_per_row = p->a->options.tokens,
+            .channels = p->config->channels,
+            .vocab = p->config->vocab_size,
+            .max_positions = p->config->max_positions,
+            .tokens = p->inputs->tokens,
+            .positions = p->inputs->positions,
+            .d_output = p->a->d_stream,
+            .d_token_table = tv_model_gradient(p->model, TV_PARAMETER_EMBEDDING, TV_NO_LAYER),
+            .d_position_table = tv_model_gradient(p->model, TV_PARAMETER_POSITIONS, TV_NO_LAYER)});
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
+static tv_status rotate_back(const pass *p, tv_tensor d_qkv) {
+    const tv_model_config *c = p->config;
+    if (c->positions != TV_POSITIONS_ROTARY)
+        return TV_OK;
+    return tv_rotary_record(p->recorder,
+                            &(tv_rotary){.rows = p->a->rows,
+                                         .tokens_per_row = p->a->options.tokens,
+                                         .heads = c->n_head + c->n_kv_head,
+                                         .head_size = c->head_size,
+                                         .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
+                                         .inverse = true,
+                                         .positions = p->inputs->positions,
+                                         .table = tv_model_rotary_table(p->model),
+                                         .qkv = d_qkv});
+}
+
+/* d_stream -> d_attended (d_narrow) -> d_qkv (d_wide) -> d_norm1 (d_narrow). */
+static tv_status attention(const pass *p, uint32_t l) {
+    const tv_model_config *c = p->config;
+    const tv_activations *a = p->a;
+    const tv_block_activations *b = &a->blocks[l];
+    uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width,
+                               c->channels, b->attended, a->d_stream, a->d_narrow));
+    TV_RETURN_IF_FAILED(tv_attention_backward_record(
+        p->recorder, &(tv_attention_backward){.forward = {.batch = a->options.batch,
+                                                          .tokens = a->options.tokens,
+                                                          .heads = c->n_head,
+                                                          .kv_heads = c->n_kv_head,
+                                                          .head_size = c->head_size,
+                                                          .qkv = b->qkv,
+                                                          .doc_start = p->inputs->doc_start,
+                                                          .output = b->attended,
+                                                          .lse = b->lse},
+                                              .d_output = a->d_narrow,
+                                              .d_qkv = a->d_wide,
+                                              .delta = a->delta}));
+    TV_RETURN_IF_FAILED(rotate_back(p, a->d_wide));
+    return linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width, b->norm1,
+                  a->d_wide, a->d_narrow);
+}
+
+/* d_stream -> d_mlp_act (d_wide) -> d_mlp_in (d_wide, or in mlp_in's own place) -> d_norm2 (d_narrow). */
+static tv_status mlp(const pass *p, uint32_t l) {
+    const tv_model_config *c = p->config;
+    const tv_activations *a = p->a;
+    const tv_block_activations *b = &a->blocks[l];
+    bool gated = c->activation == TV_ACTIVATION_SWIGLU;
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, c->ffn,
+                               c->channels, b->mlp_act, a->d_stream, a->d_wide));
+    tv_tensor d_mlp_in = gated ? b->mlp_in : a->d_wide;
+    if (gated)
+        TV_RETURN_IF_FAILED(tv_swiglu_backward(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
+    else
+        TV_RETURN_IF_FAILED(tv_gelu_backward(p->recorder, a->rows * c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
+    return linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
+                  gated ? 2 * c->ffn : c->ffn, b->norm2, d_mlp_in, a->d_narrow);
+}
+
+/* d_stream = norm's gradient of d_narrow + what comes past the norm (`past`: d_stream itself, or absent
+ * behind the last block). */
+static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
+                      tv_tensor sum, tv_tensor mean, tv_tensor rstd, tv_tensor past) {
+    return tv_norm_backward_record(p->recorder,
+                                   &(tv_norm_backward){.kind = p->config->norm,
+                                                       .rows = p->a->rows,
+                                                       .channels = p->config->channels,
+                                                       .d_output = p->a->d_narrow,
+                                                       .sum = sum,
+                                                       .gain = tv_model_parameter(p->model, gain, layer),
+                                                       .mean = mean,
+                                                       .rstd = rstd,
+                                                       .d_residual = past,
+                                                       .d_sum = p->a->d_stream,
+                                                       .d_gain = tv_model_gradient(p->model, gain, layer),
+                                                       .d_bias = tv_model_gradient(p->model, bias, layer),
+                                                       .scratch = p->a->scratch});
+}
+
+static tv_status block(const pass *p, uint32_t l) {
+    const tv_block_activations *b = &p->a->blocks[l];
+    TV_RETURN_IF_FAILED(mlp(p, l));
+    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->mean2,
+                             b->rstd2, p->a->d_stream));
+    TV_RETURN_IF_FAILED(attention(p, l));
+    return norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, b->mean1, b->rstd1,
+                p->a->d_stream);
+}
+
+tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                      const tv_model_inputs *inputs) {
+    const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs};
+    uint32_t layers = (uint32_t)p.config->n_layer;
+    tv_record_push_label(recorder, "final norm backward");
+    TV_RETURN_IF_FAILED(norm(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
+                             activations->sum_final, activations->mean_final, activations->rstd_final,
+                             TV_ABSENT));
+    tv_record_pop_label(recorder);
+    for (uint32_t l = layers; l-- > 0;) {
+        tv_record_push_label(recorder, "layer %u backward", l);
+        /* The last block's activations still stand from the forward pass. */
+        if (activations->options.recompute && l + 1 < layers)
+            TV_RETURN_IF_FAILED(tv_forward_block_again(recorder, model, activations, inputs, l));
+        TV_RETURN_IF_FAILED(block(&p, l));
+        tv_record_pop_label(recorder);
+    }
+    return embed(&p);
+}

@@ -1,0 +1,16 @@
+/* The backward pass: forward.c read from bottom to top.
+ *
+ * Gradients of parameters accumulate; gradients of activations are overwritten. Reads what the forward pass
+ * of the same activations left, which therefore must have run just before.
+ */
+#ifndef TV_MODEL_BACKWARD_H
+#define TV_MODEL_BACKWARD_H
+
+#include "model/forward.h"
+
+/* From the gradient of `final`, which a head has written into d_narrow, to the gradients of every parameter
+ * below the head. */
+tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                      const tv_model_inputs *inputs);
+
+#endif

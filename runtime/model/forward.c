@@ -1,0 +1,168 @@
+/* The forward pass: see forward.h. backward.c mirrors this file. */
+#include "model/forward.h"
+
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/embedding.h"
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/rotary.h"
+
+typedef struct pass {
+    tv_recorder *recorder;
+    const tv_model *model;
+    const tv_model_config *config;
+    const tv_activations *a;
+    const tv_model_inputs *inputs;
+} pass;
+
+/* y (N, out) = x (N, in) W^T + b, where W is (out, in). */
+static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
+                        uint64_t in, uint64_t out, tv_tensor x, tv_tensor y) {
+    return tv_matmul_record(p->recorder, &(tv_matmul){.m = p->a->rows,
+                                                      .n = out,
+                                                      .k = in,
+                                                      .transpose_b = true,
+                                                      .a = x,
+                                                      .b = tv_model_parameter(p->model, weight, layer),
+                                                      .bias = tv_model_parameter(p->model, bias, layer),
+                                                      .c = y});
+}
+
+static tv_status embed(const pass *p) {
+    tv_record_push_label(p->recorder, "embedding");
+    tv_status status = tv_embedding_forward(
+        p->recorder,
+        &(tv_embedding){.rows = p->a->rows,
+                        .tokens_per_row = p->a->options.tokens,
+                        .channels = p->config->channels,
+                        .vocab = p->config->vocab_size,
+                        .max_positions = p->config->max_positions,
+                        .tokens = p->inputs->tokens,
+                        .positions = p->inputs->positions,
+                        .token_table = tv_model_parameter(p->model, TV_PARAMETER_EMBEDDING, TV_NO_LAYER),
+                        .position_table = tv_model_parameter(p->model, TV_PARAMETER_POSITIONS, TV_NO_LAYER),
+                        .output = p->a->blocks[0].sum1});
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
+static tv_status rotate(const pass *p, tv_tensor qkv) {
+    const tv_model_config *c = p->config;
+    if (c->positions != TV_POSITIONS_ROTARY)
+        return TV_OK;
+    return tv_rotary_record(p->recorder,
+                            &(tv_rotary){.rows = p->a->rows,
+                                         .tokens_per_row = p->a->options.tokens,
+                                         .heads = c->n_head + c->n_kv_head,
+                                         .head_size = c->head_size,
+                                         .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
+                                         .positions = p->inputs->positions,
+                                         .table = tv_model_rotary_table(p->model),
+                                         .qkv = qkv});
+}
+
+/* norm1(sum1) -> qkv -> attention -> projection into sum2, where the residual is still to be added. */
+static tv_status attention(const pass *p, uint32_t l) {
+    const tv_model_config *c = p->config;
+    const tv_block_activations *b = &p->a->blocks[l];
+    uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
+                               b->norm1, b->qkv));
+    TV_RETURN_IF_FAILED(rotate(p, b->qkv));
+    TV_RETURN_IF_FAILED(tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
+                                                                          .tokens = p->a->options.tokens,
+                                                                          .heads = c->n_head,
+                                                                          .kv_heads = c->n_kv_head,
+                                                                          .head_size = c->head_size,
+                                                                          .qkv = b->qkv,
+                                                                          .doc_start = p->inputs->doc_start,
+                                                                          .output = b->attended,
+                                                                          .lse = b->lse}));
+    return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width, c->channels,
+                  b->attended, b->sum2);
+}
+
+/* norm2 -> mlp_in -> non-linearity -> mlp_act. */
+static tv_status mlp_hidden(const pass *p, uint32_t l) {
+    const tv_model_config *c = p->config;
+    const tv_block_activations *b = &p->a->blocks[l];
+    bool gated = c->activation == TV_ACTIVATION_SWIGLU;
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
+                               gated ? 2 * c->ffn : c->ffn, b->norm2, b->mlp_in));
+    if (gated)
+        return tv_swiglu_forward(p->recorder, p->a->rows, c->ffn, b->mlp_in, b->mlp_act);
+    return tv_gelu_forward(p->recorder, p->a->rows * c->ffn, b->mlp_in, b->mlp_act);
+}
+
+/* The stream behind block l, which is the input of the next block or of the final norm. Until the next norm
+ * adds the residual, it holds the MLP's output alone. */
+static tv_tensor stream_behind(const pass *p, uint32_t l) {
+    return l + 1 < p->config->n_layer ? p->a->blocks[l + 1].sum1 : p->a->sum_final;
+}
+
+static tv_status mlp_out(const pass *p, uint32_t l) {
+    const tv_block_activations *b = &p->a->blocks[l];
+    return linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, p->config->ffn,
+                  p->config->channels, b->mlp_act, stream_behind(p, l));
+}
+
+/* sum (+)= residual, output = norm(sum). */
+static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
+                      tv_tensor sum, tv_tensor residual, tv_tensor output, tv_tensor mean, tv_tensor rstd) {
+    return tv_norm_forward_record(p->recorder,
+                                  &(tv_norm_forward){.kind = p->config->norm,
+                                                     .rows = p->a->rows,
+                                                     .channels = p->config->channels,
+                                                     .eps = (float)p->config->norm_eps,
+                                                     .input = sum,
+                                                     .residual = residual,
+                                                     .gain = tv_model_parameter(p->model, gain, layer),
+                                                     .bias = tv_model_parameter(p->model, bias, layer),
+                                                     .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
+                                                     .output = output,
+                                                     .mean = mean,
+                                                     .rstd = rstd});
+}
+
+/* `residual` is the stream before the MLP of the block below; absent where sum1 is already whole. */
+static tv_status block_hidden(const pass *p, uint32_t l, tv_tensor residual) {
+    const tv_block_activations *b = &p->a->blocks[l];
+    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, residual,
+                             b->norm1, b->mean1, b->rstd1));
+    TV_RETURN_IF_FAILED(attention(p, l));
+    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->sum1,
+                             b->norm2, b->mean2, b->rstd2));
+    return mlp_hidden(p, l);
+}
+
+static pass make_pass(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                      const tv_model_inputs *inputs) {
+    return (pass){recorder, model, &tv_model_list(model)->config, activations, inputs};
+}
+
+tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                     const tv_model_inputs *inputs) {
+    const pass p = make_pass(recorder, model, activations, inputs);
+    uint32_t layers = (uint32_t)p.config->n_layer;
+    TV_RETURN_IF_FAILED(embed(&p));
+    for (uint32_t l = 0; l < layers; l++) {
+        tv_record_push_label(recorder, "layer %u", l);
+        TV_RETURN_IF_FAILED(block_hidden(&p, l, l > 0 ? activations->blocks[l - 1].sum2 : TV_ABSENT));
+        TV_RETURN_IF_FAILED(mlp_out(&p, l));
+        tv_record_pop_label(recorder);
+    }
+    tv_record_push_label(recorder, "final norm");
+    TV_RETURN_IF_FAILED(norm(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
+                             activations->sum_final, activations->blocks[layers - 1].sum2, activations->final,
+                             activations->mean_final, activations->rstd_final));
+    tv_record_pop_label(recorder);
+    return TV_OK;
+}
+
+tv_status tv_forward_block_again(tv_recorder *recorder, const tv_model *model,
+                                 const tv_activations *activations, const tv_model_inputs *inputs,
+                                 uint32_t layer) {
+    const pass p = make_pass(recorder, model, activations, inputs);
+    return block_hidden(&p, layer, TV_ABSENT);
+}

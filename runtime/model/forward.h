@@ -1,0 +1,28 @@
+/* The forward pass, from tokens to what the heads read.
+ *
+ * Reads top to bottom as the model is drawn; backward.c mirrors it call for call. Nothing here asks for the
+ * architecture: the config's switches say which of two kernels runs.
+ */
+#ifndef TV_MODEL_FORWARD_H
+#define TV_MODEL_FORWARD_H
+
+#include "model/activations.h"
+
+/* What a pass reads besides the model, all on the device. */
+typedef struct tv_model_inputs {
+    tv_tensor tokens;    /* (B, T) uint32 */
+    tv_tensor positions; /* (B, T) uint32; absent: t */
+    tv_tensor doc_start; /* (B, T) uint32; absent: rows are one document */
+} tv_model_inputs;
+
+/* Fills every activation up to `final`. */
+tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                     const tv_model_inputs *inputs);
+
+/* One block again from its kept input, for a backward pass with recomputation: everything but the residual
+ * stream behind it. */
+tv_status tv_forward_block_again(tv_recorder *recorder, const tv_model *model,
+                                 const tv_activations *activations, const tv_model_inputs *inputs,
+                                 uint32_t layer);
+
+#endif

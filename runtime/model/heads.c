@@ -1,0 +1,52 @@
+/* Heads: see heads.h. */
+#include "model/heads.h"
+
+#include "kernels/classifier.h"
+#include "kernels/matmul.h"
+
+tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                           const tv_language_loss *loss) {
+    const tv_model_config *config = &tv_model_list(model)->config;
+    uint64_t channels = config->channels, vocab = config->vocab_size;
+    uint32_t head = tv_parameter_head(tv_model_list(model));
+    tv_tensor weight = tv_model_parameter_at(model, head), d_weight = tv_model_gradient_at(model, head);
+    tv_record_push_label(recorder, "head");
+    for (uint64_t first = 0; first < activations->rows; first += activations->head_rows) {
+        uint64_t rows = tv_min_u64(activations->head_rows, activations->rows - first);
+        tv_tensor final = tv_tensor_rows(activations->final, channels, first, rows);
+        tv_tensor d_final = tv_tensor_rows(activations->d_narrow, channels, first, rows);
+        tv_tensor logits = tv_tensor_rows(activations->logits, vocab, 0, rows);
+        /* logits (rows, V) = final (rows, C) W^T */
+        TV_RETURN_IF_FAILED(tv_matmul_record(recorder, &(tv_matmul){.m = rows,
+                                                                    .n = vocab,
+                                                                    .k = channels,
+                                                                    .transpose_b = true,
+                                                                    .a = final,
+                                                                    .b = weight,
+                                                                    .c = logits}));
+        TV_RETURN_IF_FAILED(tv_cross_entropy_record(
+            recorder, &(tv_cross_entropy){.rows = rows,
+                                          .vocab = vocab,
+                                          .gradient = loss->gradient,
+                                          .logits = logits,
+                                          .targets = tv_tensor_rows(loss->targets, 1, first, rows),
+                                          .losses = tv_tensor_rows(activations->losses, 1, first, rows),
+                                          .step = loss->step}));
+        if (!loss->gradient)
+            continue;
+        /* d_W (V, C) += d_logits^T final; d_final (rows, C) = d_logits W */
+        TV_RETURN_IF_FAILED(tv_matmul_record(recorder, &(tv_matmul){.m = vocab,
+                                                                    .n = channels,
+                                                                    .k = rows,
+                                                                    .transpose_a = true,
+                                                                    .accumulate = true,
+                                                                    .a = logits,
+                                                                    .b = final,
+                                                                    .c = d_weight}));
+        TV_RETURN_IF_FAILED(tv_matmul_record(
+            recorder,
+            &(tv_matmul){.m = rows, .n = channels, .k = vocab, .a = logits, .b = weight, .c = d_final}));
+    }
+    tv_record_pop_label(recorder);
+    return TV_OK;
+}

@@ -1,0 +1,21 @@
+/* Heads: what turns the final hidden states into a loss, and the loss into their gradient.
+ *
+ * The language head goes through the rows in chunks, so that the logits of a whole batch are never stored.
+ */
+#ifndef TV_MODEL_HEADS_H
+#define TV_MODEL_HEADS_H
+
+#include "model/activations.h"
+
+typedef struct tv_language_loss {
+    tv_tensor targets; /* (B, T) uint32, TV_IGNORED_TARGET counts for nothing */
+    tv_tensor step;    /* struct tv_step_constants: loss_scale */
+    bool gradient;     /* write the gradient of `final` into d_narrow and add the head weight's; else only the
+                          losses */
+} tv_language_loss;
+
+/* Cross-entropy of the next token, per row into activations->losses. */
+tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                           const tv_language_loss *loss);
+
+#endif
