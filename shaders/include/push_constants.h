@@ -13,6 +13,7 @@
 typedef uint32_t uint;
 #define TV_PUSH_SIZE(type, size) _Static_assert(sizeof(type) == (size) && (size) <= 128, #type " has another size in GLSL")
 typedef struct tv_count_push tv_count_push;
+typedef struct tv_matmul_push tv_matmul_push;
 typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
 typedef struct tv_sample_settings tv_sample_settings;
@@ -58,5 +59,17 @@ struct tv_count_push {
     uint count;
 };
 TV_PUSH_SIZE(struct tv_count_push, 4);
+
+/* C (m, n) = op(A) (m, k) op(B) (k, n). Strides and firsts in elements; firsts are from the start of a binding. */
+struct tv_matmul_push {
+    uint m, n, k;
+    uint lda, ldb, ldc;
+    uint stride_a, stride_b, stride_c;
+    uint first_a, first_b, first_c, first_bias;
+    uint batch;
+    uint accumulate; /* 1: C += */
+    uint has_bias;
+};
+TV_PUSH_SIZE(struct tv_matmul_push, 64);
 
 #endif

@@ -1,0 +1,204 @@
+/* Launcher of the matrix products: see matmul.h.
+ *
+ * An operand over the storage range is cut along its stored rows: C and A along m, A^T and B along k (the
+ * later parts accumulate), B^T along n. A part need not start on an aligned byte: the binding starts on the
+ * aligned byte before it and the shader is told the distance.
+ */
+#include "kernels/matmul.h"
+
+#include "push_constants.h"
+
+enum { TILE = 64 };
+
+/* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
+typedef struct operand {
+    tv_tensor tensor;
+    uint64_t rows, columns, ld, stride;
+} operand;
+
+typedef struct parts {
+    uint64_t m, n, k, batch;
+} parts;
+
+static bool extent(const operand *matrix, uint64_t batch, uint64_t *elements) {
+    uint64_t rows, products;
+    if (matrix->rows == 0 || matrix->columns == 0) {
+        *elements = 0;
+        return true;
+    }
+    return tv_mul_u64(matrix->rows - 1, matrix->ld, &rows) &&
+           tv_mul_u64(batch - 1, matrix->stride, &products) && tv_add_u64(rows, products, elements) &&
+           tv_add_u64(*elements, matrix->columns, elements);
+}
+
+static tv_status check_operand(const char *name, const operand *matrix, uint64_t batch) {
+    uint64_t elements;
+    if (matrix->tensor.dtype != TV_F32)
+        return tv_fail(TV_E_USAGE, "matmul: %s must be 32-bit floats", name);
+    if (matrix->ld < matrix->columns)
+        return tv_fail(TV_E_USAGE, "matmul: rows of %s have %llu elements and lie only %llu apart", name,
+                       (unsigned long long)matrix->columns, (unsigned long long)matrix->ld);
+    if (!extent(matrix, batch, &elements) || elements > matrix->tensor.span.bytes / sizeof(float))
+        return tv_fail(TV_E_USAGE,
+                       "matmul: %s (%llu x %llu, batch %llu) is larger than its tensor of %llu bytes", name,
+                       (unsigned long long)matrix->rows, (unsigned long long)matrix->columns,
+                       (unsigned long long)batch, (unsigned long long)matrix->tensor.span.bytes);
+    return TV_OK;
+}
+
+/* The most of `rows` that fit `limit` elements when the last one takes `columns` and they lie `ld` apart.
+ * Cuts keep whole tiles and the alignment of bindings where they can. */
+static uint64_t fitting(uint64_t rows, uint64_t ld, uint64_t columns, uint64_t limit) {
+    if (columns > limit)
+        return 0;
+    uint64_t most = ld ? (limit - columns) / ld + 1 : rows;
+    if (most >= rows)
+        return rows;
+    return most >= TILE ? most / TILE * TILE : most >= 4 ? most / 4 * 4 : most;
+}
+
+static tv_status choose_parts(const tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                              const operand *b, const operand *c, parts *part) {
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    /* A binding may start this much before its first element. */
+    uint64_t slack = TV_TENSOR_ALIGNMENT / sizeof(float) - 1;
+    uint64_t limit = caps->storage_range / sizeof(float) - slack;
+    const operand *operands[] = {a, b, c};
+    uint64_t rows[3];
+    for (int i = 0; i < 3; i++) {
+        rows[i] = fitting(operands[i]->rows, operands[i]->ld, operands[i]->columns, limit);
+        if (rows[i] == 0 && operands[i]->rows > 0)
+            return tv_fail(
+                TV_E_FIT,
+                "matmul: a row of %llu bytes is over the %llu bytes that this device binds at once; use "
+                "a smaller model or sequence",
+                (unsigned long long)(operands[i]->columns * sizeof(float)),
+                (unsigned long long)caps->storage_range);
+    }
+    *part = (parts){rows[2], product->n, product->k, 1};
+    if (product->transpose_a)
+        part->k = tv_min_u64(part->k, rows[0]);
+    else
+        part->m = tv_min_u64(part->m, rows[0]);
+    if (product->transpose_b)
+        part->n = tv_min_u64(part->n, rows[1]);
+    else
+        part->k = tv_min_u64(part->k, rows[1]);
+    if (part->m < product->m || part->n < product->n || part->k < product->k)
+        return TV_OK;
+    part->batch = tv_min_u64(product->batch, caps->group_count_z);
+    for (int i = 0; i < 3; i++) {
+        uint64_t elements;
+        if (extent(operands[i], 1, &elements))
+            part->batch = tv_min_u64(part->batch, fitting(part->batch, operands[i]->stride, elements, limit));
+    }
+    return TV_OK;
+}
+
+/* `elements` from element `first` on, and how far behind the binding's start that is. */
+static tv_tensor view(tv_tensor tensor, uint64_t first, uint64_t elements, uint32_t *distance) {
+    if (!tv_tensor_present(tensor) || elements == 0)
+        return (tv_tensor){0};
+    uint64_t begin = tensor.span.offset + first * sizeof(float);
+    uint64_t aligned = begin / TV_TENSOR_ALIGNMENT * TV_TENSOR_ALIGNMENT;
+    *distance = (uint32_t)((begin - aligned) / sizeof(float));
+    tensor.span.offset = aligned;
+    tensor.span.bytes = begin - aligned + elements * sizeof(float);
+    return tensor;
+}
+
+/* The part of a matrix that starts at a stored row and column, in products `product` and on. */
+static tv_tensor part_of(const operand *matrix, uint64_t product, uint64_t batch, uint64_t row, uint64_t rows,
+                         uint64_t column, uint64_t columns, uint32_t *distance) {
+    operand part = *matrix;
+    part.rows = rows;
+    part.columns = columns;
+    uint64_t elements = 0;
+    (void)extent(&part, batch, &elements); /* a part of what was checked */
+    return view(matrix->tensor, product * matrix->stride + row * matrix->ld + column, elements, distance);
+}
+
+static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                             const operand *b, const operand *c, const parts *first, const parts *size) {
+    tv_matmul_push push = {
+        .m = (uint32_t)size->m,
+        .n = (uint32_t)size->n,
+        .k = (uint32_t)size->k,
+        .lda = (uint32_t)a->ld,
+        .ldb = (uint32_t)b->ld,
+        .ldc = (uint32_t)c->ld,
+        .stride_a = (uint32_t)a->stride,
+        .stride_b = (uint32_t)b->stride,
+        .stride_c = (uint32_t)c->stride,
+        .batch = (uint32_t)size->batch,
+        .accumulate = product->accumulate || first->k > 0,
+        .has_bias = tv_tensor_present(product->bias) && first->k == 0,
+    };
+    tv_launch launch = {
+        .push = &push,
+        .groups = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE),
+        .groups_z = (uint32_t)size->batch,
+        .shape = {size->m, size->n, size->k, size->batch > 1 ? size->batch : 0},
+    };
+    launch.bindings[0] =
+        product->transpose_a
+            ? part_of(a, first->batch, size->batch, first->k, size->k, first->m, size->m, &push.first_a)
+            : part_of(a, first->batch, size->batch, first->m, size->m, first->k, size->k, &push.first_a);
+    launch.bindings[1] =
+        product->transpose_b
+            ? part_of(b, first->batch, size->batch, first->n, size->n, first->k, size->k, &push.first_b)
+            : part_of(b, first->batch, size->batch, first->k, size->k, first->n, size->n, &push.first_b);
+    if (push.has_bias)
+        launch.bindings[2] = view(product->bias, first->n, size->n, &push.first_bias);
+    launch.bindings[3] =
+        part_of(c, first->batch, size->batch, first->m, size->m, first->n, size->n, &push.first_c);
+    static const tv_program_id tiled[2][2] = {{TV_PROGRAM_matmul_nn, TV_PROGRAM_matmul_nt},
+                                              {TV_PROGRAM_matmul_tn, TV_PROGRAM_matmul_tt}};
+    launch.program = tiled[product->transpose_a][product->transpose_b];
+    return tv_launch_record(recorder, &launch);
+}
+
+tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
+    tv_matmul p = *given;
+    if (p.m == 0 || p.n == 0)
+        return TV_OK;
+    if (p.batch == 0)
+        p.batch = 1;
+    operand a = {.tensor = p.a,
+                 .rows = p.transpose_a ? p.k : p.m,
+                 .columns = p.transpose_a ? p.m : p.k,
+                 .stride = p.stride_a};
+    operand b = {.tensor = p.b,
+                 .rows = p.transpose_b ? p.n : p.k,
+                 .columns = p.transpose_b ? p.k : p.n,
+                 .stride = p.stride_b};
+    operand c = {.tensor = p.c, .rows = p.m, .columns = p.n, .stride = p.stride_c};
+    a.ld = p.lda ? p.lda : a.columns;
+    b.ld = p.ldb ? p.ldb : b.columns;
+    c.ld = p.ldc ? p.ldc : c.columns;
+    TV_RETURN_IF_FAILED(check_operand("A", &a, p.batch));
+    TV_RETURN_IF_FAILED(check_operand("B", &b, p.batch));
+    TV_RETURN_IF_FAILED(check_operand("C", &c, p.batch));
+    if (p.batch > 1 && p.stride_c == 0)
+        return tv_fail(TV_E_USAGE, "matmul: the products of a batch need a stride between their results");
+    if (tv_tensor_present(p.bias) && (p.accumulate || p.bias.span.bytes < p.n * sizeof(float)))
+        return tv_fail(TV_E_USAGE, "matmul: a bias takes %llu floats and no accumulation",
+                       (unsigned long long)p.n);
+
+    parts part = {0}, first = {0}, size;
+    TV_RETURN_IF_FAILED(choose_parts(recorder, &p, &a, &b, &c, &part));
+    for (first.batch = 0; first.batch < p.batch; first.batch += part.batch)
+        for (first.m = 0; first.m < p.m; first.m += part.m)
+            for (first.n = 0; first.n < p.n; first.n += part.n) {
+                /* Once also for k = 0, which leaves the bias or zeros. */
+                first.k = 0;
+                do {
+                    size = (parts){tv_min_u64(part.m, p.m - first.m), tv_min_u64(part.n, p.n - first.n),
+                                   tv_min_u64(part.k, p.k - first.k),
+                                   tv_min_u64(part.batch, p.batch - first.batch)};
+                    TV_RETURN_IF_FAILED(record_part(recorder, &p, &a, &b, &c, &first, &size));
+                    first.k += part.k;
+                } while (first.k < p.k);
+            }
+    return TV_OK;
+}

@@ -1,0 +1,102 @@
+/* C = op(A) op(B) (+ bias), or C += op(A) op(B): the form that works everywhere.
+ *
+ * op(A): (m, k), op(B): (k, n), C: (m, n), bias: (n). -DTV_TRANSPOSE_A=1: A is stored (k, m); -DTV_TRANSPOSE_B=1: B is
+ * stored (n, k). gl_WorkGroupID.z is the product of a batch. C is overwritten, or accumulated where p.accumulate is set.
+ * The sum over k runs in order, in fp32.
+ *
+ * A workgroup of 16 x 16 invocations makes a 64 x 64 tile of C, 4 x 4 values each, from steps of 16 along k that it brings
+ * to shared memory (8.3 KiB). 2 m n k FLOPs; at least 4 (m k + k n + m n) bytes.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x = 256) in;
+layout(std430, binding = 0) readonly buffer A {
+    TV_ACT a[];
+};
+layout(std430, binding = 1) readonly buffer B {
+    TV_ACT b[];
+};
+layout(std430, binding = 2) readonly buffer Bias {
+    TV_PARAM bias[];
+};
+layout(std430, binding = 3) buffer C {
+    TV_ACT c[];
+};
+layout(push_constant) uniform Push {
+    tv_matmul_push p;
+};
+
+const uint TILE = 64, STEP = 16, SIDE = 16, EACH = TILE / SIDE;
+/* One element of padding: the columns that a transposing store touches then lie in different banks. */
+shared float tile_a[STEP][TILE + 1];
+shared float tile_b[STEP][TILE + 1];
+
+void main() {
+    uint tiles_n = (p.n + TILE - 1) / TILE;
+    uint tile = tv_group();
+    uint row_0 = tile / tiles_n * TILE, column_0 = tile % tiles_n * TILE;
+    if (row_0 >= p.m)
+        return;
+    uint base_a = p.first_a + gl_WorkGroupID.z * p.stride_a;
+    uint base_b = p.first_b + gl_WorkGroupID.z * p.stride_b;
+    uint base_c = p.first_c + gl_WorkGroupID.z * p.stride_c;
+    uint local = gl_LocalInvocationIndex;
+    uint x = local % SIDE, y = local / SIDE;
+
+    float sum[EACH][EACH];
+    for (uint i = 0; i < EACH; i++)
+        for (uint j = 0; j < EACH; j++)
+            sum[i][j] = 0.0;
+
+    for (uint k_0 = 0; k_0 < p.k; k_0 += STEP) {
+        /* Neighbouring invocations read neighbouring addresses, whichever way the operand is stored. */
+        for (uint i = local; i < TILE * STEP; i += SIDE * SIDE) {
+#if TV_TRANSPOSE_A
+            uint r = i % TILE, s = i / TILE, at = (k_0 + s) * p.lda + row_0 + r;
+#else
+            uint s = i % STEP, r = i / STEP, at = (row_0 + r) * p.lda + k_0 + s;
+#endif
+            tile_a[s][r] = row_0 + r < p.m && k_0 + s < p.k ? float(a[base_a + at]) : 0.0;
+        }
+        for (uint i = local; i < TILE * STEP; i += SIDE * SIDE) {
+#if TV_TRANSPOSE_B
+            uint s = i % STEP, r = i / STEP, at = (column_0 + r) * p.ldb + k_0 + s;
+#else
+            uint r = i % TILE, s = i / TILE, at = (k_0 + s) * p.ldb + column_0 + r;
+#endif
+            tile_b[s][r] = column_0 + r < p.n && k_0 + s < p.k ? float(b[base_b + at]) : 0.0;
+        }
+        barrier();
+        for (uint s = 0; s < STEP; s++) {
+            float left[EACH], right[EACH];
+            for (uint i = 0; i < EACH; i++)
+                left[i] = tile_a[s][y + SIDE * i];
+            for (uint j = 0; j < EACH; j++)
+                right[j] = tile_b[s][x + SIDE * j];
+            for (uint i = 0; i < EACH; i++)
+                for (uint j = 0; j < EACH; j++)
+                    sum[i][j] = fma(left[i], right[j], sum[i][j]);
+        }
+        barrier();
+    }
+
+    for (uint i = 0; i < EACH; i++) {
+        uint row = row_0 + y + SIDE * i;
+        for (uint j = 0; j < EACH; j++) {
+            uint column = column_0 + x + SIDE * j;
+            if (row >= p.m || column >= p.n)
+                continue;
+            float value = sum[i][j];
+            if (p.has_bias != 0)
+                value += float(bias[p.first_bias + column]);
+            uint at = base_c + row * p.ldc + column;
+            if (p.accumulate != 0)
+                value += float(c[at]);
+            c[at] = TV_ACT(value);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+/* kernels/matmul against the oracle, in all forms and variants, whole and cut.
+ *
+ * Tolerance: values are uniform in [-1, 1), so a partial sum of i products is about sqrt(i)/3 and its
+ * rounding error about 2^-25 sqrt(i)/3; over k of them, independent, that is 2^-25 k / (3 sqrt 2) = 7e-9 k as
+ * the deviation, and 3e-8 k for the largest of 10^5 results. 1e-7 (k + 8) is three times that, with a term
+ * for the bias and the result itself.
+ */
+#include "support/device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/matmul.h"
+#include "oracle/matmul.h"
+
+typedef struct shape {
+    uint64_t m, n, k;
+    bool bias, accumulate;
+    uint64_t pad;   /* elements between the end of a stored row and the next */
+    uint64_t batch; /* 0: no batch */
+    bool shared_b;  /* one B for the batch */
+    uint64_t shift; /* the operands start this many elements into their tensors */
+} shape;
+
+static float *random_floats(uint64_t count, uint64_t seed) {
+    float *values = malloc((count ? count : 1) * sizeof *values);
+    assert_non_null(values);
+    tv_test_random(values, count, seed);
+    return values;
+}
+
+/* The tensor without its first `shift` elements. */
+static tv_tensor shifted(tv_tensor tensor, uint64_t shift) {
+    tensor.span = tv_span_part(tensor.span, shift * sizeof(float), tensor.span.bytes - shift * sizeof(float));
+    return tensor;
+}
+
+static void check(tv_device *device, const shape *s, bool transpose_a, bool transpose_b) {
+    uint64_t batch = s->batch ? s->batch : 1;
+    uint64_t rows_a = transpose_a ? s->k : s->m, lda = (transpose_a ? s->m : s->k) + s->pad;
+    uint64_t rows_b = transpose_b ? s->n : s->k, ldb = (transpose_b ? s->k : s->n) + s->pad;
+    uint64_t ldc = s->n + s->pad;
+    uint64_t stride_a = rows_a * lda, stride_b = s->shared_b ? 0 : rows_b * ldb, stride_c = s->m * ldc;
+    uint64_t count_a = s->shift + batch * stride_a, count_c = s->shift + batch * stride_c;
+    uint64_t count_b = s->shift + (s->shared_b ? 1 : batch) * rows_b * ldb;
+    float *a = random_floats(count_a, 1), *b = random_floats(count_b, 2), *bias = random_floats(s->n, 3);
+    float *before = random_floats(count_c, 4), *c = malloc(count_c * sizeof *c);
+    double *expected = malloc(count_c * sizeof *expected);
+
+    /* What lies between the rows must stay as it was. */
+    for (uint64_t i = 0; i < count_c; i++)
+        expected[i] = (double)before[i];
+    for (uint64_t i = 0; i < batch; i++)
+        oracle_matmul_run(&(oracle_matmul){.m = s->m,
+                                           .n = s->n,
+                                           .k = s->k,
+                                           .transpose_a = transpose_a,
+                                           .transpose_b = transpose_b,
+                                           .lda = lda,
+                                           .ldb = ldb,
+                                           .ldc = ldc,
+                                           .a = a + s->shift + i * stride_a,
+                                           .b = b + s->shift + i * stride_b,
+                                           .bias = s->bias ? bias : NULL,
+                                           .before = s->accumulate ? before + s->shift + i * stride_c : NULL,
+                                           .c = expected + s->shift + i * stride_c});
+    tv_test_tensor in_a = tv_test_floats(device, count_a, a), in_b = tv_test_floats(device, count_b, b);
+    tv_test_tensor in_bias = tv_test_floats(device, s->n, bias);
+    /* A result that fills its tensor starts as NaN, to show what was read or left out. */
+    bool from_nan = !s->accumulate && s->pad == 0 && s->shift == 0;
+    tv_test_tensor out = tv_test_floats(device, count_c, from_nan ? NULL : before);
+    tv_matmul product = {.m = s->m,
+                         .n = s->n,
+                         .k = s->k,
+                         .transpose_a = transpose_a,
+                         .transpose_b = transpose_b,
+                         .accumulate = s->accumulate,
+                         .lda = s->pad ? lda : 0,
+                         .ldb = s->pad ? ldb : 0,
+                         .ldc = s->pad ? ldc : 0,
+                         .batch = s->batch,
+                         .stride_a = stride_a,
+                         .stride_b = stride_b,
+                         .stride_c = stride_c,
+                         .a = shifted(in_a.tensor, s->shift),
+                         .b = shifted(in_b.tensor, s->shift),
+                         .c = shifted(out.tensor, s->shift)};
+    if (s->bias)
+        product.bias = in_bias.tensor;
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_matmul_record(recorder, &product));
+    tv_test_run(device, recorder);
+    tv_test_read(&out, c);
+    char what[96];
+    snprintf(what, sizeof what, "%c%c %llux%llux%llu bias %d accumulate %d pad %llu batch %llu shift %llu",
+             transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', (unsigned long long)s->m,
+             (unsigned long long)s->n, (unsigned long long)s->k, s->bias, s->accumulate,
+             (unsigned long long)s->pad, (unsigned long long)s->batch, (unsigned long long)s->shift);
+    tv_test_compare(what, c, expected, count_c, 1e-7 * (double)(s->k + 8), 1e-6);
+    tv_test_free(&in_a);
+    tv_test_free(&in_b);
+    tv_test_free(&in_bias);
+    tv_test_free(&out);
+    free(a);
+    free(b);
+    free(bias);
+    free(before);
+    free(c);
+    free(expected);
+}
+
+static void check_forms(tv_device *device, const shape *s) {
+    for (int form = 0; form < 4; form++)
+        check(device, s, form & 1, form & 2);
+}
+
+static const shape shapes[] = {
+    {.m = 1, .n = 1, .k = 1},
+    {.m = 3, .n = 5, .k = 7, .bias = true},
+    {.m = 17, .n = 65, .k = 33, .accumulate = true},
+    {.m = 65, .n = 17, .k = 130, .bias = true, .pad = 3},
+    {.m = 64, .n = 64, .k = 64, .bias = true},
+    {.m = 31, .n = 68, .k = 29, .accumulate = true, .pad = 4},
+    {.m = 130, .n = 200, .k = 72},
+    {.m = 128, .n = 192, .k = 48, .accumulate = true},
+    {.m = 20, .n = 36, .k = 12, .bias = true, .shift = 1},
+    {.m = 1, .n = 300, .k = 257, .bias = true},
+    {.m = 5, .n = 70, .k = 128, .accumulate = true},
+    {.m = 8, .n = 64, .k = 64, .pad = 4, .shift = 4},
+    {.m = 40, .n = 24, .k = 0, .bias = true},
+    {.m = 9, .n = 66, .k = 18, .batch = 5, .bias = true},
+    {.m = 33, .n = 20, .k = 16, .batch = 3, .accumulate = true, .pad = 1, .shared_b = true},
+    {.m = 2, .n = 40, .k = 24, .batch = 4, .pad = 4},
+};
+
+static void forms_equal_the_oracle(void **state) {
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_forms(*state, &shapes[i]);
+}
+
+/* One head out of several that lie side by side in each row: the stride is less than a row. */
+static void interleaved_batches_equal_the_oracle(void **state) {
+    tv_device *device = *state;
+    enum { HEADS = 3, T = 21, D = 20, ROW = HEADS * D };
+    float *q = random_floats(T * ROW, 5), *k = random_floats(T * ROW, 6),
+          *scores = random_floats(HEADS * T * T, 7);
+    double *expected = malloc(HEADS * T * T * sizeof *expected);
+    for (int head = 0; head < HEADS; head++)
+        oracle_matmul_run(&(oracle_matmul){.m = T,
+                                           .n = T,
+                                           .k = D,
+                                           .transpose_b = true,
+                                           .lda = ROW,
+                                           .ldb = ROW,
+                                           .ldc = T,
+                                           .a = q + head * D,
+                                           .b = k + head * D,
+                                           .c = expected + head * T * T});
+    tv_test_tensor in_q = tv_test_floats(device, T * ROW, q), in_k = tv_test_floats(device, T * ROW, k);
+    tv_test_tensor out = tv_test_floats(device, HEADS * T * T, NULL);
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_matmul_record(recorder, &(tv_matmul){.m = T,
+                                                      .n = T,
+                                                      .k = D,
+                                                      .transpose_b = true,
+                                                      .lda = ROW,
+                                                      .ldb = ROW,
+                                                      .batch = HEADS,
+                                                      .stride_a = D,
+                                                      .stride_b = D,
+                                                      .stride_c = T * T,
+                                                      .a = in_q.tensor,
+                                                      .b = in_k.tensor,
+                                                      .c = out.tensor}));
+    tv_test_run(device, recorder);
+    tv_test_read(&out, scores);
+    tv_test_compare("scores", scores, expected, HEADS * T * T, 1e-7 * (D + 8), 1e-6);
+    tv_test_free(&in_q);
+    tv_test_free(&in_k);
+    tv_test_free(&out);
+    free(q);
+    free(k);
+    free(scores);
+    free(expected);
+}
+
+static void many_rows_equal_the_oracle(void **state) {
+    check(*state, &(shape){.m = 70001, .n = 5, .k = 6, .bias = true}, false, true);
+    check(*state, &(shape){.m = 5, .n = 70001, .k = 3}, false, false);
+    check(*state, &(shape){.m = 4, .n = 6, .k = 70001, .accumulate = true}, true, false);
+}
+
+/* Opens a second device with lower limits. */
+static tv_device *open_lowered(const char *caps) {
+    tv_device *device = NULL;
+    assert_int_equal(setenv("TRIVIUM_CAPS_MAX", caps, 1), 0);
+    assert_ok(tv_device_open(&(tv_device_options){.select = getenv("TRIVIUM_TEST_DEVICE")}, &device));
+    assert_int_equal(unsetenv("TRIVIUM_CAPS_MAX"), 0);
+    return device;
+}
+
+static void small_ranges_equal_the_oracle(void **state) {
+    (void)state;
+    tv_device *device = open_lowered("storage_range=65536,group_count_x=3");
+    const shape cut[] = {
+        {.m = 300, .n = 70, .k = 65, .bias = true},
+        {.m = 300, .n = 260, .k = 280, .bias = true},
+        {.m = 257, .n = 259, .k = 261, .accumulate = true},
+        {.m = 70, .n = 33, .k = 600, .bias = true, .pad = 5, .shift = 3},
+        {.m = 60, .n = 40, .k = 50, .batch = 20, .bias = true},
+        {.m = 3, .n = 60, .k = 50, .batch = 200, .shared_b = true},
+        {.m = 150, .n = 151, .k = 152, .batch = 2, .accumulate = true},
+        {.m = 2, .n = 900, .k = 300, .bias = true},
+    };
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++)
+        check_forms(device, &cut[i]);
+    tv_device_close(&device);
+}
+
+static void without_shuffles_equals_the_oracle(void **state) {
+    (void)state;
+    tv_device *device = open_lowered("subgroup_shuffle=0");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i += 3)
+        check_forms(device, &shapes[i]);
+    tv_device_close(&device);
+}
+
+static void mistakes_are_refused(void **state) {
+    tv_device *device = *state;
+    tv_test_tensor t = tv_test_floats(device, 64, NULL);
+    tv_matmul good = {.m = 4, .n = 4, .k = 4, .a = t.tensor, .b = t.tensor, .c = t.tensor};
+    tv_matmul large = good, narrow = good, biased = good, typed = good, stacked = good;
+    large.k = 17;
+    narrow.ldb = 3;
+    biased.bias = t.tensor;
+    biased.accumulate = true;
+    typed.a.dtype = TV_F16;
+    stacked.batch = 2;
+    const tv_matmul *bad[] = {&large, &narrow, &biased, &typed, &stacked};
+    tv_recorder *recorder = tv_test_begin(device);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(tv_matmul_record(recorder, bad[i]), TV_E_USAGE);
+    tv_recorder_abort(&recorder);
+    tv_test_free(&t);
+
+    tv_device *small = open_lowered("storage_range=65536");
+    tv_test_tensor wide = tv_test_floats(small, 40000, NULL);
+    recorder = tv_test_begin(small);
+    assert_int_equal(
+        tv_matmul_record(
+            recorder,
+            &(tv_matmul){.m = 1, .n = 20000, .k = 1, .a = wide.tensor, .b = wide.tensor, .c = wide.tensor}),
+        TV_E_FIT);
+    tv_recorder_abort(&recorder);
+    tv_test_free(&wide);
+    tv_device_close(&small);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forms_equal_the_oracle),
+        cmocka_unit_test(interleaved_batches_equal_the_oracle),
+        cmocka_unit_test(many_rows_equal_the_oracle),
+        cmocka_unit_test(small_ranges_equal_the_oracle),
+        cmocka_unit_test(without_shuffles_equals_the_oracle),
+        cmocka_unit_test(mistakes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
+}
