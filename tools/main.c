@@ -6,6 +6,7 @@
 #include "tools/commands.h"
 
 static const tv_command commands[] = {
+    {"devices", "the Vulkan devices, their tiers and the reasons", cmd_devices},
     {"report", "one HTML page with the curves, samples and settings of runs", cmd_report},
     {NULL, NULL, NULL},
 };

@@ -68,7 +68,7 @@ static tv_status refuse_all(const tv_caps *caps, uint32_t count, const char *sel
     return tv_fail(TV_E_NO_DEVICE, "no usable Vulkan device; found %s", found);
 }
 
-static tv_status choose(const tv_caps *caps, uint32_t count, const char *select, uint32_t *chosen) {
+tv_status tv_device_choose(const tv_caps *caps, uint32_t count, const char *select, uint32_t *chosen) {
     *chosen = UINT32_MAX;
     char *end = NULL;
     unsigned long number = select ? strtoul(select, &end, 10) : 0;
@@ -156,7 +156,7 @@ tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
     }
     for (uint32_t i = 0; i < count; i++)
         tv_caps_read(devices[i], &caps[i]);
-    TV_TRY(choose(caps, count, options ? options->select : NULL, &chosen));
+    TV_TRY(tv_device_choose(caps, count, options ? options->select : NULL, &chosen));
     device->physical = devices[chosen];
     device->caps = caps[chosen];
     TV_TRY(tv_caps_lower(&device->caps, getenv("TRIVIUM_CAPS_MAX")));

@@ -21,6 +21,9 @@ typedef struct tv_device_options {
  * Vulkan at all is TV_E_NO_DEVICE. */
 tv_status tv_device_list(tv_caps **list, uint32_t *count);
 
+/* The position in the list of the one that tv_device_open would take. TV_E_NO_DEVICE as there. */
+tv_status tv_device_choose(const tv_caps *list, uint32_t count, const char *select, uint32_t *chosen);
+
 /* Opens one. TV_E_NO_DEVICE says what was found and why each was refused. */
 tv_status tv_device_open(const tv_device_options *options, tv_device **device);
 void tv_device_close(tv_device **device);

@@ -1,0 +1,79 @@
+/* trivium devices: the list, its JSON, and the exit code without a device. */
+#include "support/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "support/subprocess.h"
+
+static void the_list_has_one_default(void **state) {
+    (void)state;
+    tv_run run = tv_run_trivium("devices", "--json");
+    if (run.exit_code != 0)
+        fail_msg("%s", run.err);
+    cJSON *result = NULL;
+    assert_ok(tv_json_parse(run.out, strlen(run.out), "output", &result));
+    const cJSON *device;
+    int defaults = 0;
+    cJSON_ArrayForEach(device, tv_json_get(result, "devices")) {
+        bool usable = cJSON_IsTrue(tv_json_get(device, "usable"));
+        defaults += cJSON_IsTrue(tv_json_get(device, "default"));
+        assert_non_null(tv_json_get(device, usable ? "tier_reason" : "refusal"));
+        if (usable)
+            assert_true(tv_json_get(tv_json_get(device, "limits"), "invocations")->valuedouble >= 256);
+    }
+    assert_int_equal(defaults, 1);
+    cJSON_Delete(result);
+    tv_run_free(&run);
+    run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(run.out, "the default"));
+    assert_non_null(strstr(run.out, "not higher: "));
+    tv_run_free(&run);
+}
+
+static void lowered_limits_are_shown(void **state) {
+    (void)state;
+    setenv("TRIVIUM_CAPS_MAX", "storage_range=1048576", 1);
+    tv_run run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(run.out, "1.0 MiB in one binding"));
+    tv_run_free(&run);
+    setenv("TRIVIUM_CAPS_MAX", "storage_rnage=1", 1);
+    run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err, "storage_range"));
+    tv_run_free(&run);
+    unsetenv("TRIVIUM_CAPS_MAX");
+}
+
+/* The loader reads these two names for the list of drivers: the newer and the older one. */
+static void no_device_is_exit_code_3(void **state) {
+    (void)state;
+    setenv("VK_DRIVER_FILES", "/nonexistent/icd.json", 1);
+    setenv("VK_ICD_FILENAMES", "/nonexistent/icd.json", 1);
+    tv_run run = tv_run_trivium("devices", "--json");
+    unsetenv("VK_DRIVER_FILES");
+    unsetenv("VK_ICD_FILENAMES");
+    if (run.exit_code != 3)
+        fail_msg("exit code %d: %s", run.exit_code, run.err);
+    assert_memory_equal(run.err, "trivium devices: ", 17);
+    tv_run_free(&run);
+    run = tv_run_trivium("devices", "extra");
+    assert_int_equal(run.exit_code, 2);
+    tv_run_free(&run);
+    run = tv_run_trivium("devices", "--help");
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(run.out, "--json"));
+    tv_run_free(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_list_has_one_default),
+        cmocka_unit_test(lowered_limits_are_shown),
+        cmocka_unit_test(no_device_is_exit_code_3),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
