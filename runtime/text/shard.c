@@ -1,0 +1,198 @@
+/* Token shards: see shard.h. */
+#include "text/shard.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+
+enum { MAGIC_16 = 20240520, VERSION_16 = 1, MAGIC_32 = 20240801, VERSION_32 = 7, BUFFERED = 32768 };
+
+static uint32_t token_at(const tv_shard_view *view, uint64_t i) {
+    if (view->token_bytes == 4) {
+        uint32_t token;
+        memcpy(&token, view->tokens + i * 4, sizeof token);
+        return token;
+    }
+    uint16_t token;
+    memcpy(&token, view->tokens + i * 2, sizeof token);
+    return token;
+}
+
+static tv_status check_tokens(const tv_shard_view *view, const char *path, uint32_t vocab_size) {
+    for (uint64_t i = 0; i < view->count; i++)
+        if (token_at(view, i) >= vocab_size)
+            return tv_fail(TV_E_DATA,
+                           "%s: expected tokens of a vocabulary of %u, found token %u at position %llu (byte "
+                           "%llu); use the tokenizer and the model that the shard was packed for",
+                           path, vocab_size, token_at(view, i), (unsigned long long)i,
+                           (unsigned long long)(TV_SHARD_HEADER_BYTES + i * view->token_bytes));
+    return TV_OK;
+}
+
+tv_status tv_shard_check(const uint8_t *bytes, uint64_t size, const char *path, uint32_t vocab_size,
+                         tv_shard_view *view) {
+    int32_t header[3];
+    if (size < TV_SHARD_HEADER_BYTES)
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected a token shard with a header of %d bytes, found a file of %llu bytes; make "
+            "shards with `trivium data pack`",
+            path, TV_SHARD_HEADER_BYTES, (unsigned long long)size);
+    memcpy(header, bytes, sizeof header);
+    if (header[0] != MAGIC_16 && header[0] != MAGIC_32)
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected a token shard with the magic number %d or %d, found %d; make shards with "
+            "`trivium data pack`",
+            path, MAGIC_16, MAGIC_32, header[0]);
+    int32_t version = header[0] == MAGIC_16 ? VERSION_16 : VERSION_32;
+    if (header[1] != version)
+        return tv_fail(TV_E_DATA, "%s: expected version %d of a token shard with magic number %d, found %d",
+                       path, version, header[0], header[1]);
+    if (header[2] <= 0)
+        return tv_fail(TV_E_DATA, "%s: expected a token shard with tokens in it, its header counts %d", path,
+                       header[2]);
+    *view =
+        (tv_shard_view){bytes + TV_SHARD_HEADER_BYTES, (uint64_t)header[2], header[0] == MAGIC_16 ? 2 : 4};
+    uint64_t expected = TV_SHARD_HEADER_BYTES + view->count * view->token_bytes;
+    if (size != expected)
+        return tv_fail(TV_E_DATA,
+                       "%s: expected %llu bytes for the %d tokens that its header counts, found %llu: %s",
+                       path, (unsigned long long)expected, header[2], (unsigned long long)size,
+                       size < expected ? "the file was cut short; copy or pack it again"
+                                       : "something was appended; pack it again");
+    return vocab_size ? check_tokens(view, path, vocab_size) : TV_OK;
+}
+
+void tv_shard_view_read(const tv_shard_view *view, uint64_t start, uint64_t count, uint32_t *out) {
+    if (view->token_bytes == 4) {
+        memcpy(out, view->tokens + start * 4, count * 4);
+        return;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        out[i] = token_at(view, start + i);
+}
+
+struct tv_shard {
+    tv_mapping mapping;
+    tv_shard_view view;
+};
+
+tv_status tv_shard_open(const char *path, uint32_t vocab_size, tv_shard **out) {
+    *out = NULL;
+    if (!tv_path_exists(path))
+        return tv_fail(TV_E_DATA, "%s: expected a token shard, found no such file", path);
+    tv_shard *shard = calloc(1, sizeof *shard);
+    if (!shard)
+        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+    tv_status status;
+    TV_TRY(tv_map_file(path, &shard->mapping));
+    TV_TRY(tv_shard_check(shard->mapping.data, shard->mapping.size, path, vocab_size, &shard->view));
+    *out = shard;
+    return TV_OK;
+fail:
+    tv_shard_close(&shard);
+    return status;
+}
+
+void tv_shard_close(tv_shard **shard) {
+    if (!shard || !*shard)
+        return;
+    tv_unmap(&(*shard)->mapping);
+    free(*shard);
+    *shard = NULL;
+}
+
+const tv_shard_view *tv_shard_tokens(const tv_shard *shard) {
+    return &shard->view;
+}
+
+struct tv_shard_writer {
+    tv_writer *file;
+    char *path;
+    uint64_t count, buffered;
+    uint32_t vocab_size;
+    uint32_t token_bytes;
+    uint8_t buffer[BUFFERED * 4];
+};
+
+static void free_writer(tv_shard_writer **writer) {
+    tv_writer_abort(&(*writer)->file);
+    free((*writer)->path);
+    free(*writer);
+    *writer = NULL;
+}
+
+tv_status tv_shard_writer_open(const char *path, uint32_t vocab_size, tv_shard_writer **out) {
+    *out = NULL;
+    tv_status status;
+    tv_shard_writer *writer = calloc(1, sizeof *writer);
+    if (!writer || !(writer->path = tv_format("%s", path))) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
+        goto fail;
+    }
+    writer->vocab_size = vocab_size;
+    writer->token_bytes = vocab_size > UINT16_MAX ? 4 : 2;
+    TV_TRY(tv_writer_open(path, &writer->file));
+    TV_TRY(tv_writer_write(writer->file, writer->buffer, TV_SHARD_HEADER_BYTES));
+    *out = writer;
+    return TV_OK;
+fail:
+    tv_shard_writer_abort(&writer);
+    return status;
+}
+
+static tv_status flush(tv_shard_writer *writer) {
+    TV_RETURN_IF_FAILED(
+        tv_writer_write(writer->file, writer->buffer, writer->buffered * writer->token_bytes));
+    writer->buffered = 0;
+    return TV_OK;
+}
+
+tv_status tv_shard_writer_add(tv_shard_writer *writer, const uint32_t *ids, uint64_t count) {
+    if (count > TV_SHARD_MAX_TOKENS - writer->count)
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected at most %d tokens in a shard, found more; pack the text in several shards and "
+            "name them all in data.train",
+            writer->path, TV_SHARD_MAX_TOKENS);
+    for (uint64_t i = 0; i < count; i++) {
+        if (ids[i] >= writer->vocab_size)
+            return tv_fail(TV_E_DATA, "%s: expected tokens of a vocabulary of %u, found token %u",
+                           writer->path, writer->vocab_size, ids[i]);
+        uint16_t narrow = (uint16_t)ids[i];
+        memcpy(writer->buffer + writer->buffered * writer->token_bytes,
+               writer->token_bytes == 4 ? (const void *)&ids[i] : (const void *)&narrow, writer->token_bytes);
+        if (++writer->buffered == BUFFERED)
+            TV_RETURN_IF_FAILED(flush(writer));
+    }
+    writer->count += count;
+    return TV_OK;
+}
+
+uint64_t tv_shard_writer_count(const tv_shard_writer *writer) {
+    return writer->count;
+}
+
+tv_status tv_shard_writer_commit(tv_shard_writer **handle) {
+    tv_shard_writer *writer = *handle;
+    tv_status status;
+    int32_t header[3] = {MAGIC_16, VERSION_16, (int32_t)writer->count};
+    if (writer->token_bytes == 4) {
+        header[0] = MAGIC_32;
+        header[1] = VERSION_32;
+    }
+    TV_TRY(flush(writer));
+    TV_TRY(tv_writer_write_at(writer->file, 0, header, sizeof header));
+    TV_TRY(tv_writer_commit(&writer->file));
+fail:
+    free_writer(handle);
+    return status;
+}
+
+void tv_shard_writer_abort(tv_shard_writer **writer) {
+    if (writer && *writer)
+        free_writer(writer);
+}
