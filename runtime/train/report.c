@@ -283,8 +283,8 @@ static uint64_t add_lines(const page *p, const char *name, const char *what, boo
 /* A chart of one series of all runs and, where `second` is given, of a sparse one beside it. */
 static bool write_series(page *p, tv_chart chart, const char *first, const char *first_what,
                          const char *second, const char *second_what) {
-    tv_chart_line *lines = calloc(2 * p->count, sizeof *lines);
-    char **labels = calloc(2 * p->count, sizeof *labels);
+    tv_chart_line *lines = calloc(2 * p->count + 1, sizeof *lines);
+    char **labels = calloc(2 * p->count + 1, sizeof *labels);
     bool drawn = false;
     if (lines && labels) {
         uint64_t count = add_lines(p, first, first_what, false, lines, labels);
@@ -423,7 +423,7 @@ static void write_samples(page *p) {
 }
 
 static void write_settings(page *p) {
-    const cJSON **trees = calloc(p->count, sizeof *trees);
+    const cJSON **trees = calloc(p->count, sizeof(const cJSON *));
     if (!trees) {
         p->html.failed = true;
         return;

@@ -40,14 +40,14 @@ static void linear_ticks(axis *a, double wanted, bool widen) {
     }
     a->tick_step = step;
     double first = ceil(a->low / step - 1e-9);
-    for (double i = first; i * step <= a->high + step * 1e-6; i++)
-        add_tick(a, i * step);
+    for (uint64_t i = 0; i < MAX_TICKS && (first + (double)i) * step <= a->high + step * 1e-6; i++)
+        add_tick(a, (first + (double)i) * step);
 }
 
 static void log_ticks(axis *a) {
     static const double marks[] = {1, 2, 5};
     uint64_t per_decade = a->high - a->low > 3 ? 1 : 3;
-    for (double decade = floor(a->low); decade <= a->high; decade++)
+    for (int decade = (int)floor(a->low); decade <= a->high; decade++)
         for (uint64_t i = 0; i < per_decade; i++) {
             double at = decade + log10(marks[i]);
             if (at >= a->low - 1e-9 && at <= a->high + 1e-9)

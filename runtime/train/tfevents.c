@@ -38,7 +38,7 @@ typedef struct message {
 } message;
 
 static void put_bytes(message *m, const void *bytes, uint64_t size) {
-    if (m->failed)
+    if (m->failed || size == 0)
         return;
     if (m->size + size > m->room) {
         uint64_t room = tv_max_u64(256, 2 * (m->size + size));

@@ -137,11 +137,48 @@ static void the_frame_keeps_its_exit_codes(void **state) {
     tv_run_free(&run);
 }
 
+/* Runs "trivium WORDS... --help" and, where that lists commands, the same for each of them. */
+static void check_help(const char *const *words, size_t count) {
+    const char *argv[8] = {TRIVIUM_COMMAND};
+    for (size_t i = 0; i < count; i++)
+        argv[1 + i] = words[i];
+    argv[1 + count] = "--help";
+    tv_run run = tv_run_program(argv);
+    if (run.exit_code != 0 || strncmp(run.out, "usage: trivium", 14) != 0 || run.err[0])
+        fail_msg("%s --help: exit code %d, %s", count ? words[count - 1] : "", run.exit_code, run.err);
+    argv[1 + count] = "--no-such-option";
+    tv_run wrong = tv_run_program(argv);
+    if (wrong.exit_code != 2 || wrong.out[0] || strncmp(wrong.err, "trivium", 7) != 0)
+        fail_msg("%s --no-such-option: exit code %d, %s", count ? words[count - 1] : "", wrong.exit_code,
+                 wrong.err);
+    tv_run_free(&wrong);
+    char *list = strstr(run.out, "\ncommands:\n");
+    char *end = list ? strstr(list + 2, "\n\n") : NULL;
+    if (end)
+        *end = '\0';
+    char *rest = NULL;
+    for (char *row = list ? strtok_r(list + 11, "\n", &rest) : NULL; row; row = strtok_r(NULL, "\n", &rest)) {
+        /* Rows start after two spaces; what is deeper is a wrapped summary. */
+        if (strlen(row) < 3 || row[2] == ' ' || count == 2)
+            continue;
+        row[2 + strcspn(row + 2, " ")] = '\0';
+        const char *deeper[3] = {count ? words[0] : row + 2, count ? row + 2 : NULL};
+        check_help(deeper, count + 1);
+    }
+    tv_run_free(&run);
+}
+
+static void every_command_has_help(void **state) {
+    (void)state;
+    check_help(NULL, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_of_option_arrives),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(the_frame_keeps_its_exit_codes),
+        cmocka_unit_test(every_command_has_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

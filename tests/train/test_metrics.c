@@ -83,8 +83,10 @@ static bool next_field(cursor *c, field *f) {
 
 /* The field `number` of a message, which must be there. */
 static field get(const field *message, uint32_t number) {
-    cursor c = {message->bytes, message->bytes + message->size};
     field f;
+    if (!message->bytes)
+        fail_msg("field %u of no message", number);
+    cursor c = {message->bytes, message->bytes + message->size};
     while (next_field(&c, &f))
         if (f.number == number)
             return f;
@@ -109,7 +111,7 @@ static bool next_record(cursor *c, field *event) {
 }
 
 static bool is_text(const field *f, const char *text) {
-    return f->size == strlen(text) && memcmp(f->bytes, text, f->size) == 0;
+    return f->bytes && f->size == strlen(text) && memcmp(f->bytes, text, f->size) == 0;
 }
 
 static char *event_file(const char *dir, uint64_t wanted) {
@@ -153,7 +155,7 @@ static void events_decode_to_what_was_written(void **state) {
     tv_mapping file;
     assert_ok(tv_map_file(path, &file));
     cursor c = {file.data, file.data + file.size};
-    field event;
+    field event = {0};
     assert_true(next_record(&c, &event));
     field version = get(&event, 3);
     assert_true(is_text(&version, "brain.Event:2"));
@@ -164,7 +166,7 @@ static void events_decode_to_what_was_written(void **state) {
     const char *tags[] = {"loss", "grad_norm", "lr", "tokens_per_second", "val_loss", "skipped"};
     const float values[] = {2.5f, 0.75f, 1e-3f, 1234, 2.75f, 2};
     cursor items = {summary.bytes, summary.bytes + summary.size};
-    field value;
+    field value = {0};
     size_t count = 0;
     for (; next_field(&items, &value); count++) {
         assert_true(count < 6 && value.number == 1);
@@ -243,7 +245,7 @@ static void resume_cuts_back_to_the_step(void **state) {
     tv_mapping file;
     assert_ok(tv_map_file(events, &file));
     cursor c = {file.data, file.data + file.size};
-    field event;
+    field event = {0};
     assert_true(next_record(&c, &event) && next_record(&c, &event));
     field session = get(&event, 7);
     assert_int_equal(get(&session, 1).value, 1);
