@@ -26,10 +26,6 @@ static inline bool tv_tensor_present(tv_tensor tensor) {
  * tv_split_rows. An absent tensor stays absent. */
 tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first, uint64_t rows);
 
-/* `count` elements of a flat tensor from `first` on, which need not be aligned: the span begins at the
- * aligned place before it, and *skip is how many elements later the part begins (below 64). */
-tv_tensor tv_tensor_window(tv_tensor tensor, uint64_t first, uint64_t count, uint32_t *skip);
-
 typedef struct tv_launch {
     tv_program_id program;
     const void *push;
@@ -49,6 +45,17 @@ tv_status tv_launch_record(tv_recorder *recorder, const tv_launch *launch);
  * even the smallest aligned part fits. */
 tv_status tv_split_rows(const tv_recorder *recorder, const char *what, uint64_t rows,
                         const uint64_t *row_bytes, uint32_t tensors, uint64_t *rows_per_part);
+
+/* The parts of `total`, `most` at a time: `tv_part part = {0}; while (tv_next_part(&part, total, most)) ...`
+ */
+typedef struct tv_part {
+    uint64_t first, count;
+} tv_part;
+static inline bool tv_next_part(tv_part *part, uint64_t total, uint64_t most) {
+    part->first += part->count;
+    part->count = tv_min_u64(most, total - part->first);
+    return part->count > 0;
+}
 
 /* Invocations for kernels that give each row to one workgroup: one subgroup on CPUs, where barriers are dear,
  * else `gpu`. Goes into constant_id 0. */

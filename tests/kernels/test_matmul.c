@@ -190,18 +190,9 @@ static void many_rows_equal_the_oracle(void **state) {
     check(*state, &(shape){.m = 4, .n = 6, .k = 70001, .accumulate = true}, true, false);
 }
 
-/* Opens a second device with lower limits. */
-static tv_device *open_lowered(const char *caps) {
-    tv_device *device = NULL;
-    assert_int_equal(setenv("TRIVIUM_CAPS_MAX", caps, 1), 0);
-    assert_ok(tv_device_open(&(tv_device_options){.select = getenv("TRIVIUM_TEST_DEVICE")}, &device));
-    assert_int_equal(unsetenv("TRIVIUM_CAPS_MAX"), 0);
-    return device;
-}
-
 static void small_ranges_equal_the_oracle(void **state) {
     (void)state;
-    tv_device *device = open_lowered("storage_range=65536,group_count_x=3");
+    tv_device *device = tv_test_open_lowered("storage_range=65536,group_count_x=3");
     const shape cut[] = {
         {.m = 300, .n = 70, .k = 65, .bias = true},
         {.m = 300, .n = 260, .k = 280, .bias = true},
@@ -219,7 +210,7 @@ static void small_ranges_equal_the_oracle(void **state) {
 
 static void without_shuffles_equals_the_oracle(void **state) {
     (void)state;
-    tv_device *device = open_lowered("subgroup_shuffle=0");
+    tv_device *device = tv_test_open_lowered("subgroup_shuffle=0");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i += 3)
         check_forms(device, &shapes[i]);
     tv_device_close(&device);
@@ -243,7 +234,7 @@ static void mistakes_are_refused(void **state) {
     tv_recorder_abort(&recorder);
     tv_test_free(&t);
 
-    tv_device *small = open_lowered("storage_range=65536");
+    tv_device *small = tv_test_open_lowered("storage_range=65536");
     tv_test_tensor wide = tv_test_floats(small, 40000, NULL);
     recorder = tv_test_begin(small);
     assert_int_equal(

@@ -28,6 +28,14 @@ int tv_test_open_device(void **state) {
     return 0;
 }
 
+tv_device *tv_test_open_lowered(const char *caps) {
+    tv_device *device = NULL;
+    assert_int_equal(setenv("TRIVIUM_CAPS_MAX", caps, 1), 0);
+    assert_ok(tv_device_open(&(tv_device_options){.select = getenv("TRIVIUM_TEST_DEVICE")}, &device));
+    assert_int_equal(unsetenv("TRIVIUM_CAPS_MAX"), 0);
+    return device;
+}
+
 int tv_test_close_device(void **state) {
     tv_device *device = *state;
     tv_device_close(&device);

@@ -15,6 +15,9 @@
  * ends with TV_TEST_SKIPPED. */
 int tv_test_open_device(void **state);
 int tv_test_close_device(void **state);
+/* A second device with lower limits, in the syntax of TRIVIUM_CAPS_MAX; the caller closes it with
+ * tv_device_close. */
+tv_device *tv_test_open_lowered(const char *caps);
 
 typedef struct tv_test_tensor {
     tv_device *device;

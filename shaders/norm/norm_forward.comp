@@ -1,0 +1,105 @@
+/* x = input + residual; y = (x - mean) / sqrt(var + eps) * gain + bias (TV_RMS: y = x / sqrt(mean(x^2) + eps) * gain).
+ *
+ * input, residual, sum, y: (rows, C); gain, bias: (C); mean, rstd: (rows). sum, y, mean and rstd are overwritten. One workgroup a
+ * row; the variance is the mean of squared differences. Without a residual `sum` is bound to the input and only read.
+ * Each invocation reads back what it wrote itself, so sum may lie over residual or input.
+ * Limits: rows * C of one dispatch below 2^32. About 8 FLOPs an element; floor 8 bytes an element, 16 with a residual.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "reduce.glsl"
+#include "vector.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(std430, binding = 0) readonly buffer Input {
+    TV_ACTS x_in[];
+};
+layout(std430, binding = 1) readonly buffer Residual {
+    TV_ACTS residual[];
+};
+layout(std430, binding = 2) readonly buffer Gain {
+    TV_PARAMS gain[];
+};
+layout(std430, binding = 3) readonly buffer Bias {
+    TV_PARAMS bias[];
+};
+layout(std430, binding = 4) buffer Sum {
+    TV_ACTS x[];
+};
+layout(std430, binding = 5) writeonly buffer Output {
+    TV_ACTS y[];
+};
+layout(std430, binding = 6) writeonly buffer Mean {
+    float row_mean[];
+};
+layout(std430, binding = 7) writeonly buffer Rstd {
+    float row_rstd[];
+};
+layout(push_constant) uniform Push {
+    tv_norm_push p;
+};
+
+void main() {
+    uint row = tv_group();
+    if (row >= p.rows)
+        return;
+    uint lane = gl_LocalInvocationIndex, lanes = gl_WorkGroupSize.x;
+    uint width = p.channels / TV_WIDTH, base = row * width;
+    float inverse_channels = 1.0 / float(p.channels);
+
+    /* Sum for the mean, or sum of squares for RMS. */
+    tv_vec total = tv_vec(0);
+    if (p.has_residual != 0) {
+        for (uint c = lane; c < width; c += lanes) {
+            TV_ACTS stored = TV_ACTS(tv_vec(x_in[base + c]) + tv_vec(residual[base + c]));
+            x[base + c] = stored;
+            tv_vec v = tv_vec(stored);
+#ifdef TV_RMS
+            total += v * v;
+#else
+            total += v;
+#endif
+        }
+    } else {
+        for (uint c = lane; c < width; c += lanes) {
+            tv_vec v = tv_vec(x[base + c]);
+#ifdef TV_RMS
+            total += v * v;
+#else
+            total += v;
+#endif
+        }
+    }
+    float reduced = tv_group_sum(tv_sum_of(total)) * inverse_channels;
+#ifdef TV_RMS
+    float mean = 0.0, variance = reduced;
+#else
+    float mean = reduced;
+    tv_vec squares = tv_vec(0);
+    for (uint c = lane; c < width; c += lanes) {
+        tv_vec difference = tv_vec(x[base + c]) - mean;
+        squares += difference * difference;
+    }
+    float variance = tv_group_sum(tv_sum_of(squares)) * inverse_channels;
+#endif
+    /* Not inversesqrt: some drivers take the processor's estimate of 12 bits. */
+    float rstd = 1.0 / sqrt(variance + p.eps);
+
+    if (p.has_bias != 0) {
+        for (uint c = lane; c < width; c += lanes)
+            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * tv_vec(gain[c]) + tv_vec(bias[c]));
+    } else {
+        for (uint c = lane; c < width; c += lanes)
+            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * tv_vec(gain[c]));
+    }
+    if (lane == 0) {
+#ifndef TV_RMS
+        row_mean[row] = mean;
+#endif
+        row_rstd[row] = rstd;
+    }
+}
