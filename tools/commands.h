@@ -24,6 +24,8 @@ tv_status tv_command_dispatch(const char *path, const char *summary, const tv_co
 
 /* One per row of the table in main.c: declared here, defined in tools/cmd_<name>.c. */
 tv_status cmd_devices(int argc, char **argv);
+tv_status cmd_tokenizer(int argc, char **argv);
+tv_status cmd_data(int argc, char **argv);
 tv_status cmd_report(int argc, char **argv);
 
 /* The result of --json: one line on standard output. */

@@ -235,6 +235,15 @@ tv_status tv_source_read_bytes(const uint8_t *bytes, uint64_t size, const char *
 
 static tv_status read_file(reading *run, const char *path, bool in_folder) {
     tv_mapping mapping = {0};
+    uint64_t size;
+    if (tv_file_size(path, &size) != TV_OK) {
+        /* A pipe or a terminal cannot be mapped. */
+        char *bytes = NULL;
+        TV_RETURN_IF_FAILED(tv_read_file(path, &bytes, &size));
+        tv_status read = read_bytes(run, (const uint8_t *)bytes, size, path, in_folder);
+        free(bytes);
+        return read;
+    }
     TV_RETURN_IF_FAILED(tv_map_file(path, &mapping));
     tv_status status = read_bytes(run, mapping.data, mapping.size, path, in_folder);
     tv_unmap(&mapping);

@@ -20,4 +20,8 @@ tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer);
  * chat_template. */
 tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory);
 
+/* Appends the token as it stands in tokenizer.json: its bytes in the byte alphabet, an added token as it is.
+ */
+tv_status tv_token_spell(const tv_token *token, tv_text *out);
+
 #endif

@@ -18,8 +18,7 @@ static tv_status out_of_memory(void) {
     return tv_fail(TV_E_MEMORY, "out of host memory while writing a tokenizer");
 }
 
-/* The token in the byte alphabet, ending in zero; an added token stands as it is. */
-static tv_status spell(const tv_token *token, tv_text *out) {
+tv_status tv_token_spell(const tv_token *token, tv_text *out) {
     for (uint32_t i = 0; i < token->length; i++) {
         uint8_t utf8[4];
         uint32_t size = tv_utf8_encode(tv_byte_to_character(token->bytes[i]), utf8);
@@ -34,7 +33,7 @@ static tv_status spell(const tv_token *token, tv_text *out) {
 static tv_status add_flags(cJSON *object, const tv_token *token) {
     tv_text name = {0};
     tv_status status;
-    TV_TRY(spell(token, &name));
+    TV_TRY(tv_token_spell(token, &name));
     TV_TRY(tv_text_append(&name, "", 1));
     if (!tv_json_set_string(object, "content", (const char *)name.data) ||
         !tv_json_set_bool(object, "single_word", false) ||
@@ -95,7 +94,7 @@ static tv_status write_model(const tv_tokenizer *tokenizer, cJSON *model) {
         text.size = 0;
         if (!token)
             continue;
-        TV_TRY(spell(token, &text));
+        TV_TRY(tv_token_spell(token, &text));
         TV_TRY(tv_text_append(&text, "", 1));
         if (!cJSON_AddNumberToObject(vocab, (const char *)text.data, id)) {
             status = out_of_memory();
@@ -105,9 +104,9 @@ static tv_status write_model(const tv_tokenizer *tokenizer, cJSON *model) {
     for (uint64_t i = 0; i < tv_tokenizer_merge_count(tokenizer); i++) {
         const tv_merge *merge = &tv_tokenizer_merges(tokenizer)[i];
         text.size = 0;
-        TV_TRY(spell(tv_tokenizer_token(tokenizer, merge->left), &text));
+        TV_TRY(tv_token_spell(tv_tokenizer_token(tokenizer, merge->left), &text));
         TV_TRY(tv_text_append(&text, " ", 1));
-        TV_TRY(spell(tv_tokenizer_token(tokenizer, merge->right), &text));
+        TV_TRY(tv_token_spell(tv_tokenizer_token(tokenizer, merge->right), &text));
         TV_TRY(tv_text_append(&text, "", 1));
         cJSON *item = cJSON_CreateString((const char *)text.data);
         if (!item || !cJSON_AddItemToArray(merges, item)) {
