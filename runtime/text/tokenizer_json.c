@@ -157,7 +157,7 @@ static bool merge_texts(const cJSON *item, char *scratch, const char **left, con
         *right = space + 1;
     } else {
         const cJSON *first = cJSON_IsArray(item) ? item->child : NULL, *second = first ? first->next : NULL;
-        if (!cJSON_IsString(first) || !cJSON_IsString(second) || second->next)
+        if (!cJSON_IsString(first) || !second || !cJSON_IsString(second) || second->next)
             return false;
         *left = first->valuestring;
         *right = second->valuestring;

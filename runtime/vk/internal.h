@@ -66,7 +66,7 @@ struct tv_device {
     bool barrier_always;
 
     bool lost;
-    char lost_sentence[512];
+    char lost_sentence[1024];
     uint64_t lose_at_submission; /* TRIVIUM_INJECT_DEVICE_LOST, for fault tests; 0: never */
 
     VkPipelineCache cache;

@@ -1,7 +1,7 @@
 /* Push constants of every kernel: one header for C and GLSL, so that the two cannot disagree.
  *
- * Only 32-bit scalars, so the layouts are equal by construction; TV_PUSH_SIZE asserts the size that the build also checks in
- * the compiled shader. At most 128 bytes, the least that every device has.
+ * Only 32-bit scalars, so the layouts are equal by construction; TV_PUSH_SIZE asserts the size that the build
+ * also checks in the compiled shader. At most 128 bytes, the least that every device has.
  */
 #ifndef TV_PUSH_CONSTANTS_H
 #define TV_PUSH_CONSTANTS_H
@@ -11,7 +11,8 @@
 #else
 #include <stdint.h>
 typedef uint32_t uint;
-#define TV_PUSH_SIZE(type, size) _Static_assert(sizeof(type) == (size) && (size) <= 128, #type " has another size in GLSL")
+#define TV_PUSH_SIZE(type, size)                                                                             \
+    _Static_assert(sizeof(type) == (size) && (size) <= 128, #type " has another size in GLSL")
 typedef struct tv_count_push tv_count_push;
 typedef struct tv_norm_push tv_norm_push;
 typedef struct tv_norm_partials_push tv_norm_partials_push;
@@ -62,7 +63,8 @@ struct tv_count_push {
 };
 TV_PUSH_SIZE(struct tv_count_push, 4);
 
-/* C (m, n) = op(A) (m, k) op(B) (k, n). Strides and firsts in elements; firsts are from the start of a binding. */
+/* C (m, n) = op(A) (m, k) op(B) (k, n). Strides and firsts in elements; firsts are from the start of a
+ * binding. */
 struct tv_matmul_push {
     uint m, n, k;
     uint lda, ldb, ldc;

@@ -6,7 +6,8 @@
 
 tools/setup.sh
 build asan-ubsan
-export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:fast_unwind_on_malloc=0
+# The slow unwinder is no choice: it deadlocks with the registration of unwind tables by lavapipe's compiler.
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/rungs/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 run_ctest build-asan-ubsan -LE slow "$@"
