@@ -11,6 +11,14 @@ tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first
     return tensor;
 }
 
+tv_tensor tv_tensor_window(tv_tensor tensor, uint64_t first, uint64_t count, uint32_t *skip) {
+    uint64_t element = tv_dtype_bytes(tensor.dtype);
+    uint64_t before = first % (TV_TENSOR_ALIGNMENT / element);
+    *skip = (uint32_t)before;
+    tensor.span = tv_span_part(tensor.span, (first - before) * element, (before + count) * element);
+    return tensor;
+}
+
 const tv_caps *tv_recorder_caps(const tv_recorder *recorder) {
     return tv_device_caps(tv_recorder_device(recorder));
 }

@@ -26,6 +26,10 @@ static inline bool tv_tensor_present(tv_tensor tensor) {
  * tv_split_rows. An absent tensor stays absent. */
 tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first, uint64_t rows);
 
+/* `count` elements of a flat tensor from `first` on, which need not be aligned: the span begins at the
+ * aligned place before it, and *skip is how many elements later the part begins (below 64). */
+tv_tensor tv_tensor_window(tv_tensor tensor, uint64_t first, uint64_t count, uint32_t *skip);
+
 typedef struct tv_launch {
     tv_program_id program;
     const void *push;

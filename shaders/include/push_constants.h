@@ -17,6 +17,8 @@ typedef struct tv_count_push tv_count_push;
 typedef struct tv_norm_push tv_norm_push;
 typedef struct tv_norm_partials_push tv_norm_partials_push;
 typedef struct tv_matmul_push tv_matmul_push;
+typedef struct tv_reduce_push tv_reduce_push;
+typedef struct tv_sum_rows_push tv_sum_rows_push;
 typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
 typedef struct tv_sample_settings tv_sample_settings;
@@ -91,5 +93,23 @@ struct tv_norm_partials_push {
     uint has_bias; /* 0 or 1 */
 };
 TV_PUSH_SIZE(struct tv_norm_partials_push, 20);
+
+/* A workgroup of the sums takes this many elements, whatever the device, so that the partition never depends on limits. */
+#define TV_REDUCE_BLOCK 4096
+
+struct tv_reduce_push {
+    uint count;      /* elements of this part */
+    uint first;      /* where the first block's sum goes in the output's binding */
+    uint accumulate; /* 1: the sums are added to the output */
+};
+TV_PUSH_SIZE(struct tv_reduce_push, 12);
+
+struct tv_sum_rows_push {
+    uint rows, columns; /* of this part */
+    uint rows_per_block;
+    uint first;      /* where the first block's sums go in the output's binding */
+    uint accumulate; /* 1: the sums are added to the output */
+};
+TV_PUSH_SIZE(struct tv_sum_rows_push, 20);
 
 #endif
