@@ -129,7 +129,7 @@ step "evaluating" "see the message above" $trivium eval --model "$model" --data 
 loss=$(number loss) targets=$(number tokens)
 step "counting tokens" "see the message above" \
     $trivium tokenizer encode --tokenizer $work/tokenizer --input $work/heldout.txt --json
-tokens=$(tail -n 1 $log | tr -cd ',' | wc -c)
+tokens=$(tail -n 1 $log | sed 's/.*"ids": *\[\([^]]*\)\].*/\1/' | tr ',' '\n' | wc -l)
 xz_bytes=$(xz -9 -c $work/heldout.txt | wc -c)
 # A token that the model did not have to predict (the first) is charged as if nothing were known of it.
 LC_ALL=C awk -v loss="$loss" -v targets="$targets" -v tokens="$tokens" -v vocab=$vocab -v bytes=$held_out_bytes \
