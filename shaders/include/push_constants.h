@@ -22,6 +22,7 @@ typedef struct tv_sum_rows_push tv_sum_rows_push;
 typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
 typedef struct tv_sample_settings tv_sample_settings;
+typedef struct tv_decode_advance_push tv_decode_advance_push;
 #endif
 
 /* ---- structures in buffers that host and device share ---- */
@@ -57,6 +58,11 @@ struct tv_sample_settings {
 };
 TV_PUSH_SIZE(struct tv_sample_settings, 20);
 
+/* Why a row of a decoder stands still. */
+#define TV_DECODE_RUNNING     0
+#define TV_DECODE_END_OF_TEXT 1
+#define TV_DECODE_LENGTH      2
+
 /* ---- push constants ---- */
 
 /* Elementwise kernels: `count` elements. */
@@ -64,6 +70,12 @@ struct tv_count_push {
     uint count;
 };
 TV_PUSH_SIZE(struct tv_count_push, 4);
+
+/* The bookkeeping of `rows` rows of sequences of max_tokens. */
+struct tv_decode_advance_push {
+    uint rows, max_tokens;
+};
+TV_PUSH_SIZE(struct tv_decode_advance_push, 8);
 
 /* C (m, n) = op(A) (m, k) op(B) (k, n). Strides and firsts in elements; firsts are from the start of a
  * binding. */
