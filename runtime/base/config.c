@@ -117,6 +117,9 @@ tv_status tv_config_read(const cJSON *object, const char *where, const tv_config
                 field = &fields[i];
         if (!field)
             return unknown_key(where, item->string, fields, count);
+        if (tv_json_get(object, item->string) != item)
+            return tv_fail(TV_E_CONFIG, "%s: expected each key once, found \"%s\" again", where,
+                           item->string);
         TV_RETURN_IF_FAILED(read_field(item, where, field, (char *)out + field->offset));
     }
     return TV_OK;

@@ -168,25 +168,27 @@ static bool thin(const tv_chart_line *line, points *out) {
     return true;
 }
 
-/* The mean over a window of a fortieth of the line around each bucket's middle. */
+/* The weighted mean over a window of a twentieth of the line around each bucket's middle. */
 static bool smooth(const tv_chart_line *line, points *out) {
     uint64_t buckets = tv_min_u64(line->count, BUCKETS);
-    uint64_t reach = line->count / 80 + 1;
+    uint64_t reach = line->count / 40 + 1;
     if (!make_points(out, buckets))
         return false;
     for (uint64_t b = 0; b < buckets; b++) {
         uint64_t middle = buckets > 1 ? b * (line->count - 1) / (buckets - 1) : 0;
         /* Shrinking on both sides alike keeps the ends from leaning inwards. */
         uint64_t side = tv_min_u64(reach, tv_min_u64(middle, line->count - 1 - middle));
-        double sum = 0;
-        uint64_t count = 0;
-        for (uint64_t i = middle - side; i <= middle + side; i++)
+        double sum = 0, weights = 0;
+        for (uint64_t i = middle - side; i <= middle + side; i++) {
+            /* Weights that fall off linearly turn a spike into a small peak instead of a box. */
+            double weight = (double)(side + 1 - (i > middle ? i - middle : middle - i));
             if (isfinite(line->y[i])) {
-                sum += line->y[i];
-                count++;
+                sum += weight * line->y[i];
+                weights += weight;
             }
-        if (count)
-            add_point(out, line->x[middle], sum / (double)count);
+        }
+        if (weights > 0)
+            add_point(out, line->x[middle], sum / weights);
     }
     return true;
 }

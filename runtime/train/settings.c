@@ -274,17 +274,22 @@ static tv_status check_lora(const cJSON *targets, const char *where) {
 
 tv_status tv_run_settings_read(const char *path, const char *const *sets, uint64_t set_count,
                                tv_run_settings *settings) {
+    cJSON *root = NULL;
+    *settings = (tv_run_settings){0};
+    if (path)
+        TV_RETURN_IF_FAILED(tv_json_read_file(path, &root));
+    else if (!(root = cJSON_CreateObject()))
+        return tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+    return tv_run_settings_from_tree(root, path ? path : "settings", sets, set_count, settings);
+}
+
+tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
+                                    uint64_t set_count, tv_run_settings *settings) {
     tv_status status;
-    const char *where = path ? path : "settings";
     root_keys keys = {0};
     char place[512];
     *settings = defaults;
-    if (path) {
-        TV_TRY(tv_json_read_file(path, &settings->root));
-    } else if (!(settings->root = cJSON_CreateObject())) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory for the settings");
-        goto fail;
-    }
+    settings->root = root;
     for (uint64_t i = 0; i < set_count; i++)
         TV_TRY(tv_config_set(settings->root, sets[i]));
     TV_TRY(read_root(settings->root, where, &keys));

@@ -112,6 +112,9 @@ typedef struct tv_run_settings {
  * key or value, TV_E_DATA for a file that is no JSON. Frees nothing on success; tv_run_settings_free does. */
 tv_status tv_run_settings_read(const char *path, const char *const *sets, uint64_t set_count,
                                tv_run_settings *settings);
+/* The same from a tree, which the settings take over even on failure; `where` names it in sentences. */
+tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
+                                    uint64_t set_count, tv_run_settings *settings);
 void tv_run_settings_free(tv_run_settings *settings);
 
 /* The resolved settings: model, data and train in full, the sections of other stages where they were given.

@@ -122,7 +122,7 @@ enum {
 };
 enum { SUMMARY_VALUE = 1 };
 enum { VALUE_TAG = 1, VALUE_SIMPLE = 2, VALUE_TENSOR = 8, VALUE_METADATA = 9 };
-enum { METADATA_PLUGIN = 1, PLUGIN_NAME = 1 };
+enum { METADATA_PLUGIN = 1, METADATA_CLASS = 4, CLASS_TENSOR = 2, PLUGIN_NAME = 1 };
 enum {
     TENSOR_DTYPE = 1,
     TENSOR_SHAPE = 2,
@@ -221,6 +221,7 @@ tv_status tv_tfevents_write_text(tv_tfevents *events, uint64_t step, const char 
     message plugin = {0}, metadata = {0}, dim = {0}, shape = {0}, tensor = {0}, value = {0}, summary = {0};
     put_text_field(&plugin, PLUGIN_NAME, "text");
     put_message_field(&metadata, METADATA_PLUGIN, &plugin);
+    put_integer_field(&metadata, METADATA_CLASS, CLASS_TENSOR);
     put_integer_field(&dim, DIM_SIZE, 1);
     put_message_field(&shape, SHAPE_DIM, &dim);
     put_integer_field(&tensor, TENSOR_DTYPE, DTYPE_STRING);

@@ -140,6 +140,11 @@ static void mistakes_are_named(void **state) {
         assert_null(s.data.train);
     }
     tv_run_settings s;
+    const char *twice = "{\"train\":{\"lr\":1e-3,\"lr\":1e-4}}";
+    cJSON *root = NULL;
+    assert_ok(tv_json_parse(twice, strlen(twice), "twice", &root));
+    assert_int_equal(tv_run_settings_from_tree(root, "twice", NULL, 0, &s), TV_E_CONFIG);
+    assert_non_null(strstr(tv_last_error(), "\"lr\" again"));
     assert_int_equal(tv_run_settings_read("/nonexistent.json", NULL, 0, &s), TV_E_IO);
 }
 
