@@ -451,6 +451,7 @@ tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch)
     recorder->segment_cost += cost;
     recording->info.flops += flops;
     recording->info.bytes += bytes;
+    recording->info.cost += cost;
 
     const tv_layout *layout;
     VkPipeline pipeline;

@@ -18,7 +18,8 @@ typedef struct tv_recorder_options {
     const char *name;   /* the stage or step, the outermost label: "pretrain/micro-batch" */
     bool profile;       /* timestamps around every dispatch, which serialises a GPU */
     bool simultaneous;  /* may be submitted again while it runs (the decode step) */
-    double flop_budget; /* FLOPs of one submission; 0: by device type. CPU devices are never cut */
+    double flop_budget; /* FLOPs of one submission (a byte moved counts as ten); 0: by device type. CPU
+                           devices are never cut */
 } tv_recorder_options;
 
 tv_status tv_recorder_begin(tv_device *device, const tv_recorder_options *options, tv_recorder **recorder);
@@ -58,6 +59,7 @@ tv_device *tv_recorder_device(const tv_recorder *recorder);
 typedef struct tv_recording_info {
     uint32_t dispatches, barriers, submissions;
     double flops, bytes;
+    double cost; /* FLOPs plus bytes at their price in FLOPs: what flop_budget counts */
 } tv_recording_info;
 tv_recording_info tv_recording_get_info(const tv_recording *recording);
 

@@ -1,0 +1,67 @@
+/* One training step, from top to bottom: see step.h. */
+#include "train/step.h"
+
+#include "kernels/optimizer.h"
+#include "kernels/reduce.h"
+
+uint64_t tv_step_partials(const tv_parameter_list *list) {
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < list->count; i++)
+        total += tv_gradient_norm_partials(list->items[i].count);
+    return total;
+}
+
+static tv_model_inputs inputs_of(const tv_step_tensors *step) {
+    return (tv_model_inputs){.tokens = step->tokens, .positions = TV_ABSENT, .doc_start = step->doc_start};
+}
+
+tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,
+                                     const tv_activations *activations, const tv_step_tensors *step) {
+    const tv_model_inputs inputs = inputs_of(step);
+    const tv_language_loss loss = {.targets = step->targets, .step = step->constants, .gradient = true};
+
+    TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &inputs));
+    TV_RETURN_IF_FAILED(tv_language_head(recorder, model, activations, &loss));
+    TV_RETURN_IF_FAILED(tv_reduce_sum(recorder, activations->rows, activations->losses, step->loss_sum, true,
+                                      activations->scratch));
+    return tv_backward(recorder, model, activations, &inputs);
+}
+
+tv_status tv_step_record_evaluation(tv_recorder *recorder, const tv_model *model,
+                                    const tv_activations *activations, const tv_step_tensors *step) {
+    const tv_model_inputs inputs = inputs_of(step);
+    const tv_language_loss loss = {.targets = step->targets, .step = step->constants, .gradient = false};
+
+    TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &inputs));
+    return tv_language_head(recorder, model, activations, &loss);
+}
+
+tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step) {
+    const tv_parameter_list *list = tv_model_list(model);
+
+    tv_record_push_label(recorder, "gradient norm");
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        uint64_t count = list->items[i].count;
+        TV_RETURN_IF_FAILED(
+            tv_gradient_norm_add(recorder, count, tv_model_gradient_at(model, i), step->partials, first));
+        first += tv_gradient_norm_partials(count);
+    }
+    TV_RETURN_IF_FAILED(
+        tv_gradient_norm_finish(recorder, first, step->partials, step->constants, step->state));
+    tv_record_pop_label(recorder);
+
+    tv_record_push_label(recorder, "adamw");
+    for (uint32_t i = 0; i < list->count; i++)
+        TV_RETURN_IF_FAILED(
+            tv_adamw_record(recorder, &(tv_adamw){.count = list->items[i].count,
+                                                  .decay = list->items[i].decay,
+                                                  .parameter = tv_model_parameter_at(model, i),
+                                                  .gradient = tv_model_gradient_at(model, i),
+                                                  .m = tv_model_moment_at(model, 0, i),
+                                                  .v = tv_model_moment_at(model, 1, i),
+                                                  .step = step->constants,
+                                                  .state = step->state}));
+    tv_record_pop_label(recorder);
+    return TV_OK;
+}

@@ -1,0 +1,37 @@
+/* One training step as recorded work: data, forward, loss, backward; then gradient norm, clip, AdamW.
+ *
+ * Promise: these functions only record. Everything that changes from step to step (tokens, targets, learning
+ * rate, loss scale) is read from buffers. trainer.c owns the buffers, replays the recordings and reads the
+ * results.
+ */
+#ifndef TV_TRAIN_STEP_H
+#define TV_TRAIN_STEP_H
+
+#include "model/backward.h"
+#include "model/heads.h"
+
+/* The device tensors of a step besides model and activations. */
+typedef struct tv_step_tensors {
+    tv_tensor tokens, targets; /* (B, T) uint32 */
+    tv_tensor doc_start;       /* (B, T) uint32; absent: rows are one document */
+    tv_tensor constants;       /* struct tv_step_constants */
+    tv_tensor state;           /* struct tv_update_state */
+    tv_tensor loss_sum;        /* (1) fp32: sum of the step's losses so far */
+    tv_tensor partials;        /* tv_step_partials floats of the gradient norm */
+} tv_step_tensors;
+
+/* Floats of `partials` for a list of parameters. */
+uint64_t tv_step_partials(const tv_parameter_list *list);
+
+/* Forward, loss into loss_sum (added) and backward of one micro-batch; gradients accumulate. */
+tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,
+                                     const tv_activations *activations, const tv_step_tensors *step);
+
+/* Forward and losses only; activations->losses holds one loss per row. */
+tv_status tv_step_record_evaluation(tv_recorder *recorder, const tv_model *model,
+                                    const tv_activations *activations, const tv_step_tensors *step);
+
+/* Gradient norm, clip and AdamW over every parameter; gradients are 0 afterwards. */
+tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);
+
+#endif

@@ -1,0 +1,78 @@
+/* Replaying recorded steps with two in flight.
+ *
+ * Promise: while the device runs a step the host fills the next one; results come back in order, at most two
+ * steps late. A slot (parameters, batch, readback) is reused when its timeline value is reached. Ten updates
+ * in a row with a non-finite gradient end the run with TV_E_NUMERIC. The loss of a step is the sum over valid
+ * targets of the whole accumulated batch divided by their number.
+ */
+#ifndef TV_TRAIN_TRAINER_H
+#define TV_TRAIN_TRAINER_H
+
+#include "model/activations.h"
+#include "push_constants.h"
+
+typedef struct tv_trainer tv_trainer;
+
+typedef struct tv_trainer_options {
+    const char *stage;      /* "pretrain", for labels */
+    uint64_t batch, tokens; /* B, T of a micro-batch */
+    uint64_t grad_accum;    /* micro-batches in a step */
+    bool document_mask;     /* doc_start is filled and used */
+    bool recompute;
+    bool train;   /* false: only tv_trainer_evaluate */
+    bool profile; /* timestamps around every kernel; serialises a GPU */
+} tv_trainer_options;
+
+/* One micro-batch, (B, T) each, to be filled by the caller. doc_start is NULL without document_mask. Targets
+ * may be TV_IGNORED_TARGET. */
+typedef struct tv_micro_batch {
+    uint32_t *tokens, *targets, *doc_start;
+} tv_micro_batch;
+/* Fills the next micro-batch. */
+typedef tv_status (*tv_batch_source)(void *context, tv_micro_batch *batch);
+
+/* What an optimizer step left behind. */
+typedef struct tv_step_result {
+    uint64_t number;        /* of tv_trainer_step calls, from 0 */
+    double loss, grad_norm; /* mean over valid targets; norm before clipping */
+    double lr;
+    uint64_t targets; /* valid ones */
+    struct tv_update_state state;
+    double seconds; /* since the result before, or since the first call */
+} tv_step_result;
+
+/* Bytes of device memory by purpose. */
+typedef struct tv_trainer_bytes {
+    tv_model_bytes model;
+    uint64_t activations, buffers, total;
+} tv_trainer_bytes;
+tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
+                             const tv_trainer_options *options, tv_trainer_bytes *bytes);
+
+/* `model` outlives the trainer. */
+tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, tv_trainer **trainer);
+void tv_trainer_destroy(tv_trainer **trainer);
+
+/* Continues AdamW's count and the skip counters, for resuming. */
+tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state *state);
+
+/* Submits one optimizer step: draws grad_accum micro-batches from `source`; `constants->loss_scale` is set
+ * here. When a result is ready *has_result is true. */
+tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *constants,
+                          tv_batch_source source, void *context, tv_step_result *result, bool *has_result);
+/* The next result of a step in flight, waiting for it; *has_result is false when none is in flight. */
+tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result);
+
+/* Sum of losses and number of valid targets over `batches` micro-batches, forward only. `losses` (may be
+ * NULL) is called with the row losses of each batch, (B, T), and its targets. No step may be in flight. */
+typedef tv_status (*tv_losses_visitor)(void *context, const float *losses, const uint32_t *targets,
+                                       uint64_t count);
+tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+                              tv_losses_visitor visit, void *visit_context, double *loss_sum,
+                              uint64_t *targets);
+
+/* The recordings of the last step, for profiles: the micro-batch and the update. */
+tv_recording *tv_trainer_micro_batch_recording(tv_trainer *trainer);
+tv_recording *tv_trainer_update_recording(tv_trainer *trainer);
+
+#endif
