@@ -29,6 +29,7 @@ static const tv_config_field data_fields[] = {
     {"seq_len", TV_CONFIG_UINT, AT(data.seq_len), 1, 1 << 24, NULL},
     {"shuffle", TV_CONFIG_BOOL, AT(data.shuffle), 0, 0, NULL},
     {"document_mask", TV_CONFIG_BOOL, AT(data.document_mask), 0, 0, NULL},
+    {"tokenizer", TV_CONFIG_STRING, AT(data.tokenizer), 0, 0, NULL},
 };
 #undef AT
 
