@@ -14,6 +14,7 @@ typedef struct pass {
     const tv_model_config *config;
     const tv_activations *a;
     const tv_model_inputs *inputs;
+    const tv_kv_cache *cache; /* NULL: a row attends to the row's other tokens in the batch */
 } pass;
 
 /* y (N, out) = x (N, in) W^T + b, where W is (out, in). */
@@ -62,6 +63,34 @@ static tv_status rotate(const pass *p, tv_tensor qkv) {
                                          .qkv = qkv});
 }
 
+/* Whole sequences attend to themselves; in decoding one token per row attends to the cache, which takes its k
+ * and v first. */
+static tv_status attend(const pass *p, uint32_t l) {
+    const tv_model_config *c = p->config;
+    const tv_block_activations *b = &p->a->blocks[l];
+    if (p->cache)
+        return tv_attention_decode_record(p->recorder,
+                                          &(tv_attention_decode){.rows = p->a->rows,
+                                                                 .heads = c->n_head,
+                                                                 .kv_heads = c->n_kv_head,
+                                                                 .head_size = c->head_size,
+                                                                 .max_tokens = p->cache->max_tokens,
+                                                                 .qkv = b->qkv,
+                                                                 .positions = p->inputs->positions,
+                                                                 .k_cache = p->cache->k[l],
+                                                                 .v_cache = p->cache->v[l],
+                                                                 .output = b->attended});
+    return tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
+                                                             .tokens = p->a->options.tokens,
+                                                             .heads = c->n_head,
+                                                             .kv_heads = c->n_kv_head,
+                                                             .head_size = c->head_size,
+                                                             .qkv = b->qkv,
+                                                             .doc_start = p->inputs->doc_start,
+                                                             .output = b->attended,
+                                                             .lse = b->lse});
+}
+
 /* norm1(sum1) -> qkv -> attention -> projection into sum2, where the residual is still to be added. */
 static tv_status attention(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
@@ -70,15 +99,7 @@ static tv_status attention(const pass *p, uint32_t l) {
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
                                b->norm1, b->qkv));
     TV_RETURN_IF_FAILED(rotate(p, b->qkv));
-    TV_RETURN_IF_FAILED(tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
-                                                                          .tokens = p->a->options.tokens,
-                                                                          .heads = c->n_head,
-                                                                          .kv_heads = c->n_kv_head,
-                                                                          .head_size = c->head_size,
-                                                                          .qkv = b->qkv,
-                                                                          .doc_start = p->inputs->doc_start,
-                                                                          .output = b->attended,
-                                                                          .lse = b->lse}));
+    TV_RETURN_IF_FAILED(attend(p, l));
     return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width, c->channels,
                   b->attended, b->sum2);
 }
@@ -136,33 +157,38 @@ static tv_status block_hidden(const pass *p, uint32_t l, tv_tensor residual) {
     return mlp_hidden(p, l);
 }
 
-static pass make_pass(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
-                      const tv_model_inputs *inputs) {
-    return (pass){recorder, model, &tv_model_list(model)->config, activations, inputs};
+/* Embedding, blocks, final norm. */
+static tv_status forward(const pass *p) {
+    const tv_activations *a = p->a;
+    uint32_t layers = (uint32_t)p->config->n_layer;
+    TV_RETURN_IF_FAILED(embed(p));
+    for (uint32_t l = 0; l < layers; l++) {
+        tv_record_push_label(p->recorder, "layer %u", l);
+        TV_RETURN_IF_FAILED(block_hidden(p, l, l > 0 ? a->blocks[l - 1].sum2 : TV_ABSENT));
+        TV_RETURN_IF_FAILED(mlp_out(p, l));
+        tv_record_pop_label(p->recorder);
+    }
+    tv_record_push_label(p->recorder, "final norm");
+    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
+                             a->sum_final, a->blocks[layers - 1].sum2, a->final, a->mean_final,
+                             a->rstd_final));
+    tv_record_pop_label(p->recorder);
+    return TV_OK;
 }
 
 tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                      const tv_model_inputs *inputs) {
-    const pass p = make_pass(recorder, model, activations, inputs);
-    uint32_t layers = (uint32_t)p.config->n_layer;
-    TV_RETURN_IF_FAILED(embed(&p));
-    for (uint32_t l = 0; l < layers; l++) {
-        tv_record_push_label(recorder, "layer %u", l);
-        TV_RETURN_IF_FAILED(block_hidden(&p, l, l > 0 ? activations->blocks[l - 1].sum2 : TV_ABSENT));
-        TV_RETURN_IF_FAILED(mlp_out(&p, l));
-        tv_record_pop_label(recorder);
-    }
-    tv_record_push_label(recorder, "final norm");
-    TV_RETURN_IF_FAILED(norm(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
-                             activations->sum_final, activations->blocks[layers - 1].sum2, activations->final,
-                             activations->mean_final, activations->rstd_final));
-    tv_record_pop_label(recorder);
-    return TV_OK;
+    return forward(&(pass){recorder, model, &tv_model_list(model)->config, activations, inputs, NULL});
+}
+
+tv_status tv_forward_cached(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                            const tv_model_inputs *inputs, const tv_kv_cache *cache) {
+    return forward(&(pass){recorder, model, &tv_model_list(model)->config, activations, inputs, cache});
 }
 
 tv_status tv_forward_block_again(tv_recorder *recorder, const tv_model *model,
                                  const tv_activations *activations, const tv_model_inputs *inputs,
                                  uint32_t layer) {
-    const pass p = make_pass(recorder, model, activations, inputs);
+    const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs, NULL};
     return block_hidden(&p, layer, TV_ABSENT);
 }

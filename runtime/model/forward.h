@@ -19,6 +19,17 @@ typedef struct tv_model_inputs {
 tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                      const tv_model_inputs *inputs);
 
+/* Keys and values of the tokens that were fed so far, for decoding. */
+typedef struct tv_kv_cache {
+    uint64_t max_tokens;
+    const tv_tensor *k, *v; /* of each layer: (rows, Hkv, max_tokens, D) */
+} tv_kv_cache;
+
+/* The same for one token per row, activations of T 1: the token stands at inputs->positions, which must be
+ * present, and attends to the cache, which takes its key and value. */
+tv_status tv_forward_cached(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                            const tv_model_inputs *inputs, const tv_kv_cache *cache);
+
 /* One block again from its kept input, for a backward pass with recomputation: everything but the residual
  * stream behind it. */
 tv_status tv_forward_block_again(tv_recorder *recorder, const tv_model *model,

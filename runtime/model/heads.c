@@ -4,6 +4,21 @@
 #include "kernels/classifier.h"
 #include "kernels/matmul.h"
 
+tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                             uint64_t first, uint64_t rows, tv_tensor *logits) {
+    const tv_model_config *config = &tv_model_list(model)->config;
+    uint32_t head = tv_parameter_head(tv_model_list(model));
+    *logits = tv_tensor_rows(activations->logits, config->vocab_size, 0, rows);
+    return tv_matmul_record(
+        recorder, &(tv_matmul){.m = rows,
+                               .n = config->vocab_size,
+                               .k = config->channels,
+                               .transpose_b = true,
+                               .a = tv_tensor_rows(activations->final, config->channels, first, rows),
+                               .b = tv_model_parameter_at(model, head),
+                               .c = *logits});
+}
+
 tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                            const tv_language_loss *loss) {
     const tv_model_config *config = &tv_model_list(model)->config;
@@ -15,15 +30,8 @@ tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const t
         uint64_t rows = tv_min_u64(activations->head_rows, activations->rows - first);
         tv_tensor final = tv_tensor_rows(activations->final, channels, first, rows);
         tv_tensor d_final = tv_tensor_rows(activations->d_narrow, channels, first, rows);
-        tv_tensor logits = tv_tensor_rows(activations->logits, vocab, 0, rows);
-        /* logits (rows, V) = final (rows, C) W^T */
-        TV_RETURN_IF_FAILED(tv_matmul_record(recorder, &(tv_matmul){.m = rows,
-                                                                    .n = vocab,
-                                                                    .k = channels,
-                                                                    .transpose_b = true,
-                                                                    .a = final,
-                                                                    .b = weight,
-                                                                    .c = logits}));
+        tv_tensor logits;
+        TV_RETURN_IF_FAILED(tv_language_logits(recorder, model, activations, first, rows, &logits));
         TV_RETURN_IF_FAILED(tv_cross_entropy_record(
             recorder, &(tv_cross_entropy){.rows = rows,
                                           .vocab = vocab,

@@ -7,6 +7,12 @@
 
 #include "model/activations.h"
 
+/* logits (rows, V) = final (rows, C) W^T for the rows of `final` from `first` on, at most
+ * activations->head_rows and a multiple of them apart. *logits lies in activations->logits until the next
+ * chunk. */
+tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                             uint64_t first, uint64_t rows, tv_tensor *logits);
+
 typedef struct tv_language_loss {
     tv_tensor targets; /* (B, T) uint32, TV_IGNORED_TARGET counts for nothing */
     tv_tensor step;    /* struct tv_step_constants: loss_scale */
