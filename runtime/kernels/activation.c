@@ -3,22 +3,81 @@
 
 #include "push_constants.h"
 
-enum { LOCAL_SIZE = 256 };
+/* SWIGLU_TILE: enough for every invocation of a workgroup to run a few vec4s, little enough that one row
+ * fills several. */
+enum { LOCAL_SIZE = 256, SWIGLU_TILE = 4096 };
 
-tv_status tv_gelu_forward(tv_recorder *recorder, uint64_t count, tv_tensor x, tv_tensor y) {
-    const uint64_t bytes[] = {tv_dtype_bytes(x.dtype), tv_dtype_bytes(y.dtype)};
-    uint64_t part;
-    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "gelu", count, bytes, 2, &part));
-    for (uint64_t first = 0; first < count; first += part) {
-        uint64_t size = tv_min_u64(part, count - first);
-        tv_count_push push = {(uint32_t)size};
-        TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){.program = TV_PROGRAM_gelu_forward_base,
-                         .push = &push,
-                         .groups = tv_div_up(size, LOCAL_SIZE),
-                         .bindings = {tv_tensor_rows(x, 1, first, size), tv_tensor_rows(y, 1, first, size)},
-                         .shape = {size}}));
+/* `tensors` arrays of `count`, elementwise; the last is written. */
+static tv_status record_elementwise(tv_recorder *recorder, const char *what, tv_program_id scalar,
+                                    tv_program_id vec4, uint64_t count, const tv_tensor *arrays,
+                                    uint32_t tensors) {
+    uint64_t bytes[TV_MAX_BINDINGS], most;
+    for (uint32_t i = 0; i < tensors; i++)
+        bytes[i] = tv_dtype_bytes(arrays[i].dtype);
+    TV_RETURN_IF_FAILED(tv_split_rows(recorder, what, count, bytes, tensors, &most));
+    tv_part part = {0};
+    while (tv_next_part(&part, count, most)) {
+        uint64_t width = part.count % 4 == 0 ? 4 : 1;
+        tv_count_push push = {(uint32_t)part.count};
+        tv_launch launch = {.program = width == 4 ? vec4 : scalar,
+                            .push = &push,
+                            .groups = tv_div_up(part.count / width, LOCAL_SIZE),
+                            .shape = {part.count}};
+        for (uint32_t i = 0; i < tensors; i++)
+            launch.bindings[i] = tv_tensor_rows(arrays[i], 1, part.first, part.count);
+        TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
     }
     return TV_OK;
+}
+
+tv_status tv_gelu_forward(tv_recorder *recorder, uint64_t count, tv_tensor x, tv_tensor y) {
+    return record_elementwise(recorder, "gelu", TV_PROGRAM_gelu_forward_base, TV_PROGRAM_gelu_forward_vec4,
+                              count, (const tv_tensor[]){x, y}, 2);
+}
+
+tv_status tv_gelu_backward(tv_recorder *recorder, uint64_t count, tv_tensor x, tv_tensor d_y, tv_tensor d_x) {
+    return record_elementwise(recorder, "gelu", TV_PROGRAM_gelu_backward_base, TV_PROGRAM_gelu_backward_vec4,
+                              count, (const tv_tensor[]){x, d_y, d_x}, 3);
+}
+
+/* Row-shaped arrays of `row_elements[i]` each: the bindings, in order. */
+static tv_status record_swiglu(tv_recorder *recorder, tv_program_id scalar, tv_program_id vec4, uint64_t rows,
+                               uint64_t features, const tv_tensor *arrays, const uint64_t *row_elements,
+                               uint32_t tensors) {
+    uint64_t bytes[TV_MAX_BINDINGS], most;
+    for (uint32_t i = 0; i < tensors; i++)
+        bytes[i] = row_elements[i] * tv_dtype_bytes(arrays[i].dtype);
+    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "swiglu", rows, bytes, tensors, &most));
+    tv_part part = {0};
+    while (tv_next_part(&part, rows, most)) {
+        uint64_t tiles = tv_div_up(features, SWIGLU_TILE);
+        tv_swiglu_push push = {.rows = (uint32_t)part.count,
+                               .features = (uint32_t)features,
+                               .tile = SWIGLU_TILE,
+                               .tiles = (uint32_t)tiles};
+        tv_launch launch = {.program = features % 4 == 0 ? vec4 : scalar,
+                            .push = &push,
+                            .groups = part.count * tiles,
+                            .specialization = {tv_row_workgroup(recorder, LOCAL_SIZE)},
+                            .specialization_count = 1,
+                            .shape = {part.count, features}};
+        for (uint32_t i = 0; i < tensors; i++)
+            launch.bindings[i] = tv_tensor_rows(arrays[i], row_elements[i], part.first, part.count);
+        TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
+    }
+    return TV_OK;
+}
+
+tv_status tv_swiglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                            tv_tensor y) {
+    return record_swiglu(recorder, TV_PROGRAM_swiglu_forward_base, TV_PROGRAM_swiglu_forward_vec4, rows,
+                         features, (const tv_tensor[]){gate_up, y},
+                         (const uint64_t[]){2 * features, features}, 2);
+}
+
+tv_status tv_swiglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                             tv_tensor d_y, tv_tensor d_gate_up) {
+    return record_swiglu(recorder, TV_PROGRAM_swiglu_backward_base, TV_PROGRAM_swiglu_backward_vec4, rows,
+                         features, (const tv_tensor[]){gate_up, d_y, d_gate_up},
+                         (const uint64_t[]){2 * features, features, 2 * features}, 3);
 }

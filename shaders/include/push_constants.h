@@ -14,6 +14,7 @@ typedef uint32_t uint;
 #define TV_PUSH_SIZE(type, size)                                                                             \
     _Static_assert(sizeof(type) == (size) && (size) <= 128, #type " has another size in GLSL")
 typedef struct tv_count_push tv_count_push;
+typedef struct tv_swiglu_push tv_swiglu_push;
 typedef struct tv_norm_push tv_norm_push;
 typedef struct tv_norm_partials_push tv_norm_partials_push;
 typedef struct tv_matmul_push tv_matmul_push;
@@ -90,6 +91,13 @@ struct tv_matmul_push {
 };
 TV_PUSH_SIZE(struct tv_matmul_push, 64);
 
+/* SwiGLU over (rows, 2 features): a workgroup takes `tile` features of one row, of `tiles` tiles. */
+struct tv_swiglu_push {
+    uint rows, features;
+    uint tile, tiles;
+};
+TV_PUSH_SIZE(struct tv_swiglu_push, 16);
+
 /* Norms, forward and backward: (rows, channels). */
 struct tv_norm_push {
     uint rows, channels;
@@ -106,7 +114,8 @@ struct tv_norm_partials_push {
 };
 TV_PUSH_SIZE(struct tv_norm_partials_push, 20);
 
-/* A workgroup of the sums takes this many elements, whatever the device, so that the partition never depends on limits. */
+/* A workgroup of the sums takes this many elements, whatever the device, so that the partition never depends
+ * on limits. */
 #define TV_REDUCE_BLOCK 4096
 
 struct tv_reduce_push {
