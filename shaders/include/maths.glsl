@@ -13,4 +13,14 @@ vec4 tv_exp_minus(vec4 x) {
     return exp(-max(x, -87.0));
 }
 
+/* e^x - 1 for x <= 0 with all its digits near 0, where the difference would lose them. The series to the ninth power errs below
+ * 1e-8 relative at -0.5; from there on the exponential is good. */
+float tv_expm1(float x) {
+    if (x > -0.5)
+        return x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 *
+               (1.0 + x / 6.0 * (1.0 + x / 7.0 * (1.0 + x / 8.0 * (1.0 + x / 9.0))))))));
+    /* Below -80 it is -1 in fp32; the bound also takes minus infinity. */
+    return exp(max(x, -80.0)) - 1.0;
+}
+
 #endif

@@ -19,6 +19,8 @@ typedef struct tv_norm_push tv_norm_push;
 typedef struct tv_norm_partials_push tv_norm_partials_push;
 typedef struct tv_matmul_push tv_matmul_push;
 typedef struct tv_reduce_push tv_reduce_push;
+typedef struct tv_gradient_norm_push tv_gradient_norm_push;
+typedef struct tv_adamw_push tv_adamw_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
 typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
@@ -132,5 +134,18 @@ struct tv_sum_rows_push {
     uint accumulate; /* 1: the sums are added to the output */
 };
 TV_PUSH_SIZE(struct tv_sum_rows_push, 20);
+
+struct tv_gradient_norm_push {
+    uint count;   /* elements of this part */
+    uint first;   /* where the first block's pair goes in the partials' binding */
+    uint padding; /* floats set to 0 behind the last pair */
+};
+TV_PUSH_SIZE(struct tv_gradient_norm_push, 12);
+
+struct tv_adamw_push {
+    uint count;
+    uint decay; /* 1: weight decay applies */
+};
+TV_PUSH_SIZE(struct tv_adamw_push, 8);
 
 #endif
