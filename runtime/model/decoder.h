@@ -1,0 +1,77 @@
+/* Generation with a key-value cache: one recorded step, replayed without the host in between.
+ *
+ * A step feeds one token of every row, draws the next and keeps the books on the device; within a prompt the
+ * drawn token is ignored and the prompt's is fed, so the same step reads prompts. The log-probabilities equal
+ * those of the full forward pass within the tier's tolerance. Draws are addressed by (seed, the row's
+ * sequence number, the position of the token that was fed), so the same seed gives the same text whatever the
+ * rows beside it.
+ */
+#ifndef TV_MODEL_DECODER_H
+#define TV_MODEL_DECODER_H
+
+#include "kernels/decode.h"
+#include "model/model.h"
+
+typedef struct tv_decoder tv_decoder;
+
+typedef struct tv_decoder_options {
+    uint64_t rows;       /* sequences side by side */
+    uint64_t max_tokens; /* of a row, prompt included; at least 2, at most the model's max_positions */
+} tv_decoder_options;
+
+/* Bytes of memory by purpose: device memory, and what the host reads back through. */
+typedef struct tv_decoder_bytes {
+    uint64_t cache;       /* keys and values: 2 L rows Hkv max_tokens D elements */
+    uint64_t activations; /* of one step, logits included */
+    uint64_t state;       /* tokens, positions, sequences, log-probabilities */
+} tv_decoder_bytes;
+
+/* What a decoder takes on a device of these caps. TV_E_CONFIG for max_tokens out of range, TV_E_FIT when one
+ * tensor is larger than any buffer. */
+tv_status tv_decoder_measure(const tv_model_config *config, const tv_caps *caps,
+                             const tv_decoder_options *options, tv_decoder_bytes *bytes);
+
+/* The model is kept by reference and may be trained on between runs. */
+tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *options, tv_decoder **decoder);
+void tv_decoder_destroy(tv_decoder **decoder);
+
+typedef struct tv_decoder_prompt {
+    const uint32_t *tokens; /* each below V */
+    uint64_t length;        /* at least 1 and below the decoder's max_tokens */
+    uint64_t max_new;       /* tokens to draw at most, at least 1; a row also stops at max_tokens */
+    uint32_t sequence;      /* number of the sequence, for the address of its draws */
+} tv_decoder_prompt;
+
+typedef struct tv_decoder_settings {
+    uint64_t seed;
+    float temperature; /* 0: greedy */
+    uint32_t top_k;    /* 0: all */
+    float top_p;       /* 1: all */
+    uint32_t end_count;
+    uint32_t ends[TV_DECODE_MAX_ENDS]; /* tokens that end a text */
+} tv_decoder_settings;
+
+/* Puts `count` (at most rows) prompts into the first rows; the other rows stand still. TV_E_DATA for a token
+ * outside the vocabulary, TV_E_USAGE for what the comments above exclude. */
+tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts, uint64_t count,
+                           const tv_decoder_settings *settings);
+
+/* Submits `steps` steps at once, waits, reads the state back. *running: rows that have not ended. Rows that
+ * end on the way cost as much as the others until the call returns. */
+tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running);
+
+/* A row as the last run left it; pointers last until the next run or start. */
+typedef struct tv_decoder_row {
+    const uint32_t *tokens; /* (length) the prompt as far as it was fed, then the drawn tokens, an end token
+                               included */
+    const float *logprobs;  /* (length) of the drawn tokens, under the model at this temperature (1 when
+                               greedy); 0 in the prompt */
+    uint64_t length, prompt_length;
+    uint32_t finished; /* TV_DECODE_RUNNING, TV_DECODE_END_OF_TEXT, TV_DECODE_LENGTH */
+} tv_decoder_row;
+tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row);
+
+/* Dispatches, FLOPs and bytes of one step. */
+tv_recording_info tv_decoder_step_info(const tv_decoder *decoder);
+
+#endif
