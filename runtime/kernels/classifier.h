@@ -15,7 +15,7 @@ typedef struct tv_cross_entropy {
     uint64_t rows, vocab;
     bool gradient;     /* overwrite logits with (softmax - onehot) * scale; else leave them */
     tv_tensor logits;  /* (rows, V) */
-    tv_tensor targets; /* (rows) uint32, below V or TV_IGNORED_TARGET */
+    tv_tensor targets; /* (rows) uint32, below V or TV_IGNORED_TARGET; another one makes its row NaN */
     tv_tensor losses;  /* (rows) fp32 out: -log softmax(logits)[target], 0 where ignored */
     tv_tensor step;    /* struct tv_step_constants (push_constants.h): loss_scale is read on the device */
 } tv_cross_entropy;

@@ -14,6 +14,7 @@ typedef uint32_t uint;
 #define TV_PUSH_SIZE(type, size)                                                                             \
     _Static_assert(sizeof(type) == (size) && (size) <= 128, #type " has another size in GLSL")
 typedef struct tv_count_push tv_count_push;
+typedef struct tv_cross_entropy_push tv_cross_entropy_push;
 typedef struct tv_swiglu_push tv_swiglu_push;
 typedef struct tv_norm_push tv_norm_push;
 typedef struct tv_norm_partials_push tv_norm_partials_push;
@@ -147,5 +148,12 @@ struct tv_adamw_push {
     uint decay; /* 1: weight decay applies */
 };
 TV_PUSH_SIZE(struct tv_adamw_push, 8);
+
+/* Cross-entropy over (rows, vocab). */
+struct tv_cross_entropy_push {
+    uint rows, vocab;
+    uint has_gradient; /* 1: logits become their gradient */
+};
+TV_PUSH_SIZE(struct tv_cross_entropy_push, 12);
 
 #endif
