@@ -11,7 +11,7 @@ usage() {
 usage: tools/setup.sh [--test] [--lint] [--roots]
   (nothing)   compiler, libraries, shader tools, a Vulkan driver
   --test      also the Khronos validation layer and RenderDoc's command
-  --lint      also clang-format, clang-tidy, shellcheck
+  --lint      also Clang, clang-format, clang-tidy, shellcheck
   --roots     also debootstrap, for the rung that runs the newest Mesa in a root of its own
 END
 }
@@ -36,7 +36,7 @@ debian_packages=(gcc g++ libc6-dev cmake ninja-build make pkg-config git xz-util
     libvulkan1 libvulkan-dev libvulkan-volk-dev librenderdoc-dev spirv-headers spirv-tools glslang-tools
     libcjson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev libmicrohttpd-dev libcmocka-dev)
 [ $want_test = 0 ] || debian_packages+=(vulkan-validationlayers renderdoccmd)
-[ $want_lint = 0 ] || debian_packages+=(clang-format-14 clang-tidy-14 shellcheck)
+[ $want_lint = 0 ] || debian_packages+=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck)
 [ $want_roots = 0 ] || debian_packages+=(debootstrap)
 
 # True where a device node belongs to a real GPU. Virtual display adapters have render nodes and no Vulkan.

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Every parser of outside bytes takes a short libFuzzer run from its corpus without a crash, a leak or undefined
+# behaviour; and the tree builds with Clang's warnings as errors. Needs: clang 14 (tools/setup.sh --lint installs it).
+#
+# usage: tests/rungs/fuzz.sh [SECONDS-PER-TARGET]     (default: 15)
+# What breaks a parser is left in build/rungs/fuzz/crashes; add it to tests/fuzz/corpus with the fix.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+seconds=${1:-15}
+tools/setup.sh --lint
+clang=$(command -v clang-14 || command -v clang || true)
+[ -n "$clang" ] || skip_rung "clang is not installed"
+cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER="$clang" -DTRIVIUM_FUZZ=ON \
+    -DTRIVIUM_SANITIZE=address,undefined,fuzzer-no-link >"$work/configure.log" 2>&1 || {
+    tail -n 30 "$work/configure.log"
+    fail_rung "configuring with $clang"
+}
+cmake --build build-fuzz -j "$jobs" >"$work/build.log" 2>&1 || {
+    grep -v '^\[[0-9]*/[0-9]*\] ' "$work/build.log" | tail -n 60
+    fail_rung "building with $clang"
+}
+mkdir -p "$work/crashes"
+for source in tests/fuzz/fuzz_*.c; do
+    target=$(basename "$source" .c) name=${source##*/fuzz_}
+    name=${name%.c}
+    mkdir -p "$work/found/$name"
+    if "build-fuzz/bin/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
+        -artifact_prefix="$work/crashes/$name-" "$work/found/$name" "tests/fuzz/corpus/$name" >"$work/$name.log" 2>&1; then
+        passed=$((passed + 1))
+        say "$name: $(awk '/stat::number_of_executed_units/ { print $2 }' "$work/$name.log") inputs in $seconds s"
+    else
+        failed=$((failed + 1))
+        grep -E 'ERROR|SUMMARY|runtime error|Test unit written' "$work/$name.log" | head -n 8
+        echo "FAILED $name: see $work/$name.log"
+    fi
+done
+finish
