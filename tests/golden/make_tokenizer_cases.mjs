@@ -24,7 +24,7 @@ const texts = [
   'trailing   ', '   ', ' \n \n', 'In 1984 there were 31415926535 of 1,000,000.00; 3rd 4x4', 'def f(x):\n    return x**2  # squared\n\nprint(f(3))\n',
   '<div class="a">&amp;</div> {"key": [1, 2.5e-3, null]}', 'https://example.org/a/b?c=d&e=%20#f', 'naïve café résumé Straße',
   'cafe\u0301 u\u0308ber \u1e9b\u0323 ﬁ ½', 'Привет, мир! Ёлка', '日本語のテキスト、東京。中文分词测试', '한국어 텍스트', 'שלום עולם مرحبا بالعالم', 'हिन्दी में पाठ',
-  '👩‍👩‍👧‍👦 🏳️‍🌈 🤖', 'a\u00a0b\u3000c\u2003d\u200be\u180ef', 'nul\u0000byte \u0001\u007f', '٣٤٥ ⅷ ² ½ ௧', 'x'.repeat(70), 'antidisestablishmentarianism pneumonoultramicroscopic',
+  '👩‍👩‍👧‍👦 🏳️‍🌈 🤖', 'a \u180ex', 'a\u00a0b\u3000c\u2003d\u200be\u180ef', 'nul\u0000byte \u0001\u007f', '٣٤٥ ⅷ ² ½ ௧', 'x'.repeat(70), 'antidisestablishmentarianism pneumonoultramicroscopic',
   'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa abababababab', 'The quick brown fox jumps over the lazy dog. Call me Ishmael. Some years ago',
   'It was the best of times, it was the worst of times, it was the age of wisdom', '… “quoted” — dash’s ’tis', '!!!???...---===', '$100 €200 £300 +-*/^~|',
   'a<|endoftext|>b <|endoftext|>', 'McDonald iPhone XMLHttpRequest snake_case kebab-case',
