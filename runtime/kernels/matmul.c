@@ -8,7 +8,14 @@
 
 #include "push_constants.h"
 
-enum { TILE = 64 };
+enum {
+    TILE = 64,
+    CPU_TILE = 16,
+    CPU_LANES = 8,
+    FEW_ROWS = 8,
+    FEW_ROWS_COLUMNS = 8,
+    FEW_ROWS_WORKGROUP = 128
+};
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
 typedef struct operand {
@@ -118,6 +125,32 @@ static tv_tensor part_of(const operand *matrix, uint64_t product, uint64_t batch
     return view(matrix->tensor, product * matrix->stride + row * matrix->ld + column, elements, distance);
 }
 
+/* Program and workgroups of one part. */
+static void choose_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
+                           tv_launch *launch) {
+    static const tv_program_id tiled[2][2] = {{TV_PROGRAM_matmul_nn, TV_PROGRAM_matmul_nt},
+                                              {TV_PROGRAM_matmul_tn, TV_PROGRAM_matmul_tt}};
+    static const tv_program_id cpu[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
+                                            {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    if (!product->transpose_a && product->transpose_b && size->m <= FEW_ROWS) {
+        uint32_t rows = 1;
+        while (rows < size->m)
+            rows *= 2;
+        launch->program = TV_PROGRAM_matmul_rows_nt;
+        launch->specialization[0] = tv_row_workgroup(recorder, FEW_ROWS_WORKGROUP);
+        launch->specialization[1] = rows;
+        launch->specialization_count = 2;
+        launch->groups = tv_div_up(size->n, FEW_ROWS_COLUMNS);
+    } else if (caps->type == TV_DEVICE_CPU && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle) {
+        launch->program = cpu[product->transpose_a][product->transpose_b];
+        launch->groups = tv_div_up(size->m, CPU_TILE) * tv_div_up(size->n, CPU_TILE);
+    } else {
+        launch->program = tiled[product->transpose_a][product->transpose_b];
+        launch->groups = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE);
+    }
+}
+
 static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, const operand *a,
                              const operand *b, const operand *c, const parts *first, const parts *size) {
     tv_matmul_push push = {
@@ -136,7 +169,6 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
     };
     tv_launch launch = {
         .push = &push,
-        .groups = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE),
         .groups_z = (uint32_t)size->batch,
         .shape = {size->m, size->n, size->k, size->batch > 1 ? size->batch : 0},
     };
@@ -152,9 +184,7 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
         launch.bindings[2] = view(product->bias, first->n, size->n, &push.first_bias);
     launch.bindings[3] =
         part_of(c, first->batch, size->batch, first->m, size->m, first->n, size->n, &push.first_c);
-    static const tv_program_id tiled[2][2] = {{TV_PROGRAM_matmul_nn, TV_PROGRAM_matmul_nt},
-                                              {TV_PROGRAM_matmul_tn, TV_PROGRAM_matmul_tt}};
-    launch.program = tiled[product->transpose_a][product->transpose_b];
+    choose_variant(recorder, product, size, &launch);
     return tv_launch_record(recorder, &launch);
 }
 

@@ -1,0 +1,115 @@
+/* C = op(A) op(B) (+ bias), or C += op(A) op(B), for processors that run a shader as vectors of 8 lanes (llvmpipe).
+ *
+ * Operands, forms and defines as in matmul.comp; any sizes, strides and starts.
+ *
+ * A workgroup is one subgroup of 8 lanes and makes 16 x 16 values of C, 16 rows of two per lane: 32 vectors are what a
+ * processor with AVX-512 or a good register allocator keeps in registers, and there is no barrier and no shared memory,
+ * which are dear there. A step takes 8 values of k: each lane loads one value of A per row (or per k) and broadcasts it
+ * from a constant lane, so that no load is repeated for all lanes. Within a step a row is finished before the next.
+ * Beyond the last k, A counts as 0; beyond the last row and column the last one is read again.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_ballot : require
+#extension GL_KHR_shader_subgroup_basic : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x = 8) in;
+layout(std430, binding = 0) readonly buffer A {
+    TV_ACT a[];
+};
+layout(std430, binding = 1) readonly buffer B {
+    TV_ACT b[];
+};
+layout(std430, binding = 2) readonly buffer Bias {
+    TV_PARAM bias[];
+};
+layout(std430, binding = 3) buffer C {
+    TV_ACT c[];
+};
+layout(push_constant) uniform Push {
+    tv_matmul_push p;
+};
+
+const uint LANES = 8, STEP = LANES, ROWS = 16, EACH = 2, COLUMNS = LANES * EACH;
+
+void main() {
+    uint lane = gl_SubgroupInvocationID;
+    uint tiles_n = (p.n + COLUMNS - 1) / COLUMNS;
+    uint tile = tv_group();
+    uint row_0 = tile / tiles_n * ROWS, column_0 = tile % tiles_n * COLUMNS + lane;
+    if (row_0 >= p.m)
+        return;
+    uint base_a = p.first_a + gl_WorkGroupID.z * p.stride_a;
+    uint base_b = p.first_b + gl_WorkGroupID.z * p.stride_b;
+    uint base_c = p.first_c + gl_WorkGroupID.z * p.stride_c;
+
+    uint row[ROWS], column[EACH];
+    [[unroll]] for (uint i = 0; i < ROWS; i++)
+        row[i] = min(row_0 + i, p.m - 1);
+    [[unroll]] for (uint j = 0; j < EACH; j++)
+        column[j] = min(column_0 + LANES * j, p.n - 1);
+#if TV_TRANSPOSE_A
+    uint start_a[ROWS / LANES];
+    [[unroll]] for (uint i = 0; i < ROWS / LANES; i++)
+        start_a[i] = base_a + min(row_0 + LANES * i + lane, p.m - 1);
+#endif
+
+    float sum[ROWS][EACH];
+    [[unroll]] for (uint j = 0; j < EACH; j++) {
+        float first = p.has_bias != 0 ? float(bias[p.first_bias + column[j]]) : 0.0;
+        [[unroll]] for (uint i = 0; i < ROWS; i++)
+            sum[i][j] = first;
+    }
+
+    for (uint k_0 = 0; k_0 < p.k; k_0 += STEP) {
+        uint last = p.k - 1;
+#if TV_TRANSPOSE_A
+        float left[STEP][ROWS / LANES];
+        [[unroll]] for (uint s = 0; s < STEP; s++)
+            [[unroll]] for (uint i = 0; i < ROWS / LANES; i++) {
+                float value = float(a[start_a[i] + min(k_0 + s, last) * p.lda]);
+                left[s][i] = k_0 + s <= last ? value : 0.0;
+            }
+#define LEFT(row, s) subgroupBroadcast(left[s][(row) / LANES], (row) % LANES)
+#else
+        float left[ROWS];
+        [[unroll]] for (uint i = 0; i < ROWS; i++) {
+            float value = float(a[base_a + row[i] * p.lda + min(k_0 + lane, last)]);
+            left[i] = k_0 + lane <= last ? value : 0.0;
+        }
+#define LEFT(row, s) subgroupBroadcast(left[row], s)
+#endif
+
+        float right[STEP][EACH];
+        [[unroll]] for (uint s = 0; s < STEP; s++)
+            [[unroll]] for (uint j = 0; j < EACH; j++)
+#if TV_TRANSPOSE_B
+                right[s][j] = float(b[base_b + column[j] * p.ldb + min(k_0 + s, last)]);
+#else
+                right[s][j] = float(b[base_b + column[j] + min(k_0 + s, last) * p.ldb]);
+#endif
+
+        [[unroll]] for (uint i = 0; i < ROWS; i++)
+            [[unroll]] for (uint s = 0; s < STEP; s++) {
+                float value = LEFT(i, s);
+                [[unroll]] for (uint j = 0; j < EACH; j++)
+                    sum[i][j] = fma(value, right[s][j], sum[i][j]);
+            }
+    }
+
+    /* All reads before the first store: beyond the last row the same sum is stored to the last row again. */
+    if (p.accumulate != 0) {
+        [[unroll]] for (uint j = 0; j < EACH; j++)
+            [[unroll]] for (uint i = 0; i < ROWS; i++)
+                sum[i][j] += float(c[base_c + row[i] * p.ldc + column[j]]);
+    }
+    [[unroll]] for (uint j = 0; j < EACH; j++)
+        if (column_0 + LANES * j < p.n) {
+            [[unroll]] for (uint i = 0; i < ROWS; i++)
+                c[base_c + row[i] * p.ldc + column[j]] = TV_ACT(sum[i][j]);
+        }
+}

@@ -1,0 +1,71 @@
+/* C = A B^T (+ bias), or C += A B^T, for few rows: a decoder's step, where every weight is read once for a handful of tokens.
+ *
+ * A: (m, k), m <= ROWS <= 8; B: (n, k); C: (m, n); bias: (n). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
+ * accumulated where p.accumulate is set. A workgroup takes 8 columns of C, one subgroup a column at a time; its lanes share
+ * the sum over k. Memory bound: 4 k n bytes of B for 2 m n k FLOPs; A comes from the caches.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_basic : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint ROWS = 8;
+layout(std430, binding = 0) readonly buffer A {
+    TV_ACT a[];
+};
+layout(std430, binding = 1) readonly buffer B {
+    TV_PARAM b[];
+};
+layout(std430, binding = 2) readonly buffer Bias {
+    TV_PARAM bias[];
+};
+layout(std430, binding = 3) buffer C {
+    TV_ACT c[];
+};
+layout(push_constant) uniform Push {
+    tv_matmul_push p;
+};
+
+/* Loads in flight per lane; MAX_ROWS because arrays are not sized by specialization. */
+const uint UNROLL = 4, COLUMNS = 8, MAX_ROWS = 8;
+
+void main() {
+    uint base_a = p.first_a + gl_WorkGroupID.z * p.stride_a;
+    uint base_b = p.first_b + gl_WorkGroupID.z * p.stride_b;
+    uint base_c = p.first_c + gl_WorkGroupID.z * p.stride_c;
+    uint first = tv_group() * COLUMNS, end = min(first + COLUMNS, p.n);
+    for (uint column = first + gl_SubgroupID; column < end; column += gl_NumSubgroups) {
+        float sum[MAX_ROWS];
+        [[unroll]] for (uint i = 0; i < MAX_ROWS; i++)
+            sum[i] = 0.0;
+        for (uint k_0 = gl_SubgroupInvocationID; k_0 < p.k; k_0 += UNROLL * gl_SubgroupSize) {
+            float weight[UNROLL];
+            uint at[UNROLL];
+            [[unroll]] for (uint u = 0; u < UNROLL; u++) {
+                uint k = k_0 + u * gl_SubgroupSize;
+                at[u] = min(k, p.k - 1);
+                float value = float(b[base_b + column * p.ldb + at[u]]);
+                weight[u] = k < p.k ? value : 0.0;
+            }
+            [[unroll]] for (uint i = 0; i < MAX_ROWS; i++)
+                if (i < ROWS)
+                    [[unroll]] for (uint u = 0; u < UNROLL; u++)
+                        sum[i] = fma(float(a[base_a + min(i, p.m - 1) * p.lda + at[u]]), weight[u], sum[i]);
+        }
+        float offset = p.has_bias != 0 ? float(bias[p.first_bias + column]) : 0.0;
+        [[unroll]] for (uint i = 0; i < MAX_ROWS; i++) {
+            if (i >= ROWS)
+                break;
+            float total = subgroupAdd(sum[i]) + offset;
+            if (i < p.m && subgroupElect()) {
+                uint to = base_c + i * p.ldc + column;
+                c[to] = TV_ACT(p.accumulate != 0 ? float(c[to]) + total : total);
+            }
+        }
+    }
+}
