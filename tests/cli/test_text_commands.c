@@ -12,10 +12,8 @@
 #include "text/shard.h"
 #include "text/tokenizer_json.h"
 
-#define DATA      TRIVIUM_SOURCE_DIR "/tests/text/data"
-#define EXCERPT   DATA "/excerpt.txt"
-#define TOKENIZER DATA "/trained"
-
+#define DATA TRIVIUM_SOURCE_DIR "/tests/text/data"
+static const char EXCERPT[] = DATA "/excerpt.txt", TOKENIZER[] = DATA "/trained";
 static char *dir;
 
 static int set_up(void **state) {
@@ -56,7 +54,7 @@ static void training_writes_both_files(void **state) {
     assert_near(number(result, "bytes"), 12000, 0);
     char *text = NULL, *expected = NULL;
     assert_ok(tv_read_file(made, &text, NULL));
-    assert_ok(tv_read_file(TOKENIZER "/tokenizer.json", &expected, NULL));
+    assert_ok(tv_read_file(DATA "/trained/tokenizer.json", &expected, NULL));
     assert_string_equal(text, expected);
     free(text);
     free(expected);

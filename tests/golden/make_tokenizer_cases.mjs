@@ -80,8 +80,14 @@ const write = (file, value) => {
 
 if (rest[0] === '--full') {
   const lines = rest[2] ? fs.readFileSync(rest[2], 'utf8').split('\n').slice(0, 20000) : [];
-  write(path.join(rest[1], 'tokenizer.json'), tokenizerJson(merges));
-  write(path.join(rest[1], 'cases.json'), [...texts, ...lines].filter(text => !text.includes('<|')).map(text => ({hex: hex(text), ids: gpt2.encode(text)})));
+  const whole = tokenizerJson(merges), other = new Tokenizer(whole, {});
+  const encode = text => {
+    const ids = gpt2.encode(text);
+    if (ids.join() !== other.encode(text, {add_special_tokens: false}).ids.join()) throw new Error(`the two references differ on ${JSON.stringify(text)}`);
+    return {hex: hex(text), ids};
+  };
+  write(path.join(rest[1], 'tokenizer.json'), whole);
+  write(path.join(rest[1], 'cases.json'), [...texts, ...lines].filter(text => !text.includes('<|')).map(encode));
 } else {
   const spelled = texts.flatMap(text => [text, ' ' + text, text.normalize('NFC'), text.normalize('NFKC')]).map(spell);
   const base = tokenizerJson(merges.filter(merge => spelled.some(text => text.includes(merge.replace(' ', '')))));
