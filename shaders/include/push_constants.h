@@ -22,6 +22,7 @@ typedef struct tv_matmul_push tv_matmul_push;
 typedef struct tv_reduce_push tv_reduce_push;
 typedef struct tv_gradient_norm_push tv_gradient_norm_push;
 typedef struct tv_adamw_push tv_adamw_push;
+typedef struct tv_sample_push tv_sample_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
 typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
@@ -155,5 +156,12 @@ struct tv_cross_entropy_push {
     uint has_gradient; /* 1: logits become their gradient */
 };
 TV_PUSH_SIZE(struct tv_cross_entropy_push, 12);
+
+struct tv_sample_push {
+    uint rows, vocab; /* of this part */
+    uint first;       /* the part's first row in what is not cut: sequences, positions, tokens, logprobs */
+    uint has_logprobs;
+};
+TV_PUSH_SIZE(struct tv_sample_push, 16);
 
 #endif
