@@ -21,7 +21,7 @@ struct tv_tokenizer {
     uint32_t size;
     tv_normal_form normal_forms[TV_MAX_NORMAL_FORMS];
     uint32_t normal_form_count;
-    bool add_prefix_space;
+    bool reversible;
     tv_pretokenizer *pretokenizer;
     tv_bpe *bpe;
     tv_text normal[2]; /* scratch of normalization */
@@ -143,7 +143,9 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
                          parts->ignore_merges ? tokenizer : NULL, &tokenizer->bpe));
     memcpy(tokenizer->normal_forms, parts->normal_forms, sizeof tokenizer->normal_forms);
     tokenizer->normal_form_count = parts->normal_form_count;
-    tokenizer->add_prefix_space = parts->add_prefix_space;
+    tokenizer->reversible = parts->normal_form_count == 0 && !parts->add_prefix_space;
+    for (uint64_t i = 0; i < parts->token_count; i++)
+        tokenizer->reversible &= !parts->tokens[i].lstrip && !parts->tokens[i].rstrip;
     tokenizer->pretokenizer = *parts->pretokenizer;
     *parts->pretokenizer = NULL;
     TV_TRY(tv_tokenizer_describe(tokenizer, &(tv_tokenizer_info){.eos = TV_NO_TOKEN, .pad = TV_NO_TOKEN}));
@@ -276,7 +278,7 @@ uint32_t tv_tokenizer_vocab_size(const tv_tokenizer *tokenizer) {
 }
 
 bool tv_tokenizer_is_reversible(const tv_tokenizer *tokenizer) {
-    return tokenizer->normal_form_count == 0 && !tokenizer->add_prefix_space;
+    return tokenizer->reversible;
 }
 
 const tv_token *tv_tokenizer_token(const tv_tokenizer *tokenizer, uint32_t id) {

@@ -1,9 +1,10 @@
 /* Byte-level BPE tokenizer (Sennrich et al. 2016, on bytes as in GPT-2): text to ids and back.
  *
  * Promise: decoding the ids of a text gives its bytes back exactly, whatever they are, as long as the
- * tokenizer has no normalizer and no add_prefix_space (tv_tokenizer_is_reversible); encoding takes time n log
- * n in the longest piece. An object serves one thread at a time (it caches words); threads each load their
- * own. tokenizer_json.h reads and writes it, bpe_train.h makes one from text.
+ * tokenizer has no normalizer, no add_prefix_space and no added token that strips
+ * (tv_tokenizer_is_reversible); encoding takes time n log n in the longest piece. An object serves one thread
+ * at a time (it caches words); threads each load their own. tokenizer_json.h reads and writes it, bpe_train.h
+ * makes one from text.
  */
 #ifndef TV_TEXT_TOKENIZER_H
 #define TV_TEXT_TOKENIZER_H

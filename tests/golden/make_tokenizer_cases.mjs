@@ -27,7 +27,7 @@ const texts = [
   '👩‍👩‍👧‍👦 🏳️‍🌈 🤖', 'a \u180ex', 'a\u00a0b\u3000c\u2003d\u200be\u180ef', 'nul\u0000byte \u0001\u007f', '٣٤٥ ⅷ ² ½ ௧', 'x'.repeat(70), 'antidisestablishmentarianism pneumonoultramicroscopic',
   'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa abababababab', 'The quick brown fox jumps over the lazy dog. Call me Ishmael. Some years ago',
   'It was the best of times, it was the worst of times, it was the age of wisdom', '… “quoted” — dash’s ’tis', '!!!???...---===', '$100 €200 £300 +-*/^~|',
-  'a<|endoftext|>b <|endoftext|>', 'McDonald iPhone XMLHttpRequest snake_case kebab-case',
+  'a<|endoftext|>b <|endoftext|>', ' x \n<|endoftext|> \u3000y','McDonald iPhone XMLHttpRequest snake_case kebab-case',
 ];
 
 // Patterns as the tokenizer.json files of these models carry them.
@@ -43,6 +43,12 @@ const variants = [
   // That package takes \d for a digit, the Rust library every \p{N}.
   {name: 'digits then gpt2', leaveOut: /(?![0-9])\p{N}/u, changes: {pre_tokenizer: {type: 'Sequence', pretokenizers: [{type: 'Digits', individual_digits: true}, byteLevel(false, true)]}}},
   {name: 'nfkc', changes: {normalizer: {type: 'Sequence', normalizers: [{type: 'NFKC'}]}}},
+  {name: 'merges as pairs', model: model => ({merges: model.merges.map(merge => merge.split(' '))})},
+  // Every third merge is left out, so that many whole words are tokens that no merge makes.
+  {name: 'ignore merges', model: model => ({ignore_merges: true, merges: model.merges.filter((_, i) => i % 3 > 0)})},
+  {name: 'added tokens strip', changes: {added_tokens: [{id: 50256, content: '<|endoftext|>', single_word: false, lstrip: true, rstrip: true, normalized: false, special: true}]}},
+  {name: 'added, not special', always: true, changes: {added_tokens: [{id: 50256, content: '<|endoftext|>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: false},
+    {id: 50300, content: 'e l', single_word: false, lstrip: false, rstrip: false, normalized: false, special: false}, {id: 50301, content: 'e laz', single_word: false, lstrip: false, rstrip: false, normalized: false, special: false}]}},
   {name: 'whole text', changes: {pre_tokenizer: byteLevel(false, false)}},
 ];
 
@@ -93,12 +99,14 @@ if (rest[0] === '--full') {
   const base = tokenizerJson(merges.filter(merge => spelled.some(text => text.includes(merge.replace(' ', '')))));
   write(path.join(data, 'gpt2', 'tokenizer.json'), base);
   const out = [];
-  for (const {name, changes, leaveOut} of variants) {
+  for (const {name, leaveOut, model, always, ...variant} of variants) {
+    let changes = model ? {model: {...base.model, ...model(base.model)}} : variant.changes;
     const tokenizer = new Tokenizer({...base, ...changes}, {});
     for (const text of texts.filter(candidate => !leaveOut?.test(candidate))) {
       const special = text.includes('<|');
       const reference = name === 'gpt2' && !special ? gpt2.encode(text) : tokenizer.encode(text, {add_special_tokens: false}).ids;
-      out.push({name, changes, special, hex: hex(text), ids: reference});
+      out.push({name, changes, special: special && !always, hex: hex(text), ids: reference});
+      changes = undefined; // the first case of a variant says it
     }
   }
   write(path.join(data, 'gpt2_cases.json'), out);

@@ -42,7 +42,7 @@ static void ids_equal_other_implementations(void **state) {
         tv_test_case(tokenizer, item, name);
         count++;
     }
-    assert_true(count > 200);
+    assert_true(count > 300);
     tv_tokenizer_destroy(&tokenizer);
     cJSON_Delete(base);
     cJSON_Delete(cases);

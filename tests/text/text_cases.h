@@ -44,7 +44,9 @@ static inline void tv_test_case(tv_tokenizer *tokenizer, const cJSON *item, cons
                      id->valueint);
         i++;
     }
-    assert_int_equal(ids.size, i);
+    if (ids.size != i)
+        fail_msg("%s: \"%.*s\": %llu ids, expected %llu", name, (int)text.size, (const char *)text.data,
+                 (unsigned long long)ids.size, (unsigned long long)i);
     if (tv_tokenizer_is_reversible(tokenizer)) {
         assert_ok(tv_tokenizer_decode(tokenizer, ids.data, ids.size, false, &back));
         assert_int_equal(back.size, text.size);
