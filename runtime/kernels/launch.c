@@ -73,5 +73,5 @@ tv_status tv_split_rows(const tv_recorder *recorder, const char *what, uint64_t 
 
 uint32_t tv_row_workgroup(const tv_recorder *recorder, uint32_t gpu) {
     const tv_caps *caps = tv_recorder_caps(recorder);
-    return caps->type == TV_DEVICE_CPU ? (uint32_t)caps->subgroup_size : gpu;
+    return caps->cpu_kernels ? (uint32_t)caps->subgroup_size : gpu;
 }

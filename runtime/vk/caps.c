@@ -183,6 +183,7 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
         if ((memory.memoryTypes[i].propertyFlags & shared) == shared)
             caps->unified_memory = caps->type == TV_DEVICE_CPU || caps->type == TV_DEVICE_INTEGRATED;
 
+    caps->cpu_kernels = caps->type == TV_DEVICE_CPU;
     caps->tier = TV_TIER_FP32;
     snprintf(caps->tier_reason, sizeof caps->tier_reason, "this version has fp32 kernels only");
     judge(caps, &features12, &features13, family);
@@ -200,6 +201,7 @@ static const struct {
     {"group_count_x", offsetof(tv_caps, group_count_x)},
     {"subgroup_shuffle", offsetof(tv_caps, subgroup_shuffle)},
     {"unified_memory", offsetof(tv_caps, unified_memory)},
+    {"cpu_kernels", offsetof(tv_caps, cpu_kernels)},
     {"push_descriptors", offsetof(tv_caps, push_descriptors)},
     {"timestamp_bits", offsetof(tv_caps, timestamp_bits)},
     {"fp16_storage", offsetof(tv_caps, fp16_storage)},

@@ -44,11 +44,13 @@ typedef struct tv_caps {
     uint64_t subgroup_arithmetic; /* 1: subgroupAdd and its kin in compute shaders */
     uint64_t subgroup_shuffle;    /* 1: subgroupShuffle and subgroupBroadcast */
     uint64_t unified_memory;      /* 1: device memory is host memory; no staging copies */
-    uint64_t push_descriptors;    /* 1: VK_KHR_push_descriptor */
-    uint64_t timestamp_bits;      /* 0: no timestamps */
-    double timestamp_ns;          /* nanoseconds of a tick */
-    uint64_t fp16_storage;        /* 1: 16-bit storage and arithmetic */
-    uint64_t cooperative_matrix;  /* 1: VK_KHR_cooperative_matrix */
+    uint64_t cpu_kernels; /* 1: kernels take the form for CPUs, where barriers are dear; 0 tests the one for
+                             GPUs */
+    uint64_t push_descriptors;   /* 1: VK_KHR_push_descriptor */
+    uint64_t timestamp_bits;     /* 0: no timestamps */
+    double timestamp_ns;         /* nanoseconds of a tick */
+    uint64_t fp16_storage;       /* 1: 16-bit storage and arithmetic */
+    uint64_t cooperative_matrix; /* 1: VK_KHR_cooperative_matrix */
 
     tv_tier tier;
     char tier_reason[256]; /* why not a higher one */

@@ -14,6 +14,8 @@ typedef uint32_t uint;
 #define TV_PUSH_SIZE(type, size)                                                                             \
     _Static_assert(sizeof(type) == (size) && (size) <= 128, #type " has another size in GLSL")
 typedef struct tv_count_push tv_count_push;
+typedef struct tv_embedding_push tv_embedding_push;
+typedef struct tv_embedding_scatter_push tv_embedding_scatter_push;
 typedef struct tv_cross_entropy_push tv_cross_entropy_push;
 typedef struct tv_swiglu_push tv_swiglu_push;
 typedef struct tv_norm_push tv_norm_push;
@@ -149,6 +151,25 @@ struct tv_adamw_push {
     uint decay; /* 1: weight decay applies */
 };
 TV_PUSH_SIZE(struct tv_adamw_push, 8);
+
+/* Embedding lookup; `first` and `count` are the chunk of a table that is bound, of `vocab` or `max_positions`
+ * rows. */
+struct tv_embedding_push {
+    uint rows, channels;
+    uint tokens_per_row, first_position; /* row r stands at (first_position + r) % tokens_per_row */
+    uint vocab, token_first, token_count;
+    uint max_positions, position_first, position_count;
+    uint has_positions, has_position_table; /* 0 or 1 */
+};
+TV_PUSH_SIZE(struct tv_embedding_push, 48);
+
+/* Gradient of a table: `table_count` rows from table_first on are bound. */
+struct tv_embedding_scatter_push {
+    uint rows, channels;
+    uint tokens_per_row, first_position;
+    uint table_first, table_count;
+};
+TV_PUSH_SIZE(struct tv_embedding_scatter_push, 24);
 
 /* Cross-entropy over (rows, vocab). */
 struct tv_cross_entropy_push {

@@ -110,11 +110,21 @@ static void small_limits_equal_the_oracle(void **state) {
     tv_device_close(&device);
 }
 
+/* The form for GPUs: workgroups of several subgroups. */
+static void wide_workgroups_equal_the_oracle(void **state) {
+    (void)state;
+    tv_device *device = tv_test_open_lowered("cpu_kernels=0");
+    check_swiglu(device, 3, 4099, false);
+    check_swiglu(device, 2, 8200, true);
+    tv_device_close(&device);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gelu_equals_the_oracle),
         cmocka_unit_test(swiglu_equals_the_oracle),
         cmocka_unit_test(small_limits_equal_the_oracle),
+        cmocka_unit_test(wide_workgroups_equal_the_oracle),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }

@@ -119,6 +119,18 @@ static void small_limits_equal_the_oracle(void **state) {
     tv_device_close(&device);
 }
 
+/* The form for GPUs, in which workgroups have barriers. */
+static void workgroups_of_several_subgroups_equal_the_oracle(void **state) {
+    (void)state;
+    tv_device *device = tv_test_open_lowered("cpu_kernels=0");
+    check(device, 7, 3);
+    check(device, 65, 129);
+    check(device, 9, 512);
+    check(device, 5, 50257);
+    check(device, 6, 50304);
+    tv_device_close(&device);
+}
+
 /* Logits of an ignored row may be anything; masked logits are -inf; a large logit does not overflow. */
 static void extreme_logits_are_exact(void **state) {
     tv_device *device = *state;
@@ -168,6 +180,7 @@ int main(void) {
         cmocka_unit_test(cross_entropy_equals_the_oracle),
         cmocka_unit_test(many_rows_equal_the_oracle),
         cmocka_unit_test(small_limits_equal_the_oracle),
+        cmocka_unit_test(workgroups_of_several_subgroups_equal_the_oracle),
         cmocka_unit_test(extreme_logits_are_exact),
         cmocka_unit_test(a_target_outside_of_the_vocabulary_is_nan),
     };

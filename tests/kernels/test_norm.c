@@ -195,6 +195,14 @@ static void small_limits_equal_the_oracle(void **state) {
     tv_device_close(&device);
 }
 
+/* The form for GPUs, in which workgroups have barriers. */
+static void workgroups_of_several_subgroups_equal_the_oracle(void **state) {
+    (void)state;
+    tv_device *device = tv_test_open_lowered("cpu_kernels=0");
+    check_shapes(device);
+    tv_device_close(&device);
+}
+
 static void wrong_arguments_are_refused(void **state) {
     tv_device *device = *state;
     tv_test_tensor a = tv_test_floats(device, 64, NULL);
@@ -231,6 +239,7 @@ int main(void) {
         cmocka_unit_test(norms_equal_the_oracle),
         cmocka_unit_test(many_rows_equal_the_oracle),
         cmocka_unit_test(small_limits_equal_the_oracle),
+        cmocka_unit_test(workgroups_of_several_subgroups_equal_the_oracle),
         cmocka_unit_test(wrong_arguments_are_refused),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
