@@ -2,8 +2,8 @@
  * and Hutter 2019).
  *
  * Order per step: tv_gradient_norm_add for each tensor, tv_gradient_norm_finish, then
- * tv_adamw_record for each tensor. An update whose gradient norm is not finite changes no parameter and no moment,
- * and is counted.
+ * tv_adamw_record for each tensor. An update whose gradient norm is not finite changes no parameter and no
+ * moment, and is counted.
  */
 #ifndef TV_KERNELS_OPTIMIZER_H
 #define TV_KERNELS_OPTIMIZER_H

@@ -25,7 +25,8 @@ typedef struct tv_data_settings {
     uint64_t seq_len; /* T */
     bool shuffle;
     bool document_mask; /* attention ends at document boundaries */
-    const char *tokenizer; /* a directory with tokenizer.json, saved with each checkpoint; NULL: none, or --init's */
+    const char
+        *tokenizer; /* a directory with tokenizer.json, saved with each checkpoint; NULL: none, or --init's */
 } tv_data_settings;
 
 /* Values are pinned by "cosine|linear|constant|wsd". */

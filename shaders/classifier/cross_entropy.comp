@@ -73,9 +73,9 @@ void main() {
     float row_maximum = tv_group_max(maximum);
     float row_sum = tv_group_sum(sum * exp(maximum - row_maximum));
 
-    bool valid = target < p.vocab;
-    if (!valid)
-        row_sum = uintBitsToFloat(0x7fc00000u);
+    /* Written out, because some drivers return numbers for exp(NaN) and log(NaN). */
+    bool valid = target < p.vocab, broken = !valid || row_maximum > -lowest;
+    const float nan = uintBitsToFloat(0x7fc00000u);
     uint place = valid ? target / TV_WIDTH : 0;
     bool owner = place % lanes == lane;
     float shifted = 0.0;
@@ -85,11 +85,11 @@ void main() {
 #else
         shifted = float(logits[base + place]) - row_maximum;
 #endif
-        losses[row] = log(row_sum) - shifted;
+        losses[row] = broken ? nan : log(row_sum) - shifted;
     }
     if (p.has_gradient == 0)
         return;
-    float scale = constants.loss_scale, factor = scale / row_sum;
+    float scale = constants.loss_scale, factor = broken ? nan : scale / row_sum;
     for (uint w = lane; w < width; w += lanes)
         logits[base + w] = TV_ACTS(exp(tv_vec(logits[base + w]) - row_maximum) * factor);
     if (owner && valid) {
