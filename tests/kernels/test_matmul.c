@@ -40,14 +40,16 @@ static void check(tv_device *device, const shape *s, bool transpose_a, bool tran
     uint64_t rows_a = transpose_a ? s->k : s->m, lda = (transpose_a ? s->m : s->k) + s->pad;
     uint64_t rows_b = transpose_b ? s->n : s->k, ldb = (transpose_b ? s->k : s->n) + s->pad;
     uint64_t ldc = s->n + s->pad;
-    uint64_t stride_a = rows_a * lda, stride_b = s->shared_b ? 0 : rows_b * ldb, stride_c = s->m * ldc;
+    uint64_t stride_a = rows_a * lda, stride_b = s->shared_b ? 0 : rows_b * ldb,
+             stride_c = (s->m + (s->pad ? 2 : 0)) * ldc;
     uint64_t count_a = s->shift + batch * stride_a, count_c = s->shift + batch * stride_c;
     uint64_t count_b = s->shift + (s->shared_b ? 1 : batch) * rows_b * ldb;
     float *a = random_floats(count_a, 1), *b = random_floats(count_b, 2), *bias = random_floats(s->n, 3);
     float *before = random_floats(count_c, 4), *c = malloc(count_c * sizeof *c);
     double *expected = malloc(count_c * sizeof *expected);
 
-    /* What lies between the rows must stay as it was. */
+    /* What lies between rows and between products must stay as it was: drivers drop writes past a binding, so
+     * those would not show in the guard bands. */
     for (uint64_t i = 0; i < count_c; i++)
         expected[i] = (double)before[i];
     for (uint64_t i = 0; i < batch; i++)
@@ -131,6 +133,7 @@ static const shape shapes[] = {
     {.m = 9, .n = 66, .k = 18, .batch = 5, .bias = true},
     {.m = 33, .n = 20, .k = 16, .batch = 3, .accumulate = true, .pad = 1, .shared_b = true},
     {.m = 2, .n = 40, .k = 24, .batch = 4, .pad = 4},
+    {.m = 3, .n = 21, .k = 40, .batch = 3, .pad = 1, .bias = true},
 };
 
 static void forms_equal_the_oracle(void **state) {
@@ -211,7 +214,7 @@ static void small_ranges_equal_the_oracle(void **state) {
 static void without_shuffles_equals_the_oracle(void **state) {
     (void)state;
     tv_device *device = tv_test_open_lowered("subgroup_shuffle=0");
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i += 3)
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_forms(device, &shapes[i]);
     tv_device_close(&device);
 }
