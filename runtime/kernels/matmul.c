@@ -9,12 +9,13 @@
 #include "push_constants.h"
 
 enum {
-    TILE = 64,
-    CPU_TILE = 16,
+    TILE = 64,     /* of matmul.comp */
+    CPU_TILE = 16, /* of matmul_cpu.comp */
     CPU_LANES = 8,
-    FEW_ROWS = 8,
+    FEW_ROWS = 8, /* of matmul_rows.comp, with its columns per workgroup */
     FEW_ROWS_COLUMNS = 8,
-    FEW_ROWS_WORKGROUP = 128
+    FEW_ROWS_WORKGROUP = 128,
+    CPU_FEW_ROWS = 1 /* for two rows the tile that computes sixteen is as fast there */
 };
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
@@ -133,7 +134,8 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
     static const tv_program_id cpu[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
                                             {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
     const tv_caps *caps = tv_recorder_caps(recorder);
-    if (!product->transpose_a && product->transpose_b && size->m <= FEW_ROWS) {
+    bool vectors = caps->type == TV_DEVICE_CPU && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle;
+    if (!product->transpose_a && product->transpose_b && size->m <= (vectors ? CPU_FEW_ROWS : FEW_ROWS)) {
         uint32_t rows = 1;
         while (rows < size->m)
             rows *= 2;
@@ -142,7 +144,7 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
         launch->specialization[1] = rows;
         launch->specialization_count = 2;
         launch->groups = tv_div_up(size->n, FEW_ROWS_COLUMNS);
-    } else if (caps->type == TV_DEVICE_CPU && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle) {
+    } else if (vectors) {
         launch->program = cpu[product->transpose_a][product->transpose_b];
         launch->groups = tv_div_up(size->m, CPU_TILE) * tv_div_up(size->n, CPU_TILE);
     } else {

@@ -1,14 +1,15 @@
 /* C = op(A) op(B) (+ bias), or C += op(A) op(B): the form that works everywhere.
  *
- * op(A): (m, k), op(B): (k, n), C: (m, n), bias: (n). -DTV_TRANSPOSE_A=1: A is stored (k, m); -DTV_TRANSPOSE_B=1: B is
- * stored (n, k). gl_WorkGroupID.z is the product of a batch. C is overwritten, or accumulated where p.accumulate is set.
- * The sum over k runs in order, in fp32.
+ * op(A): (m, k), op(B): (k, n), C: (m, n), bias: (n). -DTV_TRANSPOSE_A=1: A is stored (k, m);
+ * -DTV_TRANSPOSE_B=1: B is stored (n, k). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
+ * accumulated where p.accumulate is set. The sum over k runs in order, in fp32.
  *
- * A workgroup of 16 x 16 invocations makes a 64 x 64 tile of C, 4 x 4 values each, from steps of 16 along k that it brings
- * to shared memory (8.3 KiB). 2 m n k FLOPs; at least 4 (m k + k n + m n) bytes.
+ * A workgroup of 16 x 16 invocations makes a 64 x 64 tile of C, 4 x 4 values each, from steps of 16 along k
+ * that it brings to shared memory (8.3 KiB). 2 m n k FLOPs; at least 4 (m k + k n + m n) bytes.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "grid.glsl"
 #include "push_constants.h"
 #include "types.glsl"
@@ -30,7 +31,7 @@ layout(push_constant) uniform Push {
     tv_matmul_push p;
 };
 
-const uint TILE = 64, STEP = 16, SIDE = 16, EACH = TILE / SIDE;
+const uint TILE = 64, STEP = 16, SIDE = 16, EACH = TILE / SIDE, UNROLL = 4;
 /* One element of padding: the columns that a transposing store touches then lie in different banks. */
 shared float tile_a[STEP][TILE + 1];
 shared float tile_b[STEP][TILE + 1];
@@ -71,16 +72,18 @@ void main() {
             tile_b[s][r] = column_0 + r < p.n && k_0 + s < p.k ? float(b[base_b + at]) : 0.0;
         }
         barrier();
-        for (uint s = 0; s < STEP; s++) {
-            float left[EACH], right[EACH];
-            for (uint i = 0; i < EACH; i++)
-                left[i] = tile_a[s][y + SIDE * i];
-            for (uint j = 0; j < EACH; j++)
-                right[j] = tile_b[s][x + SIDE * j];
-            for (uint i = 0; i < EACH; i++)
-                for (uint j = 0; j < EACH; j++)
-                    sum[i][j] = fma(left[i], right[j], sum[i][j]);
-        }
+        /* Unrolled whole, this loop takes seconds to compile on some drivers. */
+        [[dont_unroll]] for (uint s_0 = 0; s_0 < STEP; s_0 += UNROLL)
+            [[unroll]] for (uint s = s_0; s < s_0 + UNROLL; s++) {
+                float left[EACH], right[EACH];
+                [[unroll]] for (uint i = 0; i < EACH; i++)
+                    left[i] = tile_a[s][y + SIDE * i];
+                [[unroll]] for (uint j = 0; j < EACH; j++)
+                    right[j] = tile_b[s][x + SIDE * j];
+                [[unroll]] for (uint i = 0; i < EACH; i++)
+                    [[unroll]] for (uint j = 0; j < EACH; j++)
+                        sum[i][j] = fma(left[i], right[j], sum[i][j]);
+            }
         barrier();
     }
 

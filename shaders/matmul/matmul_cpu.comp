@@ -1,11 +1,13 @@
-/* C = op(A) op(B) (+ bias), or C += op(A) op(B), for processors that run a shader as vectors of 8 lanes (llvmpipe).
+/* C = op(A) op(B) (+ bias), or C += op(A) op(B), for processors that run a shader as vectors of 8 lanes
+ * (llvmpipe).
  *
- * Operands, forms and defines as in matmul.comp; any sizes, strides and starts.
+ * Operands, forms and defines as in matmul.comp; any sizes, strides and starts. 2 m n k FLOPs.
  *
- * A workgroup is one subgroup of 8 lanes and makes 16 x 16 values of C, 16 rows of two per lane: 32 vectors are what a
- * processor with AVX-512 or a good register allocator keeps in registers, and there is no barrier and no shared memory,
- * which are dear there. A step takes 8 values of k: each lane loads one value of A per row (or per k) and broadcasts it
- * from a constant lane, so that no load is repeated for all lanes. Within a step a row is finished before the next.
+ * A workgroup is one subgroup of 8 lanes and makes 16 x 16 values of C, 16 rows of two per lane: 32 vectors
+ * nearly fit the registers, larger tiles spill and smaller ones load more. No barrier and no shared memory,
+ * which are dear there. A load costs about as much as ten multiplications, whether its lanes differ or not, so
+ * each value of a step of 8 along k is loaded by one lane only and A is broadcast from a constant lane. A row
+ * is finished for the whole step before the next begins: its sums stay in registers while B is only read.
  * Beyond the last k, A counts as 0; beyond the last row and column the last one is read again.
  */
 #version 460

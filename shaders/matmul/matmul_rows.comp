@@ -1,8 +1,10 @@
-/* C = A B^T (+ bias), or C += A B^T, for few rows: a decoder's step, where every weight is read once for a handful of tokens.
+/* C = A B^T (+ bias), or C += A B^T, for few rows: a decoder's step, where every weight is read once for a
+ * handful of tokens.
  *
- * A: (m, k), m <= ROWS <= 8; B: (n, k); C: (m, n); bias: (n). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
- * accumulated where p.accumulate is set. A workgroup takes 8 columns of C, one subgroup a column at a time; its lanes share
- * the sum over k. Memory bound: 4 k n bytes of B for 2 m n k FLOPs; A comes from the caches.
+ * A: (m, k), m <= ROWS <= 8; B: (n, k); C: (m, n); bias: (n). gl_WorkGroupID.z is the product of a batch. C is
+ * overwritten, or accumulated where p.accumulate is set. A workgroup takes 8 columns of C, one subgroup a column
+ * at a time; its lanes share the sum over k. Memory bound: 4 k n bytes of B for 2 m n k FLOPs; A comes from
+ * the caches.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
