@@ -26,6 +26,9 @@ typedef struct tv_gradient_norm_push tv_gradient_norm_push;
 typedef struct tv_adamw_push tv_adamw_push;
 typedef struct tv_sample_push tv_sample_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
+typedef struct tv_rotary_push tv_rotary_push;
+typedef struct tv_attention_push tv_attention_push;
+typedef struct tv_attention_decode_push tv_attention_decode_push;
 typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
 typedef struct tv_sample_settings tv_sample_settings;
@@ -184,5 +187,31 @@ struct tv_sample_push {
     uint has_logprobs;
 };
 TV_PUSH_SIZE(struct tv_sample_push, 16);
+
+struct tv_rotary_push {
+    uint rows;
+    uint first_row;     /* row of the whole tensor that row 0 of the binding is, for positions r % tokens */
+    uint tokens;        /* T */
+    uint heads;         /* rotated heads of a row */
+    uint half_size;     /* D / 2 */
+    uint row_stride;    /* elements */
+    uint has_positions; /* 1: positions come from their buffer */
+    float direction;    /* +1 rotates, -1 rotates back */
+};
+TV_PUSH_SIZE(struct tv_rotary_push, 32);
+
+struct tv_attention_push {
+    uint batch, tokens, heads, kv_heads, head_size;
+    uint has_documents; /* 1: doc_start is bound */
+    uint has_lse;       /* 1: the forward pass stores lse */
+    float scale;        /* 1 / sqrt(D) */
+};
+TV_PUSH_SIZE(struct tv_attention_push, 32);
+
+struct tv_attention_decode_push {
+    uint rows, heads, kv_heads, head_size, max_tokens;
+    float scale; /* 1 / sqrt(D) */
+};
+TV_PUSH_SIZE(struct tv_attention_decode_push, 24);
 
 #endif

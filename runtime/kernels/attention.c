@@ -1,0 +1,235 @@
+/* Launchers of attention: see attention.h. A tensor over the storage range is split by batch elements. */
+#include "kernels/attention.h"
+
+#include <math.h>
+
+#include "push_constants.h"
+
+enum {
+    LANES = 8,       /* of the CPU variants, which hand values round a subgroup of exactly 8 lanes */
+    LANES_PART = 64, /* channels that a CPU variant holds: wider heads take several workgroups */
+    /* More vectors in an iteration take longer to compile (5 s instead of 1.5 s at 32) and spill. */
+    FORWARD_VECTORS = 32,
+    BACKWARD_VECTORS = 16,
+    TILE_BASE_ROWS = 16, /* rows of a GPU tile for each of an invocation's own rows */
+    MAX_HEAD_SIZE = 256,
+};
+
+/* A GPU variant: the largest head size it holds in registers, and its rows per invocation (kernels.def). */
+typedef struct tile_variant {
+    uint64_t head_size;
+    tv_program_id program;
+    uint32_t rows;
+} tile_variant;
+
+/* How one attention kernel runs on this device. */
+typedef struct choice {
+    tv_program_id program;
+    uint64_t rows_per_group;
+    uint64_t parts; /* workgroups that share the channels of the result */
+    uint32_t specialization[2];
+    uint32_t specialization_count;
+} choice;
+
+enum { TILE_CLASSES = 4 };
+static const tile_variant forward_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_attention_forward_d32, 4},
+                                                         {64, TV_PROGRAM_attention_forward_d64, 4},
+                                                         {128, TV_PROGRAM_attention_forward_d128, 4},
+                                                         {256, TV_PROGRAM_attention_forward_d256, 2}};
+static const tile_variant backward_q_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_attention_backward_q_d32, 4},
+                                                            {64, TV_PROGRAM_attention_backward_q_d64, 4},
+                                                            {128, TV_PROGRAM_attention_backward_q_d128, 4},
+                                                            {256, TV_PROGRAM_attention_backward_q_d256, 2}};
+static const tile_variant backward_kv_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_attention_backward_kv_d32, 4},
+                                                             {64, TV_PROGRAM_attention_backward_kv_d64, 4},
+                                                             {128, TV_PROGRAM_attention_backward_kv_d128, 2},
+                                                             {256, TV_PROGRAM_attention_backward_kv_d256, 1}};
+
+static bool takes_lanes(const tv_recorder *recorder) {
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    return caps->type == TV_DEVICE_CPU && caps->subgroup_shuffle && caps->subgroup_size == LANES;
+}
+
+/* `vectors`: how many vectors of 8 channels the CPU variant takes in one iteration. */
+static choice choose(const tv_recorder *recorder, uint64_t head_size, tv_program_id lanes, uint64_t vectors,
+                     const tile_variant *tiles) {
+    if (takes_lanes(recorder)) {
+        uint64_t parts = tv_div_up(head_size, LANES_PART);
+        uint64_t chunks = tv_div_up(tv_div_up(head_size, LANES), parts);
+        uint64_t block = tv_max_u64(1, tv_min_u64(LANES, vectors / chunks));
+        return (choice){lanes, LANES, parts, {(uint32_t)head_size, (uint32_t)block}, 2};
+    }
+    int class = 0;
+    while (tiles[class].head_size < head_size)
+        class ++;
+    return (choice){
+        tiles[class].program, (uint64_t)TILE_BASE_ROWS * tiles[class].rows, 1, {head_size % 4 == 0}, 1};
+}
+
+static tv_status check_shape(const char *what, uint64_t heads, uint64_t kv_heads, uint64_t head_size) {
+    if (kv_heads == 0 || heads == 0 || heads % kv_heads != 0 || head_size == 0 || head_size > MAX_HEAD_SIZE)
+        return tv_fail(
+            TV_E_USAGE,
+            "%s: expected query heads in equal groups and a head size of 1 to %d, found %llu query "
+            "heads, %llu key-value heads of size %llu",
+            what, MAX_HEAD_SIZE, (unsigned long long)heads, (unsigned long long)kv_heads,
+            (unsigned long long)head_size);
+    return TV_OK;
+}
+
+static uint64_t qkv_elements(const tv_attention *a) {
+    return a->tokens * (a->heads + 2 * a->kv_heads) * a->head_size;
+}
+
+static uint64_t output_elements(const tv_attention *a) {
+    return a->tokens * a->heads * a->head_size;
+}
+
+/* Batch elements `first` to `first + count` alone. */
+static tv_attention part_of(const tv_attention *a, uint64_t first, uint64_t count) {
+    tv_attention part = *a;
+    part.batch = count;
+    part.qkv = tv_tensor_rows(a->qkv, qkv_elements(a), first, count);
+    part.doc_start = tv_tensor_rows(a->doc_start, a->tokens, first, count);
+    part.output = tv_tensor_rows(a->output, output_elements(a), first, count);
+    part.lse = tv_tensor_rows(a->lse, a->heads * a->tokens, first, count);
+    return part;
+}
+
+static tv_status batch_per_part(const tv_recorder *recorder, const tv_attention *a, uint64_t *part) {
+    uint64_t statistics = a->heads * a->tokens * sizeof(float);
+    const uint64_t bytes[] = {
+        qkv_elements(a) * tv_dtype_bytes(a->qkv.dtype),
+        output_elements(a) * tv_dtype_bytes(a->output.dtype),
+        tv_tensor_present(a->lse) ? statistics : 0,
+        tv_tensor_present(a->doc_start) ? a->tokens * sizeof(uint32_t) : 0,
+    };
+    return tv_split_rows(recorder, "attention", a->batch, bytes, 4, part);
+}
+
+static tv_attention_push push_of(const tv_attention *a) {
+    return (tv_attention_push){
+        .batch = (uint32_t)a->batch,
+        .tokens = (uint32_t)a->tokens,
+        .heads = (uint32_t)a->heads,
+        .kv_heads = (uint32_t)a->kv_heads,
+        .head_size = (uint32_t)a->head_size,
+        .has_documents = tv_tensor_present(a->doc_start),
+        .has_lse = tv_tensor_present(a->lse),
+        .scale = (float)(1 / sqrt((double)a->head_size)),
+    };
+}
+
+/* `heads` is what gets workgroups of its own: query heads, or key-value heads. */
+static tv_launch launch_of(const choice *way, const tv_attention_push *push, uint64_t heads) {
+    return (tv_launch){
+        .program = way->program,
+        .push = push,
+        .groups = push->batch * heads * tv_div_up(push->tokens, way->rows_per_group) * way->parts,
+        .specialization = {way->specialization[0], way->specialization[1]},
+        .specialization_count = way->specialization_count,
+        .shape = {push->batch, push->tokens, push->heads, push->head_size},
+    };
+}
+
+tv_status tv_attention_forward(tv_recorder *recorder, const tv_attention *a) {
+    TV_RETURN_IF_FAILED(check_shape("attention", a->heads, a->kv_heads, a->head_size));
+    if (a->batch == 0 || a->tokens == 0)
+        return TV_OK;
+    uint64_t size;
+    TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
+    choice way =
+        choose(recorder, a->head_size, TV_PROGRAM_attention_forward_lanes8, FORWARD_VECTORS, forward_tiles);
+    for (uint64_t first = 0; first < a->batch; first += size) {
+        tv_attention part = part_of(a, first, tv_min_u64(size, a->batch - first));
+        tv_attention_push push = push_of(&part);
+        tv_launch launch = launch_of(&way, &push, part.heads);
+        launch.bindings[0] = part.qkv;
+        launch.bindings[1] = part.doc_start;
+        launch.bindings[2] = part.output;
+        launch.bindings[3] = part.lse;
+        TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
+    }
+    return TV_OK;
+}
+
+tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention_backward *backward) {
+    const tv_attention *a = &backward->forward;
+    TV_RETURN_IF_FAILED(check_shape("attention backward", a->heads, a->kv_heads, a->head_size));
+    if (a->batch == 0 || a->tokens == 0)
+        return TV_OK;
+    uint64_t size;
+    TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
+    choice way_q = choose(recorder, a->head_size, TV_PROGRAM_attention_backward_q_lanes8, BACKWARD_VECTORS,
+                          backward_q_tiles);
+    choice way_kv = choose(recorder, a->head_size, TV_PROGRAM_attention_backward_kv_lanes8, BACKWARD_VECTORS,
+                           backward_kv_tiles);
+    for (uint64_t first = 0; first < a->batch; first += size) {
+        uint64_t count = tv_min_u64(size, a->batch - first);
+        tv_attention part = part_of(a, first, count);
+        tv_tensor d_output = tv_tensor_rows(backward->d_output, output_elements(a), first, count);
+        tv_tensor d_qkv = tv_tensor_rows(backward->d_qkv, qkv_elements(a), first, count);
+        tv_tensor delta = tv_tensor_rows(backward->delta, a->heads * a->tokens, first, count);
+        tv_attention_push push = push_of(&part);
+        /* The first kernel also leaves delta for the second. */
+        tv_launch launch = launch_of(&way_q, &push, part.heads);
+        const tv_tensor q_bindings[] = {part.qkv, part.doc_start, part.output, d_output,
+                                        part.lse, delta,          d_qkv};
+        memcpy(launch.bindings, q_bindings, sizeof q_bindings);
+        TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
+        launch = launch_of(&way_kv, &push, part.kv_heads);
+        const tv_tensor kv_bindings[] = {part.qkv, part.doc_start, d_output, part.lse, delta, d_qkv};
+        memcpy(launch.bindings, kv_bindings, sizeof kv_bindings);
+        TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
+    }
+    return TV_OK;
+}
+
+tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_decode *decode) {
+    TV_RETURN_IF_FAILED(check_shape("attention decode", decode->heads, decode->kv_heads, decode->head_size));
+    if (decode->rows == 0 || decode->max_tokens == 0)
+        return TV_OK;
+    uint64_t qkv_row = (decode->heads + 2 * decode->kv_heads) * decode->head_size;
+    uint64_t output_row = decode->heads * decode->head_size;
+    uint64_t cache_row = decode->kv_heads * decode->max_tokens * decode->head_size;
+    const uint64_t bytes[] = {qkv_row * tv_dtype_bytes(decode->qkv.dtype),
+                              output_row * tv_dtype_bytes(decode->output.dtype),
+                              cache_row * tv_dtype_bytes(decode->k_cache.dtype), tv_dtype_bytes(TV_U32)};
+    uint64_t size;
+    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "attention decode", decode->rows, bytes, 4, &size));
+    choice way = {TV_PROGRAM_attention_decode_group, 1, 1, {decode->head_size % 4 == 0, 1}, 2};
+    while (way.specialization[1] * 4 < decode->head_size)
+        way.specialization[1] *= 2;
+    if (takes_lanes(recorder))
+        way = (choice){TV_PROGRAM_attention_decode_lanes8,
+                       1,
+                       tv_div_up(decode->head_size, LANES_PART),
+                       {(uint32_t)decode->head_size},
+                       1};
+    for (uint64_t first = 0; first < decode->rows; first += size) {
+        uint64_t rows = tv_min_u64(size, decode->rows - first);
+        tv_attention_decode_push push = {
+            .rows = (uint32_t)rows,
+            .heads = (uint32_t)decode->heads,
+            .kv_heads = (uint32_t)decode->kv_heads,
+            .head_size = (uint32_t)decode->head_size,
+            .max_tokens = (uint32_t)decode->max_tokens,
+            .scale = (float)(1 / sqrt((double)decode->head_size)),
+        };
+        TV_RETURN_IF_FAILED(tv_launch_record(
+            recorder, &(tv_launch){
+                          .program = way.program,
+                          .push = &push,
+                          .groups = rows * decode->heads * way.parts,
+                          .bindings = {tv_tensor_rows(decode->qkv, qkv_row, first, rows),
+                                       tv_tensor_rows(decode->positions, 1, first, rows),
+                                       tv_tensor_rows(decode->k_cache, cache_row, first, rows),
+                                       tv_tensor_rows(decode->v_cache, cache_row, first, rows),
+                                       tv_tensor_rows(decode->output, output_row, first, rows)},
+                          .specialization = {way.specialization[0], way.specialization[1]},
+                          .specialization_count = way.specialization_count,
+                          .shape = {rows, decode->heads, decode->head_size, decode->max_tokens},
+                      }));
+    }
+    return TV_OK;
+}

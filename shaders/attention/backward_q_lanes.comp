@@ -1,0 +1,122 @@
+/* Causal attention, gradient of the queries, for CPUs (Dao et al. 2022, algorithm 2):
+ *   P = exp(scale q k - lse), dP = dO v, delta = rowsum(dO O), dS = P (dP - delta), dQ = scale dS K.
+ *
+ * The q heads of d_qkv: (B, T, (H + 2 Hkv) D), and delta: (B, H, T), are overwritten. A workgroup is 8 lanes, a lane is a query
+ * of one head; see lanes.glsl. 3 B H T (T + 1) D FLOPs; bytes at least those of qkv, output, d_output and dQ.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_ballot : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x = 8) in;
+layout(std430, binding = 0) readonly buffer Qkv {
+    TV_ACT qkv[];
+};
+layout(std430, binding = 1) readonly buffer DocStart {
+    uint doc_start[];
+};
+layout(std430, binding = 2) readonly buffer Output {
+    TV_ACT y[];
+};
+layout(std430, binding = 3) readonly buffer DOutput {
+    TV_ACT d_y[];
+};
+layout(std430, binding = 4) readonly buffer Lse {
+    float lse[];
+};
+layout(std430, binding = 5) writeonly buffer Delta {
+    float delta[];
+};
+layout(std430, binding = 6) writeonly buffer DQkv {
+    TV_ACT d_qkv[];
+};
+layout(push_constant) uniform Push {
+    tv_attention_push p;
+};
+#include "lanes.glsl"
+
+void main() {
+    uint query_blocks = (p.tokens + LANES - 1) / LANES;
+    uint group = tv_group();
+    if (group >= p.batch * p.heads * query_blocks * parts)
+        return;
+    uint c0 = group % parts * part_chunks; /* first chunk of the part */
+    group /= parts;
+    uint t0 = group % query_blocks * LANES;
+    uint h = group / query_blocks % p.heads;
+    uint b = group / query_blocks / p.heads;
+    uint own = t0 + gl_SubgroupInvocationID;
+    uint t = min(own, p.tokens - 1);
+    uint stride = (p.heads + 2 * p.kv_heads) * head_size;
+    uint batch_base = b * p.tokens * stride;
+    uint k_base = batch_base + (p.heads + h / (p.heads / p.kv_heads)) * head_size;
+    uint v_base = k_base + p.kv_heads * head_size;
+
+    float q[MAX_D], d_o[MAX_D], d_q[MAX_D];
+    uint q_base = batch_base + t * stride + h * head_size;
+    uint y_base = ((b * p.tokens + t) * p.heads + h) * head_size;
+    float own_delta = 0.0;
+    [[unroll]] for (uint d = 0; d < part_chunks * 8; d++) {
+        q[d] = !wide && d < head_size ? float(qkv[q_base + d]) * (p.scale * log2_e) : 0.0;
+        d_o[d] = !wide && d < head_size ? float(d_y[y_base + d]) : 0.0;
+        own_delta += !wide && d < head_size ? d_o[d] * float(y[y_base + d]) : 0.0;
+        d_q[d] = 0.0;
+    }
+    if (wide)
+        for (uint d = 0; d < head_size; d++)
+            own_delta += float(d_y[y_base + d]) * float(y[y_base + d]);
+    uint at = (b * p.heads + h) * p.tokens + t;
+    float own_lse = lse[at] * log2_e;
+    uint first = p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0;
+    uint end = min(t0 + LANES, p.tokens);
+    for (uint j0 = subgroupMin(first) / block * block; j0 < end; j0 += block) {
+        float s[MAX_BLOCK], d_p[MAX_BLOCK];
+        [[unroll]] for (uint j = 0; j < block; j++)
+            s[j] = d_p[j] = 0.0;
+        if (wide) {
+            for (uint c = 0; c < chunks; c++) {
+                float q8[8], d_o8[8];
+                [[unroll]] for (uint e = 0; e < 8; e++) {
+                    bool inside = c * 8 + e < head_size;
+                    q8[e] = inside ? float(qkv[q_base + c * 8 + e]) * (p.scale * log2_e) : 0.0;
+                    d_o8[e] = inside ? float(d_y[y_base + c * 8 + e]) : 0.0;
+                }
+                [[unroll]] for (uint j = 0; j < block; j++) {
+                    uint row = min(j0 + j, p.tokens - 1) * stride + channel(c);
+                    float k = float(qkv[k_base + row]), v = float(qkv[v_base + row]);
+                    DOT8(s[j], q8, 0, k);
+                    DOT8(d_p[j], d_o8, 0, v);
+                }
+            }
+        }
+        [[unroll]] for (uint j = 0; j < block; j++) {
+            uint row = min(j0 + j, p.tokens - 1) * stride;
+            float k[MAX_CHUNKS];
+            [[unroll]] for (uint c = 0; c < part_chunks; c++) {
+                k[c] = float(qkv[k_base + row + channel(c0 + c)]);
+                if (!wide) {
+                    float v = float(qkv[v_base + row + channel(c)]);
+                    DOT8(s[j], q, c * 8, k[c]);
+                    DOT8(d_p[j], d_o, c * 8, v);
+                }
+            }
+            bool seen = j0 + j <= t && j0 + j >= first;
+            float d_s = seen ? exp2(s[j] - own_lse) * (d_p[j] - own_delta) : 0.0;
+            [[unroll]] for (uint c = 0; c < part_chunks; c++) {
+                AXPY8(d_q, c * 8, d_s, k[c]);
+            }
+        }
+    }
+    if (own < p.tokens) {
+        [[unroll]] for (uint d = 0; d < part_chunks * 8; d++)
+            if (ragged ? c0 * 8 + d < head_size : true)
+                d_qkv[q_base + c0 * 8 + d] = TV_ACT(d_q[d] * p.scale);
+        if (c0 == 0)
+            delta[at] = own_delta;
+    }
+}

@@ -1,0 +1,103 @@
+/* Attention of one decoding step, for CPUs: the new k and v go into the cache at positions(row), and the query attends to
+ * [0, positions(row)].
+ *
+ * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
+ * A workgroup is 8 lanes for one query head; lane l takes the keys l, l + 8, ... with an online softmax of its own, and the lanes
+ * are merged at the end. The step's own k and v are read from qkv, so no workgroup reads what another one writes.
+ * 4 D FLOPs per key and query head; bytes at least the filled part of the caches, once per query head.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_ballot : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x = 8) in;
+layout(std430, binding = 0) readonly buffer Qkv {
+    TV_ACT qkv[];
+};
+layout(std430, binding = 1) readonly buffer Positions {
+    uint positions[];
+};
+layout(std430, binding = 2) buffer KCache {
+    TV_ACT k_cache[];
+};
+layout(std430, binding = 3) buffer VCache {
+    TV_ACT v_cache[];
+};
+layout(std430, binding = 4) writeonly buffer Output {
+    TV_ACT y[];
+};
+layout(push_constant) uniform Push {
+    tv_attention_decode_push p;
+};
+#include "lanes.glsl"
+
+void main() {
+    uint group = tv_group();
+    if (group >= p.rows * p.heads * parts)
+        return;
+    uint d0 = group % parts * part_chunks * 8; /* first channel of the part */
+    group /= parts;
+    uint row = group / p.heads, h = group % p.heads;
+    uint group_heads = p.heads / p.kv_heads;
+    uint kv_head = h / group_heads;
+    uint lane = gl_SubgroupInvocationID;
+    uint position = min(positions[row], p.max_tokens - 1);
+    uint row_base = row * (p.heads + 2 * p.kv_heads) * head_size;
+    uint k_new = row_base + (p.heads + kv_head) * head_size;
+    uint v_new = k_new + p.kv_heads * head_size;
+    uint cache_base = (row * p.kv_heads + kv_head) * p.max_tokens * head_size;
+
+    float q[MAX_D], o[MAX_D];
+    float own_score = 0.0;
+    uint q_base = row_base + h * head_size;
+    [[unroll]] for (uint d = 0; d < part_chunks * 8; d++) {
+        q[d] = !wide && d < head_size ? float(qkv[q_base + d]) : 0.0;
+        o[d] = 0.0;
+    }
+    for (uint d = 0; d < head_size; d++)
+        own_score += float(qkv[q_base + d]) * float(qkv[k_new + d]);
+    own_score *= p.scale * log2_e;
+    float top = lowest, sum = 0.0;
+    for (uint j0 = 0; j0 < position; j0 += LANES) {
+        uint j = cache_base + min(j0 + lane, position - 1) * head_size;
+        float s = 0.0;
+        if (wide) {
+            for (uint d = 0; d < head_size; d++)
+                s += float(qkv[q_base + d]) * float(k_cache[j + d]);
+        } else {
+            [[unroll]] for (uint d = 0; d < head_size; d++)
+                s += q[d] * float(k_cache[j + d]);
+        }
+        s *= p.scale * log2_e;
+        s = j0 + lane < position ? s : lowest;
+        float new_top = max(top, s);
+        float shrink = exp2(top - new_top);
+        top = new_top;
+        float prob = s == lowest ? 0.0 : exp2(s - top);
+        sum = sum * shrink + prob;
+        [[unroll]] for (uint d = 0; d < part_chunks * 8; d++)
+            o[d] = o[d] * shrink + prob * float(v_cache[j + min(d0 + d, head_size - 1)]);
+    }
+    /* The step's own key comes last, in every lane alike. */
+    float all_top = max(subgroupMax(top), own_score);
+    float shrink = exp2(top - all_top);
+    float own_prob = exp2(own_score - all_top);
+    float scale = 1.0 / (subgroupAdd(sum * shrink) + own_prob);
+    [[unroll]] for (uint d = 0; d < part_chunks * 8; d++) {
+        float merged = subgroupAdd(o[d] * shrink);
+        if (d0 + d < head_size && lane == d % LANES)
+            y[(row * p.heads + h) * head_size + d0 + d] =
+                TV_ACT((merged + own_prob * float(qkv[v_new + d0 + d])) * scale);
+    }
+    if (h % group_heads == 0 && d0 == 0) {
+        for (uint d = lane; d < head_size; d += LANES) {
+            k_cache[cache_base + position * head_size + d] = qkv[k_new + d];
+            v_cache[cache_base + position * head_size + d] = qkv[v_new + d];
+        }
+    }
+}
