@@ -38,6 +38,17 @@ static void advise(const tv_parameter_list *list, const tv_caps *caps, const tv_
     snprintf(advice, size, "even one sequence does not fit: use a smaller model or a shorter data.seq_len");
 }
 
+tv_status tv_memory_measure(const tv_parameter_list *list, tv_device *device,
+                            const tv_trainer_options *options, tv_trainer_bytes *bytes) {
+    tv_status status = tv_trainer_measure(list, tv_device_caps(device), options, bytes);
+    if (status != TV_E_FIT)
+        return status;
+    char advice[256], reason[512];
+    snprintf(reason, sizeof reason, "%s", tv_last_error());
+    advise(list, tv_device_caps(device), options, tv_device_bytes_available(device), advice, sizeof advice);
+    return tv_fail(TV_E_FIT, "%s: %s; %s", tv_device_name(device), reason, advice);
+}
+
 tv_status tv_memory_check(const tv_parameter_list *list, tv_device *device, const tv_trainer_options *options,
                           const tv_trainer_bytes *bytes) {
     uint64_t available = tv_device_bytes_available(device);

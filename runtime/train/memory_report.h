@@ -7,6 +7,11 @@
 
 #include "train/trainer.h"
 
+/* tv_trainer_measure, whose sentence also names the largest change that would fit where one tensor is over
+ * every buffer. */
+tv_status tv_memory_measure(const tv_parameter_list *list, tv_device *device,
+                            const tv_trainer_options *options, tv_trainer_bytes *bytes);
+
 /* --dry-run: prints parameters, bytes per class, what is there and, where it does not fit, what to change. */
 tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
                            const tv_trainer_options *options, const tv_trainer_bytes *bytes);

@@ -192,9 +192,7 @@ static tv_status plan_memory(pretraining *p) {
         .recompute = train->recompute == TV_RECOMPUTE_BLOCK,
         .train = true,
     };
-    TV_RETURN_IF_FAILED(
-        tv_trainer_measure(p->list, tv_device_caps(p->device), &p->trainer_options, &p->bytes));
-    return TV_OK;
+    return tv_memory_measure(p->list, p->device, &p->trainer_options, &p->bytes);
 }
 
 static tv_status prepare(pretraining *p) {
