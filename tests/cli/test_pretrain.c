@@ -198,6 +198,49 @@ static void the_plan_is_what_the_run_takes(void **state) {
     free_place(&p);
 }
 
+/* The whole command from --init to metrics.jsonl against PyTorch's figures (tests/golden/README.md).
+ * train/golden compares tighter and names what differs; here the wiring is tested: schedule, order of the
+ * shard, clip, decay. The metrics carry all digits, so 2e-6 and 1e-5 as there. */
+static void the_command_equals_pytorch(void **state) {
+    (void)state;
+    const char *const names[] = {"gpt2_100k", "llama_100k"};
+    for (int n = 0; n < 2; n++) {
+        char *dir = tv_test_dir();
+        char *init = tv_format("%s/tests/golden/%s", TRIVIUM_SOURCE_DIR, names[n]),
+             *out = tv_format("%s/run", dir);
+        char *figures_path = tv_format("%s.json", init), *metrics_path = tv_format("%s/metrics.jsonl", out);
+        char *train = tv_format("data.train=[\"%s/tests/golden/tokens.bin\"]", TRIVIUM_SOURCE_DIR);
+        tv_run run = tv_run_trivium("pretrain", "--init", init, "--out", out, "--quiet", "--set", train,
+                                    "--set", "data.shuffle=false", "--set", "data.seq_len=64", "--set",
+                                    "train.steps=20", "--set", "train.batch_size=4", "--set", "train.lr=1e-3",
+                                    "--set", "train.min_lr=1e-4", "--set", "train.warmup_steps=5", "--set",
+                                    "train.eval_every=0");
+        expect_exit(&run, 0);
+        tv_run_free(&run);
+        cJSON *figures = NULL;
+        char *metrics = NULL;
+        assert_ok(tv_json_read_file(figures_path, &figures));
+        assert_ok(tv_read_file(metrics_path, &metrics, NULL));
+        char *line = strtok(metrics, "\n");
+        for (int step = 0; step < 20; step++, line = strtok(NULL, "\n")) {
+            assert_non_null(line);
+            double loss = cJSON_GetArrayItem(tv_json_get(figures, "loss"), step)->valuedouble;
+            double norm = cJSON_GetArrayItem(tv_json_get(figures, "grad_norm"), step)->valuedouble;
+            assert_near(number_of(line, "loss"), loss, 2e-6 * loss);
+            assert_near(number_of(line, "grad_norm"), norm, 1e-5 * norm);
+        }
+        assert_null(line);
+        cJSON_Delete(figures);
+        free(metrics);
+        free(train);
+        free(metrics_path);
+        free(figures_path);
+        free(out);
+        free(init);
+        tv_test_dir_remove(&dir);
+    }
+}
+
 /* Each mistake: exit code 2, a sentence with the word, and no run left behind. */
 static void mistakes_are_sentences(void **state) {
     (void)state;
@@ -271,6 +314,7 @@ int main(void) {
         cmocka_unit_test(same_seed_same_bits),
         cmocka_unit_test(resume_continues_exactly),
         cmocka_unit_test(the_plan_is_what_the_run_takes),
+        cmocka_unit_test(the_command_equals_pytorch),
         cmocka_unit_test(mistakes_are_sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
