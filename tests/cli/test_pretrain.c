@@ -1,8 +1,8 @@
 /* trivium pretrain as a person runs it: same bits twice, exact resume, the memory plan, and a sentence for
  * every mistake.
  *
- * Tried: m not restored on resume, the loader not sought: resume_continues_exactly fails. A checkpoint
- * written in place: tests/faults.
+ * Tried on 2026-11-22: the first moment not restored, the loader not sought: resume_continues_exactly fails.
+ * A checkpoint written in place: tests/faults.
  */
 #include "support/support.h"
 
