@@ -5,7 +5,7 @@
  *
  * A workgroup is one subgroup of 8 lanes and makes 16 x 16 values of C, 16 rows of two per lane: 32 vectors
  * nearly fit the registers, larger tiles spill and smaller ones load more. No barrier and no shared memory,
- * which are dear there. A load costs about as much as ten multiplications, whether its lanes differ or not, so
+ * which are dear there. A load costs about as much as forty multiply-adds, whether its lanes differ or not, so
  * each value of a step of 8 along k is loaded by one lane only and A is broadcast from a constant lane. A row
  * is finished for the whole step before the next begins: its sums stay in registers while B is only read.
  * Beyond the last k, A counts as 0; beyond the last row and column the last one is read again.
