@@ -13,6 +13,7 @@
 #include "text/source.h"
 #include "text/tokenizer_json.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "tools/options.h"
 
 static tv_status out_of_memory(void) {
@@ -225,46 +226,15 @@ static tv_status parse_ids(const char *text, uint64_t size, tv_ids *ids) {
     }
 }
 
-/* The text as a JSON string: zero bytes are kept, which cJSON cannot, and invalid UTF-8 becomes U+FFFD. */
-static tv_status json_string(const tv_text *text, tv_text *out) {
-    TV_RETURN_IF_FAILED(tv_text_append(out, "\"", 1));
-    for (uint64_t i = 0; i < text->size;) {
-        uint64_t valid = tv_utf8_valid_run(text->data + i, text->size - i);
-        for (uint64_t end = i + valid; i < end; i++) {
-            uint8_t byte = text->data[i];
-            char escape[8];
-            if (byte >= 0x20 && byte != '"' && byte != '\\') {
-                TV_RETURN_IF_FAILED(tv_text_append(out, &byte, 1));
-                continue;
-            }
-            int length = byte < 0x20 ? snprintf(escape, sizeof escape, "\\u%04x", byte)
-                                     : snprintf(escape, sizeof escape, "\\%c", byte);
-            TV_RETURN_IF_FAILED(tv_text_append(out, escape, (uint64_t)length));
-        }
-        if (i < text->size) {
-            TV_RETURN_IF_FAILED(tv_text_append(out, "\\ufffd", 6));
-            i++;
-        }
-    }
-    return tv_text_append(out, "\"", 2);
-}
-
 static tv_status print_decoded(const tv_text *text, bool json) {
     if (!json)
         return fwrite(text->data, 1, text->size, stdout) == text->size
                    ? TV_OK
                    : tv_fail_errno(TV_E_IO, "cannot write to standard output");
-    tv_status status;
-    tv_text escaped = {0};
     cJSON *result = cJSON_CreateObject();
-    TV_TRY(json_string(text, &escaped));
-    if (!result || !cJSON_AddRawToObject(result, "text", (const char *)escaped.data)) {
-        status = out_of_memory();
-        goto fail;
-    }
-    TV_TRY(tv_print_json(result));
-fail:
-    tv_text_free(&escaped);
+    tv_status status = result ? tv_json_add_text(result, "text", text) : out_of_memory();
+    if (status == TV_OK)
+        status = tv_print_json(result);
     cJSON_Delete(result);
     return status;
 }

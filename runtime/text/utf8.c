@@ -20,6 +20,17 @@ uint64_t tv_utf8_valid_run(const uint8_t *bytes, uint64_t length) {
     return i;
 }
 
+uint64_t tv_utf8_unfinished(const uint8_t *bytes, uint64_t length) {
+    for (uint64_t back = 1; back <= 3 && back <= length; back++) {
+        uint8_t byte = bytes[length - back];
+        if ((byte & 0xc0) == 0x80)
+            continue;
+        uint64_t whole = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+        return whole > back ? back : 0;
+    }
+    return 0;
+}
+
 uint32_t tv_utf8_decode(const uint8_t *bytes, uint64_t available, uint32_t *length) {
     utf8proc_int32_t code_point = 0;
     utf8proc_ssize_t used = utf8proc_iterate(bytes, (utf8proc_ssize_t)available, &code_point);

@@ -14,6 +14,9 @@
 /* Length of the longest prefix that is valid UTF-8. */
 uint64_t tv_utf8_valid_run(const uint8_t *bytes, uint64_t length);
 
+/* Bytes at the end, 0 to 3, that begin a character whose rest is missing: what a terminal must wait for. */
+uint64_t tv_utf8_unfinished(const uint8_t *bytes, uint64_t length);
+
 /* The code point at the start and its length in bytes, or 0 (with *length 1) when there is none. */
 uint32_t tv_utf8_decode(const uint8_t *bytes, uint64_t available, uint32_t *length);
 /* Writes 1 to 4 bytes and returns how many. */

@@ -1,0 +1,53 @@
+/* A model as commands use it: see open_model.h. */
+#include "tools/open_model.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "text/tokenizer_json.h"
+#include "train/checkpoint.h"
+
+static tv_status load_tokenizer(const char *path, bool needs_text, tv_tokenizer **tokenizer) {
+    char *file = tv_format("%s/tokenizer.json", path);
+    if (!file)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    bool exists = tv_path_exists(file);
+    free(file);
+    if (exists)
+        return tv_tokenizer_load(path, tokenizer);
+    if (!needs_text)
+        return TV_OK;
+    return tv_fail(TV_E_DATA,
+                   "%s: this command reads and writes text and needs tokenizer.json in the model directory, "
+                   "which is not there; copy it from where the model's tokens came from",
+                   path);
+}
+
+tv_status tv_open_model_open(const char *given, const tv_common_options *common, bool needs_text,
+                             tv_open_model *open) {
+    *open = (tv_open_model){0};
+    tv_status status;
+    /* The files first: their mistakes are found before a device is taken. */
+    TV_TRY(tv_model_path_resolve(given, &open->path));
+    TV_TRY(load_tokenizer(open->path, needs_text, &open->tokenizer));
+    TV_TRY(tv_model_directory_open(open->path, &open->directory));
+    TV_TRY(
+        tv_device_open(&(tv_device_options){.select = common->device, .tier = common->tier}, &open->device));
+    TV_TRY(
+        tv_model_create(open->device, tv_model_directory_parameters(open->directory), false, &open->model));
+    TV_TRY(tv_model_load(open->model, open->directory));
+    return TV_OK;
+fail:
+    tv_open_model_close(open);
+    return status;
+}
+
+void tv_open_model_close(tv_open_model *open) {
+    tv_model_destroy(&open->model);
+    tv_model_directory_close(&open->directory);
+    tv_device_close(&open->device);
+    tv_tokenizer_destroy(&open->tokenizer);
+    free(open->path);
+    open->path = NULL;
+}
