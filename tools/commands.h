@@ -26,6 +26,7 @@ tv_status tv_command_dispatch(const char *path, const char *summary, const tv_co
 tv_status cmd_devices(int argc, char **argv);
 tv_status cmd_tokenizer(int argc, char **argv);
 tv_status cmd_data(int argc, char **argv);
+tv_status cmd_pretrain(int argc, char **argv);
 tv_status cmd_generate(int argc, char **argv);
 tv_status cmd_report(int argc, char **argv);
 

@@ -9,6 +9,7 @@ static const tv_command commands[] = {
     {"devices", "the Vulkan devices, their tiers and the reasons", cmd_devices},
     {"tokenizer", "train a tokenizer, encode and decode with it", cmd_tokenizer},
     {"data", "pack text into token shards", cmd_data},
+    {"pretrain", "stage 1: train a language model on token shards", cmd_pretrain},
     {"generate", "text from a model", cmd_generate},
     {"report", "one HTML page with the curves, samples and settings of runs", cmd_report},
     {NULL, NULL, NULL},

@@ -212,6 +212,10 @@ const tv_caps *tv_device_caps(const tv_device *device) {
     return &device->caps;
 }
 
+const char *tv_device_name(const tv_device *device) {
+    return device->caps.name;
+}
+
 uint64_t tv_device_bytes(const tv_device *device) {
     return device->bytes;
 }

@@ -55,10 +55,7 @@ static tv_status check_item(const tv_plan_item *item, uint64_t limit) {
     char needed[32], allowed[32];
     if (tv_align_up(item->bytes, TV_TENSOR_ALIGNMENT) <= limit)
         return TV_OK;
-    return tv_fail(TV_E_FIT,
-                   "one tensor takes %s and this device gives at most %s in one buffer; use a smaller batch, "
-                   "sequence or "
-                   "vocabulary",
+    return tv_fail(TV_E_FIT, "one tensor takes %s and this device gives at most %s in one buffer",
                    tv_format_bytes(item->bytes, needed, sizeof needed),
                    tv_format_bytes(limit, allowed, sizeof allowed));
 }

@@ -1,0 +1,222 @@
+/* vk/recorder and vk/submit: barriers exactly where hazards are, folded grids, limits, replay, device loss,
+ * caches.
+ *
+ * gelu_forward (x read, y written) stands for any kernel. Tried: is_hazard without its write test gives a
+ * barrier between two reads and fails here.
+ */
+#include "support/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "kernels/activation.h"
+#include "vk/timestamps.h"
+
+static tv_recording *finish(tv_recorder *recorder) {
+    tv_recording *recording = NULL;
+    assert_ok(tv_recorder_end(&recorder, &recording));
+    return recording;
+}
+
+static void run(tv_device *device, tv_recording *recording) {
+    uint64_t value;
+    assert_ok(tv_submit(device, &recording, 1, &value));
+    assert_ok(tv_wait(device, value));
+}
+
+/* Barriers of two GELUs a->b and c->d where the last two may be the first two; one at the start and one at
+ * the end always. */
+static uint32_t barriers_of(tv_device *device, tv_tensor a, tv_tensor b, tv_tensor c, tv_tensor d) {
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_gelu_forward(recorder, 64, a, b));
+    assert_ok(tv_gelu_forward(recorder, 64, c, d));
+    tv_recording *recording = finish(recorder);
+    uint32_t barriers = tv_recording_get_info(recording).barriers - 2;
+    tv_recording_destroy(&recording);
+    return barriers;
+}
+
+static void barriers_come_from_hazards(void **state) {
+    tv_device *device = *state;
+    tv_buffer *buffer = NULL;
+    assert_ok(tv_buffer_create(device, 4096, TV_MEMORY_DEVICE, "hazards", &buffer));
+    tv_tensor t[4];
+    for (uint64_t i = 0; i < 4; i++)
+        t[i] = (tv_tensor){tv_span_part(tv_buffer_span(buffer), 256 * i, 256), TV_F32};
+    assert_int_equal(barriers_of(device, t[0], t[1], t[2], t[3]), 0); /* apart */
+    assert_int_equal(barriers_of(device, t[0], t[1], t[0], t[2]), 0); /* read after read */
+    assert_int_equal(barriers_of(device, t[0], t[1], t[1], t[2]), 1); /* read after write */
+    assert_int_equal(barriers_of(device, t[0], t[1], t[2], t[0]), 1); /* write after read */
+    assert_int_equal(barriers_of(device, t[0], t[1], t[2], t[1]), 1); /* write after write */
+    tv_buffer_destroy(&buffer);
+}
+
+/* A grid over the device's x limit is folded over y, and every element is still computed once. */
+static void large_grids_are_folded(void **state) {
+    (void)state;
+    tv_device *device = tv_test_open_lowered("group_count_x=7");
+    enum { COUNT = 256 * 61 + 3 };
+    float *x = malloc(COUNT * sizeof *x), *y = malloc(COUNT * sizeof *y);
+    for (int i = 0; i < COUNT; i++)
+        x[i] = 100; /* gelu(100) = 100 */
+    tv_test_tensor in = tv_test_floats(device, COUNT, x), out = tv_test_floats(device, COUNT, NULL);
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_gelu_forward(recorder, COUNT, in.tensor, out.tensor));
+    tv_test_run(device, recorder);
+    tv_test_read(&out, y);
+    assert_memory_equal(x, y, COUNT * sizeof *x);
+    tv_test_free(&in);
+    tv_test_free(&out);
+    free(x);
+    free(y);
+    tv_device_close(&device);
+}
+
+/* The same recording again reads what the host changed in between; without push descriptors too. */
+static void replay(tv_device *device) {
+    float x[64], y[64];
+    for (int i = 0; i < 64; i++)
+        x[i] = 50;
+    tv_test_tensor in = tv_test_floats(device, 64, x), out = tv_test_floats(device, 64, NULL);
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_gelu_forward(recorder, 64, in.tensor, out.tensor));
+    tv_recording *recording = finish(recorder);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 64; i++)
+            x[i] = 50 + (float)round;
+        assert_ok(tv_upload(device, in.tensor.span, x, sizeof x));
+        run(device, recording);
+        tv_test_read(&out, y);
+        assert_memory_equal(x, y, sizeof x);
+    }
+    tv_recording_destroy(&recording);
+    tv_test_free(&in);
+    tv_test_free(&out);
+}
+
+static void recordings_are_replayed(void **state) {
+    replay(*state);
+    tv_device *device = tv_test_open_lowered("push_descriptors=0");
+    replay(device);
+    tv_device_close(&device);
+}
+
+static void limits_are_sentences(void **state) {
+    tv_device *device = *state;
+    tv_buffer *buffer = NULL;
+    assert_ok(tv_buffer_create(device, 4096, TV_MEMORY_DEVICE, "limits", &buffer));
+    tv_tensor whole = {tv_buffer_span(buffer), TV_F32},
+              odd = {tv_span_part(tv_buffer_span(buffer), 4, 256), TV_F32};
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_int_equal(tv_gelu_forward(recorder, 8, odd, whole), TV_E_USAGE);
+    assert_non_null(strstr(tv_last_error(), "gelu_forward"));
+    tv_recorder_abort(&recorder);
+    assert_null(recorder);
+    tv_buffer_destroy(&buffer);
+    const char *const wrong[] = {"storage_rnge=5", "storage_range", "storage_range=x", "tier=fp8"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        tv_caps caps = *tv_device_caps(device);
+        assert_int_equal(tv_caps_lower(&caps, wrong[i]), TV_E_USAGE);
+    }
+    tv_caps caps = *tv_device_caps(device);
+    assert_ok(tv_caps_lower(&caps, "storage_range=99999999999999,invocations=128"));
+    assert_int_equal(caps.storage_range, tv_device_caps(device)->storage_range);
+    assert_int_equal(caps.invocations, 128);
+}
+
+static void device_loss_is_sticky(void **state) {
+    (void)state;
+    setenv("TRIVIUM_INJECT_DEVICE_LOST", "3", 1);
+    tv_device *device = NULL;
+    assert_ok(tv_device_open(NULL, &device));
+    unsetenv("TRIVIUM_INJECT_DEVICE_LOST");
+    tv_buffer *buffer = NULL;
+    assert_ok(tv_buffer_create(device, 256, TV_MEMORY_DEVICE, "loss", &buffer));
+    tv_tensor t = {tv_buffer_span(buffer), TV_F32};
+    tv_status status = TV_OK;
+    int runs = 0;
+    for (; status == TV_OK && runs < 10; runs++) {
+        tv_recorder *recorder = NULL;
+        tv_recording *recording = NULL;
+        uint64_t value;
+        assert_ok(tv_recorder_begin(device, &(tv_recorder_options){.name = "loss test"}, &recorder));
+        assert_ok(tv_gelu_forward(recorder, 64, t, t));
+        assert_ok(tv_recorder_end(&recorder, &recording));
+        status = tv_submit(device, &recording, 1, &value);
+        if (status == TV_OK)
+            status = tv_wait(device, value);
+        tv_recording_destroy(&recording);
+    }
+    assert_int_equal(status, TV_E_DEVICE_LOST);
+    assert_non_null(strstr(tv_last_error(), "the last completed work was \"loss test"));
+    char *sentence = tv_format("%s", tv_last_error());
+    assert_int_equal(tv_wait_idle(device), TV_E_DEVICE_LOST);
+    assert_string_equal(tv_last_error(), sentence);
+    free(sentence);
+    tv_buffer_destroy(&buffer);
+    tv_device_close(&device);
+}
+
+static void times_are_taken(void **state) {
+    tv_device *device = *state;
+    tv_buffer *buffer = NULL;
+    assert_ok(tv_buffer_create(device, 1 << 20, TV_MEMORY_DEVICE, "times", &buffer));
+    tv_tensor t = {tv_buffer_span(buffer), TV_F32};
+    tv_recorder *recorder = NULL;
+    assert_ok(tv_recorder_begin(device, &(tv_recorder_options){.name = "times", .profile = true}, &recorder));
+    tv_record_push_label(recorder, "layer %d", 3);
+    assert_ok(tv_gelu_forward(recorder, 1 << 18, t, t));
+    tv_record_pop_label(recorder);
+    tv_recording *recording = finish(recorder);
+    run(device, recording);
+    double whole;
+    tv_dispatch_time *times = NULL;
+    uint32_t count = 0;
+    assert_ok(tv_recording_milliseconds(recording, &whole));
+    assert_ok(tv_recording_profile(recording, &times, &count));
+    assert_int_equal(count, 1);
+    assert_string_equal(times[0].label, "layer 3/gelu_forward.base 262144");
+    if (tv_device_caps(device)->timestamp_bits) {
+        assert_true(times[0].milliseconds > 0);
+        assert_true(times[0].milliseconds <= whole);
+    }
+    free(times);
+    tv_recording_destroy(&recording);
+    tv_buffer_destroy(&buffer);
+}
+
+/* A pipeline cache that was cut, or is not one, is a miss. */
+static void bad_caches_are_misses(void **state) {
+    (void)state;
+    char *dir = tv_test_dir();
+    setenv("TRIVIUM_CACHE_DIR", dir, 1);
+    for (int round = 0; round < 3; round++) {
+        tv_device *device = NULL;
+        assert_ok(tv_device_open(NULL, &device));
+        replay(device);
+        tv_device_close(&device);
+        char **names = NULL;
+        uint64_t count = 0;
+        assert_ok(tv_list_dir(dir, &names, &count));
+        for (uint64_t i = 0; i < count; i++) {
+            char *path = tv_format("%s/%s", dir, names[i]);
+            assert_ok(
+                tv_write_file(path, "garbage garbage garbage garbage garbage garbage", round == 0 ? 47 : 0));
+            free(path);
+        }
+        tv_free_names(&names, count);
+    }
+    unsetenv("TRIVIUM_CACHE_DIR");
+    tv_test_dir_remove(&dir);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(barriers_come_from_hazards), cmocka_unit_test(large_grids_are_folded),
+        cmocka_unit_test(recordings_are_replayed),    cmocka_unit_test(limits_are_sentences),
+        cmocka_unit_test(device_loss_is_sticky),      cmocka_unit_test(times_are_taken),
+        cmocka_unit_test(bad_caches_are_misses),
+    };
+    return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
+}
