@@ -28,6 +28,8 @@ tv_status cmd_tokenizer(int argc, char **argv);
 tv_status cmd_data(int argc, char **argv);
 tv_status cmd_pretrain(int argc, char **argv);
 tv_status cmd_generate(int argc, char **argv);
+tv_status cmd_eval(int argc, char **argv);
+tv_status cmd_bench(int argc, char **argv);
 tv_status cmd_report(int argc, char **argv);
 
 /* The result of --json: one line on standard output. */

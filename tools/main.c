@@ -11,6 +11,8 @@ static const tv_command commands[] = {
     {"data", "pack text into token shards", cmd_data},
     {"pretrain", "stage 1: train a language model on token shards", cmd_pretrain},
     {"generate", "text from a model", cmd_generate},
+    {"eval", "the loss of a model on text, JSON lines or a token shard", cmd_eval},
+    {"bench", "how fast kernels, training and generation are on a device", cmd_bench},
     {"report", "one HTML page with the curves, samples and settings of runs", cmd_report},
     {NULL, NULL, NULL},
 };

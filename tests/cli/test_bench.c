@@ -1,0 +1,167 @@
+/* trivium bench as a person runs it: keys and finite numbers, not speed. */
+#include "support/support.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "support/subprocess.h"
+
+static const char gpt2[] = TRIVIUM_SOURCE_DIR "/samples/bench/gpt2_875k.json";
+static const char llama[] = TRIVIUM_SOURCE_DIR "/samples/bench/llama_260k.json";
+
+static cJSON *result_of(tv_run *run) {
+    if (run->exit_code != 0)
+        fail_msg("exit code %d: %s", run->exit_code, run->err);
+    cJSON *result = NULL;
+    assert_ok(tv_json_parse(run->out, strlen(run->out), "output", &result));
+    tv_run_free(run);
+    return result;
+}
+
+static double number_of(const cJSON *result, const char *key) {
+    const cJSON *item = tv_json_get(result, key);
+    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
+        fail_msg("expected a number at \"%s\"", key);
+    return item->valuedouble;
+}
+
+static void assert_positive(const cJSON *result, const char *const *keys, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!(number_of(result, keys[i]) > 0))
+            fail_msg("\"%s\" is not above 0", keys[i]);
+}
+
+static void check_rows(tv_run run, const char *kernel, const char *const *shapes, int count) {
+    cJSON *result = result_of(&run);
+    assert_true(cJSON_IsString(tv_json_get(result, "device")));
+    assert_string_equal(tv_json_get(result, "tier")->valuestring, "fp32");
+    const cJSON *kernels = tv_json_get(result, "kernels"), *row;
+    assert_int_equal(cJSON_GetArraySize(kernels), count);
+    int i = 0;
+    cJSON_ArrayForEach(row, kernels) {
+        const char *const keys[] = {"ms", "gflops", "gbps", "peak_share"};
+        assert_positive(row, keys, sizeof keys / sizeof *keys);
+        if (kernel)
+            assert_string_equal(tv_json_get(row, "kernel")->valuestring, kernel);
+        assert_string_equal(tv_json_get(row, "shape")->valuestring, shapes[i++]);
+    }
+    cJSON_Delete(result);
+}
+
+static void products_of_any_shape(void **state) {
+    (void)state;
+    check_rows(tv_run_trivium("bench", "kernels", "--shape", "17x33x65", "--repeats", "1", "--json"),
+               "matmul", (const char *const[]){"17x33x65", "17x33x65 nt", "17x33x65 tn"}, 3);
+}
+
+/* Every kernel of the table runs. */
+static void every_kernel_has_a_row(void **state) {
+    (void)state;
+    tv_run run = tv_run_trivium("bench", "kernels", "--repeats", "1", "--json");
+    cJSON *result = result_of(&run);
+    const char *const names[] = {"matmul",        "attention_forward", "attention_backward", "layernorm",
+                                 "rmsnorm",       "gelu_forward",      "swiglu_forward",     "rotary",
+                                 "cross_entropy", "embedding",         "gradient_norm",      "adamw",
+                                 "sample"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const cJSON *row;
+        bool found = false;
+        cJSON_ArrayForEach(row, tv_json_get(result, "kernels")) {
+            number_of(row, "gflops");
+            assert_true(number_of(row, "ms") > 0);
+            found |= strstr(tv_json_get(row, "kernel")->valuestring, names[i]) != NULL;
+        }
+        if (!found)
+            fail_msg("no row for %s", names[i]);
+    }
+    cJSON_Delete(result);
+    run = tv_run_trivium("bench", "kernels", "--filter", "gelu_forward", "--repeats", "1");
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(run.out, "gelu_forward"));
+    assert_null(strstr(run.out, "adamw"));
+    tv_run_free(&run);
+}
+
+static void training(void **state) {
+    (void)state;
+    const char *const configs[] = {gpt2, llama};
+    const char *const keys[] = {"tokens_per_second", "step_ms", "kernel_ms", "device_bytes"};
+    for (int i = 0; i < 2; i++) {
+        tv_run run = tv_run_trivium("bench", "train", "--config", configs[i], "--set", "train.batch_size=1",
+                                    "--set", "data.seq_len=16", "--steps", "2", "--warmup", "1", "--json");
+        cJSON *result = result_of(&run);
+        assert_int_equal(cJSON_GetArraySize(result), 5);
+        assert_positive(result, keys, sizeof keys / sizeof *keys);
+        double step = number_of(result, "step_ms");
+        assert_near(number_of(result, "gap_ms"), step - number_of(result, "kernel_ms"), 1e-6 * step);
+        assert_near(number_of(result, "tokens_per_second"), 16 / (step * 1e-3), 1e-6 * 16 / (step * 1e-3));
+        cJSON_Delete(result);
+    }
+    tv_run run = tv_run_trivium("bench", "train", "--config", llama, "--set", "train.batch_size=1", "--set",
+                                "data.seq_len=16", "--set", "train.grad_accum=2", "--steps", "1");
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(run.out, "outside of kernels"));
+    assert_non_null(strstr(run.out, "matmul"));
+    tv_run_free(&run);
+}
+
+static void decoding(void **state) {
+    (void)state;
+    const char *const keys[] = {"tokens_per_second"};
+    tv_run run =
+        tv_run_trivium("bench", "decode", "--config", gpt2, "--rows", "2", "--tokens", "16", "--json");
+    cJSON *result = result_of(&run);
+    assert_int_equal(cJSON_GetArraySize(result), 2);
+    assert_positive(result, keys, 1);
+    assert_int_equal(number_of(result, "rows"), 2);
+    cJSON_Delete(result);
+    run = tv_run_trivium("bench", "decode", "--model", TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k",
+                         "--tokens", "16", "--json");
+    result = result_of(&run);
+    assert_positive(result, keys, 1);
+    cJSON_Delete(result);
+}
+
+static void mistakes_give_exit_code_2(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *config = tv_format("%s/config.json", dir);
+    assert_ok(tv_write_file(config, "{}", 2));
+    const struct {
+        const char *words[4], *sentence;
+    } cases[] = {
+        {{"kernels", "--filter", "matmull", "--json"}, "matmul"},
+        {{"kernels", "--shape", "5x5", "--json"}, "512x512x512"},
+        {{"kernels", "--shape", "0x1x1", "--json"}, "512x512x512"},
+        {{"train", "--config", config, "--json"}, "\"model\""},
+        {{"train", "--config", llama, "--set=data.seq_len=4096"}, "128"},
+        {{"train", "--json", "--quiet", "--steps=1"}, "--config"},
+        {{"decode", "--rows=1", "--json", "--quiet"}, "--model DIR or --config F"},
+        {{"decode", "--config", llama, "--tokens=4"}, "--tokens"},
+        {{"trian", "--config", llama, "--json"}, "train"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const *w = cases[i].words;
+        tv_run run =
+            tv_run_program((const char *const[]){TRIVIUM_COMMAND, "bench", w[0], w[1], w[2], w[3], NULL});
+        if (run.exit_code != 2 || !strstr(run.err, cases[i].sentence))
+            fail_msg("case %zu: exit code %d, \"%s\"", i, run.exit_code, run.err);
+        tv_run_free(&run);
+    }
+    free(config);
+    tv_test_dir_remove(&dir);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_of_any_shape),
+        cmocka_unit_test(every_kernel_has_a_row),
+        cmocka_unit_test(training),
+        cmocka_unit_test(decoding),
+        cmocka_unit_test(mistakes_give_exit_code_2),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,33 @@
+/* What the three benchmarks share: medians, a model from a directory or a configuration, one table row.
+ *
+ * Promise: what is timed was run before (shaders compile at their first dispatch); every figure is the median
+ * of several.
+ */
+#ifndef TV_TOOLS_BENCH_H
+#define TV_TOOLS_BENCH_H
+
+#include "model/model.h"
+#include "train/settings.h"
+
+/* Of `count` values, at least one, which are sorted in place. */
+double tv_median(double *values, uint64_t count);
+
+/* A model with parameters: those of `directory` (a model's or a run's), else drawn for the "model" of the
+ * settings. Free with tv_bench_model_free. */
+typedef struct tv_bench_model {
+    tv_model_directory *directory;
+    tv_parameter_list *own;
+    const tv_parameter_list *list;
+    tv_model *model;
+} tv_bench_model;
+/* `where` names the settings in sentences. */
+tv_status tv_bench_model_open(tv_device *device, const char *directory, const tv_run_settings *settings,
+                              const char *where, bool train, tv_bench_model *out);
+void tv_bench_model_free(tv_bench_model *model);
+
+/* The subcommands of trivium bench, one tools/bench_*.c each. */
+tv_status tv_bench_kernels(int argc, char **argv);
+tv_status tv_bench_train(int argc, char **argv);
+tv_status tv_bench_decode(int argc, char **argv);
+
+#endif

@@ -1,0 +1,318 @@
+/* The cases of trivium bench kernels: see bench_cases.h. */
+#include "tools/bench_cases.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/classifier.h"
+#include "kernels/embedding.h"
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/optimizer.h"
+#include "kernels/rotary.h"
+#include "kernels/sample.h"
+#include "push_constants.h"
+#include "tools/options.h"
+#include "train/peak.h"
+
+/* ---- tensors ---- */
+
+typedef enum content { NOISE, ZEROS, GIVEN } content;
+
+static tv_status next_tensor(tv_kernel_run *run, content filled, uint64_t count, tv_dtype dtype,
+                             const void *given, tv_tensor *tensor) {
+    uint32_t slot = run->next++;
+    uint64_t bytes = count * tv_dtype_bytes(dtype);
+    bool fresh = !run->buffers[slot];
+    if (fresh)
+        TV_RETURN_IF_FAILED(
+            tv_buffer_create(run->device, bytes, TV_MEMORY_DEVICE, "bench", &run->buffers[slot]));
+    *tensor = (tv_tensor){tv_span_part(tv_buffer_span(run->buffers[slot]), 0, bytes), dtype};
+    if (!fresh)
+        return TV_OK;
+    if (filled == GIVEN)
+        return tv_upload(run->device, tensor->span, given, bytes);
+    if (filled == NOISE)
+        return tv_fill_noise(run->device, tensor->span, count);
+    return tv_clear(run->device, tensor->span);
+}
+
+static tv_status noise(tv_kernel_run *run, uint64_t count, tv_tensor *tensor) {
+    return next_tensor(run, NOISE, count, TV_F32, NULL, tensor);
+}
+
+static tv_status zeros(tv_kernel_run *run, uint64_t count, tv_tensor *tensor) {
+    return next_tensor(run, ZEROS, count, TV_F32, NULL, tensor);
+}
+
+static tv_status structure(tv_kernel_run *run, const void *values, uint64_t bytes, tv_tensor *tensor) {
+    return next_tensor(run, GIVEN, bytes / sizeof(uint32_t), TV_U32, values, tensor);
+}
+
+static tv_status tokens_below(tv_kernel_run *run, uint64_t count, uint64_t vocab, tv_tensor *tensor) {
+    const tv_rng rng = {.stream = TV_STREAM_TEST};
+    uint32_t *tokens = malloc(count * sizeof *tokens);
+    if (!tokens)
+        return tv_fail(TV_E_MEMORY, "out of host memory for tokens");
+    for (uint64_t i = 0; i < count; i++)
+        tokens[i] = (uint32_t)tv_uniform_below(&rng, i, vocab);
+    tv_status status = next_tensor(run, GIVEN, count, TV_U32, tokens, tensor);
+    free(tokens);
+    return status;
+}
+
+/* ---- kernels; d holds the numbers of the shape, in its order ---- */
+
+static tv_status matmul(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d, bool transpose_a,
+                        bool transpose_b) {
+    tv_matmul product = {
+        .m = d[0], .n = d[1], .k = d[2], .transpose_a = transpose_a, .transpose_b = transpose_b};
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[2], &product.a));
+    TV_RETURN_IF_FAILED(noise(run, d[2] * d[1], &product.b));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &product.c));
+    return tv_matmul_record(recorder, &product);
+}
+
+static tv_status matmul_nn(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    return matmul(recorder, run, d, false, false);
+}
+
+static tv_status matmul_nt(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    return matmul(recorder, run, d, false, true);
+}
+
+static tv_status matmul_tn(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    return matmul(recorder, run, d, true, false);
+}
+
+/* d: B, T, H, Hkv, D */
+static tv_status make_attention(tv_kernel_run *run, const uint64_t *d, tv_attention *attention) {
+    uint64_t rows = d[0] * d[1];
+    *attention =
+        (tv_attention){.batch = d[0], .tokens = d[1], .heads = d[2], .kv_heads = d[3], .head_size = d[4]};
+    TV_RETURN_IF_FAILED(noise(run, rows * (d[2] + 2 * d[3]) * d[4], &attention->qkv));
+    TV_RETURN_IF_FAILED(zeros(run, rows * d[2] * d[4], &attention->output));
+    return zeros(run, rows * d[2], &attention->lse);
+}
+
+static tv_status attention_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_attention attention;
+    TV_RETURN_IF_FAILED(make_attention(run, d, &attention));
+    return tv_attention_forward(recorder, &attention);
+}
+
+/* The log-sum-exp is 0 for every row, which changes values and not the work. */
+static tv_status attention_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_attention_backward attention = {0};
+    uint64_t rows = d[0] * d[1];
+    TV_RETURN_IF_FAILED(make_attention(run, d, &attention.forward));
+    TV_RETURN_IF_FAILED(noise(run, rows * d[2] * d[4], &attention.d_output));
+    TV_RETURN_IF_FAILED(zeros(run, rows * (d[2] + 2 * d[3]) * d[4], &attention.d_qkv));
+    TV_RETURN_IF_FAILED(zeros(run, rows * d[2], &attention.delta));
+    return tv_attention_backward_record(recorder, &attention);
+}
+
+/* d: rows, C */
+static tv_status norm_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d,
+                              tv_norm_kind kind) {
+    tv_norm_forward norm = {.kind = kind, .rows = d[0], .channels = d[1], .eps = 1e-5f};
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.input));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.residual));
+    TV_RETURN_IF_FAILED(noise(run, d[1], &norm.gain));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &norm.sum));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &norm.output));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &norm.rstd));
+    if (kind == TV_NORM_LAYER) {
+        TV_RETURN_IF_FAILED(noise(run, d[1], &norm.bias));
+        TV_RETURN_IF_FAILED(zeros(run, d[0], &norm.mean));
+    }
+    return tv_norm_forward_record(recorder, &norm);
+}
+
+static tv_status norm_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d,
+                               tv_norm_kind kind) {
+    tv_norm_backward norm = {.kind = kind, .rows = d[0], .channels = d[1]};
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.d_output));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.sum));
+    TV_RETURN_IF_FAILED(noise(run, d[1], &norm.gain));
+    TV_RETURN_IF_FAILED(noise(run, d[0], &norm.rstd));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.d_residual));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &norm.d_sum));
+    TV_RETURN_IF_FAILED(zeros(run, d[1], &norm.d_gain));
+    TV_RETURN_IF_FAILED(zeros(run, tv_norm_backward_scratch(d[0], d[1]) / sizeof(float), &norm.scratch));
+    if (kind == TV_NORM_LAYER) {
+        TV_RETURN_IF_FAILED(noise(run, d[0], &norm.mean));
+        TV_RETURN_IF_FAILED(zeros(run, d[1], &norm.d_bias));
+    }
+    return tv_norm_backward_record(recorder, &norm);
+}
+
+static tv_status layernorm_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    return norm_forward(recorder, run, d, TV_NORM_LAYER);
+}
+
+static tv_status layernorm_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    return norm_backward(recorder, run, d, TV_NORM_LAYER);
+}
+
+static tv_status rmsnorm_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    return norm_forward(recorder, run, d, TV_NORM_RMS);
+}
+
+static tv_status rmsnorm_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    return norm_backward(recorder, run, d, TV_NORM_RMS);
+}
+
+/* d: rows, F */
+static tv_status gelu_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_tensor x, y;
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &x));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &y));
+    return tv_gelu_forward(recorder, d[0] * d[1], x, y);
+}
+
+static tv_status gelu_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_tensor x, d_y, d_x;
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &x));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &d_y));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &d_x));
+    return tv_gelu_backward(recorder, d[0] * d[1], x, d_y, d_x);
+}
+
+static tv_status swiglu_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_tensor gate_up, y;
+    TV_RETURN_IF_FAILED(noise(run, d[0] * 2 * d[1], &gate_up));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &y));
+    return tv_swiglu_forward(recorder, d[0], d[1], gate_up, y);
+}
+
+static tv_status swiglu_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_tensor gate_up, d_y, d_gate_up;
+    TV_RETURN_IF_FAILED(noise(run, d[0] * 2 * d[1], &gate_up));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &d_y));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * 2 * d[1], &d_gate_up));
+    return tv_swiglu_backward(recorder, d[0], d[1], gate_up, d_y, d_gate_up);
+}
+
+/* d: rows, V */
+static tv_status cross_entropy(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    const struct tv_step_constants constants = {.loss_scale = 1};
+    tv_cross_entropy loss = {.rows = d[0], .vocab = d[1], .gradient = true};
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &loss.logits));
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], d[1], &loss.targets));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &loss.losses));
+    TV_RETURN_IF_FAILED(structure(run, &constants, sizeof constants, &loss.step));
+    return tv_cross_entropy_record(recorder, &loss);
+}
+
+/* d: rows, C, V, T */
+static tv_status embedding_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_embedding embedding = {
+        .rows = d[0], .channels = d[1], .vocab = d[2], .tokens_per_row = d[3], .max_positions = d[3]};
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], d[2], &embedding.tokens));
+    TV_RETURN_IF_FAILED(noise(run, d[2] * d[1], &embedding.token_table));
+    TV_RETURN_IF_FAILED(noise(run, d[3] * d[1], &embedding.position_table));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &embedding.output));
+    return tv_embedding_forward(recorder, &embedding);
+}
+
+static tv_status embedding_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_embedding_backward embedding = {
+        .rows = d[0], .channels = d[1], .vocab = d[2], .tokens_per_row = d[3], .max_positions = d[3]};
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], d[2], &embedding.tokens));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &embedding.d_output));
+    TV_RETURN_IF_FAILED(zeros(run, d[2] * d[1], &embedding.d_token_table));
+    TV_RETURN_IF_FAILED(zeros(run, d[3] * d[1], &embedding.d_position_table));
+    return tv_embedding_backward_record(recorder, &embedding);
+}
+
+/* d: rows, H + Hkv, D, T; without v behind them */
+static tv_status rotary(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_rotary rotation = {
+        .rows = d[0], .heads = d[1], .head_size = d[2], .tokens_per_row = d[3], .row_stride = d[1] * d[2]};
+    TV_RETURN_IF_FAILED(noise(run, d[3] * d[2], &rotation.table));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1] * d[2], &rotation.qkv));
+    return tv_rotary_record(recorder, &rotation);
+}
+
+/* d: elements */
+static tv_status gradient_norm(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_tensor gradient, partials;
+    TV_RETURN_IF_FAILED(noise(run, d[0], &gradient));
+    TV_RETURN_IF_FAILED(zeros(run, tv_gradient_norm_partials(d[0]), &partials));
+    return tv_gradient_norm_add(recorder, d[0], gradient, partials, 0);
+}
+
+static tv_status adamw(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    const struct tv_step_constants constants = {.lr = 1e-3f,
+                                                .weight_decay = 0.1f,
+                                                .beta1 = 0.9f,
+                                                .beta2 = 0.95f,
+                                                .log_beta1 = logf(0.9f),
+                                                .log_beta2 = logf(0.95f),
+                                                .eps = 1e-8f};
+    const struct tv_update_state state = {.applied = 1, .finite = 1, .clip_scale = 1};
+    tv_adamw update = {.count = d[0], .decay = true};
+    TV_RETURN_IF_FAILED(noise(run, d[0], &update.parameter));
+    TV_RETURN_IF_FAILED(noise(run, d[0], &update.gradient));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &update.m));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &update.v));
+    TV_RETURN_IF_FAILED(structure(run, &constants, sizeof constants, &update.step));
+    TV_RETURN_IF_FAILED(structure(run, &state, sizeof state, &update.state));
+    return tv_adamw_record(recorder, &update);
+}
+
+/* d: rows, V */
+static tv_status sample(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    const struct tv_sample_settings settings = {
+        .seed_low = 1, .temperature = 0.8f, .top_k = 40, .top_p = 0.95f};
+    tv_sample draw = {.rows = d[0], .vocab = d[1]};
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &draw.logits));
+    TV_RETURN_IF_FAILED(structure(run, &settings, sizeof settings, &draw.settings));
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], 1000, &draw.sequences));
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], 1000, &draw.positions));
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], d[1], &draw.tokens));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &draw.logprobs));
+    return tv_sample_record(recorder, &draw);
+}
+
+/* ---- the table: for CPUs the shapes of samples/bench/gpt2_875k.json, for GPUs those of GPT-2 124M ---- */
+
+const tv_kernel_case tv_kernel_cases[] = {
+    {"matmul", "", matmul_nn, {512, 512, 512}, {512, 512, 512}},
+    {"matmul", " nt", matmul_nt, {512, 512, 512}, {512, 512, 512}},
+    {"matmul", " tn", matmul_tn, {512, 512, 512}, {512, 512, 512}},
+    {"matmul", "", matmul_nn, {0}, {4096, 4096, 4096}},
+    {"matmul", " nt", matmul_nt, {2048, 384, 128}, {8192, 2304, 768}}, /* qkv */
+    {"matmul", " nt", matmul_nt, {2048, 512, 128}, {8192, 3072, 768}}, /* into the MLP */
+    {"matmul", " nt", matmul_nt, {2048, 128, 512}, {8192, 768, 3072}}, /* out of it */
+    {"matmul", "", matmul_nn, {2048, 512, 128}, {8192, 3072, 768}},    /* gradient of an input */
+    {"matmul", " tn", matmul_tn, {512, 128, 2048}, {3072, 768, 8192}}, /* gradient of a weight */
+    {"matmul", " nt", matmul_nt, {0}, {1024, 50257, 768}},             /* logits of a chunk */
+    {"attention_forward", "", attention_forward, {16, 128, 4, 4, 32}, {8, 1024, 12, 12, 64}},
+    {"attention_backward", "", attention_backward, {16, 128, 4, 4, 32}, {8, 1024, 12, 12, 64}},
+    {"layernorm_forward", "", layernorm_forward, {2048, 128}, {8192, 768}},
+    {"layernorm_backward", "", layernorm_backward, {2048, 128}, {8192, 768}},
+    {"rmsnorm_forward", "", rmsnorm_forward, {2048, 128}, {8192, 768}},
+    {"rmsnorm_backward", "", rmsnorm_backward, {2048, 128}, {8192, 768}},
+    {"gelu_forward", "", gelu_forward, {2048, 512}, {8192, 3072}},
+    {"gelu_backward", "", gelu_backward, {2048, 512}, {8192, 3072}},
+    {"swiglu_forward", "", swiglu_forward, {2048, 512}, {8192, 2048}},
+    {"swiglu_backward", "", swiglu_backward, {2048, 512}, {8192, 2048}},
+    {"rotary", "", rotary, {2048, 8, 32, 128}, {8192, 24, 64, 1024}},
+    {"cross_entropy", "", cross_entropy, {2048, 512}, {1024, 50257}},
+    {"embedding_forward", "", embedding_forward, {2048, 128, 512, 128}, {8192, 768, 50257, 1024}},
+    {"embedding_backward", "", embedding_backward, {2048, 128, 512, 128}, {8192, 768, 50257, 1024}},
+    {"gradient_norm", "", gradient_norm, {1 << 20}, {1 << 25}},
+    {"adamw", "", adamw, {1 << 20}, {1 << 25}},
+    {"sample", "", sample, {8, 512}, {8, 50257}},
+};
+const uint64_t tv_kernel_case_count = TV_COUNT(tv_kernel_cases);
+
+void tv_kernel_run_free(tv_kernel_run *run) {
+    for (int i = 0; i < TV_KERNEL_RUN_BUFFERS; i++)
+        tv_buffer_destroy(&run->buffers[i]);
+}

@@ -1,0 +1,131 @@
+/* trivium bench decode: drawn tokens per second over all rows, at the positions that a text passes. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/os.h"
+#include "model/decoder.h"
+#include "tools/bench.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+enum { GROUPS = 5, WARMUP = 4, LONGEST = 1024 };
+
+static tv_status start_rows(tv_decoder *decoder, uint64_t rows, uint64_t max_tokens, uint64_t seed) {
+    static const uint32_t first = 0;
+    tv_decoder_prompt *prompts = calloc(rows, sizeof *prompts);
+    if (!prompts)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the prompts");
+    for (uint64_t r = 0; r < rows; r++)
+        prompts[r] = (tv_decoder_prompt){
+            .tokens = &first, .length = 1, .max_new = max_tokens - 1, .sequence = (uint32_t)r};
+    /* No end tokens, so that every row draws to the last step. */
+    const tv_decoder_settings settings = {.seed = seed, .temperature = 0.8f, .top_k = 40, .top_p = 1};
+    tv_status status = tv_decoder_start(decoder, prompts, rows, &settings);
+    free(prompts);
+    return status;
+}
+
+static tv_status time_decoder(tv_decoder *decoder, uint64_t rows, uint64_t steps, double *tokens_per_second) {
+    double groups[GROUPS];
+    uint64_t running;
+    TV_RETURN_IF_FAILED(tv_decoder_run(decoder, WARMUP, &running));
+    for (int g = 0; g < GROUPS; g++) {
+        double start = tv_seconds();
+        TV_RETURN_IF_FAILED(tv_decoder_run(decoder, steps, &running));
+        groups[g] = (double)(rows * steps) / (tv_seconds() - start);
+    }
+    *tokens_per_second = tv_median(groups, GROUPS);
+    return TV_OK;
+}
+
+static tv_status print_result(const tv_device *device, double tokens_per_second, uint64_t rows,
+                              uint64_t max_tokens, bool json) {
+    if (!json) {
+        printf("%s, %s\n", tv_device_caps(device)->name, tv_device_caps(device)->driver);
+        printf("%.1f tokens/s over %" PRIu64 " rows (%.1f each), texts of %" PRIu64 " tokens\n",
+               tokens_per_second, rows, tokens_per_second / (double)rows, max_tokens);
+        return TV_OK;
+    }
+    cJSON *result = cJSON_CreateObject();
+    bool built = result && tv_json_set_number(result, "tokens_per_second", tokens_per_second) &&
+                 tv_json_set_number(result, "rows", (double)rows);
+    tv_status status =
+        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(result);
+    return status;
+}
+
+/* Tokens of a text: what --tokens asks for, within the model's positions. */
+static tv_status choose_length(uint64_t positions, uint64_t asked, uint64_t *steps) {
+    uint64_t least = 1 + WARMUP + GROUPS;
+    uint64_t length = asked ? asked : tv_min_u64(positions, LONGEST);
+    if (length > positions || length < least)
+        return tv_fail(TV_E_CONFIG,
+                       "expected texts of %" PRIu64 " to %" PRIu64
+                       " tokens (the model's positions), found %" PRIu64 "; change --tokens",
+                       least, positions, length);
+    *steps = (length - 1 - WARMUP) / GROUPS;
+    return TV_OK;
+}
+
+tv_status tv_bench_decode(int argc, char **argv) {
+    tv_common_options common = {.seed = 1};
+    const char *directory = NULL, *config = NULL;
+    tv_texts sets = {0};
+    uint64_t rows = 1, tokens = 0, steps = 0;
+    bool tokens_given = false;
+    const tv_option options[] = {
+        tv_opt_existing(tv_opt_text("model", "DIR", &directory, "a model directory, or a run")),
+        tv_opt_existing(
+            tv_opt_text("config", "F", &config, "or a configuration whose \"model\" is drawn by seed")),
+        tv_opt_repeated("set", "KEY=VALUE", &sets, "change a setting of the configuration"),
+        tv_opt_uint("rows", "R", &rows, 1, 1 << 16, "texts side by side"),
+        tv_opt_given(&tokens_given, tv_opt_uint("tokens", "N", &tokens, 1, UINT64_C(1) << 24,
+                                                "length of the texts (default: the model's positions, at "
+                                                "most 1024)")),
+    };
+    const tv_command_line line = {
+        .command = "bench decode",
+        .summary = "Draws texts with a key-value cache: tokens per second over all rows, the median of five "
+                   "parts of the text.",
+        .notes = "example:\n  trivium bench decode --config samples/bench/gpt2_875k.json --rows 8",
+        .options = options,
+        .option_count = TV_COUNT(options),
+        .common = &common,
+        .common_mask = TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
+    };
+    bool done;
+    tv_status status;
+    tv_run_settings settings = {0};
+    tv_device *device = NULL;
+    tv_bench_model model = {0};
+    tv_decoder *decoder = NULL;
+    double tokens_per_second = 0;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    if (!directory == !config) {
+        status = tv_fail(TV_E_USAGE, "expected either --model DIR or --config F, found %s",
+                         directory ? "both" : "neither");
+        goto fail;
+    }
+    TV_TRY(tv_run_settings_read(config, sets.items, sets.count, &settings));
+    TV_TRY(tv_device_open(&(tv_device_options){common.device, common.tier}, &device));
+    TV_TRY(tv_bench_model_open(device, directory, &settings, config, false, &model));
+    TV_TRY(choose_length(model.list->config.max_positions, tokens, &steps));
+    tokens = 1 + WARMUP + GROUPS * steps;
+    TV_TRY(
+        tv_decoder_create(model.model, &(tv_decoder_options){.rows = rows, .max_tokens = tokens}, &decoder));
+    TV_TRY(start_rows(decoder, rows, tokens, common.seed));
+    TV_TRY(time_decoder(decoder, rows, steps, &tokens_per_second));
+    TV_TRY(print_result(device, tokens_per_second, rows, tokens, common.json));
+fail:
+    tv_decoder_destroy(&decoder);
+    tv_bench_model_free(&model);
+    tv_device_close(&device);
+    tv_run_settings_free(&settings);
+    tv_texts_free(&sets);
+    return status;
+}

@@ -1,0 +1,374 @@
+/* trivium bench train: tokens per second of a configuration's training step, and where its time goes.
+ *
+ * The step is timed as a run makes it: two steps in flight, wall clock from result to result. The kernels are
+ * timed in a second, profiling recording of the same step, since timestamps around each of them would slow
+ * the first. The gap is the difference: what the host, submissions, copies and barriers cost. Where a device
+ * overlaps kernels in the normal recording it can be below zero.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "text/loader.h"
+#include "tools/bench.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+#include "train/peak.h"
+#include "train/trainer.h"
+#include "vk/timestamps.h"
+
+enum { GROUPS = 5, TABLE_ROWS = 16, MAX_GROUP_STEPS = 1000 };
+static const double group_seconds = 1;
+
+typedef struct profile_row {
+    char program[64], shape[64];
+    double dispatches, milliseconds, flops, bytes; /* of a step */
+} profile_row;
+
+typedef struct train_bench {
+    const char *config_path;
+    tv_run_settings settings;
+    tv_device *device;
+    tv_bench_model model;
+    tv_loader *loader; /* NULL: random tokens */
+    uint64_t drawn;    /* random tokens so far */
+    tv_trainer_options trainer_options;
+    tv_trainer *trainer;
+    profile_row *rows; /* mean over the profiled steps */
+    uint64_t row_count;
+    double tokens_per_second, step_ms, device_ms, kernel_ms;
+    uint64_t device_bytes, group_steps;
+} train_bench;
+
+/* ---- batches ---- */
+
+static tv_status random_batch(void *context, tv_micro_batch *batch) {
+    train_bench *bench = context;
+    const tv_rng rng = {.seed = bench->settings.train.seed, .stream = TV_STREAM_TEST};
+    uint64_t count = bench->trainer_options.batch * bench->trainer_options.tokens;
+    uint64_t vocab = bench->model.list->config.vocab_size;
+    for (uint64_t i = 0; i < count; i++) {
+        batch->tokens[i] = (uint32_t)tv_uniform_below(&rng, bench->drawn + i, vocab);
+        batch->targets[i] = (uint32_t)tv_uniform_below(&rng, bench->drawn + i + 1, vocab);
+    }
+    if (batch->doc_start)
+        memset(batch->doc_start, 0, count * sizeof *batch->doc_start);
+    bench->drawn += count;
+    return TV_OK;
+}
+
+static tv_status loaded_batch(void *context, tv_micro_batch *batch) {
+    train_bench *bench = context;
+    tv_loader_next(bench->loader, &(tv_batch){batch->tokens, batch->targets, batch->doc_start});
+    return TV_OK;
+}
+
+static tv_status open_loader(train_bench *bench) {
+    const tv_data_settings *data = &bench->settings.data;
+    const tv_model_config *config = &bench->model.list->config;
+    tv_loader_source *sources = calloc(data->train_count, sizeof *sources);
+    if (!sources)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
+    for (uint64_t i = 0; i < data->train_count; i++)
+        sources[i] = (tv_loader_source){.path = data->train[i].path};
+    tv_status status =
+        tv_loader_create(&(tv_loader_options){.sources = sources,
+                                              .source_count = data->train_count,
+                                              .batch_size = (uint32_t)bench->settings.train.batch_size,
+                                              .seq_len = (uint32_t)data->seq_len,
+                                              .vocab_size = (uint32_t)config->vocab_size,
+                                              .shuffle = data->shuffle,
+                                              .document_mask = data->document_mask,
+                                              .end_of_text = (uint32_t)config->eos_token_id,
+                                              .seed = bench->settings.train.seed},
+                         &bench->loader);
+    free(sources);
+    return status;
+}
+
+/* ---- steps ---- */
+
+static struct tv_step_constants constants_of(const tv_train_settings *train) {
+    return (struct tv_step_constants){
+        .lr = (float)train->lr,
+        .weight_decay = (float)train->weight_decay,
+        .beta1 = (float)train->beta1,
+        .beta2 = (float)train->beta2,
+        .log_beta1 = (float)log(train->beta1),
+        .log_beta2 = (float)log(train->beta2),
+        .eps = (float)train->eps,
+        .grad_clip = (float)train->grad_clip,
+    };
+}
+
+/* Submits `steps` steps; *seconds is the time between the results that came back meanwhile, *results their
+ * number. */
+static tv_status run_steps(train_bench *bench, uint64_t steps, double *seconds, uint64_t *results) {
+    struct tv_step_constants constants = constants_of(&bench->settings.train);
+    tv_batch_source source = bench->loader ? loaded_batch : random_batch;
+    *seconds = 0;
+    *results = 0;
+    for (uint64_t i = 0; i < steps; i++) {
+        tv_step_result result;
+        bool has_result;
+        TV_RETURN_IF_FAILED(tv_trainer_step(bench->trainer, &constants, source, bench, &result, &has_result));
+        if (has_result) {
+            *seconds += result.seconds;
+            ++*results;
+        }
+    }
+    return TV_OK;
+}
+
+static tv_status drain(train_bench *bench) {
+    bool has_result = true;
+    tv_step_result result;
+    while (has_result)
+        TV_RETURN_IF_FAILED(tv_trainer_drain(bench->trainer, &result, &has_result));
+    return TV_OK;
+}
+
+/* Time of the normal recordings by their own ends, without the host. */
+static tv_status read_device_time(train_bench *bench) {
+    double micro_batch, update;
+    TV_RETURN_IF_FAILED(
+        tv_recording_milliseconds(tv_trainer_micro_batch_recording(bench->trainer), &micro_batch));
+    TV_RETURN_IF_FAILED(tv_recording_milliseconds(tv_trainer_update_recording(bench->trainer), &update));
+    bench->device_ms = micro_batch * (double)bench->settings.train.grad_accum + update;
+    return TV_OK;
+}
+
+static tv_status time_steps(train_bench *bench, uint64_t warmup) {
+    double seconds, groups[GROUPS];
+    uint64_t results;
+    TV_RETURN_IF_FAILED(tv_trainer_create(bench->model.model, &bench->trainer_options, &bench->trainer));
+    TV_RETURN_IF_FAILED(run_steps(bench, warmup, &seconds, &results));
+    /* The first steps compile; two more tell how long one takes. */
+    TV_RETURN_IF_FAILED(run_steps(bench, 2, &seconds, &results));
+    if (bench->group_steps == 0)
+        bench->group_steps =
+            (uint64_t)fmin(MAX_GROUP_STEPS, 1 + group_seconds * (double)results / fmax(seconds, 1e-6));
+    bench->device_bytes = tv_device_bytes(bench->device);
+    for (int g = 0; g < GROUPS; g++) {
+        TV_RETURN_IF_FAILED(run_steps(bench, bench->group_steps, &seconds, &results));
+        groups[g] = seconds / (double)results;
+    }
+    TV_RETURN_IF_FAILED(drain(bench));
+    TV_RETURN_IF_FAILED(read_device_time(bench));
+    double step = tv_median(groups, GROUPS);
+    const tv_train_settings *train = &bench->settings.train;
+    bench->step_ms = step * 1e3;
+    bench->tokens_per_second =
+        (double)(train->batch_size * bench->settings.data.seq_len * train->grad_accum) / step;
+    tv_trainer_destroy(&bench->trainer);
+    return TV_OK;
+}
+
+/* ---- profile ---- */
+
+static tv_status add_time(train_bench *bench, const tv_dispatch_time *time, double times_per_step) {
+    const char *shape = time->shape ? time->shape : "";
+    profile_row *row = NULL;
+    for (uint64_t i = 0; i < bench->row_count && !row; i++)
+        if (strcmp(bench->rows[i].program, time->program) == 0 && strcmp(bench->rows[i].shape, shape) == 0)
+            row = &bench->rows[i];
+    if (!row) {
+        profile_row *rows = realloc(bench->rows, (bench->row_count + 1) * sizeof *rows);
+        if (!rows)
+            return tv_fail(TV_E_MEMORY, "out of host memory for a profile");
+        bench->rows = rows;
+        row = &rows[bench->row_count++];
+        *row = (profile_row){0};
+        snprintf(row->program, sizeof row->program, "%s", time->program);
+        snprintf(row->shape, sizeof row->shape, "%s", shape);
+    }
+    row->milliseconds += time->milliseconds * times_per_step;
+    row->flops += time->flops * times_per_step;
+    row->bytes += time->bytes * times_per_step;
+    row->dispatches += times_per_step;
+    return TV_OK;
+}
+
+static tv_status add_profile(train_bench *bench, tv_recording *recording, double times_per_step,
+                             double *milliseconds) {
+    tv_dispatch_time *times = NULL;
+    uint32_t count = 0;
+    TV_RETURN_IF_FAILED(tv_recording_profile(recording, &times, &count));
+    tv_status status = TV_OK;
+    for (uint32_t i = 0; i < count && status == TV_OK; i++) {
+        *milliseconds += times[i].milliseconds * times_per_step;
+        status = add_time(bench, &times[i], times_per_step / GROUPS);
+    }
+    free(times);
+    return status;
+}
+
+static tv_status time_kernels(train_bench *bench) {
+    double sums[GROUPS] = {0}, seconds;
+    uint64_t results;
+    bench->trainer_options.profile = true;
+    TV_RETURN_IF_FAILED(tv_trainer_create(bench->model.model, &bench->trainer_options, &bench->trainer));
+    for (int g = 0; g < GROUPS; g++) {
+        /* Two, so that both slots have run. */
+        TV_RETURN_IF_FAILED(run_steps(bench, 2, &seconds, &results));
+        TV_RETURN_IF_FAILED(drain(bench));
+        TV_RETURN_IF_FAILED(add_profile(bench, tv_trainer_micro_batch_recording(bench->trainer),
+                                        (double)bench->settings.train.grad_accum, &sums[g]));
+        TV_RETURN_IF_FAILED(add_profile(bench, tv_trainer_update_recording(bench->trainer), 1, &sums[g]));
+    }
+    bench->kernel_ms = tv_median(sums, GROUPS);
+    tv_trainer_destroy(&bench->trainer);
+    return TV_OK;
+}
+
+/* ---- results ---- */
+
+static int compare_rows(const void *a, const void *b) {
+    double x = ((const profile_row *)a)->milliseconds, y = ((const profile_row *)b)->milliseconds;
+    return x > y ? -1 : x < y;
+}
+
+static void print_rows(train_bench *bench) {
+    double total = 0, others = 0;
+    printf("%-28s %-18s %10s %10s %10s %10s %9s\n", "kernel", "shape", "dispatches", "ms/step", "of kernels",
+           "GFLOP/s", "GB/s");
+    if (bench->row_count)
+        qsort(bench->rows, bench->row_count, sizeof *bench->rows, compare_rows);
+    for (uint64_t i = 0; i < bench->row_count; i++)
+        total += bench->rows[i].milliseconds;
+    for (uint64_t i = 0; i < bench->row_count; i++) {
+        const profile_row *row = &bench->rows[i];
+        if (i >= TABLE_ROWS)
+            others += row->milliseconds;
+        else
+            printf("%-28s %-18s %10.0f %10.3f %8.1f %% %10.2f %9.2f\n", row->program, row->shape,
+                   row->dispatches, row->milliseconds, 100 * row->milliseconds / total,
+                   row->flops / row->milliseconds * 1e-6, row->bytes / row->milliseconds * 1e-6);
+    }
+    if (others > 0)
+        printf("%-28s %-18s %10s %10.3f %8.1f %%\n", "other kernels", "", "", others, 100 * others / total);
+}
+
+static void print_result(train_bench *bench, double peak) {
+    char bytes[32];
+    const tv_train_settings *train = &bench->settings.train;
+    double speed = tv_step_flops_per_token(&bench->model.list->config, bench->settings.data.seq_len) *
+                   bench->tokens_per_second;
+    double gap = bench->step_ms - bench->kernel_ms;
+    printf("%s, %s\n", tv_device_caps(bench->device)->name, tv_device_caps(bench->device)->driver);
+    printf("%" PRIu64 " parameters, B %" PRIu64 ", T %" PRIu64 ", %s, %d groups of %" PRIu64 " steps\n\n",
+           bench->model.list->elements, train->batch_size, bench->settings.data.seq_len,
+           bench->loader ? "the configuration's data" : "random tokens", GROUPS, bench->group_steps);
+    print_rows(bench);
+    printf("\n%.0f tokens/s\n", bench->tokens_per_second);
+    printf("step %.3f ms: kernels %.3f ms, outside of kernels %.3f ms (%.1f %%); recordings from end to end "
+           "%.3f ms\n",
+           bench->step_ms, bench->kernel_ms, gap, 100 * gap / bench->step_ms, bench->device_ms);
+    printf("%.1f %% of the measured peak (%.1f of %.1f GFLOP/s); %s of device memory\n", 100 * speed / peak,
+           speed * 1e-9, peak * 1e-9, tv_format_bytes(bench->device_bytes, bytes, sizeof bytes));
+}
+
+static tv_status print_json(const train_bench *bench) {
+    cJSON *result = cJSON_CreateObject();
+    bool built = result && tv_json_set_number(result, "tokens_per_second", bench->tokens_per_second) &&
+                 tv_json_set_number(result, "step_ms", bench->step_ms) &&
+                 tv_json_set_number(result, "kernel_ms", bench->kernel_ms) &&
+                 tv_json_set_number(result, "gap_ms", bench->step_ms - bench->kernel_ms) &&
+                 tv_json_set_number(result, "device_bytes", (double)bench->device_bytes);
+    tv_status status =
+        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(result);
+    return status;
+}
+
+static tv_status check_length(const train_bench *bench) {
+    uint64_t positions = bench->model.list->config.max_positions;
+    if (bench->settings.data.seq_len > positions)
+        return tv_fail(TV_E_CONFIG,
+                       "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
+                       "; use a shorter seq_len or a model with more positions",
+                       bench->settings.data.seq_len, positions);
+    return TV_OK;
+}
+
+static tv_status measure(train_bench *bench, const tv_device_options *device, uint64_t warmup, bool synthetic,
+                         bool json) {
+    const tv_train_settings *train = &bench->settings.train;
+    double peak = NAN;
+    TV_RETURN_IF_FAILED(tv_device_open(device, &bench->device));
+    TV_RETURN_IF_FAILED(
+        tv_bench_model_open(bench->device, NULL, &bench->settings, bench->config_path, true, &bench->model));
+    TV_RETURN_IF_FAILED(check_length(bench));
+    bench->trainer_options = (tv_trainer_options){
+        .stage = "bench",
+        .batch = train->batch_size,
+        .tokens = bench->settings.data.seq_len,
+        .grad_accum = train->grad_accum,
+        .document_mask = bench->settings.data.document_mask,
+        .recompute = train->recompute == TV_RECOMPUTE_BLOCK,
+        .train = true,
+    };
+    if (bench->settings.data.train_count && !synthetic)
+        TV_RETURN_IF_FAILED(open_loader(bench));
+    TV_RETURN_IF_FAILED(time_steps(bench, warmup));
+    TV_RETURN_IF_FAILED(time_kernels(bench));
+    if (json)
+        return print_json(bench);
+    TV_RETURN_IF_FAILED(tv_device_peak(bench->device, &peak));
+    print_result(bench, peak);
+    return TV_OK;
+}
+
+static void release(train_bench *bench) {
+    tv_trainer_destroy(&bench->trainer);
+    tv_bench_model_free(&bench->model);
+    tv_device_close(&bench->device);
+    tv_loader_destroy(&bench->loader);
+    tv_run_settings_free(&bench->settings);
+    free(bench->rows);
+}
+
+tv_status tv_bench_train(int argc, char **argv) {
+    tv_common_options common = {0};
+    tv_texts sets = {0};
+    train_bench bench = {0};
+    uint64_t warmup = 3;
+    bool synthetic = false, steps_given = false;
+    const tv_option options[] = {
+        tv_opt_required(tv_opt_existing(
+            tv_opt_text("config", "F", &bench.config_path, "a configuration of pretrain, with a \"model\""))),
+        tv_opt_repeated("set", "KEY=VALUE", &sets, "change a setting, such as train.batch_size=8"),
+        tv_opt_given(&steps_given,
+                     tv_opt_uint("steps", "N", &bench.group_steps, 1, MAX_GROUP_STEPS,
+                                 "steps in each of the five measured groups (default: about a second)")),
+        tv_opt_uint("warmup", "N", &warmup, 1, MAX_GROUP_STEPS, "steps before the measurement"),
+        tv_opt_flag("synthetic", &synthetic, "random tokens even where the configuration names data"),
+    };
+    const tv_command_line line = {
+        .command = "bench train",
+        .summary = "Trains a configuration's model, drawn by seed, for some steps and writes nothing: tokens "
+                   "per second (the median of five groups of steps), and where the time of a step goes. "
+                   "Without data.train it trains on random tokens.",
+        .notes = "example:\n  trivium bench train --config samples/bench/gpt2_875k.json",
+        .options = options,
+        .option_count = TV_COUNT(options),
+        .common = &common,
+        .common_mask = TV_COMMON_DEVICE | TV_COMMON_JSON | TV_COMMON_QUIET,
+    };
+    bool done;
+    tv_status status;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    TV_TRY(tv_run_settings_read(bench.config_path, sets.items, sets.count, &bench.settings));
+    TV_TRY(measure(&bench, &(tv_device_options){common.device, common.tier}, warmup, synthetic, common.json));
+fail:
+    release(&bench);
+    tv_texts_free(&sets);
+    return status;
+}

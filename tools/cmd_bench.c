@@ -1,0 +1,63 @@
+/* trivium bench: how fast a device is, and what its three benchmarks share. */
+#include "tools/bench.h"
+
+#include <stdlib.h>
+
+#include "tools/commands.h"
+#include "train/checkpoint.h"
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double tv_median(double *values, uint64_t count) {
+    qsort(values, count, sizeof *values, compare_doubles);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+static tv_status find_list(const char *directory, const tv_run_settings *settings, const char *where,
+                           tv_bench_model *out) {
+    if (directory) {
+        char *path = NULL;
+        TV_RETURN_IF_FAILED(tv_model_path_resolve(directory, &path));
+        tv_status status = tv_model_directory_open(path, &out->directory);
+        free(path);
+        TV_RETURN_IF_FAILED(status);
+        out->list = tv_model_directory_parameters(out->directory);
+        return TV_OK;
+    }
+    if (!settings->model)
+        return tv_fail(TV_E_CONFIG, "%s: expected a \"model\" to measure, found none; describe one there",
+                       where);
+    tv_model_config config;
+    TV_RETURN_IF_FAILED(tv_model_config_read(settings->model, where, true, &config));
+    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &out->own));
+    out->list = out->own;
+    return TV_OK;
+}
+
+tv_status tv_bench_model_open(tv_device *device, const char *directory, const tv_run_settings *settings,
+                              const char *where, bool train, tv_bench_model *out) {
+    TV_RETURN_IF_FAILED(find_list(directory, settings, where, out));
+    TV_RETURN_IF_FAILED(tv_model_create(device, out->list, train, &out->model));
+    return out->directory ? tv_model_load(out->model, out->directory)
+                          : tv_model_initialise(out->model, settings->train.seed);
+}
+
+void tv_bench_model_free(tv_bench_model *model) {
+    tv_model_destroy(&model->model);
+    tv_parameter_list_destroy(&model->own);
+    tv_model_directory_close(&model->directory);
+    model->list = NULL;
+}
+
+tv_status cmd_bench(int argc, char **argv) {
+    static const tv_command commands[] = {
+        {"kernels", "each kernel alone at representative shapes", tv_bench_kernels},
+        {"train", "training steps of a configuration, and where their time goes", tv_bench_train},
+        {"decode", "generation with a key-value cache", tv_bench_decode},
+        {NULL, NULL, NULL},
+    };
+    return tv_command_dispatch("trivium bench", "Measures speed on a device.", commands, argc, argv);
+}

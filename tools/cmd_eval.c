@@ -1,0 +1,78 @@
+/* trivium eval: the loss of a model on text, JSON lines or a token shard. */
+#include <math.h>
+#include <stdio.h>
+
+#include "base/json.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+#include "train/evaluate.h"
+
+static tv_status print_result(const tv_evaluate_result *result) {
+    cJSON *object = cJSON_CreateObject();
+    bool built = object && tv_json_set_number(object, "loss", result->loss) &&
+                 tv_json_set_number(object, "perplexity", result->perplexity) &&
+                 tv_json_set_number(object, "tokens", (double)result->tokens);
+    if (built && result->bytes)
+        built = tv_json_set_number(object, "bytes", (double)result->bytes) &&
+                tv_json_set_number(object, "bits_per_byte", result->bits_per_byte);
+    tv_status status =
+        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(object);
+    return status;
+}
+
+tv_status cmd_eval(int argc, char **argv) {
+    tv_common_options common = {0};
+    tv_evaluate_options eval = {0};
+    bool given[3] = {false};
+    const tv_option options[] = {
+        tv_opt_required(tv_opt_existing(
+            tv_opt_text("model", "DIR", &eval.model, "a model directory, or a run (its best checkpoint)"))),
+        tv_opt_required(tv_opt_existing(
+            tv_opt_text("data", "F", &eval.data,
+                        "a token shard, a text, a folder of texts, or {\"text\": ...} JSON lines (*.jsonl); "
+                        "text may be gzip or zstd compressed and needs the model's tokenizer.json"))),
+        tv_opt_given(&given[0], tv_opt_uint("seq-len", "T", &eval.tokens, 1, UINT64_C(1) << 24,
+                                            "tokens of a window (default: the model's positions, at most "
+                                            "1024)")),
+        tv_opt_given(
+            &given[1],
+            tv_opt_uint("stride", "S", &eval.stride, 1, UINT64_C(1) << 24,
+                        "begin a window every S tokens and count only its last S targets, which then "
+                        "see at least T - S tokens before them (default: T, windows side by side)")),
+        tv_opt_given(&given[2], tv_opt_uint("batch-size", "B", &eval.batch, 1, UINT64_C(1) << 20,
+                                            "windows side by side (default: by the window)")),
+        tv_opt_text("logprobs", "F", &eval.logprobs,
+                    "write the log-probability of each target token, in order, one a line"),
+    };
+    const tv_command_line line = {
+        .command = "eval",
+        .summary = "Measures a model's loss, in nats per token, on data that it may never have seen. Every "
+                   "token but the first is predicted once. Text is read as data pack does: the end-of-text "
+                   "token follows each document and is predicted too.",
+        .notes =
+            "example:\n  trivium eval --model runs/quickstart --data heldout.txt --json\n\nbits_per_byte "
+            "counts every token of a text; the first, which nothing predicts, at log2 of the vocabulary.",
+        .options = options,
+        .option_count = TV_COUNT(options),
+        .common = &common,
+        .common_mask = TV_COMMON_DEVICE | TV_COMMON_JSON | TV_COMMON_QUIET,
+    };
+    bool done;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    tv_evaluate_result result;
+    eval.device = (tv_device_options){common.device, common.tier};
+    TV_RETURN_IF_FAILED(tv_evaluate(&eval, &result));
+    if (common.json)
+        return print_result(&result);
+    printf("loss        %.6f nats per token\n", result.loss);
+    printf("perplexity  %.4f\n", result.perplexity);
+    printf("tokens      %llu predicted, windows of %llu\n", (unsigned long long)result.tokens,
+           (unsigned long long)result.seq_len);
+    if (result.bytes)
+        printf("text        %.4f bits per byte, %llu bytes\n", result.bits_per_byte,
+               (unsigned long long)result.bytes);
+    return TV_OK;
+}
