@@ -194,9 +194,9 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
     uint64_t cache_row = decode->kv_heads * decode->max_tokens * decode->head_size;
     const uint64_t bytes[] = {qkv_row * tv_dtype_bytes(decode->qkv.dtype),
                               output_row * tv_dtype_bytes(decode->output.dtype),
-                              cache_row * tv_dtype_bytes(decode->k_cache.dtype), tv_dtype_bytes(TV_U32)};
+                              cache_row * tv_dtype_bytes(decode->k_cache.dtype)};
     uint64_t size;
-    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "attention decode", decode->rows, bytes, 4, &size));
+    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "attention decode", decode->rows, bytes, 3, &size));
     choice way = {TV_PROGRAM_attention_decode_group, 1, 1, {decode->head_size % 4 == 0, 1}, 2};
     while (way.specialization[1] * 4 < decode->head_size)
         way.specialization[1] *= 2;
@@ -215,6 +215,7 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
             .head_size = (uint32_t)decode->head_size,
             .max_tokens = (uint32_t)decode->max_tokens,
             .scale = (float)(1 / sqrt((double)decode->head_size)),
+            .first_row = (uint32_t)first,
         };
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder, &(tv_launch){
@@ -222,7 +223,7 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
                           .push = &push,
                           .groups = rows * decode->heads * way.parts,
                           .bindings = {tv_tensor_rows(decode->qkv, qkv_row, first, rows),
-                                       tv_tensor_rows(decode->positions, 1, first, rows),
+                                       decode->positions,
                                        tv_tensor_rows(decode->k_cache, cache_row, first, rows),
                                        tv_tensor_rows(decode->v_cache, cache_row, first, rows),
                                        tv_tensor_rows(decode->output, output_row, first, rows)},

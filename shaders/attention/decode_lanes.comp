@@ -46,7 +46,7 @@ void main() {
     uint group_heads = p.heads / p.kv_heads;
     uint kv_head = h / group_heads;
     uint lane = gl_SubgroupInvocationID;
-    uint position = min(positions[row], p.max_tokens - 1);
+    uint position = min(positions[p.first_row + row], p.max_tokens - 1);
     uint row_base = row * (p.heads + 2 * p.kv_heads) * head_size;
     uint k_new = row_base + (p.heads + kv_head) * head_size;
     uint v_new = k_new + p.kv_heads * head_size;
