@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "vk/capture.h"
 
 const char *tv_tier_name(tv_tier tier) {
     return tier == TV_TIER_FP32 ? "fp32" : "unknown";
@@ -108,6 +109,10 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
     vkGetPhysicalDeviceProperties(physical, &properties.properties);
     const VkPhysicalDeviceLimits *limits = &properties.properties.limits;
     uint32_t api = properties.properties.apiVersion;
+    /* RenderDoc reports 1.2 for devices whose buffer addresses it cannot replay (lavapipe's), which are not used
+     * here. The features below are still the driver's, so a device that really lacks 1.3 is refused by them. */
+    if (tv_capture_available() && api < VK_API_VERSION_1_3)
+        api = VK_API_VERSION_1_3;
     VkPhysicalDeviceVulkan13Features features13 = {.sType =
                                                        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
     VkPhysicalDeviceVulkan12Features features12 = {

@@ -7,6 +7,7 @@
 tools/setup.sh --test
 command -v renderdoccmd >/dev/null || skip_rung "renderdoccmd is not installed"
 build release
+work=$PWD/$work # renderdoccmd starts the program in the program's own folder
 rm -rf "$work/run" "$work"/*.rdc
 
 # A shard of llm.c's format with 4,096 tokens below 64, and a model that takes a moment.
