@@ -21,6 +21,7 @@ typedef struct pass {
 static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
                         uint64_t in, uint64_t out, tv_tensor x, tv_tensor d_y, tv_tensor d_x) {
     uint64_t rows = p->a->rows;
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
     TV_RETURN_IF_FAILED(
         tv_matmul_record(p->recorder, &(tv_matmul){.m = out,
                                                    .n = in,
@@ -33,12 +34,15 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
     tv_tensor d_bias = tv_model_gradient(p->model, bias, layer);
     if (tv_tensor_present(d_bias))
         TV_RETURN_IF_FAILED(tv_sum_rows(p->recorder, rows, out, d_y, d_bias, p->a->scratch));
-    return tv_matmul_record(p->recorder, &(tv_matmul){.m = rows,
-                                                      .n = in,
-                                                      .k = out,
-                                                      .a = d_y,
-                                                      .b = tv_model_parameter(p->model, weight, layer),
-                                                      .c = d_x});
+    tv_status status =
+        tv_matmul_record(p->recorder, &(tv_matmul){.m = rows,
+                                                   .n = in,
+                                                   .k = out,
+                                                   .a = d_y,
+                                                   .b = tv_model_parameter(p->model, weight, layer),
+                                                   .c = d_x});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
 static tv_status embed(const pass *p) {
@@ -64,16 +68,19 @@ static tv_status rotate_back(const pass *p, tv_tensor d_qkv) {
     const tv_model_config *c = p->config;
     if (c->positions != TV_POSITIONS_ROTARY)
         return TV_OK;
-    return tv_rotary_record(p->recorder,
-                            &(tv_rotary){.rows = p->a->rows,
-                                         .tokens_per_row = p->a->options.tokens,
-                                         .heads = c->n_head + c->n_kv_head,
-                                         .head_size = c->head_size,
-                                         .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
-                                         .inverse = true,
-                                         .positions = p->inputs->positions,
-                                         .table = tv_model_rotary_table(p->model),
-                                         .qkv = d_qkv});
+    tv_record_push_label(p->recorder, "rotary");
+    tv_status status = tv_rotary_record(
+        p->recorder, &(tv_rotary){.rows = p->a->rows,
+                                  .tokens_per_row = p->a->options.tokens,
+                                  .heads = c->n_head + c->n_kv_head,
+                                  .head_size = c->head_size,
+                                  .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
+                                  .inverse = true,
+                                  .positions = p->inputs->positions,
+                                  .table = tv_model_rotary_table(p->model),
+                                  .qkv = d_qkv});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
 /* d_stream -> d_attended (d_narrow) -> d_qkv (d_wide) -> d_norm1 (d_narrow). */
@@ -84,6 +91,7 @@ static tv_status attention(const pass *p, uint32_t l) {
     uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width,
                                c->channels, b->attended, a->d_stream, a->d_narrow));
+    tv_record_push_label(p->recorder, "attention");
     TV_RETURN_IF_FAILED(tv_attention_backward_record(
         p->recorder, &(tv_attention_backward){.forward = {.batch = a->options.batch,
                                                           .tokens = a->options.tokens,
@@ -97,6 +105,7 @@ static tv_status attention(const pass *p, uint32_t l) {
                                               .d_output = a->d_narrow,
                                               .d_qkv = a->d_wide,
                                               .delta = a->delta}));
+    tv_record_pop_label(p->recorder);
     TV_RETURN_IF_FAILED(rotate_back(p, a->d_wide));
     return linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width, b->norm1,
                   a->d_wide, a->d_narrow);
@@ -110,11 +119,13 @@ static tv_status mlp(const pass *p, uint32_t l) {
     bool gated = c->activation == TV_ACTIVATION_SWIGLU;
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, c->ffn,
                                c->channels, b->mlp_act, a->d_stream, a->d_wide));
+    tv_record_push_label(p->recorder, "activation");
     tv_tensor d_mlp_in = gated ? b->mlp_in : a->d_wide;
     if (gated)
         TV_RETURN_IF_FAILED(tv_swiglu_backward(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
     else
         TV_RETURN_IF_FAILED(tv_gelu_backward(p->recorder, a->rows * c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
+    tv_record_pop_label(p->recorder);
     return linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
                   gated ? 2 * c->ffn : c->ffn, b->norm2, d_mlp_in, a->d_narrow);
 }
@@ -123,20 +134,23 @@ static tv_status mlp(const pass *p, uint32_t l) {
  * behind the last block). */
 static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
                       tv_tensor sum, tv_tensor mean, tv_tensor rstd, tv_tensor past) {
-    return tv_norm_backward_record(p->recorder,
-                                   &(tv_norm_backward){.kind = p->config->norm,
-                                                       .rows = p->a->rows,
-                                                       .channels = p->config->channels,
-                                                       .d_output = p->a->d_narrow,
-                                                       .sum = sum,
-                                                       .gain = tv_model_parameter(p->model, gain, layer),
-                                                       .mean = mean,
-                                                       .rstd = rstd,
-                                                       .d_residual = past,
-                                                       .d_sum = p->a->d_stream,
-                                                       .d_gain = tv_model_gradient(p->model, gain, layer),
-                                                       .d_bias = tv_model_gradient(p->model, bias, layer),
-                                                       .scratch = p->a->scratch});
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
+    tv_status status = tv_norm_backward_record(
+        p->recorder, &(tv_norm_backward){.kind = p->config->norm,
+                                         .rows = p->a->rows,
+                                         .channels = p->config->channels,
+                                         .d_output = p->a->d_narrow,
+                                         .sum = sum,
+                                         .gain = tv_model_parameter(p->model, gain, layer),
+                                         .mean = mean,
+                                         .rstd = rstd,
+                                         .d_residual = past,
+                                         .d_sum = p->a->d_stream,
+                                         .d_gain = tv_model_gradient(p->model, gain, layer),
+                                         .d_bias = tv_model_gradient(p->model, bias, layer),
+                                         .scratch = p->a->scratch});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
 static tv_status block(const pass *p, uint32_t l) {

@@ -20,14 +20,18 @@ typedef struct pass {
 /* y (N, out) = x (N, in) W^T + b, where W is (out, in). */
 static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
                         uint64_t in, uint64_t out, tv_tensor x, tv_tensor y) {
-    return tv_matmul_record(p->recorder, &(tv_matmul){.m = p->a->rows,
-                                                      .n = out,
-                                                      .k = in,
-                                                      .transpose_b = true,
-                                                      .a = x,
-                                                      .b = tv_model_parameter(p->model, weight, layer),
-                                                      .bias = tv_model_parameter(p->model, bias, layer),
-                                                      .c = y});
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
+    tv_status status =
+        tv_matmul_record(p->recorder, &(tv_matmul){.m = p->a->rows,
+                                                   .n = out,
+                                                   .k = in,
+                                                   .transpose_b = true,
+                                                   .a = x,
+                                                   .b = tv_model_parameter(p->model, weight, layer),
+                                                   .bias = tv_model_parameter(p->model, bias, layer),
+                                                   .c = y});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
 static tv_status embed(const pass *p) {
@@ -52,15 +56,18 @@ static tv_status rotate(const pass *p, tv_tensor qkv) {
     const tv_model_config *c = p->config;
     if (c->positions != TV_POSITIONS_ROTARY)
         return TV_OK;
-    return tv_rotary_record(p->recorder,
-                            &(tv_rotary){.rows = p->a->rows,
-                                         .tokens_per_row = p->a->options.tokens,
-                                         .heads = c->n_head + c->n_kv_head,
-                                         .head_size = c->head_size,
-                                         .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
-                                         .positions = p->inputs->positions,
-                                         .table = tv_model_rotary_table(p->model),
-                                         .qkv = qkv});
+    tv_record_push_label(p->recorder, "rotary");
+    tv_status status = tv_rotary_record(
+        p->recorder, &(tv_rotary){.rows = p->a->rows,
+                                  .tokens_per_row = p->a->options.tokens,
+                                  .heads = c->n_head + c->n_kv_head,
+                                  .head_size = c->head_size,
+                                  .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
+                                  .positions = p->inputs->positions,
+                                  .table = tv_model_rotary_table(p->model),
+                                  .qkv = qkv});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
 /* Whole sequences attend to themselves; in decoding one token per row attends to the cache, which takes its k
@@ -99,7 +106,9 @@ static tv_status attention(const pass *p, uint32_t l) {
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
                                b->norm1, b->qkv));
     TV_RETURN_IF_FAILED(rotate(p, b->qkv));
+    tv_record_push_label(p->recorder, "attention");
     TV_RETURN_IF_FAILED(attend(p, l));
+    tv_record_pop_label(p->recorder);
     return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width, c->channels,
                   b->attended, b->sum2);
 }
@@ -111,9 +120,13 @@ static tv_status mlp_hidden(const pass *p, uint32_t l) {
     bool gated = c->activation == TV_ACTIVATION_SWIGLU;
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
                                gated ? 2 * c->ffn : c->ffn, b->norm2, b->mlp_in));
+    tv_record_push_label(p->recorder, "activation");
     if (gated)
-        return tv_swiglu_forward(p->recorder, p->a->rows, c->ffn, b->mlp_in, b->mlp_act);
-    return tv_gelu_forward(p->recorder, p->a->rows * c->ffn, b->mlp_in, b->mlp_act);
+        TV_RETURN_IF_FAILED(tv_swiglu_forward(p->recorder, p->a->rows, c->ffn, b->mlp_in, b->mlp_act));
+    else
+        TV_RETURN_IF_FAILED(tv_gelu_forward(p->recorder, p->a->rows * c->ffn, b->mlp_in, b->mlp_act));
+    tv_record_pop_label(p->recorder);
+    return TV_OK;
 }
 
 /* The stream behind block l, which is the input of the next block or of the final norm. Until the next norm
@@ -131,19 +144,22 @@ static tv_status mlp_out(const pass *p, uint32_t l) {
 /* sum (+)= residual, output = norm(sum). */
 static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
                       tv_tensor sum, tv_tensor residual, tv_tensor output, tv_tensor mean, tv_tensor rstd) {
-    return tv_norm_forward_record(p->recorder,
-                                  &(tv_norm_forward){.kind = p->config->norm,
-                                                     .rows = p->a->rows,
-                                                     .channels = p->config->channels,
-                                                     .eps = (float)p->config->norm_eps,
-                                                     .input = sum,
-                                                     .residual = residual,
-                                                     .gain = tv_model_parameter(p->model, gain, layer),
-                                                     .bias = tv_model_parameter(p->model, bias, layer),
-                                                     .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
-                                                     .output = output,
-                                                     .mean = mean,
-                                                     .rstd = rstd});
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
+    tv_status status = tv_norm_forward_record(
+        p->recorder, &(tv_norm_forward){.kind = p->config->norm,
+                                        .rows = p->a->rows,
+                                        .channels = p->config->channels,
+                                        .eps = (float)p->config->norm_eps,
+                                        .input = sum,
+                                        .residual = residual,
+                                        .gain = tv_model_parameter(p->model, gain, layer),
+                                        .bias = tv_model_parameter(p->model, bias, layer),
+                                        .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
+                                        .output = output,
+                                        .mean = mean,
+                                        .rstd = rstd});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
 /* `residual` is the stream before the MLP of the block below; absent where sum1 is already whole. */
@@ -168,12 +184,8 @@ static tv_status forward(const pass *p) {
         TV_RETURN_IF_FAILED(mlp_out(p, l));
         tv_record_pop_label(p->recorder);
     }
-    tv_record_push_label(p->recorder, "final norm");
-    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
-                             a->sum_final, a->blocks[layers - 1].sum2, a->final, a->mean_final,
-                             a->rstd_final));
-    tv_record_pop_label(p->recorder);
-    return TV_OK;
+    return norm(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER, a->sum_final,
+                a->blocks[layers - 1].sum2, a->final, a->mean_final, a->rstd_final);
 }
 
 tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,

@@ -19,6 +19,14 @@ static const char *const role_names[TV_PARAMETER_ROLES] = {
     "attn out weight", "attn out bias", "norm2 gain",      "norm2 bias",      "mlp in weight", "mlp in bias",
     "mlp out weight",  "mlp out bias",  "final norm gain", "final norm bias", "head weight"};
 
+const char *tv_parameter_operation(tv_parameter_role role) {
+    static const char *const operations[TV_PARAMETER_ROLES] = {
+        "embedding", "positions", "norm1",      "norm1",      "qkv",    "qkv",
+        "attn out",  "attn out",  "norm2",      "norm2",      "mlp in", "mlp in",
+        "mlp out",   "mlp out",   "final norm", "final norm", "head"};
+    return operations[role];
+}
+
 static bool is_in_layer(tv_parameter_role role) {
     return role >= TV_PARAMETER_NORM1_GAIN && role <= TV_PARAMETER_MLP_OUT_BIAS;
 }

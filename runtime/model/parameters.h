@@ -63,6 +63,9 @@ typedef struct tv_parameter_list {
 tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_list **list);
 void tv_parameter_list_destroy(tv_parameter_list **list);
 
+/* What a parameter is there for, as the labels of recorded work say it: "qkv", "mlp in", "norm1". */
+const char *tv_parameter_operation(tv_parameter_role role);
+
 /* Position in the list, or TV_NO_PARAMETER. `layer` is not looked at for roles outside the layers. */
 uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer);
 /* The matrix that makes logits: HEAD_WEIGHT, or EMBEDDING where tied. */

@@ -22,8 +22,10 @@ tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *mode
 
     TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &inputs));
     TV_RETURN_IF_FAILED(tv_language_head(recorder, model, activations, &loss));
+    tv_record_push_label(recorder, "loss");
     TV_RETURN_IF_FAILED(tv_reduce_sum(recorder, activations->rows, activations->losses, step->loss_sum, true,
                                       activations->scratch));
+    tv_record_pop_label(recorder);
     return tv_backward(recorder, model, activations, &inputs);
 }
 

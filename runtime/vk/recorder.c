@@ -153,6 +153,12 @@ void tv_record_pop_label(tv_recorder *recorder) {
     end_label(recorder);
 }
 
+/* The kernel and its shape: the innermost label. */
+static const char *kernel_label(const char *full) {
+    const char *slash = strrchr(full, '/');
+    return slash ? slash + 1 : full;
+}
+
 static char *full_label(const tv_recorder *recorder, const tv_dispatch *dispatch) {
     char path[MAX_LABEL_DEPTH * TV_LABEL_BYTES] = "";
     size_t used = 0;
@@ -461,7 +467,7 @@ tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch)
     TV_RETURN_IF_FAILED(
         order_after_hazards(recorder, dispatch->bindings, program->access, program->binding_count));
     TV_RETURN_IF_FAILED(note_dispatch(recorder, dispatch, flops, bytes));
-    begin_label(recorder, recording->dispatches[recording->dispatch_count - 1].label);
+    begin_label(recorder, kernel_label(recording->dispatches[recording->dispatch_count - 1].label));
     device->vk.vkCmdBindPipeline(recorder->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     TV_RETURN_IF_FAILED(bind(recorder, dispatch, layout));
     if (program->push_bytes)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # RenderDoc captures one pretraining step without a window, and in the capture every dispatch stands under a label
-# that says stage, layer, operation and kernel. Needs: renderdoccmd (tools/setup.sh --test installs it).
+# that says stage, layer, operation and kernel with its shape. Needs: renderdoccmd (tools/setup.sh --test installs it).
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -42,7 +42,9 @@ awk '
             dispatches++
             full = ""
             for (i = 1; i <= depth[buffer]; i++) full = full (i > 1 ? "/" : "") path[buffer, i]
-            if (split(full, parts, "/") < 4 || parts[1] !~ /pretrain/) bad++
+            # pretrain / part of the step / [layer /] operation / kernel and shape
+            n = split(full, parts, "/")
+            if (n < (full ~ /layer [0-9]/ ? 5 : 4) || parts[1] != "pretrain" || parts[n] !~ /^[a-z_0-9.]+ [0-9x]+$/) bad++
             seen[full]++
         }
     }
@@ -51,7 +53,7 @@ read -r dispatches unlabelled <"$work/labels.txt"
 [ "$dispatches" -gt 20 ] || fail_rung "the capture holds only $dispatches dispatches; a step has more ($work/step.xml)"
 [ "$unlabelled" = 0 ] || {
     sed 1d "$work/labels.txt" | head -n 40
-    fail_rung "$unlabelled of $dispatches dispatches are not under a label pretrain/LAYER/OPERATION/KERNEL (those seen are above)"
+    fail_rung "$unlabelled of $dispatches dispatches are not under labels pretrain/PART/[LAYER/]OPERATION/KERNEL SHAPE (those seen are above)"
 }
 for operation in attention matmul adamw; do
     grep -q "$operation" "$work/labels.txt" || fail_rung "no dispatch is labelled '$operation' ($work/labels.txt)"
