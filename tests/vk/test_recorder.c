@@ -176,7 +176,7 @@ static void times_are_taken(void **state) {
     assert_ok(tv_recording_milliseconds(recording, &whole));
     assert_ok(tv_recording_profile(recording, &times, &count));
     assert_int_equal(count, 1);
-    assert_string_equal(times[0].label, "layer 3/gelu_forward.base 262144");
+    assert_string_equal(times[0].label, "layer 3/gelu_forward.vec4 262144");
     if (tv_device_caps(device)->timestamp_bits) {
         assert_true(times[0].milliseconds > 0);
         assert_true(times[0].milliseconds <= whole);
