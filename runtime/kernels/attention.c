@@ -8,9 +8,11 @@
 enum {
     LANES = 8,       /* of the CPU variants, which hand values round a subgroup of exactly 8 lanes */
     LANES_PART = 64, /* channels that a CPU variant holds: wider heads take several workgroups */
-    /* More vectors in an iteration take longer to compile (5 s instead of 1.5 s at 32) and spill. */
-    FORWARD_VECTORS = 32,
-    BACKWARD_VECTORS = 16,
+    /* Vectors of 8 channels that a CPU variant takes from each row block of the other side in one iteration.
+     * More than 8 spill: at D 32, 32 took twice the time. Wide heads load their own row again in every
+     * iteration, so there a larger block pays: at D 128, 8 took two to three times as long as 32. */
+    LANES_VECTORS = 8,
+    LANES_VECTORS_WIDE = 32,
     TILE_BASE_ROWS = 16, /* rows of a GPU tile for each of an invocation's own rows */
     MAX_HEAD_SIZE = 256,
 };
@@ -50,12 +52,12 @@ static bool takes_lanes(const tv_recorder *recorder) {
     return caps->type == TV_DEVICE_CPU && caps->subgroup_shuffle && caps->subgroup_size == LANES;
 }
 
-/* `vectors`: how many vectors of 8 channels the CPU variant takes in one iteration. */
-static choice choose(const tv_recorder *recorder, uint64_t head_size, tv_program_id lanes, uint64_t vectors,
+static choice choose(const tv_recorder *recorder, uint64_t head_size, tv_program_id lanes,
                      const tile_variant *tiles) {
     if (takes_lanes(recorder)) {
         uint64_t parts = tv_div_up(head_size, LANES_PART);
         uint64_t chunks = tv_div_up(tv_div_up(head_size, LANES), parts);
+        uint64_t vectors = parts > 1 ? LANES_VECTORS_WIDE : LANES_VECTORS;
         uint64_t block = tv_max_u64(1, tv_min_u64(LANES, vectors / chunks));
         return (choice){lanes, LANES, parts, {(uint32_t)head_size, (uint32_t)block}, 2};
     }
@@ -138,8 +140,7 @@ tv_status tv_attention_forward(tv_recorder *recorder, const tv_attention *a) {
         return TV_OK;
     uint64_t size;
     TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
-    choice way =
-        choose(recorder, a->head_size, TV_PROGRAM_attention_forward_lanes8, FORWARD_VECTORS, forward_tiles);
+    choice way = choose(recorder, a->head_size, TV_PROGRAM_attention_forward_lanes8, forward_tiles);
     for (uint64_t first = 0; first < a->batch; first += size) {
         tv_attention part = part_of(a, first, tv_min_u64(size, a->batch - first));
         tv_attention_push push = push_of(&part);
@@ -160,10 +161,9 @@ tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention
         return TV_OK;
     uint64_t size;
     TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
-    choice way_q = choose(recorder, a->head_size, TV_PROGRAM_attention_backward_q_lanes8, BACKWARD_VECTORS,
-                          backward_q_tiles);
-    choice way_kv = choose(recorder, a->head_size, TV_PROGRAM_attention_backward_kv_lanes8, BACKWARD_VECTORS,
-                           backward_kv_tiles);
+    choice way_q = choose(recorder, a->head_size, TV_PROGRAM_attention_backward_q_lanes8, backward_q_tiles);
+    choice way_kv =
+        choose(recorder, a->head_size, TV_PROGRAM_attention_backward_kv_lanes8, backward_kv_tiles);
     for (uint64_t first = 0; first < a->batch; first += size) {
         uint64_t count = tv_min_u64(size, a->batch - first);
         tv_attention part = part_of(a, first, count);

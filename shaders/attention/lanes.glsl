@@ -9,8 +9,8 @@
 #define TV_ATTENTION_LANES_GLSL
 
 layout(constant_id = 0) const uint head_size = 64;
-/* Rows of the other side taken at once: more of them spread the cost of a loop iteration, which on a CPU blends every carried value
- * under the execution mask, until the code no longer fits its cache. At most 8.
+/* Rows of the other side taken at once, at most 8: an iteration of a loop costs a blend of every carried value under the
+ * execution mask on a CPU, and too many rows spill. The launcher knows the balance.
  */
 layout(constant_id = 1) const uint block = 8;
 

@@ -223,7 +223,9 @@ static void the_gpu_tiles_equal_the_oracle(void **state) {
 }
 
 static void many_heads_and_splitting(void **state) {
-    check(*state, &(shape){700, 3, 100, 50, 8, NO_DOCUMENTS});
+    /* More workgroups than a grid is wide; without them, the lowered devices fold. */
+    bool small = getenv("TRIVIUM_TEST_SMALL") != NULL;
+    check(*state, &(shape){small ? 7 : 700, 3, 100, 50, 8, NO_DOCUMENTS});
     const char *caps[] = {"storage_range=65536,group_count_x=64",
                           "storage_range=65536,group_count_x=64,subgroup_shuffle=0"};
     for (int i = 0; i < 2; i++) {
