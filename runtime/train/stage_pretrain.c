@@ -16,6 +16,7 @@
 #include "train/checkpoint.h"
 #include "train/memory_report.h"
 #include "train/metrics.h"
+#include "train/peak.h"
 #include "train/progress.h"
 #include "train/schedule.h"
 #include "train/settings.h"
@@ -40,6 +41,8 @@ typedef struct pretraining {
     tv_checkpoint_state state;
     uint64_t total_steps;
     uint64_t first_step; /* of this invocation */
+    double peak;         /* FLOP/s that the device was measured at; 0: unknown */
+    double flops_per_token;
     tv_step_result last;
     double seconds; /* of training in this invocation, without evaluation and checkpoints */
     uint64_t session_tokens;
@@ -254,18 +257,29 @@ static tv_status write_run_description(const pretraining *p) {
     char *path = tv_format("%s/run.json", p->options->run);
     cJSON *root = cJSON_CreateObject();
     bool built = path && root && tv_json_set_string(root, "trivium", TRIVIUM_VERSION) &&
-                 tv_json_set_string(root, "device", caps->name) && tv_json_set_string(root, "driver", caps->driver) &&
-                 tv_json_set_string(root, "tier", tv_tier_name(caps->tier)) && tv_json_set_string(root, "started", started) &&
+                 tv_json_set_string(root, "device", caps->name) &&
+                 tv_json_set_string(root, "driver", caps->driver) &&
+                 tv_json_set_string(root, "tier", tv_tier_name(caps->tier)) &&
+                 tv_json_set_string(root, "started", started) &&
                  tv_json_set_number(root, "parameters", (double)p->list->elements) &&
                  tv_json_set_number(root, "device_bytes", (double)p->bytes.total);
-    tv_status status =
-        built ? tv_json_write_file(path, root) : tv_fail(TV_E_MEMORY, "out of host memory for the run's description");
+    tv_status status = built ? tv_json_write_file(path, root)
+                             : tv_fail(TV_E_MEMORY, "out of host memory for the run's description");
     cJSON_Delete(root);
     free(path);
     return status;
 }
 
+/* Before the run's own memory, so that its peak is the run's alone. */
+static tv_status measure_peak(pretraining *p) {
+    TV_RETURN_IF_FAILED(tv_device_peak(p->device, &p->peak));
+    p->flops_per_token = tv_step_flops_per_token(&p->list->config, p->settings.data.seq_len);
+    tv_device_reset_peak_bytes(p->device);
+    return TV_OK;
+}
+
 static tv_status start(pretraining *p) {
+    TV_RETURN_IF_FAILED(measure_peak(p));
     TV_RETURN_IF_FAILED(tv_model_create(p->device, p->list, true, &p->model));
     if (p->resumed_path)
         TV_RETURN_IF_FAILED(tv_checkpoint_read_model(p->resumed_path, p->source, p->model));
@@ -358,7 +372,8 @@ static tv_status finish_step(pretraining *p, const tv_step_result *result) {
         tv_warn("step %" PRIu64 ": the gradient was not finite, so the update was skipped (%u so far)",
                 p->state.step, result->state.skipped);
     TV_RETURN_IF_FAILED(tv_metrics_write(p->metrics, &line));
-    tv_progress_step(&p->progress, &line, -1);
+    tv_progress_step(&p->progress, &line,
+                     p->peak > 0 ? line.tokens_per_second * p->flops_per_token / p->peak : -1);
     return TV_OK;
 }
 

@@ -224,6 +224,10 @@ uint64_t tv_device_peak_bytes(const tv_device *device) {
     return device->peak_bytes;
 }
 
+void tv_device_reset_peak_bytes(tv_device *device) {
+    device->peak_bytes = device->bytes;
+}
+
 uint64_t tv_device_bytes_available(const tv_device *device) {
     return device->caps.heap_bytes > device->bytes ? device->caps.heap_bytes - device->bytes : 0;
 }
