@@ -117,9 +117,10 @@ static void run_sample(tv_device *device, sample *x) {
         tv_test_free(all[i]);
 }
 
+/* Copies of `values`; NULL: zeros. */
 static double *doubles(const float *values, uint64_t count) {
-    double *result = malloc(count * sizeof *result);
-    for (uint64_t i = 0; i < count; i++)
+    double *result = calloc(count ? count : 1, sizeof *result);
+    for (uint64_t i = 0; values && i < count; i++)
         result[i] = (double)values[i];
     return result;
 }
@@ -128,8 +129,8 @@ static void compare_sample(const sample *x, double tolerance) {
     const shape *s = &x->shape;
     oracle_attention reference = {s->batch, s->tokens, s->heads, s->kv_heads, s->head_size, x->doc_start};
     double *qkv = doubles(x->qkv, x->qkv_count), *d_output = doubles(x->d_output, x->output_count);
-    double *output = malloc(x->output_count * sizeof(double)), *lse = malloc(x->lse_count * sizeof(double));
-    double *d_qkv = malloc(x->qkv_count * sizeof(double));
+    double *output = doubles(NULL, x->output_count), *lse = doubles(NULL, x->lse_count);
+    double *d_qkv = doubles(NULL, x->qkv_count);
     char what[128];
     oracle_attention_forward(&reference, qkv, output, lse);
     oracle_attention_backward(&reference, qkv, d_output, d_qkv);
