@@ -20,9 +20,10 @@ typedef struct tv_bench_model {
     const tv_parameter_list *list;
     tv_model *model;
 } tv_bench_model;
-/* `where` names the settings in sentences. */
-tv_status tv_bench_model_open(tv_device *device, const char *directory, const tv_run_settings *settings,
-                              const char *where, bool train, tv_bench_model *out);
+/* First what it is, on the host; `where` names the settings in sentences. Then its parameters. */
+tv_status tv_bench_model_find(const char *directory, const tv_run_settings *settings, const char *where,
+                              tv_bench_model *out);
+tv_status tv_bench_model_fill(tv_device *device, uint64_t seed, bool train, tv_bench_model *out);
 void tv_bench_model_free(tv_bench_model *model);
 
 /* The subcommands of trivium bench, one tools/bench_*.c each. */

@@ -113,8 +113,9 @@ tv_status tv_bench_decode(int argc, char **argv) {
     }
     TV_TRY(tv_run_settings_read(config, sets.items, sets.count, &settings));
     TV_TRY(tv_device_open(&(tv_device_options){common.device, common.tier}, &device));
-    TV_TRY(tv_bench_model_open(device, directory, &settings, config, false, &model));
+    TV_TRY(tv_bench_model_find(directory, &settings, config, &model));
     TV_TRY(choose_length(model.list->config.max_positions, tokens, &steps));
+    TV_TRY(tv_bench_model_fill(device, settings.train.seed, false, &model));
     tokens = 1 + WARMUP + GROUPS * steps;
     TV_TRY(
         tv_decoder_create(model.model, &(tv_decoder_options){.rows = rows, .max_tokens = tokens}, &decoder));

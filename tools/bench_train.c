@@ -18,6 +18,7 @@
 #include "tools/bench.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "train/memory_report.h"
 #include "train/peak.h"
 #include "train/trainer.h"
 #include "vk/timestamps.h"
@@ -300,9 +301,9 @@ static tv_status measure(train_bench *bench, const tv_device_options *device, ui
                          bool json) {
     const tv_train_settings *train = &bench->settings.train;
     double peak = NAN;
+    tv_trainer_bytes bytes;
     TV_RETURN_IF_FAILED(tv_device_open(device, &bench->device));
-    TV_RETURN_IF_FAILED(
-        tv_bench_model_open(bench->device, NULL, &bench->settings, bench->config_path, true, &bench->model));
+    TV_RETURN_IF_FAILED(tv_bench_model_find(NULL, &bench->settings, bench->config_path, &bench->model));
     TV_RETURN_IF_FAILED(check_length(bench));
     bench->trainer_options = (tv_trainer_options){
         .stage = "bench",
@@ -313,6 +314,10 @@ static tv_status measure(train_bench *bench, const tv_device_options *device, ui
         .recompute = train->recompute == TV_RECOMPUTE_BLOCK,
         .train = true,
     };
+    const tv_parameter_list *list = bench->model.list;
+    TV_RETURN_IF_FAILED(tv_memory_measure(list, bench->device, &bench->trainer_options, &bytes));
+    TV_RETURN_IF_FAILED(tv_memory_check(list, bench->device, &bench->trainer_options, &bytes));
+    TV_RETURN_IF_FAILED(tv_bench_model_fill(bench->device, train->seed, true, &bench->model));
     if (bench->settings.data.train_count && !synthetic)
         TV_RETURN_IF_FAILED(open_loader(bench));
     TV_RETURN_IF_FAILED(time_steps(bench, warmup));

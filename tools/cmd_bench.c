@@ -16,8 +16,8 @@ double tv_median(double *values, uint64_t count) {
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-static tv_status find_list(const char *directory, const tv_run_settings *settings, const char *where,
-                           tv_bench_model *out) {
+tv_status tv_bench_model_find(const char *directory, const tv_run_settings *settings, const char *where,
+                              tv_bench_model *out) {
     if (directory) {
         char *path = NULL;
         TV_RETURN_IF_FAILED(tv_model_path_resolve(directory, &path));
@@ -37,12 +37,9 @@ static tv_status find_list(const char *directory, const tv_run_settings *setting
     return TV_OK;
 }
 
-tv_status tv_bench_model_open(tv_device *device, const char *directory, const tv_run_settings *settings,
-                              const char *where, bool train, tv_bench_model *out) {
-    TV_RETURN_IF_FAILED(find_list(directory, settings, where, out));
+tv_status tv_bench_model_fill(tv_device *device, uint64_t seed, bool train, tv_bench_model *out) {
     TV_RETURN_IF_FAILED(tv_model_create(device, out->list, train, &out->model));
-    return out->directory ? tv_model_load(out->model, out->directory)
-                          : tv_model_initialise(out->model, settings->train.seed);
+    return out->directory ? tv_model_load(out->model, out->directory) : tv_model_initialise(out->model, seed);
 }
 
 void tv_bench_model_free(tv_bench_model *model) {

@@ -120,7 +120,7 @@ static void read_tokens(const evaluating *e, uint64_t start, uint64_t count, uin
 
 static uint64_t window_count(const evaluating *e) {
     uint64_t targets = e->count - 1;
-    return targets <= e->T ? 1 : 1 + tv_div_up(targets - e->T, e->stride);
+    return targets <= e->T ? 1 : 1 + tv_div_up(targets - e->T, tv_max_u64(1, e->stride));
 }
 
 static tv_status plan_windows(evaluating *e) {
@@ -193,12 +193,40 @@ static tv_status visit_losses(void *context, const float *losses, const uint32_t
     return e->logprobs ? tv_writer_write(e->logprobs, e->lines.data, e->lines.size) : TV_OK;
 }
 
+static tv_trainer_options trainer_options(const evaluating *e) {
+    return (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
+}
+
+/* A batch that nobody asked for gives way to the device's memory. */
+static tv_status fit_batch(evaluating *e) {
+    uint64_t available = tv_device_bytes_available(e->device);
+    for (;; e->batch /= 2) {
+        tv_trainer_options planned = trainer_options(e);
+        tv_trainer_bytes bytes;
+        char needed[32], there[32];
+        tv_status status = tv_trainer_measure(e->list, tv_device_caps(e->device), &planned, &bytes);
+        if (status == TV_OK && bytes.total <= available)
+            return TV_OK;
+        if ((status == TV_OK || status == TV_E_FIT) && !e->options->batch && e->batch > 1)
+            continue;
+        if (status != TV_OK)
+            return status;
+        return tv_fail(TV_E_FIT,
+                       "windows of %" PRIu64 " tokens, %" PRIu64
+                       " side by side, take %s of device memory and %s has %s; use a smaller --seq-len or "
+                       "--batch-size",
+                       e->T, e->batch, tv_format_bytes(bytes.total, needed, sizeof needed),
+                       tv_device_caps(e->device)->name, tv_format_bytes(available, there, sizeof there));
+    }
+}
+
 static tv_status open_model(evaluating *e) {
     TV_RETURN_IF_FAILED(tv_device_open(&e->options->device, &e->device));
+    TV_RETURN_IF_FAILED(fit_batch(e));
     TV_RETURN_IF_FAILED(tv_model_create(e->device, e->list, false, &e->model));
     TV_RETURN_IF_FAILED(tv_model_load(e->model, e->directory));
-    return tv_trainer_create(
-        e->model, &(tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T}, &e->trainer);
+    tv_trainer_options options = trainer_options(e);
+    return tv_trainer_create(e->model, &options, &e->trainer);
 }
 
 static void describe(const evaluating *e, double loss_sum, uint64_t targets, tv_evaluate_result *result) {
@@ -240,8 +268,8 @@ tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *re
     if (options->logprobs)
         TV_TRY(tv_writer_open(options->logprobs, &e.logprobs));
     TV_TRY(open_model(&e));
-    TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(window_count(&e), e.batch), next_batch, &e, visit_losses,
-                               &e, &loss_sum, &targets));
+    TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(window_count(&e), tv_max_u64(1, e.batch)), next_batch, &e,
+                               visit_losses, &e, &loss_sum, &targets));
     if (e.logprobs)
         TV_TRY(tv_writer_commit(&e.logprobs));
     describe(&e, loss_sum, targets, result);

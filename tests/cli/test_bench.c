@@ -13,6 +13,8 @@
 static const char gpt2[] = TRIVIUM_SOURCE_DIR "/samples/bench/gpt2_875k.json";
 static const char llama[] = TRIVIUM_SOURCE_DIR "/samples/bench/llama_260k.json";
 
+static const char golden[] = TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k";
+
 static cJSON *result_of(tv_run *run) {
     if (run->exit_code != 0)
         fail_msg("exit code %d: %s", run->exit_code, run->err);
@@ -119,8 +121,7 @@ static void decoding(void **state) {
     assert_positive(result, keys, 1);
     assert_int_equal(number_of(result, "rows"), 2);
     cJSON_Delete(result);
-    run = tv_run_trivium("bench", "decode", "--model", TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k",
-                         "--tokens", "16", "--json");
+    run = tv_run_trivium("bench", "decode", "--model", golden, "--tokens", "16", "--json");
     result = result_of(&run);
     assert_positive(result, keys, 1);
     cJSON_Delete(result);
