@@ -5,17 +5,19 @@
 # usage: samples/quickstart.sh [--text FILE] [--out RUN] [--set key=value]...
 #   --text FILE       train on this plain text instead of a fetched one
 #   --out RUN         the run's folder (default: runs/quickstart)
+#   --minutes N       train for about so long (default: 4); the number of steps comes from this machine's speed
 #   --set key=value   handed on to 'trivium pretrain', e.g. --set train.steps=50
 #
 # Safe to run again: what is there is reused, an interrupted training goes on. Other text or settings start anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-text='' run=runs/quickstart settings=()
+text='' run=runs/quickstart minutes=4 settings=()
 while [ $# -gt 0 ]; do
     case $1 in
     --text) text=${2:?--text wants a file} && shift 2 ;;
     --out) run=${2:?--out wants a folder} && shift 2 ;;
+    --minutes) minutes=${2:?--minutes wants a number} && shift 2 ;;
     --set) settings+=(--set "${2:?--set wants key=value}") && shift 2 ;;
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" | sed '/^set /d' && exit 0 ;;
     *) echo "quickstart: unknown option '$1' (try --help)" >&2 && exit 2 ;;
@@ -42,6 +44,10 @@ step() {
         echo "quickstart: $cure; then run this again, it goes on from here" >&2
         exit 1
     fi
+}
+
+number() { # KEY: its number in the last line of the log
+    tail -n 1 $log | sed -n "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/p"
 }
 
 # ---- install, build ----
@@ -100,11 +106,24 @@ say "tokenizer of $vocab tokens and token shards: $work"
 # ---- train ----
 
 if [ ! -e "$run/finished" ]; then
-    resume=()
     mkdir -p "$(dirname "$run")" && cp $work/inputs "$run.inputs"
-    [ ! -e "$run/checkpoints/last" ] || resume=(--resume)
     status=0
-    $trivium pretrain --config $config --out "$run" "${resume[@]}" "${settings[@]}" || status=$?
+    if [ -e "$run/checkpoints/last" ]; then
+        $trivium pretrain --out "$run" --resume || status=$?
+    else
+        # At most three passes over the text: the model learns nothing new from more.
+        step "measuring the speed" "see the message above" \
+            $trivium bench train --config $config --steps 3 --json --quiet
+        steps=$(LC_ALL=C awk -v speed="$(number tokens_per_second)" -v minutes="$minutes" -v bytes="$bytes" 'BEGIN {
+            steps = speed * minutes * 60 / (8 * 128)
+            most = 3 * bytes / 2.8 / (8 * 128)
+            steps = steps > most ? most : steps
+            print int(steps < 200 ? 200 : steps)
+        }')
+        say "training for $steps steps at about $(number tokens_per_second | cut -d. -f1) tokens/s"
+        rm -rf "$run"
+        $trivium pretrain --config $config --out "$run" --set "train.steps=$steps" "${settings[@]}" || status=$?
+    fi
     case $status in
     0) touch "$run/finished" ;;
     130) echo "quickstart: interrupted; run this again to go on from the last checkpoint" >&2 && exit 130 ;;
@@ -117,14 +136,8 @@ fi
 model=$run/checkpoints/best
 say "trained: $model"
 
-step "the report" "see the message above" $trivium report "$run" --out "$run/report.html"
-say "report: $run/report.html"
-
 # ---- bits per byte of the held-out text, beside xz on the same bytes ----
 
-number() { # KEY: its number in the last line of the log
-    tail -n 1 $log | sed -n "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/p"
-}
 step "evaluating" "see the message above" $trivium eval --model "$model" --data $work/heldout.txt --json
 loss=$(number loss) targets=$(number tokens)
 step "counting tokens" "see the message above" \
@@ -141,9 +154,20 @@ LC_ALL=C awk -v loss="$loss" -v targets="$targets" -v tokens="$tokens" -v vocab=
     }' || say "the model did not beat xz -9: train longer (--set train.steps=N)"
 say "compared with xz"
 
+if [ ! -e "$run/samples.jsonl" ]; then
+    for prompt in "It was " "She said " "The "; do
+        step "generating" "see the message above" $trivium generate --model "$model" --prompt "$prompt" \
+            --max-tokens 100 --temperature 0.8 --top-k 40 --seed 1 --json --quiet
+        tail -n 1 $log | sed "s/^{/{\"prompt\":\"$prompt\",/" >>"$run/samples.jsonl"
+    done
+fi
+step "the report" "see the message above" $trivium report "$run" --out "$run/report.html"
+say "report: $run/report.html"
+
+echo
 step "generating" "see the message above" \
-    $trivium generate --model "$model" --prompt "It was " --max-tokens 120 --temperature 0.8 --top-k 40 --seed 1
-say "a sample:"
+    $trivium generate --model "$model" --prompt "It was " --max-tokens 100 --temperature 0.8 --top-k 40 --seed 1
 cat $log
+echo
 echo
 say "done. Talk to it: $trivium generate --model $model --prompt 'She said '"
