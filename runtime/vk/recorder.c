@@ -6,6 +6,7 @@
  */
 #include "vk/internal.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,6 +323,10 @@ void tv_recording_destroy(tv_recording **handle) {
 
 tv_device *tv_recorder_device(const tv_recorder *recorder) {
     return recorder->device;
+}
+
+double tv_recorder_flop_budget(const tv_recorder *recorder) {
+    return recorder->device->caps.type == TV_DEVICE_CPU ? INFINITY : recorder->budget;
 }
 
 tv_recording_info tv_recording_get_info(const tv_recording *recording) {

@@ -54,6 +54,8 @@ tv_status tv_record_copy(tv_recorder *recorder, tv_span from, tv_span to);
 tv_status tv_record_fill(tv_recorder *recorder, tv_span span, uint32_t word);
 
 tv_device *tv_recorder_device(const tv_recorder *recorder);
+/* FLOPs of one submission, for launchers that cut a single dispatch; infinite on CPU devices. */
+double tv_recorder_flop_budget(const tv_recorder *recorder);
 
 /* Sums over a recording. */
 typedef struct tv_recording_info {
