@@ -21,6 +21,8 @@ static const double flops_per_byte = 10;
 
 /* 100 ms at the speed of a slow device of the type: 200 GFLOP/s integrated, 1 TFLOP/s discrete. */
 static double default_budget(const tv_caps *caps) {
+    if (caps->type == TV_DEVICE_CPU)
+        return INFINITY;
     return caps->type == TV_DEVICE_DISCRETE ? 1e11 : 2e10;
 }
 
@@ -326,7 +328,7 @@ tv_device *tv_recorder_device(const tv_recorder *recorder) {
 }
 
 double tv_recorder_flop_budget(const tv_recorder *recorder) {
-    return recorder->device->caps.type == TV_DEVICE_CPU ? INFINITY : recorder->budget;
+    return recorder->budget;
 }
 
 tv_recording_info tv_recording_get_info(const tv_recording *recording) {
@@ -454,8 +456,7 @@ tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch)
     double flops = 0, bytes = 0;
     program->cost(dispatch->push, &flops, &bytes);
     double cost = flops + bytes * flops_per_byte;
-    if (device->caps.type != TV_DEVICE_CPU && recorder->segment_cost > 0 &&
-        recorder->segment_cost + cost > recorder->budget) {
+    if (recorder->segment_cost > 0 && recorder->segment_cost + cost > recorder->budget) {
         TV_RETURN_IF_FAILED(end_segment(recorder));
         TV_RETURN_IF_FAILED(begin_segment(recorder));
     }

@@ -18,8 +18,8 @@ typedef struct tv_recorder_options {
     const char *name;   /* the stage or step, the outermost label: "pretrain/micro-batch" */
     bool profile;       /* timestamps around every dispatch, which serialises a GPU */
     bool simultaneous;  /* may be submitted again while it runs (the decode step) */
-    double flop_budget; /* FLOPs of one submission (a byte moved counts as ten); 0: by device type. CPU
-                           devices are never cut */
+    double flop_budget; /* FLOPs of one submission (a byte moved counts as ten); 0: by device type, none
+                           on CPU devices */
 } tv_recorder_options;
 
 tv_status tv_recorder_begin(tv_device *device, const tv_recorder_options *options, tv_recorder **recorder);
@@ -54,7 +54,7 @@ tv_status tv_record_copy(tv_recorder *recorder, tv_span from, tv_span to);
 tv_status tv_record_fill(tv_recorder *recorder, tv_span span, uint32_t word);
 
 tv_device *tv_recorder_device(const tv_recorder *recorder);
-/* FLOPs of one submission, for launchers that cut a single dispatch; infinite on CPU devices. */
+/* FLOPs of one submission, for launchers that cut a single dispatch; infinite on CPU devices by default. */
 double tv_recorder_flop_budget(const tv_recorder *recorder);
 
 /* Sums over a recording. */

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "kernels/activation.h"
+#include "kernels/matmul.h"
 #include "vk/timestamps.h"
 
 static tv_recording *finish(tv_recorder *recorder) {
@@ -100,6 +101,36 @@ static void recordings_are_replayed(void **state) {
     tv_device *device = tv_test_open_lowered("push_descriptors=0");
     replay(device);
     tv_device_close(&device);
+}
+
+/* A budget of FLOPs cuts a recording into submissions and a product into parts; the numbers stay the same. */
+static void budgets_cut_submissions(void **state) {
+    tv_device *device = *state;
+    enum { M = 200, N = 24, K = 32 };
+    float a[M * K], b[K * N], whole[M * N], cut[M * N];
+    tv_test_random(a, M * K, 1);
+    tv_test_random(b, K * N, 2);
+    tv_test_tensor ta = tv_test_floats(device, M * K, a), tb = tv_test_floats(device, K * N, b);
+    for (int round = 0; round < 2; round++) {
+        tv_test_tensor tc = tv_test_floats(device, M * N, NULL);
+        tv_recorder *recorder = NULL;
+        assert_ok(tv_recorder_begin(
+            device, &(tv_recorder_options){.name = "budget", .flop_budget = round ? 2.0 * 64 * N * K : 0},
+            &recorder));
+        assert_ok(tv_matmul_record(
+            recorder, &(tv_matmul){.m = M, .n = N, .k = K, .a = ta.tensor, .b = tb.tensor, .c = tc.tensor}));
+        tv_recording *recording = finish(recorder);
+        tv_recording_info info = tv_recording_get_info(recording);
+        assert_int_equal(info.dispatches, round ? 4 : 1);
+        assert_int_equal(info.submissions, round ? 4 : 1);
+        run(device, recording);
+        tv_test_read(&tc, round ? cut : whole);
+        tv_recording_destroy(&recording);
+        tv_test_free(&tc);
+    }
+    assert_memory_equal(whole, cut, sizeof whole);
+    tv_test_free(&ta);
+    tv_test_free(&tb);
 }
 
 static void limits_are_sentences(void **state) {
@@ -213,9 +244,13 @@ static void bad_caches_are_misses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(barriers_come_from_hazards), cmocka_unit_test(large_grids_are_folded),
-        cmocka_unit_test(recordings_are_replayed),    cmocka_unit_test(limits_are_sentences),
-        cmocka_unit_test(device_loss_is_sticky),      cmocka_unit_test(times_are_taken),
+        cmocka_unit_test(barriers_come_from_hazards),
+        cmocka_unit_test(large_grids_are_folded),
+        cmocka_unit_test(budgets_cut_submissions),
+        cmocka_unit_test(recordings_are_replayed),
+        cmocka_unit_test(limits_are_sentences),
+        cmocka_unit_test(device_loss_is_sticky),
+        cmocka_unit_test(times_are_taken),
         cmocka_unit_test(bad_caches_are_misses),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
