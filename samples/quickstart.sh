@@ -166,7 +166,7 @@ say "report: $run/report.html"
 
 echo
 step "generating" "see the message above" \
-    $trivium generate --model "$model" --prompt "It was " --max-tokens 100 --temperature 0.8 --top-k 40 --seed 1
+    $trivium generate --model "$model" --prompt "It was " --max-tokens 100 --temperature 0.8 --top-k 40 --seed 1 --quiet
 cat $log
 echo
 echo
