@@ -1,9 +1,9 @@
 /* trivium bench train: tokens per second of a configuration's training step, and where its time goes.
  *
- * The step is timed as a run makes it: two steps in flight, wall clock from result to result. The kernels are
- * timed in a second, profiling recording of the same step, since timestamps around each of them would slow
- * the first. The gap is the difference: what the host, submissions, copies and barriers cost. Where a device
- * overlaps kernels in the normal recording it can be below zero.
+ * The step is timed as a run makes it: two steps in flight, by the host's clock. The kernels are timed in a
+ * second, profiling recording of the same step, since timestamps around each of them would slow the first.
+ * The gap is the difference: what the host, submissions, copies and barriers cost. Where a device overlaps
+ * kernels in the normal recording it can be below zero.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "base/os.h"
 #include "base/rng.h"
 #include "text/loader.h"
 #include "tools/bench.h"
@@ -23,7 +24,7 @@
 #include "train/trainer.h"
 #include "vk/timestamps.h"
 
-enum { GROUPS = 5, TABLE_ROWS = 16, MAX_GROUP_STEPS = 1000 };
+enum { GROUPS = 5, TABLE_ROWS = 16, MAX_GROUP_STEPS = 1000, MOST_READINGS = 5 };
 static const double group_seconds = 1;
 
 typedef struct profile_row {
@@ -107,30 +108,26 @@ static struct tv_step_constants constants_of(const tv_train_settings *train) {
     };
 }
 
-/* Submits `steps` steps; *seconds is the time between the results that came back meanwhile, *results their
- * number. */
-static tv_status run_steps(train_bench *bench, uint64_t steps, double *seconds, uint64_t *results) {
-    struct tv_step_constants constants = constants_of(&bench->settings.train);
-    tv_batch_source source = bench->loader ? loaded_batch : random_batch;
-    *seconds = 0;
-    *results = 0;
-    for (uint64_t i = 0; i < steps; i++) {
-        tv_step_result result;
-        bool has_result;
-        TV_RETURN_IF_FAILED(tv_trainer_step(bench->trainer, &constants, source, bench, &result, &has_result));
-        if (has_result) {
-            *seconds += result.seconds;
-            ++*results;
-        }
-    }
-    return TV_OK;
-}
-
 static tv_status drain(train_bench *bench) {
     bool has_result = true;
     tv_step_result result;
     while (has_result)
         TV_RETURN_IF_FAILED(tv_trainer_drain(bench->trainer, &result, &has_result));
+    return TV_OK;
+}
+
+/* *seconds of the host's clock until the last of `steps` steps is done. */
+static tv_status run_steps(train_bench *bench, uint64_t steps, double *seconds) {
+    struct tv_step_constants constants = constants_of(&bench->settings.train);
+    tv_batch_source source = bench->loader ? loaded_batch : random_batch;
+    double start = tv_seconds();
+    for (uint64_t i = 0; i < steps; i++) {
+        tv_step_result result;
+        bool has_result;
+        TV_RETURN_IF_FAILED(tv_trainer_step(bench->trainer, &constants, source, bench, &result, &has_result));
+    }
+    TV_RETURN_IF_FAILED(drain(bench));
+    *seconds = tv_seconds() - start;
     return TV_OK;
 }
 
@@ -144,28 +141,21 @@ static tv_status read_device_time(train_bench *bench) {
     return TV_OK;
 }
 
-static tv_status time_steps(train_bench *bench, uint64_t warmup) {
-    double seconds, groups[GROUPS];
-    uint64_t results;
+/* Seconds of a step in the normal recording. */
+static tv_status time_group(train_bench *bench, uint64_t warmup, double *step_seconds) {
+    double seconds;
+    bench->trainer_options.profile = false;
     TV_RETURN_IF_FAILED(tv_trainer_create(bench->model.model, &bench->trainer_options, &bench->trainer));
-    TV_RETURN_IF_FAILED(run_steps(bench, warmup, &seconds, &results));
-    /* The first steps compile; two more tell how long one takes. */
-    TV_RETURN_IF_FAILED(run_steps(bench, 2, &seconds, &results));
-    if (bench->group_steps == 0)
-        bench->group_steps =
-            (uint64_t)fmin(MAX_GROUP_STEPS, 1 + group_seconds * (double)results / fmax(seconds, 1e-6));
-    bench->device_bytes = tv_device_bytes(bench->device);
-    for (int g = 0; g < GROUPS; g++) {
-        TV_RETURN_IF_FAILED(run_steps(bench, bench->group_steps, &seconds, &results));
-        groups[g] = seconds / (double)results;
+    TV_RETURN_IF_FAILED(run_steps(bench, warmup, &seconds));
+    if (bench->group_steps == 0) {
+        /* The first steps compiled; two more tell how long one takes. */
+        TV_RETURN_IF_FAILED(run_steps(bench, 2, &seconds));
+        bench->group_steps = (uint64_t)fmin(MAX_GROUP_STEPS, 1 + group_seconds * 2 / fmax(seconds, 1e-6));
     }
-    TV_RETURN_IF_FAILED(drain(bench));
+    bench->device_bytes = tv_device_bytes(bench->device);
+    TV_RETURN_IF_FAILED(run_steps(bench, bench->group_steps, &seconds));
     TV_RETURN_IF_FAILED(read_device_time(bench));
-    double step = tv_median(groups, GROUPS);
-    const tv_train_settings *train = &bench->settings.train;
-    bench->step_ms = step * 1e3;
-    bench->tokens_per_second =
-        (double)(train->batch_size * bench->settings.data.seq_len * train->grad_accum) / step;
+    *step_seconds = seconds / (double)bench->group_steps;
     tv_trainer_destroy(&bench->trainer);
     return TV_OK;
 }
@@ -209,21 +199,40 @@ static tv_status add_profile(train_bench *bench, tv_recording *recording, double
     return status;
 }
 
-static tv_status time_kernels(train_bench *bench) {
-    double sums[GROUPS] = {0}, seconds;
-    uint64_t results;
+/* Milliseconds of a step's kernels in the profiling recording: the mean over `readings`, as the steps of a
+ * group have their mean. */
+static tv_status profile_steps(train_bench *bench, uint64_t readings, double *kernel_ms) {
+    const double weight = 1 / (double)readings;
+    double seconds;
+    *kernel_ms = 0;
     bench->trainer_options.profile = true;
     TV_RETURN_IF_FAILED(tv_trainer_create(bench->model.model, &bench->trainer_options, &bench->trainer));
-    for (int g = 0; g < GROUPS; g++) {
-        /* Two, so that both slots have run. */
-        TV_RETURN_IF_FAILED(run_steps(bench, 2, &seconds, &results));
-        TV_RETURN_IF_FAILED(drain(bench));
+    for (uint64_t i = 0; i < readings; i++) {
+        /* Two steps for each, so that both slots have run. */
+        TV_RETURN_IF_FAILED(run_steps(bench, 2, &seconds));
         TV_RETURN_IF_FAILED(add_profile(bench, tv_trainer_micro_batch_recording(bench->trainer),
-                                        (double)bench->settings.train.grad_accum, &sums[g]));
-        TV_RETURN_IF_FAILED(add_profile(bench, tv_trainer_update_recording(bench->trainer), 1, &sums[g]));
+                                        (double)bench->settings.train.grad_accum * weight, kernel_ms));
+        TV_RETURN_IF_FAILED(
+            add_profile(bench, tv_trainer_update_recording(bench->trainer), weight, kernel_ms));
     }
-    bench->kernel_ms = tv_median(sums, GROUPS);
     tv_trainer_destroy(&bench->trainer);
+    return TV_OK;
+}
+
+/* Both in turn, so that what else the machine does meets both. */
+static tv_status time_groups(train_bench *bench, uint64_t warmup) {
+    const tv_train_settings *train = &bench->settings.train;
+    double steps[GROUPS], kernels[GROUPS];
+    for (int g = 0; g < GROUPS; g++) {
+        TV_RETURN_IF_FAILED(time_group(bench, warmup, &steps[g]));
+        uint64_t readings = tv_min_u64(MOST_READINGS, tv_max_u64(1, bench->group_steps / 2));
+        TV_RETURN_IF_FAILED(profile_steps(bench, readings, &kernels[g]));
+    }
+    double step = tv_median(steps, GROUPS);
+    bench->step_ms = step * 1e3;
+    bench->kernel_ms = tv_median(kernels, GROUPS);
+    bench->tokens_per_second =
+        (double)(train->batch_size * bench->settings.data.seq_len * train->grad_accum) / step;
     return TV_OK;
 }
 
@@ -236,7 +245,7 @@ static int compare_rows(const void *a, const void *b) {
 
 static void print_rows(train_bench *bench) {
     double total = 0, others = 0;
-    printf("%-28s %-18s %10s %10s %10s %10s %9s\n", "kernel", "shape", "dispatches", "ms/step", "of kernels",
+    printf("%-28s %-18s %10s %10s %11s %9s %9s\n", "kernel", "shape", "dispatches", "ms/step", "of kernels",
            "GFLOP/s", "GB/s");
     if (bench->row_count)
         qsort(bench->rows, bench->row_count, sizeof *bench->rows, compare_rows);
@@ -247,12 +256,12 @@ static void print_rows(train_bench *bench) {
         if (i >= TABLE_ROWS)
             others += row->milliseconds;
         else
-            printf("%-28s %-18s %10.0f %10.3f %8.1f %% %10.2f %9.2f\n", row->program, row->shape,
+            printf("%-28s %-18s %10.0f %10.3f %9.1f %% %9.2f %9.2f\n", row->program, row->shape,
                    row->dispatches, row->milliseconds, 100 * row->milliseconds / total,
                    row->flops / row->milliseconds * 1e-6, row->bytes / row->milliseconds * 1e-6);
     }
     if (others > 0)
-        printf("%-28s %-18s %10s %10.3f %8.1f %%\n", "other kernels", "", "", others, 100 * others / total);
+        printf("%-28s %-18s %10s %10.3f %9.1f %%\n", "other kernels", "", "", others, 100 * others / total);
 }
 
 static void print_result(train_bench *bench, double peak) {
@@ -320,8 +329,7 @@ static tv_status measure(train_bench *bench, const tv_device_options *device, ui
     TV_RETURN_IF_FAILED(tv_bench_model_fill(bench->device, train->seed, true, &bench->model));
     if (bench->settings.data.train_count && !synthetic)
         TV_RETURN_IF_FAILED(open_loader(bench));
-    TV_RETURN_IF_FAILED(time_steps(bench, warmup));
-    TV_RETURN_IF_FAILED(time_kernels(bench));
+    TV_RETURN_IF_FAILED(time_groups(bench, warmup));
     if (json)
         return print_json(bench);
     TV_RETURN_IF_FAILED(tv_device_peak(bench->device, &peak));
@@ -351,7 +359,7 @@ tv_status tv_bench_train(int argc, char **argv) {
         tv_opt_given(&steps_given,
                      tv_opt_uint("steps", "N", &bench.group_steps, 1, MAX_GROUP_STEPS,
                                  "steps in each of the five measured groups (default: about a second)")),
-        tv_opt_uint("warmup", "N", &warmup, 1, MAX_GROUP_STEPS, "steps before the measurement"),
+        tv_opt_uint("warmup", "N", &warmup, 1, MAX_GROUP_STEPS, "steps before each group"),
         tv_opt_flag("synthetic", &synthetic, "random tokens even where the configuration names data"),
     };
     const tv_command_line line = {
