@@ -1,7 +1,6 @@
 /* The public API's language model over model, trainer and decoder: see trivium/language_model.h. */
 #include "trivium/language_model.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "base/json.h"
 #include "kernels/classifier.h"
 #include "model/decoder.h"
+#include "train/step.h"
 #include "train/trainer.h"
 
 _Static_assert(TV_NO_TARGET == TV_IGNORED_TARGET, "the public constant is the kernels'");
@@ -158,16 +158,9 @@ tv_status tv_language_model_step(tv_language_model *lm, uint64_t batch, uint64_t
     tv_step_result result;
     bool has_result;
     TV_RETURN_IF_FAILED(prepare_batch(lm, batch, length, tokens, targets, &from));
-    const struct tv_step_constants constants = {
-        .lr = (float)settings->lr,
-        .weight_decay = (float)settings->weight_decay,
-        .beta1 = (float)settings->beta1,
-        .beta2 = (float)settings->beta2,
-        .log_beta1 = (float)log(settings->beta1),
-        .log_beta2 = (float)log(settings->beta2),
-        .eps = (float)settings->eps,
-        .grad_clip = (float)settings->grad_clip,
-    };
+    const struct tv_step_constants constants =
+        tv_step_constants_make(settings->lr, settings->weight_decay, settings->beta1, settings->beta2,
+                               settings->eps, settings->grad_clip);
     TV_RETURN_IF_FAILED(tv_trainer_step(lm->trainer, &constants, copy_batch, &from, &result, &has_result));
     TV_RETURN_IF_FAILED(tv_trainer_drain(lm->trainer, &result, &has_result));
     if (loss)

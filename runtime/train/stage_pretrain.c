@@ -20,6 +20,7 @@
 #include "train/progress.h"
 #include "train/schedule.h"
 #include "train/settings.h"
+#include "train/step.h"
 #include "vk/capture.h"
 
 typedef struct pretraining {
@@ -312,16 +313,8 @@ static tv_status next_batch(void *context, tv_micro_batch *batch) {
 
 static struct tv_step_constants constants_of(const pretraining *p, uint64_t step) {
     const tv_train_settings *train = &p->settings.train;
-    return (struct tv_step_constants){
-        .lr = (float)tv_schedule_lr(train, step, p->total_steps),
-        .weight_decay = (float)train->weight_decay,
-        .beta1 = (float)train->beta1,
-        .beta2 = (float)train->beta2,
-        .log_beta1 = (float)log(train->beta1),
-        .log_beta2 = (float)log(train->beta2),
-        .eps = (float)train->eps,
-        .grad_clip = (float)train->grad_clip,
-    };
+    return tv_step_constants_make(tv_schedule_lr(train, step, p->total_steps), train->weight_decay,
+                                  train->beta1, train->beta2, train->eps, train->grad_clip);
 }
 
 static bool is_due(uint64_t every, uint64_t step, uint64_t total) {

@@ -1,8 +1,24 @@
 /* One training step, from top to bottom: see step.h. */
 #include "train/step.h"
 
+#include <math.h>
+
 #include "kernels/optimizer.h"
 #include "kernels/reduce.h"
+
+struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
+                                                double eps, double grad_clip) {
+    return (struct tv_step_constants){
+        .lr = (float)lr,
+        .weight_decay = (float)weight_decay,
+        .beta1 = (float)beta1,
+        .beta2 = (float)beta2,
+        .log_beta1 = (float)log(beta1),
+        .log_beta2 = (float)log(beta2),
+        .eps = (float)eps,
+        .grad_clip = (float)grad_clip,
+    };
+}
 
 uint64_t tv_step_partials(const tv_parameter_list *list) {
     uint64_t total = 0;

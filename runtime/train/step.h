@@ -9,6 +9,7 @@
 
 #include "model/backward.h"
 #include "model/heads.h"
+#include "push_constants.h"
 
 /* The device tensors of a step besides model and activations. */
 typedef struct tv_step_tensors {
@@ -19,6 +20,11 @@ typedef struct tv_step_tensors {
     tv_tensor loss_sum;        /* (1) fp32: sum of the step's losses so far */
     tv_tensor partials;        /* tv_step_partials floats of the gradient norm */
 } tv_step_tensors;
+
+/* AdamW's constants of a step, with the logarithms that its bias corrections need; loss_scale is set when the
+ * targets are counted. */
+struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
+                                                double eps, double grad_clip);
 
 /* Floats of `partials` for a list of parameters. */
 uint64_t tv_step_partials(const tv_parameter_list *list);

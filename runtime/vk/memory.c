@@ -218,7 +218,10 @@ tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kin
     tv_name_object(device, VK_OBJECT_TYPE_DEVICE_MEMORY, (uint64_t)buffer->memory, name);
     TV_TRY(tv_vk_check(
         device, device->vk.vkBindBufferMemory(device->handle, buffer->handle, buffer->memory, 0), what));
-    if (device->memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) {
+    /* A card's window into its memory is slow to read, so its own memory is mapped only where it is the
+     * host's too. */
+    bool mapped = kind != TV_MEMORY_DEVICE || device->caps.unified_memory;
+    if (mapped && (device->memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)) {
         TV_TRY(tv_vk_check(
             device,
             device->vk.vkMapMemory(device->handle, buffer->memory, 0, VK_WHOLE_SIZE, 0, &buffer->mapped),
@@ -315,19 +318,27 @@ enum { STAGING_BYTES = 16 << 20 };
 
 typedef enum copy_direction { COPY_UP, COPY_DOWN } copy_direction;
 
-static tv_status copy_once(tv_device *device, tv_span from, tv_span to) {
-    tv_recorder *recorder = NULL;
+/* Ends the recorder, runs what it holds once and waits. */
+static tv_status run_once(tv_device *device, tv_recorder **recorder) {
     tv_recording *recording = NULL;
     tv_status status;
     uint64_t value;
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "copy"}, &recorder));
-    TV_TRY(tv_record_copy(recorder, from, to));
-    TV_TRY(tv_recorder_end(&recorder, &recording));
+    TV_TRY(tv_recorder_end(recorder, &recording));
     TV_TRY(tv_submit(device, &recording, 1, &value));
     TV_TRY(tv_wait(device, value));
 fail:
-    tv_recorder_abort(&recorder);
     tv_recording_destroy(&recording);
+    return status;
+}
+
+static tv_status copy_once(tv_device *device, tv_span from, tv_span to) {
+    tv_recorder *recorder = NULL;
+    tv_status status;
+    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "copy"}, &recorder));
+    TV_TRY(tv_record_copy(recorder, from, to));
+    return run_once(device, &recorder);
+fail:
+    tv_recorder_abort(&recorder);
     return status;
 }
 
@@ -393,16 +404,11 @@ tv_status tv_clear(tv_device *device, tv_span span) {
         return TV_OK;
     }
     tv_recorder *recorder = NULL;
-    tv_recording *recording = NULL;
     tv_status status;
-    uint64_t value;
     TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "clear"}, &recorder));
     TV_TRY(tv_record_fill(recorder, span, 0));
-    TV_TRY(tv_recorder_end(&recorder, &recording));
-    TV_TRY(tv_submit(device, &recording, 1, &value));
-    TV_TRY(tv_wait(device, value));
+    return run_once(device, &recorder);
 fail:
     tv_recorder_abort(&recorder);
-    tv_recording_destroy(&recording);
     return status;
 }

@@ -90,14 +90,7 @@ static struct tv_step_constants constants_of(const cJSON *settings, double grad_
                                      .min_lr = tv_json_get(settings, "min_lr")->valuedouble,
                                      .warmup_steps = 5,
                                      .schedule = TV_SCHEDULE_COSINE};
-    return (struct tv_step_constants){.lr = (float)tv_schedule_lr(&train, step, STEPS),
-                                      .weight_decay = 0.1f,
-                                      .beta1 = 0.9f,
-                                      .beta2 = 0.95f,
-                                      .log_beta1 = (float)log(0.9),
-                                      .log_beta2 = (float)log(0.95),
-                                      .eps = 1e-8f,
-                                      .grad_clip = (float)grad_clip};
+    return tv_step_constants_make(tv_schedule_lr(&train, step, STEPS), 0.1, 0.9, 0.95, 1e-8, grad_clip);
 }
 
 static void compare_step(const char *name, const cJSON *expected, const tv_step_result *result) {
