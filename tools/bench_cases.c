@@ -1,7 +1,6 @@
 /* The cases of trivium bench kernels: see bench_cases.h. */
 #include "tools/bench_cases.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/rng.h"
@@ -17,6 +16,7 @@
 #include "push_constants.h"
 #include "tools/options.h"
 #include "train/peak.h"
+#include "train/step.h"
 
 /* ---- tensors ---- */
 
@@ -247,13 +247,7 @@ static tv_status gradient_norm(tv_recorder *recorder, tv_kernel_run *run, const 
 }
 
 static tv_status adamw(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
-    const struct tv_step_constants constants = {.lr = 1e-3f,
-                                                .weight_decay = 0.1f,
-                                                .beta1 = 0.9f,
-                                                .beta2 = 0.95f,
-                                                .log_beta1 = logf(0.9f),
-                                                .log_beta2 = logf(0.95f),
-                                                .eps = 1e-8f};
+    const struct tv_step_constants constants = tv_step_constants_make(1e-3, 0.1, 0.9, 0.95, 1e-8, 1);
     const struct tv_update_state state = {.applied = 1, .finite = 1, .clip_scale = 1};
     tv_adamw update = {.count = d[0], .decay = true};
     TV_RETURN_IF_FAILED(noise(run, d[0], &update.parameter));

@@ -21,6 +21,7 @@
 #include "tools/options.h"
 #include "train/memory_report.h"
 #include "train/peak.h"
+#include "train/step.h"
 #include "train/trainer.h"
 #include "vk/timestamps.h"
 
@@ -95,19 +96,6 @@ static tv_status open_loader(train_bench *bench) {
 
 /* ---- steps ---- */
 
-static struct tv_step_constants constants_of(const tv_train_settings *train) {
-    return (struct tv_step_constants){
-        .lr = (float)train->lr,
-        .weight_decay = (float)train->weight_decay,
-        .beta1 = (float)train->beta1,
-        .beta2 = (float)train->beta2,
-        .log_beta1 = (float)log(train->beta1),
-        .log_beta2 = (float)log(train->beta2),
-        .eps = (float)train->eps,
-        .grad_clip = (float)train->grad_clip,
-    };
-}
-
 static tv_status drain(train_bench *bench) {
     bool has_result = true;
     tv_step_result result;
@@ -118,7 +106,9 @@ static tv_status drain(train_bench *bench) {
 
 /* *seconds of the host's clock until the last of `steps` steps is done. */
 static tv_status run_steps(train_bench *bench, uint64_t steps, double *seconds) {
-    struct tv_step_constants constants = constants_of(&bench->settings.train);
+    const tv_train_settings *train = &bench->settings.train;
+    const struct tv_step_constants constants = tv_step_constants_make(
+        train->lr, train->weight_decay, train->beta1, train->beta2, train->eps, train->grad_clip);
     tv_batch_source source = bench->loader ? loaded_batch : random_batch;
     double start = tv_seconds();
     for (uint64_t i = 0; i < steps; i++) {
