@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* status.h wraps them for the static analyzer; here they are defined. */
+/* status.h wraps them; here they are defined. */
 #undef tv_fail
 #undef tv_fail_errno
 #undef tv_fail_context
@@ -56,7 +56,10 @@ static void set_sentence(const char *suffix, const char *format, va_list args) {
     int written = vsnprintf(text, sizeof text, format, args);
     if (written < 0)
         text[0] = '\0';
-    snprintf(sentence, sizeof sentence, "%.*s%s%s", SENTENCE_BYTES / 2, text, suffix[0] ? ": " : "", suffix);
+    int whole = snprintf(sentence, sizeof sentence, "%.*s%s%s", SENTENCE_BYTES / 2, text,
+                         suffix[0] ? ": " : "", suffix);
+    if (whole >= SENTENCE_BYTES) /* cut: say so */
+        memcpy(sentence + SENTENCE_BYTES - sizeof "...", "...", sizeof "...");
 }
 
 tv_status tv_fail(tv_status status, const char *format, ...) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every parser of outside bytes takes a short libFuzzer run from its corpus without a crash, a leak or undefined
-# behaviour; and the tree builds with Clang's warnings as errors. Needs: clang 14 (tools/setup.sh --lint installs it).
+# behaviour. Needs: clang 14 (tools/setup.sh --lint installs it).
 #
 # usage: tests/rungs/fuzz.sh [SECONDS-PER-TARGET]     (default: 15)
 # What breaks a parser is left in build/rungs/fuzz/crashes; add it to tests/fuzz/corpus with the fix.
