@@ -43,14 +43,14 @@ void main() {
     if (row >= p.rows)
         return;
     uint lane = gl_LocalInvocationIndex, lanes = gl_WorkGroupSize.x;
-    uint width = p.vocab / TV_WIDTH, base = row * width;
-    uint target = targets[row];
+    uint width = p.vocab / TV_WIDTH, base = p.first_logit / TV_WIDTH + row * width;
+    uint place_of_row = p.first_row + row, target = targets[place_of_row];
     if (target == ignored) {
         if (p.has_gradient != 0)
             for (uint v = lane; v < width; v += lanes)
                 logits[base + v] = TV_ACTS(0);
         if (lane == 0)
-            losses[row] = 0.0;
+            losses[place_of_row] = 0.0;
         return;
     }
 
@@ -85,7 +85,7 @@ void main() {
 #else
         shifted = float(logits[base + place]) - row_maximum;
 #endif
-        losses[row] = broken ? nan : log(row_sum) - shifted;
+        losses[place_of_row] = broken ? nan : log(row_sum) - shifted;
     }
     if (p.has_gradient == 0)
         return;

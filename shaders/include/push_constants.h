@@ -174,12 +174,14 @@ struct tv_embedding_scatter_push {
 };
 TV_PUSH_SIZE(struct tv_embedding_scatter_push, 24);
 
-/* Cross-entropy over (rows, vocab). */
+/* Cross-entropy over (rows, vocab); firsts are from the start of a binding. */
 struct tv_cross_entropy_push {
     uint rows, vocab;
     uint has_gradient; /* 1: logits become their gradient */
+    uint first_logit;
+    uint first_row; /* of targets and losses */
 };
-TV_PUSH_SIZE(struct tv_cross_entropy_push, 12);
+TV_PUSH_SIZE(struct tv_cross_entropy_push, 20);
 
 struct tv_sample_push {
     uint rows, vocab; /* of this part */

@@ -116,6 +116,10 @@ static void small_limits_equal_the_oracle(void **state) {
     check(device, 700, 65);
     check(device, 300, 128);
     check(device, 20000, 1);
+    /* Parts that start on any byte: 3 odd rows in a binding, then a single one. */
+    check(device, 131, 5021);
+    check(device, 130, 5020);
+    check(device, 5, 16001);
     tv_device_close(&device);
 }
 
