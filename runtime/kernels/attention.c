@@ -49,7 +49,7 @@ static const tile_variant backward_kv_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_att
 
 static bool takes_lanes(const tv_recorder *recorder) {
     const tv_caps *caps = tv_recorder_caps(recorder);
-    return caps->type == TV_DEVICE_CPU && caps->subgroup_shuffle && caps->subgroup_size == LANES;
+    return caps->cpu_kernels && caps->subgroup_shuffle && caps->subgroup_size == LANES;
 }
 
 static choice choose(const tv_recorder *recorder, uint64_t head_size, tv_program_id lanes,

@@ -140,7 +140,7 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
     static const tv_program_id cpu[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
                                             {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
     const tv_caps *caps = tv_recorder_caps(recorder);
-    bool vectors = caps->type == TV_DEVICE_CPU && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle;
+    bool vectors = caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle;
     if (!product->transpose_a && product->transpose_b && size->m <= (vectors ? CPU_FEW_ROWS : FEW_ROWS)) {
         uint32_t rows = 1;
         while (rows < size->m)
