@@ -314,7 +314,6 @@ fail:
 
 struct tv_appender {
     char *path;
-    uint64_t size;
     int fd;
     bool durable;
 };
@@ -333,13 +332,9 @@ tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable,
         status = tv_fail_errno(TV_E_IO, "cannot open %s for appending", path);
         goto fail;
     }
-    appender->size = (uint64_t)info.st_size;
-    if (truncate_to < appender->size) {
-        if (ftruncate(appender->fd, (off_t)truncate_to) != 0) {
-            status = tv_fail_errno(TV_E_IO, "cannot cut %s", path);
-            goto fail;
-        }
-        appender->size = truncate_to;
+    if (truncate_to < (uint64_t)info.st_size && ftruncate(appender->fd, (off_t)truncate_to) != 0) {
+        status = tv_fail_errno(TV_E_IO, "cannot cut %s", path);
+        goto fail;
     }
     *out = appender;
     return TV_OK;
@@ -352,7 +347,6 @@ tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t siz
     TV_RETURN_IF_FAILED(write_all(appender->fd, appender->path, bytes, size));
     if (appender->durable && fdatasync(appender->fd) != 0)
         return tv_fail_errno(TV_E_IO, "cannot make %s durable", appender->path);
-    appender->size += size;
     return TV_OK;
 }
 
@@ -366,10 +360,6 @@ tv_status tv_append_line(tv_appender *appender, const char *line, uint64_t lengt
     tv_status status = tv_append_bytes(appender, whole, length + 1);
     free(whole);
     return status;
-}
-
-uint64_t tv_appender_size(const tv_appender *appender) {
-    return appender->size;
 }
 
 void tv_appender_close(tv_appender **appender) {

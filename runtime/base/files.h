@@ -56,7 +56,6 @@ typedef struct tv_appender tv_appender;
 tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable, tv_appender **appender);
 tv_status tv_append_line(tv_appender *appender, const char *line, uint64_t length);
 tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t size);
-uint64_t tv_appender_size(const tv_appender *appender);
 void tv_appender_close(tv_appender **appender);
 
 /* Makes the directory's entries durable, then renames `from` to `to`; `to` must not exist as a non-empty

@@ -15,7 +15,7 @@ void tv_log_set_level(tv_log_level level) {
     atomic_store(&minimum_level, (int)level);
 }
 
-bool tv_log_enabled(tv_log_level level) {
+static bool is_enabled(tv_log_level level) {
     int minimum = atomic_load(&minimum_level);
     if (minimum < 0) {
         minimum = getenv("TRIVIUM_DEBUG") ? TV_LOG_DEBUG : TV_LOG_INFO;
@@ -31,7 +31,7 @@ void tv_log_progress_end(void) {
 
 void tv_log(tv_log_level level, const char *format, ...) {
     static const char *const prefixes[] = {"debug: ", "", "warning: ", "error: "};
-    if (!tv_log_enabled(level))
+    if (!is_enabled(level))
         return;
     char text[4096];
     va_list args;
@@ -44,7 +44,7 @@ void tv_log(tv_log_level level, const char *format, ...) {
 
 void tv_log_progress(const char *format, ...) {
     int columns = tv_terminal_columns();
-    if (columns <= 0 || !tv_log_enabled(TV_LOG_INFO))
+    if (columns <= 0 || !is_enabled(TV_LOG_INFO))
         return;
     char text[512];
     va_list args;

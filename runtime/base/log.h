@@ -12,7 +12,6 @@ typedef enum tv_log_level { TV_LOG_DEBUG, TV_LOG_INFO, TV_LOG_WARNING, TV_LOG_ER
 
 /* Lines below `level` are dropped. The default is TV_LOG_INFO, or TV_LOG_DEBUG when TRIVIUM_DEBUG is set. */
 void tv_log_set_level(tv_log_level level);
-bool tv_log_enabled(tv_log_level level);
 
 void tv_log(tv_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define tv_debug(...) tv_log(TV_LOG_DEBUG, __VA_ARGS__)

@@ -24,11 +24,6 @@ int tv_terminal_columns(void);
 void tv_catch_interrupts(void);
 bool tv_interrupted(void);
 
-/* Logical processors that this process may use, at least 1. */
-uint32_t tv_processor_count(void);
-/* Bytes of physical memory; 0 when unknown. */
-uint64_t tv_host_memory_bytes(void);
-
 typedef struct tv_thread tv_thread;
 typedef void (*tv_thread_main)(void *context);
 /* The caller owns the handle; tv_thread_join waits, frees it and clears the pointer. */

@@ -6,10 +6,8 @@
 #ifndef TV_KERNELS_CLASSIFIER_H
 #define TV_KERNELS_CLASSIFIER_H
 
+#include "base/tokens.h"
 #include "kernels/launch.h"
-
-/* A target that counts for nothing: loss 0, gradient 0. */
-#define TV_IGNORED_TARGET UINT32_MAX
 
 typedef struct tv_cross_entropy {
     uint64_t rows, vocab;

@@ -400,7 +400,3 @@ tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row) {
                             .prompt_length = prompt,
                             .finished = finished[row]};
 }
-
-tv_recording_info tv_decoder_step_info(const tv_decoder *decoder) {
-    return tv_recording_get_info(decoder->step);
-}

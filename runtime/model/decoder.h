@@ -71,7 +71,4 @@ typedef struct tv_decoder_row {
 } tv_decoder_row;
 tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row);
 
-/* Dispatches, FLOPs and bytes of one step. */
-tv_recording_info tv_decoder_step_info(const tv_decoder *decoder);
-
 #endif

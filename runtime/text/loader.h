@@ -16,9 +16,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
-
-/* A target that counts for nothing. */
-#define TV_IGNORED_TARGET UINT32_MAX
+#include "base/tokens.h"
 
 typedef struct tv_loader_source {
     const char *path; /* a token shard */

@@ -380,8 +380,3 @@ tv_status tv_run_settings_write(const tv_run_settings *settings, const char *pat
     cJSON_Delete(root);
     return status;
 }
-
-const char *tv_schedule_name(int schedule) {
-    static const char *const names[] = {"cosine", "linear", "constant", "wsd"};
-    return schedule >= 0 && schedule < (int)COUNT(names) ? names[schedule] : "unknown";
-}

@@ -125,7 +125,4 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **root)
 /* The same into a file, atomically. */
 tv_status tv_run_settings_write(const tv_run_settings *settings, const char *path);
 
-/* "cosine"; for messages. */
-const char *tv_schedule_name(int schedule);
-
 #endif

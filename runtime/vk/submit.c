@@ -72,13 +72,3 @@ tv_status tv_wait(tv_device *device, uint64_t value) {
 tv_status tv_wait_idle(tv_device *device) {
     return tv_wait(device, device->submitted);
 }
-
-tv_status tv_reached(tv_device *device, uint64_t value, bool *reached) {
-    TV_RETURN_IF_FAILED(tv_device_check(device));
-    uint64_t counter = 0;
-    TV_RETURN_IF_FAILED(
-        tv_vk_check(device, device->vk.vkGetSemaphoreCounterValue(device->handle, device->timeline, &counter),
-                    "read the timeline"));
-    *reached = counter >= value;
-    return TV_OK;
-}

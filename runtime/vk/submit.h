@@ -16,6 +16,5 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
 tv_status tv_wait(tv_device *device, uint64_t value);
 /* Waits for everything submitted. */
 tv_status tv_wait_idle(tv_device *device);
-tv_status tv_reached(tv_device *device, uint64_t value, bool *reached);
 
 #endif
