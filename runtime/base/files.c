@@ -312,6 +312,29 @@ fail:
     return status;
 }
 
+/* Whether the name ends with ".tmp-" and a process number, as writers and links are called before they are
+ * whole. */
+static bool is_temporary(const char *name) {
+    const char *end = strstr(name, ".tmp-");
+    return end && end[5] != '\0' && strspn(end + 5, "0123456789") == strlen(end + 5);
+}
+
+tv_status tv_remove_temporaries(const char *directory) {
+    char **names = NULL;
+    uint64_t count = 0;
+    TV_RETURN_IF_FAILED(tv_list_dir(directory, &names, &count));
+    tv_status status = TV_OK;
+    for (uint64_t i = 0; i < count && status == TV_OK; i++) {
+        if (!is_temporary(names[i]))
+            continue;
+        char *path = tv_format("%s/%s", directory, names[i]);
+        status = path ? tv_remove_tree(path) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        free(path);
+    }
+    tv_free_names(&names, count);
+    return status;
+}
+
 struct tv_appender {
     char *path;
     int fd;

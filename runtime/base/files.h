@@ -46,6 +46,8 @@ tv_status tv_writer_write(tv_writer *writer, const void *bytes, uint64_t size);
 tv_status tv_writer_write_at(tv_writer *writer, uint64_t offset, const void *bytes, uint64_t size);
 tv_status tv_writer_commit(tv_writer **writer);
 void tv_writer_abort(tv_writer **writer);
+/* Removes what writers of files and links in this directory left when their process was killed. */
+tv_status tv_remove_temporaries(const char *directory);
 /* All of the above in one call. */
 tv_status tv_write_file(const char *path, const void *bytes, uint64_t size);
 

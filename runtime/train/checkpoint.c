@@ -225,6 +225,7 @@ static int compare_steps_down(const void *a, const void *b) {
 static tv_status prune(const char *checkpoints, uint64_t keep) {
     char **names = NULL;
     uint64_t count = 0, step_count = 0;
+    TV_RETURN_IF_FAILED(tv_remove_temporaries(checkpoints));
     TV_RETURN_IF_FAILED(tv_list_dir(checkpoints, &names, &count));
     tv_status status = TV_OK;
     uint64_t last = step_of_link(checkpoints, "last"), best = step_of_link(checkpoints, "best");

@@ -24,13 +24,13 @@ typedef struct tv_checkpoint_state {
 } tv_checkpoint_state;
 
 /* Writes checkpoints/step-N of `run` for state->step, sets `last` (and `best` when best_step is this step),
- * and removes the oldest beyond the `keep` newest. One that is already there is left as it is. `tokenizer`
- * may be NULL. */
+ * and removes the oldest beyond the `keep` newest and what killed writes left. One that is already there is
+ * left as it is, so that the call on resuming finishes what a kill between rename and links cut short.
+ * `tokenizer` may be NULL. */
 tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
                               const tv_checkpoint_state *state, uint64_t keep);
 
-/* The newest checkpoint of a run; TV_E_CONFIG when there is none. Removes what an interrupted write left. The
- * caller frees *path. */
+/* The newest checkpoint of a run; TV_E_CONFIG when there is none. The caller frees *path. */
 tv_status tv_checkpoint_find_last(const char *run, char **path);
 
 /* Reads the state; with a model also its parameters and moments. `directory` is the opened checkpoint. */

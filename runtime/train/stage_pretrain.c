@@ -44,6 +44,7 @@ typedef struct pretraining {
     uint64_t first_step; /* of this invocation */
     double peak;         /* FLOP/s that the device was measured at; 0: unknown */
     double flops_per_token;
+    uint64_t diverged; /* the step whose skipped update was number TV_SKIPS_IN_ROW in a row; 0: none */
     tv_step_result last;
     double seconds; /* of training in this invocation, without evaluation and checkpoints */
     uint64_t session_tokens;
@@ -64,18 +65,36 @@ static tv_status read_settings(pretraining *p) {
     return TV_OK;
 }
 
+/* A run is continued only with --resume, and nothing that is not a run is written over. One that ended before
+ * its first checkpoint has nothing to continue and may be started anew. */
 static tv_status check_run_directory(const pretraining *p) {
-    char *metrics = tv_format("%s/metrics.jsonl", p->options->run);
-    if (!metrics)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    bool used = tv_path_exists(metrics);
-    free(metrics);
-    if (used && !p->options->resume)
-        return tv_fail(
-            TV_E_USAGE,
-            "%s already holds a run; continue it with --resume, or name another directory with --out",
-            p->options->run);
-    return TV_OK;
+    const char *run = p->options->run;
+    char *found = NULL, *config = tv_format("%s/config.json", run),
+         *description = tv_format("%s/run.json", run);
+    tv_status status = TV_OK;
+    if (!config || !description)
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    else if (tv_path_exists(run) && !tv_path_is_directory(run))
+        status = tv_fail(TV_E_USAGE, "--out %s: expected a directory or a new name, found a file", run);
+    else if (tv_path_exists(config) && !tv_path_exists(description))
+        status = tv_fail(TV_E_USAGE,
+                         "%s holds a config.json that is not a run's, and it would be written over; name "
+                         "another directory with --out",
+                         run);
+    if (status == TV_OK && !p->options->resume) {
+        status = tv_checkpoint_find_last(run, &found);
+        if (status == TV_OK)
+            status = tv_fail(
+                TV_E_USAGE,
+                "%s already holds a run; continue it with --resume, or name another directory with --out",
+                run);
+        else if (status == TV_E_CONFIG)
+            status = TV_OK;
+    }
+    free(found);
+    free(config);
+    free(description);
+    return status;
 }
 
 /* The model's list of parameters: of the checkpoint, of --init, or of the configuration. */
@@ -279,6 +298,10 @@ static tv_status measure_peak(pretraining *p) {
     return TV_OK;
 }
 
+static tv_status save(pretraining *p) {
+    return tv_checkpoint_write(p->options->run, p->model, p->tokenizer, &p->state, p->settings.train.keep);
+}
+
 static tv_status start(pretraining *p) {
     TV_RETURN_IF_FAILED(measure_peak(p));
     TV_RETURN_IF_FAILED(tv_model_create(p->device, p->list, true, &p->model));
@@ -291,9 +314,13 @@ static tv_status start(pretraining *p) {
     TV_RETURN_IF_FAILED(tv_trainer_create(p->model, &p->trainer_options, &p->trainer));
     TV_RETURN_IF_FAILED(tv_trainer_set_state(p->trainer, &p->state.update));
     TV_RETURN_IF_FAILED(tv_make_dirs(p->options->run));
-    TV_RETURN_IF_FAILED(write_resolved_config(p));
-    TV_RETURN_IF_FAILED(write_run_description(p));
     TV_RETURN_IF_FAILED(tv_metrics_open(p->options->run, p->state.step, &p->metrics));
+    TV_RETURN_IF_FAILED(tv_remove_temporaries(p->options->run));
+    /* In this order: a config.json without run.json is somebody else's. */
+    TV_RETURN_IF_FAILED(write_run_description(p));
+    TV_RETURN_IF_FAILED(write_resolved_config(p));
+    if (p->resumed_path)
+        TV_RETURN_IF_FAILED(save(p));
     p->progress.total_steps = p->total_steps;
     p->first_step = p->state.step;
     char size[32];
@@ -364,6 +391,8 @@ static tv_status finish_step(pretraining *p, const tv_step_result *result) {
     if (!result->state.finite)
         tv_warn("step %" PRIu64 ": the gradient was not finite, so the update was skipped (%u so far)",
                 p->state.step, result->state.skipped);
+    if (!p->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
+        p->diverged = p->state.step;
     TV_RETURN_IF_FAILED(tv_metrics_write(p->metrics, &line));
     tv_progress_step(&p->progress, &line,
                      p->peak > 0 ? line.tokens_per_second * p->flops_per_token / p->peak : -1);
@@ -379,10 +408,6 @@ static tv_status drain(pretraining *p) {
             return TV_OK;
         TV_RETURN_IF_FAILED(finish_step(p, &result));
     }
-}
-
-static tv_status save(pretraining *p) {
-    return tv_checkpoint_write(p->options->run, p->model, p->tokenizer, &p->state, p->settings.train.keep);
 }
 
 /* One step number `step` (from 0) is submitted; where something is due behind it, the pipeline is drained
@@ -418,17 +443,29 @@ static tv_status run(pretraining *p) {
     if (p->options->stop_after)
         end = tv_min_u64(end, p->first_step + p->options->stop_after);
     tv_catch_interrupts();
-    for (uint64_t step = p->first_step; step < end && !tv_interrupted(); step++)
+    for (uint64_t step = p->first_step; step < end && !tv_interrupted() && !p->diverged; step++)
         TV_RETURN_IF_FAILED(one_step(p, step));
     TV_RETURN_IF_FAILED(drain(p));
     if (p->state.step > p->first_step)
         TV_RETURN_IF_FAILED(save(p));
-    if (tv_interrupted() && p->state.step < p->total_steps)
-        return tv_fail(TV_E_INTERRUPTED,
-                       "interrupted after step %" PRIu64 " of %" PRIu64
-                       ", which is saved; continue with: trivium pretrain --out %s --resume",
-                       p->state.step, p->total_steps, p->options->run);
-    return TV_OK;
+    if (p->diverged)
+        return tv_fail(
+            TV_E_NUMERIC,
+            "the gradient was not finite in the %d steps up to step %" PRIu64
+            ", and their updates were skipped; %s/checkpoints/step-%" PRIu64
+            " holds the last finite parameters. Start again from an earlier checkpoint (--init) with "
+            "a lower train.lr, and check the data",
+            TV_SKIPS_IN_ROW, p->diverged, p->options->run, p->state.step);
+    if (!tv_interrupted() || p->state.step >= p->total_steps)
+        return TV_OK;
+    if (p->state.step == 0)
+        return tv_fail(
+            TV_E_INTERRUPTED,
+            "interrupted before the first step, so nothing is saved; start again with the same command");
+    return tv_fail(TV_E_INTERRUPTED,
+                   "interrupted after step %" PRIu64 " of %" PRIu64
+                   ", which is saved; continue with: trivium pretrain --out %s --resume",
+                   p->state.step, p->total_steps, p->options->run);
 }
 
 static void release(pretraining *p) {

@@ -12,7 +12,7 @@
 #include "vk/submit.h"
 #include "vk/timestamps.h"
 
-enum { SLOTS = 2, SKIPS_IN_ROW = 10 };
+enum { SLOTS = 2 };
 
 /* A submission that long kernels of desktop drivers survive, with room for a wrong guess. */
 static const double submission_seconds = 0.08;
@@ -357,15 +357,7 @@ static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_resul
     trainer->last_result_seconds = now;
     trainer->result_number++;
     slot->pending = false;
-    if (!trainer->tuned)
-        TV_RETURN_IF_FAILED(tune_submissions(trainer));
-    if (result->state.skipped_in_row >= SKIPS_IN_ROW)
-        return tv_fail(TV_E_NUMERIC,
-                       "the gradient was not finite in %d steps in a row (step %llu); the last checkpoint "
-                       "stands. Lower train.lr, "
-                       "check the data, or resume with another train.seed",
-                       SKIPS_IN_ROW, (unsigned long long)slot->number + 1);
-    return TV_OK;
+    return trainer->tuned ? TV_OK : tune_submissions(trainer);
 }
 
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result) {

@@ -1,9 +1,10 @@
 /* Replaying recorded steps with two in flight.
  *
  * Promise: while the device runs a step the host fills the next one; results come back in order, at most two
- * steps late. A slot (parameters, batch, readback) is reused when its timeline value is reached. Ten updates
- * in a row with a non-finite gradient end the run with TV_E_NUMERIC. The loss of a step is the sum over valid
- * targets of the whole accumulated batch divided by their number.
+ * steps late. A slot (parameters, batch, readback) is reused when its timeline value is reached. An update
+ * whose gradient is not finite is skipped and counted on the device; a stage ends its run, with a checkpoint,
+ * after TV_SKIPS_IN_ROW of them. The loss of a step is the sum over valid targets of the whole accumulated
+ * batch divided by their number.
  */
 #ifndef TV_TRAIN_TRAINER_H
 #define TV_TRAIN_TRAINER_H
@@ -12,6 +13,9 @@
 #include "push_constants.h"
 
 typedef struct tv_trainer tv_trainer;
+
+/* Skipped updates after which nothing but more of them is to be expected. */
+enum { TV_SKIPS_IN_ROW = 10 };
 
 typedef struct tv_trainer_options {
     const char *stage;      /* "pretrain", for labels */

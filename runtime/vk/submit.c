@@ -40,6 +40,8 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
         recordings[i]->value = device->submitted;
     }
     if (device->lose_at_submission && device->submitted >= device->lose_at_submission) {
+        /* What was submitted before still runs, as it would not on a device that is truly lost. */
+        device->vk.vkDeviceWaitIdle(device->handle);
         status = tv_device_set_lost(device, "injected by TRIVIUM_INJECT_DEVICE_LOST");
         goto fail;
     }
