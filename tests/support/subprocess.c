@@ -2,8 +2,10 @@
 #include "support/subprocess.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,30 +19,50 @@ static char *read_back(FILE *file) {
     return text;
 }
 
-tv_run tv_run_program(const char *const *argv) {
-    tv_run run = {.exit_code = -1};
+tv_child tv_child_start(const char *const *argv) {
     /* Files and not pipes: nothing blocks, however much is printed. */
-    FILE *out = tmpfile(), *err = tmpfile();
-    pid_t child = out && err ? fork() : -1;
-    if (child == 0) {
+    tv_child child = {.pid = -1, .out = tmpfile(), .err = tmpfile()};
+    if (child.out && child.err)
+        child.pid = fork();
+    if (child.pid == 0) {
         int empty = open("/dev/null", O_RDONLY);
-        if (empty < 0 || dup2(empty, STDIN_FILENO) < 0 || dup2(fileno(out), STDOUT_FILENO) < 0 ||
-            dup2(fileno(err), STDERR_FILENO) < 0)
+        signal(SIGXFSZ, SIG_IGN);
+        if (empty < 0 || dup2(empty, STDIN_FILENO) < 0 || dup2(fileno(child.out), STDOUT_FILENO) < 0 ||
+            dup2(fileno(child.err), STDERR_FILENO) < 0)
             _exit(127);
         execv(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }
+    return child;
+}
+
+bool tv_child_runs(const tv_child *child) {
+    siginfo_t info = {0};
+    return child->pid > 0 && waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0;
+}
+
+tv_run tv_child_wait(tv_child *child) {
+    tv_run run = {.exit_code = -1};
+    struct rusage usage;
     int status = 0;
-    if (child > 0 && waitpid(child, &status, 0) == child) {
+    if (child->pid > 0 && wait4(child->pid, &status, 0, &usage) == child->pid) {
         run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-        run.out = read_back(out);
-        run.err = read_back(err);
+        run.peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
+        run.out = read_back(child->out);
+        run.err = read_back(child->err);
     }
-    if (out)
-        fclose(out);
-    if (err)
-        fclose(err);
+    if (child->out)
+        fclose(child->out);
+    if (child->err)
+        fclose(child->err);
+    *child = (tv_child){.pid = -1};
     return run;
+}
+
+tv_run tv_run_program(const char *const *argv) {
+    tv_child child = tv_child_start(argv);
+    return tv_child_wait(&child);
 }
 
 void tv_run_free(tv_run *run) {

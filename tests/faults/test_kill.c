@@ -1,0 +1,232 @@
+/* kill -9 of a running pretraining, again and again: half of the kills inside the writing of a checkpoint,
+ * proved by the temporary folder that they leave, half at times drawn by seed, start-up included. After each
+ * one every checkpoint is whole; the run goes on from it; what comes out in the end are the bits of a run
+ * that nobody disturbed.
+ *
+ * TRIVIUM_KILLS sets how many (default 12; tests/rungs/kills.sh: 100).
+ *
+ * Tried: checkpoints written under their final name; links and temporary names not repaired on resuming; a
+ * run with metrics but no checkpoint refused. Each fails.
+ */
+#include "support/support.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "support/small_run.h"
+
+enum { DEFAULT_KILLS = 12, STEPS_PER_KILL = 4, SEED = 7 };
+
+typedef struct killing {
+    tv_small_run place;
+    char *out, *checkpoints, *steps;
+    uint64_t kills, inside;
+    double life;    /* seconds from the start to the first checkpoint of this invocation, as last seen */
+    double writing; /* seconds that a checkpoint's writing takes, as last seen */
+    uint64_t draws;
+} killing;
+
+static double draw(killing *k) {
+    tv_rng rng = {.seed = SEED};
+    return (double)tv_uniform(&rng, k->draws++);
+}
+
+/* The temporary folder of a checkpoint that is being written. */
+static bool is_writing(const killing *k) {
+    char **names = NULL;
+    uint64_t count = 0;
+    bool found = false;
+    if (tv_path_is_directory(k->checkpoints))
+        assert_ok(tv_list_dir(k->checkpoints, &names, &count));
+    for (uint64_t i = 0; i < count; i++)
+        found = found || (strncmp(names[i], ".writing-", 9) == 0 && !strstr(names[i], "removed"));
+    tv_free_names(&names, count);
+    return found;
+}
+
+static tv_child start(const killing *k) {
+    if (tv_expect_whole_checkpoints(k->out))
+        return tv_start_trivium("pretrain", "--out", k->out, "--quiet", "--resume");
+    return tv_start_trivium("pretrain", "--config", k->place.config, "--out", k->out, "--quiet", "--set",
+                            k->steps);
+}
+
+static bool wait_for_writing(const killing *k, const tv_child *child, bool wanted) {
+    while (tv_child_runs(child)) {
+        if (is_writing(k) == wanted)
+            return true;
+        tv_sleep(1e-4);
+    }
+    return false;
+}
+
+static void end_by_kill(killing *k, tv_child *child) {
+    kill(child->pid, SIGKILL);
+    tv_run run = tv_child_wait(child);
+    tv_expect_exit(&run, 128 + SIGKILL);
+    tv_run_free(&run);
+    (void)tv_expect_whole_checkpoints(k->out);
+    (void)tv_expect_metrics_in_order(k->out, true);
+}
+
+/* The invocation gets to its `nth` checkpoint (that it trains on proves that it resumed) and dies within it.
+ */
+static void kill_inside(killing *k, uint64_t nth) {
+    double begin = tv_seconds();
+    tv_child child = start(k);
+    /* What the kill before left is removed by the first write at the latest. */
+    bool alive = wait_for_writing(k, &child, false);
+    for (uint64_t i = 0; alive && i < nth; i++) {
+        alive = wait_for_writing(k, &child, true);
+        if (i == 0)
+            k->life = tv_seconds() - begin;
+        if (i + 1 < nth) {
+            double seen = tv_seconds();
+            alive = alive && wait_for_writing(k, &child, false);
+            k->writing = tv_seconds() - seen;
+        }
+    }
+    if (alive)
+        tv_sleep(draw(k) * 0.9 * k->writing);
+    end_by_kill(k, &child);
+    k->inside += is_writing(k);
+}
+
+static void kill_anywhere(killing *k) {
+    tv_child child = start(k);
+    tv_sleep(draw(k) * 1.3 * k->life);
+    end_by_kill(k, &child);
+}
+
+static void every_kill_leaves_whole_checkpoints(void **state) {
+    (void)state;
+    const char *wanted = getenv("TRIVIUM_KILLS");
+    killing k = {.kills = wanted ? strtoull(wanted, NULL, 10) : DEFAULT_KILLS, .life = 0.5, .writing = 0.01};
+    assert_true(k.kills > 0);
+    k.place = tv_small_run_create("\"batch_size\": 2, \"lr\": 1e-2, \"warmup_steps\": 2, \"eval_every\": 3,"
+                                  " \"eval_tokens\": 32, \"checkpoint_every\": 1");
+    k.out = tv_small_run_path(&k.place, "run");
+    k.checkpoints = tv_small_run_path(&k.place, "run/checkpoints");
+    k.steps = tv_format("train.steps=%" PRIu64, 10 + STEPS_PER_KILL * k.kills);
+    char *whole = tv_small_run_path(&k.place, "whole");
+    tv_run run = tv_run_trivium("pretrain", "--config", k.place.config, "--out", whole, "--quiet", "--set",
+                                k.steps, "--set", "train.checkpoint_every=0");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+
+    uint64_t done = 0;
+    while (done < k.kills || 2 * k.inside < done) {
+        if (2 * k.inside <= done)
+            kill_inside(&k, 1 + (uint64_t)(draw(&k) * 3));
+        else
+            kill_anywhere(&k);
+        done++;
+        assert_true(done < 4 * k.kills);
+    }
+    print_message("%" PRIu64 " kills, %" PRIu64 " inside the writing of a checkpoint\n", done, k.inside);
+
+    tv_child last = start(&k);
+    run = tv_child_wait(&last);
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    tv_expect_same_run(whole, k.out);
+    assert_int_equal(tv_expect_metrics_in_order(k.out, false), 10 + STEPS_PER_KILL * k.kills);
+    assert_int_equal(tv_expect_whole_checkpoints(k.out), 10 + STEPS_PER_KILL * k.kills);
+    tv_expect_no_litter(k.out);
+    free(whole);
+    free(k.out);
+    free(k.checkpoints);
+    free(k.steps);
+    tv_small_run_destroy(&k.place);
+}
+
+/* What a kill can leave between two system calls, set up by hand: links one write behind, temporary names. */
+static void resuming_repairs_what_a_kill_left(void **state) {
+    (void)state;
+    tv_small_run place =
+        tv_small_run_create("\"steps\": 6, \"batch_size\": 2, \"eval_every\": 2,"
+                            " \"eval_tokens\": 32, \"checkpoint_every\": 1, \"warmup_steps\": 1");
+    char *whole = tv_small_run_path(&place, "whole"), *out = tv_small_run_path(&place, "run");
+    char *const runs[] = {whole, out};
+    for (int i = 0; i < 2; i++) {
+        tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", runs[i], "--quiet");
+        tv_expect_exit(&run, 0);
+        tv_run_free(&run);
+    }
+    const char *const links[] = {"last", "best"};
+    for (int i = 0; i < 2; i++) {
+        char *link = tv_format("%s/checkpoints/%s", out, links[i]);
+        char *temporary = tv_format("%s.tmp-4711", link);
+        assert_ok(tv_replace_link("step-5", link));
+        assert_ok(tv_replace_link("step-6", temporary));
+        free(temporary);
+        free(link);
+    }
+    const char *const litter[] = {"config.json.tmp-4711", "run.json.tmp-4711",
+                                  "checkpoints/.writing-7/config.json",
+                                  "checkpoints/.writing-removed-3/config.json"};
+    for (size_t i = 0; i < sizeof litter / sizeof *litter; i++) {
+        char *path = tv_format("%s/%s", out, litter[i]), *folder = tv_format("%s", path);
+        *strrchr(folder, '/') = '\0';
+        assert_ok(tv_make_dirs(folder));
+        tv_write_text(path, "{");
+        free(folder);
+        free(path);
+    }
+    tv_run run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    tv_expect_no_litter(out);
+    tv_expect_same_run(whole, out);
+    free(whole);
+    free(out);
+    tv_small_run_destroy(&place);
+}
+
+/* Killed before its first checkpoint, a run has nothing to resume: the same command starts it anew. */
+static void a_run_without_checkpoint_starts_anew(void **state) {
+    (void)state;
+    tv_small_run place = tv_small_run_create("\"steps\": 3, \"batch_size\": 2, \"warmup_steps\": 1");
+    char *whole = tv_small_run_path(&place, "whole"), *out = tv_small_run_path(&place, "run");
+    char *checkpoints = tv_small_run_path(&place, "run/checkpoints"), *text = NULL;
+    char *metrics = tv_small_run_path(&place, "run/metrics.jsonl");
+    uint64_t size = 0;
+    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", whole, "--quiet");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--seed", "5");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    assert_ok(tv_remove_tree(checkpoints));
+    assert_ok(tv_read_file(metrics, &text, &size));
+    assert_ok(tv_write_file(metrics, text, size - 10));
+    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
+    tv_expect_sentence(&run, 2, "start without --resume", "--resume without a checkpoint");
+    tv_run_free(&run);
+    run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    tv_expect_same_run(whole, out);
+    free(text);
+    free(metrics);
+    free(checkpoints);
+    free(whole);
+    free(out);
+    tv_small_run_destroy(&place);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kill_leaves_whole_checkpoints),
+        cmocka_unit_test(resuming_repairs_what_a_kill_left),
+        cmocka_unit_test(a_run_without_checkpoint_starts_anew),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
