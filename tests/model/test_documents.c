@@ -23,6 +23,7 @@
 
 #include "base/rng.h"
 #include "kernels/classifier.h"
+#include "train/step.h"
 #include "train/trainer.h"
 
 enum { VOCAB = 61, TOKENS = 17, PACKED_ROWS = 2, PACKED = PACKED_ROWS * TOKENS, ALONE = 2 * PACKED };
@@ -225,19 +226,8 @@ static float *everything(const run_state *r) {
     return all;
 }
 
-static struct tv_step_constants constants_of(float weight_decay) {
-    return (struct tv_step_constants){.lr = 0.01f,
-                                      .weight_decay = weight_decay,
-                                      .beta1 = 0.9f,
-                                      .beta2 = 0.95f,
-                                      .log_beta1 = (float)log(0.9),
-                                      .log_beta2 = (float)log(0.95),
-                                      .eps = 1e-8f,
-                                      .grad_clip = 1};
-}
-
 static tv_step_result one_step(const run_state *r, tv_batch_source source, void *context) {
-    const struct tv_step_constants constants = constants_of(0.1f);
+    const struct tv_step_constants constants = tv_step_constants_make(0.01, 0.1, 0.9, 0.95, 1e-8, 1);
     tv_step_result result;
     bool has_result;
     assert_ok(tv_trainer_step(r->trainer, &constants, source, context, &result, &has_result));

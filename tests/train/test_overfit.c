@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "base/rng.h"
+#include "train/step.h"
 #include "train/trainer.h"
 
 enum { BATCH = 4, TOKENS = 32, VOCAB = 301, STEPS = 60 };
@@ -46,13 +47,7 @@ static void learn_by_heart(tv_device *device, tv_architecture architecture) {
     assert_ok(tv_model_initialise(model, 1));
     const tv_trainer_options options = {.stage = "test", .batch = BATCH, .tokens = TOKENS, .train = true};
     assert_ok(tv_trainer_create(model, &options, &trainer));
-    const struct tv_step_constants constants = {.lr = 5e-3f,
-                                                .beta1 = 0.9f,
-                                                .beta2 = 0.95f,
-                                                .log_beta1 = (float)log(0.9),
-                                                .log_beta2 = (float)log(0.95),
-                                                .eps = 1e-8f,
-                                                .grad_clip = 1};
+    const struct tv_step_constants constants = tv_step_constants_make(5e-3, 0, 0.9, 0.95, 1e-8, 1);
     tv_step_result result;
     bool has_result;
     for (int step = 0; step < STEPS; step++) {
