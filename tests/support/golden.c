@@ -15,7 +15,7 @@ enum { BATCH = 4, TOKENS = 64 };
 static const double loss_tolerance = 2e-6, norm_tolerance = 1e-5, gradient_tolerance = 5e-6,
                     zero_tolerance = 1e-7;
 
-static char *golden_path(const char *name, const char *suffix) {
+char *tv_test_golden_path(const char *name, const char *suffix) {
     char *path = tv_format("%s/tests/golden/%s%s", TRIVIUM_SOURCE_DIR, name, suffix);
     assert_non_null(path);
     return path;
@@ -29,8 +29,8 @@ static double first_figure(const cJSON *figures, const char *key) {
 
 tv_test_golden_model tv_test_golden_open(const char *name) {
     tv_test_golden_model golden = {.name = name};
-    char *figures_path = golden_path(name, ".json"), *model = golden_path(name, ""),
-         *shard = golden_path("tokens", ".bin");
+    char *figures_path = tv_test_golden_path(name, ".json"), *model = tv_test_golden_path(name, ""),
+         *shard = tv_test_golden_path("tokens", ".bin");
     cJSON *figures = NULL;
     assert_ok(tv_json_read_file(figures_path, &figures));
     golden.loss = first_figure(figures, "loss");
@@ -71,7 +71,7 @@ static void compare_rows(const char *how, const char *name, const float *actual,
 /* Every tensor of the file, in the file's names and the model's layout; a GPT-2's qkv bias by its thirds. */
 static void compare_gradients(const tv_test_golden_model *golden, const tv_parameter_list *list,
                               const char *how, const float *flat) {
-    char *path = golden_path(golden->name, "_grads.safetensors");
+    char *path = tv_test_golden_path(golden->name, "_grads.safetensors");
     tv_safetensors *file = NULL;
     tv_layout *layout = NULL;
     assert_ok(tv_safetensors_open(path, &file));

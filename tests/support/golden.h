@@ -6,6 +6,9 @@
 
 #include "model/directory.h"
 
+/* tests/golden/NAME + SUFFIX; the caller frees. */
+char *tv_test_golden_path(const char *name, const char *suffix);
+
 typedef struct tv_test_golden_model {
     tv_model_directory *directory;
     uint32_t tokens[256], targets[256]; /* the first batch: B 4, T 64 */

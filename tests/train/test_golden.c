@@ -9,7 +9,7 @@
  * Tried on 2026-11-22: the residual's gradient not added in backward.c, decay on vectors too, the loss scaled
  * by 1/(targets + 1): each fails at the first or second step.
  */
-#include "support/device.h"
+#include "support/golden.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -39,15 +39,11 @@ static tv_status next_batch(void *loader, tv_micro_batch *batch) {
     return TV_OK;
 }
 
-static char *golden_path(const char *name, const char *suffix) {
-    return tv_format("%s/tests/golden/%s%s", TRIVIUM_SOURCE_DIR, name, suffix);
-}
-
 static golden open_golden(tv_device *device, const char *name, uint64_t batch, uint64_t grad_accum,
                           bool recompute) {
     golden g = {0};
-    char *figures = golden_path(name, ".json"), *model = golden_path(name, ""),
-         *shard = golden_path("tokens", ".bin");
+    char *figures = tv_test_golden_path(name, ".json"), *model = tv_test_golden_path(name, ""),
+         *shard = tv_test_golden_path("tokens", ".bin");
     assert_ok(tv_json_read_file(figures, &g.figures));
     assert_ok(tv_model_directory_open(model, &g.directory));
     assert_ok(tv_model_create(device, tv_model_directory_parameters(g.directory), true, &g.model));
@@ -149,7 +145,7 @@ static void variants_equal_pytorch(void **state) {
     const char *const names[] = {"gpt2_100k", "llama_100k"};
     for (int n = 0; n < 2; n++) {
         for (int v = 0; v < 2; v++) {
-            char *path = golden_path(names[n], ".json");
+            char *path = tv_test_golden_path(names[n], ".json");
             cJSON *figures = NULL;
             assert_ok(tv_json_read_file(path, &figures));
             const cJSON *variant = cJSON_GetArrayItem(tv_json_get(figures, "variants"), v);
