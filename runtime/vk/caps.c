@@ -109,8 +109,9 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
     vkGetPhysicalDeviceProperties(physical, &properties.properties);
     const VkPhysicalDeviceLimits *limits = &properties.properties.limits;
     uint32_t api = properties.properties.apiVersion;
-    /* RenderDoc reports 1.2 for devices whose buffer addresses it cannot replay (lavapipe's), which are not used
-     * here. The features below are still the driver's, so a device that really lacks 1.3 is refused by them. */
+    /* RenderDoc reports 1.2 for devices whose buffer addresses it cannot replay (lavapipe's), which are not
+     * used here. The features below are still the driver's, so a device that really lacks 1.3 is refused by
+     * them. */
     if (tv_capture_available() && api < VK_API_VERSION_1_3)
         api = VK_API_VERSION_1_3;
     VkPhysicalDeviceVulkan13Features features13 = {.sType =

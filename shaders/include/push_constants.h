@@ -213,7 +213,8 @@ TV_PUSH_SIZE(struct tv_attention_push, 32);
 struct tv_attention_decode_push {
     uint rows, heads, kv_heads, head_size, max_tokens;
     float scale;    /* 1 / sqrt(D) */
-    uint first_row; /* of the part, in positions, which are bound whole: parts of few rows would not be aligned */
+    uint first_row; /* of the part, in positions, which are bound whole: parts of few rows would not be
+                       aligned */
 };
 TV_PUSH_SIZE(struct tv_attention_decode_push, 28);
 
