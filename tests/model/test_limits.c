@@ -32,8 +32,8 @@ static const char *const settings[] = {
     "unified_memory=0",
     "cpu_kernels=0",
     "subgroup_shuffle=0",
-    "storage_range=65536,group_count_x=8,push_descriptors=0,unified_memory=0,cpu_kernels=0,subgroup_shuffle="
-    "0",
+    ("storage_range=65536,group_count_x=8,push_descriptors=0,unified_memory=0,cpu_kernels=0,"
+     "subgroup_shuffle=0"),
 };
 
 static void first_step(const char *setting, bool recompute) {
