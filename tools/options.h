@@ -29,9 +29,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/status.h"
-
-#define TV_COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* A list of values; they point into argv, the list itself belongs to the caller after a successful parse. */
 typedef struct tv_texts {

@@ -72,7 +72,7 @@ char *tv_format_bytes(uint64_t bytes, char *text, uint64_t size) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     double value = (double)bytes;
     size_t unit = 0;
-    while (value >= 1024 && unit + 1 < sizeof units / sizeof *units) {
+    while (value >= 1024 && unit + 1 < TV_COUNT(units)) {
         value /= 1024;
         unit++;
     }

@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Elements of an array. */
+#define TV_COUNT(array) (sizeof(array) / sizeof *(array))
+
 /* Element types of tensors, in files and on devices. Values are pinned: they are stored in caches. */
 typedef enum tv_dtype {
     TV_F32 = 0,

@@ -65,7 +65,7 @@ static const family_keys families[] = {
      "GPT2LMHeadModel",
      "GPT2Model",
      gpt2_sizes,
-     sizeof gpt2_sizes / sizeof *gpt2_sizes,
+     TV_COUNT(gpt2_sizes),
      "layer_norm_epsilon",
      {"activation_function", "n_ctx", "attn_pdrop", "embd_pdrop", "resid_pdrop", "scale_attn_weights",
       "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention",
@@ -76,12 +76,12 @@ static const family_keys families[] = {
      "LlamaForCausalLM",
      "LlamaModel",
      llama_sizes,
-     sizeof llama_sizes / sizeof *llama_sizes,
+     TV_COUNT(llama_sizes),
      "rms_norm_eps",
      {"hidden_act", "attention_bias", "mlp_bias", "attention_dropout", "rope_theta", "rope_parameters",
       "rope_scaling", "pretraining_tp"}},
 };
-enum { FAMILIES = sizeof families / sizeof *families };
+enum { FAMILIES = TV_COUNT(families) };
 
 /* Read by both families, or without effect on the arithmetic. */
 static const char *const shared_keys[] = {
@@ -89,7 +89,7 @@ static const char *const shared_keys[] = {
     "bos_token_id",  "eos_token_id",         "pad_token_id",       "torch_dtype",
     "dtype",         "transformers_version", "use_cache",          "task_specific_params",
     "_name_or_path", "_attn_implementation", "quantization_config"};
-enum { SHARED_KEYS = sizeof shared_keys / sizeof *shared_keys };
+enum { SHARED_KEYS = TV_COUNT(shared_keys) };
 
 static const char *const dropout_keys[] = {"attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout"};
 
@@ -187,7 +187,7 @@ static tv_status check_keys(const cJSON *root, const char *where, const family_k
                            where, item->string, family->name, nearest);
         return tv_fail(TV_E_CONFIG, "%s: unknown key \"%s\" for a %s", where, item->string, family->name);
     }
-    for (uint64_t i = 0; i < sizeof dropout_keys / sizeof *dropout_keys; i++) {
+    for (uint64_t i = 0; i < TV_COUNT(dropout_keys); i++) {
         item = tv_json_get(root, dropout_keys[i]);
         if (cJSON_IsNumber(item) && item->valuedouble > 0)
             tv_warn("%s: \"%s\" is %g, but there is no dropout here; it has no effect", where,

@@ -67,8 +67,8 @@ typedef struct naming {
 
 /* In the order of tv_architecture. */
 static const naming namings[] = {
-    {"transformer.", "transformer.h", gpt2_names, sizeof gpt2_names / sizeof *gpt2_names},
-    {"model.", "model.layers", llama_names, sizeof llama_names / sizeof *llama_names},
+    {"transformer.", "transformer.h", gpt2_names, TV_COUNT(gpt2_names)},
+    {"model.", "model.layers", llama_names, TV_COUNT(llama_names)},
 };
 
 typedef struct layout_storage {

@@ -31,7 +31,7 @@ static const file_type file_types[] = {
 };
 
 static const file_type *find_type(const char *name) {
-    for (size_t i = 0; i < sizeof file_types / sizeof *file_types; i++)
+    for (size_t i = 0; i < TV_COUNT(file_types); i++)
         if (strcmp(file_types[i].name, name) == 0)
             return &file_types[i];
     return NULL;

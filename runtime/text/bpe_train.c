@@ -202,7 +202,7 @@ static tv_status add_first_tokens(tv_bpe_trainer *trainer, uint32_t byte_ids[256
         return out_of_memory();
     TV_RETURN_IF_FAILED(tv_token_index_create(trainer->arena, trainer->vocab_size, &trainer->token_index));
     const char *const reserved[] = {TV_TOKEN_END_OF_TEXT, TV_TOKEN_IM_START, TV_TOKEN_IM_END, TV_TOKEN_PAD};
-    for (uint32_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+    for (uint32_t i = 0; i < TV_COUNT(reserved); i++) {
         uint32_t id;
         TV_RETURN_IF_FAILED(add_token(trainer, (const uint8_t *)reserved[i], strlen(reserved[i]), true, &id));
     }

@@ -31,6 +31,12 @@ static tv_status check_tokens(const tv_shard_view *view, const char *path, uint3
     return TV_OK;
 }
 
+bool tv_shard_begins(const uint8_t bytes[4]) {
+    int32_t magic;
+    memcpy(&magic, bytes, sizeof magic);
+    return magic == MAGIC_16 || magic == MAGIC_32;
+}
+
 tv_status tv_shard_check(const uint8_t *bytes, uint64_t size, const char *path, uint32_t vocab_size,
                          tv_shard_view *view) {
     int32_t header[3];
@@ -41,7 +47,7 @@ tv_status tv_shard_check(const uint8_t *bytes, uint64_t size, const char *path, 
             "shards with `trivium data pack`",
             path, TV_SHARD_HEADER_BYTES, (unsigned long long)size);
     memcpy(header, bytes, sizeof header);
-    if (header[0] != MAGIC_16 && header[0] != MAGIC_32)
+    if (!tv_shard_begins(bytes))
         return tv_fail(
             TV_E_DATA,
             "%s: expected a token shard with the magic number %d or %d, found %d; make shards with "

@@ -7,6 +7,7 @@
 #ifndef TV_TEXT_SHARD_H
 #define TV_TEXT_SHARD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -20,6 +21,8 @@ typedef struct tv_shard_view {
     uint32_t token_bytes; /* 2 or 4 */
 } tv_shard_view;
 
+/* Whether a file that begins with these four bytes means to be a shard. */
+bool tv_shard_begins(const uint8_t bytes[4]);
 /* Checks the bytes of a shard; `path` names it in sentences. `vocab_size` 0: any token will do. Fails with
  * TV_E_DATA. */
 tv_status tv_shard_check(const uint8_t *bytes, uint64_t size, const char *path, uint32_t vocab_size,

@@ -252,7 +252,7 @@ tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info
     static const char *const ends[] = {TV_TOKEN_END_OF_TEXT, "<|end_of_text|>", "</s>"};
     tokenizer->info = *info;
     uint32_t end = TV_NO_TOKEN;
-    for (size_t i = 0; i < sizeof ends / sizeof *ends && end == TV_NO_TOKEN; i++)
+    for (size_t i = 0; i < TV_COUNT(ends) && end == TV_NO_TOKEN; i++)
         end = tv_tokenizer_find(tokenizer, ends[i], strlen(ends[i]));
     tokenizer->info.end_of_text = end != TV_NO_TOKEN ? end : info->eos;
     if (info->eos == TV_NO_TOKEN)
@@ -261,7 +261,7 @@ tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info
         tokenizer->info.pad = tv_tokenizer_find(tokenizer, TV_TOKEN_PAD, strlen(TV_TOKEN_PAD));
     const char **texts[] = {&tokenizer->info.chat_template, &tokenizer->info.post_processor,
                             &tokenizer->info.json, &tokenizer->info.config};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    for (size_t i = 0; i < TV_COUNT(texts); i++) {
         bool wanted = *texts[i] != NULL;
         if (wanted && !(*texts[i] = tv_arena_copy(tokenizer->arena, *texts[i], strlen(*texts[i]))))
             return out_of_memory();

@@ -352,7 +352,7 @@ fail:
 
 tv_status tv_model_path_resolve(const char *given, char **path) {
     static const char *const places[] = {"", "/checkpoints/best", "/checkpoints/last"};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    for (size_t i = 0; i < TV_COUNT(places); i++) {
         char *config = tv_format("%s%s/model.safetensors", given, places[i]);
         char *sharded = tv_format("%s%s/model.safetensors.index.json", given, places[i]);
         bool found = config && sharded && (tv_path_exists(config) || tv_path_exists(sharded));

@@ -20,7 +20,6 @@ enum {
     LONGEST_DEFAULT_WINDOW = 1024, /* beyond it the default would ask for memory that nobody meant to spend */
     ROWS_PER_BATCH = 2048          /* enough for a GPU to be busy; a CPU gains nothing from more */
 };
-static const uint32_t shard_magic[] = {20240520, 20240801};
 
 typedef struct evaluating {
     const tv_evaluate_options *options;
@@ -56,8 +55,7 @@ static tv_status is_shard(const char *path, bool *shard) {
     TV_RETURN_IF_FAILED(tv_reader_open(path, &reader));
     tv_status status = tv_reader_read(reader, bytes, sizeof bytes, &got);
     tv_reader_close(&reader);
-    uint32_t magic = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-    *shard |= got == sizeof bytes && (magic == shard_magic[0] || magic == shard_magic[1]);
+    *shard |= got == sizeof bytes && tv_shard_begins(bytes);
     return status;
 }
 

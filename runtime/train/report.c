@@ -314,7 +314,7 @@ static double common_clip(const page *p) {
 
 static bool has_own_chart(const char *name) {
     static const char *const known[] = {"loss", "val_loss", "lr", "grad_norm", "tokens_per_second", "tokens"};
-    for (uint64_t i = 0; i < sizeof known / sizeof *known; i++)
+    for (uint64_t i = 0; i < TV_COUNT(known); i++)
         if (strcmp(known[i], name) == 0)
             return true;
     return false;
@@ -547,7 +547,7 @@ tv_status tv_report_write(const char *const *runs, uint64_t run_count, const cha
     for (; p.count < run_count; p.count++)
         TV_TRY(tv_report_run_load(runs[p.count], &p.runs[p.count]));
     choose_names(&p);
-    for (uint64_t i = 0; i < sizeof sections / sizeof *sections; i++)
+    for (uint64_t i = 0; i < TV_COUNT(sections); i++)
         sections[i](&p);
     if (p.html.failed) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a report");

@@ -9,8 +9,6 @@
 #include "base/config.h"
 #include "base/log.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 /* Beyond these a value is a slip of the keyboard, and products of them stay within 64 bits. */
 #define MAX_STEPS  1e12
 #define MAX_TOKENS 1e15
@@ -123,12 +121,12 @@ typedef struct section {
     size_t offset; /* into tv_run_settings */
 } section;
 static const section sections[] = {
-    {"train", train_fields, COUNT(train_fields), offsetof(tv_run_settings, train)},
-    {"sft", sft_fields, COUNT(sft_fields), offsetof(tv_run_settings, sft)},
-    {"reward", reward_fields, COUNT(reward_fields), offsetof(tv_run_settings, reward)},
-    {"dpo", dpo_fields, COUNT(dpo_fields), offsetof(tv_run_settings, dpo)},
-    {"ppo", ppo_fields, COUNT(ppo_fields), offsetof(tv_run_settings, ppo)},
-    {"lora", lora_fields, COUNT(lora_fields), offsetof(tv_run_settings, lora)},
+    {"train", train_fields, TV_COUNT(train_fields), offsetof(tv_run_settings, train)},
+    {"sft", sft_fields, TV_COUNT(sft_fields), offsetof(tv_run_settings, sft)},
+    {"reward", reward_fields, TV_COUNT(reward_fields), offsetof(tv_run_settings, reward)},
+    {"dpo", dpo_fields, TV_COUNT(dpo_fields), offsetof(tv_run_settings, dpo)},
+    {"ppo", ppo_fields, TV_COUNT(ppo_fields), offsetof(tv_run_settings, ppo)},
+    {"lora", lora_fields, TV_COUNT(lora_fields), offsetof(tv_run_settings, lora)},
 };
 
 static const tv_run_settings defaults = {
@@ -175,18 +173,18 @@ enum { DEFAULT_STEPS = 1000 };
 
 /* The top level, where each section is a tree. */
 typedef struct root_keys {
-    const cJSON *model, *data, *section[COUNT(sections)];
+    const cJSON *model, *data, *section[TV_COUNT(sections)];
 } root_keys;
 
 static tv_status read_root(const cJSON *root, const char *where, root_keys *keys) {
-    tv_config_field fields[2 + COUNT(sections)] = {
+    tv_config_field fields[2 + TV_COUNT(sections)] = {
         {"model", TV_CONFIG_TREE, offsetof(root_keys, model), 0, 0, NULL},
         {"data", TV_CONFIG_TREE, offsetof(root_keys, data), 0, 0, NULL},
     };
-    for (size_t i = 0; i < COUNT(sections); i++)
+    for (size_t i = 0; i < TV_COUNT(sections); i++)
         fields[2 + i] = (tv_config_field){
             sections[i].name, TV_CONFIG_TREE, offsetof(root_keys, section) + i * sizeof(cJSON *), 0, 0, NULL};
-    return tv_config_read(root, where, fields, COUNT(fields), keys);
+    return tv_config_read(root, where, fields, TV_COUNT(fields), keys);
 }
 
 static tv_status read_sources(const cJSON *list, const char *where, const char *key, tv_data_source **out,
@@ -213,7 +211,7 @@ static tv_status read_sources(const cJSON *list, const char *where, const char *
         if (cJSON_IsString(item))
             source->path = item->valuestring;
         else if (cJSON_IsObject(item))
-            TV_RETURN_IF_FAILED(tv_config_read(item, place, fields, COUNT(fields), source));
+            TV_RETURN_IF_FAILED(tv_config_read(item, place, fields, TV_COUNT(fields), source));
         if (!source->path || !source->path[0])
             return tv_fail(TV_E_CONFIG, "%s: expected a path, as one item of %s", place, expected);
         (*count)++;
@@ -223,7 +221,7 @@ static tv_status read_sources(const cJSON *list, const char *where, const char *
 
 static tv_status read_data(const cJSON *object, const char *where, tv_data_settings *data) {
     data_keys keys = {.data = *data};
-    TV_RETURN_IF_FAILED(tv_config_read(object, where, data_fields, COUNT(data_fields), &keys));
+    TV_RETURN_IF_FAILED(tv_config_read(object, where, data_fields, TV_COUNT(data_fields), &keys));
     *data = keys.data;
     TV_RETURN_IF_FAILED(read_sources(keys.train, where, "train", &data->train, &data->train_count));
     return read_sources(keys.val, where, "val", &data->val, &data->val_count);
@@ -301,7 +299,7 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
     }
     snprintf(place, sizeof place, "%.480s: data", where);
     TV_TRY(read_data(keys.data, place, &settings->data));
-    for (size_t i = 0; i < COUNT(sections); i++) {
+    for (size_t i = 0; i < TV_COUNT(sections); i++) {
         snprintf(place, sizeof place, "%.480s: %s", where, sections[i].name);
         TV_TRY(tv_config_read(keys.section[i], place, sections[i].fields, sections[i].count,
                               (char *)settings + sections[i].offset));
@@ -351,8 +349,8 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) 
     built = data && write_sources(data, "train", settings->data.train, settings->data.train_count) &&
             write_sources(data, "val", settings->data.val, settings->data.val_count);
     if (built)
-        status = tv_config_write(data, data_fields, COUNT(data_fields), &keys);
-    for (size_t i = 0; i < COUNT(sections) && built && status == TV_OK; i++) {
+        status = tv_config_write(data, data_fields, TV_COUNT(data_fields), &keys);
+    for (size_t i = 0; i < TV_COUNT(sections) && built && status == TV_OK; i++) {
         bool is_train = sections[i].fields == train_fields;
         if (!is_train && !tv_json_get(settings->root, sections[i].name))
             continue;
