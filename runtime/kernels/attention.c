@@ -106,7 +106,14 @@ static tv_status batch_per_part(const tv_recorder *recorder, const tv_attention 
         tv_tensor_present(a->lse) ? statistics : 0,
         tv_tensor_present(a->doc_start) ? a->tokens * sizeof(uint32_t) : 0,
     };
-    return tv_split_rows(recorder, "attention", a->batch, bytes, 4, part);
+    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "attention", a->batch, bytes, 4, part));
+    /* A batch that alone would run too long for a desktop driver is cut too, where every cut is aligned; the
+     * dearest of the kernels decides. Batch elements do not change each other's sums. */
+    double budget = tv_recorder_flop_budget(recorder);
+    double flops = 4.0 * (double)(a->heads * a->head_size) * (double)a->tokens * ((double)a->tokens + 1);
+    if (a->tokens % (TV_TENSOR_ALIGNMENT / sizeof(float)) == 0 && flops * (double)*part > budget)
+        *part = tv_max_u64(1, (uint64_t)(budget / flops));
+    return TV_OK;
 }
 
 static tv_attention_push push_of(const tv_attention *a) {

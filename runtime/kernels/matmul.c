@@ -141,7 +141,9 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
                                             {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
     const tv_caps *caps = tv_recorder_caps(recorder);
     bool vectors = caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle;
-    if (!product->transpose_a && product->transpose_b && size->m <= (vectors ? CPU_FEW_ROWS : FEW_ROWS)) {
+    /* By the whole product's rows: the remainder of a cut, whose size the submission budget decides, must be
+     * summed as the uncut product is. */
+    if (!product->transpose_a && product->transpose_b && product->m <= (vectors ? CPU_FEW_ROWS : FEW_ROWS)) {
         uint32_t rows = 1;
         while (rows < size->m)
             rows *= 2;

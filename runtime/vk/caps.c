@@ -165,6 +165,9 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
             (operations & VK_SUBGROUP_FEATURE_BALLOT_BIT) && (operations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
     }
     caps->push_descriptors = has_extension(physical, VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME);
+    /* A CPU's heap is the host's memory, of which llvmpipe counts every program's as ours. */
+    caps->memory_budget =
+        caps->type != TV_DEVICE_CPU && has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     caps->fp16_storage = features11.storageBuffer16BitAccess && features12.shaderFloat16;
     caps->cooperative_matrix = has_extension(physical, "VK_KHR_cooperative_matrix");
 
@@ -209,6 +212,7 @@ static const struct {
     {"unified_memory", offsetof(tv_caps, unified_memory)},
     {"cpu_kernels", offsetof(tv_caps, cpu_kernels)},
     {"push_descriptors", offsetof(tv_caps, push_descriptors)},
+    {"memory_budget", offsetof(tv_caps, memory_budget)},
     {"timestamp_bits", offsetof(tv_caps, timestamp_bits)},
     {"fp16_storage", offsetof(tv_caps, fp16_storage)},
     {"cooperative_matrix", offsetof(tv_caps, cooperative_matrix)},

@@ -47,6 +47,7 @@ typedef struct tv_caps {
     uint64_t cpu_kernels; /* 1: kernels take the form for CPUs, where barriers are dear; 0 tests the one for
                              GPUs */
     uint64_t push_descriptors;   /* 1: VK_KHR_push_descriptor */
+    uint64_t memory_budget;      /* 1: VK_EXT_memory_budget tells what other programs have taken */
     uint64_t timestamp_bits;     /* 0: no timestamps */
     double timestamp_ns;         /* nanoseconds of a tick */
     uint64_t fp16_storage;       /* 1: 16-bit storage and arithmetic */

@@ -228,8 +228,28 @@ void tv_device_reset_peak_bytes(tv_device *device) {
     device->peak_bytes = device->bytes;
 }
 
+/* Of the largest device-local heap: what the driver grants this process less what it has taken. */
+static uint64_t budget_left(const tv_device *device) {
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
+    vkGetPhysicalDeviceMemoryProperties2(device->physical, &properties);
+    uint64_t largest = 0, left = UINT64_MAX;
+    for (uint32_t i = 0; i < properties.memoryProperties.memoryHeapCount; i++) {
+        const VkMemoryHeap *heap = &properties.memoryProperties.memoryHeaps[i];
+        if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) || heap->size <= largest)
+            continue;
+        largest = heap->size;
+        left = budget.heapBudget[i] > budget.heapUsage[i] ? budget.heapBudget[i] - budget.heapUsage[i] : 0;
+    }
+    return left;
+}
+
 uint64_t tv_device_bytes_available(const tv_device *device) {
-    return device->caps.heap_bytes > device->bytes ? device->caps.heap_bytes - device->bytes : 0;
+    uint64_t heap = device->caps.heap_bytes;
+    uint64_t left = heap > device->bytes ? heap - device->bytes : 0;
+    return device->caps.memory_budget ? tv_min_u64(left, budget_left(device)) : left;
 }
 
 tv_status tv_device_check(tv_device *device) {

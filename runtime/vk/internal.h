@@ -57,7 +57,6 @@ struct tv_device {
     uint32_t family;
     tv_caps caps;
     VkPhysicalDeviceMemoryProperties memory;
-    bool memory_budget; /* VK_EXT_memory_budget */
 
     VkSemaphore timeline;
     uint64_t submitted; /* the last value handed out */
@@ -84,6 +83,7 @@ struct tv_buffer {
     VkDeviceMemory memory;
     uint64_t bytes, allocated;
     void *mapped;
+    bool cached; /* the host reads it through its caches */
 };
 
 typedef struct tv_recorded_dispatch {

@@ -161,7 +161,9 @@ static uint32_t choose_memory_type(const tv_device *device, uint32_t allowed, tv
         wishes[count++] = local | host;
     if (kind == TV_MEMORY_DEVICE)
         wishes[count++] = local;
-    if (kind == TV_MEMORY_READBACK)
+    /* Cached also for uploads: they are copied to the device anyway, and the host may look at what it wrote.
+     */
+    if (kind != TV_MEMORY_DEVICE)
         wishes[count++] = host | cached;
     if (kind != TV_MEMORY_DEVICE)
         wishes[count++] = host;
@@ -220,8 +222,10 @@ tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kin
         device, device->vk.vkBindBufferMemory(device->handle, buffer->handle, buffer->memory, 0), what));
     /* A card's window into its memory is slow to read, so its own memory is mapped only where it is the
      * host's too. */
+    VkMemoryPropertyFlags properties = device->memory.memoryTypes[type].propertyFlags;
     bool mapped = kind != TV_MEMORY_DEVICE || device->caps.unified_memory;
-    if (mapped && (device->memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)) {
+    buffer->cached = properties & VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    if (mapped && (properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)) {
         TV_TRY(tv_vk_check(
             device,
             device->vk.vkMapMemory(device->handle, buffer->memory, 0, VK_WHOLE_SIZE, 0, &buffer->mapped),
@@ -388,8 +392,9 @@ tv_status tv_upload(tv_device *device, tv_span to, const void *from, uint64_t by
 tv_status tv_download(tv_device *device, tv_span from, void *to, uint64_t bytes) {
     TV_RETURN_IF_FAILED(check_copy(from, bytes));
     TV_RETURN_IF_FAILED(tv_wait_idle(device));
+    /* Write-combined memory is read at a hundredth of the speed at which the device copies it. */
     const void *mapped = tv_span_map(from);
-    if (mapped) {
+    if (mapped && from.buffer->cached) {
         memcpy(to, mapped, bytes);
         return TV_OK;
     }

@@ -18,9 +18,10 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
         goto fail;
     }
     uint32_t n = 0;
+    uint64_t reached = device->submitted;
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t s = 0; s < recordings[i]->segment_count; s++, n++) {
-            uint64_t reached = ++device->submitted;
+            reached++;
             buffers[n] = (VkCommandBufferSubmitInfo){.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
                                                      .commandBuffer = recordings[i]->segments[s]};
             signals[n] = (VkSemaphoreSubmitInfo){.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
@@ -37,9 +38,8 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
             snprintf(pending->label, sizeof pending->label, "%.120s, part %u of %u", recordings[i]->name,
                      s + 1, recordings[i]->segment_count);
         }
-        recordings[i]->value = device->submitted;
     }
-    if (device->lose_at_submission && device->submitted >= device->lose_at_submission) {
+    if (device->lose_at_submission && reached >= device->lose_at_submission) {
         /* What was submitted before still runs, as it would not on a device that is truly lost. */
         device->vk.vkDeviceWaitIdle(device->handle);
         status = tv_device_set_lost(device, "injected by TRIVIUM_INJECT_DEVICE_LOST");
@@ -47,12 +47,21 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
     }
     TV_TRY(tv_vk_check(device, device->vk.vkQueueSubmit2(device->queue, n, submits, VK_NULL_HANDLE),
                        "submit work"));
+    /* Only now: nobody may wait for what the driver refused. */
+    for (uint32_t i = 0; i < count; i++)
+        recordings[i]->value = device->submitted += recordings[i]->segment_count;
     *value = device->submitted;
 fail:
     free(submits);
     free(buffers);
     free(signals);
     return status;
+}
+
+static tv_status read_timeline(tv_device *device, uint64_t *counter) {
+    return tv_vk_check(device,
+                       device->vk.vkGetSemaphoreCounterValue(device->handle, device->timeline, counter),
+                       "read the timeline");
 }
 
 tv_status tv_wait(tv_device *device, uint64_t value) {
@@ -62,13 +71,21 @@ tv_status tv_wait(tv_device *device, uint64_t value) {
                                 .pSemaphores = &device->timeline,
                                 .pValues = &value};
     uint64_t timeout = device->timeout > 0 ? (uint64_t)(device->timeout * 1e9) : UINT64_MAX;
-    VkResult result = device->vk.vkWaitSemaphores(device->handle, &info, timeout);
-    if (result == VK_TIMEOUT) {
-        char reason[64];
-        snprintf(reason, sizeof reason, "no answer for %g s", device->timeout);
-        return tv_device_set_lost(device, reason);
+    uint64_t before = 0, counter = 0;
+    TV_RETURN_IF_FAILED(read_timeline(device, &counter));
+    for (;;) {
+        VkResult result = device->vk.vkWaitSemaphores(device->handle, &info, timeout);
+        if (result != VK_TIMEOUT)
+            return tv_vk_check(device, result, "wait for the device");
+        /* A slow device that works through a long queue is not lost: only one that stands still. */
+        before = counter;
+        TV_RETURN_IF_FAILED(read_timeline(device, &counter));
+        if (counter == before) {
+            char reason[64];
+            snprintf(reason, sizeof reason, "no answer for %g s", device->timeout);
+            return tv_device_set_lost(device, reason);
+        }
     }
-    return tv_vk_check(device, result, "wait for the device");
 }
 
 tv_status tv_wait_idle(tv_device *device) {

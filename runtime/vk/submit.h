@@ -1,8 +1,9 @@
 /* Submitting recordings: one timeline per device.
  *
  * Promise: recordings run in the order of submission; each submission reaches a timeline value that the host
- * can poll or wait for. Waiting longer than TRIVIUM_DEVICE_TIMEOUT seconds (default 120; CPU devices: none)
- * counts as a lost device. On loss the sentence names the last completed recording.
+ * can poll or wait for. A timeline that stands still for TRIVIUM_DEVICE_TIMEOUT seconds (default 120; CPU
+ * devices: none) while somebody waits counts as a lost device. On loss the sentence names the last completed
+ * recording.
  */
 #ifndef TV_VK_SUBMIT_H
 #define TV_VK_SUBMIT_H

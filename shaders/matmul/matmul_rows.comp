@@ -40,16 +40,18 @@ void main() {
     uint base_a = p.first_a + gl_WorkGroupID.z * p.stride_a;
     uint base_b = p.first_b + gl_WorkGroupID.z * p.stride_b;
     uint base_c = p.first_c + gl_WorkGroupID.z * p.stride_c;
+    /* Counted and not taken from gl_SubgroupSize, which is the largest on devices that choose among sizes (Intel: 32 for 8 or 16). */
+    uint lanes = subgroupAdd(1), lane = subgroupExclusiveAdd(1);
     uint first = tv_group() * COLUMNS, end = min(first + COLUMNS, p.n);
     for (uint column = first + gl_SubgroupID; column < end; column += gl_NumSubgroups) {
         float sum[MAX_ROWS];
         [[unroll]] for (uint i = 0; i < MAX_ROWS; i++)
             sum[i] = 0.0;
-        for (uint k_0 = gl_SubgroupInvocationID; k_0 < p.k; k_0 += UNROLL * gl_SubgroupSize) {
+        for (uint k_0 = lane; k_0 < p.k; k_0 += UNROLL * lanes) {
             float weight[UNROLL];
             uint at[UNROLL];
             [[unroll]] for (uint u = 0; u < UNROLL; u++) {
-                uint k = k_0 + u * gl_SubgroupSize;
+                uint k = k_0 + u * lanes;
                 at[u] = min(k, p.k - 1);
                 float value = float(b[base_b + column * p.ldb + at[u]]);
                 weight[u] = k < p.k ? value : 0.0;

@@ -14,6 +14,7 @@
 
 #include "kernels/attention.h"
 #include "oracle/attention.h"
+#include "vk/submit.h"
 
 typedef enum documents { NO_DOCUMENTS, SOME_DOCUMENTS } documents;
 
@@ -81,8 +82,8 @@ static void free_sample(sample *x) {
     free(x->delta);
 }
 
-/* Forward and backward in one recording. */
-static void run_sample(tv_device *device, sample *x) {
+/* Forward and backward in one recording; `budget` is of recorder.h. Returns the dispatches. */
+static uint32_t run_within(tv_device *device, sample *x, double budget) {
     const shape *s = &x->shape;
     tv_test_tensor qkv = tv_test_floats(device, x->qkv_count, x->qkv);
     tv_test_tensor d_output = tv_test_floats(device, x->output_count, x->d_output);
@@ -103,11 +104,19 @@ static void run_sample(tv_device *device, sample *x) {
     };
     if (s->documents == SOME_DOCUMENTS)
         forward.doc_start = doc_start.tensor;
-    tv_recorder *recorder = tv_test_begin(device);
+    tv_recorder *recorder = NULL;
+    tv_recording *recording = NULL;
+    uint64_t value;
+    assert_ok(tv_recorder_begin(device, &(tv_recorder_options){.name = "attention", .flop_budget = budget},
+                                &recorder));
     assert_ok(tv_attention_forward(recorder, &forward));
     assert_ok(tv_attention_backward_record(
         recorder, &(tv_attention_backward){forward, d_output.tensor, d_qkv.tensor, delta.tensor}));
-    tv_test_run(device, recorder);
+    assert_ok(tv_recorder_end(&recorder, &recording));
+    assert_ok(tv_submit(device, &recording, 1, &value));
+    assert_ok(tv_wait(device, value));
+    uint32_t dispatches = tv_recording_get_info(recording).dispatches;
+    tv_recording_destroy(&recording);
     tv_test_read(&output, x->output);
     tv_test_read(&lse, x->lse);
     tv_test_read(&d_qkv, x->d_qkv);
@@ -115,6 +124,11 @@ static void run_sample(tv_device *device, sample *x) {
     tv_test_tensor *all[] = {&qkv, &d_output, &doc_start, &output, &lse, &delta, &d_qkv};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         tv_test_free(all[i]);
+    return dispatches;
+}
+
+static void run_sample(tv_device *device, sample *x) {
+    run_within(device, x, 0);
 }
 
 /* Copies of `values`; NULL: zeros. */
@@ -279,6 +293,18 @@ static void rows_do_not_depend_on_the_batch(void **state) {
     }
 }
 
+/* Submissions are cut between batch elements, which leaves every bit. */
+static void budgets_cut_batches(void **state) {
+    sample whole = make_sample(&(shape){3, 64, 4, 2, 8, SOME_DOCUMENTS}, 1);
+    sample cut = make_sample(&(shape){3, 64, 4, 2, 8, SOME_DOCUMENTS}, 1);
+    assert_int_equal(run_within(*state, &whole, 1e12), 3);
+    assert_int_equal(run_within(*state, &cut, 1), 9);
+    assert_memory_equal(whole.output, cut.output, whole.output_count * sizeof(float));
+    assert_memory_equal(whole.d_qkv, cut.d_qkv, whole.qkv_count * sizeof(float));
+    free_sample(&whole);
+    free_sample(&cut);
+}
+
 /* A forward pass without backward stores no lse. */
 static void lse_may_be_absent(void **state) {
     tv_device *device = *state;
@@ -406,6 +432,7 @@ int main(void) {
         cmocka_unit_test(many_heads_and_splitting),
         cmocka_unit_test(large_scores_stay_stable),
         cmocka_unit_test(rows_do_not_depend_on_the_batch),
+        cmocka_unit_test(budgets_cut_batches),
         cmocka_unit_test(lse_may_be_absent),
         cmocka_unit_test(decoding_equals_the_forward_pass),
         cmocka_unit_test(impossible_shapes_are_refused),

@@ -92,6 +92,10 @@ static void copies_arrive_directly(void **state) {
 static void copies_arrive_through_staging(void **state) {
     (void)state;
     tv_device *device = tv_test_open_lowered("unified_memory=0");
+    tv_buffer *buffer = NULL;
+    assert_ok(tv_buffer_create(device, 256, TV_MEMORY_DEVICE, "unmapped", &buffer));
+    assert_null(tv_span_map(tv_buffer_span(buffer)));
+    tv_buffer_destroy(&buffer);
     copies_arrive(device);
     tv_device_close(&device);
 }
