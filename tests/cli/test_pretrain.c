@@ -13,108 +13,27 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "support/subprocess.h"
-#include "text/shard.h"
+#include "support/small_run.h"
 
-enum { VOCAB = 61 };
-
-/* A folder with a shard of structured tokens and a small configuration. */
-typedef struct place {
-    char *dir, *shard, *config;
-} place;
-
-static const char model_json[] =
-    "{\"model_type\": \"llama\", \"vocab_size\": 61, \"hidden_size\": 24, \"intermediate_size\": 40, "
-    "\"num_hidden_layers\": 2,"
-    " \"num_attention_heads\": 3, \"num_key_value_heads\": 1, \"max_position_embeddings\": 32}";
-
-static void write_text(const char *path, const char *text) {
-    assert_ok(tv_write_file(path, text, strlen(text)));
-}
-
-static place make_place(void) {
-    place p = {.dir = tv_test_dir()};
-    p.shard = tv_format("%s/tokens.bin", p.dir);
-    p.config = tv_format("%s/config.json", p.dir);
-    tv_shard_writer *writer = NULL;
-    assert_ok(tv_shard_writer_open(p.shard, VOCAB, &writer));
-    for (uint32_t i = 0; i < 4000; i++) {
-        uint32_t id = (i * i / 7 + i) % VOCAB;
-        assert_ok(tv_shard_writer_add(writer, &id, 1));
-    }
-    assert_ok(tv_shard_writer_commit(&writer));
-    char *config = tv_format(
-        "{\"model\": %s, \"data\": {\"train\": [\"%s\"], \"val\": [\"%s\"], \"seq_len\": 16},"
-        " \"train\": {\"steps\": 10, \"batch_size\": 3, \"grad_accum\": 2, \"lr\": 1e-2, \"warmup_steps\": 2,"
-        " \"eval_every\": 4, \"eval_tokens\": 96, \"checkpoint_every\": 4}}",
-        model_json, p.shard, p.shard);
-    write_text(p.config, config);
-    free(config);
-    return p;
-}
-
-static void free_place(place *p) {
-    tv_test_dir_remove(&p->dir);
-    free(p->shard);
-    free(p->config);
-}
-
-static char *in(const place *p, const char *name) {
-    return tv_format("%s/%s", p->dir, name);
-}
-
-static void expect_exit(tv_run *run, int code) {
-    if (run->exit_code != code)
-        fail_msg("exit code %d, expected %d; it said:\n%s", run->exit_code, code, run->err);
-}
-
-static void compare_files(const char *a, const char *b, const char *name) {
-    char *pa = tv_format("%s/%s", a, name), *pb = tv_format("%s/%s", b, name), *ta = NULL, *tb = NULL;
-    uint64_t na = 0, nb = 0;
-    assert_ok(tv_read_file(pa, &ta, &na));
-    assert_ok(tv_read_file(pb, &tb, &nb));
-    if (na != nb || memcmp(ta, tb, na) != 0)
-        fail_msg("%s and %s differ", pa, pb);
-    free(pa);
-    free(pb);
-    free(ta);
-    free(tb);
-}
-
-/* Every number of the metrics but the speed. */
-static void compare_metrics(const char *a, const char *b) {
-    char *text[2] = {NULL, NULL};
-    const char *const runs[2] = {a, b};
-    for (int i = 0; i < 2; i++) {
-        char *path = tv_format("%s/metrics.jsonl", runs[i]);
-        assert_ok(tv_read_file(path, &text[i], NULL));
-        free(path);
-        for (char *speed = text[i]; (speed = strstr(speed, "\"tokens_per_second\":"));) {
-            char *end = speed + strcspn(speed, ",}");
-            memset(speed, '_', (size_t)(end - speed));
-            memmove(speed, end, strlen(end) + 1);
-        }
-    }
-    assert_string_equal(text[0], text[1]);
-    free(text[0]);
-    free(text[1]);
+static tv_small_run create_place(void) {
+    return tv_small_run_create(
+        "\"steps\": 10, \"batch_size\": 3, \"grad_accum\": 2, \"lr\": 1e-2, \"warmup_steps\": 2,"
+        " \"eval_every\": 4, \"eval_tokens\": 96, \"checkpoint_every\": 4");
 }
 
 static void same_seed_same_bits(void **state) {
     (void)state;
-    place p = make_place();
-    char *a = in(&p, "a"), *b = in(&p, "b"), *c = in(&p, "c");
+    tv_small_run p = create_place();
+    char *a = tv_small_run_path(&p, "a"), *b = tv_small_run_path(&p, "b"), *c = tv_small_run_path(&p, "c");
     tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", a, "--quiet");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     tv_run_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", b, "--quiet");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     tv_run_free(&run);
-    compare_files(a, b, "checkpoints/last/model.safetensors");
-    compare_files(a, b, "checkpoints/last/optimizer.safetensors");
-    compare_metrics(a, b);
+    tv_expect_same_run(a, b);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", c, "--quiet", "--seed", "2", "--json");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "\"finished\":true"));
     tv_run_free(&run);
     char *model_a = tv_format("%s/checkpoints/last/model.safetensors", a),
@@ -131,40 +50,37 @@ static void same_seed_same_bits(void **state) {
     free(a);
     free(b);
     free(c);
-    free_place(&p);
+    tv_small_run_destroy(&p);
 }
 
 static void resume_continues_exactly(void **state) {
     (void)state;
-    place p = make_place();
-    char *whole = in(&p, "whole"), *parts = in(&p, "parts");
+    tv_small_run p = create_place();
+    char *whole = tv_small_run_path(&p, "whole"), *parts = tv_small_run_path(&p, "parts");
     tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", whole, "--quiet");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     tv_run_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", parts, "--quiet", "--stop-after", "5");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     tv_run_free(&run);
     char *step5 = tv_format("%s/checkpoints/step-5", parts);
     assert_true(tv_path_exists(step5));
     free(step5);
     run = tv_run_trivium("pretrain", "--out", parts, "--quiet", "--resume");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     tv_run_free(&run);
-    compare_files(whole, parts, "checkpoints/last/model.safetensors");
-    compare_files(whole, parts, "checkpoints/last/optimizer.safetensors");
-    compare_files(whole, parts, "checkpoints/last/trainer_state.json");
-    compare_metrics(whole, parts);
+    tv_expect_same_run(whole, parts);
     /* A finished run has nothing left to do; a used directory is not overwritten. */
     run = tv_run_trivium("pretrain", "--out", parts, "--quiet", "--resume");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     tv_run_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", parts, "--quiet");
-    expect_exit(&run, 2);
+    tv_expect_exit(&run, 2);
     assert_non_null(strstr(run.err, "--resume"));
     tv_run_free(&run);
     free(whole);
     free(parts);
-    free_place(&p);
+    tv_small_run_destroy(&p);
 }
 
 static double number_of(const char *json, const char *key) {
@@ -179,23 +95,23 @@ static double number_of(const char *json, const char *key) {
 
 static void the_plan_is_what_the_run_takes(void **state) {
     (void)state;
-    place p = make_place();
-    char *out = in(&p, "run");
+    tv_small_run p = create_place();
+    char *out = tv_small_run_path(&p, "run");
     tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     const char *line = strstr(run.out, "bytes      ");
     assert_non_null(line);
     double planned = strtod(line + strlen("bytes      "), NULL);
     assert_false(tv_path_exists(out));
     tv_run_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--quiet", "--json");
-    expect_exit(&run, 0);
+    tv_expect_exit(&run, 0);
     double taken = number_of(run.out, "device_bytes");
     if (!(fabs(taken - planned) <= 0.02 * planned))
         fail_msg("the plan said %.0f bytes and the run took %.0f", planned, taken);
     tv_run_free(&run);
     free(out);
-    free_place(&p);
+    tv_small_run_destroy(&p);
 }
 
 /* The whole command from --init to metrics.jsonl against PyTorch's figures (tests/golden/README.md).
@@ -215,7 +131,7 @@ static void the_command_equals_pytorch(void **state) {
                                     "train.steps=20", "--set", "train.batch_size=4", "--set", "train.lr=1e-3",
                                     "--set", "train.min_lr=1e-4", "--set", "train.warmup_steps=5", "--set",
                                     "train.eval_every=0");
-        expect_exit(&run, 0);
+        tv_expect_exit(&run, 0);
         tv_run_free(&run);
         cJSON *figures = NULL;
         char *metrics = NULL;
@@ -244,9 +160,9 @@ static void the_command_equals_pytorch(void **state) {
 /* Each mistake: exit code 2, a sentence with the word, and no run left behind. */
 static void mistakes_are_sentences(void **state) {
     (void)state;
-    place p = make_place();
-    char *cut = in(&p, "cut.bin"), *wrong = in(&p, "wrong.bin"), *outside = in(&p, "outside.bin"),
-         *out = in(&p, "run");
+    tv_small_run p = create_place();
+    char *cut = tv_small_run_path(&p, "cut.bin"), *wrong = tv_small_run_path(&p, "wrong.bin"),
+         *outside = tv_small_run_path(&p, "outside.bin"), *out = tv_small_run_path(&p, "run");
     char *bytes = NULL;
     uint64_t size = 0;
     assert_ok(tv_read_file(p.shard, &bytes, &size));
@@ -291,11 +207,11 @@ static void mistakes_are_sentences(void **state) {
         tv_run_free(&run);
     }
     tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--resume");
-    expect_exit(&run, 2);
+    tv_expect_exit(&run, 2);
     assert_non_null(strstr(run.err, "without --resume"));
     tv_run_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--device", "no such device");
-    expect_exit(&run, 3);
+    tv_expect_exit(&run, 3);
     assert_non_null(strstr(run.err, "no such device"));
     tv_run_free(&run);
     free(data_cut);
@@ -305,7 +221,7 @@ static void mistakes_are_sentences(void **state) {
     free(wrong);
     free(outside);
     free(out);
-    free_place(&p);
+    tv_small_run_destroy(&p);
 }
 
 int main(void) {
