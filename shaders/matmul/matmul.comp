@@ -4,8 +4,9 @@
  * -DTV_TRANSPOSE_B=1: B is stored (n, k). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
  * accumulated where p.accumulate is set. The sum over k runs in order, in fp32.
  *
- * A workgroup of 16 x 16 invocations makes a 64 x 64 tile of C, 4 x 4 values each, from steps of 16 along k
- * that it brings to shared memory (8.3 KiB). 2 m n k FLOPs; at least 4 (m k + k n + m n) bytes.
+ * A workgroup of 16 x 16 invocations makes a 64 x 64 tile of C, 4 x 4 neighbours each, from steps of 16 along k
+ * that it brings to shared memory (8.5 KiB). Two vectors read there feed 16 multiply-adds; eight scalars would keep
+ * shared memory busier than the arithmetic. 2 m n k FLOPs; at least 4 (m k + k n + m n) bytes.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -32,9 +33,9 @@ layout(push_constant) uniform Push {
 };
 
 const uint TILE = 64, STEP = 16, SIDE = 16, EACH = TILE / SIDE, UNROLL = 4;
-/* One element of padding: the columns that a transposing store touches then lie in different banks. */
-shared float tile_a[STEP][TILE + 1];
-shared float tile_b[STEP][TILE + 1];
+/* One vector of padding: the columns that a transposing store touches then lie in different banks, but for pairs. */
+shared vec4 tile_a[STEP][TILE / EACH + 1];
+shared vec4 tile_b[STEP][TILE / EACH + 1];
 
 void main() {
     uint tiles_n = (p.n + TILE - 1) / TILE;
@@ -48,10 +49,9 @@ void main() {
     uint local = gl_LocalInvocationIndex;
     uint x = local % SIDE, y = local / SIDE;
 
-    float sum[EACH][EACH];
-    for (uint i = 0; i < EACH; i++)
-        for (uint j = 0; j < EACH; j++)
-            sum[i][j] = 0.0;
+    vec4 sum[EACH];
+    [[unroll]] for (uint i = 0; i < EACH; i++)
+        sum[i] = vec4(0.0);
 
     for (uint k_0 = 0; k_0 < p.k; k_0 += STEP) {
         /* Neighbouring invocations read neighbouring addresses, whichever way the operand is stored. */
@@ -61,7 +61,7 @@ void main() {
 #else
             uint s = i % STEP, r = i / STEP, at = (row_0 + r) * p.lda + k_0 + s;
 #endif
-            tile_a[s][r] = row_0 + r < p.m && k_0 + s < p.k ? float(a[base_a + at]) : 0.0;
+            tile_a[s][r / EACH][r % EACH] = row_0 + r < p.m && k_0 + s < p.k ? float(a[base_a + at]) : 0.0;
         }
         for (uint i = local; i < TILE * STEP; i += SIDE * SIDE) {
 #if TV_TRANSPOSE_B
@@ -69,28 +69,23 @@ void main() {
 #else
             uint r = i % TILE, s = i / TILE, at = (k_0 + s) * p.ldb + column_0 + r;
 #endif
-            tile_b[s][r] = column_0 + r < p.n && k_0 + s < p.k ? float(b[base_b + at]) : 0.0;
+            tile_b[s][r / EACH][r % EACH] = column_0 + r < p.n && k_0 + s < p.k ? float(b[base_b + at]) : 0.0;
         }
         barrier();
         /* Unrolled whole, this loop takes seconds to compile on some drivers. */
         [[dont_unroll]] for (uint s_0 = 0; s_0 < STEP; s_0 += UNROLL)
             [[unroll]] for (uint s = s_0; s < s_0 + UNROLL; s++) {
-                float left[EACH], right[EACH];
+                vec4 left = tile_a[s][y], right = tile_b[s][x];
                 [[unroll]] for (uint i = 0; i < EACH; i++)
-                    left[i] = tile_a[s][y + SIDE * i];
-                [[unroll]] for (uint j = 0; j < EACH; j++)
-                    right[j] = tile_b[s][x + SIDE * j];
-                [[unroll]] for (uint i = 0; i < EACH; i++)
-                    [[unroll]] for (uint j = 0; j < EACH; j++)
-                        sum[i][j] = fma(left[i], right[j], sum[i][j]);
+                    sum[i] = fma(vec4(left[i]), right, sum[i]);
             }
         barrier();
     }
 
-    for (uint i = 0; i < EACH; i++) {
-        uint row = row_0 + y + SIDE * i;
-        for (uint j = 0; j < EACH; j++) {
-            uint column = column_0 + x + SIDE * j;
+    [[unroll]] for (uint i = 0; i < EACH; i++) {
+        uint row = row_0 + EACH * y + i;
+        [[unroll]] for (uint j = 0; j < EACH; j++) {
+            uint column = column_0 + EACH * x + j;
             if (row >= p.m || column >= p.n)
                 continue;
             float value = sum[i][j];
