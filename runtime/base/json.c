@@ -42,8 +42,38 @@ tv_status tv_json_read_file(const char *path, cJSON **root) {
     return status;
 }
 
+/* cJSON prints 15 digits of a number where that is right within an epsilon, so the last bits can get lost.
+ * Gives such numbers of a tree, and their siblings', as text with all 17. False when memory is out. */
+static bool spell_numbers_out(cJSON *item) {
+    for (; item; item = item->next) {
+        if (!spell_numbers_out(item->child))
+            return false;
+        char digits[32];
+        if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
+            continue;
+        snprintf(digits, sizeof digits, "%.15g", item->valuedouble);
+        if (strtod(digits, NULL) == item->valuedouble)
+            continue;
+        snprintf(digits, sizeof digits, "%.17g", item->valuedouble);
+        item->valuestring = tv_format("%s", digits);
+        if (!item->valuestring)
+            return false;
+        item->type = (item->type & ~0xff) | cJSON_Raw;
+    }
+    return true;
+}
+
+static char *print(const cJSON *root, bool indented) {
+    cJSON *exact = cJSON_Duplicate(root, true);
+    char *text = NULL;
+    if (exact && spell_numbers_out(exact))
+        text = indented ? cJSON_Print(exact) : cJSON_PrintUnformatted(exact);
+    cJSON_Delete(exact);
+    return text;
+}
+
 tv_status tv_json_write_file(const char *path, const cJSON *root) {
-    char *text = cJSON_Print(root);
+    char *text = print(root, true);
     char *whole = text ? tv_format("%s\n", text) : NULL;
     tv_status status = whole ? tv_write_file(path, whole, strlen(whole))
                              : tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
@@ -53,7 +83,7 @@ tv_status tv_json_write_file(const char *path, const cJSON *root) {
 }
 
 tv_status tv_json_print_line(const cJSON *root, char **line) {
-    *line = cJSON_PrintUnformatted(root);
+    *line = print(root, false);
     return *line ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory while printing JSON");
 }
 

@@ -1,8 +1,9 @@
 /* JSON over cJSON, with the checks that cJSON leaves to its caller.
  *
  * Promise: parsing refuses trailing garbage and names file, line and column; keys are compared with case;
- * integers are exact or refused; files are written atomically. cJSON's own functions may be used to build
- * trees and to walk arrays (cJSON_ArrayForEach, never by index: indexing is linear).
+ * integers are exact or refused; doubles keep every bit when written; files are written atomically. cJSON's
+ * own functions may be used to build trees and to walk arrays (cJSON_ArrayForEach, never by index: indexing
+ * is linear).
  */
 #ifndef TV_BASE_JSON_H
 #define TV_BASE_JSON_H

@@ -114,6 +114,26 @@ static void json_names_the_place_of_a_mistake(void **state) {
     assert_int_equal(tv_json_parse("", 0, "x.json", &root), TV_E_DATA);
 }
 
+/* Written and read again, doubles of every size keep their bits. */
+static void json_keeps_every_bit_of_a_double(void **state) {
+    (void)state;
+    tv_rng rng = {.seed = 6, .stream = TV_STREAM_TEST};
+    for (uint64_t i = 0; i < 4000; i++) {
+        double value = ldexp(1 + tv_uniform(&rng, 2 * i) + ldexp(tv_uniform(&rng, 2 * i + 1), -24),
+                             (int)(i % 200) - 100);
+        cJSON *root = cJSON_CreateObject(), *inner = cJSON_AddObjectToObject(root, "inner"), *back = NULL;
+        char *line = NULL;
+        assert_true(tv_json_set_number(inner, "x", value) && tv_json_set_number(root, "n", 7));
+        assert_ok(tv_json_print_line(root, &line));
+        assert_ok(tv_json_parse(line, strlen(line), "line", &back));
+        assert_true(tv_json_get(tv_json_get(back, "inner"), "x")->valuedouble == value);
+        assert_non_null(strstr(line, "\"n\":7"));
+        free(line);
+        cJSON_Delete(root);
+        cJSON_Delete(back);
+    }
+}
+
 typedef struct example_config {
     uint64_t steps;
     double lr;
@@ -174,6 +194,7 @@ int main(void) {
         cmocka_unit_test(permutation_hits_everything_once),
         cmocka_unit_test(files_appear_whole),
         cmocka_unit_test(json_names_the_place_of_a_mistake),
+        cmocka_unit_test(json_keeps_every_bit_of_a_double),
         cmocka_unit_test(config_names_the_nearest_key),
         cmocka_unit_test(arena_refuses_what_cannot_exist),
     };
