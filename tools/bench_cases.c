@@ -190,11 +190,10 @@ static tv_status swiglu_forward(tv_recorder *recorder, tv_kernel_run *run, const
 }
 
 static tv_status swiglu_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
-    tv_tensor gate_up, d_y, d_gate_up;
+    tv_tensor gate_up, d_y;
     TV_RETURN_IF_FAILED(noise(run, d[0] * 2 * d[1], &gate_up));
     TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &d_y));
-    TV_RETURN_IF_FAILED(zeros(run, d[0] * 2 * d[1], &d_gate_up));
-    return tv_swiglu_backward(recorder, d[0], d[1], gate_up, d_y, d_gate_up);
+    return tv_swiglu_backward(recorder, d[0], d[1], gate_up, d_y);
 }
 
 /* d: rows, V */

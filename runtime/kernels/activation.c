@@ -76,8 +76,8 @@ tv_status tv_swiglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t featu
 }
 
 tv_status tv_swiglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
-                             tv_tensor d_y, tv_tensor d_gate_up) {
+                             tv_tensor d_y) {
     return record_swiglu(recorder, TV_PROGRAM_swiglu_backward_base, TV_PROGRAM_swiglu_backward_vec4, rows,
-                         features, (const tv_tensor[]){gate_up, d_y, d_gate_up},
-                         (const uint64_t[]){2 * features, features, 2 * features}, 3);
+                         features, (const tv_tensor[]){gate_up, d_y},
+                         (const uint64_t[]){2 * features, features}, 2);
 }

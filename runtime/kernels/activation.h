@@ -12,8 +12,8 @@ tv_status tv_gelu_backward(tv_recorder *recorder, uint64_t count, tv_tensor x, t
 /* y (rows, F) = silu(gate) * up, where gate_up (rows, 2F) holds gate then up in each row. */
 tv_status tv_swiglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
                             tv_tensor y);
-/* d_gate_up (rows, 2F), overwritten; may be gate_up itself. */
+/* In place: gate_up (rows, 2F) holds gate and up before, their gradients after. */
 tv_status tv_swiglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
-                             tv_tensor d_y, tv_tensor d_gate_up);
+                             tv_tensor d_y);
 
 #endif

@@ -122,7 +122,7 @@ static tv_status mlp(const pass *p, uint32_t l) {
     tv_record_push_label(p->recorder, "activation");
     tv_tensor d_mlp_in = gated ? b->mlp_in : a->d_wide;
     if (gated)
-        TV_RETURN_IF_FAILED(tv_swiglu_backward(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
+        TV_RETURN_IF_FAILED(tv_swiglu_backward(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide));
     else
         TV_RETURN_IF_FAILED(tv_gelu_backward(p->recorder, a->rows * c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
     tv_record_pop_label(p->recorder);

@@ -285,6 +285,7 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
                                  &tv_model_list(model)->config, &planned, &trainer->activations));
     TV_TRY(create_buffers(trainer));
     TV_TRY(record_all(trainer));
+    tv_device_save_pipelines(trainer->device);
     *out = trainer;
     return TV_OK;
 fail:

@@ -185,7 +185,9 @@ void tv_device_close(tv_device **handle) {
         return;
     tv_device *device = *handle;
     if (device->handle) {
-        device->vk.vkDeviceWaitIdle(device->handle);
+        /* A lost device may never become idle. */
+        if (!device->lost)
+            device->vk.vkDeviceWaitIdle(device->handle);
         tv_pipeline_cache_save(device);
         tv_buffer_destroy(&device->dummy);
         for (tv_pipeline *next, *p = device->pipelines; p; p = next) {
@@ -210,6 +212,10 @@ void tv_device_close(tv_device **handle) {
 
 const tv_caps *tv_device_caps(const tv_device *device) {
     return &device->caps;
+}
+
+void tv_device_save_pipelines(tv_device *device) {
+    tv_pipeline_cache_save(device);
 }
 
 const char *tv_device_name(const tv_device *device) {

@@ -19,6 +19,9 @@ tv_status tv_device_list(tv_caps **list, uint32_t *count);
 tv_status tv_device_choose(const tv_caps *list, uint32_t count, const char *select, uint32_t *chosen);
 
 const tv_caps *tv_device_caps(const tv_device *device);
+/* Writes the pipeline cache to disk now, not only at closing: a killed run need not compile again. */
+void tv_device_save_pipelines(tv_device *device);
+
 /* From here on tv_device_peak_bytes counts anew. */
 void tv_device_reset_peak_bytes(tv_device *device);
 /* Bytes the driver says are free for us, or the heap's size where it does not say. */

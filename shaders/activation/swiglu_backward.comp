@@ -1,9 +1,9 @@
 /* Gradient of SwiGLU (swiglu_forward.comp): with s = sigmoid(gate),
  *   d_gate = d_y up s (1 + gate (1 - s)),  d_up = d_y gate s;  1 - s is taken as e^-gate s.
  *
- * gate_up, d_gate_up: (rows, 2F), gate then up in each row; d_y: (rows, F). d_gate_up is overwritten; it may lie over gate_up, since
- * an invocation reads both of its elements before it writes them. Limits: 2 rows F of one dispatch below 2^32. Memory bound on GPUs:
- * 20 bytes per element of d_y at fp32.
+ * gate_up: (rows, 2F), gate then up in each row, overwritten with its gradient; one binding, because two that overlap may be
+ * reordered by a driver. d_y: (rows, F). Limits: 2 rows F of one dispatch below 2^32. Memory bound on GPUs: 20 bytes per
+ * element of d_y at fp32.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -13,14 +13,11 @@
 #include "vector.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(std430, binding = 0) readonly buffer GateUp {
+layout(std430, binding = 0) buffer GateUp {
     TV_ACTS gate_up[];
 };
 layout(std430, binding = 1) readonly buffer DY {
     TV_ACTS d_y[];
-};
-layout(std430, binding = 2) writeonly buffer DGateUp {
-    TV_ACTS d_gate_up[];
 };
 layout(push_constant) uniform Push {
     tv_swiglu_push p;
@@ -37,7 +34,7 @@ void main() {
         tv_vec gate = tv_vec(gate_up[g]), up = tv_vec(gate_up[u]), d = tv_vec(d_y[row * width + f]);
         tv_vec e = tv_exp_minus(gate);
         tv_vec s = 1.0 / (1.0 + e);
-        d_gate_up[g] = TV_ACTS(d * up * s * (1.0 + gate * (e * s)));
-        d_gate_up[u] = TV_ACTS(d * gate * s);
+        gate_up[g] = TV_ACTS(d * up * s * (1.0 + gate * (e * s)));
+        gate_up[u] = TV_ACTS(d * gate * s);
     }
 }
