@@ -94,8 +94,6 @@ tv_status cmd_devices(int argc, char **argv) {
     uint32_t count = 0, chosen = UINT32_MAX;
     tv_status status;
     TV_TRY(tv_device_list(&list, &count));
-    for (uint32_t i = 0; i < count; i++)
-        TV_TRY(tv_caps_lower(&list[i], getenv("TRIVIUM_CAPS_MAX")));
     tv_status choice = tv_device_choose(list, count, NULL, &chosen);
     if (common.json)
         TV_TRY(print_json(list, count, chosen));

@@ -73,6 +73,26 @@ static bool has_extension(VkPhysicalDevice physical, const char *name) {
     return found;
 }
 
+/* 16 KiB is what Vulkan promises and the attention tiles take. */
+enum { FLOOR_STORAGE_BUFFERS = 8, FLOOR_INVOCATIONS = 256, FLOOR_SHARED_BYTES = 16384 };
+
+/* What the record itself shows to be below the floor, as read or as lowered. */
+static void judge_limits(tv_caps *caps) {
+    char *refusal = caps->refusal;
+    size_t size = sizeof caps->refusal;
+    if (caps->storage_buffers < FLOOR_STORAGE_BUFFERS)
+        snprintf(refusal, size, "it binds %llu storage buffers per shader and %d are needed",
+                 (unsigned long long)caps->storage_buffers, FLOOR_STORAGE_BUFFERS);
+    else if (caps->invocations < FLOOR_INVOCATIONS)
+        snprintf(refusal, size, "its workgroups hold %llu invocations and %d are needed",
+                 (unsigned long long)caps->invocations, FLOOR_INVOCATIONS);
+    else if (caps->shared_bytes < FLOOR_SHARED_BYTES)
+        snprintf(refusal, size, "its workgroups share %llu bytes and %d are needed",
+                 (unsigned long long)caps->shared_bytes, FLOOR_SHARED_BYTES);
+    else if (!caps->subgroup_arithmetic)
+        snprintf(refusal, size, "it has no subgroup arithmetic in compute shaders");
+}
+
 static void judge(tv_caps *caps, const VkPhysicalDeviceVulkan12Features *features12,
                   const VkPhysicalDeviceVulkan13Features *features13, uint32_t family) {
     char *refusal = caps->refusal;
@@ -82,17 +102,11 @@ static void judge(tv_caps *caps, const VkPhysicalDeviceVulkan12Features *feature
                  VK_API_VERSION_MAJOR(caps->api_version), VK_API_VERSION_MINOR(caps->api_version));
     else if (family == UINT32_MAX)
         snprintf(refusal, size, "it has no queue for compute work");
-    else if (caps->storage_buffers < 8)
-        snprintf(refusal, size, "it binds %llu storage buffers per shader and 8 are needed",
-                 (unsigned long long)caps->storage_buffers);
-    else if (caps->invocations < 256)
-        snprintf(refusal, size, "its workgroups hold %llu invocations and 256 are needed",
-                 (unsigned long long)caps->invocations);
     else if (!features12->timelineSemaphore || !features13->synchronization2)
         snprintf(refusal, size,
                  "its driver lacks timeline semaphores or synchronization2, which Vulkan 1.3 asks for");
-    else if (!caps->subgroup_arithmetic)
-        snprintf(refusal, size, "it has no subgroup arithmetic in compute shaders");
+    else
+        judge_limits(caps);
 }
 
 void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
@@ -205,9 +219,11 @@ static const struct {
     {"storage_range", offsetof(tv_caps, storage_range)},
     {"buffer_bytes", offsetof(tv_caps, buffer_bytes)},
     {"heap_bytes", offsetof(tv_caps, heap_bytes)},
+    {"storage_buffers", offsetof(tv_caps, storage_buffers)},
     {"shared_bytes", offsetof(tv_caps, shared_bytes)},
     {"invocations", offsetof(tv_caps, invocations)},
     {"group_count_x", offsetof(tv_caps, group_count_x)},
+    {"subgroup_arithmetic", offsetof(tv_caps, subgroup_arithmetic)},
     {"subgroup_shuffle", offsetof(tv_caps, subgroup_shuffle)},
     {"unified_memory", offsetof(tv_caps, unified_memory)},
     {"cpu_kernels", offsetof(tv_caps, cpu_kernels)},
@@ -258,5 +274,7 @@ tv_status tv_caps_lower(tv_caps *caps, const char *text) {
         TV_RETURN_IF_FAILED(lower_one(caps, entry, equals + 1));
         text += length + (text[length] == ',');
     }
+    if (!caps->refusal[0])
+        judge_limits(caps);
     return TV_OK;
 }

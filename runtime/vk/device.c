@@ -34,11 +34,15 @@ tv_status tv_device_list(tv_caps **list, uint32_t *count) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the list of devices");
         goto fail;
     }
-    for (uint32_t i = 0; i < *count; i++)
+    for (uint32_t i = 0; i < *count; i++) {
         tv_caps_read(devices[i], &(*list)[i]);
+        TV_TRY(tv_caps_lower(&(*list)[i], getenv("TRIVIUM_CAPS_MAX")));
+    }
     tv_instance_release();
     return TV_OK;
 fail:
+    free(*list);
+    *list = NULL;
     *count = 0;
     tv_instance_release();
     return status;
@@ -154,12 +158,13 @@ tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the list of devices");
         goto fail;
     }
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         tv_caps_read(devices[i], &caps[i]);
+        TV_TRY(tv_caps_lower(&caps[i], getenv("TRIVIUM_CAPS_MAX")));
+    }
     TV_TRY(tv_device_choose(caps, count, options ? options->select : NULL, &chosen));
     device->physical = devices[chosen];
     device->caps = caps[chosen];
-    TV_TRY(tv_caps_lower(&device->caps, getenv("TRIVIUM_CAPS_MAX")));
     if (options && options->tier) {
         char entry[64];
         snprintf(entry, sizeof entry, "tier=%.40s", options->tier);

@@ -11,8 +11,8 @@
 #include "trivium/device.h"
 #include "vk/caps.h"
 
-/* Every Vulkan device of the machine, the refused ones included. The caller frees *list with free(). No
- * Vulkan at all is TV_E_NO_DEVICE. */
+/* Every Vulkan device of the machine, the refused ones included, as TRIVIUM_CAPS_MAX lowers them. The caller
+ * frees *list with free(). No Vulkan at all is TV_E_NO_DEVICE. */
 tv_status tv_device_list(tv_caps **list, uint32_t *count);
 
 /* The position in the list of the one that tv_device_open would take. TV_E_NO_DEVICE as there. */

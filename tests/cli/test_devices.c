@@ -69,11 +69,27 @@ static void no_device_is_exit_code_3(void **state) {
     tv_run_free(&run);
 }
 
+/* Below the floor: the device is named with its reason, in the list and by every command that needs one. */
+static void a_device_below_the_floor_is_refused(void **state) {
+    (void)state;
+    setenv("TRIVIUM_CAPS_MAX", "invocations=128", 1);
+    tv_run list = tv_run_trivium("devices");
+    tv_run bench = tv_run_trivium("bench", "kernels", "--filter", "gelu");
+    unsetenv("TRIVIUM_CAPS_MAX");
+    assert_int_equal(list.exit_code, 3);
+    assert_non_null(strstr(list.out, "refused: its workgroups hold 128 invocations and 256 are needed"));
+    assert_int_equal(bench.exit_code, 3);
+    assert_non_null(strstr(bench.err, "its workgroups hold 128 invocations"));
+    tv_run_free(&list);
+    tv_run_free(&bench);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_list_has_one_default),
         cmocka_unit_test(lowered_limits_are_shown),
         cmocka_unit_test(no_device_is_exit_code_3),
+        cmocka_unit_test(a_device_below_the_floor_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
