@@ -33,6 +33,7 @@ typedef struct pretraining {
     const tv_parameter_list *list;
     tv_tokenizer *tokenizer;
     tv_loader *train, *val;
+    tv_metric_number *mix; /* tokens that each source gave; NULL without weights */
     tv_trainer_options trainer_options;
     tv_trainer_bytes bytes;
     tv_model *model;
@@ -193,10 +194,32 @@ static tv_status open_loader(const pretraining *p, const tv_data_source *sources
     return status;
 }
 
+/* Names for the tokens of each source, where the loader draws among several. */
+static tv_status name_mix(pretraining *p) {
+    uint64_t count = tv_loader_stream_count(p->train);
+    if (count < 2)
+        return TV_OK;
+    p->mix = calloc(count, sizeof *p->mix);
+    for (uint64_t i = 0; p->mix && i < count; i++) {
+        p->mix[i].name = tv_format("tokens of %s", p->settings.data.train[i].path);
+        if (!p->mix[i].name)
+            return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
+    }
+    return p->mix ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
+}
+
+static void free_mix(pretraining *p) {
+    for (uint64_t i = 0; p->mix && i < tv_loader_stream_count(p->train); i++)
+        free((char *)(uintptr_t)p->mix[i].name);
+    free(p->mix);
+    p->mix = NULL;
+}
+
 static tv_status open_data(pretraining *p) {
     const tv_data_settings *data = &p->settings.data;
     const tv_train_settings *train = &p->settings.train;
     TV_RETURN_IF_FAILED(open_loader(p, data->train, data->train_count, true, &p->train));
+    TV_RETURN_IF_FAILED(name_mix(p));
     if (data->val_count)
         TV_RETURN_IF_FAILED(open_loader(p, data->val, data->val_count, false, &p->val));
     uint64_t pass_steps = tv_max_u64(1, tv_loader_pass_batches(p->train) / train->grad_accum);
@@ -362,6 +385,16 @@ static tv_status evaluate(pretraining *p, double *val_loss) {
     return TV_OK;
 }
 
+/* What each source has given so far; nothing may be in flight, so that the loader stands at this step. */
+static void report_mix(const pretraining *p, tv_metrics_line *line) {
+    if (!p->mix)
+        return;
+    line->extra = p->mix;
+    line->extra_count = tv_loader_stream_count(p->train);
+    for (uint64_t i = 0; i < line->extra_count; i++)
+        p->mix[i].value = (double)tv_loader_stream_tokens(p->train, i);
+}
+
 /* Accounts for a finished step; evaluates where it is due (nothing is in flight then) and writes its line. */
 static tv_status finish_step(pretraining *p, const tv_step_result *result) {
     p->last = *result;
@@ -388,6 +421,8 @@ static tv_status finish_step(pretraining *p, const tv_step_result *result) {
             p->state.best_step = p->state.step;
         }
     }
+    if (is_due(p->settings.train.eval_every, p->state.step, p->total_steps))
+        report_mix(p, &line);
     if (!result->state.finite)
         tv_warn("step %" PRIu64 ": the gradient was not finite, so the update was skipped (%u so far)",
                 p->state.step, result->state.skipped);
@@ -428,7 +463,7 @@ static tv_status one_step(pretraining *p, uint64_t step) {
     if (capture)
         TV_RETURN_IF_FAILED(tv_capture_end(p->device));
     bool checkpoint = is_due(train->checkpoint_every, step + 1, p->total_steps);
-    bool evaluation = p->val && is_due(train->eval_every, step + 1, p->total_steps);
+    bool evaluation = (p->val || p->mix) && is_due(train->eval_every, step + 1, p->total_steps);
     if (!checkpoint && !evaluation)
         return TV_OK;
     TV_RETURN_IF_FAILED(drain(p));
@@ -473,6 +508,7 @@ static void release(pretraining *p) {
     tv_trainer_destroy(&p->trainer);
     tv_model_destroy(&p->model);
     tv_device_close(&p->device);
+    free_mix(p);
     tv_loader_destroy(&p->train);
     tv_loader_destroy(&p->val);
     tv_tokenizer_destroy(&p->tokenizer);
