@@ -7,7 +7,7 @@
 
 #include <trivium/trivium.h>
 
-enum { BATCH = 8, LENGTH = 48, STEPS = 150 };
+enum { BATCH = 8, LENGTH = 48, STEPS = 250 };
 
 static const char config[] =
     "{\"model_type\": \"llama\", \"vocab_size\": 256, \"hidden_size\": 64, \"intermediate_size\": 128,"
@@ -45,7 +45,7 @@ static tv_status run(tv_device *device, tv_language_model **model) {
         status = tv_language_model_step(*model, BATCH, LENGTH, tokens, targets, &adamw, &loss, NULL);
         if (status != TV_OK)
             return status;
-        if (step % 25 == 24)
+        if (step % 50 == 49)
             printf("step %3u  loss %.3f\n", step + 1, loss);
     }
 
