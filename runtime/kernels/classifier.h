@@ -15,6 +15,8 @@ typedef struct tv_cross_entropy {
     tv_tensor logits;  /* (rows, V) */
     tv_tensor targets; /* (rows) uint32, below V or TV_IGNORED_TARGET; another one makes its row NaN */
     tv_tensor losses;  /* (rows) fp32 out: -log softmax(logits)[target], 0 where ignored */
+    tv_tensor hits;    /* (rows) fp32 out: 1 where the target's logit is the row's maximum, else 0; may be
+                          absent */
     tv_tensor step;    /* struct tv_step_constants (push_constants.h): loss_scale is read on the device */
 } tv_cross_entropy;
 tv_status tv_cross_entropy_record(tv_recorder *recorder, const tv_cross_entropy *loss);

@@ -1,7 +1,8 @@
 /* Softmax and cross-entropy: loss = log sum_v e^(l_v - m) - (l_target - m), m = max l; with has_gradient the logits are overwritten with
  * (softmax - onehot) * loss_scale.
  *
- * logits: (rows, V), in place; targets: (rows); losses: (rows), overwritten. One workgroup a row. A first pass finds maximum and sum
+ * logits: (rows, V), in place; targets: (rows); losses: (rows), overwritten; with has_hits, hits: (rows), overwritten with 1 where the
+ * target's logit is the row's maximum, else 0. One workgroup a row. A first pass finds maximum and sum
  * together (Milakov and Gimelshein 2018), four loads at a time, so that one exponential in 17 is for rescaling; a second writes the
  * gradient. The element of the target is read and written by the one invocation whose element it is, which also writes the loss.
  * An ignored target (0xffffffff) gives loss 0 and gradient 0, and its logits are not read. A target that is neither below V nor
@@ -30,6 +31,9 @@ layout(std430, binding = 2) writeonly buffer Losses {
 layout(std430, binding = 3) readonly buffer Step {
     tv_step_constants constants;
 };
+layout(std430, binding = 4) writeonly buffer Hits {
+    float hits[];
+};
 layout(push_constant) uniform Push {
     tv_cross_entropy_push p;
 };
@@ -49,8 +53,11 @@ void main() {
         if (p.has_gradient != 0)
             for (uint v = lane; v < width; v += lanes)
                 logits[base + v] = TV_ACTS(0);
-        if (lane == 0)
+        if (lane == 0) {
             losses[place_of_row] = 0.0;
+            if (p.has_hits != 0)
+                hits[place_of_row] = 0.0;
+        }
         return;
     }
 
@@ -86,6 +93,8 @@ void main() {
         shifted = float(logits[base + place]) - row_maximum;
 #endif
         losses[place_of_row] = broken ? nan : log(row_sum) - shifted;
+        if (p.has_hits != 0)
+            hits[place_of_row] = !broken && shifted == 0.0 ? 1.0 : 0.0;
     }
     if (p.has_gradient == 0)
         return;

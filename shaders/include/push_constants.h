@@ -179,9 +179,10 @@ struct tv_cross_entropy_push {
     uint rows, vocab;
     uint has_gradient; /* 1: logits become their gradient */
     uint first_logit;
-    uint first_row; /* of targets and losses */
+    uint first_row; /* of targets, losses and hits */
+    uint has_hits;  /* 1: hits is bound */
 };
-TV_PUSH_SIZE(struct tv_cross_entropy_push, 20);
+TV_PUSH_SIZE(struct tv_cross_entropy_push, 24);
 
 struct tv_sample_push {
     uint rows, vocab; /* of this part */

@@ -3,7 +3,8 @@
  * Tolerance, with e = 2^-24: logits lie within +-32, so l - m is rounded by 64 e = 4e-6, which is the
  * relative error of a probability and, with the logarithm of the sum, at most twice that the absolute error
  * of a loss: 8e-6. Sums of 200,003 positive terms over the lanes add (V / lanes)^(1/2) e, below 1e-5 for 8
- * lanes. Gradients are probabilities times the scale.
+ * lanes. Gradients are probabilities times the scale. Hits are exact: tried with a target within 0.01 of the
+ * maximum taken for one, which fails here.
  */
 #include "support/device.h"
 
@@ -19,9 +20,9 @@ static const float scale = 1.0f / 48;
 
 typedef struct fixture {
     uint64_t rows, vocab;
-    float *logits, *losses, *result;
+    float *logits, *losses, *hits, *result;
     uint32_t *targets;
-    tv_test_tensor device_logits, device_targets, device_losses, step;
+    tv_test_tensor device_logits, device_targets, device_losses, device_hits, step;
 } fixture;
 
 static fixture make(uint64_t rows, uint64_t vocab) {
@@ -29,8 +30,9 @@ static fixture make(uint64_t rows, uint64_t vocab) {
     f.logits = malloc(rows * vocab * sizeof *f.logits);
     f.result = malloc(rows * vocab * sizeof *f.result);
     f.losses = malloc(rows * sizeof *f.losses);
+    f.hits = malloc(rows * sizeof *f.hits);
     f.targets = malloc(rows * sizeof *f.targets);
-    assert_true(f.logits && f.result && f.losses && f.targets);
+    assert_true(f.logits && f.result && f.losses && f.hits && f.targets);
     tv_test_random(f.logits, rows * vocab, vocab);
     tv_rng rng = {.seed = rows, .stream = TV_STREAM_TEST};
     /* Peaked rows, and flat ones in which every element counts. */
@@ -43,6 +45,16 @@ static fixture make(uint64_t rows, uint64_t vocab) {
     f.targets[0] = (uint32_t)vocab - 1;
     if (rows > 1)
         f.targets[1] = 0;
+    /* Targets that are the maximum, alone and together with the first element. */
+    for (uint64_t r = 2; r < rows; r += 4) {
+        float *row = f.logits + r * vocab;
+        uint32_t best = 0;
+        for (uint32_t v = 1; v < vocab; v++)
+            best = row[v] > row[best] ? v : best;
+        f.targets[r] = f.targets[r] == TV_IGNORED_TARGET ? TV_IGNORED_TARGET : best;
+        if (r % 8 == 6)
+            row[0] = row[best];
+    }
     return f;
 }
 
@@ -51,6 +63,7 @@ static void run(tv_device *device, fixture *f, bool gradient) {
     f->device_logits = tv_test_floats(device, f->rows * f->vocab, f->logits);
     f->device_targets = tv_test_uints(device, f->rows, f->targets);
     f->device_losses = tv_test_floats(device, f->rows, NULL);
+    f->device_hits = tv_test_floats(device, f->rows, NULL);
     f->step = tv_test_bytes(device, sizeof constants, &constants);
     tv_recorder *recorder = tv_test_begin(device);
     assert_ok(tv_cross_entropy_record(recorder, &(tv_cross_entropy){.rows = f->rows,
@@ -59,13 +72,16 @@ static void run(tv_device *device, fixture *f, bool gradient) {
                                                                     .logits = f->device_logits.tensor,
                                                                     .targets = f->device_targets.tensor,
                                                                     .losses = f->device_losses.tensor,
+                                                                    .hits = f->device_hits.tensor,
                                                                     .step = f->step.tensor}));
     tv_test_run(device, recorder);
     tv_test_read(&f->device_losses, f->losses);
+    tv_test_read(&f->device_hits, f->hits);
     tv_test_read(&f->device_logits, f->result);
     tv_test_free(&f->device_logits);
     tv_test_free(&f->device_targets);
     tv_test_free(&f->device_losses);
+    tv_test_free(&f->device_hits);
     tv_test_free(&f->step);
 }
 
@@ -73,19 +89,24 @@ static void release(fixture *f) {
     free(f->logits);
     free(f->result);
     free(f->losses);
+    free(f->hits);
     free(f->targets);
 }
 
 static void check(tv_device *device, uint64_t rows, uint64_t vocab) {
     fixture f = make(rows, vocab);
     double *losses = malloc(rows * sizeof *losses), *gradient = malloc(rows * vocab * sizeof *gradient);
-    assert_true(losses && gradient);
+    double *hits = malloc(rows * sizeof *hits);
+    assert_true(losses && gradient && hits);
     oracle_cross_entropy(rows, vocab, (double)scale, f.logits, f.targets, losses, gradient);
+    oracle_hits(rows, vocab, f.logits, f.targets, hits);
     run(device, &f, false);
+    tv_test_compare("hits without gradient", f.hits, hits, rows, 0, 0);
     tv_test_compare("loss without gradient", f.losses, losses, rows, 1e-5, 1e-6);
     assert_memory_equal(f.result, f.logits, rows * vocab * sizeof *f.logits);
     run(device, &f, true);
     tv_test_compare("loss", f.losses, losses, rows, 1e-5, 1e-6);
+    tv_test_compare("hits", f.hits, hits, rows, 0, 0);
     tv_test_compare("gradient", f.result, gradient, rows * vocab, 2e-7 * (double)scale, 1.5e-5);
     for (uint64_t r = 3; r < rows; r += 5) {
         assert_true(f.losses[r] == 0);
@@ -95,6 +116,7 @@ static void check(tv_device *device, uint64_t rows, uint64_t vocab) {
     release(&f);
     free(losses);
     free(gradient);
+    free(hits);
 }
 
 static void cross_entropy_equals_the_oracle(void **state) {
@@ -155,6 +177,7 @@ static void extreme_logits_are_exact(void **state) {
         assert_true(f.losses[0] == 0 && f.losses[1] == 0);
         assert_near(f.losses[2], 0.69314718, 1e-6);
         assert_true(isnan(f.losses[3]));
+        assert_true(f.hits[0] == 1 && f.hits[1] == 0 && f.hits[2] == 1 && f.hits[3] == 0);
         for (uint64_t v = 0; v < vocab; v++) {
             assert_true(f.result[v] == 0 && f.result[vocab + v] == 0);
             assert_near(f.result[2 * vocab + v], v == 6 ? -0.5f * scale : v == 9 ? 0.5f * scale : 0, 1e-8);

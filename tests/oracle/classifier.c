@@ -19,3 +19,11 @@ void oracle_cross_entropy(uint64_t rows, uint64_t vocab, double scale, const flo
                 counts ? (exp((double)row[v] - maximum) / sum - (v == targets[r] ? 1 : 0)) * scale : 0;
     }
 }
+
+void oracle_hits(uint64_t rows, uint64_t vocab, const float *logits, const uint32_t *targets, double *hits) {
+    for (uint64_t r = 0; r < rows; r++) {
+        hits[r] = targets[r] != UINT32_MAX;
+        for (uint64_t v = 0; v < vocab && hits[r] != 0; v++)
+            hits[r] = logits[r * vocab + v] <= logits[r * vocab + targets[r]];
+    }
+}

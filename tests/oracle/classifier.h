@@ -9,4 +9,7 @@
 void oracle_cross_entropy(uint64_t rows, uint64_t vocab, double scale, const float *logits,
                           const uint32_t *targets, double *losses, double *d_logits);
 
+/* hits: (rows), 1 where no logit is above the target's, 0 elsewhere and where the target is ignored. */
+void oracle_hits(uint64_t rows, uint64_t vocab, const float *logits, const uint32_t *targets, double *hits);
+
 #endif
