@@ -109,7 +109,6 @@ static void build(plan_builder *plan, const tv_model_config *config, const tv_ca
     add(plan, &a->final, rows * w.stream, head, head);
     a->head_rows = rows_of_logits(caps, config->vocab_size, rows);
     add(plan, &a->logits, a->head_rows * config->vocab_size, head, head);
-    add(plan, &a->losses, rows, head, head);
     if (a->options.backward) {
         add(plan, &a->d_stream, rows * w.stream, head, end);
         add(plan, &a->d_narrow, rows * tv_max_u64(w.stream, w.attended), head, end);

@@ -41,7 +41,6 @@ typedef struct tv_activations {
     tv_tensor final;    /* (N, C) what the heads read */
     uint64_t head_rows; /* rows of one chunk of logits */
     tv_tensor logits;   /* (head_rows, V) */
-    tv_tensor losses;   /* (N) fp32 */
     tv_tensor d_stream; /* (N, C) gradient of the residual stream */
     tv_tensor d_narrow; /* (N, max(C, H D)) gradient of d_final, norm outputs, attention's output */
     tv_tensor d_wide;   /* (N, max(F or 2F, (H + 2 Hkv) D)) gradient of mlp_act, mlp_in, qkv */

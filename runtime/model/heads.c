@@ -3,6 +3,7 @@
 
 #include "kernels/classifier.h"
 #include "kernels/matmul.h"
+#include "kernels/reduce.h"
 
 tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                              uint64_t first, uint64_t rows, tv_tensor *logits) {
@@ -38,7 +39,7 @@ tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const t
                                           .gradient = loss->gradient,
                                           .logits = logits,
                                           .targets = tv_tensor_rows(loss->targets, 1, first, rows),
-                                          .losses = tv_tensor_rows(activations->losses, 1, first, rows),
+                                          .losses = tv_tensor_rows(loss->losses, 1, first, rows),
                                           .step = loss->step}));
         if (!loss->gradient)
             continue;
@@ -57,4 +58,32 @@ tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const t
     }
     tv_record_pop_label(recorder);
     return TV_OK;
+}
+
+static tv_status record_language(const tv_loss_head *head, tv_recorder *recorder, const tv_model *model,
+                                 const tv_activations *activations, const tv_head_tensors *tensors,
+                                 bool gradient) {
+    (void)head;
+    const tv_language_loss loss = {
+        .targets = tensors->inputs[0],
+        .losses = tensors->outputs[0],
+        .step = tensors->step,
+        .gradient = gradient,
+    };
+    TV_RETURN_IF_FAILED(tv_language_head(recorder, model, activations, &loss));
+    if (!gradient)
+        return TV_OK;
+    tv_record_push_label(recorder, "loss");
+    tv_status status =
+        tv_reduce_sum(recorder, activations->rows, loss.losses, tensors->stats, true, activations->scratch);
+    tv_record_pop_label(recorder);
+    return status;
+}
+
+tv_loss_head tv_language_loss_head(uint64_t batch, uint64_t tokens) {
+    return (tv_loss_head){.name = "language",
+                          .input_words = {batch * tokens},
+                          .output_words = {batch * tokens},
+                          .stat_count = 1,
+                          .record = record_language};
 }

@@ -5,7 +5,7 @@
 #ifndef TV_MODEL_HEADS_H
 #define TV_MODEL_HEADS_H
 
-#include "model/activations.h"
+#include "model/loss_head.h"
 
 /* logits (rows, V) = final (rows, C) W^T for the rows of `final` from `first` on, at most
  * activations->head_rows and a multiple of them apart. *logits lies in activations->logits until the next
@@ -15,13 +15,17 @@ tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const
 
 typedef struct tv_language_loss {
     tv_tensor targets; /* (B, T) uint32, TV_IGNORED_TARGET counts for nothing */
+    tv_tensor losses;  /* (B, T) fp32, overwritten */
     tv_tensor step;    /* struct tv_step_constants: loss_scale */
     bool gradient;     /* write the gradient of `final` into d_narrow and add the head weight's; else only the
                           losses */
 } tv_language_loss;
 
-/* Cross-entropy of the next token, per row into activations->losses. */
+/* Cross-entropy of the next token, per row. */
 tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                            const tv_language_loss *loss);
+
+/* The same as a loss head. Input 0: targets (B, T); output 0: losses (B, T); statistic 0: their sum. */
+tv_loss_head tv_language_loss_head(uint64_t batch, uint64_t tokens);
 
 #endif

@@ -400,9 +400,9 @@ static tv_status finish_step(pretraining *p, const tv_step_result *result) {
     p->last = *result;
     p->state.step++;
     p->state.batches += p->settings.train.grad_accum;
-    p->state.tokens += result->targets;
+    p->state.tokens += result->terms;
     p->state.update = result->state;
-    p->session_tokens += result->targets;
+    p->session_tokens += result->terms;
     p->seconds += result->seconds;
     tv_metrics_line line = {
         .stage = "pretrain",
@@ -411,7 +411,7 @@ static tv_status finish_step(pretraining *p, const tv_step_result *result) {
         .grad_norm = result->grad_norm,
         .lr = result->lr,
         .tokens = p->state.tokens,
-        .tokens_per_second = result->seconds > 0 ? (double)result->targets / result->seconds : 0,
+        .tokens_per_second = result->seconds > 0 ? (double)result->terms / result->seconds : 0,
     };
     if (p->val && is_due(p->settings.train.eval_every, p->state.step, p->total_steps)) {
         TV_RETURN_IF_FAILED(evaluate(p, &line.val_loss));

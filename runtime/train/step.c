@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "kernels/optimizer.h"
-#include "kernels/reduce.h"
 
 struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
                                                 double eps, double grad_clip) {
@@ -27,31 +26,19 @@ uint64_t tv_step_partials(const tv_parameter_list *list) {
     return total;
 }
 
-static tv_model_inputs inputs_of(const tv_step_tensors *step) {
-    return (tv_model_inputs){.tokens = step->tokens, .positions = TV_ABSENT, .doc_start = step->doc_start};
-}
-
 tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,
-                                     const tv_activations *activations, const tv_step_tensors *step) {
-    const tv_model_inputs inputs = inputs_of(step);
-    const tv_language_loss loss = {.targets = step->targets, .step = step->constants, .gradient = true};
-
-    TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &inputs));
-    TV_RETURN_IF_FAILED(tv_language_head(recorder, model, activations, &loss));
-    tv_record_push_label(recorder, "loss");
-    TV_RETURN_IF_FAILED(tv_reduce_sum(recorder, activations->rows, activations->losses, step->loss_sum, true,
-                                      activations->scratch));
-    tv_record_pop_label(recorder);
-    return tv_backward(recorder, model, activations, &inputs);
+                                     const tv_activations *activations, const tv_loss_head *head,
+                                     const tv_step_tensors *step) {
+    TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &step->inputs));
+    TV_RETURN_IF_FAILED(head->record(head, recorder, model, activations, &step->head, true));
+    return tv_backward(recorder, model, activations, &step->inputs);
 }
 
-tv_status tv_step_record_evaluation(tv_recorder *recorder, const tv_model *model,
-                                    const tv_activations *activations, const tv_step_tensors *step) {
-    const tv_model_inputs inputs = inputs_of(step);
-    const tv_language_loss loss = {.targets = step->targets, .step = step->constants, .gradient = false};
-
-    TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &inputs));
-    return tv_language_head(recorder, model, activations, &loss);
+tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,
+                                 const tv_activations *activations, const tv_loss_head *head,
+                                 const tv_step_tensors *step) {
+    TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &step->inputs));
+    return head->record(head, recorder, model, activations, &step->head, false);
 }
 
 tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step) {
@@ -66,7 +53,7 @@ tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, co
         first += tv_gradient_norm_partials(count);
     }
     TV_RETURN_IF_FAILED(
-        tv_gradient_norm_finish(recorder, first, step->partials, step->constants, step->state));
+        tv_gradient_norm_finish(recorder, first, step->partials, step->head.step, step->state));
     tv_record_pop_label(recorder);
 
     tv_record_push_label(recorder, "adamw");
@@ -78,7 +65,7 @@ tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, co
                                                   .gradient = tv_model_gradient_at(model, i),
                                                   .m = tv_model_moment_at(model, 0, i),
                                                   .v = tv_model_moment_at(model, 1, i),
-                                                  .step = step->constants,
+                                                  .step = step->head.step,
                                                   .state = step->state}));
     tv_record_pop_label(recorder);
     return TV_OK;

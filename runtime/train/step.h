@@ -8,34 +8,34 @@
 #define TV_TRAIN_STEP_H
 
 #include "model/backward.h"
-#include "model/heads.h"
+#include "model/loss_head.h"
 #include "push_constants.h"
 
 /* The device tensors of a step besides model and activations. */
 typedef struct tv_step_tensors {
-    tv_tensor tokens, targets; /* (B, T) uint32 */
-    tv_tensor doc_start;       /* (B, T) uint32; absent: rows are one document */
-    tv_tensor constants;       /* struct tv_step_constants */
-    tv_tensor state;           /* struct tv_update_state */
-    tv_tensor loss_sum;        /* (1) fp32: sum of the step's losses so far */
-    tv_tensor partials;        /* tv_step_partials floats of the gradient norm */
+    tv_model_inputs inputs; /* (B, T) each */
+    tv_head_tensors head;   /* its inputs, outputs, statistics and the step's constants */
+    tv_tensor state;        /* struct tv_update_state */
+    tv_tensor partials;     /* tv_step_partials floats of the gradient norm */
 } tv_step_tensors;
 
 /* AdamW's constants of a step, with the logarithms that its bias corrections need; loss_scale is set when the
- * targets are counted. */
+ * terms are counted. */
 struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
                                                 double eps, double grad_clip);
 
 /* Floats of `partials` for a list of parameters. */
 uint64_t tv_step_partials(const tv_parameter_list *list);
 
-/* Forward, loss into loss_sum (added) and backward of one micro-batch; gradients accumulate. */
+/* Forward, loss and backward of one micro-batch; statistics and gradients accumulate. */
 tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,
-                                     const tv_activations *activations, const tv_step_tensors *step);
+                                     const tv_activations *activations, const tv_loss_head *head,
+                                     const tv_step_tensors *step);
 
-/* Forward and losses only; activations->losses holds one loss per row. */
-tv_status tv_step_record_evaluation(tv_recorder *recorder, const tv_model *model,
-                                    const tv_activations *activations, const tv_step_tensors *step);
+/* Forward and the head's outputs only. */
+tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,
+                                 const tv_activations *activations, const tv_loss_head *head,
+                                 const tv_step_tensors *step);
 
 /* Gradient norm, clip and AdamW over every parameter; gradients are 0 afterwards. */
 tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);

@@ -1,13 +1,15 @@
 /* Slots, replay and results: see trainer.h. */
 #include "train/trainer.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/os.h"
-#include "kernels/classifier.h"
+#include "base/tokens.h"
+#include "model/heads.h"
 #include "train/step.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"
@@ -17,40 +19,57 @@ enum { SLOTS = 2 };
 /* A submission that long kernels of desktop drivers survive, with room for a wrong guess. */
 static const double submission_seconds = 0.08;
 
+/* What the host uploads with every micro-batch, in this order. */
+enum {
+    UPLOAD_TOKENS,
+    UPLOAD_POSITIONS,
+    UPLOAD_DOC_START,
+    UPLOAD_INPUTS, /* the head's */
+    UPLOAD_COUNT = UPLOAD_INPUTS + TV_HEAD_TENSORS
+};
+
 typedef struct batch_slot {
-    tv_span upload; /* tokens, targets, doc_start, as they lie in `batch` on the device */
-    tv_span losses; /* readback of evaluation: (B, T) fp32 */
-    tv_recording *train, *evaluate;
+    tv_span upload;  /* as upload_words says */
+    tv_span outputs; /* readback of a forward pass: the head's outputs */
+    tv_recording *train, *forward;
     uint64_t value; /* timeline of its last use */
 } batch_slot;
 
 typedef struct step_slot {
     tv_span constants; /* upload */
-    tv_span results;   /* readback: struct tv_update_state, then the loss sum */
+    tv_span results;   /* readback: struct tv_update_state, then the statistics */
     tv_recording *begin, *update;
     uint64_t value;
     /* What the host knows of the step in the slot. */
     bool pending;
-    uint64_t number, targets;
+    uint64_t number, terms;
     double lr;
 } step_slot;
 
 /* Everything that is neither model nor activations, in one plan. */
 enum {
-    PART_TOKENS,
-    PART_TARGETS,
-    PART_DOC_START,
-    PART_CONSTANTS,
+    PART_UPLOAD,
+    PART_OUTPUTS = PART_UPLOAD + UPLOAD_COUNT,
+    PART_SCRATCH = PART_OUTPUTS + TV_HEAD_TENSORS,
+    PART_CONSTANTS = PART_SCRATCH + TV_HEAD_TENSORS,
     PART_STATE,
-    PART_LOSS_SUM,
+    PART_STATS,
     PART_PARTIALS,
     PART_COUNT
 };
+
+/* Of a step: its results for the host. */
+typedef struct step_results {
+    struct tv_update_state state;
+    float stats[TV_HEAD_STATS];
+} step_results;
+_Static_assert(sizeof(step_results) <= TV_TENSOR_ALIGNMENT, "a slot reserves one aligned place for them");
 
 struct tv_trainer {
     tv_model *model;
     tv_device *device;
     tv_trainer_options options;
+    tv_loss_head head;
     tv_activations *activations;
     tv_plan_item parts[PART_COUNT];
     tv_device_arena *arena;
@@ -67,40 +86,72 @@ struct tv_trainer {
 
 /* ---- sizes ---- */
 
-static uint64_t words_of_batch(const tv_trainer_options *options) {
-    uint64_t part = tv_align_up(options->batch * options->tokens * sizeof(uint32_t), TV_TENSOR_ALIGNMENT);
-    return part / sizeof(uint32_t);
+static tv_loss_head head_of(const tv_trainer_options *options) {
+    if (!options->head)
+        return tv_language_loss_head(options->batch, options->tokens);
+    return options->head(options->head_settings, options->batch, options->tokens);
 }
 
-static uint32_t parts_of_batch(const tv_trainer_options *options) {
-    return options->document_mask ? 3 : 2;
+/* Words of part `part` of a micro-batch, as they are counted; 0 for one that is not wanted. */
+static uint64_t upload_words(const tv_trainer_options *options, const tv_loss_head *head, uint32_t part) {
+    uint64_t rows = options->batch * options->tokens;
+    if (part >= UPLOAD_INPUTS)
+        return head->input_words[part - UPLOAD_INPUTS];
+    if ((part == UPLOAD_POSITIONS && !options->positions) ||
+        (part == UPLOAD_DOC_START && !options->document_mask))
+        return 0;
+    return rows;
+}
+
+static uint64_t aligned_words(uint64_t words) {
+    return tv_align_up(words * sizeof(uint32_t), TV_TENSOR_ALIGNMENT) / sizeof(uint32_t);
+}
+
+/* Where part `part` begins in a micro-batch's upload; its whole length for UPLOAD_COUNT. */
+static uint64_t upload_offset(const tv_trainer_options *options, const tv_loss_head *head, uint32_t part) {
+    uint64_t words = 0;
+    for (uint32_t i = 0; i < part; i++)
+        words += aligned_words(upload_words(options, head, i));
+    return words;
+}
+
+/* The same for the outputs of a forward pass. */
+static uint64_t output_offset(const tv_loss_head *head, uint32_t output) {
+    uint64_t words = 0;
+    for (uint32_t i = 0; i < output; i++)
+        words += aligned_words(head->output_words[i]);
+    return words;
 }
 
 static tv_status plan_parts(const tv_parameter_list *list, const tv_caps *caps,
-                            const tv_trainer_options *options, tv_plan_item *parts, tv_memory_plan *plan) {
-    uint64_t batch_bytes = words_of_batch(options) * sizeof(uint32_t);
-    const uint64_t bytes[PART_COUNT] = {
-        [PART_TOKENS] = batch_bytes,
-        [PART_TARGETS] = batch_bytes,
-        [PART_DOC_START] = options->document_mask ? batch_bytes : 4,
-        [PART_CONSTANTS] = sizeof(struct tv_step_constants),
-        [PART_STATE] = sizeof(struct tv_update_state),
-        [PART_LOSS_SUM] = sizeof(float),
-        [PART_PARTIALS] = options->train ? tv_step_partials(list) * sizeof(float) : 4,
+                            const tv_trainer_options *options, const tv_loss_head *head, tv_plan_item *parts,
+                            tv_memory_plan *plan) {
+    uint64_t words[PART_COUNT] = {
+        [PART_CONSTANTS] = sizeof(struct tv_step_constants) / sizeof(uint32_t),
+        [PART_STATE] = sizeof(struct tv_update_state) / sizeof(uint32_t),
+        [PART_STATS] = TV_HEAD_STATS,
+        [PART_PARTIALS] = options->train ? tv_step_partials(list) : 0,
     };
+    for (uint32_t i = 0; i < UPLOAD_COUNT; i++)
+        words[PART_UPLOAD + i] = upload_words(options, head, i);
+    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
+        words[PART_OUTPUTS + i] = head->output_words[i];
+        words[PART_SCRATCH + i] = head->scratch_words[i];
+    }
+    /* A plan has no empty items. */
     for (int i = 0; i < PART_COUNT; i++)
-        parts[i] = (tv_plan_item){.bytes = bytes[i]};
+        parts[i] = (tv_plan_item){.bytes = tv_max_u64(words[i], 1) * sizeof(uint32_t)};
     return tv_memory_plan_sequence(parts, PART_COUNT, caps->buffer_bytes, plan);
 }
 
 /* Of a slot: the batch and the constants. */
-static uint64_t upload_bytes(const tv_trainer_options *options) {
-    return parts_of_batch(options) * words_of_batch(options) * sizeof(uint32_t) + TV_TENSOR_ALIGNMENT;
+static uint64_t upload_bytes(const tv_trainer_options *options, const tv_loss_head *head) {
+    return upload_offset(options, head, UPLOAD_COUNT) * sizeof(uint32_t) + TV_TENSOR_ALIGNMENT;
 }
 
-/* Of a slot: the losses of an evaluation and the results of a step. */
-static uint64_t readback_bytes(const tv_trainer_options *options) {
-    return words_of_batch(options) * sizeof(float) + TV_TENSOR_ALIGNMENT;
+/* Of a slot: the outputs of a forward pass and the results of a step. */
+static uint64_t readback_bytes(const tv_loss_head *head) {
+    return output_offset(head, TV_HEAD_TENSORS) * sizeof(float) + TV_TENSOR_ALIGNMENT;
 }
 
 static tv_activations_options activations_options(const tv_trainer_options *options) {
@@ -118,11 +169,12 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     tv_activations *activations = NULL;
     tv_plan_item parts[PART_COUNT];
     tv_activations_options planned = activations_options(options);
+    const tv_loss_head head = head_of(options);
     TV_TRY(tv_model_measure(list, caps, options->train, &bytes->model));
     TV_TRY(tv_activations_create(NULL, caps, &list->config, &planned, &activations));
-    TV_TRY(plan_parts(list, caps, options, parts, &plan));
+    TV_TRY(plan_parts(list, caps, options, &head, parts, &plan));
     bytes->activations = activations->bytes;
-    bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(options) + readback_bytes(options));
+    bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(options, &head) + readback_bytes(&head));
     bytes->total = bytes->model.parameters + bytes->model.gradients + bytes->model.moments +
                    bytes->model.tables + bytes->activations + bytes->buffers;
 fail:
@@ -134,46 +186,65 @@ fail:
 /* ---- recording ---- */
 
 static tv_status record_batch_copy(tv_recorder *recorder, const tv_trainer *trainer, const batch_slot *slot) {
-    const tv_tensor to[3] = {trainer->tensors.tokens, trainer->tensors.targets, trainer->tensors.doc_start};
-    uint64_t bytes = words_of_batch(&trainer->options) * sizeof(uint32_t);
-    for (uint32_t i = 0; i < parts_of_batch(&trainer->options); i++)
-        TV_RETURN_IF_FAILED(
-            tv_record_copy(recorder, tv_span_part(slot->upload, i * bytes, bytes), to[i].span));
+    const tv_model_inputs *inputs = &trainer->tensors.inputs;
+    for (uint32_t i = 0; i < UPLOAD_COUNT; i++) {
+        uint64_t bytes = upload_words(&trainer->options, &trainer->head, i) * sizeof(uint32_t);
+        uint64_t offset = upload_offset(&trainer->options, &trainer->head, i) * sizeof(uint32_t);
+        tv_tensor to = i == UPLOAD_TOKENS      ? inputs->tokens
+                       : i == UPLOAD_POSITIONS ? inputs->positions
+                       : i == UPLOAD_DOC_START ? inputs->doc_start
+                                               : trainer->tensors.head.inputs[i - UPLOAD_INPUTS];
+        if (bytes)
+            TV_RETURN_IF_FAILED(tv_record_copy(recorder, tv_span_part(slot->upload, offset, bytes), to.span));
+    }
     return TV_OK;
 }
 
-typedef enum recorded_work { WORK_TRAIN, WORK_EVALUATE, WORK_BEGIN, WORK_UPDATE } recorded_work;
+static tv_status record_outputs_copy(tv_recorder *recorder, const tv_trainer *trainer,
+                                     const batch_slot *slot) {
+    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
+        uint64_t bytes = trainer->head.output_words[i] * sizeof(float);
+        uint64_t offset = output_offset(&trainer->head, i) * sizeof(float);
+        if (bytes)
+            TV_RETURN_IF_FAILED(tv_record_copy(recorder, trainer->tensors.head.outputs[i].span,
+                                               tv_span_part(slot->outputs, offset, bytes)));
+    }
+    return TV_OK;
+}
+
+typedef enum recorded_work { WORK_TRAIN, WORK_FORWARD, WORK_BEGIN, WORK_UPDATE } recorded_work;
 
 static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, recorded_work work,
                              const batch_slot *batch, const step_slot *step) {
     const tv_step_tensors *tensors = &trainer->tensors;
-    uint64_t losses_bytes = trainer->activations->rows * sizeof(float);
     switch (work) {
     case WORK_BEGIN:
-        TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->constants.span));
-        return tv_record_fill(recorder, tensors->loss_sum.span, 0);
+        TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->head.step.span));
+        return tv_record_fill(recorder, tensors->head.stats.span, 0);
     case WORK_TRAIN:
         TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch));
-        return tv_step_record_micro_batch(recorder, trainer->model, trainer->activations, tensors);
-    case WORK_EVALUATE:
+        return tv_step_record_micro_batch(recorder, trainer->model, trainer->activations, &trainer->head,
+                                          tensors);
+    case WORK_FORWARD:
         TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch));
         TV_RETURN_IF_FAILED(
-            tv_step_record_evaluation(recorder, trainer->model, trainer->activations, tensors));
-        return tv_record_copy(recorder, tv_span_part(trainer->activations->losses.span, 0, losses_bytes),
-                              tv_span_part(batch->losses, 0, losses_bytes));
+            tv_step_record_forward(recorder, trainer->model, trainer->activations, &trainer->head, tensors));
+        return record_outputs_copy(recorder, trainer, batch);
     case WORK_UPDATE:
         TV_RETURN_IF_FAILED(tv_step_record_update(recorder, trainer->model, tensors));
-        TV_RETURN_IF_FAILED(tv_record_copy(recorder, tensors->state.span,
-                                           tv_span_part(step->results, 0, sizeof(struct tv_update_state))));
-        return tv_record_copy(recorder, tensors->loss_sum.span,
-                              tv_span_part(step->results, sizeof(struct tv_update_state), sizeof(float)));
+        TV_RETURN_IF_FAILED(tv_record_copy(
+            recorder, tensors->state.span,
+            tv_span_part(step->results, offsetof(step_results, state), sizeof(struct tv_update_state))));
+        return tv_record_copy(
+            recorder, tensors->head.stats.span,
+            tv_span_part(step->results, offsetof(step_results, stats), TV_HEAD_STATS * sizeof(float)));
     }
     return TV_OK;
 }
 
 static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slot *batch,
                         const step_slot *step, tv_recording **recording) {
-    static const char *const names[] = {"micro-batch", "evaluation", "begin", "update"};
+    static const char *const names[] = {"micro-batch", "forward", "begin", "update"};
     tv_recorder *recorder = NULL;
     tv_status status;
     char name[64];
@@ -195,7 +266,7 @@ static tv_status record_all(tv_trainer *trainer) {
     for (int s = 0; s < SLOTS; s++) {
         batch_slot *batch = &trainer->batches[s];
         step_slot *step = &trainer->steps[s];
-        TV_RETURN_IF_FAILED(record(trainer, WORK_EVALUATE, batch, NULL, &batch->evaluate));
+        TV_RETURN_IF_FAILED(record(trainer, WORK_FORWARD, batch, NULL, &batch->forward));
         if (!trainer->options.train)
             continue;
         TV_RETURN_IF_FAILED(record(trainer, WORK_TRAIN, batch, NULL, &batch->train));
@@ -223,21 +294,50 @@ static tv_status tune_submissions(tv_trainer *trainer) {
 
 /* ---- life ---- */
 
-static tv_tensor part_tensor(const tv_trainer *trainer, uint32_t part, uint64_t bytes, tv_dtype dtype) {
+/* Absent for 0 words. */
+static tv_tensor part_tensor(const tv_trainer *trainer, uint32_t part, uint64_t words, tv_dtype dtype) {
+    if (words == 0)
+        return TV_ABSENT;
     tv_span span = tv_device_arena_span(trainer->arena, &trainer->parts[part]);
-    return (tv_tensor){tv_span_part(span, 0, bytes), dtype};
+    return (tv_tensor){tv_span_part(span, 0, words * sizeof(uint32_t)), dtype};
+}
+
+static tv_tensor upload_tensor(const tv_trainer *trainer, uint32_t part) {
+    return part_tensor(trainer, PART_UPLOAD + part, upload_words(&trainer->options, &trainer->head, part),
+                       TV_U32);
+}
+
+static void find_tensors(tv_trainer *trainer) {
+    const tv_loss_head *head = &trainer->head;
+    tv_step_tensors *tensors = &trainer->tensors;
+    tensors->inputs = (tv_model_inputs){.tokens = upload_tensor(trainer, UPLOAD_TOKENS),
+                                        .positions = upload_tensor(trainer, UPLOAD_POSITIONS),
+                                        .doc_start = upload_tensor(trainer, UPLOAD_DOC_START)};
+    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
+        tensors->head.inputs[i] = upload_tensor(trainer, UPLOAD_INPUTS + i);
+        tensors->head.outputs[i] = part_tensor(trainer, PART_OUTPUTS + i, head->output_words[i], TV_F32);
+        tensors->head.scratch[i] = part_tensor(trainer, PART_SCRATCH + i, head->scratch_words[i], TV_F32);
+    }
+    tensors->head.stats = part_tensor(trainer, PART_STATS, TV_HEAD_STATS, TV_F32);
+    tensors->head.step =
+        part_tensor(trainer, PART_CONSTANTS, sizeof(struct tv_step_constants) / sizeof(uint32_t), TV_U32);
+    tensors->state =
+        part_tensor(trainer, PART_STATE, sizeof(struct tv_update_state) / sizeof(uint32_t), TV_U32);
+    tensors->partials =
+        part_tensor(trainer, PART_PARTIALS,
+                    trainer->options.train ? tv_step_partials(tv_model_list(trainer->model)) : 0, TV_F32);
 }
 
 static tv_status create_buffers(tv_trainer *trainer) {
-    const tv_parameter_list *list = tv_model_list(trainer->model);
     const tv_trainer_options *options = &trainer->options;
     tv_memory_plan plan = {0};
-    TV_RETURN_IF_FAILED(plan_parts(list, tv_device_caps(trainer->device), options, trainer->parts, &plan));
+    TV_RETURN_IF_FAILED(plan_parts(tv_model_list(trainer->model), tv_device_caps(trainer->device), options,
+                                   &trainer->head, trainer->parts, &plan));
     tv_status status =
         tv_device_arena_create(trainer->device, &plan, TV_MEMORY_DEVICE, "step", &trainer->arena);
     tv_memory_plan_free(&plan);
     TV_RETURN_IF_FAILED(status);
-    uint64_t up = upload_bytes(options), back = readback_bytes(options);
+    uint64_t up = upload_bytes(options, &trainer->head), back = readback_bytes(&trainer->head);
     TV_RETURN_IF_FAILED(
         tv_buffer_create(trainer->device, SLOTS * up, TV_MEMORY_UPLOAD, "batches", &trainer->upload));
     TV_RETURN_IF_FAILED(
@@ -246,25 +346,13 @@ static tv_status create_buffers(tv_trainer *trainer) {
         tv_span upload = tv_span_part(tv_buffer_span(trainer->upload), s * up, up);
         tv_span readback = tv_span_part(tv_buffer_span(trainer->readback), s * back, back);
         trainer->batches[s].upload = tv_span_part(upload, 0, up - TV_TENSOR_ALIGNMENT);
-        trainer->batches[s].losses = tv_span_part(readback, 0, back - TV_TENSOR_ALIGNMENT);
+        trainer->batches[s].outputs = tv_span_part(readback, 0, back - TV_TENSOR_ALIGNMENT);
         trainer->steps[s].constants =
             tv_span_part(upload, up - TV_TENSOR_ALIGNMENT, sizeof(struct tv_step_constants));
-        trainer->steps[s].results = tv_span_part(readback, back - TV_TENSOR_ALIGNMENT,
-                                                 sizeof(struct tv_update_state) + sizeof(float));
+        trainer->steps[s].results = tv_span_part(readback, back - TV_TENSOR_ALIGNMENT, sizeof(step_results));
     }
-    uint64_t batch_bytes = words_of_batch(options) * sizeof(uint32_t);
-    trainer->tensors = (tv_step_tensors){
-        .tokens = part_tensor(trainer, PART_TOKENS, batch_bytes, TV_U32),
-        .targets = part_tensor(trainer, PART_TARGETS, batch_bytes, TV_U32),
-        .doc_start =
-            options->document_mask ? part_tensor(trainer, PART_DOC_START, batch_bytes, TV_U32) : TV_ABSENT,
-        .constants = part_tensor(trainer, PART_CONSTANTS, sizeof(struct tv_step_constants), TV_U32),
-        .state = part_tensor(trainer, PART_STATE, sizeof(struct tv_update_state), TV_U32),
-        .loss_sum = part_tensor(trainer, PART_LOSS_SUM, sizeof(float), TV_F32),
-        .partials = part_tensor(trainer, PART_PARTIALS,
-                                options->train ? tv_step_partials(list) * sizeof(float) : 4, TV_F32),
-    };
-    uint64_t words = options->grad_accum * parts_of_batch(options) * words_of_batch(options);
+    find_tensors(trainer);
+    uint64_t words = options->grad_accum * upload_offset(options, &trainer->head, UPLOAD_COUNT);
     trainer->host_words = calloc(words, sizeof *trainer->host_words);
     return trainer->host_words ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a batch");
 }
@@ -280,6 +368,7 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     trainer->options = *options;
     if (trainer->options.grad_accum == 0)
         trainer->options.grad_accum = 1;
+    trainer->head = head_of(&trainer->options);
     tv_activations_options planned = activations_options(options);
     TV_TRY(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
                                  &tv_model_list(model)->config, &planned, &trainer->activations));
@@ -299,7 +388,7 @@ void tv_trainer_destroy(tv_trainer **handle) {
     tv_trainer *trainer = *handle;
     for (int s = 0; s < SLOTS; s++) {
         tv_recording_destroy(&trainer->batches[s].train);
-        tv_recording_destroy(&trainer->batches[s].evaluate);
+        tv_recording_destroy(&trainer->batches[s].forward);
         tv_recording_destroy(&trainer->steps[s].begin);
         tv_recording_destroy(&trainer->steps[s].update);
     }
@@ -318,41 +407,55 @@ tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state
 
 /* ---- steps ---- */
 
-static tv_micro_batch micro_batch_at(const tv_trainer *trainer, uint64_t number) {
-    uint64_t words = words_of_batch(&trainer->options);
-    uint32_t *first = trainer->host_words + number * parts_of_batch(&trainer->options) * words;
-    return (tv_micro_batch){
-        .tokens = first,
-        .targets = first + words,
-        .doc_start = trainer->options.document_mask ? first + 2 * words : NULL,
-    };
+/* A micro-batch as it lies in `words`, the host's copy or a slot's upload. */
+static tv_micro_batch view_batch(const tv_trainer *trainer, uint32_t *words) {
+    const tv_loss_head *head = &trainer->head;
+    tv_micro_batch batch = {.terms = TV_TERMS_ARE_TARGETS};
+    uint32_t *parts[UPLOAD_COUNT];
+    for (uint32_t i = 0; i < UPLOAD_COUNT; i++)
+        parts[i] = upload_words(&trainer->options, head, i)
+                       ? words + upload_offset(&trainer->options, head, i)
+                       : NULL;
+    batch.tokens = parts[UPLOAD_TOKENS];
+    batch.positions = parts[UPLOAD_POSITIONS];
+    batch.doc_start = parts[UPLOAD_DOC_START];
+    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++)
+        batch.inputs[i] = parts[UPLOAD_INPUTS + i];
+    batch.targets = parts[UPLOAD_INPUTS];
+    return batch;
 }
 
-static uint64_t count_targets(const uint32_t *targets, uint64_t count) {
+static uint32_t *host_batch(const tv_trainer *trainer, uint64_t number) {
+    return trainer->host_words + number * upload_offset(&trainer->options, &trainer->head, UPLOAD_COUNT);
+}
+
+static uint64_t terms_of(const tv_trainer *trainer, const tv_micro_batch *batch) {
+    if (batch->terms != TV_TERMS_ARE_TARGETS || !batch->targets)
+        return batch->terms;
     uint64_t valid = 0;
-    for (uint64_t i = 0; i < count; i++)
-        valid += targets[i] != TV_IGNORED_TARGET;
+    for (uint64_t i = 0; i < trainer->activations->rows; i++)
+        valid += batch->targets[i] != TV_IGNORED_TARGET;
     return valid;
 }
 
 /* Waits for the next batch slot and copies a filled micro-batch into it. */
-static tv_status load_batch(tv_trainer *trainer, const tv_micro_batch *batch, batch_slot **out) {
+static tv_status load_batch(tv_trainer *trainer, const uint32_t *words, batch_slot **out) {
     batch_slot *slot = &trainer->batches[trainer->batch_number++ % SLOTS];
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
-    memcpy(tv_span_map(slot->upload), batch->tokens, slot->upload.bytes);
+    memcpy(tv_span_map(slot->upload), words, slot->upload.bytes);
     *out = slot;
     return TV_OK;
 }
 
 static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_result *result) {
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
-    const char *results = tv_span_map(slot->results);
-    float loss_sum;
+    const step_results *results = tv_span_map(slot->results);
     double now = tv_seconds();
-    *result = (tv_step_result){.number = slot->number, .lr = slot->lr, .targets = slot->targets};
-    memcpy(&result->state, results, sizeof result->state);
-    memcpy(&loss_sum, results + sizeof result->state, sizeof loss_sum);
-    result->loss = slot->targets ? (double)loss_sum / (double)slot->targets : 0;
+    *result = (tv_step_result){.number = slot->number, .lr = slot->lr, .terms = slot->terms};
+    result->state = results->state;
+    for (int i = 0; i < TV_HEAD_STATS; i++)
+        result->stats[i] = (double)results->stats[i];
+    result->loss = slot->terms ? result->stats[0] / (double)slot->terms : 0;
     result->grad_norm = result->state.grad_norm;
     result->seconds = now - trainer->last_result_seconds;
     trainer->last_result_seconds = now;
@@ -372,11 +475,11 @@ tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *c
     *has_result = false;
     if (trainer->step_number == 0)
         trainer->last_result_seconds = tv_seconds();
-    uint64_t targets = 0;
+    uint64_t terms = 0;
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
-        tv_micro_batch batch = micro_batch_at(trainer, i);
+        tv_micro_batch batch = view_batch(trainer, host_batch(trainer, i));
         TV_RETURN_IF_FAILED(source(context, &batch));
-        targets += count_targets(batch.targets, trainer->activations->rows);
+        terms += terms_of(trainer, &batch);
     }
     step_slot *step = &trainer->steps[trainer->step_number % SLOTS];
     if (step->pending) {
@@ -385,63 +488,77 @@ tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *c
     }
     struct tv_step_constants *mapped = tv_span_map(step->constants);
     *mapped = *constants;
-    mapped->loss_scale = targets ? (float)(1.0 / (double)targets) : 0;
+    mapped->loss_scale = terms ? (float)(1.0 / (double)terms) : 0;
     uint64_t value;
     TV_RETURN_IF_FAILED(tv_submit(trainer->device, &step->begin, 1, &value));
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
-        tv_micro_batch batch = micro_batch_at(trainer, i);
         batch_slot *slot;
-        TV_RETURN_IF_FAILED(load_batch(trainer, &batch, &slot));
+        TV_RETURN_IF_FAILED(load_batch(trainer, host_batch(trainer, i), &slot));
         TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->train, 1, &slot->value));
     }
     TV_RETURN_IF_FAILED(tv_submit(trainer->device, &step->update, 1, &step->value));
     step->pending = true;
     step->number = trainer->step_number++;
-    step->targets = targets;
+    step->terms = terms;
     step->lr = (double)constants->lr;
     return TV_OK;
 }
 
-/* ---- evaluation ---- */
+/* ---- forward passes ---- */
+
+static tv_status read_outputs(tv_trainer *trainer, batch_slot *slot, tv_outputs_visitor visit,
+                              void *context) {
+    TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
+    const float *back = tv_span_map(slot->outputs);
+    const float *outputs[TV_HEAD_TENSORS] = {0};
+    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++)
+        if (trainer->head.output_words[i])
+            outputs[i] = back + output_offset(&trainer->head, i);
+    const tv_micro_batch batch = view_batch(trainer, tv_span_map(slot->upload));
+    return visit(context, &batch, outputs);
+}
+
+tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+                             tv_outputs_visitor visit, void *visit_context) {
+    batch_slot *before = NULL;
+    for (uint64_t i = 0; i < batches; i++) {
+        tv_micro_batch batch = view_batch(trainer, host_batch(trainer, 0));
+        TV_RETURN_IF_FAILED(source(context, &batch));
+        batch_slot *slot;
+        TV_RETURN_IF_FAILED(load_batch(trainer, host_batch(trainer, 0), &slot));
+        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->forward, 1, &slot->value));
+        if (before)
+            TV_RETURN_IF_FAILED(read_outputs(trainer, before, visit, visit_context));
+        before = slot;
+    }
+    return before ? read_outputs(trainer, before, visit, visit_context) : TV_OK;
+}
 
 typedef struct evaluation {
+    uint64_t rows;
     tv_losses_visitor visit;
     void *context;
     double loss_sum;
     uint64_t targets;
 } evaluation;
 
-static tv_status read_losses(tv_trainer *trainer, batch_slot *slot, evaluation *eval) {
-    uint64_t rows = trainer->activations->rows;
-    TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
-    const float *losses = tv_span_map(slot->losses);
-    const uint32_t *targets = (const uint32_t *)tv_span_map(slot->upload) + words_of_batch(&trainer->options);
-    for (uint64_t i = 0; i < rows; i++) {
-        if (targets[i] == TV_IGNORED_TARGET)
+static tv_status add_losses(void *context, const tv_micro_batch *batch,
+                            const float *const outputs[TV_HEAD_TENSORS]) {
+    evaluation *eval = context;
+    for (uint64_t i = 0; i < eval->rows; i++) {
+        if (batch->targets[i] == TV_IGNORED_TARGET)
             continue;
-        eval->loss_sum += (double)losses[i];
+        eval->loss_sum += (double)outputs[0][i];
         eval->targets++;
     }
-    return eval->visit ? eval->visit(eval->context, losses, targets, rows) : TV_OK;
+    return eval->visit ? eval->visit(eval->context, outputs[0], batch->targets, eval->rows) : TV_OK;
 }
 
 tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                               tv_losses_visitor visit, void *visit_context, double *loss_sum,
                               uint64_t *targets) {
-    evaluation eval = {.visit = visit, .context = visit_context};
-    batch_slot *before = NULL;
-    for (uint64_t i = 0; i < batches; i++) {
-        tv_micro_batch batch = micro_batch_at(trainer, 0);
-        TV_RETURN_IF_FAILED(source(context, &batch));
-        batch_slot *slot;
-        TV_RETURN_IF_FAILED(load_batch(trainer, &batch, &slot));
-        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->evaluate, 1, &slot->value));
-        if (before)
-            TV_RETURN_IF_FAILED(read_losses(trainer, before, &eval));
-        before = slot;
-    }
-    if (before)
-        TV_RETURN_IF_FAILED(read_losses(trainer, before, &eval));
+    evaluation eval = {.rows = trainer->activations->rows, .visit = visit, .context = visit_context};
+    TV_RETURN_IF_FAILED(tv_trainer_forward(trainer, batches, source, context, add_losses, &eval));
     *loss_sum = eval.loss_sum;
     *targets = eval.targets;
     return TV_OK;

@@ -3,13 +3,13 @@
  * Promise: while the device runs a step the host fills the next one; results come back in order, at most two
  * steps late. A slot (parameters, batch, readback) is reused when its timeline value is reached. An update
  * whose gradient is not finite is skipped and counted on the device; a stage ends its run, with a checkpoint,
- * after TV_SKIPS_IN_ROW of them. The loss of a step is the sum over valid targets of the whole accumulated
- * batch divided by their number.
+ * after TV_SKIPS_IN_ROW of them. The loss of a step is the sum over the terms of the whole accumulated batch
+ * (valid targets, pairs) divided by their number. What is trained is the business of a loss head.
  */
 #ifndef TV_TRAIN_TRAINER_H
 #define TV_TRAIN_TRAINER_H
 
-#include "model/activations.h"
+#include "model/loss_head.h"
 #include "push_constants.h"
 
 typedef struct tv_trainer tv_trainer;
@@ -17,30 +17,43 @@ typedef struct tv_trainer tv_trainer;
 /* Skipped updates after which nothing but more of them is to be expected. */
 enum { TV_SKIPS_IN_ROW = 10 };
 
+/* The head for micro-batches of (B, T): a function, because memory reports ask for other sizes too. */
+typedef tv_loss_head (*tv_head_maker)(const void *settings, uint64_t batch, uint64_t tokens);
+
 typedef struct tv_trainer_options {
-    const char *stage;      /* "pretrain", for labels */
-    uint64_t batch, tokens; /* B, T of a micro-batch */
-    uint64_t grad_accum;    /* micro-batches in a step */
-    bool document_mask;     /* doc_start is filled and used */
+    const char *stage;         /* "pretrain", for labels */
+    uint64_t batch, tokens;    /* B, T of a micro-batch */
+    uint64_t grad_accum;       /* micro-batches in a step */
+    tv_head_maker head;        /* NULL: the next token's cross-entropy */
+    const void *head_settings; /* outlives the trainer */
+    bool document_mask;        /* doc_start is filled and used */
+    bool positions;            /* positions are filled and used; else a row's are 0, 1, 2, ... */
     bool recompute;
-    bool train;   /* false: only tv_trainer_evaluate */
+    bool train;   /* false: only forward passes */
     bool profile; /* timestamps around every kernel; serialises a GPU */
 } tv_trainer_options;
 
-/* One micro-batch, (B, T) each, to be filled by the caller. doc_start is NULL without document_mask. Targets
- * may be TV_IGNORED_TARGET. */
+/* The terms of a micro-batch's loss are the valid ones among its targets. */
+#define TV_TERMS_ARE_TARGETS UINT64_MAX
+
+/* One micro-batch, to be filled by the caller. What the options do not ask for is NULL. */
 typedef struct tv_micro_batch {
-    uint32_t *tokens, *targets, *doc_start;
+    uint32_t *tokens, *positions, *doc_start; /* (B, T) */
+    void *inputs[TV_HEAD_TENSORS];            /* of the head, its input_words each */
+    uint32_t *targets;                        /* inputs[0] of heads that predict tokens: (B, T), may be
+                                                 TV_IGNORED_TARGET */
+    uint64_t terms; /* what the loss is the mean of; preset to TV_TERMS_ARE_TARGETS */
 } tv_micro_batch;
-/* Fills the next micro-batch. */
+/* Fills the next micro-batch. Whatever it leaves untouched holds the values of an earlier one. */
 typedef tv_status (*tv_batch_source)(void *context, tv_micro_batch *batch);
 
 /* What an optimizer step left behind. */
 typedef struct tv_step_result {
     uint64_t number;        /* of tv_trainer_step calls, from 0 */
-    double loss, grad_norm; /* mean over valid targets; norm before clipping */
+    double loss, grad_norm; /* mean over the terms; norm before clipping */
     double lr;
-    uint64_t targets; /* valid ones */
+    uint64_t terms;
+    double stats[TV_HEAD_STATS]; /* the head's sums over the step */
     struct tv_update_state state;
     double seconds; /* since the result before, or since the first call */
 } tv_step_result;
@@ -67,8 +80,15 @@ tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *c
 /* The next result of a step in flight, waiting for it; *has_result is false when none is in flight. */
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result);
 
-/* Sum of losses and number of valid targets over `batches` micro-batches, forward only. `losses` (may be
- * NULL) is called with the row losses of each batch, (B, T), and its targets. No step may be in flight. */
+/* `batches` micro-batches forward only; `visit` gets each with the head's outputs, in order. No step may be
+ * in flight. */
+typedef tv_status (*tv_outputs_visitor)(void *context, const tv_micro_batch *batch,
+                                        const float *const outputs[TV_HEAD_TENSORS]);
+tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+                             tv_outputs_visitor visit, void *visit_context);
+
+/* The same for the next token's cross-entropy: sum of the losses and number of valid targets. `visit` (may be
+ * NULL) is called with the row losses of each batch, (B, T), and its targets. */
 typedef tv_status (*tv_losses_visitor)(void *context, const float *losses, const uint32_t *targets,
                                        uint64_t count);
 tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,

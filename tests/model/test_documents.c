@@ -263,7 +263,7 @@ static void trainer_masks_documents(void **state) {
               c = open_run(*state, TV_ARCH_LLAMA, &open);
     tv_step_result with = one_step(&a, give_packed, &d), expected = one_step(&b, give_alone, &d),
                    without = one_step(&c, give_packed, &d);
-    assert_int_equal(expected.targets, PACKED);
+    assert_int_equal(expected.terms, PACKED);
     assert_near(with.loss, expected.loss, loss_tolerance);
     assert_near(with.grad_norm, expected.grad_norm, gradient_tolerance * expected.grad_norm);
     assert_true(fabs(without.loss - expected.loss) > 0.01);
@@ -292,7 +292,7 @@ static void nothing_but_ignored_targets(void **state) {
     float *before = everything(&r);
     tv_step_result result = one_step(&r, give_ignored, NULL);
     float *after = everything(&r);
-    assert_true(result.loss == 0 && result.grad_norm == 0 && result.targets == 0);
+    assert_true(result.loss == 0 && result.grad_norm == 0 && result.terms == 0);
     assert_true(result.state.applied == 1 && result.state.skipped == 0 && result.state.finite == 1);
     for (uint32_t i = 0; i < r.list->count; i++) {
         uint64_t first = tv_test_flat_offset(r.list, i);
@@ -348,7 +348,7 @@ static void micro_batches_equal_one_batch(void **state) {
     pieces one = {.of = 1}, three = {.of = PIECES};
     for (int step = 0; step < 3; step++) {
         tv_step_result expected = one_step(&a, give_piece, &one), found = one_step(&b, give_piece, &three);
-        assert_int_equal(found.targets, expected.targets);
+        assert_int_equal(found.terms, expected.terms);
         assert_near(found.loss, expected.loss, 2e-6 * expected.loss);
         assert_near(found.grad_norm, expected.grad_norm, 1e-5 * expected.grad_norm);
     }
@@ -389,7 +389,7 @@ static void evaluation_changes_nothing(void **state) {
         tv_step_result expected = one_step(&a, give_piece, &plain),
                        found = one_step(&b, give_piece, &interrupted);
         assert_true(found.loss == expected.loss && found.grad_norm == expected.grad_norm);
-        assert_int_equal(targets, found.targets);
+        assert_int_equal(targets, found.terms);
         assert_near(sum / (double)targets, found.loss, 1e-6 * found.loss);
     }
     float *expected = everything(&a), *found = everything(&b);

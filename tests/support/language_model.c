@@ -17,7 +17,7 @@ static tv_test_tensor optional(tv_device *device, uint64_t count, const uint32_t
 
 static void record(tv_test_language_model *lm, bool train, tv_recording **recording) {
     const tv_model_inputs inputs = {lm->tokens.tensor, lm->positions.tensor, lm->doc_start.tensor};
-    const tv_language_loss loss = {lm->targets.tensor, lm->constants.tensor, train};
+    const tv_language_loss loss = {lm->targets.tensor, lm->losses.tensor, lm->constants.tensor, train};
     tv_recorder *recorder = tv_test_begin(lm->device);
     assert_ok(tv_forward(recorder, lm->model, lm->activations, &inputs));
     assert_ok(tv_language_head(recorder, lm->model, lm->activations, &loss));
@@ -41,6 +41,7 @@ tv_test_language_model tv_test_language_model_create(tv_device *device, const tv
         lm.valid += batch->target[i] != TV_IGNORED_TARGET;
     const struct tv_step_constants constants = {.loss_scale = lm.valid ? (float)(1.0 / (double)lm.valid) : 0};
     lm.constants = tv_test_bytes(device, sizeof constants, &constants);
+    lm.losses = tv_test_floats(device, rows, NULL);
     assert_ok(tv_model_create(device, list, true, &lm.model));
     assert_ok(tv_activations_create(
         device, tv_device_caps(device), &list->config,
@@ -60,6 +61,7 @@ void tv_test_language_model_free(tv_test_language_model *lm) {
     tv_test_free(&lm->positions);
     tv_test_free(&lm->doc_start);
     tv_test_free(&lm->constants);
+    tv_test_free(&lm->losses);
     tv_activations_destroy(&lm->activations);
     tv_model_destroy(&lm->model);
     free(lm->target);
@@ -117,7 +119,7 @@ double tv_test_loss(const tv_test_language_model *lm, float *rows) {
     float *losses = calloc(count, sizeof *losses);
     assert_non_null(losses);
     run(lm, &lm->forward);
-    assert_ok(tv_download(lm->device, lm->activations->losses.span, losses, count * sizeof *losses));
+    tv_test_read(&lm->losses, losses);
     double sum = 0;
     for (uint64_t i = 0; i < count; i++)
         sum += lm->target[i] == TV_IGNORED_TARGET ? 0 : (double)losses[i];

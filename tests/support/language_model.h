@@ -21,7 +21,7 @@ typedef struct tv_test_language_model {
     const tv_parameter_list *list;
     tv_model *model;
     tv_activations *activations;
-    tv_test_tensor tokens, targets, positions, doc_start, constants;
+    tv_test_tensor tokens, targets, positions, doc_start, constants, losses;
     uint64_t valid; /* targets that count */
     uint32_t *target;
     tv_recording *forward, *train;
