@@ -51,7 +51,9 @@ static const size_key llama_sizes[] = {
 };
 
 typedef struct family_keys {
-    const char *name, *model_type, *architecture, *headless;
+    const char *name, *model_type;
+    const char *architectures[2]; /* in the order of tv_model_head */
+    const char *headless;         /* files of the body alone; read as a language model */
     const size_key *sizes;
     uint64_t n_sizes;
     const char *norm_eps;
@@ -62,7 +64,7 @@ typedef struct family_keys {
 static const family_keys families[] = {
     {"GPT-2",
      "gpt2",
-     "GPT2LMHeadModel",
+     {"GPT2LMHeadModel", "GPT2ForSequenceClassification"},
      "GPT2Model",
      gpt2_sizes,
      TV_COUNT(gpt2_sizes),
@@ -73,7 +75,7 @@ static const family_keys families[] = {
       "summary_use_proj"}},
     {"Llama",
      "llama",
-     "LlamaForCausalLM",
+     {"LlamaForCausalLM", "LlamaForSequenceClassification"},
      "LlamaModel",
      llama_sizes,
      TV_COUNT(llama_sizes),
@@ -84,11 +86,25 @@ static const family_keys families[] = {
 enum { FAMILIES = TV_COUNT(families) };
 
 /* Read by both families, or without effect on the arithmetic. */
-static const char *const shared_keys[] = {
-    "architectures", "model_type",           "initializer_range",  "tie_word_embeddings",
-    "bos_token_id",  "eos_token_id",         "pad_token_id",       "torch_dtype",
-    "dtype",         "transformers_version", "use_cache",          "task_specific_params",
-    "_name_or_path", "_attn_implementation", "quantization_config"};
+static const char *const shared_keys[] = {"architectures",
+                                          "model_type",
+                                          "initializer_range",
+                                          "tie_word_embeddings",
+                                          "bos_token_id",
+                                          "eos_token_id",
+                                          "pad_token_id",
+                                          "torch_dtype",
+                                          "dtype",
+                                          "transformers_version",
+                                          "use_cache",
+                                          "task_specific_params",
+                                          "_name_or_path",
+                                          "_attn_implementation",
+                                          "quantization_config",
+                                          "num_labels",
+                                          "id2label",
+                                          "label2id",
+                                          "problem_type"};
 enum { SHARED_KEYS = TV_COUNT(shared_keys) };
 
 static const char *const dropout_keys[] = {"attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout"};
@@ -124,8 +140,25 @@ tv_model_config tv_model_config_defaults(tv_architecture architecture) {
     return config;
 }
 
+const char *tv_model_config_architecture(const tv_model_config *config) {
+    return families[config->architecture].architectures[config->head];
+}
+
+static bool find_name(const family_keys *family, const char *name, tv_model_head *head) {
+    *head = TV_MODEL_HEAD_LANGUAGE;
+    if (strcmp(name, family->headless) == 0)
+        return true;
+    for (int i = 0; i < (int)TV_COUNT(family->architectures); i++)
+        if (strcmp(name, family->architectures[i]) == 0) {
+            *head = (tv_model_head)i;
+            return true;
+        }
+    return false;
+}
+
 /* `architectures` decides where it is given, `model_type` otherwise; both must agree. */
-static tv_status find_family(const cJSON *root, const char *where, tv_architecture *architecture) {
+static tv_status find_family(const cJSON *root, const char *where, tv_architecture *architecture,
+                             tv_model_head *head) {
     const char *type = NULL, *name = NULL;
     TV_RETURN_IF_FAILED(as_config(tv_json_string(root, "model_type", where, NULL, &type)));
     const cJSON *list = tv_json_get(root, "architectures");
@@ -143,8 +176,7 @@ static tv_status find_family(const cJSON *root, const char *where, tv_architectu
                        "\"model_type\": \"gpt2\" or \"llama\"), found neither",
                        where);
     for (int i = 0; i < FAMILIES; i++) {
-        bool is_named =
-            name && (strcmp(name, families[i].architecture) == 0 || strcmp(name, families[i].headless) == 0);
+        bool is_named = name && find_name(&families[i], name, head);
         bool is_type = type && strcmp(type, families[i].model_type) == 0;
         if ((is_named || !name) && (is_type || !type)) {
             *architecture = (tv_architecture)i;
@@ -155,7 +187,8 @@ static tv_status find_family(const cJSON *root, const char *where, tv_architectu
                            name, type);
     }
     return tv_fail(TV_E_CONFIG,
-                   "%s: expected the architecture GPT2LMHeadModel or LlamaForCausalLM, found %s; models of "
+                   "%s: expected the architecture GPT2LMHeadModel or LlamaForCausalLM (or "
+                   "GPT2ForSequenceClassification or LlamaForSequenceClassification), found %s; models of "
                    "other families cannot be read",
                    where, name ? name : type);
 }
@@ -327,11 +360,38 @@ static tv_status read_family_switches(const cJSON *root, const char *where, tv_m
     return read_rope(root, where, config);
 }
 
+/* transformers counts the entries of id2label, and takes a file without one for two labels. */
+static tv_status expect_one_label(const cJSON *root, const char *where) {
+    const char *architecture = tv_json_get(root, "architectures")->child->valuestring;
+    const cJSON *map = tv_json_get(root, "id2label");
+    int64_t count = -1, entries = -1;
+    TV_RETURN_IF_FAILED(as_config(tv_json_integer(root, "num_labels", where, 0, INT32_MAX, -1, &count)));
+    if (map && !cJSON_IsNull(map)) {
+        if (!cJSON_IsObject(map))
+            return tv_fail(TV_E_CONFIG,
+                           "%s: expected an object such as {\"0\": \"LABEL_0\"} for \"id2label\"", where);
+        entries = cJSON_GetArraySize(map);
+    }
+    if (count < 0 && entries < 0)
+        return tv_fail(TV_E_CONFIG,
+                       "%s: expected \"num_labels\": 1 (or an \"id2label\" of one entry) for a %s, found "
+                       "neither, which means two labels",
+                       where, architecture);
+    if ((count >= 0 && count != 1) || (entries >= 0 && entries != 1))
+        return tv_fail(TV_E_CONFIG,
+                       "%s: a %s with \"%s\" of %lld is a classifier; only models of one label, which is a "
+                       "score, can be read",
+                       where, architecture, count >= 0 && count != 1 ? "num_labels" : "id2label",
+                       (long long)(count >= 0 && count != 1 ? count : entries));
+    return TV_OK;
+}
+
 tv_status tv_model_config_read(const cJSON *root, const char *where, bool strict, tv_model_config *config) {
     if (!cJSON_IsObject(root))
         return tv_fail(TV_E_CONFIG, "%s: expected an object with a model's configuration", where);
     tv_architecture architecture = TV_ARCH_GPT2;
-    TV_RETURN_IF_FAILED(find_family(root, where, &architecture));
+    tv_model_head head = TV_MODEL_HEAD_LANGUAGE;
+    TV_RETURN_IF_FAILED(find_family(root, where, &architecture, &head));
     const family_keys *family = &families[architecture];
     if (strict)
         TV_RETURN_IF_FAILED(check_keys(root, where, family));
@@ -343,6 +403,9 @@ tv_status tv_model_config_read(const cJSON *root, const char *where, bool strict
                        where);
 
     tv_model_config read = tv_model_config_defaults(architecture);
+    read.head = head;
+    if (head == TV_MODEL_HEAD_SCORE)
+        TV_RETURN_IF_FAILED(expect_one_label(root, where));
     for (uint64_t i = 0; i < family->n_sizes; i++)
         TV_RETURN_IF_FAILED(read_size(root, where, family, &family->sizes[i], &read));
     TV_RETURN_IF_FAILED(derive_sizes(where, family, &read));
@@ -383,6 +446,8 @@ static tv_status check_token(const tv_model_config *config, const char *where, c
 tv_status tv_model_config_check(const tv_model_config *config, const char *where) {
     if (config->architecture != TV_ARCH_GPT2 && config->architecture != TV_ARCH_LLAMA)
         return tv_fail(TV_E_CONFIG, "%s: unknown architecture %d", where, (int)config->architecture);
+    if (config->head != TV_MODEL_HEAD_LANGUAGE && config->head != TV_MODEL_HEAD_SCORE)
+        return tv_fail(TV_E_CONFIG, "%s: unknown head %d", where, (int)config->head);
     const family_keys *family = &families[config->architecture];
     tv_model_config copy = *config;
     for (uint64_t i = 0; i < family->n_sizes; i++) {
@@ -437,12 +502,21 @@ static bool set_eos(cJSON *root, const tv_model_config *config) {
     return done;
 }
 
+/* id2label is what transformers writes and counts; num_labels is what people look for. */
+static bool set_one_label(cJSON *root) {
+    cJSON *names = cJSON_AddObjectToObject(root, "id2label");
+    cJSON *numbers = cJSON_AddObjectToObject(root, "label2id");
+    return names && numbers && tv_json_set_string(names, "0", "LABEL_0") &&
+           tv_json_set_number(numbers, "LABEL_0", 0) && tv_json_set_number(root, "num_labels", 1);
+}
+
 tv_status tv_model_config_tree(const tv_model_config *config, cJSON **root) {
     const family_keys *family = &families[config->architecture];
     tv_model_config copy = *config;
     cJSON *tree = cJSON_CreateObject();
     cJSON *list = tree ? cJSON_AddArrayToObject(tree, "architectures") : NULL;
-    bool done = list && cJSON_AddItemToArray(list, cJSON_CreateString(family->architecture)) &&
+    bool done = list &&
+                cJSON_AddItemToArray(list, cJSON_CreateString(tv_model_config_architecture(config))) &&
                 tv_json_set_string(tree, "model_type", family->model_type);
     for (uint64_t i = 0; done && i < family->n_sizes; i++)
         done = tv_json_set_number(tree, family->sizes[i].key, (double)*size_slot(&copy, &family->sizes[i]));
@@ -463,6 +537,8 @@ tv_status tv_model_config_tree(const tv_model_config *config, cJSON **root) {
                tv_json_set_bool(tree, "attention_bias", config->attention_bias) &&
                tv_json_set_bool(tree, "mlp_bias", config->mlp_bias) &&
                tv_json_set_number(tree, "rope_theta", config->rope_theta);
+    if (config->head == TV_MODEL_HEAD_SCORE)
+        done = done && set_one_label(tree);
     if (!done) {
         cJSON_Delete(tree);
         return tv_fail(TV_E_MEMORY, "out of host memory for a model's configuration");

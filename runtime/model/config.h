@@ -16,6 +16,8 @@
 typedef enum tv_architecture { TV_ARCH_GPT2, TV_ARCH_LLAMA } tv_architecture;
 typedef enum tv_positions_kind { TV_POSITIONS_LEARNED, TV_POSITIONS_ROTARY } tv_positions_kind;
 typedef enum tv_activation_kind { TV_ACTIVATION_GELU_TANH, TV_ACTIVATION_SWIGLU } tv_activation_kind;
+/* LANGUAGE gives logits over the vocabulary; SCORE gives one number per token (reward and value models). */
+typedef enum tv_model_head { TV_MODEL_HEAD_LANGUAGE, TV_MODEL_HEAD_SCORE } tv_model_head;
 
 enum { TV_MAX_MORE_EOS = 7 };
 
@@ -26,7 +28,8 @@ typedef struct tv_model_config {
     tv_activation_kind activation; /* SWIGLU: silu(gate) * up, and MLP_IN has 2F rows */
     bool attention_bias;           /* on q, k, v and the output projection */
     bool mlp_bias;                 /* on all matrices of the MLP */
-    bool tied;                     /* the head is the embedding */
+    tv_model_head head;
+    bool tied; /* a language head is the embedding; without a meaning for a score head */
 
     uint64_t vocab_size;    /* V */
     uint64_t n_layer;       /* L */
@@ -48,9 +51,13 @@ typedef struct tv_model_config {
 /* The switches and constants of a published family; sizes are 0. */
 tv_model_config tv_model_config_defaults(tv_architecture architecture);
 
+/* What transformers calls such a model: "GPT2ForSequenceClassification". */
+const char *tv_model_config_architecture(const tv_model_config *config);
+
 /* Reads config.json as older and newer transformers write it, or only `architectures` (or `model_type`) and
- * the sizes. `where` names the source in sentences. `strict` makes an unknown key an error that names the
- * nearest known one, for trivium's own files; otherwise it is ignored. Fails with TV_E_CONFIG. */
+ * the sizes. A score head is a *ForSequenceClassification of exactly one label. `where` names the source in
+ * sentences. `strict` makes an unknown key an error that names the nearest known one, for trivium's own
+ * files; otherwise it is ignored. Fails with TV_E_CONFIG. */
 tv_status tv_model_config_read(const cJSON *root, const char *where, bool strict, tv_model_config *config);
 tv_status tv_model_config_read_file(const char *path, tv_model_config *config);
 

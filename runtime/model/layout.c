@@ -35,6 +35,7 @@ static const published gpt2_names[] = {
     {TV_PARAMETER_FINAL_NORM_GAIN, ALL_ROWS, false, "transformer.ln_f.weight"},
     {TV_PARAMETER_FINAL_NORM_BIAS, ALL_ROWS, false, "transformer.ln_f.bias"},
     {TV_PARAMETER_HEAD_WEIGHT, ALL_ROWS, false, "lm_head.weight"},
+    {TV_PARAMETER_SCORE_WEIGHT, ALL_ROWS, false, "score.weight"},
 };
 
 static const published llama_names[] = {
@@ -57,6 +58,7 @@ static const published llama_names[] = {
     {TV_PARAMETER_MLP_OUT_BIAS, ALL_ROWS, false, "mlp.down_proj.bias"},
     {TV_PARAMETER_FINAL_NORM_GAIN, ALL_ROWS, false, "model.norm.weight"},
     {TV_PARAMETER_HEAD_WEIGHT, ALL_ROWS, false, "lm_head.weight"},
+    {TV_PARAMETER_SCORE_WEIGHT, ALL_ROWS, false, "score.weight"},
 };
 
 typedef struct naming {
@@ -163,7 +165,8 @@ tv_status tv_layout_create(const tv_parameter_list *list, tv_layout **layout) {
     }
     made->entries = entries;
     made->prefix = names->prefix;
-    made->tied_head = list->config.tied ? "lm_head.weight" : NULL;
+    made->tied_head =
+        list->config.head == TV_MODEL_HEAD_LANGUAGE && list->config.tied ? "lm_head.weight" : NULL;
     made->tied_to = entries[0].name;
     *layout = made;
     return TV_OK;

@@ -15,15 +15,16 @@ typedef struct list_storage {
 } list_storage;
 
 static const char *const role_names[TV_PARAMETER_ROLES] = {
-    "embedding",       "positions",     "norm1 gain",      "norm1 bias",      "qkv weight",    "qkv bias",
-    "attn out weight", "attn out bias", "norm2 gain",      "norm2 bias",      "mlp in weight", "mlp in bias",
-    "mlp out weight",  "mlp out bias",  "final norm gain", "final norm bias", "head weight"};
+    "embedding",       "positions",       "norm1 gain",     "norm1 bias",   "qkv weight",
+    "qkv bias",        "attn out weight", "attn out bias",  "norm2 gain",   "norm2 bias",
+    "mlp in weight",   "mlp in bias",     "mlp out weight", "mlp out bias", "final norm gain",
+    "final norm bias", "head weight",     "score weight"};
 
 const char *tv_parameter_operation(tv_parameter_role role) {
     static const char *const operations[TV_PARAMETER_ROLES] = {
         "embedding", "positions", "norm1",      "norm1",      "qkv",    "qkv",
         "attn out",  "attn out",  "norm2",      "norm2",      "mlp in", "mlp in",
-        "mlp out",   "mlp out",   "final norm", "final norm", "head"};
+        "mlp out",   "mlp out",   "final norm", "final norm", "head",   "score"};
     return operations[role];
 }
 
@@ -46,7 +47,9 @@ static bool has_role(const tv_model_config *config, tv_parameter_role role) {
     case TV_PARAMETER_MLP_OUT_BIAS:
         return config->mlp_bias;
     case TV_PARAMETER_HEAD_WEIGHT:
-        return !config->tied;
+        return config->head == TV_MODEL_HEAD_LANGUAGE && !config->tied;
+    case TV_PARAMETER_SCORE_WEIGHT:
+        return config->head == TV_MODEL_HEAD_SCORE;
     default:
         return true;
     }
@@ -64,7 +67,7 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
     uint64_t attended = config->n_head * config->head_size;
     uint64_t qkv = (config->n_head + 2 * config->n_kv_head) * config->head_size;
     uint64_t mlp_in = config->activation == TV_ACTIVATION_SWIGLU ? 2 * F : F;
-    double residual = 1 / sqrt(2 * (double)config->n_layer), scale = 1;
+    double std = config->initializer_range, residual = std * (1 / sqrt(2 * (double)config->n_layer));
     tv_parameter p = {.role = role, .rank = 1, .shape = {C, 1}, .init = TV_INIT_ZERO};
     switch (role) {
     case TV_PARAMETER_EMBEDDING:
@@ -79,14 +82,18 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
         break;
     case TV_PARAMETER_ATTN_OUT_WEIGHT:
         set_matrix(&p, C, attended);
-        scale = residual;
+        std = residual;
         break;
     case TV_PARAMETER_MLP_IN_WEIGHT:
         set_matrix(&p, mlp_in, C);
         break;
     case TV_PARAMETER_MLP_OUT_WEIGHT:
         set_matrix(&p, C, F);
-        scale = residual;
+        std = residual;
+        break;
+    case TV_PARAMETER_SCORE_WEIGHT:
+        set_matrix(&p, 1, C);
+        std = 1 / sqrt((double)C + 1);
         break;
     case TV_PARAMETER_QKV_BIAS:
         p.shape[0] = qkv;
@@ -104,7 +111,7 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
     }
     p.count = p.shape[0] * p.shape[1];
     p.decay = p.rank == 2;
-    p.init_std = p.init == TV_INIT_NORMAL ? (float)(config->initializer_range * scale) : 0;
+    p.init_std = p.init == TV_INIT_NORMAL ? (float)std : 0;
     return p;
 }
 
@@ -179,6 +186,8 @@ uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role rol
 }
 
 uint32_t tv_parameter_head(const tv_parameter_list *list) {
+    if (list->config.head != TV_MODEL_HEAD_LANGUAGE)
+        return TV_NO_PARAMETER;
     return tv_parameter_index(list, list->config.tied ? TV_PARAMETER_EMBEDDING : TV_PARAMETER_HEAD_WEIGHT,
                               TV_NO_LAYER);
 }

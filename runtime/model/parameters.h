@@ -27,7 +27,8 @@ typedef enum tv_parameter_role {
     TV_PARAMETER_MLP_OUT_BIAS,    /* (C), mlp_bias only */
     TV_PARAMETER_FINAL_NORM_GAIN, /* (C) */
     TV_PARAMETER_FINAL_NORM_BIAS, /* (C), LayerNorm only */
-    TV_PARAMETER_HEAD_WEIGHT,     /* (V, C), untied only */
+    TV_PARAMETER_HEAD_WEIGHT,     /* (V, C), untied language head only */
+    TV_PARAMETER_SCORE_WEIGHT,    /* (1, C), score head only: score = final . weight, without a bias */
     TV_PARAMETER_ROLES
 } tv_parameter_role;
 
@@ -68,11 +69,13 @@ const char *tv_parameter_operation(tv_parameter_role role);
 
 /* Position in the list, or TV_NO_PARAMETER. `layer` is not looked at for roles outside the layers. */
 uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer);
-/* The matrix that makes logits: HEAD_WEIGHT, or EMBEDDING where tied. */
+/* The matrix that makes logits: HEAD_WEIGHT, or EMBEDDING where tied; TV_NO_PARAMETER with a score head. */
 uint32_t tv_parameter_head(const tv_parameter_list *list);
 
-/* GPT-2's initialisation (Radford et al. 2019; residual projections scaled by 1/sqrt(2L)) of one parameter
- * into `out` (count floats). Element i is drawn at (seed, TV_STREAM_INIT, step = index in the list, i). */
+/* GPT-2's initialisation (Radford et al. 2019; residual projections scaled by 1/sqrt(2L)), and normal(0,
+ * 1/sqrt(C + 1)) for a score head (Stiennon et al. 2020, so that scores start near deviation 1), of one
+ * parameter into `out` (count floats). Element i is drawn at (seed, TV_STREAM_INIT, step = index in the list,
+ * i). */
 void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, float *out);
 
 #endif

@@ -32,6 +32,26 @@ static const char *const llama_newer =
     " \"rope_parameters\": {\"rope_theta\": 250000.0, \"rope_type\": \"default\"}, \"vocab_size\": 512,"
     " \"some_new_key\": {}}";
 
+/* As Trainer of transformers 4.5x writes it: id2label and label2id, never num_labels. */
+static const char *const gpt2_score =
+    "{\"activation_function\": \"gelu_new\", \"architectures\": [\"GPT2ForSequenceClassification\"],"
+    " \"attn_pdrop\": 0.1, \"bos_token_id\": 95, \"embd_pdrop\": 0.1, \"eos_token_id\": 95,"
+    " \"id2label\": {\"0\": \"LABEL_0\"}, \"initializer_range\": 0.02, \"label2id\": {\"LABEL_0\": 0},"
+    " \"layer_norm_epsilon\": 1e-05, \"model_type\": \"gpt2\", \"n_embd\": 8, \"n_head\": 2, \"n_inner\": "
+    "null,"
+    " \"n_layer\": 1, \"n_positions\": 64, \"pad_token_id\": 96, \"problem_type\": null, \"resid_pdrop\": "
+    "0.1,"
+    " \"torch_dtype\": \"float32\", \"transformers_version\": \"4.52.4\", \"use_cache\": true,"
+    " \"vocab_size\": 100}";
+
+/* The published form of a Llama that gives one number, with a label of its own name. */
+static const char *const llama_score =
+    "{\"architectures\": [\"LlamaForSequenceClassification\"], \"model_type\": \"llama\", \"hidden_size\": "
+    "64,"
+    " \"id2label\": {\"0\": \"reward\"}, \"label2id\": {\"reward\": 0}, \"num_labels\": 1,"
+    " \"intermediate_size\": 172, \"num_attention_heads\": 8, \"num_hidden_layers\": 5,"
+    " \"num_key_value_heads\": 4, \"pad_token_id\": 3, \"tie_word_embeddings\": false, \"vocab_size\": 512}";
+
 static tv_status read_text(const char *text, bool strict, tv_model_config *config) {
     cJSON *root = NULL;
     assert_ok(tv_json_parse(text, strlen(text), "test", &root));
@@ -96,6 +116,35 @@ static void llama_of_both_generations(void **state) {
     assert_int_equal(c.eos_token_id, -1);
 }
 
+/* A reward model is a classifier of one label, in the file of either family. */
+static void score_heads_are_classifiers_of_one_label(void **state) {
+    (void)state;
+    tv_model_config c;
+    assert_ok(read_text(gpt2_score, true, &c));
+    assert_int_equal(c.architecture, TV_ARCH_GPT2);
+    assert_int_equal(c.head, TV_MODEL_HEAD_SCORE);
+    assert_int_equal(c.pad_token_id, 96);
+    assert_string_equal(tv_model_config_architecture(&c), "GPT2ForSequenceClassification");
+    assert_ok(read_text(llama_score, true, &c));
+    assert_int_equal(c.architecture, TV_ARCH_LLAMA);
+    assert_int_equal(c.head, TV_MODEL_HEAD_SCORE);
+    assert_string_equal(tv_model_config_architecture(&c), "LlamaForSequenceClassification");
+    /* Either key alone says it; a language model's labels say nothing. */
+    assert_ok(read_text("{\"architectures\": [\"GPT2ForSequenceClassification\"], \"vocab_size\": 100, "
+                        "\"n_layer\": 1, \"n_head\": 2, \"n_embd\": 8, \"num_labels\": 1}",
+                        true, &c));
+    assert_int_equal(c.head, TV_MODEL_HEAD_SCORE);
+    assert_ok(read_text("{\"architectures\": [\"GPT2LMHeadModel\"], \"vocab_size\": 100, \"n_layer\": 1, "
+                        "\"n_head\": 2, \"n_embd\": 8, \"id2label\": {\"0\": \"a\", \"1\": \"b\"}, "
+                        "\"num_labels\": 2}",
+                        true, &c));
+    assert_int_equal(c.head, TV_MODEL_HEAD_LANGUAGE);
+    assert_ok(read_text("{\"architectures\": [\"LlamaModel\"], \"vocab_size\": 100, \"hidden_size\": 8, "
+                        "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"intermediate_size\": 9}",
+                        true, &c));
+    assert_int_equal(c.head, TV_MODEL_HEAD_LANGUAGE);
+}
+
 /* trivium's "model" object may hold the architecture and the sizes alone. */
 static void sizes_alone_are_enough(void **state) {
     (void)state;
@@ -129,7 +178,7 @@ static void token_ids_outside_the_vocabulary(void **state) {
 static void impossible_values_are_refused(void **state) {
     (void)state;
     static const struct {
-        const char *base; /* "g" GPT-2, "l" Llama, else the whole text */
+        const char *base; /* "g" GPT-2, "s" GPT-2 with a score head, "l" Llama, else the whole text */
         const char *key, *value, *words;
     } cases[] = {
         {"g", "n_head", "3", "\"n_head\" 3 does not divide \"n_embd\" 8"},
@@ -173,6 +222,19 @@ static void impossible_values_are_refused(void **state) {
         {"l", "rope_scaling", "2", "\"rope_scaling\""},
         {"l", "rope_parameters", "{\"rope_type\": \"yarn\"}", "\"yarn\""},
         {"l", "rope_parameters", "{\"partial_rotary_factor\": 0.5}", "\"partial_rotary_factor\""},
+        {"s", "num_labels", "3", "\"num_labels\" of 3 is a classifier"},
+        {"s", "num_labels", "0", "\"num_labels\" of 0 is a classifier"},
+        {"s", "num_labels", "1.5", "\"num_labels\""},
+        {"s", "num_labels", "\"1\"", "\"num_labels\""},
+        {"s", "num_labels", "-1", "\"num_labels\""},
+        {"s", "num_labels", "null", "found neither, which means two labels"},
+        {"s", "id2label", "{\"0\": \"good\", \"1\": \"bad\"}", "\"id2label\" of 2 is a classifier"},
+        {"s", "id2label", "{}", "\"id2label\" of 0 is a classifier"},
+        {"s", "id2label", "[\"LABEL_0\"]", "\"id2label\""},
+        {"s", "id2label", "1", "\"id2label\""},
+        {"s", "model_type", "\"llama\"", "\"model_type\" says llama"},
+        {"s", "architectures", "[\"GPT2ForTokenClassification\"]", "found GPT2ForTokenClassification"},
+        {"s", "architectures", "[\"LlamaForSequenceClassification\"]", "\"num_hidden_layers\""},
         {"[1]", NULL, NULL, "an object"},
         {"{}", NULL, NULL, "\"architectures\""},
     };
@@ -181,6 +243,9 @@ static void impossible_values_are_refused(void **state) {
         if (text[0] == 'g')
             text = "{\"architectures\": [\"GPT2LMHeadModel\"], \"vocab_size\": 100, \"n_layer\": 1, "
                    "\"n_head\": 2, \"n_embd\": 8}";
+        else if (text[0] == 's')
+            text = "{\"architectures\": [\"GPT2ForSequenceClassification\"], \"vocab_size\": 100, "
+                   "\"n_layer\": 1, \"n_head\": 2, \"n_embd\": 8, \"num_labels\": 1}";
         else if (text[0] == 'l')
             text = "{\"architectures\": [\"LlamaForCausalLM\"], \"vocab_size\": 100, "
                    "\"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"hidden_size\": 16, "
@@ -221,7 +286,7 @@ static void assert_same(const tv_model_config *a, const tv_model_config *b) {
     assert_true(cJSON_Compare(trees[0], trees[1], true));
     assert_true(a->norm == b->norm && a->positions == b->positions && a->activation == b->activation);
     assert_true(a->n_kv_head == b->n_kv_head && a->head_size == b->head_size && a->ffn == b->ffn);
-    assert_true(a->eos_token_id == b->eos_token_id);
+    assert_true(a->eos_token_id == b->eos_token_id && a->head == b->head);
     assert_memory_equal(a->more_eos_token_ids, b->more_eos_token_ids, sizeof a->more_eos_token_ids);
     cJSON_Delete(trees[0]);
     cJSON_Delete(trees[1]);
@@ -232,8 +297,8 @@ static void written_configs_read_the_same(void **state) {
     (void)state;
     char *dir = tv_test_dir();
     char *path = tv_format("%s/config.json", dir);
-    const char *const texts[] = {gpt2_file, llama_older, llama_newer};
-    for (int i = 0; i < 3; i++) {
+    const char *const texts[] = {gpt2_file, llama_older, llama_newer, gpt2_score, llama_score};
+    for (int i = 0; i < 5; i++) {
         tv_model_config before, after;
         assert_ok(read_text(texts[i], false, &before));
         assert_ok(tv_model_config_write_file(&before, path));
@@ -243,6 +308,9 @@ static void written_configs_read_the_same(void **state) {
         assert_ok(tv_json_read_file(path, &root));
         assert_ok(tv_model_config_read(root, path, true, &after));
         assert_string_equal(cJSON_GetStringValue(tv_json_get(root, "torch_dtype")), "float32");
+        /* len(id2label) is what transformers takes for the number of labels. */
+        assert_int_equal(cJSON_GetArraySize(tv_json_get(root, "id2label")),
+                         after.head == TV_MODEL_HEAD_SCORE ? 1 : 0);
         cJSON_Delete(root);
     }
     free(path);
@@ -253,6 +321,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gpt2_as_published),
         cmocka_unit_test(llama_of_both_generations),
+        cmocka_unit_test(score_heads_are_classifiers_of_one_label),
         cmocka_unit_test(sizes_alone_are_enough),
         cmocka_unit_test(token_ids_outside_the_vocabulary),
         cmocka_unit_test(impossible_values_are_refused),

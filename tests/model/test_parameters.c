@@ -166,11 +166,44 @@ static void initialisation_is_gpt2s(void **state) {
     tv_parameter_list_destroy(&list);
 }
 
+/* The score replaces the head, tied or not: one row of C, and nothing that makes logits. */
+static void score_head_replaces_the_language_head(void **state) {
+    (void)state;
+    tv_parameter_list *language = NULL, *score = NULL;
+    tv_model_config configs[] = {gpt2_small(), llama_3_8b()};
+    for (int i = 0; i < 2; i++) {
+        tv_model_config c = configs[i];
+        assert_ok(tv_parameter_list_create(&c, &language));
+        c.head = TV_MODEL_HEAD_SCORE;
+        assert_ok(tv_parameter_list_create(&c, &score));
+        uint64_t head = c.tied ? 0 : c.vocab_size * c.channels;
+        assert_true(score->elements == language->elements - head + c.channels);
+        check_shape(score, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER, 2, 1, c.channels);
+        assert_true(tv_parameter_index(score, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER) == score->count - 1);
+        assert_true(tv_parameter_index(score, TV_PARAMETER_HEAD_WEIGHT, TV_NO_LAYER) == TV_NO_PARAMETER);
+        assert_true(tv_parameter_head(score) == TV_NO_PARAMETER);
+        assert_true(tv_parameter_index(language, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER) == TV_NO_PARAMETER);
+        assert_string_equal(tv_parameter_operation(TV_PARAMETER_SCORE_WEIGHT), "score");
+        tv_parameter_list_destroy(&language);
+        tv_parameter_list_destroy(&score);
+    }
+    tv_model_config c = gpt2_small();
+    c.n_layer = 2;
+    c.channels = 9600; /* enough draws to see the deviation within 4 % */
+    c.head_size = 800;
+    c.vocab_size = 10;
+    c.head = TV_MODEL_HEAD_SCORE;
+    assert_ok(tv_parameter_list_create(&c, &score));
+    check_draws(score, TV_PARAMETER_SCORE_WEIGHT, 1 / sqrt(9601));
+    tv_parameter_list_destroy(&score);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(totals_equal_the_published_ones),
         cmocka_unit_test(shapes_and_lookup),
         cmocka_unit_test(initialisation_is_gpt2s),
+        cmocka_unit_test(score_head_replaces_the_language_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
