@@ -33,6 +33,8 @@ typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
 typedef struct tv_sample_settings tv_sample_settings;
 typedef struct tv_decode_advance_push tv_decode_advance_push;
+typedef struct tv_gae_extent tv_gae_extent;
+typedef struct tv_dpo_pair tv_dpo_pair;
 #endif
 
 /* ---- structures in buffers that host and device share ---- */
@@ -72,6 +74,34 @@ TV_PUSH_SIZE(struct tv_sample_settings, 20);
 #define TV_DECODE_RUNNING     0
 #define TV_DECODE_END_OF_TEXT 1
 #define TV_DECODE_LENGTH      2
+
+/* Estimators of the KL divergence from samples, of d = lp_old - lp_ref. */
+#define TV_KL_1 1 /* d */
+#define TV_KL_2 2 /* d^2 / 2 */
+#define TV_KL_3 3 /* e^-d - 1 + d */
+
+/* One sequence of a rollout: the rows that predict its response and what the reward model gave. */
+struct tv_gae_extent {
+    uint first, count; /* rows of its own T; a count of 0: no response */
+    float score;       /* added to the reward of the last response token */
+    uint unused;
+};
+TV_PUSH_SIZE(struct tv_gae_extent, 16);
+
+/* How a group of ranked responses becomes a loss: see kernels/preference.h. */
+#define TV_PREFERENCE_PAIRS    0
+#define TV_PREFERENCE_KWISE    1
+#define TV_PREFERENCE_LISTWISE 2
+
+/* One pair of DPO: the rows that predict each response. Both counts 0: no pair. */
+struct tv_dpo_pair {
+    uint chosen_first, chosen_count;
+    uint rejected_first, rejected_count;
+    float chosen_reference, rejected_reference; /* log-probabilities of the responses under the reference */
+    float target;                               /* 1: chosen is better; 1/2: a tie */
+    uint unused;
+};
+TV_PUSH_SIZE(struct tv_dpo_pair, 32);
 
 /* ---- push constants ---- */
 

@@ -1,0 +1,78 @@
+/* Losses that learn from what people prefer: of scalar values (reward models) and of log-probabilities (DPO).
+ *
+ * Gradients are those of the mean over groups: times loss_scale. Statistics are per group, before loss_scale,
+ * to be added up with tv_sum_rows; an absent group adds nothing. A group's results depend on itself alone.
+ */
+#ifndef TV_KERNELS_PREFERENCE_H
+#define TV_KERNELS_PREFERENCE_H
+
+#include "base/tokens.h"
+#include "kernels/launch.h"
+#include "push_constants.h"
+
+/* Members of a group, at most. */
+enum { TV_PREFERENCE_MEMBERS = 9 };
+
+/* Columns of the statistics of tv_preference_loss. */
+enum {
+    TV_PREFERENCE_LOSS,
+    TV_PREFERENCE_ACCURACY, /* share of the strict pairs whose better member has the higher value; equal
+                               values count half */
+    TV_PREFERENCE_MARGIN,   /* mean value of the better minus the worse over the strict pairs */
+    TV_PREFERENCE_STRICT,   /* 1 where the group has a strict pair: what accuracy and margin are means over */
+    TV_PREFERENCE_VALUES,   /* sum of the members' values */
+    TV_PREFERENCE_COUNT,    /* members */
+    TV_PREFERENCE_LEAST,    /* smallest value */
+    TV_PREFERENCE_MOST,     /* largest value */
+    TV_PREFERENCE_STATS
+};
+
+/* TV_PREFERENCE_PAIRS      the mean over the group's pairs of -log sigmoid(r_c - r_r - margin) + center (r_c
+ * + r_r)^2; two members of equal rank are a pair with the soft target 1/2 and no margin TV_PREFERENCE_KWISE
+ * the mean of the same over the strict pairs only (Ouyang et al. 2022) TV_PREFERENCE_LISTWISE Plackett-Luce:
+ * the sum over the members i above the last rank of logsumexp(r_i and all ranked strictly below it) - r_i;
+ * margin and center do not enter */
+typedef struct tv_preference_loss {
+    uint64_t groups, group_size; /* G, K: 2 to TV_PREFERENCE_MEMBERS */
+    uint64_t rows;               /* N */
+    uint32_t mode;               /* TV_PREFERENCE_PAIRS, _KWISE, _LISTWISE (push_constants.h) */
+    float center;
+    tv_tensor
+        members; /* (G, K) uint32: the row of each member's value, no row twice; TV_IGNORED_TARGET: none */
+    tv_tensor ranks;    /* (G, K) uint32: lower is better, equal is a tie */
+    tv_tensor margins;  /* (G) fp32 */
+    tv_tensor values;   /* (N) */
+    tv_tensor step;     /* struct tv_step_constants: loss_scale */
+    tv_tensor d_values; /* (N) out: 0 where no member is; absent: no gradient */
+    tv_tensor stats;    /* (G, TV_PREFERENCE_STATS) out */
+} tv_preference_loss;
+tv_status tv_preference_loss_record(tv_recorder *recorder, const tv_preference_loss *loss);
+
+/* Columns of the statistics of tv_dpo. */
+enum {
+    TV_DPO_LOSS,
+    TV_DPO_CHOSEN,   /* beta (lp_c - ref_c) */
+    TV_DPO_REJECTED, /* beta (lp_r - ref_r) */
+    TV_DPO_MARGIN,   /* chosen - rejected */
+    TV_DPO_ACCURACY, /* 1 where the margin is above 0, 1/2 where it is 0 */
+    TV_DPO_CHOSEN_LOGPROB,
+    TV_DPO_REJECTED_LOGPROB,
+    TV_DPO_UNUSED,
+    TV_DPO_STATS
+};
+
+/* Direct preference optimisation (Rafailov et al. 2023): -log sigmoid(beta ((lp_c - ref_c) - (lp_r -
+ * ref_r))), lp summed over the response. A pair's target t between 0 and 1 makes it -t log sigmoid(x) - (1 -
+ * t) log sigmoid(-x): 1 for a preference, 1/2 for a tie. */
+typedef struct tv_dpo {
+    uint64_t pairs, rows; /* P, N */
+    float beta;
+    tv_tensor table;      /* (P) struct tv_dpo_pair: rows of the responses, reference sums, target */
+    tv_tensor logprobs;   /* (N) */
+    tv_tensor step;       /* struct tv_step_constants: loss_scale */
+    tv_tensor d_logprobs; /* (N) out: 0 outside the responses; absent: no gradient */
+    tv_tensor stats;      /* (P, TV_DPO_STATS) out */
+} tv_dpo;
+tv_status tv_dpo_record(tv_recorder *recorder, const tv_dpo *dpo);
+
+#endif
