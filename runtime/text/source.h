@@ -1,4 +1,4 @@
-/* Documents from files: text, folders of text or source code, {"text": ...} JSON lines, plain or compressed.
+/* Documents from files: text, folders of text or source code, JSON lines, plain or compressed.
  *
  * Promise: a text file is one document (or, by line, each line that is not empty); a folder is read with all
  * below it in the order of names, without hidden entries, links and binary files; *.jsonl and *.ndjson (and a
@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/status.h"
+#include "base/json.h"
+#include "text/buffers.h"
 
 /* Gets each document in order, never an empty one; a failure stops the reading and is returned. */
 typedef tv_status (*tv_document_sink)(void *context, const uint8_t *bytes, uint64_t length);
@@ -29,5 +30,28 @@ tv_status tv_source_read(const char *const *paths, uint64_t count, bool by_line,
 /* A file's bytes that are already in memory; `name` decides how they are read. */
 tv_status tv_source_read_bytes(const uint8_t *bytes, uint64_t size, const char *name, bool by_line,
                                tv_document_sink sink, void *context);
+
+/* A line of JSON; all of it lives as long as the call that hands it on. */
+typedef struct tv_json_line {
+    const cJSON *root; /* an object */
+    const char *file;
+    const char *where;    /* "FILE line N", to begin sentences with */
+    uint64_t line;        /* from 1 */
+    uint8_t zero_mark[3]; /* stands for "\u0000" in the tree's texts; {0}: there is none */
+} tv_json_line;
+typedef tv_status (*tv_json_line_sink)(void *context, const tv_json_line *line);
+
+/* Each line that is not blank, in order. Files that are named are JSON lines whatever their names; of folders
+ * *.jsonl and *.ndjson are read. A line that is no JSON object is TV_E_DATA with file and line, and so is
+ * input without any. */
+tv_status tv_source_read_json(const char *const *paths, uint64_t count, tv_json_line_sink sink, void *context,
+                              tv_source_totals *totals);
+tv_status tv_source_read_json_bytes(const uint8_t *bytes, uint64_t size, const char *name,
+                                    tv_json_line_sink sink, void *context);
+
+/* Appends the bytes of a text in the line's tree. cJSON's own strings end at a zero byte; these do not. */
+tv_status tv_json_line_text(const tv_json_line *line, const cJSON *text, tv_text *out);
+/* Appends a value of the line's tree as JSON without line breaks, zeros as "\u0000"; no terminating zero. */
+tv_status tv_json_line_print(const tv_json_line *line, const cJSON *value, tv_text *out);
 
 #endif

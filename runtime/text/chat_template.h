@@ -1,0 +1,79 @@
+/* Conversations as tokens: ChatML, Llama 3, or plain text with names in front.
+ *
+ * Promise: the markup is written with the tokenizer's special tokens; contents never become special tokens,
+ * whatever they spell. Messages are encoded one after another, header, content and end apart, so that the
+ * tokens of a prompt are the beginning of the tokens of the conversation, and the mask is exact. A template
+ * is recognised by what it renders (its literals and the order of role and content), never by its hash, and
+ * only where it renders as this file does; otherwise the built-in one is used and the log says why.
+ *
+ *   ChatML   <|im_start|>ROLE\n CONTENT <|im_end|> \n
+ *   Llama 3  <|begin_of_text|> once, then <|start_header_id|>ROLE<|end_header_id|>\n\n CONTENT <|eot_id|>;
+ *            white space around contents is cut off, as in the published template
+ *   plain    User:\n CONTENT \n, with the end-of-text token behind each content of the assistant
+ */
+#ifndef TV_TEXT_CHAT_TEMPLATE_H
+#define TV_TEXT_CHAT_TEMPLATE_H
+
+#include "text/source.h"
+#include "text/tokenizer.h"
+
+typedef enum tv_chat_kind { TV_CHAT_CHATML, TV_CHAT_LLAMA3, TV_CHAT_PLAIN } tv_chat_kind;
+
+enum { TV_MAX_CHAT_PREAMBLE = 1023 };
+
+typedef struct tv_chat_template {
+    tv_chat_kind kind;
+    bool own;          /* the tokenizer's own; otherwise the built-in */
+    bool begins;       /* Llama 3: begins with <|begin_of_text|> */
+    uint32_t end;      /* the token that ends a turn of the assistant: where generation stops */
+    uint32_t preamble; /* bytes of `system` */
+    /* ChatML: the system message of conversations that have none. Llama 3.1 and later: what stands before
+     * each system message, which is then always written. */
+    char system[TV_MAX_CHAT_PREAMBLE + 1];
+} tv_chat_template;
+
+typedef enum tv_role { TV_SYSTEM, TV_USER, TV_ASSISTANT } tv_role;
+
+typedef struct tv_message {
+    tv_role role;
+    const char *content; /* bytes, not zero-terminated */
+    uint64_t length;
+} tv_message;
+
+/* The tokenizer's own template where it is known, else the built-in: ChatML where <|im_start|> and <|im_end|>
+ * are tokens, plain text otherwise. Logs which it is and, when its own was not taken, why. Plain text needs
+ * an end-of-text token; without one it is TV_E_DATA. */
+tv_status tv_chat_template_of(const tv_tokenizer *tokenizer, tv_chat_template *chat);
+/* "ChatML", "Llama 3", "plain text". */
+const char *tv_chat_kind_name(tv_chat_kind kind);
+
+/* Appends the tokens of the messages and, with `add_generation_prompt`, the header of the assistant's next
+ * turn. `trained` (or NULL) gets a byte for each: 1 for the content of an assistant's turn and its end token.
+ */
+tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
+                         uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained);
+/* Appends what the assistant answers behind a generation prompt: content and end token. */
+tv_status tv_chat_encode_answer(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
+                                uint64_t length, tv_ids *ids);
+
+/* Messages of a line of JSON. Zero-initialised it is empty. */
+typedef struct tv_messages {
+    tv_message *items;
+    uint64_t count, capacity;
+    tv_text contents;
+} tv_messages;
+
+typedef enum tv_message_keys {
+    TV_ROLE_CONTENT, /* {"role": "system|user|assistant", "content": s} */
+    TV_FROM_VALUE    /* {"from": "system|human|gpt", "value": s}; user and assistant are known there too */
+} tv_message_keys;
+
+/* Replaces *messages by those of `list`, the member `key` of the line. No list, an empty one, a role that is
+ * not known, or a content that is no text is TV_E_DATA with file, line and key. */
+tv_status tv_messages_from_json(const tv_json_line *line, const cJSON *list, const char *key,
+                                tv_message_keys keys, tv_messages *messages);
+/* Appends a copy of one. */
+tv_status tv_messages_add(tv_messages *messages, tv_role role, const void *content, uint64_t length);
+void tv_messages_free(tv_messages *messages);
+
+#endif

@@ -1,0 +1,56 @@
+/* Preference data for reward models and DPO: pairs and ranked answers as JSON lines.
+ *
+ * Promise: three shapes are read, found by the keys of a file's first line and named in the log
+ * (docs/data.md):
+ *   {"prompt": p, "chosen": a, "rejected": a} (+ "margin": number, "tie": true)
+ *   {"chosen": a, "rejected": a}: texts or lists of messages; what both begin with is the prompt
+ *   {"prompt": p, "answers": [{"answer": a, "rank": number}, ...]}: the lower rank is better
+ * A prompt is a text or a list of messages; an answer is a text, or a list with one message of the assistant
+ * (with the prompt's messages in front or not). A group with a response over `max_tokens` is dropped, not
+ * cut, and counted; so is a pair of twice the same answer. Any other line is TV_E_DATA with file and line.
+ */
+#ifndef TV_TEXT_PREFERENCES_H
+#define TV_TEXT_PREFERENCES_H
+
+#include "base/arena.h"
+#include "text/tokenizer.h"
+
+typedef struct tv_preference_response {
+    const uint32_t *ids; /* prompt, response, end token */
+    uint64_t length, prompt_length;
+    uint32_t rank; /* 0 is best; equal ranks are a tie; no number is left out */
+} tv_preference_response;
+
+typedef struct tv_preference_group {
+    tv_preference_response *responses; /* best first; answers of one rank in the file's order */
+    uint64_t count;                    /* at least 2 */
+    double margin;                     /* of a pair; 0 where the line gives none */
+    uint64_t prompt_hash;              /* of the prompt's tokens: for tv_split_by_prompt */
+    const char *file;
+    uint64_t line;
+} tv_preference_group;
+
+typedef struct tv_preferences_options {
+    const char *const *paths;
+    uint64_t path_count;
+    tv_tokenizer *tokenizer;
+    uint64_t max_tokens; /* the longest response with its prompt; 0: no limit */
+} tv_preferences_options;
+
+typedef struct tv_preferences {
+    tv_preference_group *groups; /* in the order of the files */
+    uint64_t count;
+    uint64_t responses, most; /* of all groups, and of the largest */
+    uint64_t longest;         /* tokens of the longest response with its prompt */
+    uint64_t too_long, same;  /* groups that were dropped */
+    tv_arena *arena;          /* what the groups point into */
+} tv_preferences;
+
+/* No group at all, or none left, is TV_E_DATA. */
+tv_status tv_preferences_read(const tv_preferences_options *options, tv_preferences **set);
+/* One file's bytes; `paths` of the options is not looked at. */
+tv_status tv_preferences_read_bytes(const tv_preferences_options *options, const uint8_t *bytes,
+                                    uint64_t size, const char *name, tv_preferences **set);
+void tv_preferences_destroy(tv_preferences **set);
+
+#endif

@@ -1,0 +1,61 @@
+/* Prompt sets for sampling and PPO: {"prompt": text or messages} (+ optional "id") JSON lines.
+ *
+ * Promise: texts are encoded as they are, without a template; an empty one is the end-of-text token, behind
+ * which documents begin. Lists of messages get the chat template and the header of the assistant's turn.
+ * Ids are unique: a line without "id" gets "p" and its number in the set, from 0. Other keys are ignored.
+ * Mistakes, and prompts over `max_tokens`, are TV_E_DATA with file and line.
+ */
+#ifndef TV_TEXT_PROMPTS_H
+#define TV_TEXT_PROMPTS_H
+
+#include "base/arena.h"
+#include "text/chat_template.h"
+
+typedef struct tv_prompt {
+    const char *id;
+    const char *json; /* the value of "prompt" as it was read, as JSON */
+    const uint32_t *ids;
+    uint64_t length; /* at least 1 */
+    bool is_chat;    /* a list of messages: an answer ends a turn, not a document */
+    const char *file;
+    uint64_t line;
+} tv_prompt;
+
+typedef struct tv_prompts_options {
+    const char *const *paths;
+    uint64_t path_count;
+    tv_tokenizer *tokenizer;
+    uint64_t max_tokens; /* the longest prompt; 0: no limit */
+} tv_prompts_options;
+
+typedef struct tv_prompts {
+    tv_prompt *items;
+    uint64_t count, tokens;
+    tv_chat_template chat; /* where an item is_chat */
+    tv_arena *arena;       /* what the items point into */
+} tv_prompts;
+
+tv_status tv_prompts_read(const tv_prompts_options *options, tv_prompts **prompts);
+/* One file's bytes; `paths` of the options is not looked at. */
+tv_status tv_prompts_read_bytes(const tv_prompts_options *options, const uint8_t *bytes, uint64_t size,
+                                const char *name, tv_prompts **prompts);
+void tv_prompts_destroy(tv_prompts **prompts);
+
+/* How prompts and answers become tokens, everywhere: one for each reading. */
+typedef struct tv_prompt_encoder {
+    tv_tokenizer *tokenizer;
+    tv_chat_template chat;
+    bool chat_known;      /* set with `chat` by the first list of messages */
+    tv_messages messages; /* scratch */
+    tv_text text;         /* scratch */
+} tv_prompt_encoder;
+
+/* Appends the tokens of a prompt, text or messages, the member "prompt" of the line. */
+tv_status tv_prompt_encode(tv_prompt_encoder *encoder, const tv_json_line *line, const cJSON *prompt,
+                           tv_ids *ids, bool *is_chat);
+/* Appends the tokens of an answer to it: content and the token that ends a turn or a document. */
+tv_status tv_answer_encode(tv_prompt_encoder *encoder, bool is_chat, const void *content, uint64_t length,
+                           tv_ids *ids);
+void tv_prompt_encoder_free(tv_prompt_encoder *encoder);
+
+#endif
