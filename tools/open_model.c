@@ -32,6 +32,8 @@ tv_status tv_open_model_open(const char *given, const tv_common_options *common,
     TV_TRY(tv_model_path_resolve(given, &open->path));
     TV_TRY(load_tokenizer(open->path, needs_text, &open->tokenizer));
     TV_TRY(tv_model_directory_open(open->path, &open->directory));
+    TV_TRY(tv_model_config_expect_head(&tv_model_directory_parameters(open->directory)->config,
+                                       TV_MODEL_HEAD_LANGUAGE, open->path));
     TV_TRY(
         tv_device_open(&(tv_device_options){.select = common->device, .tier = common->tier}, &open->device));
     TV_TRY(

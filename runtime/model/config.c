@@ -488,6 +488,31 @@ tv_status tv_model_config_check(const tv_model_config *config, const char *where
     return TV_OK;
 }
 
+tv_status tv_model_config_expect_head(const tv_model_config *config, tv_model_head head, const char *where) {
+    if (config->head == head)
+        return TV_OK;
+    if (head == TV_MODEL_HEAD_LANGUAGE)
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected a language model, found a reward model (%s), which gives scores and no text", where,
+            tv_model_config_architecture(config));
+    return tv_fail(
+        TV_E_DATA,
+        "%s: expected a reward model (%s), found a language model (%s); `trivium reward` trains one "
+        "from it",
+        where, families[config->architecture].architectures[head], tv_model_config_architecture(config));
+}
+
+bool tv_model_config_same_body(const tv_model_config *a, const tv_model_config *b) {
+    bool rotary = a->positions == TV_POSITIONS_ROTARY;
+    return a->norm == b->norm && a->positions == b->positions && a->activation == b->activation &&
+           a->attention_bias == b->attention_bias && a->mlp_bias == b->mlp_bias &&
+           a->vocab_size == b->vocab_size && a->n_layer == b->n_layer && a->n_head == b->n_head &&
+           a->n_kv_head == b->n_kv_head && a->channels == b->channels && a->head_size == b->head_size &&
+           a->ffn == b->ffn && (rotary || a->max_positions == b->max_positions) &&
+           !(fabs(a->norm_eps - b->norm_eps) > 0) && (!rotary || !(fabs(a->rope_theta - b->rope_theta) > 0));
+}
+
 static bool set_token(cJSON *root, const char *key, int64_t id) {
     return id >= 0 ? tv_json_set_number(root, key, (double)id) : cJSON_AddNullToObject(root, key) != NULL;
 }

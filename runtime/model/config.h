@@ -64,6 +64,13 @@ tv_status tv_model_config_read_file(const char *path, tv_model_config *config);
 /* Sizes and values of a config that was made in code; part of every read. Fails with TV_E_CONFIG. */
 tv_status tv_model_config_check(const tv_model_config *config, const char *where);
 
+/* Commands that need one kind of model: a TV_E_DATA that says which kind `where`, a directory, holds. */
+tv_status tv_model_config_expect_head(const tv_model_config *config, tv_model_head head, const char *where);
+
+/* Everything that the arithmetic up to the head depends on is equal, so that one's weights are the other's.
+ */
+bool tv_model_config_same_body(const tv_model_config *a, const tv_model_config *b);
+
 /* A tree that transformers loads; the caller frees *root with cJSON_Delete. */
 tv_status tv_model_config_tree(const tv_model_config *config, cJSON **root);
 tv_status tv_model_config_write_file(const tv_model_config *config, const char *path);

@@ -296,6 +296,10 @@ const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory 
     return directory->list;
 }
 
+const char *tv_model_directory_path(const tv_model_directory *directory) {
+    return directory->path;
+}
+
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out) {
     const tv_layout *layout = directory->layout;
     for (uint64_t i = 0; i < layout->count; i++) {
@@ -391,7 +395,8 @@ tv_status tv_model_directory_write(const char *path, const tv_parameter_list *li
     for (int i = 0; i < 3; i++)
         TV_TRY(join(path, names[i], &paths[i]));
     TV_TRY(tv_model_config_write_file(&list->config, paths[0]));
-    TV_TRY(write_generation_config(paths[1], &list->config));
+    if (list->config.head == TV_MODEL_HEAD_LANGUAGE)
+        TV_TRY(write_generation_config(paths[1], &list->config));
     TV_TRY(write_weights(paths[2], list, layout, source, context));
 fail:
     for (int i = 0; i < 3; i++)

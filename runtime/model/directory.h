@@ -20,14 +20,18 @@ void tv_model_directory_close(tv_model_directory **directory);
 /* The parameters of the directory's config (which is in the list); lives as long as the directory. */
 const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory *directory);
 
+/* As it was opened; for sentences. */
+const char *tv_model_directory_path(const tv_model_directory *directory);
+
 /* One parameter, in the internal layout, as fp32: `out` takes its `count` floats. */
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out);
 
 /* Yields parameter `index` in the internal layout: fills `count` floats of `out`. */
 typedef tv_status (*tv_parameter_source)(void *context, uint32_t index, float *out);
 
-/* Writes config.json, generation_config.json and model.safetensors (F32) into the existing directory `path`,
- * asking `source` for each parameter once, in order. Needs host memory for two of the largest parameter. */
+/* Writes config.json, generation_config.json (for a language model) and model.safetensors (F32) into the
+ * existing directory `path`, asking `source` for each parameter once, in order. Needs host memory for two of
+ * the largest parameter. */
 tv_status tv_model_directory_write(const char *path, const tv_parameter_list *list,
                                    tv_parameter_source source, void *context);
 

@@ -143,12 +143,37 @@ static tv_status fill_read(tv_model *model, const void *directory, uint32_t inde
     return tv_model_directory_read(directory, index, out);
 }
 
+typedef struct body_source {
+    const tv_model_directory *directory;
+    uint64_t seed;
+} body_source;
+
+static tv_status fill_body(tv_model *model, const void *context, uint32_t index, float *out) {
+    const body_source *source = context;
+    const tv_parameter *p = &model->list->items[index];
+    if (p->role != TV_PARAMETER_HEAD_WEIGHT && p->role != TV_PARAMETER_SCORE_WEIGHT) {
+        const tv_parameter_list *found = tv_model_directory_parameters(source->directory);
+        return tv_model_directory_read(source->directory, tv_parameter_index(found, p->role, p->layer), out);
+    }
+    tv_parameter_initialise(model->list, index, source->seed, out);
+    return TV_OK;
+}
+
 tv_status tv_model_initialise(tv_model *model, uint64_t seed) {
     return fill_all(model, fill_drawn, &seed);
 }
 
 tv_status tv_model_load(tv_model *model, const tv_model_directory *directory) {
     return fill_all(model, fill_read, directory);
+}
+
+tv_status tv_model_load_body(tv_model *model, const tv_model_directory *directory, uint64_t seed) {
+    if (!tv_model_config_same_body(&model->list->config, &tv_model_directory_parameters(directory)->config))
+        return tv_fail(TV_E_CONFIG,
+                       "%s: expected the sizes and switches of the model that starts from it, found others; "
+                       "only the head may differ",
+                       tv_model_directory_path(directory));
+    return fill_all(model, fill_body, &(body_source){directory, seed});
 }
 
 tv_status tv_model_source(void *context, uint32_t index, float *out) {

@@ -30,6 +30,10 @@ void tv_model_destroy(tv_model **model);
  * Moments start as zeros. */
 tv_status tv_model_initialise(tv_model *model, uint64_t seed);
 tv_status tv_model_load(tv_model *model, const tv_model_directory *directory);
+/* The same for a directory with another head, or whose head is not wanted: everything up to the final norm is
+ * read, and the head is drawn by `seed`. A reward model starts so from a language model, a value model from
+ * either. TV_E_CONFIG when the bodies differ. */
+tv_status tv_model_load_body(tv_model *model, const tv_model_directory *directory, uint64_t seed);
 /* A tv_parameter_source over a tv_model, for tv_model_directory_write. */
 tv_status tv_model_source(void *model, uint32_t index, float *out);
 

@@ -261,6 +261,7 @@ tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *re
     TV_TRY(tv_model_path_resolve(options->model, &e.path));
     TV_TRY(tv_model_directory_open(e.path, &e.directory));
     e.list = tv_model_directory_parameters(e.directory);
+    TV_TRY(tv_model_config_expect_head(&e.list->config, TV_MODEL_HEAD_LANGUAGE, e.path));
     TV_TRY(open_stream(&e));
     TV_TRY(plan_windows(&e));
     if (options->logprobs)

@@ -46,6 +46,7 @@ tv_status tv_language_model_create(tv_device *device, const char *config_json, u
     TV_TRY(allocate(device, &lm));
     TV_TRY(tv_json_parse(config_json, strlen(config_json), "config_json", &tree));
     TV_TRY(tv_model_config_read(tree, "config_json", false, &config));
+    TV_TRY(tv_model_config_expect_head(&config, TV_MODEL_HEAD_LANGUAGE, "config_json"));
     TV_TRY(tv_parameter_list_create(&config, &lm->own_list));
     TV_TRY(make_model(lm, lm->own_list));
     TV_TRY(tv_model_initialise(lm->model, seed));
@@ -64,6 +65,8 @@ tv_status tv_language_model_load(tv_device *device, const char *directory, tv_la
     *out = NULL;
     TV_TRY(allocate(device, &lm));
     TV_TRY(tv_model_directory_open(directory, &lm->directory));
+    TV_TRY(tv_model_config_expect_head(&tv_model_directory_parameters(lm->directory)->config,
+                                       TV_MODEL_HEAD_LANGUAGE, directory));
     TV_TRY(make_model(lm, tv_model_directory_parameters(lm->directory)));
     TV_TRY(tv_model_load(lm->model, lm->directory));
     *out = lm;
