@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -359,11 +360,28 @@ tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable,
         status = tv_fail_errno(TV_E_IO, "cannot cut %s", path);
         goto fail;
     }
+    /* A new file's name must be on the disk too. */
+    if (durable && info.st_size == 0)
+        TV_TRY(sync_parent(path));
     *out = appender;
     return TV_OK;
 fail:
     tv_appender_close(&appender);
     return status;
+}
+
+tv_status tv_appender_lock(tv_appender *appender) {
+    struct stat held, named;
+    if (flock(appender->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return tv_fail(TV_E_IO,
+                       "%s is being written by another process; wait for its end or choose another file",
+                       appender->path);
+    /* Someone may have replaced the file between opening and locking it. */
+    if (fstat(appender->fd, &held) != 0 || stat(appender->path, &named) != 0 || held.st_ino != named.st_ino ||
+        held.st_dev != named.st_dev)
+        return tv_fail(TV_E_IO, "%s was replaced by another process while it was opened; try again",
+                       appender->path);
+    return TV_OK;
 }
 
 tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t size) {

@@ -56,6 +56,9 @@ tv_status tv_write_file(const char *path, const void *bytes, uint64_t size);
  * (UINT64_MAX: keep all). */
 typedef struct tv_appender tv_appender;
 tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable, tv_appender **appender);
+/* Refuses a second process that asks for the same file, until this one closes it or ends; TV_E_IO names the
+ * file. */
+tv_status tv_appender_lock(tv_appender *appender);
 tv_status tv_append_line(tv_appender *appender, const char *line, uint64_t length);
 tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t size);
 void tv_appender_close(tv_appender **appender);

@@ -1,0 +1,82 @@
+/* A judging session: candidates and a file of judgments between them and any number of annotators.
+ *
+ * Promise: every judgment is one line, on the disk before tv_session_judge returns; a session that is opened
+ * again goes on where the file ends (a line that was torn by a crash is cut off). An item is judged once, and
+ * two people who ask at the same time get different items; only a share of the items, drawn by seed, is also
+ * shown to up to TV_SHARED_JUDGES annotators, and a few come back to the same annotator once more with the
+ * order flipped. Answers stand in an order that is drawn from seed, annotator and item. A second process on
+ * the same file is refused.
+ *
+ * Every function may be called from any thread; texts that a session hands out live until tv_session_close.
+ */
+#ifndef TV_HUMAN_SESSION_H
+#define TV_HUMAN_SESSION_H
+
+#include "human/candidates.h"
+#include "human/rankings.h"
+
+enum { TV_SHARED_JUDGES = 3, TV_MAX_ANNOTATORS = 256, TV_MAX_ANNOTATOR_BYTES = 256 };
+#define TV_DEFAULT_OVERLAP 0.15
+#define TV_DEFAULT_REPEATS 0.03
+
+typedef struct tv_session_options {
+    const char *candidates;   /* the file */
+    const char *out;          /* rankings.jsonl, created when absent */
+    uint64_t seed;            /* of display orders and of which items are shared and repeated */
+    double overlap;           /* share of the items that several annotators see */
+    double repeats;           /* share that is repeated with the order flipped */
+    const char *tool_version; /* NULL: "" */
+} tv_session_options;
+
+typedef struct tv_session tv_session;
+tv_status tv_session_open(const tv_session_options *options, tv_session **session);
+void tv_session_close(tv_session **session);
+
+/* One showing of one item to one annotator. */
+typedef struct tv_session_item {
+    uint64_t presentation; /* its number, below 2^53; another order or another item has another one */
+    const char *id;
+    uint32_t k;
+    tv_span prompt_json;             /* a string or a list of messages */
+    uint8_t order[TV_MAX_RESPONSES]; /* display position -> response */
+    tv_span texts[TV_MAX_RESPONSES]; /* by display position */
+    const tv_item *item;             /* everything else, not for people: the answers are shown unlabelled */
+    double t_shown;                  /* seconds since 1970 */
+    bool repeat;
+} tv_session_item;
+
+/* The item that this annotator has before them: the same one until it is judged or released, also after a
+ * restart. *done: there is nothing (left) for them at the moment; someone who has others' items before them
+ * may still release some. */
+tv_status tv_session_next(tv_session *session, const char *annotator, tv_session_item *item, bool *done);
+/* Another one besides those that they hold, for annotators that take several at once. */
+tv_status tv_session_reserve(tv_session *session, const char *annotator, tv_session_item *item, bool *done);
+/* Puts back what the annotator holds, such as when they left. */
+void tv_session_release(tv_session *session, const char *annotator);
+
+typedef struct tv_session_judgment {
+    uint64_t presentation;
+    const uint8_t *rank; /* by display position, 0 is best, equal is a tie (tv_rank_of_*); NULL: a skip */
+    bool all_bad;        /* none is any good: all are tied, `rank` is not read */
+    uint32_t k;          /* how many the ranking has; must be the item's */
+    int confidence;      /* 1 to 5, 0: not said */
+    const char *comment; /* NULL: none */
+    const char *const *flags;
+    uint64_t flag_count; /* further flags, besides those that the session sets itself */
+    double t_shown;      /* 0: when the session handed it out */
+} tv_session_judgment;
+
+/* Writes the line. TV_E_USAGE with a sentence, and nothing written: a presentation that was judged already,
+ * that another annotator holds, or that is none of this session; a ranking of another length. */
+tv_status tv_session_judge(tv_session *session, const char *annotator, const tv_session_judgment *judgment);
+
+/* Takes the annotator's last judgment of this session out of the file, which is replaced as a whole, and
+ * hands its item out again. TV_E_USAGE when there is none. */
+tv_status tv_session_undo(tv_session *session, const char *annotator, tv_session_item *item);
+
+/* Judgments of this annotator, and how many it would be if they did all that is open to them now. */
+void tv_session_progress(tv_session *session, const char *annotator, uint64_t *done, uint64_t *total);
+/* Items with at least one judgment, and all; judgments in the file. Any may be NULL. */
+void tv_session_totals(tv_session *session, uint64_t *judged_items, uint64_t *items, uint64_t *judgments);
+
+#endif

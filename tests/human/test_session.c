@@ -1,0 +1,365 @@
+/* Judging sessions: no item is lost or judged twice, whoever asks, however often the session is opened again.
+ *
+ * Tried: reservations dropped; the torn line kept; undo that forgets to hand its item out; shared items shown
+ * to one annotator twice; the flipped order not flipped. Each fails.
+ */
+#include "support/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "human/session.h"
+
+enum { ITEMS = 40, THREADS = 4 };
+
+typedef struct place {
+    char *dir, *candidates, *out;
+} place;
+
+static void write_candidates(const char *path, uint64_t count) {
+    tv_text text = {0};
+    for (uint64_t i = 0; i < count; i++) {
+        char line[512];
+        int length =
+            snprintf(line, sizeof line, "{\"id\":\"p%llu\",\"prompt\":\"question %llu\",\"responses\":[",
+                     (unsigned long long)i, (unsigned long long)i);
+        assert_ok(tv_text_append(&text, line, (uint64_t)length));
+        uint64_t k = 2 + i % 8;
+        for (uint64_t j = 0; j < k; j++) {
+            length = snprintf(line, sizeof line,
+                              "%s{\"id\":\"r%llu\",\"text\":\"answer %llu\",\"seed\":12345678901234567890}",
+                              j ? "," : "", (unsigned long long)j, (unsigned long long)j);
+            assert_ok(tv_text_append(&text, line, (uint64_t)length));
+        }
+        assert_ok(tv_text_append(&text, "]}\n", 3));
+    }
+    assert_ok(tv_write_file(path, text.data, text.size));
+    tv_text_free(&text);
+}
+
+static int set_up(void **state) {
+    place *p = calloc(1, sizeof *p);
+    if (!p)
+        return 1;
+    p->dir = tv_test_dir();
+    p->candidates = tv_format("%s/candidates.jsonl", p->dir);
+    p->out = tv_format("%s/rankings.jsonl", p->dir);
+    write_candidates(p->candidates, ITEMS);
+    tv_log_set_level(TV_LOG_WARNING);
+    *state = p;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    place *p = *state;
+    tv_test_dir_remove(&p->dir);
+    free(p->candidates);
+    free(p->out);
+    free(p);
+    return 0;
+}
+
+static tv_session *open_session(const place *p, double overlap, double repeats) {
+    tv_session *session = NULL;
+    const tv_session_options options = {
+        .candidates = p->candidates, .out = p->out, .seed = 1, .overlap = overlap, .repeats = repeats};
+    assert_ok(tv_session_open(&options, &session));
+    return session;
+}
+
+static tv_status judge_item(tv_session *session, const char *annotator, const tv_session_item *item) {
+    uint8_t rank[TV_MAX_RESPONSES];
+    for (uint32_t i = 0; i < item->k; i++)
+        rank[i] = (uint8_t)i;
+    return tv_session_judge(
+        session, annotator,
+        &(tv_session_judgment){.presentation = item->presentation, .rank = rank, .k = item->k});
+}
+
+/* Judges up to `limit` items; returns how many there were. */
+static uint64_t judge_some(tv_session *session, const char *annotator, uint64_t limit) {
+    tv_session_item item;
+    bool done = false;
+    uint64_t judged = 0;
+    while (judged < limit) {
+        assert_ok(tv_session_next(session, annotator, &item, &done));
+        if (done)
+            break;
+        assert_ok(judge_item(session, annotator, &item));
+        judged++;
+    }
+    return judged;
+}
+
+typedef struct counts {
+    uint64_t lines, repeats, judged[ITEMS], by[ITEMS][THREADS];
+} counts;
+
+static counts count_file(const place *p) {
+    counts c = {0};
+    tv_rankings *rankings = NULL;
+    const char *path = p->out;
+    assert_ok(tv_rankings_read(&path, 1, &rankings));
+    for (uint64_t i = 0; i < tv_rankings_count(rankings); i++) {
+        const tv_ranking *ranking = tv_rankings_at(rankings, i);
+        int item = atoi(ranking->item.id + 1);
+        c.lines++;
+        c.repeats += ranking->repeat;
+        c.judged[item]++;
+        if (!ranking->repeat)
+            c.by[item][ranking->annotator[0] - 'A']++;
+        assert_non_null(strstr(ranking->item.responses_json.data, "12345678901234567890"));
+    }
+    tv_rankings_destroy(&rankings);
+    return c;
+}
+
+static void one_annotator_judges_all_once(void **state) {
+    const place *p = *state;
+    uint64_t sum = 0;
+    /* In pieces: each session goes on where the one before ended. */
+    for (uint64_t piece = 0; piece < 8; piece++) {
+        tv_session *session = open_session(p, 0.15, 0.05);
+        uint64_t done, total;
+        tv_session_progress(session, "A", &done, &total);
+        assert_int_equal(done, sum);
+        assert_int_equal(total, ITEMS + 2);
+        sum += judge_some(session, "A", 6);
+        tv_session_close(&session);
+    }
+    assert_int_equal(sum, ITEMS + 2); /* 5 % of 40 are repeated */
+    counts c = count_file(p);
+    assert_int_equal(c.lines, ITEMS + 2);
+    assert_int_equal(c.repeats, 2);
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(c.by[i][0], 1);
+}
+
+static void repeats_are_flipped(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 0, 1);
+    assert_int_equal(judge_some(session, "A", UINT64_MAX), 2 * ITEMS);
+    tv_session_close(&session);
+    tv_rankings *rankings = NULL;
+    const char *path = p->out;
+    assert_ok(tv_rankings_read(&path, 1, &rankings));
+    uint64_t flipped = 0;
+    for (uint64_t i = 0; i < tv_rankings_count(rankings); i++) {
+        const tv_ranking *second = tv_rankings_at(rankings, i);
+        for (uint64_t j = 0; second->repeat && j < i; j++) {
+            const tv_ranking *first = tv_rankings_at(rankings, j);
+            uint32_t k = first->item.count;
+            if (strcmp(first->item.id, second->item.id) != 0)
+                continue;
+            for (uint32_t at = 0; at < k; at++)
+                assert_int_equal(first->order[at], second->order[k - 1 - at]);
+            flipped++;
+        }
+    }
+    assert_int_equal(flipped, ITEMS);
+    tv_rankings_destroy(&rankings);
+}
+
+static void two_at_once_get_different_items(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 1, 0);
+    tv_session_item a, b, again;
+    bool done;
+    assert_ok(tv_session_next(session, "A", &a, &done));
+    assert_ok(tv_session_next(session, "B", &b, &done));
+    assert_string_not_equal(a.id, b.id);
+    assert_ok(tv_session_next(session, "A", &again, &done));
+    assert_string_equal(a.id, again.id);
+    /* What another has before them cannot be judged, nor what was judged. */
+    assert_int_equal(judge_item(session, "B", &a), TV_E_USAGE);
+    assert_ok(judge_item(session, "A", &a));
+    assert_int_equal(judge_item(session, "A", &a), TV_E_USAGE);
+    assert_non_null(strstr(tv_last_error(), "already"));
+    /* What is released goes to the next who asks. */
+    tv_session_release(session, "B");
+    assert_ok(tv_session_next(session, "A", &again, &done));
+    assert_string_equal(again.id, b.id);
+    tv_session_close(&session);
+}
+
+static void shares_are_drawn(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 0.15, 0);
+    assert_int_equal(judge_some(session, "A", 25), 25);
+    assert_int_equal(judge_some(session, "B", UINT64_MAX) + judge_some(session, "A", UINT64_MAX),
+                     ITEMS - 25 + 6);
+    judge_some(session, "C", UINT64_MAX);
+    judge_some(session, "D", UINT64_MAX);
+    tv_session_close(&session);
+    counts c = count_file(p);
+    uint64_t shared = 0;
+    for (int i = 0; i < ITEMS; i++) {
+        assert_true(c.judged[i] == 1 || c.judged[i] == TV_SHARED_JUDGES);
+        for (int who = 0; who < THREADS; who++)
+            assert_true(c.by[i][who] <= 1);
+        shared += c.judged[i] > 1;
+    }
+    assert_int_equal(shared, 6); /* 15 % of 40 */
+}
+
+typedef struct worker {
+    tv_session *session;
+    char name[2];
+} worker;
+
+static void work(void *context) {
+    const worker *w = context;
+    judge_some(w->session, w->name, UINT64_MAX);
+}
+
+static void threads_lose_nothing(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 0.2, 0);
+    worker workers[THREADS];
+    tv_thread *threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (worker){session, {(char)('A' + i), 0}};
+        assert_ok(tv_thread_start(&threads[i], work, &workers[i]));
+    }
+    for (int i = 0; i < THREADS; i++)
+        tv_thread_join(&threads[i]);
+    /* What the others still had before them when one ended. */
+    for (int i = 0; i < THREADS; i++)
+        judge_some(session, workers[i].name, UINT64_MAX);
+    tv_session_close(&session);
+    counts c = count_file(p);
+    for (int i = 0; i < ITEMS; i++) {
+        assert_true(c.judged[i] == 1 || c.judged[i] == TV_SHARED_JUDGES);
+        for (int who = 0; who < THREADS; who++)
+            assert_true(c.by[i][who] <= 1);
+    }
+}
+
+static void undo_takes_back_ones_own(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 0, 0);
+    tv_session_item item, undone;
+    bool done;
+    assert_int_equal(tv_session_undo(session, "A", &undone), TV_E_USAGE);
+    assert_ok(tv_session_next(session, "A", &item, &done));
+    assert_ok(judge_item(session, "A", &item));
+    judge_some(session, "B", 2);
+    assert_ok(tv_session_undo(session, "A", &undone));
+    assert_string_equal(undone.id, item.id);
+    assert_int_equal(undone.presentation, item.presentation);
+    assert_int_equal(count_file(p).lines, 2);
+    /* It is theirs again, and B's lines can be undone after the file has moved. */
+    assert_ok(tv_session_next(session, "A", &item, &done));
+    assert_string_equal(undone.id, item.id);
+    assert_ok(tv_session_undo(session, "B", &undone));
+    assert_string_equal(undone.id, "p2");
+    assert_ok(judge_item(session, "A", &item));
+    judge_some(session, "A", UINT64_MAX);
+    judge_some(session, "B", UINT64_MAX);
+    tv_session_close(&session);
+    counts c = count_file(p);
+    assert_int_equal(c.lines, ITEMS);
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(c.judged[i], 1);
+}
+
+static void torn_lines_are_cut_off(void **state) {
+    const place *p = *state;
+    char *bytes = NULL;
+    uint64_t size;
+    tv_session *session = open_session(p, 0, 0);
+    judge_some(session, "A", 3);
+    tv_session_close(&session);
+    assert_ok(tv_read_file(p->out, &bytes, &size));
+    uint64_t last = size - 1;
+    while (bytes[last - 1] != '\n')
+        last--;
+    for (uint64_t kept = last; kept <= size; kept += kept + 40 < size ? 37 : 1) {
+        assert_ok(tv_write_file(p->out, bytes, kept));
+        session = open_session(p, 0, 0);
+        uint64_t judged;
+        tv_session_totals(session, &judged, NULL, NULL);
+        assert_int_equal(judged, kept + 1 >= size ? 3 : 2);
+        assert_int_equal(judge_some(session, "A", UINT64_MAX), ITEMS - judged);
+        tv_session_close(&session);
+        counts c = count_file(p);
+        for (int i = 0; i < ITEMS; i++)
+            assert_int_equal(c.judged[i], 1);
+    }
+    free(bytes);
+}
+
+static void others_are_refused(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 0, 0), *second = NULL;
+    const tv_session_options options = {.candidates = p->candidates, .out = p->out};
+    assert_int_equal(tv_session_open(&options, &second), TV_E_IO);
+    assert_non_null(strstr(tv_last_error(), "another process"));
+    judge_some(session, "A", 5);
+    tv_session_close(&session);
+    /* Judgments of other answers under the same ids. */
+    char *bytes = NULL, *changed = tv_format("%s/changed.jsonl", p->dir), *answer;
+    assert_ok(tv_read_file(p->candidates, &bytes, NULL));
+    answer = strstr(bytes, "answer 0");
+    answer[0] = 'A';
+    assert_ok(tv_write_file(changed, bytes, strlen(bytes)));
+    const tv_session_options other = {.candidates = changed, .out = p->out};
+    assert_int_equal(tv_session_open(&other, &second), TV_E_DATA);
+    assert_non_null(strstr(tv_last_error(), "rankings.jsonl line 1: item \"p0\" has other answers"));
+    free(bytes);
+    free(changed);
+}
+
+static void wrong_judgments_are_refused(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 0, 0);
+    tv_session_item item;
+    bool done;
+    assert_ok(tv_session_next(session, "A", &item, &done));
+    uint8_t rank[TV_MAX_RESPONSES] = {0, 2};
+    tv_session_judgment judgment = {.presentation = item.presentation, .rank = rank, .k = 3};
+    assert_int_equal(tv_session_judge(session, "A", &judgment), TV_E_USAGE);
+    assert_non_null(strstr(tv_last_error(), "has 2 answers, found a ranking of 3"));
+    judgment.k = 2;
+    assert_int_equal(tv_session_judge(session, "A", &judgment), TV_E_USAGE);
+    rank[1] = 1;
+    judgment.presentation ^= UINT64_C(1) << 40;
+    assert_int_equal(tv_session_judge(session, "A", &judgment), TV_E_USAGE);
+    judgment.presentation = UINT64_C(1) << 20;
+    assert_int_equal(tv_session_judge(session, "A", &judgment), TV_E_USAGE);
+    judgment.presentation = item.presentation;
+    assert_int_equal(tv_session_judge(session, "", &judgment), TV_E_USAGE);
+    assert_int_equal(count_file(p).lines, 0);
+    judgment.comment = "caf\xc3\xa9 \"\x01";
+    judgment.confidence = 4;
+    assert_ok(tv_session_judge(session, "A", &judgment));
+    tv_session_close(&session);
+    tv_rankings *rankings = NULL;
+    const char *path = p->out;
+    assert_ok(tv_rankings_read(&path, 1, &rankings));
+    assert_string_equal(tv_rankings_at(rankings, 0)->comment, judgment.comment);
+    assert_int_equal(tv_rankings_at(rankings, 0)->confidence, 4);
+    /* The one that stood first is best. */
+    assert_int_equal(tv_rankings_at(rankings, 0)->rank[item.order[0]], 0);
+    tv_rankings_destroy(&rankings);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_annotator_judges_all_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(repeats_are_flipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(two_at_once_get_different_items, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shares_are_drawn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(threads_lose_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(undo_takes_back_ones_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(torn_lines_are_cut_off, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(others_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(wrong_judgments_are_refused, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
