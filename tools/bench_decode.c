@@ -111,7 +111,7 @@ tv_status tv_bench_decode(int argc, char **argv) {
                          directory ? "both" : "neither");
         goto fail;
     }
-    TV_TRY(tv_run_settings_read(config, sets.items, sets.count, &settings));
+    TV_TRY(tv_run_settings_read(config, sets.items, sets.count, TV_STAGE_PRETRAIN, &settings));
     TV_TRY(tv_device_open(&(tv_device_options){common.device, common.tier}, &device));
     TV_TRY(tv_bench_model_find(directory, &settings, config, &model));
     TV_TRY(choose_length(model.list->config.max_positions, tokens, &steps));

@@ -368,7 +368,8 @@ tv_status tv_bench_train(int argc, char **argv) {
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
     if (done)
         return TV_OK;
-    TV_TRY(tv_run_settings_read(bench.config_path, sets.items, sets.count, &bench.settings));
+    TV_TRY(
+        tv_run_settings_read(bench.config_path, sets.items, sets.count, TV_STAGE_PRETRAIN, &bench.settings));
     TV_TRY(measure(&bench, &(tv_device_options){common.device, common.tier}, warmup, synthetic, common.json));
 fail:
     release(&bench);

@@ -265,7 +265,7 @@ fail:
 /* ---- write and find ---- */
 
 static tv_status write_content(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
-                               const tv_checkpoint_state *state) {
+                               const tv_checkpoint_state *state, tv_checkpoint_more more, void *context) {
     tv_status status;
     char *moments = tv_format("%s/optimizer.safetensors", path),
          *trainer = tv_format("%s/trainer_state.json", path);
@@ -280,6 +280,8 @@ static tv_status write_content(const char *path, tv_model *model, const tv_token
         TV_TRY(tv_tokenizer_save(tokenizer, path));
     TV_TRY(write_moments(moments, model));
     TV_TRY(write_state(trainer, state));
+    if (more)
+        TV_TRY(more(context, path));
     TV_TRY(tv_sync_dir(path));
 fail:
     free(moments);
@@ -288,7 +290,8 @@ fail:
 }
 
 tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
-                              const tv_checkpoint_state *state, uint64_t keep) {
+                              const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
+                              void *context) {
     tv_status status;
     char *checkpoints = tv_format("%s/checkpoints", run);
     char *temporary = tv_format("%s/checkpoints/%s%" PRIu64, run, temporary_prefix, state->step);
@@ -299,7 +302,7 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
     }
     if (!tv_path_exists(final)) {
         TV_TRY(tv_make_dirs(checkpoints));
-        TV_TRY(write_content(temporary, model, tokenizer, state));
+        TV_TRY(write_content(temporary, model, tokenizer, state, more, context));
         TV_TRY(tv_rename_durable(temporary, final));
     }
     TV_TRY(set_link(checkpoints, "last", state->step));

@@ -23,12 +23,16 @@ typedef struct tv_checkpoint_state {
     struct tv_update_state update;
 } tv_checkpoint_state;
 
+/* Writes further files of a checkpoint into the directory that is being built. */
+typedef tv_status (*tv_checkpoint_more)(void *context, const char *directory);
+
 /* Writes checkpoints/step-N of `run` for state->step, sets `last` (and `best` when best_step is this step),
  * and removes the oldest beyond the `keep` newest and what killed writes left. One that is already there is
  * left as it is, so that the call on resuming finishes what a kill between rename and links cut short.
- * `tokenizer` may be NULL. */
+ * `tokenizer` and `more` may be NULL. */
 tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
-                              const tv_checkpoint_state *state, uint64_t keep);
+                              const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
+                              void *context);
 
 /* The newest checkpoint of a run; TV_E_CONFIG when there is none. The caller frees *path. */
 tv_status tv_checkpoint_find_last(const char *run, char **path);

@@ -133,17 +133,11 @@ static const tv_run_settings defaults = {
     .data = {.seq_len = 128, .shuffle = true},
     .train = {.batch_size = 16,
               .grad_accum = 1,
-              .lr = 6e-4,
               .min_lr = 6e-5,
-              .schedule = TV_SCHEDULE_COSINE,
-              .warmup_steps = 50,
-              .weight_decay = 0.1,
               .beta1 = 0.9,
-              .beta2 = 0.95,
               .eps = 1e-8,
               .grad_clip = 1,
               .eval_every = 100,
-              .eval_tokens = 16384,
               .checkpoint_every = 500,
               .keep = 2,
               .seed = 1},
@@ -170,6 +164,34 @@ static const tv_run_settings defaults = {
     .lora = {.alpha = 16},
 };
 enum { DEFAULT_STEPS = 1000 };
+
+/* What a stage does differently (stages.md: learning rates, betas, no weight decay outside of stage 1). */
+typedef struct stage_defaults {
+    double lr, weight_decay, beta2, epochs;
+    uint64_t warmup_steps;
+    int schedule;
+} stage_defaults;
+static const stage_defaults defaults_of_stage[] = {
+    [TV_STAGE_PRETRAIN] = {6e-4, 0.1, 0.95, 0, 50, TV_SCHEDULE_COSINE},
+    [TV_STAGE_SFT] = {2e-5, 0, 0.95, 1, 10, TV_SCHEDULE_COSINE},
+    [TV_STAGE_REWARD] = {1e-5, 0, 0.999, 1, 10, TV_SCHEDULE_COSINE},
+    [TV_STAGE_DPO] = {1e-6, 0, 0.999, 1, 10, TV_SCHEDULE_COSINE},
+    [TV_STAGE_PPO] = {3e-6, 0, 0.95, 1, 0, TV_SCHEDULE_CONSTANT},
+};
+/* Fine-tuning validates on all of its data, which is small. */
+static const uint64_t pretrain_eval_tokens = 16384;
+
+static tv_run_settings defaults_for(tv_stage_kind stage) {
+    const stage_defaults *d = &defaults_of_stage[stage];
+    tv_run_settings settings = defaults;
+    settings.train.lr = d->lr;
+    settings.train.weight_decay = d->weight_decay;
+    settings.train.beta2 = d->beta2;
+    settings.train.warmup_steps = d->warmup_steps;
+    settings.train.schedule = d->schedule;
+    settings.train.eval_tokens = stage == TV_STAGE_PRETRAIN ? pretrain_eval_tokens : 0;
+    return settings;
+}
 
 /* The top level, where each section is a tree. */
 typedef struct root_keys {
@@ -228,12 +250,14 @@ static tv_status read_data(const cJSON *object, const char *where, tv_data_setti
 }
 
 /* What one table row cannot say. */
-static tv_status check_train(const cJSON *given, const char *where, uint64_t seq_len,
+static tv_status check_train(const cJSON *given, const char *where, uint64_t seq_len, tv_stage_kind stage,
                              tv_train_settings *train) {
     if (train->steps && train->epochs > 0)
         return tv_fail(TV_E_CONFIG, "%s: expected steps or epochs, found both; set the other to 0", where);
-    if (!train->steps && !(train->epochs > 0))
-        train->steps = DEFAULT_STEPS;
+    if (!train->steps && !(train->epochs > 0)) {
+        train->epochs = defaults_of_stage[stage].epochs;
+        train->steps = train->epochs > 0 ? 0 : DEFAULT_STEPS;
+    }
     bool decays = train->schedule != TV_SCHEDULE_CONSTANT;
     /* The default floor would lie above a small peak. */
     if (!tv_json_get(given, "min_lr") && train->min_lr >= train->lr) {
@@ -272,22 +296,22 @@ static tv_status check_lora(const cJSON *targets, const char *where) {
 }
 
 tv_status tv_run_settings_read(const char *path, const char *const *sets, uint64_t set_count,
-                               tv_run_settings *settings) {
+                               tv_stage_kind stage, tv_run_settings *settings) {
     cJSON *root = NULL;
     *settings = (tv_run_settings){0};
     if (path)
         TV_RETURN_IF_FAILED(tv_json_read_file(path, &root));
     else if (!(root = cJSON_CreateObject()))
         return tv_fail(TV_E_MEMORY, "out of host memory for the settings");
-    return tv_run_settings_from_tree(root, path ? path : "settings", sets, set_count, settings);
+    return tv_run_settings_from_tree(root, path ? path : "settings", sets, set_count, stage, settings);
 }
 
 tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
-                                    uint64_t set_count, tv_run_settings *settings) {
+                                    uint64_t set_count, tv_stage_kind stage, tv_run_settings *settings) {
     tv_status status;
     root_keys keys = {0};
     char place[512];
-    *settings = defaults;
+    *settings = defaults_for(stage);
     settings->root = root;
     for (uint64_t i = 0; i < set_count; i++)
         TV_TRY(tv_config_set(settings->root, sets[i]));
@@ -306,9 +330,14 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
     }
     snprintf(place, sizeof place, "%.480s: lora", where);
     TV_TRY(check_lora(settings->lora.targets, place));
+    if (settings->lora.rank) {
+        status = tv_fail(TV_E_CONFIG, "%s.rank: adapters are not in this version yet; expected 0, found %llu",
+                         place, (unsigned long long)settings->lora.rank);
+        goto fail;
+    }
     snprintf(place, sizeof place, "%.480s: train", where);
-    TV_TRY(
-        check_train(tv_json_get(settings->root, "train"), place, settings->data.seq_len, &settings->train));
+    TV_TRY(check_train(tv_json_get(settings->root, "train"), place, settings->data.seq_len, stage,
+                       &settings->train));
     return TV_OK;
 fail:
     tv_run_settings_free(settings);

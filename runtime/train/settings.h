@@ -13,6 +13,15 @@
 #include "base/json.h"
 #include "base/status.h"
 
+/* The stages that a configuration can be for: what is absent has the stage's own default. */
+typedef enum tv_stage_kind {
+    TV_STAGE_PRETRAIN,
+    TV_STAGE_SFT,
+    TV_STAGE_REWARD,
+    TV_STAGE_DPO,
+    TV_STAGE_PPO
+} tv_stage_kind;
+
 /* One entry of data.train or data.val; `path` points into the tree. */
 typedef struct tv_data_source {
     const char *path;
@@ -113,10 +122,10 @@ typedef struct tv_run_settings {
 /* Reads `path` (NULL: an empty object) and applies `sets` ("train.lr=1e-3") in order. TV_E_CONFIG for a wrong
  * key or value, TV_E_DATA for a file that is no JSON. Frees nothing on success; tv_run_settings_free does. */
 tv_status tv_run_settings_read(const char *path, const char *const *sets, uint64_t set_count,
-                               tv_run_settings *settings);
+                               tv_stage_kind stage, tv_run_settings *settings);
 /* The same from a tree, which the settings take over even on failure; `where` names it in sentences. */
 tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
-                                    uint64_t set_count, tv_run_settings *settings);
+                                    uint64_t set_count, tv_stage_kind stage, tv_run_settings *settings);
 void tv_run_settings_free(tv_run_settings *settings);
 
 /* The resolved settings: model, data and train in full, the sections of other stages where they were given.

@@ -42,7 +42,7 @@ typedef struct step_slot {
     uint64_t value;
     /* What the host knows of the step in the slot. */
     bool pending;
-    uint64_t number, terms;
+    uint64_t number, terms, tokens;
     double lr;
 } step_slot;
 
@@ -410,7 +410,7 @@ tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state
 /* A micro-batch as it lies in `words`, the host's copy or a slot's upload. */
 static tv_micro_batch view_batch(const tv_trainer *trainer, uint32_t *words) {
     const tv_loss_head *head = &trainer->head;
-    tv_micro_batch batch = {.terms = TV_TERMS_ARE_TARGETS};
+    tv_micro_batch batch = {.terms = TV_TERMS_ARE_TARGETS, .used = TV_TERMS_ARE_TARGETS};
     uint32_t *parts[UPLOAD_COUNT];
     for (uint32_t i = 0; i < UPLOAD_COUNT; i++)
         parts[i] = upload_words(&trainer->options, head, i)
@@ -451,7 +451,8 @@ static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_resul
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
     const step_results *results = tv_span_map(slot->results);
     double now = tv_seconds();
-    *result = (tv_step_result){.number = slot->number, .lr = slot->lr, .terms = slot->terms};
+    *result = (tv_step_result){
+        .number = slot->number, .lr = slot->lr, .terms = slot->terms, .tokens = slot->tokens};
     result->state = results->state;
     for (int i = 0; i < TV_HEAD_STATS; i++)
         result->stats[i] = (double)results->stats[i];
@@ -475,11 +476,13 @@ tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *c
     *has_result = false;
     if (trainer->step_number == 0)
         trainer->last_result_seconds = tv_seconds();
-    uint64_t terms = 0;
+    uint64_t terms = 0, tokens = 0;
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
         tv_micro_batch batch = view_batch(trainer, host_batch(trainer, i));
         TV_RETURN_IF_FAILED(source(context, &batch));
-        terms += terms_of(trainer, &batch);
+        uint64_t own = terms_of(trainer, &batch);
+        terms += own;
+        tokens += batch.used == TV_TERMS_ARE_TARGETS ? own : batch.used;
     }
     step_slot *step = &trainer->steps[trainer->step_number % SLOTS];
     if (step->pending) {
@@ -500,6 +503,7 @@ tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *c
     step->pending = true;
     step->number = trainer->step_number++;
     step->terms = terms;
+    step->tokens = tokens;
     step->lr = (double)constants->lr;
     return TV_OK;
 }

@@ -43,6 +43,7 @@ typedef struct tv_micro_batch {
     uint32_t *targets;                        /* inputs[0] of heads that predict tokens: (B, T), may be
                                                  TV_IGNORED_TARGET */
     uint64_t terms; /* what the loss is the mean of; preset to TV_TERMS_ARE_TARGETS */
+    uint64_t used;  /* tokens that are no padding, for the speed; preset to TV_TERMS_ARE_TARGETS: as terms */
 } tv_micro_batch;
 /* Fills the next micro-batch. Whatever it leaves untouched holds the values of an earlier one. */
 typedef tv_status (*tv_batch_source)(void *context, tv_micro_batch *batch);
@@ -52,7 +53,7 @@ typedef struct tv_step_result {
     uint64_t number;        /* of tv_trainer_step calls, from 0 */
     double loss, grad_norm; /* mean over the terms; norm before clipping */
     double lr;
-    uint64_t terms;
+    uint64_t terms, tokens;      /* as the micro-batches said: their terms and used tokens */
     double stats[TV_HEAD_STATS]; /* the head's sums over the step */
     struct tv_update_state state;
     double seconds; /* since the result before, or since the first call */

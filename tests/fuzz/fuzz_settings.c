@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tv_run_settings first, second;
     tv_log_set_level(TV_LOG_ERROR);
     if (tv_json_parse((const char *)data, size, "fuzz", &root) != TV_OK ||
-        tv_run_settings_from_tree(root, "fuzz", NULL, 0, &first) != TV_OK)
+        tv_run_settings_from_tree(root, "fuzz", NULL, 0, TV_STAGE_PRETRAIN, &first) != TV_OK)
         return 0;
     /* A finite rate at every step that the settings allow, and at their ends. */
     const uint64_t total = first.train.steps ? first.train.steps : 100;
@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     if (tv_run_settings_resolve(&first, &resolved) != TV_OK)
         abort();
-    if (tv_run_settings_from_tree(cJSON_Duplicate(resolved, true), "written", NULL, 0, &second) != TV_OK ||
+    if (tv_run_settings_from_tree(cJSON_Duplicate(resolved, true), "written", NULL, 0, TV_STAGE_PRETRAIN,
+                                  &second) != TV_OK ||
         tv_run_settings_resolve(&second, &again) != TV_OK)
         abort();
     /* As texts: a model tree may hold a key twice, which cJSON_Compare calls different from itself. */

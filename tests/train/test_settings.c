@@ -11,7 +11,7 @@
 static void defaults_are_the_documented_ones(void **state) {
     (void)state;
     tv_run_settings s;
-    assert_ok(tv_run_settings_read(NULL, NULL, 0, &s));
+    assert_ok(tv_run_settings_read(NULL, NULL, 0, TV_STAGE_PRETRAIN, &s));
     assert_null(s.model);
     assert_int_equal(s.data.seq_len, 128);
     assert_true(s.data.shuffle && !s.data.document_mask);
@@ -61,7 +61,7 @@ static void a_file_resolves_to_itself(void **state) {
     const char *const sets[] = {"train.lr=1e-4", "data.shuffle=false", "train.lr=2e-5"};
     tv_run_settings first, second;
     assert_ok(tv_write_file(path, example, strlen(example)));
-    assert_ok(tv_run_settings_read(path, sets, 3, &first));
+    assert_ok(tv_run_settings_read(path, sets, 3, TV_STAGE_PRETRAIN, &first));
     assert_int_equal(first.train.steps, 0);
     assert_near(first.train.epochs, 1.5, 0);
     assert_near(first.train.lr, 2e-5, 0);
@@ -79,7 +79,7 @@ static void a_file_resolves_to_itself(void **state) {
     assert_int_equal(first.data.val_count, 1);
 
     assert_ok(tv_run_settings_write(&first, again));
-    assert_ok(tv_run_settings_read(again, NULL, 0, &second));
+    assert_ok(tv_run_settings_read(again, NULL, 0, TV_STAGE_PRETRAIN, &second));
     assert_memory_equal(&first.train, &second.train, sizeof first.train);
     assert_memory_equal(&first.ppo, &second.ppo, sizeof first.ppo);
     assert_int_equal(second.data.train_count, 2);
@@ -128,12 +128,13 @@ static void mistakes_are_named(void **state) {
         {{"data.val=[{\"path\":\"a\",\"weight\":0}]", "train.lr=1e-3"}, TV_E_CONFIG, "weight"},
         {{"ppo.kl_estimator=k4", "train.lr=1e-3"}, TV_E_CONFIG, "k1|k2|k3"},
         {{"lora.targets=[1]", "train.lr=1e-3"}, TV_E_CONFIG, "names"},
+        {{"lora.rank=8", "train.lr=1e-3"}, TV_E_CONFIG, "adapters"},
         {{"model=[]", "train.lr=1e-3"}, TV_E_CONFIG, "model"},
         {{"train.lr", "train.lr=1e-3"}, TV_E_USAGE, "key=value"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tv_run_settings s;
-        tv_status status = tv_run_settings_read(NULL, cases[i].set, 2, &s);
+        tv_status status = tv_run_settings_read(NULL, cases[i].set, 2, TV_STAGE_PRETRAIN, &s);
         if (status != cases[i].status || !strstr(tv_last_error(), cases[i].sentence))
             fail_msg("%s: status %d, \"%s\"", cases[i].set[0], (int)status, tv_last_error());
         assert_null(s.root);
@@ -143,13 +144,41 @@ static void mistakes_are_named(void **state) {
     const char *twice = "{\"train\":{\"lr\":1e-3,\"lr\":1e-4}}";
     cJSON *root = NULL;
     assert_ok(tv_json_parse(twice, strlen(twice), "twice", &root));
-    assert_int_equal(tv_run_settings_from_tree(root, "twice", NULL, 0, &s), TV_E_CONFIG);
+    assert_int_equal(tv_run_settings_from_tree(root, "twice", NULL, 0, TV_STAGE_PRETRAIN, &s), TV_E_CONFIG);
     assert_non_null(strstr(tv_last_error(), "\"lr\" again"));
-    assert_int_equal(tv_run_settings_read("/nonexistent.json", NULL, 0, &s), TV_E_IO);
+    assert_int_equal(tv_run_settings_read("/nonexistent.json", NULL, 0, TV_STAGE_PRETRAIN, &s), TV_E_IO);
+}
+
+/* stages.md: learning rates, betas and weight decay of the later stages; one pass over the data. Tried: a
+ * swapped row of the table fails here. */
+static void stages_have_their_own_defaults(void **state) {
+    (void)state;
+    const struct {
+        tv_stage_kind stage;
+        double lr, weight_decay, beta2, epochs;
+    } cases[] = {
+        {TV_STAGE_SFT, 2e-5, 0, 0.95, 1},
+        {TV_STAGE_REWARD, 1e-5, 0, 0.999, 1},
+        {TV_STAGE_DPO, 1e-6, 0, 0.999, 1},
+        {TV_STAGE_PPO, 3e-6, 0, 0.95, 1},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        tv_run_settings s;
+        assert_ok(tv_run_settings_read(NULL, NULL, 0, cases[i].stage, &s));
+        assert_near(s.train.lr, cases[i].lr, 0);
+        assert_near(s.train.weight_decay, cases[i].weight_decay, 0);
+        assert_near(s.train.beta1, 0.9, 0);
+        assert_near(s.train.beta2, cases[i].beta2, 0);
+        assert_near(s.train.epochs, cases[i].epochs, 0);
+        assert_int_equal(s.train.steps, 0);
+        assert_true(s.train.min_lr < s.train.lr);
+        tv_run_settings_free(&s);
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stages_have_their_own_defaults),
         cmocka_unit_test(defaults_are_the_documented_ones),
         cmocka_unit_test(a_file_resolves_to_itself),
         cmocka_unit_test(mistakes_are_named),

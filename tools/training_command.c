@@ -1,0 +1,140 @@
+/* Options and result of a training run: see training_command.h. */
+#include "tools/training_command.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "tools/commands.h"
+
+enum { MAX_OPTIONS = 24, MAX_OWN_SETS = 3 };
+
+/* --set in the order of the command line, then what the short forms stand for. */
+typedef struct setting_list {
+    tv_texts texts;
+    char *own[MAX_OWN_SETS];
+    uint64_t own_count;
+} setting_list;
+
+static tv_status print_result(const tv_run_result *result) {
+    cJSON *object = cJSON_CreateObject();
+    bool built = object && tv_json_set_number(object, "step", (double)result->step) &&
+                 tv_json_set_number(object, "loss", result->loss) &&
+                 tv_json_set_number(object, "best_val_loss", result->best_val_loss) &&
+                 tv_json_set_number(object, "tokens", (double)result->tokens) &&
+                 tv_json_set_number(object, "tokens_per_second", result->tokens_per_second) &&
+                 tv_json_set_number(object, "device_bytes", (double)result->device_bytes) &&
+                 tv_json_set_number(object, "planned_bytes", (double)result->planned_bytes) &&
+                 tv_json_set_bool(object, "finished", result->finished);
+    tv_status status =
+        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(object);
+    return status;
+}
+
+/* Takes `text` over. */
+static tv_status add_set(setting_list *list, char *text) {
+    const char **items = text ? realloc(list->texts.items, (list->texts.count + 1) * sizeof *items) : NULL;
+    if (!items) {
+        free(text);
+        return tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+    }
+    list->own[list->own_count++] = text;
+    list->texts.items = items;
+    items[list->texts.count++] = text;
+    return TV_OK;
+}
+
+/* `key`=["PATH", ...], with the paths as JSON texts. */
+static tv_status add_paths(setting_list *list, const char *key, const char *const *paths, uint64_t count) {
+    cJSON *array = cJSON_CreateArray();
+    char *line = NULL;
+    tv_status status = TV_OK;
+    for (uint64_t i = 0; array && i < count; i++)
+        if (!cJSON_AddItemToArray(array, cJSON_CreateString(paths[i])))
+            status = tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+    if (status == TV_OK)
+        status = tv_json_print_line(array, &line);
+    if (status == TV_OK)
+        status = add_set(list, tv_format("%s=%s", key, line));
+    free(line);
+    cJSON_Delete(array);
+    return status;
+}
+
+static void free_settings(setting_list *list) {
+    tv_texts_free(&list->texts);
+    for (uint64_t i = 0; i < list->own_count; i++)
+        free(list->own[i]);
+}
+
+static tv_status run(const tv_training_command *command, tv_run_options *options,
+                     const tv_common_options *common) {
+    tv_run_result result;
+    options->dry_run = common->dry_run;
+    options->capture_step = common->capture_given ? common->capture_step : 0;
+    options->device = (tv_device_options){common->device, common->tier};
+    TV_RETURN_IF_FAILED(command->run(command->context, options, &result));
+    if (common->dry_run)
+        return TV_OK;
+    tv_info("done: step %llu, loss %.4f, %.0f tokens/s; the model is %s/checkpoints/%s",
+            (unsigned long long)result.step, result.loss, result.tokens_per_second, options->run,
+            isfinite(result.best_val_loss) ? "best" : "last");
+    return common->json ? print_result(&result) : TV_OK;
+}
+
+tv_status tv_training_command_run(const tv_training_command *command, int argc, char **argv) {
+    tv_common_options common = {0};
+    tv_run_options run_options = {0};
+    const char *val = NULL;
+    tv_texts data = {0};
+    setting_list sets = {0};
+    tv_option options[MAX_OPTIONS];
+    uint64_t count = 0;
+    options[count++] = tv_opt_existing(tv_opt_text("config", "FILE", &run_options.config,
+                                                   "settings; with --resume the run's own are the default"));
+    options[count++] = tv_opt_required(
+        tv_opt_short('o', tv_opt_text("out", "RUN", &run_options.run, "the run's directory")));
+    options[count++] = tv_opt_existing(tv_opt_text(
+        command->model_help ? "model" : "init", "DIR", &run_options.init,
+        command->model_help ? command->model_help : "start from this model instead of drawn parameters"));
+    if (command->data_help)
+        options[count++] = tv_opt_list("data", "FILE", &data, command->data_help);
+    options[count++] = tv_opt_existing(tv_opt_text("val", "FILE", &val, command->val_help));
+    options[count++] =
+        tv_opt_repeated("set", "KEY=VALUE", &sets.texts, "change a setting, such as train.lr=1e-3");
+    options[count++] = tv_opt_flag("resume", &run_options.resume, "continue from the run's last checkpoint");
+    options[count++] = tv_opt_uint("stop-after", "N", &run_options.stop_after, 0, UINT64_C(1) << 40,
+                                   "stop after N steps, the schedule unchanged; 0: at its end");
+    for (uint64_t i = 0; i < command->more_count && count < MAX_OPTIONS; i++)
+        options[count++] = command->more[i];
+    const tv_command_line line = {
+        .command = command->name,
+        .summary = command->summary,
+        .notes = command->notes,
+        .options = options,
+        .option_count = count,
+        .common = &common,
+        .common_mask = TV_COMMON_ALL,
+    };
+    bool done;
+    tv_status status;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    if (common.seed_given)
+        TV_TRY(add_set(&sets, tv_format("train.seed=\"%llu\"", (unsigned long long)common.seed)));
+    if (data.count)
+        TV_TRY(add_paths(&sets, "data.train", data.items, data.count));
+    if (val)
+        TV_TRY(add_paths(&sets, "data.val", &val, 1));
+    run_options.sets = sets.texts.items;
+    run_options.set_count = sets.texts.count;
+    TV_TRY(run(command, &run_options, &common));
+fail:
+    free_settings(&sets);
+    tv_texts_free(&data);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* What the commands that train share: their common options, and the result that they print.
+ *
+ * Promise: --seed, --data and --val are short for settings, so that there is one place where a setting comes
+ * from, and a run's config.json says all of it.
+ */
+#ifndef TV_TOOLS_TRAINING_COMMAND_H
+#define TV_TOOLS_TRAINING_COMMAND_H
+
+#include "tools/options.h"
+#include "train/run.h"
+
+typedef struct tv_training_command {
+    const char *name, *summary, *notes;
+    const char *model_help; /* of --model; NULL: the option is --init, as in pretraining */
+    const char *data_help;  /* of --data F...; NULL: the command takes none */
+    const char *val_help;
+    const tv_option *more; /* further options of the command */
+    uint64_t more_count;
+    tv_status (*run)(void *context, const tv_run_options *options, tv_run_result *result);
+    void *context;
+} tv_training_command;
+
+/* Parses, runs, prints. */
+tv_status tv_training_command_run(const tv_training_command *command, int argc, char **argv);
+
+#endif
