@@ -14,8 +14,7 @@ enum {
     CPU_LANES = 8,
     FEW_ROWS = 8, /* of matmul_rows.comp, with its columns per workgroup */
     FEW_ROWS_COLUMNS = 8,
-    FEW_ROWS_WORKGROUP = 128,
-    CPU_FEW_ROWS = 1 /* for two rows the tile that computes sixteen is as fast there */
+    FEW_ROWS_WORKGROUP = 128
 };
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
@@ -143,18 +142,25 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
     bool vectors = caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle;
     /* By the whole product's rows: the remainder of a cut, whose size the submission budget decides, must be
      * summed as the uncut product is. */
-    if (!product->transpose_a && product->transpose_b && product->m <= (vectors ? CPU_FEW_ROWS : FEW_ROWS)) {
-        uint32_t rows = 1;
-        while (rows < size->m)
+    bool few = product->m <= FEW_ROWS || product->rows_alone;
+    if (vectors) {
+        /* All of them sum a value of C in the same order. */
+        uint64_t tile = CPU_TILE;
+        launch->program = cpu[product->transpose_a][product->transpose_b];
+        if (!product->transpose_a && product->transpose_b && size->m <= 4) {
+            tile = size->m == 1 ? 1 : 4;
+            launch->program = tile == 1 ? TV_PROGRAM_matmul_cpu_nt_1 : TV_PROGRAM_matmul_cpu_nt_4;
+        }
+        launch->groups = tv_div_up(size->m, tile) * tv_div_up(size->n, CPU_TILE);
+    } else if (!product->transpose_a && product->transpose_b && few) {
+        uint64_t rows = 1;
+        while (rows < size->m && rows < FEW_ROWS)
             rows *= 2;
         launch->program = TV_PROGRAM_matmul_rows_nt;
         launch->specialization[0] = tv_row_workgroup(recorder, FEW_ROWS_WORKGROUP);
-        launch->specialization[1] = rows;
+        launch->specialization[1] = (uint32_t)rows;
         launch->specialization_count = 2;
-        launch->groups = tv_div_up(size->n, FEW_ROWS_COLUMNS);
-    } else if (vectors) {
-        launch->program = cpu[product->transpose_a][product->transpose_b];
-        launch->groups = tv_div_up(size->m, CPU_TILE) * tv_div_up(size->n, CPU_TILE);
+        launch->groups = tv_div_up(size->m, rows) * tv_div_up(size->n, FEW_ROWS_COLUMNS);
     } else {
         launch->program = tiled[product->transpose_a][product->transpose_b];
         launch->groups = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE);

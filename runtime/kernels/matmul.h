@@ -13,6 +13,7 @@ typedef struct tv_matmul {
     bool transpose_a;                      /* A is stored (k, m) */
     bool transpose_b;                      /* B is stored (n, k), as Linear weights are */
     bool accumulate;                       /* C += instead of C = */
+    bool rows_alone;                       /* A B^T: every bit of a row of C is the same whatever m is */
     uint64_t lda, ldb, ldc;                /* elements between stored rows; 0: packed */
     uint64_t batch;                        /* products side by side; 0 and 1: one */
     uint64_t stride_a, stride_b, stride_c; /* elements between products of a batch; 0 for A or B: shared */

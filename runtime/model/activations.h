@@ -30,6 +30,7 @@ typedef struct tv_activations_options {
     uint64_t batch, tokens; /* B, T */
     bool backward;          /* also keep what backward needs, and its own tensors */
     bool recompute;         /* keep only each block's input; backward runs the block again */
+    bool rows_alone;        /* forward only: no bit of a row depends on the number of rows (decoding) */
 } tv_activations_options;
 
 typedef struct tv_activations {

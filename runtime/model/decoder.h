@@ -1,16 +1,20 @@
-/* Generation with a key-value cache: one recorded step, replayed without the host in between.
+/* Generation with a key-value cache: recorded steps, replayed without the host in between.
  *
  * A step feeds one token of every row, draws the next and keeps the books on the device; within a prompt the
- * drawn token is ignored and the prompt's is fed, so the same step reads prompts. The log-probabilities equal
- * those of the full forward pass within the tier's tolerance. Draws are addressed by (seed, the row's
- * sequence number, the position of the token that was fed), so the same seed gives the same text whatever the
- * rows beside it.
+ * drawn token is ignored and the prompt's is fed, so the same step reads prompts. Between two runs, rows that
+ * ended can be filled with new prompts while the others go on. Where at most half of the rows still run, the
+ * decoder moves them together and goes on in a step of half as many rows, and so on down to one, so that
+ * stragglers do not cost full rows. The log-probabilities equal those of the full forward pass within the
+ * tier's tolerance. Draws are addressed by (seed, the row's sequence number, the position of the token that
+ * was fed), and no bit of a row depends on the rows beside it or on their number: the same seed gives the
+ * same text in any batch, order and company.
  */
 #ifndef TV_MODEL_DECODER_H
 #define TV_MODEL_DECODER_H
 
 #include "kernels/decode.h"
 #include "model/model.h"
+#include "vk/timestamps.h"
 
 typedef struct tv_decoder tv_decoder;
 
@@ -23,7 +27,7 @@ typedef struct tv_decoder_options {
 typedef struct tv_decoder_bytes {
     uint64_t cache;       /* keys and values: 2 L rows Hkv max_tokens D elements */
     uint64_t activations; /* of one step, logits included */
-    uint64_t state;       /* tokens, positions, sequences, log-probabilities */
+    uint64_t state;       /* tokens, positions, sequences, log-probabilities, on both sides */
 } tv_decoder_bytes;
 
 /* What a decoder takes on a device of these caps. TV_E_CONFIG for max_tokens out of range, TV_E_FIT when one
@@ -51,24 +55,39 @@ typedef struct tv_decoder_settings {
     uint32_t ends[TV_DECODE_MAX_ENDS]; /* tokens that end a text */
 } tv_decoder_settings;
 
-/* Puts `count` (at most rows) prompts into the first rows; the other rows stand still. TV_E_DATA for a token
+/* Empties every row and puts `count` (at most rows) prompts into the first ones. TV_E_DATA for a token
  * outside the vocabulary, TV_E_USAGE for what the comments above exclude. */
 tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts, uint64_t count,
                            const tv_decoder_settings *settings);
+
+/* Puts a prompt, which is copied, into a row that has ended or is empty, under the settings of the last
+ * start; the other rows go on with the next run. Fails as tv_decoder_start does, and with TV_E_USAGE for a
+ * row that runs. */
+tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt);
+
+/* Whether the decoder takes this prompt, called `number` in the sentence; fails as tv_decoder_start does. */
+tv_status tv_decoder_check(const tv_decoder *decoder, uint64_t number, const tv_decoder_prompt *prompt);
 
 /* Submits `steps` steps at once, waits, reads the state back. *running: rows that have not ended. Rows that
  * end on the way cost as much as the others until the call returns. */
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running);
 
-/* A row as the last run left it; pointers last until the next run or start. */
+/* Rows that the last run's steps computed: what its cost goes by. */
+uint64_t tv_decoder_step_rows(const tv_decoder *decoder);
+
+/* A row as the last run left it; pointers last until the next run, start or fill. */
 typedef struct tv_decoder_row {
     const uint32_t *tokens; /* (length) the prompt as far as it was fed, then the drawn tokens, an end token
                                included */
     const float *logprobs;  /* (length) of the drawn tokens, under the model at this temperature (1 when
                                greedy); 0 in the prompt */
-    uint64_t length, prompt_length;
-    uint32_t finished; /* TV_DECODE_RUNNING, TV_DECODE_END_OF_TEXT, TV_DECODE_LENGTH */
+    uint64_t length, prompt_length; /* 0 for a row without a prompt */
+    uint32_t finished;              /* TV_DECODE_RUNNING, TV_DECODE_END_OF_TEXT, TV_DECODE_LENGTH */
 } tv_decoder_row;
 tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row);
+
+/* Runs one step more and tells what each of its dispatches took; the caller frees *times with free(). Texts
+ * in them last until the next call or the decoder's end. */
+tv_status tv_decoder_profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count);
 
 #endif

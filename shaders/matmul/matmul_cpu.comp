@@ -8,6 +8,8 @@
  * which are dear there. A load costs about as much as forty multiply-adds, whether its lanes differ or not, so
  * each value of a step of 8 along k is loaded by one lane only and A is broadcast from a constant lane. A row
  * is finished for the whole step before the next begins: its sums stay in registers while B is only read.
+ * -DTV_ROWS=n, without TV_TRANSPOSE_A: n rows instead of 16, where C has no more; a value of C is summed the same
+ * way in all of them, so the bits are the same.
  * Beyond the last k, A counts as 0; beyond the last row and column the last one is read again.
  */
 #version 460
@@ -36,7 +38,10 @@ layout(push_constant) uniform Push {
     tv_matmul_push p;
 };
 
-const uint LANES = 8, STEP = LANES, ROWS = 16, EACH = 2, COLUMNS = LANES * EACH;
+#ifndef TV_ROWS
+#define TV_ROWS 16
+#endif
+const uint LANES = 8, STEP = LANES, ROWS = TV_ROWS, EACH = 2, COLUMNS = LANES * EACH;
 
 void main() {
     uint lane = gl_SubgroupInvocationID;

@@ -1,10 +1,11 @@
 /* C = A B^T (+ bias), or C += A B^T, for few rows: a decoder's step, where every weight is read once for a
  * handful of tokens.
  *
- * A: (m, k), m <= ROWS <= 8; B: (n, k); C: (m, n); bias: (n). gl_WorkGroupID.z is the product of a batch. C is
- * overwritten, or accumulated where p.accumulate is set. A workgroup takes 8 columns of C, one subgroup a column
- * at a time; its lanes share the sum over k. Memory bound: 4 k n bytes of B for 2 m n k FLOPs; A comes from
- * the caches.
+ * A: (m, k); B: (n, k); C: (m, n); bias: (n). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
+ * accumulated where p.accumulate is set. A workgroup takes ROWS <= 8 rows and 8 columns of C, one subgroup a column
+ * at a time; its lanes share the sum over k, in the same order whatever ROWS is. Workgroups of the same columns
+ * are neighbours, so that B is read from memory once. Memory bound: 4 k n bytes of B for 2 m n k FLOPs; A comes
+ * from the caches.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -37,12 +38,13 @@ layout(push_constant) uniform Push {
 const uint UNROLL = 4, COLUMNS = 8, MAX_ROWS = 8;
 
 void main() {
-    uint base_a = p.first_a + gl_WorkGroupID.z * p.stride_a;
+    uint blocks = (p.m + ROWS - 1) / ROWS, row_0 = tv_group() % blocks * ROWS, rows = p.m - row_0;
+    uint base_a = p.first_a + gl_WorkGroupID.z * p.stride_a + row_0 * p.lda;
     uint base_b = p.first_b + gl_WorkGroupID.z * p.stride_b;
-    uint base_c = p.first_c + gl_WorkGroupID.z * p.stride_c;
+    uint base_c = p.first_c + gl_WorkGroupID.z * p.stride_c + row_0 * p.ldc;
     /* Counted and not taken from gl_SubgroupSize, which is the largest on devices that choose among sizes (Intel: 32 for 8 or 16). */
     uint lanes = subgroupAdd(1), lane = subgroupExclusiveAdd(1);
-    uint first = tv_group() * COLUMNS, end = min(first + COLUMNS, p.n);
+    uint first = tv_group() / blocks * COLUMNS, end = min(first + COLUMNS, p.n);
     for (uint column = first + gl_SubgroupID; column < end; column += gl_NumSubgroups) {
         float sum[MAX_ROWS];
         [[unroll]] for (uint i = 0; i < MAX_ROWS; i++)
@@ -59,14 +61,14 @@ void main() {
             [[unroll]] for (uint i = 0; i < MAX_ROWS; i++)
                 if (i < ROWS)
                     [[unroll]] for (uint u = 0; u < UNROLL; u++)
-                        sum[i] = fma(float(a[base_a + min(i, p.m - 1) * p.lda + at[u]]), weight[u], sum[i]);
+                        sum[i] = fma(float(a[base_a + min(i, rows - 1) * p.lda + at[u]]), weight[u], sum[i]);
         }
         float offset = p.has_bias != 0 ? float(bias[p.first_bias + column]) : 0.0;
         [[unroll]] for (uint i = 0; i < MAX_ROWS; i++) {
             if (i >= ROWS)
                 break;
             float total = subgroupAdd(sum[i]) + offset;
-            if (i < p.m && subgroupElect()) {
+            if (i < rows && subgroupElect()) {
                 uint to = base_c + i * p.ldc + column;
                 c[to] = TV_ACT(p.accumulate != 0 ? float(c[to]) + total : total);
             }
