@@ -18,8 +18,9 @@ static tv_tensor floats_at(tv_tensor scratch, uint64_t offset, uint64_t count) {
 
 /* ---- the sum of a whole tensor ---- */
 
+/* The blocks' sums go to output[place], output[place + 1], ... */
 static tv_status sum_blocks(tv_recorder *recorder, uint64_t count, tv_tensor input, tv_tensor output,
-                            bool accumulate) {
+                            uint64_t place, bool accumulate) {
     uint64_t range = tv_recorder_caps(recorder)->storage_range, part = count;
     if (count * sizeof(float) > range)
         part = range / (TV_REDUCE_BLOCK * sizeof(float)) * TV_REDUCE_BLOCK;
@@ -31,33 +32,35 @@ static tv_status sum_blocks(tv_recorder *recorder, uint64_t count, tv_tensor inp
         tv_reduce_push push = {.count = (uint32_t)size, .accumulate = accumulate};
         tv_tensor in = tv_tensor_rows(input, 1, first, size);
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){
-                .program = TV_PROGRAM_reduce_sum_base,
-                .push = &push,
-                .groups = blocks,
-                .bindings = {in, in, tv_tensor_window(output, first / TV_REDUCE_BLOCK, blocks, &push.first)},
-                .specialization = {tv_row_workgroup(recorder, BLOCK_LOCAL)},
-                .specialization_count = 1,
-                .shape = {size}}));
+            recorder, &(tv_launch){.program = TV_PROGRAM_reduce_sum_base,
+                                   .push = &push,
+                                   .groups = blocks,
+                                   .bindings = {in, in,
+                                                tv_tensor_window(output, place + first / TV_REDUCE_BLOCK,
+                                                                 blocks, &push.first)},
+                                   .specialization = {tv_row_workgroup(recorder, BLOCK_LOCAL)},
+                                   .specialization_count = 1,
+                                   .shape = {size}}));
     }
     return TV_OK;
 }
 
 tv_status tv_reduce_sum(tv_recorder *recorder, uint64_t count, tv_tensor input, tv_tensor output,
-                        bool accumulate, tv_tensor scratch) {
+                        uint64_t place, bool accumulate, tv_tensor scratch) {
     if (count == 0)
-        return accumulate ? TV_OK : tv_record_fill(recorder, tv_span_part(output.span, 0, sizeof(float)), 0);
+        return accumulate ? TV_OK
+                          : tv_record_fill(
+                                recorder, tv_span_part(output.span, place * sizeof(float), sizeof(float)), 0);
     uint64_t offset = 0;
     while (count > TV_REDUCE_BLOCK) {
         uint64_t blocks = tv_div_up(count, TV_REDUCE_BLOCK);
         tv_tensor sums = floats_at(scratch, offset, blocks);
-        TV_RETURN_IF_FAILED(sum_blocks(recorder, count, input, sums, false));
+        TV_RETURN_IF_FAILED(sum_blocks(recorder, count, input, sums, 0, false));
         offset += tv_align_up(blocks * sizeof(float), TV_TENSOR_ALIGNMENT);
         input = sums;
         count = blocks;
     }
-    return sum_blocks(recorder, count, input, output, accumulate);
+    return sum_blocks(recorder, count, input, output, place, accumulate);
 }
 
 uint64_t tv_reduce_scratch(uint64_t count) {
@@ -117,7 +120,7 @@ static tv_status sum_row_blocks(tv_recorder *recorder, uint64_t rows, uint64_t c
 tv_status tv_sum_rows(tv_recorder *recorder, uint64_t rows, uint64_t columns, tv_tensor input,
                       tv_tensor output, tv_tensor scratch) {
     if (columns == 1)
-        return tv_reduce_sum(recorder, rows, input, output, true, scratch);
+        return tv_reduce_sum(recorder, rows, input, output, 0, true, scratch);
     uint64_t block = block_rows(rows), offset = 0;
     while (rows > block) {
         uint64_t blocks = tv_div_up(rows, block);

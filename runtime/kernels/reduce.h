@@ -4,9 +4,9 @@
 
 #include "kernels/launch.h"
 
-/* output[0] (+)= sum of input (count) fp32. scratch: tv_reduce_scratch(count) bytes. */
+/* output[place] (+)= sum of input (count) fp32. scratch: tv_reduce_scratch(count) bytes. */
 tv_status tv_reduce_sum(tv_recorder *recorder, uint64_t count, tv_tensor input, tv_tensor output,
-                        bool accumulate, tv_tensor scratch);
+                        uint64_t place, bool accumulate, tv_tensor scratch);
 uint64_t tv_reduce_scratch(uint64_t count);
 
 /* output (columns) += column sums of input (rows, columns): gradients of biases. scratch: tv_sum_rows_scratch

@@ -41,6 +41,7 @@ tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const t
                                           .logits = logits,
                                           .targets = tv_tensor_rows(loss->targets, 1, first, rows),
                                           .losses = tv_tensor_rows(loss->losses, 1, first, rows),
+                                          .hits = tv_tensor_rows(loss->hits, 1, first, rows),
                                           .step = loss->step}));
         if (!loss->gradient)
             continue;
@@ -64,21 +65,20 @@ tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const t
 static tv_status record_language(const tv_loss_head *head, tv_recorder *recorder, const tv_model *model,
                                  const tv_activations *activations, const tv_head_tensors *tensors,
                                  bool gradient) {
-    (void)head;
     const tv_language_loss loss = {
         .targets = tensors->inputs[0],
-        .losses = tensors->outputs[0],
+        .losses = tensors->outputs[TV_LANGUAGE_LOSSES],
+        .hits = tensors->outputs[TV_LANGUAGE_HITS],
         .step = tensors->step,
         .gradient = gradient,
     };
     TV_RETURN_IF_FAILED(tv_language_head(recorder, model, activations, &loss));
-    if (!gradient)
-        return TV_OK;
     tv_record_push_label(recorder, "loss");
-    tv_status status =
-        tv_reduce_sum(recorder, activations->rows, loss.losses, tensors->stats, true, activations->scratch);
+    for (uint32_t i = 0; i < head->stat_count && gradient; i++)
+        TV_RETURN_IF_FAILED(tv_reduce_sum(recorder, activations->rows, tensors->outputs[i], tensors->stats, i,
+                                          true, activations->scratch));
     tv_record_pop_label(recorder);
-    return status;
+    return TV_OK;
 }
 
 tv_loss_head tv_language_loss_head(uint64_t batch, uint64_t tokens) {
@@ -87,4 +87,12 @@ tv_loss_head tv_language_loss_head(uint64_t batch, uint64_t tokens) {
                           .output_words = {batch * tokens},
                           .stat_count = 1,
                           .record = record_language};
+}
+
+tv_loss_head tv_language_accuracy_head(const void *settings, uint64_t batch, uint64_t tokens) {
+    (void)settings;
+    tv_loss_head head = tv_language_loss_head(batch, tokens);
+    head.output_words[TV_LANGUAGE_HITS] = batch * tokens;
+    head.stat_count = 2;
+    return head;
 }

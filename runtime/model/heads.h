@@ -16,16 +16,20 @@ tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const
 typedef struct tv_language_loss {
     tv_tensor targets; /* (B, T) uint32, TV_IGNORED_TARGET counts for nothing */
     tv_tensor losses;  /* (B, T) fp32, overwritten */
-    tv_tensor step;    /* struct tv_step_constants: loss_scale */
-    bool gradient;     /* write the gradient of `final` into d_narrow and add the head weight's; else only the
-                          losses */
+    tv_tensor hits; /* (B, T) fp32, overwritten with 1 where the target is the likeliest token; or absent */
+    tv_tensor step; /* struct tv_step_constants: loss_scale */
+    bool gradient;  /* write the gradient of `final` into d_narrow and add the head weight's; else only the
+                       losses */
 } tv_language_loss;
 
 /* Cross-entropy of the next token, per row. */
 tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                            const tv_language_loss *loss);
 
-/* The same as a loss head. Input 0: targets (B, T); output 0: losses (B, T); statistic 0: their sum. */
+/* The same as a loss head. Input 0: targets (B, T). */
+enum { TV_LANGUAGE_LOSSES, TV_LANGUAGE_HITS }; /* outputs, (B, T) each; statistics: their sums */
 tv_loss_head tv_language_loss_head(uint64_t batch, uint64_t tokens);
+/* With the hits, which mean token accuracy is made of. A tv_head_maker without settings. */
+tv_loss_head tv_language_accuracy_head(const void *settings, uint64_t batch, uint64_t tokens);
 
 #endif

@@ -23,19 +23,20 @@ static void check_bands(tv_test_tensor *scratch) {
     tv_test_free(scratch);
 }
 
-/* `start` NULL: the output is overwritten, and starts as NaN. */
+/* `start` NULL: the output is overwritten, and starts as NaN. It stands between two others, which stay. */
 static float run_sum(tv_device *device, uint64_t count, const float *x, const float *start) {
-    float sum;
-    tv_test_tensor in = tv_test_floats(device, count, x), out = tv_test_floats(device, 1, start);
+    float sums[3] = {7, start ? *start : NAN, 9};
+    tv_test_tensor in = tv_test_floats(device, count, x), out = tv_test_floats(device, 3, sums);
     tv_test_tensor scratch = tv_test_floats(device, tv_reduce_scratch(count) / sizeof(float), NULL);
     tv_recorder *recorder = tv_test_begin(device);
-    assert_ok(tv_reduce_sum(recorder, count, in.tensor, out.tensor, start != NULL, scratch.tensor));
+    assert_ok(tv_reduce_sum(recorder, count, in.tensor, out.tensor, 1, start != NULL, scratch.tensor));
     tv_test_run(device, recorder);
-    tv_test_read(&out, &sum);
+    tv_test_read(&out, sums);
+    assert_true(sums[0] == 7 && sums[2] == 9);
     check_bands(&scratch);
     tv_test_free(&in);
     tv_test_free(&out);
-    return sum;
+    return sums[1];
 }
 
 static void run_sum_rows(tv_device *device, uint64_t rows, uint64_t columns, const float *x, float *output) {
@@ -78,11 +79,11 @@ static void sum_of_integers_is_exact(void **state) {
 }
 
 static void sum_of_nothing_is_zero(void **state) {
-    tv_device *device = *state;
     float sum;
+    tv_device *device = *state;
     tv_test_tensor out = tv_test_floats(device, 1, NULL);
     tv_recorder *recorder = tv_test_begin(device);
-    assert_ok(tv_reduce_sum(recorder, 0, (tv_tensor){0}, out.tensor, false, (tv_tensor){0}));
+    assert_ok(tv_reduce_sum(recorder, 0, (tv_tensor){0}, out.tensor, 0, false, (tv_tensor){0}));
     tv_test_run(device, recorder);
     tv_test_read(&out, &sum);
     assert_near(sum, 0, 0);

@@ -17,7 +17,10 @@ static tv_test_tensor optional(tv_device *device, uint64_t count, const uint32_t
 
 static void record(tv_test_language_model *lm, bool train, tv_recording **recording) {
     const tv_model_inputs inputs = {lm->tokens.tensor, lm->positions.tensor, lm->doc_start.tensor};
-    const tv_language_loss loss = {lm->targets.tensor, lm->losses.tensor, lm->constants.tensor, train};
+    const tv_language_loss loss = {.targets = lm->targets.tensor,
+                                   .losses = lm->losses.tensor,
+                                   .step = lm->constants.tensor,
+                                   .gradient = train};
     tv_recorder *recorder = tv_test_begin(lm->device);
     assert_ok(tv_forward(recorder, lm->model, lm->activations, &inputs));
     assert_ok(tv_language_head(recorder, lm->model, lm->activations, &loss));
