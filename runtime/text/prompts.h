@@ -53,6 +53,12 @@ typedef struct tv_prompt_encoder {
 /* Appends the tokens of a prompt, text or messages, the member "prompt" of the line. */
 tv_status tv_prompt_encode(tv_prompt_encoder *encoder, const tv_json_line *line, const cJSON *prompt,
                            tv_ids *ids, bool *is_chat);
+/* The same for a text, and for messages that end with the user's. */
+tv_status tv_prompt_encode_text(tv_prompt_encoder *encoder, const void *text, uint64_t length, tv_ids *ids);
+tv_status tv_prompt_encode_messages(tv_prompt_encoder *encoder, const tv_json_line *line,
+                                    const tv_messages *messages, tv_ids *ids);
+/* Finds encoder->chat, once. */
+tv_status tv_prompt_template(tv_prompt_encoder *encoder);
 /* Appends the tokens of an answer to it: content and the token that ends a turn or a document. */
 tv_status tv_answer_encode(tv_prompt_encoder *encoder, bool is_chat, const void *content, uint64_t length,
                            tv_ids *ids);

@@ -16,6 +16,7 @@ enum { CHUNK = 1 << 18, BINARY_PROBE = 8000, MAX_DEPTH = 64 };
 
 typedef struct reading {
     tv_document_sink sink;
+    tv_json_line_sink json_sink; /* set: whole lines are wanted, not their texts */
     void *context;
     tv_source_totals totals;
     bool by_line;
@@ -77,14 +78,75 @@ static tv_status replace_zero_escapes(const uint8_t *line, uint64_t length, zero
     return TV_OK;
 }
 
-static uint64_t restore_zeros(char *text, const zero_escape *zero) {
-    uint64_t length = strlen(text), kept = 0;
-    for (uint64_t i = 0; i < length; i++) {
-        bool here = zero->utf8[0] && length - i >= 3 && memcmp(text + i, zero->utf8, 3) == 0;
-        text[kept++] = here ? '\0' : text[i];
-        i += here ? 2 : 0;
+static bool is_zero_mark(const uint8_t *bytes, uint64_t length, const uint8_t mark[3]) {
+    return mark[0] && length >= 3 && memcmp(bytes, mark, 3) == 0;
+}
+
+/* Appends the text with each mark replaced. */
+static tv_status replace_marks(const char *text, const uint8_t mark[3], const char *zero, uint64_t zero_size,
+                               tv_text *out) {
+    const uint8_t *bytes = (const uint8_t *)text;
+    uint64_t length = strlen(text), done = 0;
+    for (uint64_t i = 0; mark[0] && i < length; i++) {
+        if (!is_zero_mark(bytes + i, length - i, mark))
+            continue;
+        TV_RETURN_IF_FAILED(tv_text_append(out, bytes + done, i - done));
+        TV_RETURN_IF_FAILED(tv_text_append(out, zero, zero_size));
+        done = i + 3;
+        i += 2;
     }
-    return kept;
+    return tv_text_append(out, bytes + done, length - done);
+}
+
+tv_status tv_json_line_text(const tv_json_line *line, const cJSON *text, tv_text *out) {
+    return replace_marks(text->valuestring, line->zero_mark, "", 1, out);
+}
+
+tv_status tv_json_line_print(const tv_json_line *line, const cJSON *value, tv_text *out) {
+    char *text = NULL;
+    TV_RETURN_IF_FAILED(tv_json_print_line(value, &text));
+    tv_status status = replace_marks(text, line->zero_mark, "\\u0000", 6, out);
+    free(text);
+    return status;
+}
+
+static tv_status emit_text(file_reading *file, const tv_json_line *line) {
+    const cJSON *text = tv_json_get(line->root, "text");
+    if (!cJSON_IsString(text))
+        return tv_fail(TV_E_DATA, "%s: expected {\"text\": \"...\"}, found %s", line->where,
+                       cJSON_IsObject(line->root) ? "an object without a text under \"text\"" : "no object");
+    tv_text bytes = {0};
+    tv_status status = tv_json_line_text(line, text, &bytes);
+    if (status == TV_OK)
+        status = emit(file->run, bytes.data, bytes.size);
+    tv_text_free(&bytes);
+    return status;
+}
+
+static tv_status emit_object(file_reading *file, const tv_json_line *line) {
+    if (!cJSON_IsObject(line->root))
+        return tv_fail(TV_E_DATA, "%s: expected a JSON object, found %s", line->where,
+                       cJSON_IsArray(line->root) ? "an array; `jq -c '.[]'` writes its items as lines"
+                                                 : "another value");
+    file->run->totals.documents++;
+    return file->run->json_sink(file->run->context, line);
+}
+
+static tv_status parse_line(const uint8_t *text, uint64_t length, const char *where, cJSON **root) {
+    /* cJSON would end a text there and go on. */
+    if (memchr(text, '\0', length))
+        return tv_fail(TV_E_DATA, "%s: expected valid JSON, found a byte 0; in a text it is written \\u0000",
+                       where);
+    tv_status status = tv_json_parse((const char *)text, length, where, root);
+    while (length > 1 && (text[length - 1] == ' ' || text[length - 1] == '\t'))
+        length--;
+    /* The first line of a file that is one JSON value over many lines. */
+    if (status != TV_OK && length == 1 && (text[0] == '[' || text[0] == '{'))
+        return tv_fail(TV_E_DATA,
+                       "%s: expected one JSON object a line, found a \"%c\" that is not closed there; `jq -c "
+                       "%s` writes lines",
+                       where, text[0], text[0] == '[' ? "'.[]'" : ".");
+    return status;
 }
 
 static tv_status emit_json_line(file_reading *file, const uint8_t *line, uint64_t length) {
@@ -95,16 +157,12 @@ static tv_status emit_json_line(file_reading *file, const uint8_t *line, uint64_
     tv_status status;
     TV_TRY(replace_zero_escapes(line, length, &zero));
     if (zero.utf8[0])
-        TV_TRY(tv_json_parse((const char *)zero.line.data, zero.line.size, where, &root));
+        TV_TRY(parse_line(zero.line.data, zero.line.size, where, &root));
     else
-        TV_TRY(tv_json_parse((const char *)line, length, where, &root));
-    const cJSON *text = tv_json_get(root, "text");
-    if (!cJSON_IsString(text)) {
-        status = tv_fail(TV_E_DATA, "%s: expected {\"text\": \"...\"}, found %s", where,
-                         cJSON_IsObject(root) ? "an object without a text under \"text\"" : "no object");
-        goto fail;
-    }
-    TV_TRY(emit(file->run, (const uint8_t *)text->valuestring, restore_zeros(text->valuestring, &zero)));
+        TV_TRY(parse_line(line, length, where, &root));
+    tv_json_line parsed = {.root = root, .file = file->name, .where = where, .line = file->line};
+    memcpy(parsed.zero_mark, zero.utf8, sizeof parsed.zero_mark);
+    TV_TRY(file->run->json_sink ? emit_object(file, &parsed) : emit_text(file, &parsed));
 fail:
     tv_text_free(&zero.line);
     cJSON_Delete(root);
@@ -209,7 +267,11 @@ static bool is_json_lines(const char *name, bool in_folder) {
 static tv_status read_bytes(reading *run, const uint8_t *bytes, uint64_t size, const char *name,
                             bool in_folder) {
     file_reading file = {.run = run, .name = name, .in_folder = in_folder, .by_line = run->by_line};
-    file.json = is_json_lines(name, in_folder);
+    file.json = is_json_lines(name, in_folder) || (run->json_sink && !in_folder);
+    if (run->json_sink && !file.json) {
+        run->totals.skipped++;
+        return TV_OK;
+    }
     run->totals.files++;
     tv_status status;
     if (tv_is_compressed(bytes, size)) {
@@ -231,6 +293,13 @@ tv_status tv_source_read_bytes(const uint8_t *bytes, uint64_t size, const char *
                                tv_document_sink sink, void *context) {
     reading run = {.sink = sink, .context = context, .by_line = by_line};
     return read_bytes(&run, bytes, size, name, false);
+}
+
+tv_status tv_source_read_json_bytes(const uint8_t *bytes, uint64_t size, const char *name,
+                                    tv_json_line_sink sink, void *context) {
+    reading run = {.json_sink = sink, .context = context};
+    TV_RETURN_IF_FAILED(read_bytes(&run, bytes, size, name, false));
+    return run.totals.documents ? TV_OK : tv_fail(TV_E_DATA, "%s: expected JSON lines, found none", name);
 }
 
 static tv_status read_file(reading *run, const char *path, bool in_folder) {
@@ -286,26 +355,42 @@ fail:
     return status;
 }
 
-tv_status tv_source_read(const char *const *paths, uint64_t count, bool by_line, tv_document_sink sink,
-                         void *context, tv_source_totals *totals) {
-    reading run = {.sink = sink, .context = context, .by_line = by_line};
+static tv_status read_paths(reading *run, const char *const *paths, uint64_t count) {
+    const char *wanted = run->json_sink ? "JSON lines" : "text";
     /* All are looked for first, so that a wrong last name is not found after an hour. */
     for (uint64_t i = 0; i < count; i++)
         if (!tv_path_exists(paths[i]))
-            return tv_fail(TV_E_DATA, "%s: expected a text file or a folder, found nothing of that name",
-                           paths[i]);
+            return tv_fail(TV_E_DATA, "%s: expected a file of %s or a folder, found nothing of that name",
+                           paths[i], wanted);
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t before = run.totals.documents;
-        TV_RETURN_IF_FAILED(tv_path_is_directory(paths[i]) ? read_folder(&run, paths[i], 0)
-                                                           : read_file(&run, paths[i], false));
-        if (run.totals.documents == before && count > 1)
-            tv_warn("%s: no text in it", paths[i]);
+        uint64_t before = run->totals.documents;
+        TV_RETURN_IF_FAILED(tv_path_is_directory(paths[i]) ? read_folder(run, paths[i], 0)
+                                                           : read_file(run, paths[i], false));
+        if (run->totals.documents == before && count > 1)
+            tv_warn("%s: no %s in it", paths[i], wanted);
     }
-    if (run.totals.documents == 0)
-        return tv_fail(TV_E_DATA, "%s%s: expected text, found none: %s", count ? paths[0] : "no input",
-                       count > 1 ? " and the others" : "",
-                       run.totals.files ? "the files are empty or binary" : "there is no file in it");
-    if (totals)
+    if (run->totals.documents > 0)
+        return TV_OK;
+    const char *no_file = run->json_sink ? "there is no *.jsonl in it" : "there is no file in it";
+    const char *no_text = run->json_sink ? "the files are empty" : "the files are empty or binary";
+    return tv_fail(TV_E_DATA, "%s%s: expected %s, found none: %s", count ? paths[0] : "no input",
+                   count > 1 ? " and the others" : "", wanted, run->totals.files ? no_text : no_file);
+}
+
+tv_status tv_source_read(const char *const *paths, uint64_t count, bool by_line, tv_document_sink sink,
+                         void *context, tv_source_totals *totals) {
+    reading run = {.sink = sink, .context = context, .by_line = by_line};
+    tv_status status = read_paths(&run, paths, count);
+    if (status == TV_OK && totals)
         *totals = run.totals;
-    return TV_OK;
+    return status;
+}
+
+tv_status tv_source_read_json(const char *const *paths, uint64_t count, tv_json_line_sink sink, void *context,
+                              tv_source_totals *totals) {
+    reading run = {.json_sink = sink, .context = context};
+    tv_status status = read_paths(&run, paths, count);
+    if (status == TV_OK && totals)
+        *totals = run.totals;
+    return status;
 }

@@ -260,7 +260,7 @@ tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info
     if (info->pad == TV_NO_TOKEN)
         tokenizer->info.pad = tv_tokenizer_find(tokenizer, TV_TOKEN_PAD, strlen(TV_TOKEN_PAD));
     const char **texts[] = {&tokenizer->info.chat_template, &tokenizer->info.post_processor,
-                            &tokenizer->info.json, &tokenizer->info.config};
+                            &tokenizer->info.json, &tokenizer->info.config, &tokenizer->info.jinja};
     for (size_t i = 0; i < TV_COUNT(texts); i++) {
         bool wanted = *texts[i] != NULL;
         if (wanted && !(*texts[i] = tv_arena_copy(tokenizer->arena, *texts[i], strlen(*texts[i]))))

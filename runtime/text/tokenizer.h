@@ -73,6 +73,7 @@ typedef struct tv_tokenizer_info {
     const char *chat_template;
     const char *post_processor; /* its type; it is reported and not applied */
     const char *json, *config;  /* the files as they were read; NULL for a tokenizer trained here */
+    const char *jinja;          /* chat_template.jinja as it was read; NULL where there is none */
 } tv_tokenizer_info;
 const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer);
 /* Replaces it; texts are copied, end_of_text is found by name. */

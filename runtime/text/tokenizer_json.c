@@ -460,6 +460,24 @@ fail:
     return status;
 }
 
+/* As transformers does since 4.50: the file beside the configuration is the template. */
+static tv_status read_jinja(tv_tokenizer *tokenizer, const char *path) {
+    char *text = NULL;
+    uint64_t size = 0;
+    tv_status status;
+    TV_TRY(tv_read_file(path, &text, &size));
+    if (memchr(text, '\0', size)) {
+        status = tv_fail(TV_E_DATA, "%s: expected a template as text, found a byte 0", path);
+        goto fail;
+    }
+    tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
+    info.chat_template = info.jinja = text;
+    TV_TRY(tv_tokenizer_describe(tokenizer, &info));
+fail:
+    free(text);
+    return status;
+}
+
 tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer) {
     *tokenizer = NULL;
     tv_status status;
@@ -467,7 +485,8 @@ tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer) {
     uint64_t size = 0;
     char *path = tv_format("%s/tokenizer.json", directory);
     char *config = tv_format("%s/tokenizer_config.json", directory);
-    if (!path || !config) {
+    char *jinja = tv_format("%s/chat_template.jinja", directory);
+    if (!path || !config || !jinja) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
         goto fail;
     }
@@ -482,11 +501,14 @@ tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer) {
     TV_TRY(tv_tokenizer_parse(text, size, path, tokenizer));
     if (tv_path_exists(config))
         TV_TRY(read_config(*tokenizer, config));
+    if (tv_path_exists(jinja))
+        TV_TRY(read_jinja(*tokenizer, jinja));
 fail:
     if (status != TV_OK)
         tv_tokenizer_destroy(tokenizer);
     free(path);
     free(config);
+    free(jinja);
     free(text);
     return status;
 }

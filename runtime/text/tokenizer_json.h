@@ -1,4 +1,4 @@
-/* Tokenizers as Hugging Face files: tokenizer.json and tokenizer_config.json.
+/* Tokenizers as Hugging Face files: tokenizer.json, tokenizer_config.json and chat_template.jinja.
  *
  * Promise: byte-level BPE is read as the tokenizers library means it (merges as "a b" or ["a", "b"], added
  * tokens, NFC/NFD/NFKC/NFKD, Split and ByteLevel pre-tokenizers, ignore_merges); whatever would tokenize
@@ -14,10 +14,11 @@
 /* The text of a tokenizer.json; `where` names it in sentences. */
 tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where, tv_tokenizer **tokenizer);
 
-/* From a directory with tokenizer.json and, if there is one, tokenizer_config.json. */
+/* From a directory with tokenizer.json and, if they are there, tokenizer_config.json and chat_template.jinja,
+ * whose template goes before that of the configuration. */
 tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer);
-/* Writes both files into the directory, which is made when missing. One trained here gets a ChatML
- * chat_template. */
+/* Writes the files that were read into the directory, which is made when missing. One trained here gets a
+ * ChatML chat_template in its tokenizer_config.json. */
 tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory);
 
 /* Appends the token as it stands in tokenizer.json: its bytes in the byte alphabet, an added token as it is.

@@ -1,4 +1,4 @@
-/* Writing tokenizer.json and tokenizer_config.json: see tokenizer_json.h. */
+/* Writing tokenizer.json, tokenizer_config.json and chat_template.jinja: see tokenizer_json.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,7 +166,8 @@ tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory
     tv_status status;
     char *path = tv_format("%s/tokenizer.json", directory);
     char *config = tv_format("%s/tokenizer_config.json", directory);
-    if (!path || !config) {
+    char *jinja = tv_format("%s/chat_template.jinja", directory);
+    if (!path || !config || !jinja) {
         status = out_of_memory();
         goto fail;
     }
@@ -179,8 +180,11 @@ tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory
         TV_TRY(tv_write_file(config, info->config, strlen(info->config)));
     else if (!info->json)
         TV_TRY(write_config(tokenizer, config));
+    if (info->jinja)
+        TV_TRY(tv_write_file(jinja, info->jinja, strlen(info->jinja)));
 fail:
     free(path);
     free(config);
+    free(jinja);
     return status;
 }
