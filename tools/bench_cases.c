@@ -8,6 +8,8 @@
 #include "kernels/attention.h"
 #include "kernels/classifier.h"
 #include "kernels/embedding.h"
+#include "kernels/gae.h"
+#include "kernels/logprobs.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
@@ -207,6 +209,46 @@ static tv_status cross_entropy(tv_recorder *recorder, tv_kernel_run *run, const 
     return tv_cross_entropy_record(recorder, &loss);
 }
 
+/* d: rows, V */
+static tv_status token_logprobs(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_token_logprobs l = {.rows = d[0], .vocab = d[1], .inverse_temperature = 1};
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &l.logits));
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], d[1], &l.targets));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &l.logprobs));
+    TV_RETURN_IF_FAILED(zeros(run, 2 * d[0], &l.lse));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &l.entropies));
+    return tv_token_logprobs_record(recorder, &l);
+}
+
+/* d: rows, V */
+static tv_status token_gradient(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_token_gradient g = {.rows = d[0], .vocab = d[1], .inverse_temperature = 1};
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &g.logits));
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0], d[1], &g.targets));
+    TV_RETURN_IF_FAILED(zeros(run, 2 * d[0], &g.lse));
+    TV_RETURN_IF_FAILED(noise(run, d[0], &g.d_logprobs));
+    return tv_token_gradient_record(recorder, &g);
+}
+
+/* d: sequences, T */
+static tv_status gae(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_gae g = {
+        .sequences = d[0], .tokens = d[1], .estimator = TV_KL_1, .gamma = 1, .lambda = 0.95f, .whiten = true};
+    uint64_t words = sizeof(struct tv_gae_extent) / sizeof(uint32_t);
+    /* Extents from random words are as good as any: they are cut to the row. */
+    TV_RETURN_IF_FAILED(tokens_below(run, d[0] * words, d[1] / 2, &g.extents));
+    TV_RETURN_IF_FAILED(noise(run, 1, &g.beta));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &g.old_logprobs));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &g.ref_logprobs));
+    TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &g.values));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &g.advantages));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &g.returns));
+    TV_RETURN_IF_FAILED(zeros(run, d[0] * TV_GAE_SUMS, &g.sums));
+    TV_RETURN_IF_FAILED(zeros(run, TV_GAE_SUMS, &g.totals));
+    TV_RETURN_IF_FAILED(zeros(run, tv_gae_scratch(d[0]) / sizeof(float), &g.scratch));
+    return tv_gae_record(recorder, &g);
+}
+
 /* d: rows, C, V, T */
 static tv_status embedding_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
     tv_embedding embedding = {
@@ -297,6 +339,9 @@ const tv_kernel_case tv_kernel_cases[] = {
     {"swiglu_backward", "", swiglu_backward, {2048, 512}, {8192, 2048}},
     {"rotary", "", rotary, {2048, 8, 32, 128}, {8192, 24, 64, 1024}},
     {"cross_entropy", "", cross_entropy, {2048, 512}, {1024, 50257}},
+    {"token_logprobs", "", token_logprobs, {2048, 512}, {1024, 50257}},
+    {"token_gradient", "", token_gradient, {2048, 512}, {1024, 50257}},
+    {"gae", "", gae, {64, 256}, {512, 1024}},
     {"embedding_forward", "", embedding_forward, {2048, 128, 512, 128}, {8192, 768, 50257, 1024}},
     {"embedding_backward", "", embedding_backward, {2048, 128, 512, 128}, {8192, 768, 50257, 1024}},
     {"gradient_norm", "", gradient_norm, {1 << 20}, {1 << 25}},

@@ -335,7 +335,7 @@ run() { # [OUT] [--seconds N] [--small]
     jobs=$(($(nproc) / 2))
     [ $jobs -ge 1 ] || jobs=1
     [ $jobs -le 4 ] || jobs=4
-    kernels='matmul attention layernorm rmsnorm gelu swiglu rotary cross_entropy embedding gradient_norm adamw sample'
+    kernels='matmul attention layernorm rmsnorm gelu swiglu rotary cross_entropy token_ gae embedding gradient_norm adamw sample'
     configs='gpt2_875k llama_260k gpt2_124m' repeats=() steps=()
     if [ $small = 1 ]; then
         kernels='gelu matmul' configs=gpt2_875k repeats=(--repeats 1) steps=(--steps 1 --warmup 1)

@@ -71,6 +71,23 @@ tv_status tv_split_rows(const tv_recorder *recorder, const char *what, uint64_t 
     return TV_OK;
 }
 
+tv_status tv_split_logits(const tv_recorder *recorder, const char *what, uint64_t rows, uint64_t vocab,
+                          tv_dtype dtype, uint64_t *rows_per_part) {
+    uint64_t element = tv_dtype_bytes(dtype), slack = TV_TENSOR_ALIGNMENT / element - 1;
+    uint64_t range = tv_recorder_caps(recorder)->storage_range, limit = range / element;
+    *rows_per_part = rows;
+    if (limit / vocab >= rows)
+        return TV_OK;
+    *rows_per_part = limit > slack ? (limit - slack) / vocab : 0;
+    if (*rows_per_part == 0)
+        return tv_fail(
+            TV_E_FIT,
+            "%s: the logits of one token take %llu bytes and this device binds %llu at once; use a "
+            "smaller vocabulary",
+            what, (unsigned long long)(vocab * element), (unsigned long long)range);
+    return TV_OK;
+}
+
 uint32_t tv_row_workgroup(const tv_recorder *recorder, uint32_t gpu) {
     const tv_caps *caps = tv_recorder_caps(recorder);
     return caps->cpu_kernels ? (uint32_t)caps->subgroup_size : gpu;

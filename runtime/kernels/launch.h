@@ -50,6 +50,11 @@ tv_status tv_launch_record(tv_recorder *recorder, const tv_launch *launch);
 tv_status tv_split_rows(const tv_recorder *recorder, const char *what, uint64_t rows,
                         const uint64_t *row_bytes, uint32_t tensors, uint64_t *rows_per_part);
 
+/* The same for rows of logits that are bound through tv_tensor_window: parts need not start on an aligned
+ * byte, so that also a device that binds less than 64 rows of logits takes them. */
+tv_status tv_split_logits(const tv_recorder *recorder, const char *what, uint64_t rows, uint64_t vocab,
+                          tv_dtype dtype, uint64_t *rows_per_part);
+
 /* The parts of `total`, `most` at a time: `tv_part part = {0}; while (tv_next_part(&part, total, most)) ...`
  */
 typedef struct tv_part {

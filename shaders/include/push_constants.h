@@ -33,6 +33,11 @@ typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
 typedef struct tv_sample_settings tv_sample_settings;
 typedef struct tv_decode_advance_push tv_decode_advance_push;
+typedef struct tv_token_logprobs_push tv_token_logprobs_push;
+typedef struct tv_ppo_push tv_ppo_push;
+typedef struct tv_gae_push tv_gae_push;
+typedef struct tv_preference_push tv_preference_push;
+typedef struct tv_dpo_push tv_dpo_push;
 typedef struct tv_gae_extent tv_gae_extent;
 typedef struct tv_dpo_pair tv_dpo_pair;
 #endif
@@ -213,6 +218,51 @@ struct tv_cross_entropy_push {
     uint has_hits;  /* 1: hits is bound */
 };
 TV_PUSH_SIZE(struct tv_cross_entropy_push, 24);
+
+/* Log-probabilities and their gradient over (rows, vocab); firsts are from the start of a binding. */
+struct tv_token_logprobs_push {
+    uint rows, vocab;
+    uint first_logit;
+    uint first_row; /* of what has one element a row */
+    uint first_lse; /* of lse, in pairs */
+    float inverse_temperature;
+    uint has_entropy; /* 1: entropies is bound */
+};
+TV_PUSH_SIZE(struct tv_token_logprobs_push, 28);
+
+/* PPO's losses over `rows` tokens. */
+struct tv_ppo_push {
+    uint rows;
+    float clip;
+    float coefficient; /* of the value loss */
+};
+TV_PUSH_SIZE(struct tv_ppo_push, 12);
+
+/* GAE and whitening over (sequences, tokens). */
+struct tv_gae_push {
+    uint sequences, tokens;
+    uint estimator; /* TV_KL_1, _2, _3 */
+    float gamma, lambda;
+};
+TV_PUSH_SIZE(struct tv_gae_push, 20);
+
+/* Groups of ranked responses over `rows` values. */
+struct tv_preference_push {
+    uint groups, group_size;
+    uint rows;
+    uint mode; /* TV_PREFERENCE_PAIRS, _KWISE, _LISTWISE */
+    float center;
+    uint has_gradient; /* 1: d_values is bound */
+};
+TV_PUSH_SIZE(struct tv_preference_push, 24);
+
+/* DPO's pairs over `rows` log-probabilities. */
+struct tv_dpo_push {
+    uint pairs, rows;
+    float beta;
+    uint has_gradient; /* 1: d_logprobs is bound */
+};
+TV_PUSH_SIZE(struct tv_dpo_push, 16);
 
 struct tv_sample_push {
     uint rows, vocab; /* of this part */

@@ -68,7 +68,7 @@ static void every_kernel_has_a_row(void **state) {
     const char *const names[] = {"matmul",        "attention_forward", "attention_backward", "layernorm",
                                  "rmsnorm",       "gelu_forward",      "swiglu_forward",     "rotary",
                                  "cross_entropy", "embedding",         "gradient_norm",      "adamw",
-                                 "sample"};
+                                 "sample",        "token_logprobs",    "token_gradient",     "gae"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const cJSON *row;
         bool found = false;

@@ -1,0 +1,134 @@
+/* Losses of groups of ranked responses from one value each (kernels/preference.h states the three).
+ *
+ * members, ranks: (G, K); margins: (G); values, d_values: (N); stats: (G, 8), columns as TV_PREFERENCE_* of kernels/preference.h. d_values is
+ * written where members are, the rest is the launcher's to clear; stats is overwritten. Members are distinct rows, so no two groups meet.
+ * One invocation a group, K at most 9: groups are few, and only the launch counts.
+ *   x = r_c - r_r - margin, target y (1; 1/2 for a tie): y softplus(-x) + (1 - y) softplus(x), slope (1 - y) sigmoid(x) - y sigmoid(-x)
+ *   Plackett-Luce: m + log1p(sum of the others' e^(r - m)) - r_i, m the largest; slope of i: -(sum of all but i) / (sum)
+ * so that small losses and slopes keep their digits. A value that is not finite makes its group NaN.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "grid.glsl"
+#include "maths.glsl"
+#include "push_constants.h"
+
+layout(local_size_x = 64) in;
+layout(std430, binding = 0) readonly buffer Members {
+    uint members[];
+};
+layout(std430, binding = 1) readonly buffer Ranks {
+    uint ranks[];
+};
+layout(std430, binding = 2) readonly buffer Margins {
+    float margins[];
+};
+layout(std430, binding = 3) readonly buffer Values {
+    float values[];
+};
+layout(std430, binding = 4) readonly buffer Step {
+    tv_step_constants constants;
+};
+layout(std430, binding = 5) writeonly buffer Gradients {
+    float d_values[];
+};
+layout(std430, binding = 6) writeonly buffer Stats {
+    vec4 stats[];
+};
+layout(push_constant) uniform Push {
+    tv_preference_push p;
+};
+
+const uint most = 9;
+
+/* The members that are there, one behind the other. */
+uint count = 0;
+uint place[most], order[most];
+float value[most], slope[most];
+
+float pairs_loss(float margin) {
+    float loss = 0.0, pairs = 0.0;
+    for (uint i = 0; i < count; i++)
+        for (uint j = i + 1; j < count; j++) {
+            bool tie = order[i] == order[j];
+            if (tie && p.mode == TV_PREFERENCE_KWISE)
+                continue;
+            uint c = order[i] <= order[j] ? i : j, r = c == i ? j : i;
+            float target = tie ? 0.5 : 1.0, x = value[c] - value[r] - (tie ? 0.0 : margin), both = value[c] + value[r];
+            float rest = 1.0 - target, d = rest * tv_sigmoid(x) - target * tv_sigmoid(-x);
+            loss += target * tv_softplus(-x) + rest * tv_softplus(x) + p.center * both * both;
+            slope[c] += d + 2.0 * p.center * both;
+            slope[r] += 2.0 * p.center * both - d;
+            pairs += 1.0;
+        }
+    for (uint i = 0; i < count; i++)
+        slope[i] /= max(pairs, 1.0);
+    return loss / max(pairs, 1.0);
+}
+
+float listwise_loss() {
+    float loss = 0.0;
+    for (uint i = 0; i < count; i++) {
+        /* Against everything that is ranked strictly below; in the last group there is nothing. */
+        uint largest = i;
+        bool below = false;
+        for (uint j = 0; j < count; j++)
+            if (order[j] > order[i]) {
+                below = true;
+                if (value[j] > value[largest])
+                    largest = j;
+            }
+        if (!below)
+            continue;
+        float others = 0.0, lower = 0.0, top = value[largest];
+        for (uint j = 0; j < count; j++)
+            if (j == i || order[j] > order[i]) {
+                float e = exp(value[j] - top);
+                others += j == largest ? 0.0 : e;
+                lower += j == i ? 0.0 : e;
+            }
+        loss += (top - value[i]) + tv_log1p(others);
+        slope[i] -= lower / (1.0 + others);
+        for (uint j = 0; j < count; j++)
+            if (order[j] > order[i])
+                slope[j] += exp(value[j] - top) / (1.0 + others);
+    }
+    return loss;
+}
+
+void main() {
+    uint group = tv_thread();
+    if (group >= p.groups)
+        return;
+    bool broken = false;
+    for (uint k = 0; k < p.group_size; k++) {
+        uint row = members[group * p.group_size + k];
+        if (row >= p.rows)
+            continue;
+        place[count] = row;
+        order[count] = ranks[group * p.group_size + k];
+        value[count] = values[row];
+        broken = broken || !tv_is_finite(value[count]);
+        slope[count] = 0.0;
+        count++;
+    }
+    float loss = p.mode == TV_PREFERENCE_LISTWISE ? listwise_loss() : pairs_loss(margins[group]);
+    float accuracy = 0.0, margin = 0.0, strict = 0.0, sum = 0.0, low = 0.0, high = 0.0;
+    for (uint i = 0; i < count; i++) {
+        sum += value[i];
+        low = i == 0 ? value[i] : min(low, value[i]);
+        high = i == 0 ? value[i] : max(high, value[i]);
+        for (uint j = 0; j < count; j++)
+            if (order[i] < order[j]) {
+                strict += 1.0;
+                accuracy += value[i] > value[j] ? 1.0 : value[i] == value[j] ? 0.5 : 0.0;
+                margin += value[i] - value[j];
+            }
+    }
+    if (p.has_gradient != 0)
+        for (uint i = 0; i < count; i++)
+            d_values[place[i]] = broken ? TV_NAN : constants.loss_scale * slope[i];
+    float pairs = max(strict, 1.0);
+    stats[2 * group] = vec4(broken ? TV_NAN : loss, accuracy / pairs, margin / pairs, min(strict, 1.0));
+    stats[2 * group + 1] = vec4(sum, float(count), low, high);
+}
