@@ -59,6 +59,7 @@ struct tv_decoder {
     tv_tensor *k, *v;                /* of each layer: (slots, Hkv, max_tokens, D) */
     tv_recording *steps[MAX_LEVELS]; /* of rows >> level, rounded up; recorded when first needed */
     tv_recording *read_back, *change, *profile;
+    uint64_t fed;     /* in a decoder of one row: tokens of its text that the cache holds */
     uint32_t level;   /* of the last run */
     bool changed;     /* the host's books are ahead of the device */
     row_book *books;  /* (rows) */
@@ -385,17 +386,18 @@ tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts
     return TV_OK;
 }
 
-/* The row is placed by the next run. */
-tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt) {
+/* The row is placed by the next run. Its cache holds the first `held` tokens already. */
+static tv_status fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt, uint64_t held) {
     uint64_t width = decoder->options.max_tokens;
     if (row >= decoder->options.rows || decoder->books[row].finished == TV_DECODE_RUNNING)
         return tv_fail(TV_E_USAGE, "row %llu of a decoder of %llu was to be filled, which %s",
                        (unsigned long long)row, (unsigned long long)decoder->options.rows,
                        row < decoder->options.rows ? "still runs" : "does not exist");
     TV_RETURN_IF_FAILED(tv_decoder_check(decoder, row, prompt));
+    decoder->fed = held;
     decoder->books[row] = (row_book){
         .slot = NO_SLOT,
-        .length = 1,
+        .length = 1 + held,
         .prompt_length = prompt->length,
         .limit = (uint32_t)(prompt->length + tv_min_u64(prompt->max_new, width - prompt->length)),
         .sequence = prompt->sequence,
@@ -405,6 +407,21 @@ tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_pr
     memset(decoder->logprobs + row * width, 0, prompt->length * sizeof *decoder->logprobs);
     decoder->changed = true;
     return TV_OK;
+}
+
+tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt) {
+    return fill(decoder, row, prompt, 0);
+}
+
+/* The last token is fed again in any case, because its logits are wanted. */
+tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prompt) {
+    if (decoder->options.rows != 1)
+        return tv_fail(TV_E_USAGE, "only a decoder of one row continues a text, and this one has %llu",
+                       (unsigned long long)decoder->options.rows);
+    uint64_t held = 0;
+    while (held < decoder->fed && held + 1 < prompt->length && decoder->tokens[held] == prompt->tokens[held])
+        held++;
+    return fill(decoder, 0, prompt, held);
 }
 
 /* ---- placing rows in slots ---- */
@@ -535,6 +552,7 @@ static uint64_t take_back(tv_decoder *decoder) {
             decoder->tokens[row * width + i] = sequences[slot * width + i];
             decoder->logprobs[row * width + i] = logprobs[slot * width + i];
         }
+        decoder->fed = book->length - 1;
         running += book->finished == TV_DECODE_RUNNING;
         if (book->finished != TV_DECODE_RUNNING) {
             book->slot = NO_SLOT;

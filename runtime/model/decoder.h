@@ -55,8 +55,8 @@ typedef struct tv_decoder_settings {
     uint32_t ends[TV_DECODE_MAX_ENDS]; /* tokens that end a text */
 } tv_decoder_settings;
 
-/* Empties every row and puts `count` (at most rows) prompts into the first ones. TV_E_DATA for a token
- * outside the vocabulary, TV_E_USAGE for what the comments above exclude. */
+/* Empties every row and puts `count` (at most rows) prompts into the first
+ * ones. TV_E_DATA for a token outside the vocabulary, TV_E_USAGE for what the comments above exclude. */
 tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts, uint64_t count,
                            const tv_decoder_settings *settings);
 
@@ -64,6 +64,10 @@ tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts
  * start; the other rows go on with the next run. Fails as tv_decoder_start does, and with TV_E_USAGE for a
  * row that runs. */
 tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt);
+
+/* The same in a decoder of one row, whose model is what it was at its last run: the prompt is read from where
+ * it differs from the text that the row held, as the turns of a conversation go on from each other. */
+tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prompt);
 
 /* Whether the decoder takes this prompt, called `number` in the sentence; fails as tv_decoder_start does. */
 tv_status tv_decoder_check(const tv_decoder *decoder, uint64_t number, const tv_decoder_prompt *prompt);

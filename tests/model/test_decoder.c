@@ -212,8 +212,7 @@ static void text_does_not_depend_on_the_batch(void **state) {
             tv_decoder_row a = tv_decoder_read(all, r), b = tv_decoder_read(alone, 0);
             assert_int_equal(a.length, b.length);
             assert_memory_equal(a.tokens, b.tokens, a.length * sizeof *a.tokens);
-            for (uint64_t i = 0; i < a.length; i++)
-                assert_near(a.logprobs[i], b.logprobs[i], 1e-5);
+            assert_memory_equal(a.logprobs, b.logprobs, a.length * sizeof *a.logprobs);
             tv_decoder_destroy(&alone);
         }
         /* Another number, another text; the row with room for one token may coincide. */
@@ -228,6 +227,43 @@ static void text_does_not_depend_on_the_batch(void **state) {
         tv_decoder_destroy(&all);
         close_model(&f);
     }
+}
+
+/* A conversation that goes on: what is read again and what is not gives the same bits as a prompt read whole,
+ * also where the text forks in the middle or becomes shorter. */
+static void a_continued_text_equals_a_whole_prompt(void **state) {
+    const tv_decoder_settings settings = {.seed = 9, .temperature = 1, .top_p = 1};
+    fixture f = open_model(*state, golden[1]);
+    uint32_t tokens[ROWS * WIDTH], text[WIDTH];
+    tv_decoder_prompt prompts[ROWS];
+    make_prompts(&f, tokens, prompts);
+    tv_decoder *whole = start(&f, 1, NULL, 0, &settings), *grown = start(&f, 1, NULL, 0, &settings);
+    memcpy(text, tokens, sizeof text);
+    const struct {
+        uint64_t length, fork, max_new; /* the token at `fork` changes before the turn */
+        uint64_t steps; /* that a continued text takes: tokens after what is held, and drawn */
+    } turns[] = {{5, 4, 7, 11}, {20, 19, 9, 17}, {40, 25, 6, 20}, {10, 9, 3, 3}, {10, 0, 2, 11}};
+    uint64_t running;
+    for (size_t i = 0; i < sizeof turns / sizeof *turns; i++) {
+        text[turns[i].fork] = (text[turns[i].fork] + 1) % (uint32_t)f.vocab;
+        const tv_decoder_prompt prompt = {text, turns[i].length, turns[i].max_new, (uint32_t)i};
+        assert_ok(tv_decoder_fill(whole, 0, &prompt));
+        assert_ok(tv_decoder_continue(grown, &prompt));
+        assert_ok(tv_decoder_run(whole, WIDTH, &running));
+        assert_ok(tv_decoder_run(grown, turns[i].steps - 1, &running));
+        assert_int_equal(running, 1);
+        assert_ok(tv_decoder_run(grown, 1, &running));
+        assert_int_equal(running, 0);
+        tv_decoder_row a = tv_decoder_read(whole, 0), b = tv_decoder_read(grown, 0);
+        assert_int_equal(b.length, turns[i].length + turns[i].max_new);
+        assert_int_equal(a.length, b.length);
+        assert_memory_equal(a.tokens, b.tokens, a.length * sizeof *a.tokens);
+        assert_memory_equal(a.logprobs, b.logprobs, a.length * sizeof *a.logprobs);
+        memcpy(text, a.tokens, a.length * sizeof *text);
+    }
+    tv_decoder_destroy(&whole);
+    tv_decoder_destroy(&grown);
+    close_model(&f);
 }
 
 /* An end token ends its row and no other; rows without a prompt stand still. */
@@ -305,6 +341,12 @@ static void mistakes_are_refused(void **state) {
                      TV_E_DATA);
     assert_ok(tv_decoder_start(decoder, &(tv_decoder_prompt){tokens, 3, 1, 0}, 1, &settings));
     assert_int_equal(tv_decoder_start(decoder, NULL, 3, &settings), TV_E_USAGE);
+    const tv_decoder_prompt good = {tokens, 3, 1, 0};
+    assert_int_equal(tv_decoder_fill(decoder, 0, &good), TV_E_USAGE); /* it runs */
+    assert_int_equal(tv_decoder_fill(decoder, 2, &good), TV_E_USAGE);
+    assert_int_equal(tv_decoder_fill(decoder, 1, &(tv_decoder_prompt){tokens, 4, 1, 0}), TV_E_DATA);
+    assert_ok(tv_decoder_fill(decoder, 1, &good));
+    assert_int_equal(tv_decoder_continue(decoder, &good), TV_E_USAGE); /* two rows */
     assert_int_equal(
         tv_decoder_start(decoder, NULL, 0, &(tv_decoder_settings){.temperature = NAN, .top_p = 1}),
         TV_E_USAGE);
@@ -320,6 +362,7 @@ int main(void) {
         cmocka_unit_test(small_ranges_give_the_same),
         cmocka_unit_test(greedy_is_the_argmax_of_repeated_full_passes),
         cmocka_unit_test(text_does_not_depend_on_the_batch),
+        cmocka_unit_test(a_continued_text_equals_a_whole_prompt),
         cmocka_unit_test(end_tokens_end_a_row),
         cmocka_unit_test(memory_is_as_measured),
         cmocka_unit_test(mistakes_are_refused),
