@@ -51,11 +51,14 @@ tv_status tv_memory_measure(const tv_parameter_list *list, tv_device *device,
 
 tv_status tv_memory_check(const tv_parameter_list *list, tv_device *device, const tv_trainer_options *options,
                           const tv_trainer_bytes *bytes) {
-    uint64_t available = tv_device_bytes_available(device);
+    uint64_t available = tv_device_bytes_available(device), more = 0;
     char needed[32], there[32], advice[256];
     if (bytes->total <= available)
         return TV_OK;
-    advise(list, tv_device_caps(device), options, available, advice, sizeof advice);
+    for (uint32_t i = 0; i < bytes->more_count; i++)
+        more += bytes->more[i].bytes;
+    advise(list, tv_device_caps(device), options, available > more ? available - more : 0, advice,
+           sizeof advice);
     return tv_fail(TV_E_FIT, "training needs %s of device memory and %s has %s; %s",
                    tv_format_bytes(bytes->total, needed, sizeof needed), tv_device_caps(device)->name,
                    tv_format_bytes(available, there, sizeof there), advice);
@@ -78,6 +81,8 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
     print_row("tables", bytes->model.tables);
     print_row("activations", bytes->activations);
     print_row("batches and results", bytes->buffers);
+    for (uint32_t i = 0; i < bytes->more_count; i++)
+        print_row(bytes->more[i].name, bytes->more[i].bytes);
     print_row("total", bytes->total);
     print_row("free on the device", tv_device_bytes_available(device));
     printf("bytes      %" PRIu64 "\n", bytes->total);

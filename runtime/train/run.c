@@ -134,7 +134,7 @@ static tv_status find_model(tv_run *run) {
                        "the tokenizer has %u tokens and the model's vocab_size is %" PRIu64
                        "; they must agree",
                        tv_tokenizer_vocab_size(run->tokenizer), config->vocab_size);
-    if (run->settings.data.seq_len > config->max_positions)
+    if (!run->stage->own_length && run->settings.data.seq_len > config->max_positions)
         return tv_fail(TV_E_CONFIG,
                        "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
                        "; use a shorter seq_len or a model with more positions",
@@ -148,7 +148,8 @@ static tv_status plan_memory(tv_run *run) {
         tv_max_u64(run->trainer_options.grad_accum, run->settings.train.grad_accum);
     run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     run->trainer_options.train = true;
-    return tv_memory_measure(run->list, run->device, &run->trainer_options, &run->bytes);
+    TV_RETURN_IF_FAILED(tv_memory_measure(run->list, run->device, &run->trainer_options, &run->bytes));
+    return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
 }
 
 tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_run_options *options) {
@@ -442,8 +443,6 @@ tv_status tv_run_stage(const tv_stage *stage, void *self, const tv_run_options *
     TV_TRY(tv_run_open(&run, stage, self, options));
     if (options->dry_run) {
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
-        if (stage->report)
-            TV_TRY(stage->report(self, &run));
         goto fail;
     }
     TV_TRY(tv_run_start(&run));

@@ -64,8 +64,8 @@ typedef struct tv_stage {
     void (*describe)(void *self, const tv_run *run, const tv_step_result *result, tv_metrics_line *line);
     /* Further files of a checkpoint, into `directory`. `last`: the schedule is at its end. */
     tv_status (*save)(void *self, tv_run *run, const char *directory, bool last);
-    /* Prints further lines of --dry-run, or counts further memory. */
-    tv_status (*report)(void *self, tv_run *run);
+    /* Adds what the stage keeps on run->device besides to run->bytes. */
+    tv_status (*measure)(void *self, tv_run *run);
 } tv_stage;
 
 struct tv_run {

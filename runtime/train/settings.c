@@ -138,7 +138,6 @@ static const tv_run_settings defaults = {
               .eps = 1e-8,
               .grad_clip = 1,
               .eval_every = 100,
-              .checkpoint_every = 500,
               .keep = 2,
               .seed = 1},
     .sft = {.packing = true},
@@ -168,15 +167,15 @@ enum { DEFAULT_STEPS = 1000 };
 /* What a stage does differently (stages.md: learning rates, betas, no weight decay outside of stage 1). */
 typedef struct stage_defaults {
     double lr, weight_decay, beta2, epochs;
-    uint64_t warmup_steps;
+    uint64_t warmup_steps, checkpoint_every;
     int schedule;
 } stage_defaults;
 static const stage_defaults defaults_of_stage[] = {
-    [TV_STAGE_PRETRAIN] = {6e-4, 0.1, 0.95, 0, 50, TV_SCHEDULE_COSINE},
-    [TV_STAGE_SFT] = {2e-5, 0, 0.95, 1, 10, TV_SCHEDULE_COSINE},
-    [TV_STAGE_REWARD] = {1e-5, 0, 0.999, 1, 10, TV_SCHEDULE_COSINE},
-    [TV_STAGE_DPO] = {1e-6, 0, 0.999, 1, 10, TV_SCHEDULE_COSINE},
-    [TV_STAGE_PPO] = {3e-6, 0, 0.95, 1, 0, TV_SCHEDULE_CONSTANT},
+    [TV_STAGE_PRETRAIN] = {6e-4, 0.1, 0.95, 0, 50, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_SFT] = {2e-5, 0, 0.95, 1, 10, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_REWARD] = {1e-5, 0, 0.999, 1, 10, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_DPO] = {1e-6, 0, 0.999, 1, 10, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_PPO] = {3e-6, 0, 0.95, 1, 0, 10, TV_SCHEDULE_CONSTANT},
 };
 /* Fine-tuning validates on all of its data, which is small. */
 static const uint64_t pretrain_eval_tokens = 16384;
@@ -189,6 +188,7 @@ static tv_run_settings defaults_for(tv_stage_kind stage) {
     settings.train.beta2 = d->beta2;
     settings.train.warmup_steps = d->warmup_steps;
     settings.train.schedule = d->schedule;
+    settings.train.checkpoint_every = d->checkpoint_every;
     settings.train.eval_tokens = stage == TV_STAGE_PRETRAIN ? pretrain_eval_tokens : 0;
     return settings;
 }
@@ -349,6 +349,18 @@ void tv_run_settings_free(tv_run_settings *settings) {
     free(settings->data.val);
     cJSON_Delete(settings->root);
     *settings = (tv_run_settings){0};
+}
+
+const char **tv_data_paths(const tv_data_source *sources, uint64_t count) {
+    const char **paths = calloc(count + 1, sizeof *paths);
+    for (uint64_t i = 0; paths && i < count; i++)
+        paths[i] = sources[i].path;
+    return paths;
+}
+
+void tv_free_paths(const char ***paths) {
+    free((void *)*paths);
+    *paths = NULL;
 }
 
 /* A source without a weight of its own stays a plain path. */

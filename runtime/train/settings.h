@@ -128,6 +128,11 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
                                     uint64_t set_count, tv_stage_kind stage, tv_run_settings *settings);
 void tv_run_settings_free(tv_run_settings *settings);
 
+/* The paths of sources as a list for the readers of text/, or NULL when memory is out; tv_free_paths frees
+ * the list. */
+const char **tv_data_paths(const tv_data_source *sources, uint64_t count);
+void tv_free_paths(const char ***paths);
+
 /* The resolved settings: model, data and train in full, the sections of other stages where they were given.
  * Reading the result again gives the same settings. The caller frees *root. */
 tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **root);

@@ -183,6 +183,14 @@ fail:
     return status;
 }
 
+void tv_trainer_bytes_add(tv_trainer_bytes *bytes, const char *name, uint64_t more) {
+    if (more == 0 || bytes->more_count == TV_MORE_BYTES)
+        return;
+    bytes->more[bytes->more_count].name = name;
+    bytes->more[bytes->more_count++].bytes = more;
+    bytes->total += more;
+}
+
 /* ---- recording ---- */
 
 static tv_status record_batch_copy(tv_recorder *recorder, const tv_trainer *trainer, const batch_slot *slot) {

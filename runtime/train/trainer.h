@@ -60,10 +60,19 @@ typedef struct tv_step_result {
 } tv_step_result;
 
 /* Bytes of device memory by purpose. */
+enum { TV_MORE_BYTES = 8 };
 typedef struct tv_trainer_bytes {
     tv_model_bytes model;
     uint64_t activations, buffers, total;
+    /* What a stage keeps on the device besides, such as its reference; part of the total. */
+    struct {
+        const char *name;
+        uint64_t bytes;
+    } more[TV_MORE_BYTES];
+    uint32_t more_count;
 } tv_trainer_bytes;
+/* Adds a row to them. */
+void tv_trainer_bytes_add(tv_trainer_bytes *bytes, const char *name, uint64_t more);
 tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_trainer_options *options, tv_trainer_bytes *bytes);
 
