@@ -10,6 +10,7 @@ static const tv_command commands[] = {
     {"tokenizer", "train a tokenizer, encode and decode with it", cmd_tokenizer},
     {"data", "pack text into token shards", cmd_data},
     {"pretrain", "stage 1: train a language model on token shards", cmd_pretrain},
+    {"sft", "stage 2: fine-tune a model on demonstrations", cmd_sft},
     {"generate", "text from a model", cmd_generate},
     {"eval", "the loss of a model on text, JSON lines or a token shard", cmd_eval},
     {"bench", "how fast kernels, training and generation are on a device", cmd_bench},

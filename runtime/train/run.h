@@ -46,6 +46,7 @@ typedef struct tv_stage {
     const char *doing;   /* for a line of the log: "fine-tuning" */
     bool needs_text;     /* a tokenizer must stand beside the model */
     bool needs_model;    /* --model or --init is required */
+    bool own_length;     /* T comes from the data; data.seq_len says nothing */
     const char *no_data; /* the sentence where data.train is empty */
     /* Sets run->list when the directory's own list is not what is trained; it belongs to run->own_list. */
     tv_status (*choose_model)(void *self, tv_run *run);
