@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,17 @@ void tv_sleep(double seconds) {
     rest.tv_nsec = (long)((seconds - (double)rest.tv_sec) * 1e9);
     while (nanosleep(&rest, &rest) != 0 && !tv_interrupted())
         continue;
+}
+
+tv_status tv_random_bytes(void *bytes, uint64_t size) {
+    /* Calls for up to 256 bytes are never cut short. */
+    for (uint64_t at = 0; at < size;) {
+        size_t piece = size - at < 256 ? (size_t)(size - at) : 256;
+        if (getrandom((char *)bytes + at, piece, 0) != (ssize_t)piece)
+            return tv_fail_errno(TV_E_IO, "the system gives no random bytes");
+        at += piece;
+    }
+    return TV_OK;
 }
 
 int tv_terminal_columns(void) {

@@ -1,4 +1,4 @@
-/* The operating system beyond files: clock, threads, signals, terminal, environment.
+/* The operating system beyond files: clock, threads, signals, terminal, environment, secrets.
  *
  * Promise: with files.h the only place that knows POSIX, so that a port is a new os.c and files.c.
  */
@@ -15,6 +15,9 @@ double tv_seconds(void);
 /* Seconds since 1970, for records that people read later. */
 double tv_wall_seconds(void);
 void tv_sleep(double seconds);
+
+/* Bytes that nobody can guess, for secrets; what is drawn for training comes from base/rng.h. */
+tv_status tv_random_bytes(void *bytes, uint64_t size);
 
 /* Columns of the terminal behind standard error; 0 when it is not a terminal. */
 int tv_terminal_columns(void);

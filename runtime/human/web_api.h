@@ -1,0 +1,40 @@
+/* What the ranking page asks of a session: JSON in, JSON out. Knows of HTTP no more than its status codes.
+ *
+ *     start     {}                              -> {"token","title","version"}
+ *     next      {"annotator"}                   -> {"item": {...} or null, "progress": {"done","total"}}
+ *     judge     {"annotator","presentation","ranking": [[1],[0,2]] or
+ * null,"all_bad","confidence","comment","t_shown"}
+ *                                               -> the same as next, for the item that follows
+ *     undo      {"annotator"}                   -> the same as next, for the item that is open again
+ *     progress  {"annotator"}                   -> {"progress": {"done","total"}}
+ *     release   {"annotator"}                   -> {}; what they held is free for others
+ *
+ * An item is {"presentation","id","k","prompt","texts","t_shown"}; texts and the positions of a ranking are
+ * in the order of display, and nothing tells which answer is whose. Whatever is refused comes back as
+ * {"error": a sentence}.
+ */
+#ifndef TV_HUMAN_WEB_API_H
+#define TV_HUMAN_WEB_API_H
+
+#include "human/session.h"
+
+enum { TV_WEB_TOKEN_CHARACTERS = 32 };
+
+typedef struct tv_web_api {
+    tv_session *session;
+    const char *title;   /* what is judged, for people */
+    const char *version; /* of the tool */
+    char token[TV_WEB_TOKEN_CHARACTERS + 1];
+} tv_web_api;
+
+/* True where `name` is a call. *posted: it changes something, so it must come as a POST with the token. */
+bool tv_web_api_knows(const char *name, bool *posted);
+
+/* Answers with a status code and a body that the caller frees. Fails only when memory is out. */
+tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_span body, unsigned *code,
+                            tv_text *out);
+
+/* Appends {"error": sentence}. */
+tv_status tv_web_api_refusal(const char *sentence, tv_text *out);
+
+#endif
