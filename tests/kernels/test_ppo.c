@@ -245,7 +245,8 @@ static void the_oracle_s_gradients_are_slopes(void **state) {
     (void)state;
     const double h = 1e-5;
     for (int i = 0; i < 400; i++) {
-        double x = (i % 20) * 0.07 - 0.6813, a = (i / 20) * 0.3 - 2.87;
+        int row = i / 20;
+        double x = (i % 20) * 0.07 - 0.6813, a = row * 0.3 - 2.87;
         oracle_ppo at = oracle_ppo_policy(x, 0.01, a, 0.2);
         double slope =
             (oracle_ppo_policy(x + h, 0.01, a, 0.2).loss - oracle_ppo_policy(x - h, 0.01, a, 0.2).loss) /
