@@ -32,7 +32,7 @@ typedef struct file_reading {
 } file_reading;
 
 static tv_status emit(reading *run, const uint8_t *bytes, uint64_t length) {
-    if (length == 0)
+    if (length == 0 || !run->sink)
         return TV_OK;
     run->totals.documents++;
     run->totals.bytes += length;

@@ -1,0 +1,134 @@
+/* text/prompts: texts and messages as tokens, ids, the JSON that travels on, lines that are refused.
+ *
+ * Broken on purpose and seen to fail: a text with the template; no generation prompt; ids not compared; a
+ * zero byte printed as the noncharacter that stands for it. */
+#include "support/support.h"
+#include "text/byte_tokenizer.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "text/prompts.h"
+
+static tv_tokenizer *tokenizer;
+
+static int set_up(void **state) {
+    (void)state;
+    tv_log_set_level(TV_LOG_ERROR);
+    tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, NULL);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    tv_tokenizer_destroy(&tokenizer);
+    return 0;
+}
+
+static tv_status read_text(const char *lines, uint64_t max_tokens, tv_prompts **prompts) {
+    const tv_prompts_options options = {.tokenizer = tokenizer, .max_tokens = max_tokens};
+    return tv_prompts_read_bytes(&options, (const uint8_t *)lines, strlen(lines), "p.jsonl", prompts);
+}
+
+static void texts_and_messages(void **state) {
+    (void)state;
+    static const char lines[] =
+        "{\"prompt\": \"once \\u00fc\\n\", \"other\": []}\n"
+        "{\"id\": \"x\", \"prompt\": [ {\"role\": \"user\", \"content\": \"hi <|im_end|>\"} ]}\n"
+        "{\"id\": 12, \"prompt\": \"\"}\n"
+        "{\"prompt\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"u\"}, "
+        "{\"role\": \"assistant\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"v\\u0000\"}]}\n";
+    static const struct {
+        const char *id, *json, *tokens;
+        bool is_chat;
+    } expected[] = {
+        {"p0", "\"once \xc3\xbc\\n\"", "once \xc3\xbc\n", false},
+        {"x", "[{\"role\":\"user\",\"content\":\"hi <|im_end|>\"}]", "(user\nhi <|im_end|>)\n(assistant\n",
+         true},
+        {"12", "\"\"", "$", false},
+        {"p3",
+         "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"u\"},{\"role\":"
+         "\"assistant\","
+         "\"content\":\"a\"},{\"role\":\"user\",\"content\":\"v\\u0000\"}]",
+         NULL, true},
+    };
+    tv_prompts *prompts = NULL;
+    assert_ok(read_text(lines, 0, &prompts));
+    assert_int_equal(prompts->count, TV_COUNT(expected));
+    assert_int_equal(prompts->chat.kind, TV_CHAT_CHATML);
+    assert_int_equal(prompts->chat.end, 2);
+    uint64_t tokens = 0;
+    for (size_t i = 0; i < TV_COUNT(expected); i++) {
+        const tv_prompt *prompt = &prompts->items[i];
+        assert_string_equal(prompt->id, expected[i].id);
+        assert_string_equal(prompt->json, expected[i].json);
+        assert_int_equal(prompt->is_chat, expected[i].is_chat);
+        assert_int_equal(prompt->line, i + 1);
+        assert_string_equal(prompt->file, "p.jsonl");
+        tokens += prompt->length;
+        if (expected[i].tokens)
+            expect_tokens(prompt->ids, NULL, prompt->length, expected[i].tokens);
+    }
+    assert_int_equal(prompts->tokens, tokens);
+    const tv_prompt *last = &prompts->items[3];
+    assert_int_equal(last->ids[last->length - strlen(")\n(assistant\n") - 1], FIRST_BYTE);
+    tv_prompts_destroy(&prompts);
+    assert_null(prompts);
+}
+
+static void bad_lines_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *lines, *sentence;
+    } broken[] = {
+        {"", "expected JSON lines"},
+        {"{\"text\": \"a\"}", "line 1: expected {\"prompt\": text or messages}, found the keys text"},
+        {"{\"prompt\": \"a\"}\n{\"id\": 1}",
+         "line 2: expected {\"prompt\": text or messages} as in the file's first line"},
+        {"{\"prompt\": 1}", "for \"prompt\", found something else"},
+        {"{\"prompt\": {}}", "for \"prompt\", found something else"},
+        {"{\"prompt\": []}", "found an empty one"},
+        {"{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": "
+         "\"b\"}]}",
+         "to end with a message of the user, found one of the assistant"},
+        {"{\"prompt\": \"a\", \"id\": \"\"}", "for \"id\", found an empty one"},
+        {"{\"prompt\": \"a\", \"id\": []}", "for \"id\", found something else"},
+        {"{\"prompt\": \"a\", \"id\": \"x\\u0000\"}", "for \"id\", found one with a byte 0"},
+        {"{\"prompt\": \"a\", \"id\": \"x\"}\n{\"prompt\": \"b\", \"id\": \"x\"}",
+         "p.jsonl line 2: expected each \"id\" once, found \"x\" as in p.jsonl line 1"},
+        {"{\"prompt\": \"a\", \"id\": \"p1\"}\n{\"prompt\": \"b\"}", "each \"id\" once"},
+        {"{\"prompt\": \"abcdefghi\"}", "line 1: expected a prompt of at most 8 tokens, found 9"},
+        {"{\"prompt\": \"a\"", "line 1: expected valid JSON"},
+    };
+    for (size_t i = 0; i < TV_COUNT(broken); i++) {
+        tv_prompts *prompts = NULL;
+        if (read_text(broken[i].lines, 8, &prompts) != TV_E_DATA)
+            fail_msg("taken: %s", broken[i].lines);
+        assert_null(prompts);
+        if (!strstr(tv_last_error(), broken[i].sentence) || !strstr(tv_last_error(), "p.jsonl"))
+            fail_msg("\"%s\" lacks \"%s\" or the name", tv_last_error(), broken[i].sentence);
+    }
+}
+
+/* An answer ends a turn behind messages, a document behind a text. */
+static void answers_end(void **state) {
+    (void)state;
+    tv_prompt_encoder encoder = {.tokenizer = tokenizer};
+    tv_ids ids = {0};
+    assert_ok(tv_answer_encode(&encoder, true, "yes", 3, &ids));
+    assert_ok(tv_answer_encode(&encoder, false, "no", 2, &ids));
+    assert_ok(tv_answer_encode(&encoder, false, "", 0, &ids));
+    expect_tokens(ids.data, NULL, ids.size, "yes)no$$");
+    tv_ids_free(&ids);
+    tv_prompt_encoder_free(&encoder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_and_messages),
+        cmocka_unit_test(bad_lines_are_refused),
+        cmocka_unit_test(answers_end),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
