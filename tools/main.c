@@ -11,6 +11,7 @@ static const tv_command commands[] = {
     {"data", "pack text into token shards", cmd_data},
     {"pretrain", "stage 1: train a language model on token shards", cmd_pretrain},
     {"sft", "stage 2: fine-tune a model on demonstrations", cmd_sft},
+    {"rank", "people, or a program, order the answers of a policy", cmd_rank},
     {"generate", "text from a model", cmd_generate},
     {"eval", "the loss of a model on text, JSON lines or a token shard", cmd_eval},
     {"bench", "how fast kernels, training and generation are on a device", cmd_bench},

@@ -15,7 +15,7 @@
 #include "human/candidates.h"
 #include "human/rankings.h"
 
-enum { TV_SHARED_JUDGES = 3, TV_MAX_ANNOTATORS = 256, TV_MAX_ANNOTATOR_BYTES = 256 };
+enum { TV_SHARED_JUDGES = 3, TV_MAX_ANNOTATORS = 256, TV_MAX_ANNOTATOR_BYTES = 1024 };
 #define TV_DEFAULT_OVERLAP 0.15
 #define TV_DEFAULT_REPEATS 0.03
 
@@ -25,7 +25,7 @@ typedef struct tv_session_options {
     uint64_t seed;            /* of display orders and of which items are shared and repeated */
     double overlap;           /* share of the items that several annotators see */
     double repeats;           /* share that is repeated with the order flipped */
-    const char *tool_version; /* NULL: "" */
+    const char *tool_version; /* NULL: this one */
 } tv_session_options;
 
 typedef struct tv_session tv_session;

@@ -1,0 +1,126 @@
+/* trivium rank: people, or a program, order the answers that a policy gave. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "human/judge.h"
+#include "human/terminal_ranker.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+/* "judge:CMD", the name given, or the user's; the caller frees. */
+static char *name_annotator(const char *given, const char *judge) {
+    const char *user = getenv("USER");
+    if (given)
+        return tv_format("%s", given);
+    if (judge)
+        return tv_format("judge:%s", judge);
+    return tv_format("%s", user && user[0] ? user : "anonymous");
+}
+
+/* What the file holds now, and how to go on. */
+static tv_status conclude(tv_session *session, const char *annotator, const char *out, uint64_t judged,
+                          bool json) {
+    uint64_t items, judged_items, judgments, done, total;
+    tv_session_totals(session, &judged_items, &items, &judgments);
+    tv_session_progress(session, annotator, &done, &total);
+    tv_info("%s: %llu judgments, of %llu of %llu items; %llu are new%s", out, (unsigned long long)judgments,
+            (unsigned long long)judged_items, (unsigned long long)items, (unsigned long long)judged,
+            done < total ? "; the same command goes on from here" : "");
+    if (!json)
+        return TV_OK;
+    cJSON *result = cJSON_CreateObject();
+    bool built = result && tv_json_set_string(result, "rankings", out) &&
+                 tv_json_set_string(result, "annotator", annotator) &&
+                 tv_json_set_number(result, "judged", (double)judged) &&
+                 tv_json_set_number(result, "judgments", (double)judgments) &&
+                 tv_json_set_number(result, "judged_items", (double)judged_items) &&
+                 tv_json_set_number(result, "items", (double)items) &&
+                 tv_json_set_number(result, "left", (double)(total - done));
+    tv_status status =
+        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(result);
+    return status;
+}
+
+tv_status cmd_rank(int argc, char **argv) {
+    const char *candidates = NULL, *out = "rankings.jsonl", *annotator_given = NULL, *judge = NULL;
+    double overlap = TV_DEFAULT_OVERLAP, repeats = TV_DEFAULT_REPEATS;
+    bool repeats_given = false;
+    tv_common_options common = {.seed = 1};
+    const tv_option options[] = {
+        tv_opt_required(tv_opt_existing(tv_opt_text(
+            "candidates", "FILE", &candidates, "prompts with 2 to 9 answers each, from trivium sample"))),
+        tv_opt_short('o', tv_opt_text("out", "FILE", &out, "judgments are added to it, one line each")),
+        tv_opt_text("annotator", "NAME", &annotator_given,
+                    "who judges; default: the user's name, or judge:CMD with --judge"),
+        tv_opt_text("judge", "CMD", &judge,
+                    "a program that judges: one item line in, one {\"ranking\": ...} line out, in order"),
+        tv_opt_number("overlap", "SHARE", &overlap, 0, 1, "share of the items that several annotators see"),
+        tv_opt_given(
+            &repeats_given,
+            tv_opt_number("repeats", "SHARE", &repeats, 0, 1,
+                          "share that comes back once with the order flipped (default 0.03 for people, "
+                          "0 for --judge)")),
+    };
+    const tv_command_line line = {
+        .command = "rank",
+        .summary = "Shows answers side by side, unlabelled and in an order drawn by --seed, and records how "
+                   "they are "
+                   "ranked: each judgment is on the disk before the next item is shown, and the same command "
+                   "goes on "
+                   "where it was left.",
+        .notes = "keys:\n"
+                 "  b>a=c>d   best first, = for equally good; with 1 to 5 behind it: how sure\n"
+                 "  s skip, x all bad, u undo, c TEXT comment, q quit\n\n"
+                 "example:\n"
+                 "  trivium rank --candidates candidates.jsonl --out rankings.jsonl --annotator kim",
+        .options = options,
+        .option_count = TV_COUNT(options),
+        .common_mask = TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
+        .common = &common,
+    };
+    bool done;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    if (judge && !repeats_given)
+        repeats = 0;
+    tv_session *session = NULL;
+    uint64_t judged = 0;
+    tv_status status;
+    char *annotator = name_annotator(annotator_given, judge);
+    if (!annotator) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a name");
+        goto fail;
+    }
+    tv_catch_interrupts();
+    const tv_session_options settings = {
+        .candidates = candidates, .out = out, .seed = common.seed, .overlap = overlap, .repeats = repeats};
+    TV_TRY(tv_session_open(&settings, &session));
+    if (judge) {
+        status = tv_judge_run(session, judge, annotator, &judged);
+    } else {
+        int columns = tv_terminal_columns();
+        const tv_terminal_ranker_options terminal = {.annotator = annotator,
+                                                     .in = stdin,
+                                                     .out = stdout,
+                                                     .columns = columns > 0 ? (uint32_t)columns : 0};
+        status = tv_terminal_ranker_run(session, &terminal, &judged);
+    }
+    if (status == TV_OK)
+        TV_TRY(conclude(session, annotator, out, judged, common.json));
+    else
+        status =
+            tv_fail(status,
+                    "%s; %s has what was judged before it (%llu in this run), and the same command goes on "
+                    "from there",
+                    tv_last_error(), out, (unsigned long long)judged);
+fail:
+    tv_session_close(&session);
+    free(annotator);
+    return status;
+}
