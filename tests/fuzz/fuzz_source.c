@@ -1,4 +1,5 @@
-/* Fuzz target: bytes as a file of documents, as JSON lines, as a text and by line, compressed or not. */
+/* Fuzz target: bytes as a file of documents, as JSON lines and their texts, as a text and by line, compressed
+ * or not. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,8 +18,19 @@ static tv_status sum_up(void *context, const uint8_t *bytes, uint64_t length) {
     return *sum < UINT64_C(1) << 32 ? TV_OK : tv_fail(TV_E_DATA, "enough");
 }
 
+static tv_status read_line(void *context, const tv_json_line *line) {
+    tv_text out = {0};
+    tv_status status;
+    TV_TRY(tv_json_line_print(line, line->root, &out));
+    TV_TRY(sum_up(context, out.data, out.size));
+fail:
+    tv_text_free(&out);
+    return status;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t sum = 0;
+    (void)tv_source_read_json_bytes(data, size, "fuzz", read_line, &sum);
     (void)tv_source_read_bytes(data, size, "fuzz.jsonl", false, sum_up, &sum);
     (void)tv_source_read_bytes(data, size, "fuzz.txt", false, sum_up, &sum);
     (void)tv_source_read_bytes(data, size, "fuzz.txt", true, sum_up, &sum);

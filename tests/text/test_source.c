@@ -95,6 +95,74 @@ static void json_lines_give_their_text(void **state) {
     }
 }
 
+static tv_text gzip(const void *bytes, uint64_t size);
+
+/* What each line says, where it stands, and its values back as JSON. */
+static tv_status collect_line(void *context, const tv_json_line *line) {
+    char *begin = tv_format("[%s|%llu|", strrchr(line->file, '/') + 1, (unsigned long long)line->line);
+    assert_ok(tv_text_append(context, begin, strlen(begin)));
+    free(begin);
+    assert_non_null(strstr(line->where, line->file));
+    const cJSON *text = tv_json_get(line->root, "t");
+    if (text)
+        assert_ok(tv_json_line_text(line, text, context));
+    assert_ok(tv_json_line_print(line, line->root, context));
+    return tv_text_append(context, "]", 1);
+}
+
+static void json_lines_keep_file_and_line(void **state) {
+    (void)state;
+    char *folder = tv_format("%s/lines", dir);
+    assert_ok(tv_make_dirs(folder));
+    static const char first[] = "{\"t\": \"a\\u0000\xef\xb7\x90\xff\", \"n\": [1.5, null]}\n\n \t\n{}\r\n";
+    free(put("lines/b.jsonl", first, sizeof first - 1));
+    tv_text packed = gzip("\n{\"t\": \"zipped\"}", 16);
+    free(put("lines/a.ndjson.gz", packed.data, packed.size));
+    free(put("lines/readme.txt", "{}", 2));
+    free(put("lines/one.json", "{}", 2));
+    char *other = put("named.txt", "{}", 2);
+    const char *paths[] = {folder, other};
+    tv_text all = {0};
+    tv_source_totals totals;
+    assert_ok(tv_source_read_json(paths, 2, collect_line, &all, &totals));
+    static const char expected[] = "[a.ndjson.gz|2|zipped{\"t\":\"zipped\"}]"
+                                   "[b.jsonl|1|a\0\xef\xb7\x90\xff{\"t\":\"a\\u0000\xef\xb7\x90\xff\","
+                                   "\"n\":[1.5,null]}][b.jsonl|4|{}][named.txt|1|{}]";
+    if (all.size != sizeof expected - 1 || memcmp(all.data, expected, all.size) != 0)
+        fail_msg("%.*s, expected %s", (int)all.size, (const char *)all.data, expected);
+    assert_int_equal(totals.documents, 4);
+    assert_int_equal(totals.files, 3);
+    assert_int_equal(totals.skipped, 2);
+    tv_text_free(&all);
+    tv_text_free(&packed);
+
+    char *empty = tv_format("%s/no_lines", dir);
+    assert_ok(tv_make_dirs(empty));
+    const char *nothing[] = {empty};
+    assert_int_equal(tv_source_read_json(nothing, 1, collect_line, &all, NULL), TV_E_DATA);
+    assert_non_null(strstr(tv_last_error(), "expected JSON lines, found none: there is no *.jsonl in it"));
+    static const struct {
+        const char *bytes;
+        uint64_t size;
+        const char *sentence;
+    } broken[] = {{"{}\n{\"a\": \"\0\"}", 13, "line 2: expected valid JSON, found a byte 0"},
+                  {"{}\n\n[]", 6, "line 3: expected a JSON object, found an array"},
+                  {"{}\n[\n{}\n]", 8, "line 2: expected one JSON object a line, found a \"[\""},
+                  {"{}\n{\"a\":", 8, "line 2: expected valid JSON"},
+                  {"", 0, "expected JSON lines, found none"}};
+    for (size_t i = 0; i < TV_COUNT(broken); i++) {
+        assert_int_equal(tv_source_read_json_bytes((const uint8_t *)broken[i].bytes, broken[i].size, "x/name",
+                                                   collect_line, &all),
+                         TV_E_DATA);
+        if (!strstr(tv_last_error(), broken[i].sentence))
+            fail_msg("\"%s\" lacks \"%s\"", tv_last_error(), broken[i].sentence);
+    }
+    tv_text_free(&all);
+    free(folder);
+    free(other);
+    free(empty);
+}
+
 static void folders_are_read_in_order(void **state) {
     (void)state;
     static const char *const folders[] = {"tree/b/deep", "tree/.git", "tree/empty"};
@@ -227,7 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_a_document_or_its_lines), cmocka_unit_test(json_lines_give_their_text),
         cmocka_unit_test(folders_are_read_in_order),         cmocka_unit_test(compressed_is_read_as_plain),
-        cmocka_unit_test(missing_and_empty_give_sentences),
+        cmocka_unit_test(missing_and_empty_give_sentences),  cmocka_unit_test(json_lines_keep_file_and_line),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
