@@ -129,6 +129,8 @@ static tv_status find_model(tv_run *run) {
     if (run->stage->choose_model)
         TV_RETURN_IF_FAILED(run->stage->choose_model(run->self, run));
     const tv_model_config *config = &run->list->config;
+    TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, run->stage->head,
+                                                    run->source_path ? run->source_path : "\"model\""));
     if (run->tokenizer && tv_tokenizer_vocab_size(run->tokenizer) > config->vocab_size)
         return tv_fail(TV_E_CONFIG,
                        "the tokenizer has %u tokens and the model's vocab_size is %" PRIu64

@@ -47,6 +47,7 @@ typedef struct tv_stage {
     bool needs_text;     /* a tokenizer must stand beside the model */
     bool needs_model;    /* --model or --init is required */
     bool own_length;     /* T comes from the data; data.seq_len says nothing */
+    tv_model_head head;  /* of the model that is trained; a model with another is refused */
     const char *no_data; /* the sentence where data.train is empty */
     /* Sets run->list when the directory's own list is not what is trained; it belongs to run->own_list. */
     tv_status (*choose_model)(void *self, tv_run *run);

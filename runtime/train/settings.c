@@ -24,6 +24,7 @@ typedef struct data_keys {
 static const tv_config_field data_fields[] = {
     {"train", TV_CONFIG_TREE, AT(train), 0, 0, NULL},
     {"val", TV_CONFIG_TREE, AT(val), 0, 0, NULL},
+    {"val_fraction", TV_CONFIG_NUMBER, AT(data.val_fraction), 0, 0.9, NULL},
     {"seq_len", TV_CONFIG_UINT, AT(data.seq_len), 1, 1 << 24, NULL},
     {"shuffle", TV_CONFIG_BOOL, AT(data.shuffle), 0, 0, NULL},
     {"document_mask", TV_CONFIG_BOOL, AT(data.document_mask), 0, 0, NULL},
@@ -249,6 +250,19 @@ static tv_status read_data(const cJSON *object, const char *where, tv_data_setti
     return read_sources(keys.val, where, "val", &data->val, &data->val_count);
 }
 
+static tv_status check_data(const tv_data_settings *data, const char *where, tv_stage_kind stage) {
+    if (data->val_fraction > 0 && stage != TV_STAGE_REWARD)
+        return tv_fail(
+            TV_E_CONFIG,
+            "%s.val_fraction: only preferences are split by prompt here; name validation data with "
+            "%s.val instead",
+            where, where);
+    if (data->val_fraction > 0 && data->val_count)
+        return tv_fail(TV_E_CONFIG, "%s: expected val or val_fraction, found both; set the other to 0 or []",
+                       where);
+    return TV_OK;
+}
+
 /* What one table row cannot say. */
 static tv_status check_train(const cJSON *given, const char *where, uint64_t seq_len, tv_stage_kind stage,
                              tv_train_settings *train) {
@@ -323,6 +337,7 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
     }
     snprintf(place, sizeof place, "%.480s: data", where);
     TV_TRY(read_data(keys.data, place, &settings->data));
+    TV_TRY(check_data(&settings->data, place, stage));
     for (size_t i = 0; i < TV_COUNT(sections); i++) {
         snprintf(place, sizeof place, "%.480s: %s", where, sections[i].name);
         TV_TRY(tv_config_read(keys.section[i], place, sections[i].fields, sections[i].count,

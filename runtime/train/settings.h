@@ -31,7 +31,8 @@ typedef struct tv_data_source {
 typedef struct tv_data_settings {
     tv_data_source *train, *val; /* owned by the settings */
     uint64_t train_count, val_count;
-    uint64_t seq_len; /* T */
+    double val_fraction; /* of the training data's prompts, held out where `val` names nothing */
+    uint64_t seq_len;    /* T */
     bool shuffle;
     bool document_mask; /* attention ends at document boundaries */
     const char

@@ -40,8 +40,6 @@ static tv_status open_data(void *self, tv_run *run) {
     const tv_train_settings *train = &run->settings.train;
     bool packing = run->settings.sft.packing;
     f->run = run;
-    TV_RETURN_IF_FAILED(
-        tv_model_config_expect_head(&run->list->config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
     TV_RETURN_IF_FAILED(read_examples(run, data->train, data->train_count, &f->train));
     TV_RETURN_IF_FAILED(tv_example_rows_create(f->train, data->seq_len, packing, &f->train_rows));
     if (data->val_count) {

@@ -128,6 +128,8 @@ static void mistakes_are_named(void **state) {
         {{"data.val=[{\"path\":\"a\",\"weight\":0}]", "train.lr=1e-3"}, TV_E_CONFIG, "weight"},
         {{"ppo.kl_estimator=k4", "train.lr=1e-3"}, TV_E_CONFIG, "k1|k2|k3"},
         {{"lora.targets=[1]", "train.lr=1e-3"}, TV_E_CONFIG, "names"},
+        {{"data.val_fraction=0.1", "train.lr=1e-3"}, TV_E_CONFIG, "only preferences are split by prompt"},
+        {{"data.val_fraction=0.95", "train.lr=1e-3"}, TV_E_CONFIG, "val_fraction"},
         {{"lora.rank=8", "train.lr=1e-3"}, TV_E_CONFIG, "adapters"},
         {{"model=[]", "train.lr=1e-3"}, TV_E_CONFIG, "model"},
         {{"train.lr", "train.lr=1e-3"}, TV_E_USAGE, "key=value"},
@@ -147,6 +149,19 @@ static void mistakes_are_named(void **state) {
     assert_int_equal(tv_run_settings_from_tree(root, "twice", NULL, 0, TV_STAGE_PRETRAIN, &s), TV_E_CONFIG);
     assert_non_null(strstr(tv_last_error(), "\"lr\" again"));
     assert_int_equal(tv_run_settings_read("/nonexistent.json", NULL, 0, TV_STAGE_PRETRAIN, &s), TV_E_IO);
+}
+
+/* Only preferences are split here, and only where no validation data is named. */
+static void validation_data_comes_from_one_place(void **state) {
+    (void)state;
+    tv_run_settings s;
+    const char *sets[] = {"data.val_fraction=0.25", "data.val=[]"};
+    assert_ok(tv_run_settings_read(NULL, sets, 2, TV_STAGE_REWARD, &s));
+    assert_near(s.data.val_fraction, 0.25, 0);
+    tv_run_settings_free(&s);
+    sets[1] = "data.val=[\"held.jsonl\"]";
+    assert_int_equal(tv_run_settings_read(NULL, sets, 2, TV_STAGE_REWARD, &s), TV_E_CONFIG);
+    assert_non_null(strstr(tv_last_error(), "found both"));
 }
 
 /* stages.md: learning rates, betas and weight decay of the later stages; one pass over the data. Tried: a
@@ -182,6 +197,7 @@ int main(void) {
         cmocka_unit_test(defaults_are_the_documented_ones),
         cmocka_unit_test(a_file_resolves_to_itself),
         cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(validation_data_comes_from_one_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
