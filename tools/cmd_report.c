@@ -7,10 +7,13 @@
 
 tv_status cmd_report(int argc, char **argv) {
     tv_texts runs = {0};
-    const char *out = "report.html";
+    const char *out = "report.html", *pipeline = NULL;
     tv_common_options common = {0};
     const tv_option options[] = {
         tv_opt_positionals("RUN", &runs, "directories that training commands wrote; several are overlaid"),
+        tv_opt_text("pipeline", "FILE", &pipeline,
+                    "what ran around them, as samples/quickstart.sh describes it: the page opens with the "
+                    "workflow, and each run gets its own part"),
         tv_opt_short('o', tv_opt_text("out", "FILE", &out, "the page to write")),
     };
     const tv_command_line line = {
@@ -28,7 +31,7 @@ tv_status cmd_report(int argc, char **argv) {
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
     if (done)
         return TV_OK;
-    tv_status status = tv_report_write(runs.items, runs.count, out);
+    tv_status status = tv_report_write(runs.items, runs.count, pipeline, out);
     if (status == TV_OK && common.json) {
         cJSON *result = cJSON_CreateObject();
         bool built = result && tv_json_set_string(result, "report", out) &&

@@ -8,17 +8,19 @@ set -euo pipefail
 
 usage() {
     cat <<'END'
-usage: tools/setup.sh [--test] [--lint] [--roots]
+usage: tools/setup.sh [--samples] [--test] [--lint] [--roots]
   (nothing)   compiler, libraries, shader tools, a Vulkan driver
+  --samples   also npm, with which the samples fetch what no Debian package brings
   --test      also the Khronos validation layer and RenderDoc's command
   --lint      also Clang, clang-format, clang-tidy, shellcheck
   --roots     also debootstrap, for the rung that runs the newest Mesa in a root of its own
 END
 }
 
-want_test=0 want_lint=0 want_roots=0
+want_samples=0 want_test=0 want_lint=0 want_roots=0
 for arg in "$@"; do
     case $arg in
+    --samples) want_samples=1 ;;
     --test) want_test=1 ;;
     --lint) want_lint=1 ;;
     --roots) want_roots=1 ;;
@@ -35,6 +37,8 @@ die() { echo "setup: $*" >&2 && exit 1; }
 debian_packages=(gcc g++ libc6-dev cmake ninja-build make pkg-config git xz-utils perl ca-certificates
     libvulkan1 libvulkan-dev libvulkan-volk-dev librenderdoc-dev spirv-headers spirv-tools glslang-tools
     libcjson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev libmicrohttpd-dev libcmocka-dev)
+# One that came from elsewhere does as well.
+[ $want_samples = 0 ] || command -v npm >/dev/null || debian_packages+=(npm)
 [ $want_test = 0 ] || debian_packages+=(vulkan-validationlayers renderdoccmd)
 [ $want_lint = 0 ] || debian_packages+=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck)
 [ $want_roots = 0 ] || debian_packages+=(debootstrap)

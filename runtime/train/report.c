@@ -11,88 +11,28 @@
 #include "base/files.h"
 #include "base/os.h"
 #include "train/report_assets.h"
-#include "train/report_chart.h"
-#include "train/report_html.h"
-#include "train/report_run.h"
+#include "train/report_curves.h"
+#include "train/report_page.h"
+#include "train/report_pipeline.h"
 #include "train/report_settings.h"
 
-typedef struct page {
-    tv_html html;
-    tv_report_run *runs;
-    const char **names; /* as shown: the directory's name, or its path where two are alike */
-    uint64_t count;
-    const char *out;
-} page;
-
-/* What one run comes to. NaN where unknown. */
-typedef struct totals {
-    double steps, planned_steps, tokens, loss, best_val, best_val_step, tokens_per_second, seconds;
-    uint64_t not_finite;
-} totals;
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+/* What the page is called. */
+static void write_name(tv_report_page *p) {
+    const char *title = tv_report_pipeline_text(p->pipeline, "title");
+    if (title[0])
+        tv_html_text(&p->html, title);
+    else if (p->count == 1)
+        tv_html_text(&p->html, p->names[0]);
+    else
+        tv_html_format(&p->html, "%llu runs", (unsigned long long)p->count);
 }
 
-static double median(const double *values, uint64_t count) {
-    double *sorted = values ? malloc((count + 1) * sizeof *sorted) : NULL;
-    uint64_t finite = 0;
-    for (uint64_t i = 0; sorted && i < count; i++)
-        if (isfinite(values[i]))
-            sorted[finite++] = values[i];
-    if (finite)
-        qsort(sorted, finite, sizeof *sorted, by_value);
-    double result = finite ? sorted[finite / 2] : NAN;
-    free(sorted);
-    return result;
-}
-
-static double number_at(const cJSON *tree, const char *section, const char *key) {
-    const cJSON *item = tv_json_get(tv_json_get(tree, section), key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-static totals add_up(const tv_report_run *run) {
-    totals t = {.steps = NAN,
-                .planned_steps = number_at(run->config, "train", "steps"),
-                .tokens = NAN,
-                .loss = NAN,
-                .best_val = NAN,
-                .best_val_step = NAN,
-                .seconds = NAN};
-    const double *loss = tv_report_values(run, "loss"), *val = tv_report_values(run, "val_loss");
-    const double *tokens = tv_report_values(run, "tokens"),
-                 *rate = tv_report_values(run, "tokens_per_second");
-    for (uint64_t i = 0; i < run->line_count; i++) {
-        t.steps = run->steps[i];
-        if (loss && isfinite(loss[i]))
-            t.loss = loss[i];
-        t.not_finite += loss && !isfinite(loss[i]);
-        if (val && isfinite(val[i]) && !(val[i] >= t.best_val)) {
-            t.best_val = val[i];
-            t.best_val_step = run->steps[i];
-        }
-        if (tokens && isfinite(tokens[i])) {
-            double new = isfinite(t.tokens) ? tokens[i] - t.tokens : tokens[i];
-            if (rate && rate[i] > 0 && new > 0)
-                t.seconds = (isfinite(t.seconds) ? t.seconds : 0) + new / rate[i];
-            t.tokens = tokens[i];
-        }
-    }
-    t.tokens_per_second = median(rate, run->line_count);
-    return t;
-}
-
-static void write_head(page *p) {
+static void write_head(tv_report_page *p) {
     tv_html *html = &p->html;
     tv_html_raw(html, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
                       "<meta name=\"generator\" content=\"trivium report\"><title>");
-    if (p->count == 1)
-        tv_html_text(html, p->names[0]);
-    else
-        tv_html_format(html, "%llu runs", (unsigned long long)p->count);
+    write_name(p);
     tv_html_raw(html, " - trivium</title>\n<style>\n");
     tv_html_raw(html, tv_report_css);
     for (uint64_t i = 0; i < p->count && p->count > 1; i++)
@@ -101,7 +41,7 @@ static void write_head(page *p) {
     tv_html_raw(html, "</style></head>\n<body><main>\n");
 }
 
-static void write_title(page *p) {
+static void write_title(tv_report_page *p) {
     tv_html *html = &p->html;
     char date[64] = "";
     time_t now = (time_t)tv_wall_seconds();
@@ -109,23 +49,23 @@ static void write_title(page *p) {
     if (gmtime_r(&now, &parts))
         strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &parts);
     tv_html_raw(html, "<header><h1>");
-    if (p->count == 1)
-        tv_html_text(html, p->names[0]);
-    else
-        tv_html_format(html, "%llu runs", (unsigned long long)p->count);
+    write_name(p);
     tv_html_raw(html, "</h1><p class=\"sub\">");
-    if (p->count == 1 && p->runs[0].stage) {
+    if (tv_report_pipeline_text(p->pipeline, "intro")[0]) {
+        tv_html_text(html, tv_report_pipeline_text(p->pipeline, "intro"));
+        tv_html_raw(html, " &middot; ");
+    } else if (p->count == 1 && p->runs[0].stage) {
         tv_html_text(html, p->runs[0].stage);
         tv_html_raw(html, " &middot; ");
     }
     tv_html_format(html, "report of %s</p></header>\n", date);
 }
 
-static void write_notes(page *p) {
+static void write_notes(tv_report_page *p) {
     tv_html *html = &p->html;
     for (uint64_t i = 0; i < p->count; i++) {
         const tv_report_run *run = &p->runs[i];
-        uint64_t not_finite = add_up(run).not_finite;
+        uint64_t not_finite = tv_report_add_up(run).not_finite;
         const char *note = NULL;
         if (run->line_count == 0)
             note = "has no steps in metrics.jsonl yet.";
@@ -161,7 +101,7 @@ static void write_tile(tv_html *html, const char *value, const char *label, cons
     tv_html_raw(html, "</span></div>");
 }
 
-static void write_tiles(tv_html *html, const totals *t) {
+static void write_tiles(tv_html *html, const tv_report_totals *t) {
     char value[40], more[40], detail[96] = "";
     tv_html_raw(html, "<div class=\"tiles\">");
     if (isfinite(t->loss))
@@ -192,7 +132,7 @@ static void write_cell(tv_html *html, const char *text) {
     tv_html_raw(html, "</td>");
 }
 
-static void write_comparison(page *p) {
+static void write_comparison(tv_report_page *p) {
     tv_html *html = &p->html;
     char text[40];
     tv_html_raw(html,
@@ -201,7 +141,7 @@ static void write_comparison(page *p) {
                 "<th class=\"n\">best validation</th><th class=\"n\">at step</th>"
                 "<th class=\"n\">tokens/s</th><th class=\"n\">time</th></tr></thead><tbody>\n");
     for (uint64_t i = 0; i < p->count; i++) {
-        totals t = add_up(&p->runs[i]);
+        tv_report_totals t = tv_report_add_up(&p->runs[i]);
         tv_html_format(html, "<tr><td><span class=\"key c%llu\"></span>",
                        (unsigned long long)(i % TV_CHART_COLORS));
         tv_html_text(html, p->names[i]);
@@ -220,158 +160,12 @@ static void write_comparison(page *p) {
     tv_html_raw(html, "</tbody></table></div>\n");
 }
 
-static void write_summary(page *p) {
-    totals first = add_up(&p->runs[0]);
+static void write_summary(tv_report_page *p) {
+    tv_report_totals first = tv_report_add_up(&p->runs[0]);
     if (p->count > 1)
         write_comparison(p);
     else if (p->runs[0].line_count)
         write_tiles(&p->html, &first);
-}
-
-static void write_legend(page *p) {
-    tv_html *html = &p->html;
-    if (p->count > 1) {
-        tv_html_raw(html, "<div class=\"legend runs\">");
-        for (uint64_t i = 0; i < p->count; i++) {
-            tv_html_format(html,
-                           "<label><input type=\"checkbox\" id=\"show%llu\" checked><span class=\"key "
-                           "c%llu\"></span>",
-                           (unsigned long long)i, (unsigned long long)(i % TV_CHART_COLORS));
-            tv_html_text(html, p->names[i]);
-            tv_html_raw(html, "</label>");
-        }
-        tv_html_raw(html, "</div>\n");
-    }
-    bool smoothed = false, validated = false;
-    for (uint64_t i = 0; i < p->count; i++) {
-        smoothed = smoothed || p->runs[i].line_count >= TV_CHART_SMOOTH_FROM;
-        validated = validated || tv_report_values(&p->runs[i], "val_loss");
-    }
-    tv_html_raw(html, "<div class=\"legend\"><span><span class=\"key\"></span>training");
-    if (smoothed)
-        tv_html_raw(html,
-                    ", mean of neighbouring steps</span><span><span class=\"key thin\"></span>training, "
-                    "every step");
-    if (validated)
-        tv_html_raw(html, "</span><span><span class=\"key dash\"></span>validation");
-    tv_html_raw(html, "</span></div>\n");
-}
-
-/* Adds the series `name` of every run that has it. */
-static uint64_t add_lines(const page *p, const char *name, const char *what, bool sparse,
-                          tv_chart_line *lines, char **labels) {
-    uint64_t count = 0;
-    for (uint64_t i = 0; i < p->count; i++) {
-        const double *values = tv_report_values(&p->runs[i], name);
-        uint64_t finite = 0;
-        for (uint64_t j = 0; values && j < p->runs[i].line_count; j++)
-            finite += isfinite(values[j]) ? 1 : 0;
-        if (!finite)
-            continue;
-        labels[count] = p->count > 1 ? tv_format("%s %s", p->names[i], what) : tv_format("%s", what);
-        lines[count] = (tv_chart_line){.label = labels[count] ? labels[count] : what,
-                                       .run = i,
-                                       .sparse = sparse || finite < p->runs[i].line_count / 2,
-                                       .x = p->runs[i].steps,
-                                       .y = values,
-                                       .count = p->runs[i].line_count};
-        count++;
-    }
-    return count;
-}
-
-/* A chart of one series of all runs and, where `second` is given, of a sparse one beside it. */
-static bool write_series(page *p, tv_chart chart, const char *first, const char *first_what,
-                         const char *second, const char *second_what) {
-    tv_chart_line *lines = calloc(2 * p->count + 1, sizeof *lines);
-    char **labels = calloc(2 * p->count + 1, sizeof *labels);
-    bool drawn = false;
-    if (lines && labels) {
-        uint64_t count = add_lines(p, first, first_what, false, lines, labels);
-        if (second)
-            count += add_lines(p, second, second_what, true, lines + count, labels + count);
-        chart.lines = lines;
-        chart.line_count = count;
-        drawn = tv_chart_write(&p->html, &chart);
-    } else {
-        p->html.failed = true;
-    }
-    for (uint64_t i = 0; labels && i < 2 * p->count; i++)
-        free(labels[i]);
-    free(labels);
-    free(lines);
-    return drawn;
-}
-
-/* The clip of the gradient norm, where all runs agree on one. */
-static double common_clip(const page *p) {
-    double clip = number_at(p->runs[0].config, "train", "grad_clip");
-    for (uint64_t i = 1; i < p->count; i++)
-        if (number_at(p->runs[i].config, "train", "grad_clip") != clip)
-            return NAN;
-    return clip > 0 ? clip : NAN;
-}
-
-static bool has_own_chart(const char *name) {
-    static const char *const known[] = {"loss", "val_loss", "lr", "grad_norm", "tokens_per_second", "tokens"};
-    for (uint64_t i = 0; i < TV_COUNT(known); i++)
-        if (strcmp(known[i], name) == 0)
-            return true;
-    return false;
-}
-
-/* Numbers that only some stages or runs record, one chart each. */
-static void write_other_charts(page *p) {
-    for (uint64_t i = 0; i < p->count; i++) {
-        for (uint64_t s = 0; s < p->runs[i].series_count; s++) {
-            const char *name = p->runs[i].series[s].name;
-            bool before = false;
-            for (uint64_t j = 0; j < i; j++)
-                before = before || tv_report_values(&p->runs[j], name);
-            if (!before && !has_own_chart(name))
-                write_series(p, (tv_chart){.id = name, .title = name, .unit = "", .reference = NAN}, name,
-                             name, NULL, NULL);
-        }
-    }
-}
-
-static void write_charts(page *p) {
-    bool any = false;
-    for (uint64_t i = 0; i < p->count; i++)
-        any = any || p->runs[i].line_count;
-    if (!any)
-        return;
-    tv_html_raw(&p->html, "<h2>Curves</h2>\n");
-    write_legend(p);
-    tv_html_raw(&p->html, "<div class=\"charts\">\n");
-    write_series(
-        p,
-        (tv_chart){.id = "loss", .title = "Loss", .unit = "nats per token", .wide = true, .reference = NAN},
-        "loss", "training", "val_loss", "validation");
-    write_series(p,
-                 (tv_chart){.id = "lr",
-                            .title = "Learning rate",
-                            .unit = "",
-                            .exact = true,
-                            .from_zero = true,
-                            .reference = NAN},
-                 "lr", "lr", NULL, NULL);
-    write_series(p,
-                 (tv_chart){.id = "grad-norm",
-                            .title = "Gradient norm",
-                            .unit = "before clipping",
-                            .reference = common_clip(p),
-                            .reference_label = "clip"},
-                 "grad_norm", "norm", NULL, NULL);
-    write_series(p,
-                 (tv_chart){.id = "throughput",
-                            .title = "Throughput",
-                            .unit = "tokens per second",
-                            .from_zero = true,
-                            .reference = NAN},
-                 "tokens_per_second", "tokens/s", NULL, NULL);
-    write_other_charts(p);
-    tv_html_raw(&p->html, "</div>\n");
 }
 
 enum { MAX_SAMPLE_BYTES = 4000, MAX_SAMPLES = 100 };
@@ -392,7 +186,22 @@ static void write_sample(tv_html *html, const tv_report_sample *sample) {
 }
 
 /* The texts of the last step, and the earlier ones folded away. */
-static void write_samples(page *p) {
+static void write_run_samples(tv_html *html, const tv_report_run *run) {
+    uint64_t last = run->sample_count - 1;
+    while (last > 0 && run->samples[last - 1].step == run->samples[run->sample_count - 1].step)
+        last--;
+    for (uint64_t s = last; s < run->sample_count && s < last + MAX_SAMPLES; s++)
+        write_sample(html, &run->samples[s]);
+    if (last == 0)
+        return;
+    uint64_t from = last > MAX_SAMPLES ? last - MAX_SAMPLES : 0;
+    tv_html_format(html, "<details><summary>%llu earlier</summary>\n", (unsigned long long)(last - from));
+    for (uint64_t s = last; s > from; s--)
+        write_sample(html, &run->samples[s - 1]);
+    tv_html_raw(html, "</details>\n");
+}
+
+static void write_samples(tv_report_page *p) {
     tv_html *html = &p->html;
     bool any = false;
     for (uint64_t i = 0; i < p->count; i++) {
@@ -406,23 +215,11 @@ static void write_samples(page *p) {
             tv_html_text(html, p->names[i]);
             tv_html_raw(html, "</h3>\n");
         }
-        uint64_t last = run->sample_count - 1;
-        while (last > 0 && run->samples[last - 1].step == run->samples[run->sample_count - 1].step)
-            last--;
-        for (uint64_t s = last; s < run->sample_count && s < last + MAX_SAMPLES; s++)
-            write_sample(html, &run->samples[s]);
-        if (last > 0) {
-            uint64_t from = last > MAX_SAMPLES ? last - MAX_SAMPLES : 0;
-            tv_html_format(html, "<details><summary>%llu earlier</summary>\n",
-                           (unsigned long long)(last - from));
-            for (uint64_t s = last; s > from; s--)
-                write_sample(html, &run->samples[s - 1]);
-            tv_html_raw(html, "</details>\n");
-        }
+        write_run_samples(html, run);
     }
 }
 
-static void write_settings(page *p) {
+static void write_settings(tv_report_page *p) {
     const cJSON **trees = calloc(p->count, sizeof(const cJSON *));
     if (!trees) {
         p->html.failed = true;
@@ -437,52 +234,17 @@ static void write_settings(page *p) {
     free(trees);
 }
 
-/* How the page reaches `path`: both are relative to the working directory, or both absolute. NULL where that
- * cannot be told from the texts alone. The caller frees. */
-static char *link_from(const char *page_path, const char *path) {
-    if ((page_path[0] == '/') != (path[0] == '/') || strstr(page_path, "..") || strstr(path, ".."))
-        return path[0] == '/' ? tv_format("%s", path) : NULL;
-    while (strncmp(page_path, "./", 2) == 0)
-        page_path += 2;
-    while (strncmp(path, "./", 2) == 0)
-        path += 2;
-    /* Whole components that both have are left out; each other folder of the page is one step up. */
-    uint64_t common = 0;
-    for (uint64_t i = 0; page_path[i] && page_path[i] == path[i]; i++)
-        if (path[i] == '/')
-            common = i + 1;
-    uint64_t ups = 0;
-    for (const char *at = page_path + common; (at = strchr(at, '/')); at++)
-        ups++;
-    char *link = malloc(3 * ups + strlen(path + common) + 3);
-    if (!link)
-        return NULL;
-    link[0] = '\0';
-    for (uint64_t i = 0; i < ups; i++)
-        strcat(link, "../");
-    /* A first component with a colon would read as a scheme. */
-    if (!ups)
-        strcat(link, "./");
-    return strcat(link, path + common);
-}
-
-static void write_file(page *p, const tv_report_run *run, const char *folder, const char *name) {
-    char *path = tv_format("%s/%s%s", run->path, folder, name);
-    char *link = path ? link_from(p->out, path) : NULL;
+static void write_file(tv_report_page *p, const tv_report_run *run, const char *folder, const char *name) {
+    char *path = tv_format("%s/%s%s", run->path, folder, name), *text = tv_format("%s%s", folder, name);
     tv_html_raw(&p->html, "<li>");
-    if (link) {
-        tv_html_raw(&p->html, "<a href=\"");
-        tv_html_href(&p->html, link);
-        tv_html_raw(&p->html, "\">");
-    }
-    tv_html_text(&p->html, folder);
-    tv_html_text(&p->html, name);
-    tv_html_raw(&p->html, link ? "</a></li>" : "</li>");
-    free(link);
+    if (path && text)
+        tv_report_write_link(p, path, text);
+    tv_html_raw(&p->html, "</li>");
     free(path);
+    free(text);
 }
 
-static void write_files(page *p) {
+static void write_files(tv_report_page *p) {
     tv_html_raw(&p->html, "<h2>Files</h2>\n");
     for (uint64_t i = 0; i < p->count; i++) {
         const tv_report_run *run = &p->runs[i];
@@ -507,7 +269,7 @@ static void write_files(page *p) {
     }
 }
 
-static void write_foot(page *p) {
+static void write_foot(tv_report_page *p) {
     tv_html_raw(&p->html,
                 "<footer>Written by trivium report. Curves of long runs are thinned to the lowest and "
                 "highest of neighbouring steps; metrics.jsonl has every one.</footer>\n"
@@ -516,13 +278,57 @@ static void write_foot(page *p) {
     tv_html_raw(&p->html, "</script></body></html>\n");
 }
 
+static void write_workflow(tv_report_page *p) {
+    tv_report_write_workflow(p, p->pipeline);
+    tv_report_write_answers(p, p->pipeline);
+    tv_report_write_tables(p, p->pipeline);
+}
+
+static const char *stage_title(const char *stage) {
+    static const char *const titles[][2] = {{"pretrain", "Stage 1: pretraining"},
+                                            {"sft", "Stage 2: supervised fine-tuning"},
+                                            {"reward", "Stage 3: reward model"},
+                                            {"ppo", "Stage 3: reinforcement learning"},
+                                            {"dpo", "Stage 3: direct preference optimization"}};
+    for (uint64_t i = 0; i < TV_COUNT(titles); i++)
+        if (strcmp(titles[i][0], stage) == 0)
+            return titles[i][1];
+    return stage;
+}
+
+/* Runs of different stages have nothing to lie over each other: each gets its own part. */
+static void write_stages(tv_report_page *p) {
+    tv_report_page one = *p;
+    one.count = 1;
+    for (uint64_t i = 0; i < p->count; i++) {
+        one.runs = &p->runs[i];
+        one.names = &p->names[i];
+        one.chart_prefix = p->names[i];
+        tv_html_raw(&one.html, "<h2>");
+        tv_html_text(&one.html, stage_title(one.runs->stage ? one.runs->stage : one.names[0]));
+        tv_html_raw(&one.html, "</h2>\n");
+        write_summary(&one);
+        tv_report_write_stage_curves(&one);
+        if (one.runs->sample_count) {
+            tv_html_raw(&one.html, "<details><summary>What it wrote on the way</summary>\n");
+            write_run_samples(&one.html, one.runs);
+            tv_html_raw(&one.html, "</details>\n");
+        }
+    }
+    p->html = one.html;
+}
+
+typedef void (*section)(tv_report_page *);
+
 /* The page from top to bottom; a new section is a new row. */
-static void (*const sections[])(page *) = {write_head,     write_title,  write_notes,
-                                           write_summary,  write_charts, write_samples,
-                                           write_settings, write_files,  write_foot};
+static const section of_runs[] = {
+    write_head,    write_title,    write_notes, write_summary, tv_report_write_curves,
+    write_samples, write_settings, write_files, write_foot};
+static const section of_a_pipeline[] = {write_head,   write_title,    write_workflow, write_notes,
+                                        write_stages, write_settings, write_files,    write_foot};
 
 /* The directory's name, or the whole path where another run has the same name. */
-static void choose_names(page *p) {
+static void choose_names(tv_report_page *p) {
     for (uint64_t i = 0; i < p->count; i++) {
         p->names[i] = p->runs[i].name;
         for (uint64_t j = 0; j < p->count; j++)
@@ -531,11 +337,13 @@ static void choose_names(page *p) {
     }
 }
 
-tv_status tv_report_write(const char *const *runs, uint64_t run_count, const char *out) {
+tv_status tv_report_write(const char *const *runs, uint64_t run_count, const char *pipeline,
+                          const char *out) {
     tv_status status = TV_OK;
-    page p = {.runs = calloc(run_count + 1, sizeof *p.runs),
-              .names = calloc(run_count + 1, sizeof *p.names),
-              .out = out};
+    tv_report_page p = {.chart_prefix = "",
+                        .runs = calloc(run_count + 1, sizeof *p.runs),
+                        .names = calloc(run_count + 1, sizeof *p.names),
+                        .out = out};
     if (!p.runs || !p.names) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a report");
         goto fail;
@@ -547,7 +355,11 @@ tv_status tv_report_write(const char *const *runs, uint64_t run_count, const cha
     for (; p.count < run_count; p.count++)
         TV_TRY(tv_report_run_load(runs[p.count], &p.runs[p.count]));
     choose_names(&p);
-    for (uint64_t i = 0; i < TV_COUNT(sections); i++)
+    if (pipeline)
+        TV_TRY(tv_report_pipeline_read(pipeline, &p.pipeline));
+    const section *sections = pipeline ? of_a_pipeline : of_runs;
+    uint64_t section_count = pipeline ? TV_COUNT(of_a_pipeline) : TV_COUNT(of_runs);
+    for (uint64_t i = 0; i < section_count; i++)
         sections[i](&p);
     if (p.html.failed) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a report");
@@ -560,5 +372,6 @@ fail:
     free(p.runs);
     free(p.names);
     free(p.html.text);
+    cJSON_Delete(p.pipeline);
     return status;
 }

@@ -11,8 +11,9 @@
 
 #include "base/status.h"
 
-/* Reads each run directory and writes the page to `out`, atomically. TV_E_USAGE where a directory is no run;
- * TV_E_DATA for a file that cannot be read as what it should be. */
-tv_status tv_report_write(const char *const *runs, uint64_t run_count, const char *out);
+/* Reads each run directory and writes the page to `out`, atomically. `pipeline` is NULL or a description of
+ * what ran around them (report_pipeline.h): the page then opens with the workflow. TV_E_USAGE where a
+ * directory is no run; TV_E_DATA for a file that cannot be read as what it should be. */
+tv_status tv_report_write(const char *const *runs, uint64_t run_count, const char *pipeline, const char *out);
 
 #endif

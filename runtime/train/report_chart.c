@@ -304,9 +304,10 @@ bool tv_chart_write(tv_html *html, const tv_chart *chart) {
         return false;
     cJSON *readout = cJSON_CreateObject();
     cJSON *lines = readout ? cJSON_AddArrayToObject(readout, "lines") : NULL;
-    bool built = lines && tv_json_set_number(readout, "xLow", x.low) &&
-                 tv_json_set_number(readout, "xHigh", x.high) && tv_json_set_number(readout, "yLow", y.low) &&
-                 tv_json_set_number(readout, "yHigh", y.high) &&
+    const char *x_name = chart->x_name ? chart->x_name : "step";
+    bool built = lines && tv_json_set_string(readout, "xName", x_name) &&
+                 tv_json_set_number(readout, "xLow", x.low) && tv_json_set_number(readout, "xHigh", x.high) &&
+                 tv_json_set_number(readout, "yLow", y.low) && tv_json_set_number(readout, "yHigh", y.high) &&
                  tv_json_set_bool(readout, "log", y.logarithmic);
     tv_html_format(html, "<figure class=\"chart%s\" id=\"chart-", chart->wide ? " wide" : "");
     tv_html_text(html, chart->id);
@@ -318,7 +319,9 @@ bool tv_chart_write(tv_html *html, const tv_chart *chart) {
     tv_html_raw(html, "</span></figcaption><div class=\"plot\"><svg viewBox=\"0 0 1000 400\" "
                       "preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
     tv_html_text(html, chart->title);
-    tv_html_raw(html, " by step\">");
+    tv_html_raw(html, " by ");
+    tv_html_text(html, x_name);
+    tv_html_raw(html, "\">");
     write_grid(html, &x, &y);
     write_reference(html, chart, &y, false);
     for (uint64_t i = 0; i < chart->line_count && built; i++)
@@ -327,7 +330,9 @@ bool tv_chart_write(tv_html *html, const tv_chart *chart) {
     write_labels(html, &x, &y);
     write_reference(html, chart, &y, true);
     tv_html_raw(html, "<div class=\"cursor\" hidden></div><div class=\"readout\" hidden></div></div>"
-                      "<div class=\"xname\">step</div><script type=\"application/json\">");
+                      "<div class=\"xname\">");
+    tv_html_text(html, x_name);
+    tv_html_raw(html, "</div><script type=\"application/json\">");
     if (built)
         tv_html_json(html, readout);
     tv_html_raw(html, "</script></figure>\n");

@@ -21,10 +21,11 @@ typedef struct tv_chart_line {
 
 typedef struct tv_chart {
     const char *id, *title, *unit;
-    bool exact;       /* no noise to smooth, as in a learning rate */
-    bool from_zero;   /* the axis starts at 0 */
-    bool wide;        /* spans the page */
-    double reference; /* a horizontal line with a label; NaN: none */
+    const char *x_name; /* NULL: "step" */
+    bool exact;         /* no noise to smooth, as in a learning rate */
+    bool from_zero;     /* the axis starts at 0 */
+    bool wide;          /* spans the page */
+    double reference;   /* a horizontal line with a label; NaN: none */
     const char *reference_label;
     const tv_chart_line *lines;
     uint64_t line_count;
