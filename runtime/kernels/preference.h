@@ -2,6 +2,7 @@
  *
  * Gradients are those of the mean over groups: times loss_scale. Statistics are per group, before loss_scale,
  * to be added up with tv_sum_rows; an absent group adds nothing. A group's results depend on itself alone.
+ * What has one number per row (N) is bound whole.
  */
 #ifndef TV_KERNELS_PREFERENCE_H
 #define TV_KERNELS_PREFERENCE_H

@@ -21,17 +21,37 @@ tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const
                                .c = *logits});
 }
 
-tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
-                           const tv_language_loss *loss) {
+tv_status tv_language_logits_backward(tv_recorder *recorder, const tv_model *model,
+                                      const tv_activations *activations, uint64_t first, uint64_t rows) {
     const tv_model_config *config = &tv_model_list(model)->config;
     uint64_t channels = config->channels, vocab = config->vocab_size;
     uint32_t head = tv_parameter_head(tv_model_list(model));
-    tv_tensor weight = tv_model_parameter_at(model, head), d_weight = tv_model_gradient_at(model, head);
+    tv_tensor d_logits = tv_tensor_rows(activations->logits, vocab, 0, rows);
+    TV_RETURN_IF_FAILED(tv_matmul_record(
+        recorder, &(tv_matmul){.m = vocab,
+                               .n = channels,
+                               .k = rows,
+                               .transpose_a = true,
+                               .accumulate = true,
+                               .a = d_logits,
+                               .b = tv_tensor_rows(activations->final, channels, first, rows),
+                               .c = tv_model_gradient_at(model, head)}));
+    return tv_matmul_record(recorder,
+                            &(tv_matmul){.m = rows,
+                                         .n = channels,
+                                         .k = vocab,
+                                         .a = d_logits,
+                                         .b = tv_model_parameter_at(model, head),
+                                         .c = tv_tensor_rows(activations->d_narrow, channels, first, rows)});
+}
+
+tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                           const tv_language_loss *loss) {
+    uint64_t vocab = tv_model_list(model)->config.vocab_size;
     tv_record_push_label(recorder, "head");
-    for (uint64_t first = 0; first < activations->rows; first += activations->head_rows) {
-        uint64_t rows = tv_min_u64(activations->head_rows, activations->rows - first);
-        tv_tensor final = tv_tensor_rows(activations->final, channels, first, rows);
-        tv_tensor d_final = tv_tensor_rows(activations->d_narrow, channels, first, rows);
+    tv_part chunk = {0};
+    while (tv_next_part(&chunk, activations->rows, activations->head_rows)) {
+        uint64_t first = chunk.first, rows = chunk.count;
         tv_tensor logits;
         TV_RETURN_IF_FAILED(tv_language_logits(recorder, model, activations, first, rows, &logits));
         TV_RETURN_IF_FAILED(tv_cross_entropy_record(
@@ -43,20 +63,8 @@ tv_status tv_language_head(tv_recorder *recorder, const tv_model *model, const t
                                           .losses = tv_tensor_rows(loss->losses, 1, first, rows),
                                           .hits = tv_tensor_rows(loss->hits, 1, first, rows),
                                           .step = loss->step}));
-        if (!loss->gradient)
-            continue;
-        /* d_W (V, C) += d_logits^T final; d_final (rows, C) = d_logits W */
-        TV_RETURN_IF_FAILED(tv_matmul_record(recorder, &(tv_matmul){.m = vocab,
-                                                                    .n = channels,
-                                                                    .k = rows,
-                                                                    .transpose_a = true,
-                                                                    .accumulate = true,
-                                                                    .a = logits,
-                                                                    .b = final,
-                                                                    .c = d_weight}));
-        TV_RETURN_IF_FAILED(tv_matmul_record(
-            recorder,
-            &(tv_matmul){.m = rows, .n = channels, .k = vocab, .a = logits, .b = weight, .c = d_final}));
+        if (loss->gradient)
+            TV_RETURN_IF_FAILED(tv_language_logits_backward(recorder, model, activations, first, rows));
     }
     tv_record_pop_label(recorder);
     return TV_OK;

@@ -13,6 +13,11 @@
 tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                              uint64_t first, uint64_t rows, tv_tensor *logits);
 
+/* The way back for the same rows, from the gradient of their logits, which lies where they lay: d_W (V, C) +=
+ * d_logits^T final; the rows of d_narrow = d_logits W. */
+tv_status tv_language_logits_backward(tv_recorder *recorder, const tv_model *model,
+                                      const tv_activations *activations, uint64_t first, uint64_t rows);
+
 typedef struct tv_language_loss {
     tv_tensor targets; /* (B, T) uint32, TV_IGNORED_TARGET counts for nothing */
     tv_tensor losses;  /* (B, T) fp32, overwritten */

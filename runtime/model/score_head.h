@@ -20,8 +20,8 @@ enum { TV_VALUE_TARGETS, TV_VALUE_OLD_VALUES, TV_VALUE_RETURNS }; /* inputs, (B,
 enum { TV_VALUE_VALUES };                                         /* output, (B, T): of every row */
 
 /* A tv_head_maker over tv_value_settings. Statistics: enum TV_PPO_VALUE_* of kernels/ppo.h; loss_scale is 1 /
- * response tokens of the step. A forward pass reads no input and no setting: any model with a score weight is
- * scored so. */
+ * response tokens of the step. A forward pass reads no input and no setting (`settings` may be NULL): any
+ * model with a score weight is scored so. */
 tv_loss_head tv_value_head(const void *settings, uint64_t batch, uint64_t tokens);
 
 typedef struct tv_preference_settings {

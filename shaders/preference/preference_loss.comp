@@ -69,17 +69,11 @@ float pairs_loss(float margin) {
 float listwise_loss() {
     float loss = 0.0;
     for (uint i = 0; i < count; i++) {
-        /* Against everything that is ranked strictly below; in the last group there is nothing. */
+        /* Against everything that is ranked strictly below; in the last group that is nothing, and costs nothing. */
         uint largest = i;
-        bool below = false;
         for (uint j = 0; j < count; j++)
-            if (order[j] > order[i]) {
-                below = true;
-                if (value[j] > value[largest])
-                    largest = j;
-            }
-        if (!below)
-            continue;
+            if (order[j] > order[i] && value[j] > value[largest])
+                largest = j;
         float others = 0.0, lower = 0.0, top = value[largest];
         for (uint j = 0; j < count; j++)
             if (j == i || order[j] > order[i]) {

@@ -221,16 +221,17 @@ static void extreme_ratios_are_numbers(void **state) {
     release(&f);
 }
 
-/* Inside the range the clipped value differs from the value by rounding: that is no clipping, and has a
- * gradient. */
+/* Inside the range old + (V - old) differs from V by rounding: that is no clipping, and has a gradient. */
 static void a_value_inside_the_range_is_not_clipped(void **state) {
     fixture f = make(999);
-    for (uint64_t r = 0; r < f.rows; r++) {
-        f.targets[r] = 0;
-        f.in[0][r] = 100 + (float)r * 0.0001f;
-        f.in[1][r] = 100.03f + (float)r * 0.00011f;
-        f.in[2][r] = 99 + (float)(r % 5) / 2;
+    for (int i = 0; i < 3; i++) {
+        static const float width[] = {0.13f, 0.06f, 2};
+        tv_test_random(f.in[i], f.rows, 50 + (uint64_t)i);
+        for (uint64_t r = 0; r < f.rows; r++)
+            f.in[i][r] *= width[i];
     }
+    for (uint64_t r = 0; r < f.rows; r++)
+        f.targets[r] = 0;
     run(*state, &f, false, clip);
     for (uint64_t r = 0; r < f.rows; r++) {
         assert_true(f.stats[r * TV_PPO_VALUE_STATS + TV_PPO_VALUE_CLIPPED] == 0);

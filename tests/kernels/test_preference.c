@@ -7,7 +7,7 @@
  *
  * Tried, each fails here: ranks the other way round, the margin's sign, a margin for ties, ties counted in
  * kwise, the sum of a group's pairs for their mean, center without its factor 2, a denominator over all
- * members for Plackett-Luce, its tie rule with >= for >, the last group included, slopes of absent members,
+ * members for Plackett-Luce, its tie rule with >= for >, slopes of absent members,
  * d_values not cleared; for DPO beta left out of the slope, chosen and rejected exchanged, the reference
  * added, a row left out of a sum, slopes not cleared.
  */
