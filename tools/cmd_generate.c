@@ -5,86 +5,30 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "base/os.h"
-#include "model/decoder.h"
-#include "text/utf8.h"
 #include "tools/commands.h"
 #include "tools/json_text.h"
 #include "tools/open_model.h"
-
-/* Between two looks at the text the device works on its own for about this long. */
-static const double seconds_per_look = 0.1;
-enum { MAX_STEPS_PER_LOOK = 64 };
+#include "tools/text_stream.h"
 
 typedef struct generate_options {
     const char *model, *prompt;
     uint64_t max_tokens, top_k;
     double temperature, top_p;
+    bool chat;
     tv_common_options common;
 } generate_options;
 
-/* ---- text as it comes ---- */
+/* ---- the prompt ---- */
 
-typedef struct text_stream {
-    const tv_tokenizer *tokenizer;
-    bool print;
-    tv_text text;     /* all that was drawn */
-    uint64_t printed; /* bytes of it */
-    uint64_t tokens;  /* decoded so far */
-} text_stream;
-
-/* Takes the drawn tokens up to `count`; prints whole characters only, and at the end what is left. */
-static tv_status stream_tokens(text_stream *stream, const uint32_t *tokens, uint64_t count, bool last) {
-    for (; stream->tokens < count; stream->tokens++) {
-        /* A model's vocabulary may be padded beyond its tokenizer's. */
-        if (tv_tokenizer_token(stream->tokenizer, tokens[stream->tokens]))
-            TV_RETURN_IF_FAILED(
-                tv_tokenizer_decode(stream->tokenizer, &tokens[stream->tokens], 1, true, &stream->text));
-    }
-    if (!stream->print)
-        return TV_OK;
-    uint64_t end = stream->text.size - (last ? 0 : tv_utf8_unfinished(stream->text.data, stream->text.size));
-    uint64_t size = end > stream->printed ? end - stream->printed : 0;
-    if (size == 0)
-        return TV_OK;
-    if (fwrite(stream->text.data + stream->printed, 1, size, stdout) != size || fflush(stdout) != 0)
-        return tv_fail_errno(TV_E_IO, "cannot write to standard output");
-    stream->printed = end;
-    return TV_OK;
-}
-
-/* ---- the prompt and the settings ---- */
-
-static void add_end(tv_decoder_settings *settings, int64_t id, uint64_t vocab) {
-    if (id < 0 || (uint64_t)id >= vocab || settings->end_count == TV_DECODE_MAX_ENDS)
-        return;
-    for (uint32_t i = 0; i < settings->end_count; i++)
-        if (settings->ends[i] == (uint32_t)id)
-            return;
-    settings->ends[settings->end_count++] = (uint32_t)id;
-}
-
-/* A text ends with what the config or the tokenizer calls its end. */
-static tv_decoder_settings make_settings(const generate_options *given, const tv_open_model *open) {
-    const tv_model_config *config = &tv_model_list(open->model)->config;
-    const tv_tokenizer_info *info = tv_tokenizer_info_of(open->tokenizer);
-    tv_decoder_settings settings = {
-        .seed = given->common.seed,
-        .temperature = (float)given->temperature,
-        .top_k = (uint32_t)given->top_k,
-        .top_p = (float)given->top_p,
-    };
-    add_end(&settings, config->eos_token_id, config->vocab_size);
-    for (int i = 0; i < TV_MAX_MORE_EOS; i++)
-        add_end(&settings, config->more_eos_token_ids[i], config->vocab_size);
-    add_end(&settings, info->end_of_text == TV_NO_TOKEN ? -1 : (int64_t)info->end_of_text,
-            config->vocab_size);
-    add_end(&settings, info->eos == TV_NO_TOKEN ? -1 : (int64_t)info->eos, config->vocab_size);
-    return settings;
+/* As a message of the user, behind which the assistant answers. */
+static tv_status encode_chat(const generate_options *given, const tv_open_model *open,
+                             const tv_chat_template *chat, tv_ids *ids) {
+    const tv_message message = {TV_USER, given->prompt, strlen(given->prompt)};
+    return tv_chat_encode(open->tokenizer, chat, &message, 1, true, ids, NULL);
 }
 
 /* Documents follow one another behind the end-of-text token, so an empty prompt is that token. */
-static tv_status encode_prompt(const generate_options *given, const tv_open_model *open, tv_ids *ids) {
+static tv_status encode_text(const generate_options *given, const tv_open_model *open, tv_ids *ids) {
     const tv_model_config *config = &tv_model_list(open->model)->config;
     TV_RETURN_IF_FAILED(
         tv_tokenizer_encode(open->tokenizer, given->prompt, strlen(given->prompt), true, ids));
@@ -96,8 +40,13 @@ static tv_status encode_prompt(const generate_options *given, const tv_open_mode
                        "the prompt is empty and %s has no token to start a text with; give a "
                        "--prompt",
                        open->path);
-    if (ids->size == 0)
-        TV_RETURN_IF_FAILED(tv_ids_append(ids, &start, 1));
+    return ids->size == 0 ? tv_ids_append(ids, &start, 1) : TV_OK;
+}
+
+static tv_status encode_prompt(const generate_options *given, const tv_open_model *open,
+                               const tv_chat_template *chat, tv_ids *ids) {
+    const tv_model_config *config = &tv_model_list(open->model)->config;
+    TV_RETURN_IF_FAILED(given->chat ? encode_chat(given, open, chat, ids) : encode_text(given, open, ids));
     if (ids->size >= config->max_positions)
         return tv_fail(TV_E_USAGE,
                        "the prompt has %llu tokens and the model's context is %llu, which must hold at least "
@@ -122,8 +71,7 @@ static tv_status print_result(const tv_decoder_row *row, const tv_text *text) {
     for (uint64_t i = row->prompt_length; i < row->length && built; i++)
         built = cJSON_AddItemToArray(ids, cJSON_CreateNumber(row->tokens[i])) &&
                 cJSON_AddItemToArray(logprobs, cJSON_CreateNumber((double)row->logprobs[i]));
-    if (!built ||
-        !tv_json_set_string(result, "finish", row->finished == TV_DECODE_END_OF_TEXT ? "eos" : "length")) {
+    if (!built || !tv_json_set_string(result, "finish", tv_sampling_finish(row))) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
         goto fail;
     }
@@ -133,43 +81,30 @@ fail:
     return status;
 }
 
-/* Runs to the end, showing the text on the way. *seconds is the time after the first draw. */
-static tv_status run(tv_decoder *decoder, text_stream *stream, double *seconds) {
-    uint64_t steps = tv_max_u64(tv_decoder_read(decoder, 0).prompt_length, 1), running = 1;
-    for (double start = 0; running;) {
-        double before = tv_seconds();
-        TV_RETURN_IF_FAILED(tv_decoder_run(decoder, steps, &running));
-        double now = tv_seconds();
-        tv_decoder_row row = tv_decoder_read(decoder, 0);
-        TV_RETURN_IF_FAILED(stream_tokens(stream, row.tokens + row.prompt_length,
-                                          row.length - tv_min_u64(row.length, row.prompt_length), !running));
-        double fitting = seconds_per_look * (double)steps / (now - before);
-        steps = fitting < 1 ? 1 : fitting > MAX_STEPS_PER_LOOK ? MAX_STEPS_PER_LOOK : (uint64_t)fitting;
-        start = start > 0 ? start : now;
-        *seconds = now - start;
-    }
-    return TV_OK;
-}
-
 static tv_status generate(const generate_options *given, const tv_open_model *open) {
     const tv_model_config *config = &tv_model_list(open->model)->config;
-    const tv_decoder_settings settings = make_settings(given, open);
+    const tv_sampling sampling = {given->common.seed, given->temperature, given->top_k, given->top_p};
+    tv_chat_template chat;
     tv_status status;
     tv_ids ids = {0};
     tv_decoder *decoder = NULL;
-    text_stream stream = {.tokenizer = open->tokenizer, .print = !given->common.json};
-    TV_TRY(encode_prompt(given, open, &ids));
+    tv_text_stream stream = {.tokenizer = open->tokenizer, .print = !given->common.json};
+    if (given->chat)
+        TV_TRY(tv_chat_template_of(open->tokenizer, &chat));
+    const tv_decoder_settings settings =
+        tv_sampling_settings(&sampling, config, open->tokenizer, given->chat ? &chat : NULL);
+    TV_TRY(encode_prompt(given, open, &chat, &ids));
     tv_decoder_options options = {
         .rows = 1, .max_tokens = ids.size + tv_min_u64(given->max_tokens, config->max_positions - ids.size)};
     const tv_decoder_prompt prompt = {.tokens = ids.data, .length = ids.size, .max_new = given->max_tokens};
     TV_TRY(tv_decoder_create(open->model, &options, &decoder));
     TV_TRY(tv_decoder_start(decoder, &prompt, 1, &settings));
-    if (stream.print && (fputs(given->prompt, stdout) < 0 || fflush(stdout) != 0)) {
+    if (stream.print && !given->chat && (fputs(given->prompt, stdout) < 0 || fflush(stdout) != 0)) {
         status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
         goto fail;
     }
     double seconds = 0;
-    TV_TRY(run(decoder, &stream, &seconds));
+    TV_TRY(tv_text_stream_run(decoder, &stream, &seconds));
     tv_decoder_row row = tv_decoder_read(decoder, 0);
     if (given->common.json)
         TV_TRY(print_result(&row, &stream.text));
@@ -182,7 +117,7 @@ static tv_status generate(const generate_options *given, const tv_open_model *op
                 row.finished == TV_DECODE_END_OF_TEXT ? "end of text" : "length");
 fail:
     tv_decoder_destroy(&decoder);
-    tv_text_free(&stream.text);
+    tv_text_stream_free(&stream);
     tv_ids_free(&ids);
     return status;
 }
@@ -194,6 +129,9 @@ tv_status cmd_generate(int argc, char **argv) {
             tv_opt_text("model", "DIR", &given.model,
                         "a model directory, or a run, whose best or last checkpoint is taken"))),
         tv_opt_text("prompt", "TEXT", &given.prompt, "what the text begins with; empty: a new document"),
+        tv_opt_flag(
+            "chat", &given.chat,
+            "the prompt is a user's message in the model's chat template; only the answer is printed"),
         tv_opt_uint("max-tokens", "N", &given.max_tokens, 1, UINT32_MAX,
                     "tokens to generate at most; the model's context ends it too"),
         tv_opt_number("temperature", "X", &given.temperature, 0, 1e6,
@@ -205,7 +143,8 @@ tv_status cmd_generate(int argc, char **argv) {
     const tv_command_line line = {
         .command = "generate",
         .summary =
-            "Generates text that goes on from a prompt and prints both as it comes. --json prints "
+            "Generates text that goes on from a prompt and prints both as it comes; with --chat, the answer "
+            "to a message. --json prints "
             "{\"text\", \"ids\", \"logprobs\", \"finish\"} of the generated part instead, finish being eos "
             "or length.",
         .notes =

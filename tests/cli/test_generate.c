@@ -1,5 +1,5 @@
 /* trivium generate as a person runs it, on a small published model with a tokenizer trained here. */
-#include "support/support.h"
+#include "support/small_model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,16 +8,12 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "support/subprocess.h"
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k/"
-#define TEXT   TRIVIUM_SOURCE_DIR "/tests/text/data/excerpt.txt"
 
-enum { CONTEXT = 128 };
+enum { CONTEXT = TV_SMALL_CONTEXT };
 
-typedef struct fixture {
-    char *dir, *model;
-} fixture;
+typedef tv_small_model fixture;
 
 static void copy_file(const char *from, const char *folder, const char *name) {
     char *text = NULL, *source = tv_format("%s%s", from, name), *target = tv_format("%s/%s", folder, name);
@@ -30,35 +26,7 @@ static void copy_file(const char *from, const char *folder, const char *name) {
 }
 
 static int make_model(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->dir = tv_test_dir();
-    f->model = tv_format("%s/model", f->dir);
-    assert_ok(tv_make_dirs(f->model));
-    copy_file(GOLDEN, f->model, "config.json");
-    copy_file(GOLDEN, f->model, "model.safetensors");
-    /* The model's vocabulary has 307 tokens. */
-    tv_run run =
-        tv_run_trivium("tokenizer", "train", "--input", TEXT, "--vocab-size", "307", "--out", f->model);
-    if (run.exit_code != 0)
-        fail_msg("%s", run.err);
-    tv_run_free(&run);
-    run = tv_run_trivium("generate", "--model", f->model, "--prompt", "x", "--max-tokens", "1");
-    int code = run.exit_code;
-    if (code == 3)
-        fprintf(stderr, "skipped: %s", run.err);
-    tv_run_free(&run);
-    if (code == 3)
-        exit(TV_TEST_SKIPPED);
-    *state = f;
-    return 0;
-}
-
-static int remove_model(void **state) {
-    fixture *f = *state;
-    tv_test_dir_remove(&f->dir);
-    free(f->model);
-    free(f);
-    return 0;
+    return tv_small_model_make(state);
 }
 
 /* The last line of standard output. */
@@ -216,5 +184,5 @@ int main(void) {
         cmocka_unit_test(the_context_ends_the_text),      cmocka_unit_test(a_run_and_no_prompt_do),
         cmocka_unit_test(mistakes_give_exit_code_2),
     };
-    return cmocka_run_group_tests(tests, make_model, remove_model);
+    return cmocka_run_group_tests(tests, make_model, tv_small_model_remove);
 }

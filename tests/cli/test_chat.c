@@ -1,0 +1,159 @@
+/* trivium chat through a pipe, on a small published model that speaks noise: control characters included. */
+#include "support/small_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "tools/text_stream.h"
+
+/* What chat makes of these lines; the options are one text for the shell. */
+static tv_run chat(const tv_small_model *small, const char *lines, const char *options) {
+    char *input = tv_small_model_file(small, "lines", lines);
+    char *command = tv_format("exec %s chat --model %s --max-tokens 12 %s < %s", TRIVIUM_COMMAND,
+                              small->model, options, input);
+    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+    tv_run run = tv_run_program(argv);
+    free(command);
+    free(input);
+    return run;
+}
+
+static void assert_done(const tv_run *run) {
+    if (run->exit_code != 0)
+        fail_msg("exit %d: %s", run->exit_code, run->err);
+}
+
+/* Answers may hold line ends of their own, so they are cut out by what stands before them. */
+static void conversations_are_kept_until_reset(void **state) {
+    const tv_small_model *small = *state;
+    tv_run one = chat(small, "It was\n", "--temperature 0"),
+           two = chat(small, "It was\nand\n", "--temperature 0"),
+           alone = chat(small, "and\n", "--temperature 0"),
+           again = chat(small, "and\n/reset\nIt was\n\nand", "--temperature 0"),
+           quit = chat(small, "It was\n/quit\nand\n", "--temperature 0 --quiet");
+    assert_done(&one);
+    assert_done(&two);
+    assert_done(&alone);
+    assert_done(&again);
+    assert_done(&quit);
+    /* The second answer comes behind the first, and is not what the message alone is answered with. */
+    size_t first = strlen(one.out);
+    assert_int_equal(strncmp(two.out, one.out, first), 0);
+    assert_true(strlen(two.out) > first);
+    assert_string_not_equal(two.out + first, alone.out);
+    /* After /reset the conversation is the one above; an empty line says nothing and the last needs no end.
+     */
+    size_t before = strlen(alone.out);
+    assert_int_equal(strncmp(again.out, alone.out, before), 0);
+    assert_string_equal(again.out + before, two.out);
+    assert_string_equal(quit.out, one.out);
+    assert_string_equal(quit.err, "");
+    assert_non_null(strstr(again.err, "begins anew"));
+    assert_non_null(strstr(one.err, "ChatML"));
+    tv_run_free(&one);
+    tv_run_free(&two);
+    tv_run_free(&alone);
+    tv_run_free(&again);
+    tv_run_free(&quit);
+}
+
+static void seeds_decide_and_system_messages_count(void **state) {
+    const tv_small_model *small = *state;
+    tv_run a = chat(small, "It was\n/reset\nIt was\n", "--seed 3"), b = chat(small, "It was\n", "--seed 3"),
+           c = chat(small, "It was\n", "--seed 4"),
+           d = chat(small, "It was\n", "--seed 3 --system 'Be brief.'");
+    assert_done(&a);
+    assert_done(&d);
+    /* The same draws after /reset. */
+    size_t length = strlen(b.out);
+    assert_int_equal(strlen(a.out), 2 * length);
+    assert_int_equal(strncmp(a.out, b.out, length), 0);
+    assert_string_equal(a.out + length, b.out);
+    assert_string_not_equal(b.out, c.out);
+    assert_string_not_equal(b.out, d.out);
+    tv_run_free(&a);
+    tv_run_free(&b);
+    tv_run_free(&c);
+    tv_run_free(&d);
+}
+
+/* generate --chat prints the bytes of the same answer. */
+static void the_first_answer_is_that_of_generate(void **state) {
+    const tv_small_model *small = *state;
+    tv_run run = chat(small, "It was\n", "--seed 6 --temperature 1");
+    tv_run generated = tv_run_trivium("generate", "--model", small->model, "--prompt", "It was", "--chat",
+                                      "--max-tokens", "12", "--seed", "6", "--temperature", "1", "--quiet");
+    assert_done(&run);
+    assert_done(&generated);
+    tv_text shown = {0};
+    assert_ok(tv_text_visible((const uint8_t *)generated.out, strlen(generated.out), &shown));
+    assert_ok(tv_text_append(&shown, "", 1));
+    assert_string_equal(run.out, (const char *)shown.data);
+    /* A vocabulary of bytes: without escapes the test would show nothing. */
+    assert_non_null(strstr(run.out, "\\x"));
+    tv_text_free(&shown);
+    tv_run plain = tv_run_trivium("generate", "--model", small->model, "--prompt", "It was", "--max-tokens",
+                                  "12", "--seed", "6", "--temperature", "1", "--quiet");
+    assert_int_equal(strncmp(plain.out, "It was", 6), 0);
+    assert_string_not_equal(plain.out + 6, generated.out);
+    tv_run_free(&plain);
+    tv_run_free(&generated);
+    tv_run_free(&run);
+}
+
+static void a_full_context_forgets_the_oldest(void **state) {
+    const tv_small_model *small = *state;
+    tv_run run = chat(small, "one two\nthree four\nfive six\nseven\n", "--context 64");
+    assert_done(&run);
+    assert_non_null(strstr(run.err, "the oldest 1 turns are forgotten"));
+    tv_run_free(&run);
+    char line[400];
+    memset(line, 'q', sizeof line);
+    memcpy(line + sizeof line - 5, "\nhi\n", 5);
+    run = chat(small, line, "--temperature 0 --quiet");
+    tv_run small_one = chat(small, "hi\n", "--temperature 0 --quiet");
+    assert_done(&run);
+    assert_non_null(strstr(run.err, "it was left out"));
+    assert_string_equal(run.out, small_one.out);
+    tv_run_free(&run);
+    tv_run_free(&small_one);
+}
+
+static void controls_are_shown(void **state) {
+    (void)state;
+    const char bytes[] = "a\x1b[2J\tb\n\xc3\xa9\xc2\x9b\xff\x7f\x00z\r";
+    tv_text out = {0};
+    assert_ok(tv_text_visible((const uint8_t *)bytes, sizeof bytes - 1, &out));
+    assert_ok(tv_text_append(&out, "", 1));
+    assert_string_equal((const char *)out.data, "a\\x1b[2J\tb\n\xc3\xa9\\xc2\\x9b\\xff\\x7f\\x00z\\x0d");
+    tv_text_free(&out);
+}
+
+static void mistakes_give_exit_code_2(void **state) {
+    const tv_small_model *small = *state;
+    const char *const cases[][2] = {{"--model", "/nonexistent"}, {"--temperature", "-1"}, {"--contxt", "64"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tv_run run = tv_run_trivium("chat", "--model", small->model, cases[i][0], cases[i][1]);
+        assert_int_equal(run.exit_code, 2);
+        assert_int_equal(strncmp(run.err, "trivium chat: ", 14), 0);
+        tv_run_free(&run);
+    }
+}
+
+static int make(void **state) {
+    return tv_small_model_make(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conversations_are_kept_until_reset),
+        cmocka_unit_test(seeds_decide_and_system_messages_count),
+        cmocka_unit_test(the_first_answer_is_that_of_generate),
+        cmocka_unit_test(a_full_context_forgets_the_oldest),
+        cmocka_unit_test(controls_are_shown),
+        cmocka_unit_test(mistakes_give_exit_code_2),
+    };
+    return cmocka_run_group_tests(tests, make, tv_small_model_remove);
+}

@@ -1,0 +1,31 @@
+/* A text that is shown while it is drawn: what generate and chat share.
+ *
+ * Promise: whole characters only; special tokens and the token that ended the text are not shown; the text is
+ * kept byte for byte.
+ */
+#ifndef TV_TOOLS_TEXT_STREAM_H
+#define TV_TOOLS_TEXT_STREAM_H
+
+#include <stdbool.h>
+
+#include "text/buffers.h"
+#include "train/sampling.h"
+
+typedef struct tv_text_stream {
+    const tv_tokenizer *tokenizer;
+    bool print;   /* to standard output as it comes */
+    bool visible; /* control characters but line feed and tab, and what is no UTF-8, are printed as \xNN, so
+                     that a text cannot steer a terminal */
+    tv_text text; /* all that was drawn */
+    uint64_t printed; /* bytes of it */
+    uint64_t tokens;  /* decoded so far */
+} tv_text_stream;
+void tv_text_stream_free(tv_text_stream *stream);
+
+/* Runs a decoder of one row to the end of its text. *seconds is the time after the first draw. */
+tv_status tv_text_stream_run(tv_decoder *decoder, tv_text_stream *stream, double *seconds);
+
+/* Appends bytes as `visible` shows them. */
+tv_status tv_text_visible(const uint8_t *bytes, uint64_t size, tv_text *out);
+
+#endif
