@@ -24,6 +24,7 @@ enum {
 struct tv_web_ranker {
     tv_web_api api;
     struct MHD_Daemon *daemons[TV_LOOPBACK_FAMILIES];
+    uint16_t port;
     char url[64];
     char hosts[HOSTS][32];   /* what the Host header may say */
     char origins[HOSTS][40]; /* what the Origin header may say */
@@ -261,7 +262,7 @@ tv_status tv_web_ranker_start(const tv_web_ranker_options *options, tv_web_ranke
     ranker->api = (tv_web_api){
         .session = options->session,
         .title = options->title,
-        .version = options->version ? options->version : "",
+        .version = TRIVIUM_VERSION,
     };
     TV_TRY(random_hex(ranker->api.token, TV_WEB_TOKEN_CHARACTERS));
     TV_TRY(tv_loopback_listen(options->port, &loopback));
@@ -274,6 +275,7 @@ tv_status tv_web_ranker_start(const tv_web_ranker_options *options, tv_web_ranke
             snprintf(ranker->hosts[i], sizeof ranker->hosts[i], "%s:%u", names[i], loopback.port);
         snprintf(ranker->origins[i], sizeof ranker->origins[i], "http://%s", ranker->hosts[i]);
     }
+    ranker->port = loopback.port;
     snprintf(ranker->url, sizeof ranker->url, "%s/", ranker->origins[0]);
     for (int i = 0; i < TV_LOOPBACK_FAMILIES; i++) {
         if (loopback.sockets[i] < 0)
@@ -297,6 +299,10 @@ fail:
 
 const char *tv_web_ranker_url(const tv_web_ranker *ranker) {
     return ranker->url;
+}
+
+uint16_t tv_web_ranker_port(const tv_web_ranker *ranker) {
+    return ranker->port;
 }
 
 void tv_web_ranker_stop(tv_web_ranker **ranker) {

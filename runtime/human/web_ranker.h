@@ -18,7 +18,6 @@ typedef struct tv_web_ranker_options {
     tv_session *session; /* outlives the ranker */
     uint16_t port;       /* 0: a free one */
     const char *title;   /* what is judged, such as the candidates' file name */
-    const char *version; /* of the tool; NULL: "" */
 } tv_web_ranker_options;
 
 typedef struct tv_web_ranker tv_web_ranker;
@@ -26,6 +25,7 @@ typedef struct tv_web_ranker tv_web_ranker;
 tv_status tv_web_ranker_start(const tv_web_ranker_options *options, tv_web_ranker **ranker);
 /* "http://127.0.0.1:PORT/"; belongs to the ranker. */
 const char *tv_web_ranker_url(const tv_web_ranker *ranker);
+uint16_t tv_web_ranker_port(const tv_web_ranker *ranker);
 /* Answers what is under way, then closes. */
 void tv_web_ranker_stop(tv_web_ranker **ranker);
 

@@ -165,11 +165,12 @@ async function waitForServer() {
 }
 
 function judge(judgment) {
-  if (work.busy || work.lost) return;
+  if (work.busy) return;
   if (work.pending !== judgment) measurePace();
   work.pending = judgment;
   remember(judgment);
-  return ask("judge", judgment);
+  if (work.lost) view.say("Kept until the server is back");
+  else ask("judge", judgment);
 }
 
 function judgment(fields) {
@@ -189,12 +190,18 @@ function change(groups, card) {
   if (JSON.stringify(groups) !== JSON.stringify(work.groups)) work.history.push(work.groups);
   work.groups = groups;
   work.selected = card;
-  view.notice(null);
-  view.paint(work);
-  save();
+  reconsider();
   const at = ranking.groupOf(groups, card);
   view.say("Answer " + (card + 1) + (at < 0 ? " taken out" : (groups[at].length > 1 ? " tied " : " ") +
     ordinal(ranking.placeOf(groups, card))));
+}
+
+/** After each step: what waits for a lost server is not what is meant any more. */
+function reconsider() {
+  if (work.lost) work.pending = null;
+  else view.notice(null);
+  view.paint(work);
+  save();
 }
 
 function select(card) {
@@ -236,9 +243,7 @@ function undo(repeated) {
   if (work.item && work.history.length > 0) {
     work.groups = work.history.pop();
     if (ranking.groupOf(work.groups, work.selected ?? -1) < 0) work.selected = work.groups.at(-1)?.at(-1) ?? null;
-    view.notice(null);
-    view.paint(work);
-    save();
+    reconsider();
     view.say("Undone");
   } else if (!repeated) {
     ask("undo", {});

@@ -1,0 +1,420 @@
+/* The web ranker over plain sockets: what it refuses and with which code, and that its calls reach the
+ * session.
+ *
+ * Seen to fail on purpose: without the look at Host, at Origin, at Sec-Fetch-Site, at the token, without the
+ * limit of a body (test_refusals); listening on INADDR_ANY (test_loopback_only); a nonce drawn once
+ * (test_page).
+ */
+#include "support/support.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "human/web_ranker.h"
+
+enum { ITEMS = 3, ANSWER_BYTES = 1 << 20 };
+
+typedef struct fixture {
+    char *dir, *candidates, *out;
+    tv_session *session;
+    tv_web_ranker *ranker;
+    uint16_t port;
+    char token[64];
+    char answer[ANSWER_BYTES];
+} fixture;
+
+static int connect_to(uint16_t port) {
+    int handle = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct timeval patience = {.tv_sec = 10};
+    setsockopt(handle, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    assert_int_equal(connect(handle, (struct sockaddr *)&address, sizeof address), 0);
+    return handle;
+}
+
+/* Sends the bytes, reads to the end; the status code, or 0 where the server hung up without one. */
+static int send_bytes(fixture *f, const char *bytes, uint64_t size) {
+    int handle = connect_to(f->port);
+    for (uint64_t sent = 0; sent < size;) {
+        ssize_t n = send(handle, bytes + sent, size - sent, MSG_NOSIGNAL);
+        if (n <= 0)
+            break;
+        sent += (uint64_t)n;
+    }
+    uint64_t got = 0;
+    for (ssize_t n = 1; n > 0 && got<ANSWER_BYTES - 1; got += n> 0 ? (uint64_t)n : 0)
+        n = recv(handle, f->answer + got, ANSWER_BYTES - 1 - got, 0);
+    f->answer[got] = '\0';
+    close(handle);
+    int code = 0;
+    return sscanf(f->answer, "HTTP/1.1 %d", &code) == 1 ? code : 0;
+}
+
+static int send_text(fixture *f, const char *text) {
+    return send_bytes(f, text, strlen(text));
+}
+
+/* A call as the page makes it, with further header lines and with or without the token. */
+static int post(fixture *f, const char *name, const char *headers, const char *body) {
+    char *text =
+        tv_format("POST /api/%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n"
+                  "Content-Type: application/json\r\nX-Trivium-Token: %s\r\n%sContent-Length: %zu\r\n\r\n%s",
+                  name, f->port, f->token, headers, strlen(body), body);
+    int code = send_text(f, text);
+    free(text);
+    return code;
+}
+
+/* The body of the last answer as JSON; the caller frees. */
+static cJSON *answer_json(const fixture *f) {
+    const char *body = strstr(f->answer, "\r\n\r\n");
+    assert_non_null(body);
+    cJSON *root = NULL;
+    assert_ok(tv_json_parse(body + 4, strlen(body + 4), "the answer", &root));
+    return root;
+}
+
+static void start(fixture *f, uint16_t port) {
+    const tv_session_options options = {.candidates = f->candidates, .out = f->out, .seed = 1};
+    assert_ok(tv_session_open(&options, &f->session));
+    assert_ok(tv_web_ranker_start(
+        &(tv_web_ranker_options){.session = f->session, .port = port, .title = "a \"title\""}, &f->ranker));
+    unsigned number = 0;
+    assert_int_equal(sscanf(tv_web_ranker_url(f->ranker), "http://127.0.0.1:%u/", &number), 1);
+    f->port = (uint16_t)number;
+    char *text =
+        tv_format("GET /api/start HTTP/1.1\r\nHost: localhost:%u\r\nConnection: close\r\n\r\n", f->port);
+    assert_int_equal(send_text(f, text), 200);
+    free(text);
+    cJSON *root = answer_json(f);
+    assert_string_equal(tv_json_get(root, "title")->valuestring, "a \"title\"");
+    snprintf(f->token, sizeof f->token, "%s", tv_json_get(root, "token")->valuestring);
+    assert_int_equal(strlen(f->token), 32);
+    cJSON_Delete(root);
+}
+
+static void stop(fixture *f) {
+    tv_web_ranker_stop(&f->ranker);
+    tv_session_close(&f->session);
+}
+
+static int setup(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    f->dir = tv_test_dir();
+    f->candidates = tv_format("%s/candidates.jsonl", f->dir);
+    f->out = tv_format("%s/rankings.jsonl", f->dir);
+    char *lines = tv_format("%s", "");
+    for (int i = 0; i < ITEMS; i++) {
+        char *more = tv_format(
+            "%s{\"id\":\"q%d\",\"prompt\":[{\"role\":\"user\",\"content\":\"p\xff\\u0000\",\"n\":01}],"
+            "\"responses\":[{\"id\":\"a\",\"text\":\"one\"},{\"id\":\"b\",\"text\":\"two\ttab\"},"
+            "{\"id\":\"c\",\"text\":\"\"}]}\n",
+            lines, i);
+        free(lines);
+        lines = more;
+    }
+    assert_ok(tv_write_file(f->candidates, lines, strlen(lines)));
+    free(lines);
+    start(f, 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    stop(f);
+    free(f->candidates);
+    free(f->out);
+    tv_test_dir_remove(&f->dir);
+    free(f);
+    return 0;
+}
+
+static void test_refusals(void **state) {
+    fixture *f = *state;
+    /* PORT and TOKEN stand for the server's own. */
+    static const struct {
+        int code;
+        const char *why, *request;
+    } cases[] = {
+        {200, "the page", "GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
+        {200, "the page by name", "GET / HTTP/1.1\r\nHost: LocalHost:PORT\r\n"},
+        {200, "the page by IPv6", "GET / HTTP/1.1\r\nHost: [::1]:PORT\r\n"},
+        {200, "a link from elsewhere to the page",
+         "GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Site: cross-site\r\n"},
+        {403, "another name", "GET / HTTP/1.1\r\nHost: rebound.example:PORT\r\n"},
+        {403, "another name for a call", "GET /api/start HTTP/1.1\r\nHost: rebound.example:PORT\r\n"},
+        {403, "another port", "GET / HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"},
+        {403, "no port", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"},
+        {403, "a name that begins like ours", "GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT.example\r\n"},
+        {403, "no name", "GET / HTTP/1.0\r\n"},
+        {404, "another path", "GET /rankings.jsonl HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
+        {404, "a path upwards", "GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
+        {404, "an unknown call",
+         "POST /api/judges HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Token: TOKEN\r\n"},
+        {404, "a call below a call", "GET /api/x/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
+        {405, "posting the page", "POST / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 0\r\n"},
+        {405, "getting an item",
+         "GET /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Token: TOKEN\r\n"},
+        {405, "asking what is allowed",
+         "OPTIONS /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: http://127.0.0.1:PORT\r\n"},
+        {403, "another site's look at the token",
+         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Site: cross-site\r\n"},
+        {403, "another port's look at the token",
+         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Site: same-site\r\n"},
+        {403, "another site's origin",
+         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: http://rebound.example\r\n"},
+        {403, "no site's origin", "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: null\r\n"},
+        {200, "our own origin",
+         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: http://127.0.0.1:PORT\r\n"
+         "Sec-Fetch-Site: same-origin\r\n"},
+        {413, "a body that is announced too large",
+         "POST /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Token: TOKEN\r\n"
+         "Content-Type: application/json\r\nContent-Length: 9000000000\r\n"},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char text[1024];
+        uint64_t size = 0;
+        for (const char *at = cases[i].request; *at; at++)
+            if (strncmp(at, "PORT", 4) == 0 || strncmp(at, "TOKEN", 5) == 0) {
+                size += (uint64_t)(*at == 'P' ? snprintf(text + size, 64, "%u", f->port)
+                                              : snprintf(text + size, 64, "%s", f->token));
+                at += *at == 'P' ? 3 : 4;
+            } else {
+                text[size++] = *at;
+            }
+        size += (uint64_t)snprintf(text + size, 64, "Connection: close\r\n\r\n");
+        int code = send_bytes(f, text, size);
+        if (code != cases[i].code)
+            fail_msg("%s: expected %d, found %d: %.200s", cases[i].why, cases[i].code, code, f->answer);
+        if (code == 405)
+            assert_non_null(strstr(f->answer, "Allow: "));
+        if (code != 200)
+            assert_non_null(strstr(f->answer, "{\"error\":\""));
+        /* Nothing lets another site's script read an answer. */
+        assert_null(strstr(f->answer, "Access-Control-Allow-Origin"));
+    }
+}
+
+static void test_posts(void **state) {
+    fixture *f = *state;
+    const char *kim = "{\"annotator\":\"kim\"}";
+    assert_int_equal(post(f, "next", "", kim), 200);
+    assert_int_equal(post(f, "next", "Origin: http://rebound.example\r\n", kim), 403);
+    assert_int_equal(post(f, "next", "Sec-Fetch-Site: cross-site\r\n", kim), 403);
+    assert_int_equal(post(f, "next", "", "{\"annotator\":"), 400);
+    assert_int_equal(post(f, "next", "", "{}"), 400);
+    assert_int_equal(post(f, "next", "", "[]"), 400);
+    assert_int_equal(post(f, "next", "", ""), 400);
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"\"}"), 400);
+    assert_int_equal(post(f, "next", "", "{\"annotator\":7}"), 400);
+    f->token[3] = f->token[3] == 'a' ? 'b' : 'a';
+    assert_int_equal(post(f, "next", "", kim), 403);
+    assert_non_null(strstr(f->answer, "token"));
+    char *plain =
+        tv_format("POST /api/next HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\nContent-Type: "
+                  "application/json\r\nContent-Length: 19\r\n\r\n%s",
+                  f->port, kim);
+    assert_int_equal(send_text(f, plain), 403);
+    free(plain);
+}
+
+static void test_bodies(void **state) {
+    fixture *f = *state;
+    char *filled = malloc(TV_WEB_BODY_LIMIT + 1);
+    memset(filled, ' ', TV_WEB_BODY_LIMIT);
+    filled[TV_WEB_BODY_LIMIT] = '\0';
+    static const char kim[] = "{\"annotator\":\"kim\"}";
+    memcpy(filled, kim, sizeof kim - 1);
+    assert_int_equal(post(f, "progress", "", filled), 200);
+    char *larger = tv_format("%s ", filled);
+    assert_int_equal(post(f, "progress", "", larger), 413);
+    /* In chunks its size is not announced. */
+    char *chunks = tv_format(
+        "POST /api/progress HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\nContent-Type: "
+        "application/json\r\nX-Trivium-Token: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
+        f->port, f->token, TV_WEB_BODY_LIMIT + 1, larger);
+    assert_int_equal(send_text(f, chunks), 413);
+    /* A form of another site can send text, and no JSON. */
+    char *form =
+        tv_format("POST /api/progress HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\nContent-Type: "
+                  "text/plain\r\nX-Trivium-Token: %s\r\nContent-Length: 19\r\n\r\n%s",
+                  f->port, f->token, kim);
+    assert_int_equal(send_text(f, form), 415);
+    free(form);
+    free(chunks);
+    free(larger);
+    free(filled);
+}
+
+static int judge(fixture *f, const char *annotator, double presentation, const char *rest) {
+    char *body = tv_format("{\"annotator\":\"%s\",\"presentation\":%.0f%s}", annotator, presentation, rest);
+    int code = post(f, "judge", "", body);
+    free(body);
+    return code;
+}
+
+static uint64_t lines_of(const char *path) {
+    char *text = NULL;
+    uint64_t count = 0;
+    assert_ok(tv_read_file(path, &text, NULL));
+    for (const char *at = text; *at; at++)
+        count += *at == '\n';
+    free(text);
+    return count;
+}
+
+/* The item of the last answer; *id belongs to the caller. */
+static double shown(const fixture *f, char **id) {
+    cJSON *root = answer_json(f);
+    const cJSON *item = tv_json_get(root, "item");
+    double presentation = cJSON_IsNull(item) ? -1 : tv_json_get(item, "presentation")->valuedouble;
+    *id = cJSON_IsNull(item) ? NULL : tv_format("%s", tv_json_get(item, "id")->valuestring);
+    cJSON_Delete(root);
+    return presentation;
+}
+
+static void test_judging(void **state) {
+    fixture *f = *state;
+    char *kim = NULL, *lee = NULL, *again = NULL;
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"kim\"}"), 200);
+    double of_kim = shown(f, &kim);
+    /* Nothing tells whose answer is which; the text passes as JSON that a browser takes. */
+    assert_null(strstr(f->answer, "\"a\""));
+    assert_non_null(strstr(f->answer, "two\\u0009tab"));
+    assert_non_null(strstr(f->answer, "{\"role\":\"user\",\"content\":\"p\xff\\u0000\"}]"));
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"lee\"}"), 200);
+    double of_lee = shown(f, &lee);
+    assert_string_not_equal(kim, lee);
+
+    static const char *const wrong[] = {
+        "",
+        ",\"ranking\":[[0],[1]]",
+        ",\"ranking\":[[0],[1],[1]]",
+        ",\"ranking\":[[0],[1],[3]]",
+        ",\"ranking\":[[0],[1],[2],[3]]",
+        ",\"ranking\":[[0],[1],[0.5]]",
+        ",\"ranking\":[0,1,2]",
+        ",\"ranking\":\"0>1>2\"",
+        ",\"ranking\":[]",
+        ",\"ranking\":[[0],[1],[2]],\"confidence\":6",
+        ",\"ranking\":[[0],[1],[2]],\"comment\":7",
+    };
+    for (size_t i = 0; i < TV_COUNT(wrong); i++) {
+        int code = judge(f, "kim", of_kim, wrong[i]);
+        if (code != 400 && code != 409)
+            fail_msg("%s: expected a refusal, found %d", wrong[i], code);
+    }
+    assert_int_equal(judge(f, "kim", of_lee, ",\"ranking\":[[0],[1],[2]]"), 409);
+    assert_int_equal(judge(f, "kim", 12345, ",\"ranking\":[[0],[1],[2]]"), 409);
+    assert_int_equal(lines_of(f->out), 0);
+
+    assert_int_equal(judge(f, "kim", of_kim, ",\"ranking\":[[2],[0,1]],\"confidence\":4,\"comment\":\"c\""),
+                     200);
+    assert_int_equal(lines_of(f->out), 1);
+    assert_int_equal(judge(f, "kim", of_kim, ",\"ranking\":[[2],[0,1]]"), 409);
+    assert_non_null(strstr(f->answer, "already"));
+    assert_int_equal(lines_of(f->out), 1);
+    assert_int_equal(post(f, "undo", "", "{\"annotator\":\"kim\"}"), 200);
+    assert_true(shown(f, &again) == of_kim);
+    assert_int_equal(lines_of(f->out), 0);
+    assert_int_equal(post(f, "undo", "", "{\"annotator\":\"kim\"}"), 409);
+    assert_int_equal(judge(f, "kim", of_kim, ",\"ranking\":null"), 200);
+    assert_int_equal(judge(f, "lee", of_lee, ",\"ranking\":null,\"all_bad\":true"), 200);
+    assert_int_equal(post(f, "release", "", "{\"annotator\":\"kim\"}"), 200);
+    assert_int_equal(post(f, "progress", "", "{\"annotator\":\"lee\"}"), 200);
+    assert_non_null(strstr(f->answer, "{\"progress\":{\"done\":1,\"total\":2}}"));
+    assert_int_equal(lines_of(f->out), 2);
+    free(kim);
+    free(lee);
+    free(again);
+}
+
+static void test_page(void **state) {
+    fixture *f = *state;
+    char *request = tv_format("GET / HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n\r\n", f->port);
+    char nonces[2][33];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(send_text(f, request), 200);
+        const char *policy =
+            strstr(f->answer, "Content-Security-Policy: default-src 'none'; script-src 'nonce-");
+        assert_non_null(policy);
+        assert_int_equal(sscanf(strstr(policy, "nonce-"), "nonce-%32[0-9a-f]'", nonces[i]), 1);
+        assert_null(strstr(f->answer, "unsafe-inline"));
+        /* Every script and style carries it, and nothing is left of the marks of the build. */
+        uint64_t elements = 0;
+        for (const char *at = f->answer; (at = strstr(at, "<s")); at++) {
+            if (strncmp(at, "<script", 7) != 0 && strncmp(at, "<style", 6) != 0)
+                continue;
+            const char *nonce = strstr(at, "nonce=\"");
+            assert_non_null(nonce);
+            assert_memory_equal(nonce + 7, nonces[i], 32);
+            elements++;
+        }
+        assert_true(elements >= 2);
+        assert_null(strstr(f->answer, "@nonce@"));
+        assert_null(strstr(f->answer, "@include"));
+        assert_null(strstr(f->answer, " src="));
+        assert_null(strstr(f->answer, "innerHTML"));
+        assert_null(strstr(f->answer, f->token));
+        assert_non_null(strstr(f->answer, "</html>"));
+    }
+    assert_string_not_equal(nonces[0], nonces[1]);
+    free(request);
+}
+
+static void test_loopback_only(void **state) {
+    fixture *f = *state;
+    /* A server on every interface would hold this address too. */
+    int handle = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    setsockopt(handle, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(f->port)};
+    assert_int_equal(inet_pton(AF_INET, "127.0.0.2", &address.sin_addr), 1);
+    assert_int_equal(bind(handle, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(handle, 1), 0);
+    close(handle);
+}
+
+static void test_restart(void **state) {
+    fixture *f = *state;
+    char *before = NULL, *after = NULL, old[64];
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"kim\"}"), 200);
+    double presentation = shown(f, &before);
+    tv_web_ranker *second = NULL;
+    assert_int_equal(
+        tv_web_ranker_start(&(tv_web_ranker_options){.session = f->session, .port = f->port}, &second),
+        TV_E_USAGE);
+    assert_non_null(strstr(tv_last_error(), "--port"));
+    assert_null(second);
+    snprintf(old, sizeof old, "%s", f->token);
+    stop(f);
+    start(f, f->port);
+    assert_string_not_equal(old, f->token);
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"kim\"}"), 200);
+    assert_true(shown(f, &after) == presentation);
+    assert_int_equal(judge(f, "kim", presentation, ",\"ranking\":[[0],[1],[2]]"), 200);
+    free(before);
+    free(after);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_posts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bodies, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_judging, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_loopback_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
