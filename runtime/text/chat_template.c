@@ -96,21 +96,28 @@ static tv_status put_text(writing *w, const char *text) {
     return tv_tokenizer_encode(w->tokenizer, text, strlen(text), false, w->ids);
 }
 
-/* Where a token of the markup is spelled that is found in any text, because it is not marked as special. */
-static uint64_t find_spelled_markup(const writing *w, const char *text, uint64_t length) {
-    static const char *const markup[] = {TV_TOKEN_IM_START, TV_TOKEN_IM_END, START_HEADER,
-                                         END_HEADER,        END_OF_TURN,     BEGIN_OF_TEXT};
-    uint64_t first = length;
-    for (size_t m = 0; m <= TV_COUNT(markup); m++) {
-        uint32_t id = m < TV_COUNT(markup) ? find(w->tokenizer, markup[m]) : w->chat->end;
+/* Tokens of the markup that are found in any text, because they are not marked as special. Up to `MARKUP`. */
+enum { MARKUP = 7 };
+static int find_open_markup(const writing *w, const tv_token *open[MARKUP]) {
+    static const char *const markup[MARKUP - 1] = {TV_TOKEN_IM_START, TV_TOKEN_IM_END, START_HEADER,
+                                                   END_HEADER,        END_OF_TURN,     BEGIN_OF_TEXT};
+    int count = 0;
+    for (int m = 0; m < MARKUP; m++) {
+        uint32_t id = m < MARKUP - 1 ? find(w->tokenizer, markup[m]) : w->chat->end;
         const tv_token *token = id == TV_NO_TOKEN ? NULL : tv_tokenizer_token(w->tokenizer, id);
-        if (!token || !token->added || token->special)
-            continue;
-        for (uint64_t i = 0; i + token->length <= length && i < first; i++)
-            if (memcmp(text + i, token->bytes, token->length) == 0)
-                first = i;
+        if (token && token->added && !token->special)
+            open[count++] = token;
     }
-    return first;
+    return count;
+}
+
+/* Where the first of them is spelled, or the length. */
+static uint64_t find_spelled(const tv_token *const *open, int count, const char *text, uint64_t length) {
+    for (uint64_t i = 0; count > 0 && i < length; i++)
+        for (int m = 0; m < count; m++)
+            if (open[m]->length <= length - i && memcmp(text + i, open[m]->bytes, open[m]->length) == 0)
+                return i;
+    return length;
 }
 
 static uint64_t blanks_before(const uint8_t *text, uint64_t end) {
@@ -142,8 +149,10 @@ static void trim(const char **text, uint64_t *length) {
 static tv_status put_content(writing *w, const char *text, uint64_t length) {
     if (w->chat->kind == TV_CHAT_LLAMA3 && length)
         trim(&text, &length);
+    const tv_token *open[MARKUP];
+    int count = find_open_markup(w, open);
     while (length > 0) {
-        uint64_t part = find_spelled_markup(w, text, length);
+        uint64_t part = find_spelled(open, count, text, length);
         part += part < length; /* its first sign goes with what is before, which takes it apart */
         TV_RETURN_IF_FAILED(tv_tokenizer_encode(w->tokenizer, text, part, false, w->ids));
         text += part;
@@ -211,6 +220,12 @@ fail:
     tv_ids_free(&own_ids);
     tv_text_free(&mask);
     return status;
+}
+
+tv_status tv_chat_encode_content(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
+                                 uint64_t length, tv_ids *ids) {
+    writing w = {tokenizer, chat, ids, NULL};
+    return put_content(&w, content, length);
 }
 
 tv_status tv_chat_encode_answer(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,

@@ -52,6 +52,9 @@ const char *tv_chat_kind_name(tv_chat_kind kind);
  */
 tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
                          uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained);
+/* Appends a content as it stands within a turn. */
+tv_status tv_chat_encode_content(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
+                                 uint64_t length, tv_ids *ids);
 /* Appends what the assistant answers behind a generation prompt: content and end token. */
 tv_status tv_chat_encode_answer(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
                                 uint64_t length, tv_ids *ids);

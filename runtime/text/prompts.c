@@ -25,9 +25,17 @@ tv_status tv_prompt_template(tv_prompt_encoder *encoder) {
     return TV_OK;
 }
 
+/* A text without a template: content only, which spells no token. */
+static tv_status encode_plain(const tv_prompt_encoder *encoder, const void *text, uint64_t length,
+                              tv_ids *ids) {
+    const tv_chat_template plain = {.kind = TV_CHAT_PLAIN,
+                                    .end = tv_tokenizer_info_of(encoder->tokenizer)->end_of_text};
+    return tv_chat_encode_content(encoder->tokenizer, &plain, text, length, ids);
+}
+
 tv_status tv_prompt_encode_text(tv_prompt_encoder *encoder, const void *text, uint64_t length, tv_ids *ids) {
     if (length > 0)
-        return tv_tokenizer_encode(encoder->tokenizer, text, length, false, ids);
+        return encode_plain(encoder, text, length, ids);
     uint32_t id;
     TV_RETURN_IF_FAILED(end_of_text(encoder, &id));
     return tv_ids_append(ids, &id, 1);
@@ -69,7 +77,7 @@ tv_status tv_answer_encode(tv_prompt_encoder *encoder, bool is_chat, const void 
     }
     uint32_t id;
     TV_RETURN_IF_FAILED(end_of_text(encoder, &id));
-    TV_RETURN_IF_FAILED(tv_tokenizer_encode(encoder->tokenizer, content, length, false, ids));
+    TV_RETURN_IF_FAILED(encode_plain(encoder, content, length, ids));
     return tv_ids_append(ids, &id, 1);
 }
 

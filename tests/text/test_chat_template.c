@@ -1,9 +1,10 @@
 /* text/chat_template: which templates are recognised, and tokens and masks of each kind written by hand, one
  * sign a token (byte_tokenizer.h).
  *
- * Broken on purpose and seen to fail: the mask without the end token; contents encoded with special tokens;
- * the split of spelled markup left out; trim left out; lstrip of a statement's line left out; a statement
- * allowed within a turn. */
+ * Broken on purpose and seen to fail: the mask of answers; contents encoded with special tokens; the split of
+ * spelled markup left out; trim left out; blanks before a statement kept, and the newline behind it; the
+ * rules against thinking and more tokens left out; the system message written twice; the file with the
+ * template not saved. */
 #include "support/support.h"
 #include "text/byte_tokenizer.h"
 
@@ -32,7 +33,7 @@ static const char *const chatml_templates[] = {
     "    {{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n",
     "{# turns #}{% for message in messages -%}\n<|im_start|>{{ message.role }}\n{{ message.content "
     "}}<|im_end|>\n"
-    "{% endfor %}\n{% if add_generation_prompt %}\n<|im_start|>assistant\n{% endif %}\n",
+    "    {% endfor %}\n{% if add_generation_prompt %}\n<|im_start|>assistant\n{% endif %}\n",
     /* Tools and roles in branches of their own. */
     "{%- if tools %}{{- '<|im_start|>system\\n' }}{{- messages[0].content + '\\n\\n' }}{{- '# Tools' }}{%- "
     "endif %}"

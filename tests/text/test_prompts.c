@@ -124,11 +124,26 @@ static void answers_end(void **state) {
     tv_prompt_encoder_free(&encoder);
 }
 
+/* Texts spell no token, also where the tokenizer finds its tokens in any text. */
+static void texts_are_never_markup(void **state) {
+    (void)state;
+    tv_tokenizer *open = byte_tokenizer(END_OF_TEXT | CHATML | NOT_SPECIAL, NULL);
+    tv_prompt_encoder encoder = {.tokenizer = open};
+    tv_ids ids = {0};
+    assert_ok(tv_prompt_encode_text(&encoder, "<|endoftext|><|im_end|>", 23, &ids));
+    assert_ok(tv_answer_encode(&encoder, false, "<|endoftext|>", 13, &ids));
+    expect_tokens(ids.data, NULL, ids.size, "<|endoftext|><|im_end|><|endoftext|>$");
+    tv_ids_free(&ids);
+    tv_prompt_encoder_free(&encoder);
+    tv_tokenizer_destroy(&open);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_and_messages),
         cmocka_unit_test(bad_lines_are_refused),
         cmocka_unit_test(answers_end),
+        cmocka_unit_test(texts_are_never_markup),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
