@@ -13,7 +13,7 @@
 #include "text/bpe_train.h"
 #include "text/tokenizer_json.h"
 
-enum { WORDS = 16, LIKED = 8, ANSWER_WORDS = 4, THINGS = 64, MOST_ANSWERS = 9, VOCAB = 384 };
+enum { WORDS = 16, LIKED = 8, LEAST_WORDS = 3, MOST_WORDS = 5, THINGS = 64, MOST_ANSWERS = 9, VOCAB = 384 };
 
 static const char *const words[WORDS] = {"bright", "calm",  "gentle", "golden", "happy", "lovely",
                                          "merry",  "sweet", "bitter", "broken", "cruel", "dismal",
@@ -34,17 +34,19 @@ static void write_prompt(uint64_t number, char *text, size_t size) {
 
 typedef struct answer {
     char text[96];
-    int liked;
+    int liked; /* words that are, less words that are not */
 } answer;
 
 static answer draw_answer(uint64_t prompt, uint64_t number) {
     const tv_rng rng = {.seed = 17, .stream = TV_STREAM_TEST, .step = (uint32_t)prompt};
     answer a = {.text = ""};
-    for (uint64_t w = 0; w < ANSWER_WORDS; w++) {
-        uint64_t word = tv_uniform_below(&rng, number * ANSWER_WORDS + w, WORDS);
+    uint64_t first = number * (1 + MOST_WORDS);
+    uint64_t count = LEAST_WORDS + tv_uniform_below(&rng, first, MOST_WORDS - LEAST_WORDS + 1);
+    for (uint64_t w = 0; w < count; w++) {
+        uint64_t word = tv_uniform_below(&rng, first + 1 + w, WORDS);
         size_t used = strlen(a.text);
         snprintf(a.text + used, sizeof a.text - used, " %s", words[word]);
-        a.liked += word < LIKED;
+        a.liked += word < LIKED ? 1 : -1;
     }
     return a;
 }
@@ -88,7 +90,7 @@ char *tv_planted_preferences(const tv_planted *planted, const char *name, uint64
         used += (size_t)snprintf(text + used, LINE, "{\"prompt\": \"%s\", \"answers\": [", prompt);
         for (uint64_t k = 0; k < answers; k++)
             used += (size_t)snprintf(text + used, LINE - 200, "%s{\"answer\": \"%s\", \"rank\": %d}",
-                                     k ? ", " : "", drawn[k].text, ANSWER_WORDS - drawn[k].liked);
+                                     k ? ", " : "", drawn[k].text, MOST_WORDS - drawn[k].liked);
         used += (size_t)snprintf(text + used, 8, "]}\n");
     }
     char *path = path_in(planted, name);

@@ -1,7 +1,8 @@
 /* Preferences that a rule made, and a small drawn model to learn them, for tests of reward models.
  *
- * An answer is four words of sixteen, eight of which people like; of two answers the one with more of them is
- * better. Prompts name two things, so that held-out prompts are new while the rule is the same.
+ * An answer is three to five words of sixteen, eight of which people like; of two answers the one with more
+ * of them, less the others, is better. Prompts name two things, so that held-out prompts are new while the
+ * rule is the same.
  */
 #ifndef TV_TESTS_PLANTED_H
 #define TV_TESTS_PLANTED_H

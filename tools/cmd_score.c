@@ -1,0 +1,94 @@
+/* trivium score: what a reward model says of preferences, responses or candidates. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+#include "train/score_file.h"
+
+static const char *const shapes[] = {"preferences", "responses", "candidates"};
+
+static tv_status print_result(const tv_score_result *result) {
+    const tv_reward_scale *scale = &result->scale;
+    cJSON *object = cJSON_CreateObject();
+    bool built = object && tv_json_set_string(object, "shape", shapes[result->shape]) &&
+                 tv_json_set_number(object, "responses", (double)result->responses) &&
+                 tv_json_set_number(object, "mean", result->mean) &&
+                 tv_json_set_number(object, "deviation", result->deviation) &&
+                 tv_json_set_number(object, "min", result->least) &&
+                 tv_json_set_number(object, "max", result->most) &&
+                 tv_json_set_number(object, "normalised_mean", tv_reward_normalise(scale, result->mean));
+    if (built && result->shape == TV_SCORE_PREFERENCES)
+        built = tv_json_set_number(object, "groups", (double)result->groups) &&
+                tv_json_set_number(object, "accuracy", result->accuracy) &&
+                tv_json_set_number(object, "margin", result->margin) &&
+                tv_json_set_number(object, "normalised_margin",
+                                   tv_reward_normalise(scale, scale->mean + result->margin)) &&
+                tv_json_set_number(object, "too_long", (double)result->too_long);
+    tv_status status =
+        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(object);
+    return status;
+}
+
+static void print_text(const tv_score_result *result) {
+    const tv_reward_scale *scale = &result->scale;
+    printf("responses   %llu\n", (unsigned long long)result->responses);
+    printf("scores      mean %.4f, deviation %.4f, from %.4f to %.4f\n", result->mean, result->deviation,
+           result->least, result->most);
+    if (scale->samples)
+        printf(
+            "normalised  mean %.4f, from %.4f to %.4f (reference: %llu samples, mean %.4f, deviation %.4f)\n",
+            tv_reward_normalise(scale, result->mean), tv_reward_normalise(scale, result->least),
+            tv_reward_normalise(scale, result->most), (unsigned long long)scale->samples, scale->mean,
+            scale->deviation);
+    if (result->shape != TV_SCORE_PREFERENCES)
+        return;
+    printf("accuracy    %.2f %% of %llu groups in order, equal scores count half\n", 100 * result->accuracy,
+           (unsigned long long)result->groups);
+    printf("margin      %.4f\n", result->margin);
+    if (result->too_long)
+        printf("left out    %llu groups that are too long for the model\n",
+               (unsigned long long)result->too_long);
+}
+
+tv_status cmd_score(int argc, char **argv) {
+    tv_common_options common = {0};
+    tv_score_options score = {0};
+    const tv_option options[] = {
+        tv_opt_required(tv_opt_existing(tv_opt_text(
+            "model", "DIR", &score.model, "a reward model's directory, or a run of trivium reward"))),
+        tv_opt_required(tv_opt_existing(tv_opt_text(
+            "data", "F", &score.data,
+            "JSON lines: preferences, {\"prompt\", \"response\"}, or the candidates of trivium sample"))),
+        tv_opt_text("out", "F", &score.out, "write one score per response, in order, one a line"),
+        tv_opt_flag("normalised", &score.normalised,
+                    "write them less the mean and divided by the deviation in the model's reward.json"),
+    };
+    const tv_command_line line = {
+        .command = "score",
+        .summary = "Scores responses with a reward model. Of preferences it also says how often the better "
+                   "answer has the higher score, and by how much.",
+        .notes =
+            "examples:\n  trivium score --model runs/reward --data heldout_prefs.jsonl --json\n"
+            "  trivium score --model runs/reward --data candidates.jsonl --out scores.txt --normalised\n\n"
+            "The scores of a preference's answers are written best answer first.",
+        .options = options,
+        .option_count = TV_COUNT(options),
+        .common = &common,
+        .common_mask = TV_COMMON_DEVICE | TV_COMMON_JSON | TV_COMMON_QUIET,
+    };
+    bool done;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    if (score.normalised && !score.out)
+        return tv_fail(TV_E_USAGE, "--normalised says how scores are written; name their file with --out F");
+    tv_score_result result;
+    score.device = (tv_device_options){common.device, common.tier};
+    TV_RETURN_IF_FAILED(tv_score_file(&score, &result));
+    if (common.json)
+        return print_result(&result);
+    print_text(&result);
+    return TV_OK;
+}
