@@ -1,0 +1,93 @@
+/* trivium sft over every shape of data: the log names shape and template, lines that do not fit end with exit
+ * code 2, and the chat template travels from the model's tokenizer into the checkpoint. */
+#include "support/support.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "support/small_model.h"
+#include "support/small_run.h"
+
+static int set_up(void **state) {
+    return tv_small_model_make(state);
+}
+
+static tv_run fine_tune(const tv_small_model *small, const char *data, const char *out) {
+    return tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", out, "--set",
+                          "train.steps=1", "--set", "train.batch_size=1", "--set", "train.warmup_steps=0",
+                          "--set", "data.seq_len=64");
+}
+
+static void every_shape_trains(void **state) {
+    const tv_small_model *small = *state;
+    static const struct {
+        const char *line, *shape;
+        bool chat;
+    } cases[] = {
+        {"{\"prompt\": \"2+2=\", \"completion\": \"4\"}\n", "lines of {\"prompt\", \"completion\"}", false},
+        {"{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"completion\": [{\"role\": "
+         "\"assistant\", "
+         "\"content\": \"b\"}]}\n",
+         "lines of {\"prompt\", \"completion\"}", true},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": "
+         "\"b\"}]}\n",
+         "lines of {\"messages\"}", true},
+        {"{\"instruction\": \"Add.\", \"input\": \"2 2\", \"output\": \"4\"}\n",
+         "lines of {\"instruction\", \"input\", \"output\"}", true},
+        {"{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, {\"from\": \"gpt\", \"value\": "
+         "\"b\"}]}\n",
+         "lines of {\"conversations\"}", true},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *data = tv_small_model_file(small, "data.jsonl", cases[i].line);
+        char *out = tv_format("%s/run%zu", small->dir, i);
+        tv_run run = fine_tune(small, data, out);
+        tv_expect_exit(&run, 0);
+        if (!strstr(run.err, cases[i].shape) || !!strstr(run.err, "chat template: ChatML") != cases[i].chat)
+            fail_msg("case %zu: %s", i, run.err);
+        static const char *const files[] = {"tokenizer.json", "tokenizer_config.json"};
+        char *last = tv_format("%s/checkpoints/last", out);
+        for (size_t f = 0; f < TV_COUNT(files); f++)
+            tv_expect_same_file(small->model, last, files[f]);
+        free(last);
+        tv_run_free(&run);
+        free(data);
+        free(out);
+    }
+}
+
+static void lines_that_do_not_fit_end_it(void **state) {
+    const tv_small_model *small = *state;
+    static const struct {
+        const char *lines, *sentence;
+    } cases[] = {
+        {"{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"a\", \"completion\": \"\"}\n",
+         "data.jsonl line 2: "},
+        {"{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": \"a\"}\n", "data.jsonl line 3: "},
+        {"{\"text\": \"a\"}\n", "found the keys text"},
+        {"[{\"prompt\": \"a\", \"completion\": \"b\"}]\n", "jq -c '.[]'"},
+        {"no JSON\n", "data.jsonl line 1: "},
+        {"", "data.jsonl: "},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *data = tv_small_model_file(small, "data.jsonl", cases[i].lines);
+        char *out = tv_format("%s/refused", small->dir);
+        tv_run run = fine_tune(small, data, out);
+        tv_expect_exit(&run, 2);
+        if (!strstr(run.err, cases[i].sentence))
+            fail_msg("case %zu: \"%s\" lacks \"%s\"", i, run.err, cases[i].sentence);
+        tv_run_free(&run);
+        free(data);
+        free(out);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_shape_trains),
+        cmocka_unit_test(lines_that_do_not_fit_end_it),
+    };
+    return cmocka_run_group_tests(tests, set_up, tv_small_model_remove);
+}
