@@ -30,6 +30,7 @@ tv_status cmd_pretrain(int argc, char **argv);
 tv_status cmd_sft(int argc, char **argv);
 tv_status cmd_sample(int argc, char **argv);
 tv_status cmd_rank(int argc, char **argv);
+tv_status cmd_prefs(int argc, char **argv);
 tv_status cmd_reward(int argc, char **argv);
 tv_status cmd_generate(int argc, char **argv);
 tv_status cmd_chat(int argc, char **argv);

@@ -13,6 +13,7 @@ static const tv_command commands[] = {
     {"sft", "stage 2: fine-tune a model on demonstrations", cmd_sft},
     {"sample", "stage 3a: answers of a model to prompts, for people to rank", cmd_sample},
     {"rank", "people, or a program, order the answers of a policy", cmd_rank},
+    {"prefs", "judgments as preference data, and how far annotators agree", cmd_prefs},
     {"reward", "stage 3: train a reward model on preferences", cmd_reward},
     {"generate", "text from a model", cmd_generate},
     {"chat", "talk to a model", cmd_chat},

@@ -264,6 +264,28 @@ static void judges_that_fail(void **state) {
     free(judge);
 }
 
+/* A limit on the file's size is a full disk: the line that does not fit is cut off again. */
+static void full_disk(void **state) {
+    (void)state;
+    char *judge = length_judge(""),
+         *command = tv_format("ulimit -f 4; exec %s rank --candidates %s --out %s --judge '%s'",
+                              TRIVIUM_COMMAND, candidates, out, judge);
+    tv_run run = tv_run_program((const char *const[]){"/bin/sh", "-c", command, NULL});
+    assert_int_equal(run.exit_code, 1);
+    assert_non_null(strstr(run.err, "this judgment was not written, all before it are safe"));
+    tv_run_free(&run);
+    tv_rankings *rankings = read_out();
+    uint64_t kept = tv_rankings_count(rankings);
+    assert_true(kept > 0 && kept < ITEMS);
+    tv_rankings_destroy(&rankings);
+    run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge, "--json");
+    assert_near(result(&run, "judged"), ITEMS - (double)kept, 0);
+    tv_run_free(&run);
+    expect_each_once(ITEMS);
+    free(command);
+    free(judge);
+}
+
 static void interrupted_judge(void **state) {
     (void)state;
     tv_child child = tv_start_trivium("rank", "--candidates", candidates, "--out", out, "--judge", "sleep 60",
@@ -316,6 +338,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(in_a_terminal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_in_the_middle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(judges_that_fail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(interrupted_judge, set_up, tear_down),
         cmocka_unit_test_setup_teardown(second_annotators_get_the_shared_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_usage, set_up, tear_down),

@@ -1,0 +1,235 @@
+/* Pairs and partial orders from judgments: see preference_lines.h. */
+#include "human/preference_lines.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "text/split.h"
+
+enum { TRAIN, VAL, PARTS };
+
+typedef struct writing {
+    const tv_rankings *rankings;
+    const tv_preference_lines_options *options;
+    tv_preference_lines_totals *totals;
+    uint8_t *part; /* of each judgment */
+    tv_writer *writers[PARTS];
+    tv_text line;
+} writing;
+
+static bool counts(const tv_ranking *ranking) {
+    return !ranking->skipped && !ranking->repeat;
+}
+
+/* Whether there is a pair of different texts to learn from. */
+static bool gives_lines(const tv_preference_lines_options *options, const tv_ranking *ranking) {
+    const tv_item *item = &ranking->item;
+    for (uint32_t i = 0; counts(ranking) && i < item->count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if ((options->ties || ranking->rank[i] != ranking->rank[j]) &&
+                !tv_span_equal(item->responses[i].text, item->responses[j].text))
+                return true;
+    return false;
+}
+
+/* ---- the split ---- */
+
+/* Spelled alike, whatever spaces and escapes the file has: one prompt must not be in both parts. */
+static tv_status hash_prompt(tv_span prompt, uint64_t *hash) {
+    cJSON *root = NULL;
+    char *text = NULL;
+    tv_status status;
+    TV_TRY(tv_json_parse(prompt.data, prompt.size, "prompt", &root));
+    TV_TRY(tv_json_print_line(root, &text));
+    *hash = tv_hash_bytes(text, strlen(text), 0);
+fail:
+    cJSON_free(text);
+    cJSON_Delete(root);
+    return status;
+}
+
+static int compare_hashes(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Different hashes among `count`, which are sorted for it. */
+static uint64_t count_prompts(uint64_t *hashes, uint64_t count) {
+    uint64_t prompts = 0;
+    if (count)
+        qsort(hashes, count, sizeof *hashes, compare_hashes);
+    for (uint64_t i = 0; i < count; i++)
+        prompts += i == 0 || hashes[i] != hashes[i - 1];
+    return prompts;
+}
+
+/* The part of each judgment, and how many prompts there are in each. */
+static tv_status split(writing *w) {
+    uint64_t count = tv_rankings_count(w->rankings), used = 0, held = 0;
+    uint64_t *hashes = calloc(count + 1, sizeof *hashes);
+    uint8_t *held_out = calloc(count + 1, sizeof *held_out);
+    w->part = calloc(count + 1, sizeof *w->part);
+    tv_status status;
+    if (!hashes || !held_out || !w->part) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the split");
+        goto fail;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        if (gives_lines(w->options, tv_rankings_at(w->rankings, i)))
+            TV_TRY(hash_prompt(tv_rankings_at(w->rankings, i)->item.prompt_json, &hashes[used++]));
+    TV_TRY(tv_split_by_prompt(hashes, used, w->options->seed, w->options->val_fraction, held_out));
+    for (uint64_t i = 0, next = 0; i < count; i++)
+        if (gives_lines(w->options, tv_rankings_at(w->rankings, i)))
+            w->part[i] = held_out[next++] ? VAL : TRAIN;
+    /* Those held out, moved to the front, are a part of their own to count. */
+    for (uint64_t i = 0; i < used; i++) {
+        uint64_t hash = hashes[i];
+        if (!held_out[i])
+            continue;
+        hashes[i] = hashes[held];
+        hashes[held++] = hash;
+    }
+    w->totals->val_prompts = count_prompts(hashes, held);
+    w->totals->prompts = count_prompts(hashes, used);
+fail:
+    free(hashes);
+    free(held_out);
+    return status;
+}
+
+/* ---- lines ---- */
+
+static tv_status add(writing *w, const char *text) {
+    return tv_text_append(&w->line, text, strlen(text));
+}
+
+static tv_status add_span(writing *w, tv_span span) {
+    return tv_text_append(&w->line, span.data, span.size);
+}
+
+static tv_status begin_line(writing *w, const tv_item *item) {
+    w->line.size = 0;
+    TV_RETURN_IF_FAILED(add(w, "{\"prompt\":"));
+    return add_span(w, item->prompt_json);
+}
+
+static tv_status add_answer(writing *w, const tv_item *item, uint32_t response) {
+    bool messages = item->prompt_json.data[0] == '[';
+    if (messages)
+        TV_RETURN_IF_FAILED(add(w, "[{\"role\":\"assistant\",\"content\":"));
+    TV_RETURN_IF_FAILED(add_span(w, item->responses[response].text_json));
+    return messages ? add(w, "}]") : TV_OK;
+}
+
+static tv_status end_line(writing *w, int part) {
+    TV_RETURN_IF_FAILED(add(w, "}\n"));
+    *(part == VAL ? &w->totals->val_lines : &w->totals->lines) += 1;
+    return tv_writer_write(w->writers[part], w->line.data, w->line.size);
+}
+
+static tv_status write_pair(writing *w, const tv_item *item, uint32_t chosen, uint32_t rejected, bool tie,
+                            int part) {
+    TV_RETURN_IF_FAILED(begin_line(w, item));
+    TV_RETURN_IF_FAILED(add(w, ",\"chosen\":"));
+    TV_RETURN_IF_FAILED(add_answer(w, item, chosen));
+    TV_RETURN_IF_FAILED(add(w, ",\"rejected\":"));
+    TV_RETURN_IF_FAILED(add_answer(w, item, rejected));
+    if (tie)
+        TV_RETURN_IF_FAILED(add(w, ",\"tie\":true"));
+    return end_line(w, part);
+}
+
+/* Responses best first; the order of the file among equals. */
+static void sort_by_rank(const tv_ranking *ranking, uint32_t *sorted) {
+    uint32_t used = 0;
+    for (uint32_t rank = 0; rank < ranking->item.count; rank++)
+        for (uint32_t i = 0; i < ranking->item.count; i++)
+            if (ranking->rank[i] == rank)
+                sorted[used++] = i;
+}
+
+static tv_status write_list(writing *w, const tv_ranking *ranking, const uint32_t *sorted, int part) {
+    const tv_item *item = &ranking->item;
+    TV_RETURN_IF_FAILED(begin_line(w, item));
+    TV_RETURN_IF_FAILED(add(w, ",\"answers\":["));
+    for (uint32_t i = 0; i < item->count; i++) {
+        char rank[32];
+        snprintf(rank, sizeof rank, ",\"rank\":%u}", ranking->rank[sorted[i]] + 1u);
+        TV_RETURN_IF_FAILED(add(w, i ? ",{\"answer\":" : "{\"answer\":"));
+        TV_RETURN_IF_FAILED(add_answer(w, item, sorted[i]));
+        TV_RETURN_IF_FAILED(add(w, rank));
+    }
+    TV_RETURN_IF_FAILED(add(w, "]"));
+    return end_line(w, part);
+}
+
+static tv_status write_judgment(writing *w, const tv_ranking *ranking, int part) {
+    const tv_item *item = &ranking->item;
+    uint32_t sorted[TV_MAX_RESPONSES] = {0};
+    uint64_t strict = 0, tied = 0;
+    sort_by_rank(ranking, sorted);
+    for (uint32_t i = 0; i < item->count; i++)
+        for (uint32_t j = i + 1; j < item->count; j++) {
+            uint32_t a = sorted[i], b = sorted[j];
+            bool tie = ranking->rank[a] == ranking->rank[b];
+            if (tv_span_equal(item->responses[a].text, item->responses[b].text)) {
+                w->totals->same++;
+                continue;
+            }
+            *(tie ? &tied : &strict) += 1;
+            if (!w->options->listwise && (!tie || w->options->ties))
+                TV_RETURN_IF_FAILED(write_pair(w, item, a, b, tie, part));
+        }
+    w->totals->pairs += strict;
+    w->totals->ties += tied;
+    /* An order in which all are equal teaches nothing, unless ties do. */
+    if (w->options->listwise && (strict > 0 || (w->options->ties && tied > 0)))
+        return write_list(w, ranking, sorted, part);
+    return TV_OK;
+}
+
+static tv_status write_all(writing *w) {
+    for (uint64_t i = 0; i < tv_rankings_count(w->rankings); i++) {
+        const tv_ranking *ranking = tv_rankings_at(w->rankings, i);
+        w->totals->judgments++;
+        w->totals->skipped += ranking->skipped;
+        w->totals->repeats += ranking->repeat && !ranking->skipped;
+        w->totals->all_bad += ranking->all_bad && counts(ranking);
+        if (counts(ranking))
+            TV_RETURN_IF_FAILED(write_judgment(w, ranking, w->part[i]));
+    }
+    return TV_OK;
+}
+
+tv_status tv_preference_lines_write(const tv_rankings *rankings, const tv_preference_lines_options *options,
+                                    tv_preference_lines_totals *totals) {
+    writing w = {.rankings = rankings, .options = options, .totals = totals};
+    tv_status status;
+    *totals = (tv_preference_lines_totals){0};
+    TV_TRY(split(&w));
+    TV_TRY(tv_writer_open(options->out, &w.writers[TRAIN]));
+    if (options->val_fraction > 0)
+        TV_TRY(tv_writer_open(options->val_out, &w.writers[VAL]));
+    TV_TRY(write_all(&w));
+    if (totals->lines == 0) {
+        status = tv_fail(
+            TV_E_DATA,
+            "%llu judgments give no preference: %llu skipped, %llu tied pairs, %llu pairs of the same text; "
+            "nothing was written",
+            (unsigned long long)totals->judgments, (unsigned long long)totals->skipped,
+            (unsigned long long)totals->ties, (unsigned long long)totals->same);
+        goto fail;
+    }
+    if (w.writers[VAL])
+        TV_TRY(tv_writer_commit(&w.writers[VAL]));
+    TV_TRY(tv_writer_commit(&w.writers[TRAIN]));
+fail:
+    tv_writer_abort(&w.writers[TRAIN]);
+    tv_writer_abort(&w.writers[VAL]);
+    tv_text_free(&w.line);
+    free(w.part);
+    return status;
+}

@@ -1,0 +1,141 @@
+/* trivium prefs: what people judged as preference data, and how far they agree. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "human/agreement.h"
+#include "human/preference_lines.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+/* "prefs.jsonl" becomes "prefs_val.jsonl". */
+static char *val_path(const char *out) {
+    const char *dot = strrchr(out, '.'), *slash = strrchr(out, '/');
+    if (!dot || dot == out || (slash && dot <= slash + 1))
+        return tv_format("%s_val", out);
+    return tv_format("%.*s_val%s", (int)(dot - out), out, dot);
+}
+
+static bool add_totals(cJSON *result, const tv_preference_lines_options *options,
+                       const tv_preference_lines_totals *totals) {
+    return tv_json_set_string(result, "prefs", options->out) &&
+           (!(options->val_fraction > 0) || tv_json_set_string(result, "prefs_val", options->val_out)) &&
+           tv_json_set_number(result, "judgments", (double)totals->judgments) &&
+           tv_json_set_number(result, "skipped", (double)totals->skipped) &&
+           tv_json_set_number(result, "repeats", (double)totals->repeats) &&
+           tv_json_set_number(result, "all_bad", (double)totals->all_bad) &&
+           tv_json_set_number(result, "prompts", (double)totals->prompts) &&
+           tv_json_set_number(result, "val_prompts", (double)totals->val_prompts) &&
+           tv_json_set_number(result, "pairs", (double)totals->pairs) &&
+           tv_json_set_number(result, "ties", (double)totals->ties) &&
+           tv_json_set_number(result, "same", (double)totals->same) &&
+           tv_json_set_number(result, "lines", (double)totals->lines) &&
+           tv_json_set_number(result, "val_lines", (double)totals->val_lines);
+}
+
+static void say_totals(const tv_preference_lines_options *options, const tv_preference_lines_totals *totals) {
+    tv_info("%llu judgments, %llu of them skips and %llu repeats: %llu strict pairs, %llu ties%s; %llu pairs "
+            "of twice the "
+            "same text do not count",
+            (unsigned long long)totals->judgments, (unsigned long long)totals->skipped,
+            (unsigned long long)totals->repeats, (unsigned long long)totals->pairs,
+            (unsigned long long)totals->ties, options->ties ? "" : " (left out)",
+            (unsigned long long)totals->same);
+    tv_info("%s: %llu lines", options->out, (unsigned long long)totals->lines);
+    if (options->val_fraction > 0)
+        tv_info("%s: %llu lines, of %llu of the %llu prompts", options->val_out,
+                (unsigned long long)totals->val_lines, (unsigned long long)totals->val_prompts,
+                (unsigned long long)totals->prompts);
+}
+
+static tv_status report_agreement(const tv_rankings *rankings, cJSON *result, bool json) {
+    tv_agreement *agreement = NULL;
+    TV_RETURN_IF_FAILED(tv_agreement_measure(rankings, &agreement));
+    tv_status status = TV_OK;
+    if (json) {
+        cJSON *object = tv_agreement_json(agreement);
+        if (!object || !cJSON_AddItemToObject(result, "agreement", object)) {
+            cJSON_Delete(object);
+            status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
+        }
+    } else {
+        tv_agreement_print(agreement, stdout);
+    }
+    tv_agreement_destroy(&agreement);
+    return status;
+}
+
+tv_status cmd_prefs(int argc, char **argv) {
+    tv_texts paths = {0};
+    const char *out = NULL;
+    bool agreement = false;
+    tv_preference_lines_options options = {0};
+    tv_common_options common = {.seed = 1};
+    const tv_option table[] = {
+        tv_opt_required(tv_opt_existing(tv_opt_list(
+            "rankings", "FILE", &paths, "judgments from trivium rank, of any number of annotators"))),
+        tv_opt_short('o', tv_opt_text("out", "FILE", &out, "preference data as JSON lines")),
+        tv_opt_flag("listwise", &options.listwise,
+                    "whole orders, {\"prompt\", \"answers\"}, instead of pairs"),
+        tv_opt_flag("ties", &options.ties, "ties become pairs too, marked \"tie\": true (soft target 1/2)"),
+        tv_opt_number("val-fraction", "SHARE", &options.val_fraction, 0, 0.9,
+                      "this share of the prompts goes to FILE with _val in its name"),
+        tv_opt_flag("agreement", &agreement, "report how far annotators agree, and their biases"),
+    };
+    const tv_command_line line = {
+        .command = "prefs",
+        .summary = "Turns judgments into preference data for reward models and DPO, and measures agreement: "
+                   "pairwise, "
+                   "Krippendorff's alpha, Kendall's tau-b, position and length.",
+        .notes =
+            "example:\n"
+            "  trivium prefs --rankings ann.jsonl bob.jsonl --out prefs.jsonl --val-fraction 0.1 --agreement",
+        .options = table,
+        .option_count = TV_COUNT(table),
+        .common_mask = TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
+        .common = &common,
+    };
+    bool done;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    tv_rankings *rankings = NULL;
+    tv_preference_lines_totals totals;
+    char *val_out = out ? val_path(out) : NULL;
+    cJSON *result = cJSON_CreateObject();
+    tv_status status;
+    if (!result || (out && !val_out)) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
+        goto fail;
+    }
+    if (!out && !agreement) {
+        status = tv_fail(TV_E_USAGE,
+                         "--out FILE is missing: where the preference data go (or --agreement for a report "
+                         "alone; see trivium prefs --help)");
+        goto fail;
+    }
+    options.out = out;
+    options.val_out = val_out;
+    options.seed = common.seed;
+    TV_TRY(tv_rankings_read(paths.items, paths.count, &rankings));
+    if (out) {
+        TV_TRY(tv_preference_lines_write(rankings, &options, &totals));
+        say_totals(&options, &totals);
+        if (!add_totals(result, &options, &totals)) {
+            status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
+            goto fail;
+        }
+    }
+    if (agreement)
+        TV_TRY(report_agreement(rankings, result, common.json));
+    if (common.json)
+        TV_TRY(tv_print_json(result));
+fail:
+    cJSON_Delete(result);
+    tv_rankings_destroy(&rankings);
+    tv_texts_free(&paths);
+    free(val_out);
+    return status;
+}
