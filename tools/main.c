@@ -15,6 +15,7 @@ static const tv_command commands[] = {
     {"rank", "people, or a program, order the answers of a policy", cmd_rank},
     {"prefs", "judgments as preference data, and how far annotators agree", cmd_prefs},
     {"reward", "stage 3: train a reward model on preferences", cmd_reward},
+    {"ppo", "stage 3: reinforcement learning from a reward", cmd_ppo},
     {"generate", "text from a model", cmd_generate},
     {"chat", "talk to a model", cmd_chat},
     {"eval", "the loss of a model on text, JSON lines or a token shard", cmd_eval},

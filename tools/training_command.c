@@ -101,8 +101,10 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
         command->model_help ? "model" : "init", "DIR", &run_options.init,
         command->model_help ? command->model_help : "start from this model instead of drawn parameters"));
     if (command->data_help)
-        options[count++] = tv_opt_list("data", "FILE", &data, command->data_help);
-    options[count++] = tv_opt_existing(tv_opt_text("val", "FILE", &val, command->val_help));
+        options[count++] = tv_opt_list(command->data_option ? command->data_option : "data", "FILE", &data,
+                                       command->data_help);
+    if (command->val_help)
+        options[count++] = tv_opt_existing(tv_opt_text("val", "FILE", &val, command->val_help));
     options[count++] =
         tv_opt_repeated("set", "KEY=VALUE", &sets.texts, "change a setting, such as train.lr=1e-3");
     options[count++] = tv_opt_flag("resume", &run_options.resume, "continue from the run's last checkpoint");

@@ -11,10 +11,11 @@
 
 typedef struct tv_training_command {
     const char *name, *summary, *notes;
-    const char *model_help; /* of --model; NULL: the option is --init, as in pretraining */
-    const char *data_help;  /* of --data F...; NULL: the command takes none */
-    const char *val_help;
-    const tv_option *more; /* further options of the command */
+    const char *model_help;  /* of --model; NULL: the option is --init, as in pretraining */
+    const char *data_option; /* its name; NULL: "data" */
+    const char *data_help;   /* of the option for data.train; NULL: the command takes none */
+    const char *val_help;    /* of --val; NULL: the command takes none */
+    const tv_option *more;   /* further options of the command */
     uint64_t more_count;
     tv_status (*run)(void *context, const tv_run_options *options, tv_run_result *result);
     void *context;

@@ -264,27 +264,35 @@ fail:
 
 /* ---- write and find ---- */
 
+tv_status tv_checkpoint_write_model(const char *path, tv_model *model) {
+    tv_status status;
+    char *moments = tv_format("%s/optimizer.safetensors", path);
+    if (!moments)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    TV_TRY(tv_make_dirs(path));
+    TV_TRY(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
+    TV_TRY(write_moments(moments, model));
+    TV_TRY(tv_sync_dir(path));
+fail:
+    free(moments);
+    return status;
+}
+
 static tv_status write_content(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
                                const tv_checkpoint_state *state, tv_checkpoint_more more, void *context) {
     tv_status status;
-    char *moments = tv_format("%s/optimizer.safetensors", path),
-         *trainer = tv_format("%s/trainer_state.json", path);
-    if (!moments || !trainer) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-        goto fail;
-    }
+    char *trainer = tv_format("%s/trainer_state.json", path);
+    if (!trainer)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     TV_TRY(tv_remove_tree(path));
-    TV_TRY(tv_make_dirs(path));
-    TV_TRY(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
+    TV_TRY(tv_checkpoint_write_model(path, model));
     if (tokenizer)
         TV_TRY(tv_tokenizer_save(tokenizer, path));
-    TV_TRY(write_moments(moments, model));
     TV_TRY(write_state(trainer, state));
     if (more)
         TV_TRY(more(context, path));
     TV_TRY(tv_sync_dir(path));
 fail:
-    free(moments);
     free(trainer);
     return status;
 }

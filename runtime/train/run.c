@@ -136,6 +136,9 @@ static tv_status find_model(tv_run *run) {
                        "the tokenizer has %u tokens and the model's vocab_size is %" PRIu64
                        "; they must agree",
                        tv_tokenizer_vocab_size(run->tokenizer), config->vocab_size);
+    /* A default gives way to a short model; a wish does not. */
+    if (!tv_json_get(tv_json_get(run->settings.root, "data"), "seq_len"))
+        run->settings.data.seq_len = tv_min_u64(run->settings.data.seq_len, config->max_positions);
     if (!run->stage->own_length && run->settings.data.seq_len > config->max_positions)
         return tv_fail(TV_E_CONFIG,
                        "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
