@@ -379,7 +379,8 @@ class Tests:
         self.begin(ada, server, "Ada")
         ada.press("?")
         assert ada.run("return document.getElementById('help').open"), "? does not open the help"
-        ada.press("Escape")
+        ada.press("?")
+        assert not ada.run("return document.getElementById('help').open"), "? does not close the help"
         own = ada.run("return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin))")
         equal(own, [], "resources from elsewhere")
         unnamed = ada.run("return [...document.querySelectorAll('button, input, textarea')].filter(e =>"

@@ -266,7 +266,12 @@ function showExtras(on) {
 
 function onKey(event) {
   const target = event.target;
-  if (document.querySelector("dialog[open]")) return;
+  if (document.querySelector("dialog[open]")) {
+    if (!$("help").open || (event.key !== "?" && event.key !== "Enter")) return;
+    $("help").close();
+    event.preventDefault();
+    return;
+  }
   if (target === $("comment")) {
     if (event.key === "Escape") target.blur();
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {

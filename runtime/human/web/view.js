@@ -108,6 +108,7 @@ const view = {
     for (const chip of document.querySelectorAll(".chip")) {
       chip.classList.toggle("selected", Number(chip.dataset.card) === selected);
       if (chip.dataset.card === focused) chip.focus({ preventScroll: true });
+      if (Number(chip.dataset.card) === selected) view.reveal(chip, $("order"));
     }
     for (const button of $("confidence").querySelectorAll("button")) {
       const level = Number(button.dataset.confidence);
@@ -121,6 +122,14 @@ const view = {
       ? "Press the number of the best answer, or drag it here."
       : rest.length > 1 ? "Now the next best."
       : rest.length === 1 ? "Enter puts " + (rest[0] + 1) + " last and submits." : "Enter submits.";
+  },
+
+  /** Scrolls the box, and nothing around it, until the element can be seen. */
+  reveal(element, box) {
+    const inner = element.getBoundingClientRect(), outer = box.getBoundingClientRect();
+    const above = inner.top - outer.top - 8, below = inner.bottom - outer.bottom + 8;
+    if (above < 0) box.scrollTop += above;
+    else if (below > 0) box.scrollTop += below;
   },
 
   progress({ done, total }, seconds) {
