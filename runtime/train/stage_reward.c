@@ -394,7 +394,7 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     pass p = {.r = r,
               .list = &r->train,
               .count = tv_min_u64(r->train.count, tv_max_u64(1, REFERENCE_RESPONSES / size))};
-    p.scores = calloc(p.count * size, sizeof *p.scores);
+    p.scores = calloc(tv_max_u64(1, p.count * size), sizeof *p.scores);
     if (!p.scores)
         return no_memory();
     tv_status status = run_pass(run, &p);
