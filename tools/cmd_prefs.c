@@ -9,6 +9,7 @@
 #include "human/preference_lines.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/reward_agreement.h"
 
 /* "prefs.jsonl" becomes "prefs_val.jsonl". */
 static char *val_path(const char *out) {
@@ -50,19 +51,33 @@ static void say_totals(const tv_preference_lines_options *options, const tv_pref
                 (unsigned long long)totals->prompts);
 }
 
-static tv_status report_agreement(const tv_rankings *rankings, cJSON *result, bool json) {
+/* Takes `item` over. */
+static tv_status add_item(cJSON *object, const char *key, cJSON *item) {
+    if (item && cJSON_AddItemToObject(object, key, item))
+        return TV_OK;
+    cJSON_Delete(item);
+    return tv_fail(TV_E_MEMORY, "out of host memory for the result");
+}
+
+/* `reward` has no model: of people alone. */
+static tv_status report_agreement(const tv_rankings *rankings, const tv_score_texts_options *reward,
+                                  cJSON *result, bool json) {
     tv_agreement *agreement = NULL;
-    TV_RETURN_IF_FAILED(tv_agreement_measure(rankings, &agreement));
-    tv_status status = TV_OK;
+    tv_reward_agreement model;
+    tv_status status;
+    TV_TRY(tv_agreement_measure(rankings, &agreement));
+    if (reward->model)
+        TV_TRY(tv_reward_agreement_measure(rankings, reward, &model));
     if (json) {
-        cJSON *object = tv_agreement_json(agreement);
-        if (!object || !cJSON_AddItemToObject(result, "agreement", object)) {
-            cJSON_Delete(object);
-            status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-        }
+        TV_TRY(add_item(result, "agreement", tv_agreement_json(agreement)));
+        if (reward->model)
+            TV_TRY(add_item(result, "reward", tv_reward_agreement_json(&model)));
     } else {
         tv_agreement_print(agreement, stdout);
+        if (reward->model)
+            tv_reward_agreement_print(&model, agreement->all.agreement, stdout);
     }
+fail:
     tv_agreement_destroy(&agreement);
     return status;
 }
@@ -72,6 +87,7 @@ tv_status cmd_prefs(int argc, char **argv) {
     const char *out = NULL;
     bool agreement = false;
     tv_preference_lines_options options = {0};
+    tv_score_texts_options reward = {0};
     tv_common_options common = {.seed = 1};
     const tv_option table[] = {
         tv_opt_required(tv_opt_existing(tv_opt_list(
@@ -83,6 +99,8 @@ tv_status cmd_prefs(int argc, char **argv) {
         tv_opt_number("val-fraction", "SHARE", &options.val_fraction, 0, 0.9,
                       "this share of the prompts goes to FILE with _val in its name"),
         tv_opt_flag("agreement", &agreement, "report how far annotators agree, and their biases"),
+        tv_opt_existing(tv_opt_text("reward", "DIR", &reward.model,
+                                    "with --agreement: how far this reward model agrees with them")),
     };
     const tv_command_line line = {
         .command = "prefs",
@@ -94,7 +112,7 @@ tv_status cmd_prefs(int argc, char **argv) {
             "  trivium prefs --rankings ann.jsonl bob.jsonl --out prefs.jsonl --val-fraction 0.1 --agreement",
         .options = table,
         .option_count = TV_COUNT(table),
-        .common_mask = TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
+        .common_mask = TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
         .common = &common,
     };
     bool done;
@@ -116,6 +134,12 @@ tv_status cmd_prefs(int argc, char **argv) {
                          "alone; see trivium prefs --help)");
         goto fail;
     }
+    if (reward.model && !agreement) {
+        status = tv_fail(TV_E_USAGE, "--reward DIR is a part of the report on agreement; add --agreement");
+        goto fail;
+    }
+    reward.device = common.device;
+    reward.tier = common.tier;
     options.out = out;
     options.val_out = val_out;
     options.seed = common.seed;
@@ -129,7 +153,7 @@ tv_status cmd_prefs(int argc, char **argv) {
         }
     }
     if (agreement)
-        TV_TRY(report_agreement(rankings, result, common.json));
+        TV_TRY(report_agreement(rankings, &reward, result, common.json));
     if (common.json)
         TV_TRY(tv_print_json(result));
 fail:

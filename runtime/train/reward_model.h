@@ -10,6 +10,7 @@
 
 #include "model/model.h"
 #include "text/prompts.h"
+#include "train/score_texts.h"
 
 /* reward.json: {"mean":, "deviation":, "samples":}. */
 typedef struct tv_reward_scale {
@@ -43,13 +44,6 @@ void tv_reward_model_close(tv_reward_model *reward);
 /* Whether ids of `tokenizer` mean the same to the reward model; otherwise it is fed text. */
 bool tv_reward_model_same_tokenizer(const tv_reward_model *reward, const tv_tokenizer *tokenizer);
 
-/* A response to a prompt, as text. */
-typedef struct tv_reward_text {
-    const char *prompt;   /* JSON: a text, or a list of messages; as in tv_prompt */
-    const void *response; /* bytes */
-    uint64_t length;
-    bool ended; /* with the end token; false for a response that was cut at a limit */
-} tv_reward_text;
 /* Appends its tokens to `ids`, which the caller frees. TV_E_DATA when the prompt is neither, or nothing is
  * left to read a score at. */
 tv_status tv_reward_model_encode(tv_reward_model *reward, const tv_reward_text *text, tv_ids *ids);

@@ -1,5 +1,5 @@
-/* trivium reward and trivium score as a person runs them: a run with all its files, exact resume, the memory
- * plan, the three shapes that are scored, and a sentence for every mistake.
+/* trivium reward, trivium score and trivium prefs --reward as a person runs them: a run with all its files,
+ * exact resume, the memory plan, the three shapes that are scored, and a sentence for every mistake.
  *
  * Tried on 2026-11-26: batches counted from 0 after a resume: resume_continues_exactly fails.
  */
@@ -209,6 +209,84 @@ static void three_shapes_are_scored(void **state) {
     tv_planted_destroy(&p);
 }
 
+/* One judgment of the answers " calm" (r0), " foul day" (r1) and " calm" cut at its limit (r2). */
+static char *judgment(const char *id, const char *ranking, const char *annotator, const char *flags) {
+    return tv_format(
+        "{\"id\": \"%s\", \"prompt\": \"Tell me.\", \"responses\": [{\"id\": \"r0\", \"text\": \" calm\"}, "
+        "{\"id\": \"r1\", \"text\": \" foul day\"}, {\"id\": \"r2\", \"text\": \" calm\", \"finish\": "
+        "\"length\"}], \"ranking\": %s, \"annotator\": \"%s\", \"flags\": [%s]}\n",
+        id, ranking, annotator, flags);
+}
+
+/* The scores are known from trivium score; judgments are made to agree with them, or not.
+ *
+ * Tried on 2026-11-26: the higher score taken for the higher rank; repeats not left out; "finish" not looked
+ * at: each fails. */
+static void a_reward_model_stands_beside_people(void **state) {
+    (void)state;
+    tv_planted p = tv_planted_create(TV_ARCH_GPT2);
+    char *reward = tv_planted_reward(&p, "reward", 1), *out = tv_format("%s/scores.txt", p.dir);
+    char *candidates = judgment("x", "[]", "a", "");
+    char *file = write_lines(&p, "candidates.jsonl", candidates);
+    double scores[8];
+    tv_run run = tv_run_trivium("score", "--model", reward, "--data", file, "--out", out);
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    assert_int_equal(read_scores(out, scores), 3);
+    /* As the scores say: best, middle, worst. */
+    int best = 0, worst = 0;
+    for (int i = 1; i < 3; i++) {
+        best = scores[i] > scores[best] ? i : best;
+        worst = scores[i] < scores[worst] ? i : worst;
+    }
+    int middle = 3 - best - worst;
+    char *right = tv_format("[[\"r%d\"], [\"r%d\"], [\"r%d\"]]", best, middle, worst);
+    char *turned = tv_format("[[\"r%d\"], [\"r%d\"], [\"r%d\"]]", worst, middle, best);
+    char *tied = tv_format("[[\"r%d\", \"r%d\"], [\"r%d\"]]", best, middle, worst);
+    char *lines[] = {judgment("a", right, "ann", ""), judgment("a", turned, "bob", ""),
+                     judgment("b", tied, "ann", ""), judgment("b", turned, "ann", "\"repeat\""),
+                     judgment("c", "null", "bob", "\"skip\"")};
+    char *all = tv_format("%s%s%s%s%s", lines[0], lines[1], lines[2], lines[3], lines[4]);
+    char *rankings = write_lines(&p, "rankings.jsonl", all);
+    /* Pairs: 3 right, 3 wrong; of the third judgment 2 right and a tie. */
+    run = tv_run_trivium("prefs", "--rankings", rankings, "--agreement", "--reward", reward, "--json");
+    cJSON *result = result_of(&run);
+    const cJSON *found = tv_json_get(result, "reward");
+    assert_near(number_of(found, "judgments"), 3, 0);
+    assert_near(number_of(found, "pairs"), 9, 0);
+    assert_near(number_of(found, "strict_pairs"), 8, 0);
+    assert_near(number_of(found, "accuracy"), 5.0 / 8, 1e-12);
+    assert_near(number_of(found, "agreement"), 5.5 / 9, 1e-12);
+    assert_near(number_of(found, "too_long"), 0, 0);
+    cJSON_Delete(result);
+    tv_run_free(&run);
+    /* ann and bob agree on none of three pairs, so that the model stands above them. */
+    run = tv_run_trivium("prefs", "--rankings", rankings, "--agreement", "--reward", reward);
+    tv_expect_exit(&run, 0);
+    assert_non_null(
+        strstr(run.out, "reward model: agrees on 61.1 % of 9 pairs, 62.5 % of the 8 strict ones"));
+    assert_non_null(strstr(run.out, "more than people agree here (0.0 %)"));
+    tv_run_free(&run);
+    run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--reward", reward);
+    tv_expect_sentence(&run, 2, "add --agreement", "no agreement");
+    tv_run_free(&run);
+    run = tv_run_trivium("prefs", "--rankings", rankings, "--agreement", "--reward", p.base);
+    tv_expect_sentence(&run, 2, "expected a reward model", "a language model");
+    tv_run_free(&run);
+    for (size_t i = 0; i < TV_COUNT(lines); i++)
+        free(lines[i]);
+    free(rankings);
+    free(all);
+    free(tied);
+    free(turned);
+    free(right);
+    free(file);
+    free(candidates);
+    free(out);
+    free(reward);
+    tv_planted_destroy(&p);
+}
+
 static void mistakes_of_score_are_said(void **state) {
     (void)state;
     tv_planted p = tv_planted_create(TV_ARCH_GPT2);
@@ -307,9 +385,13 @@ static void mistakes_of_reward_are_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resume_continues_exactly),   cmocka_unit_test(a_reward_model_goes_on),
-        cmocka_unit_test(a_dry_run_writes_nothing),   cmocka_unit_test(three_shapes_are_scored),
-        cmocka_unit_test(mistakes_of_score_are_said), cmocka_unit_test(mistakes_of_reward_are_said),
+        cmocka_unit_test(resume_continues_exactly),
+        cmocka_unit_test(a_reward_model_goes_on),
+        cmocka_unit_test(a_dry_run_writes_nothing),
+        cmocka_unit_test(three_shapes_are_scored),
+        cmocka_unit_test(a_reward_model_stands_beside_people),
+        cmocka_unit_test(mistakes_of_score_are_said),
+        cmocka_unit_test(mistakes_of_reward_are_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
