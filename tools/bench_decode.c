@@ -1,4 +1,5 @@
-/* trivium bench decode: drawn tokens per second over all rows, at the positions that a text passes. */
+/* trivium bench decode: drawn tokens per second over all rows, at the positions that a text passes, and where
+ * a step's time goes. The kernels are timed in profiling steps between the timed ones. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include "base/os.h"
 #include "model/decoder.h"
 #include "tools/bench.h"
+#include "tools/bench_profile.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -27,7 +29,19 @@ static tv_status start_rows(tv_decoder *decoder, uint64_t rows, uint64_t max_tok
     return status;
 }
 
-static tv_status time_decoder(tv_decoder *decoder, uint64_t rows, uint64_t steps, double *tokens_per_second) {
+static tv_status profile_step(tv_decoder *decoder, tv_bench_profile *profile) {
+    tv_dispatch_time *times = NULL;
+    uint32_t count = 0;
+    TV_RETURN_IF_FAILED(tv_decoder_profile(decoder, &times, &count));
+    tv_status status = TV_OK;
+    for (uint32_t i = 0; i < count && status == TV_OK; i++)
+        status = tv_bench_profile_add(profile, &times[i], 1.0 / GROUPS);
+    free(times);
+    return status;
+}
+
+static tv_status time_decoder(tv_decoder *decoder, uint64_t rows, uint64_t steps, double *tokens_per_second,
+                              tv_bench_profile *profile) {
     double groups[GROUPS];
     uint64_t running;
     TV_RETURN_IF_FAILED(tv_decoder_run(decoder, WARMUP, &running));
@@ -35,17 +49,21 @@ static tv_status time_decoder(tv_decoder *decoder, uint64_t rows, uint64_t steps
         double start = tv_seconds();
         TV_RETURN_IF_FAILED(tv_decoder_run(decoder, steps, &running));
         groups[g] = (double)(rows * steps) / (tv_seconds() - start);
+        TV_RETURN_IF_FAILED(profile_step(decoder, profile));
     }
     *tokens_per_second = tv_median(groups, GROUPS);
     return TV_OK;
 }
 
 static tv_status print_result(const tv_device *device, double tokens_per_second, uint64_t rows,
-                              uint64_t max_tokens, bool json) {
+                              uint64_t max_tokens, tv_bench_profile *profile, bool json) {
     if (!json) {
-        printf("%s, %s\n", tv_device_caps(device)->name, tv_device_caps(device)->driver);
-        printf("%.1f tokens/s over %" PRIu64 " rows (%.1f each), texts of %" PRIu64 " tokens\n",
-               tokens_per_second, rows, tokens_per_second / (double)rows, max_tokens);
+        printf("%s, %s\n\n", tv_device_caps(device)->name, tv_device_caps(device)->driver);
+        tv_bench_profile_print(profile);
+        printf("\n%.1f tokens/s over %" PRIu64 " rows (%.1f each), a step of %.3f ms, texts of %" PRIu64
+               " tokens\n",
+               tokens_per_second, rows, tokens_per_second / (double)rows,
+               1e3 * (double)rows / tokens_per_second, max_tokens);
         return TV_OK;
     }
     cJSON *result = cJSON_CreateObject();
@@ -59,14 +77,14 @@ static tv_status print_result(const tv_device *device, double tokens_per_second,
 
 /* Tokens of a text: what --tokens asks for, within the model's positions. */
 static tv_status choose_length(uint64_t positions, uint64_t asked, uint64_t *steps) {
-    uint64_t least = 1 + WARMUP + GROUPS;
+    uint64_t least = 1 + WARMUP + 2 * GROUPS;
     uint64_t length = asked ? asked : tv_min_u64(positions, LONGEST);
     if (length > positions || length < least)
         return tv_fail(TV_E_CONFIG,
                        "expected texts of %" PRIu64 " to %" PRIu64
                        " tokens (the model's positions), found %" PRIu64 "; change --tokens",
                        least, positions, length);
-    *steps = (length - 1 - WARMUP) / GROUPS;
+    *steps = (length - 1 - WARMUP) / GROUPS - 1; /* one is profiled */
     return TV_OK;
 }
 
@@ -88,8 +106,9 @@ tv_status tv_bench_decode(int argc, char **argv) {
     };
     const tv_command_line line = {
         .command = "bench decode",
-        .summary = "Draws texts with a key-value cache: tokens per second over all rows, the median of five "
-                   "parts of the text.",
+        .summary =
+            "Draws texts with a key-value cache: where a step's time goes, and tokens per second over all "
+            "rows, the median of five parts of the text.",
         .notes = "example:\n  trivium bench decode --config samples/bench/gpt2_875k.json --rows 8",
         .options = options,
         .option_count = TV_COUNT(options),
@@ -102,6 +121,7 @@ tv_status tv_bench_decode(int argc, char **argv) {
     tv_device *device = NULL;
     tv_bench_model model = {0};
     tv_decoder *decoder = NULL;
+    tv_bench_profile profile = {0};
     double tokens_per_second = 0;
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
     if (done)
@@ -116,13 +136,14 @@ tv_status tv_bench_decode(int argc, char **argv) {
     TV_TRY(tv_bench_model_find(directory, &settings, config, &model));
     TV_TRY(choose_length(model.list->config.max_positions, tokens, &steps));
     TV_TRY(tv_bench_model_fill(device, settings.train.seed, false, &model));
-    tokens = 1 + WARMUP + GROUPS * steps;
+    tokens = 1 + WARMUP + GROUPS * (steps + 1);
     TV_TRY(
         tv_decoder_create(model.model, &(tv_decoder_options){.rows = rows, .max_tokens = tokens}, &decoder));
     TV_TRY(start_rows(decoder, rows, tokens, common.seed));
-    TV_TRY(time_decoder(decoder, rows, steps, &tokens_per_second));
-    TV_TRY(print_result(device, tokens_per_second, rows, tokens, common.json));
+    TV_TRY(time_decoder(decoder, rows, steps, &tokens_per_second, &profile));
+    TV_TRY(print_result(device, tokens_per_second, rows, tokens, &profile, common.json));
 fail:
+    tv_bench_profile_free(&profile);
     tv_decoder_destroy(&decoder);
     tv_bench_model_free(&model);
     tv_device_close(&device);

@@ -17,21 +17,16 @@
 #include "base/rng.h"
 #include "text/loader.h"
 #include "tools/bench.h"
+#include "tools/bench_profile.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "train/memory_report.h"
 #include "train/peak.h"
 #include "train/step.h"
 #include "train/trainer.h"
-#include "vk/timestamps.h"
 
-enum { GROUPS = 5, TABLE_ROWS = 16, MAX_GROUP_STEPS = 1000, MOST_READINGS = 5 };
+enum { GROUPS = 5, MAX_GROUP_STEPS = 1000, MOST_READINGS = 5 };
 static const double group_seconds = 1;
-
-typedef struct profile_row {
-    char program[64], shape[64];
-    double dispatches, milliseconds, flops, bytes; /* of a step */
-} profile_row;
 
 typedef struct train_bench {
     const char *config_path;
@@ -42,8 +37,7 @@ typedef struct train_bench {
     uint64_t drawn;    /* random tokens so far */
     tv_trainer_options trainer_options;
     tv_trainer *trainer;
-    profile_row *rows; /* mean over the profiled steps */
-    uint64_t row_count;
+    tv_bench_profile profile; /* mean over the profiled steps */
     double tokens_per_second, step_ms, device_ms, kernel_ms;
     uint64_t device_bytes, group_steps;
 } train_bench;
@@ -152,29 +146,6 @@ static tv_status time_group(train_bench *bench, uint64_t warmup, double *step_se
 
 /* ---- profile ---- */
 
-static tv_status add_time(train_bench *bench, const tv_dispatch_time *time, double times_per_step) {
-    const char *shape = time->shape ? time->shape : "";
-    profile_row *row = NULL;
-    for (uint64_t i = 0; i < bench->row_count && !row; i++)
-        if (strcmp(bench->rows[i].program, time->program) == 0 && strcmp(bench->rows[i].shape, shape) == 0)
-            row = &bench->rows[i];
-    if (!row) {
-        profile_row *rows = realloc(bench->rows, (bench->row_count + 1) * sizeof *rows);
-        if (!rows)
-            return tv_fail(TV_E_MEMORY, "out of host memory for a profile");
-        bench->rows = rows;
-        row = &rows[bench->row_count++];
-        *row = (profile_row){0};
-        snprintf(row->program, sizeof row->program, "%s", time->program);
-        snprintf(row->shape, sizeof row->shape, "%s", shape);
-    }
-    row->milliseconds += time->milliseconds * times_per_step;
-    row->flops += time->flops * times_per_step;
-    row->bytes += time->bytes * times_per_step;
-    row->dispatches += times_per_step;
-    return TV_OK;
-}
-
 static tv_status add_profile(train_bench *bench, tv_recording *recording, double times_per_step,
                              double *milliseconds) {
     tv_dispatch_time *times = NULL;
@@ -183,7 +154,7 @@ static tv_status add_profile(train_bench *bench, tv_recording *recording, double
     tv_status status = TV_OK;
     for (uint32_t i = 0; i < count && status == TV_OK; i++) {
         *milliseconds += times[i].milliseconds * times_per_step;
-        status = add_time(bench, &times[i], times_per_step / GROUPS);
+        status = tv_bench_profile_add(&bench->profile, &times[i], times_per_step / GROUPS);
     }
     free(times);
     return status;
@@ -228,32 +199,6 @@ static tv_status time_groups(train_bench *bench, uint64_t warmup) {
 
 /* ---- results ---- */
 
-static int compare_rows(const void *a, const void *b) {
-    double x = ((const profile_row *)a)->milliseconds, y = ((const profile_row *)b)->milliseconds;
-    return x > y ? -1 : x < y;
-}
-
-static void print_rows(train_bench *bench) {
-    double total = 0, others = 0;
-    printf("%-28s %-18s %10s %10s %11s %9s %9s\n", "kernel", "shape", "dispatches", "ms/step", "of kernels",
-           "GFLOP/s", "GB/s");
-    if (bench->row_count)
-        qsort(bench->rows, bench->row_count, sizeof *bench->rows, compare_rows);
-    for (uint64_t i = 0; i < bench->row_count; i++)
-        total += bench->rows[i].milliseconds;
-    for (uint64_t i = 0; i < bench->row_count; i++) {
-        const profile_row *row = &bench->rows[i];
-        if (i >= TABLE_ROWS)
-            others += row->milliseconds;
-        else
-            printf("%-28s %-18s %10.0f %10.3f %9.1f %% %9.2f %9.2f\n", row->program, row->shape,
-                   row->dispatches, row->milliseconds, 100 * row->milliseconds / total,
-                   row->flops / row->milliseconds * 1e-6, row->bytes / row->milliseconds * 1e-6);
-    }
-    if (others > 0)
-        printf("%-28s %-18s %10s %10.3f %9.1f %%\n", "other kernels", "", "", others, 100 * others / total);
-}
-
 static void print_result(train_bench *bench, double peak) {
     char bytes[32];
     const tv_train_settings *train = &bench->settings.train;
@@ -264,7 +209,7 @@ static void print_result(train_bench *bench, double peak) {
     printf("%" PRIu64 " parameters, B %" PRIu64 ", T %" PRIu64 ", %s, %d groups of %" PRIu64 " steps\n\n",
            bench->model.list->elements, train->batch_size, bench->settings.data.seq_len,
            bench->loader ? "the configuration's data" : "random tokens", GROUPS, bench->group_steps);
-    print_rows(bench);
+    tv_bench_profile_print(&bench->profile);
     printf("\n%.0f tokens/s\n", bench->tokens_per_second);
     printf("step %.3f ms: kernels %.3f ms, outside of kernels %.3f ms (%.1f %%); recordings from end to end "
            "%.3f ms\n",
@@ -333,7 +278,7 @@ static void release(train_bench *bench) {
     tv_device_close(&bench->device);
     tv_loader_destroy(&bench->loader);
     tv_run_settings_free(&bench->settings);
-    free(bench->rows);
+    tv_bench_profile_free(&bench->profile);
 }
 
 tv_status tv_bench_train(int argc, char **argv) {

@@ -208,7 +208,9 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
     while (way.specialization[1] * 4 < decode->head_size)
         way.specialization[1] *= 2;
     if (takes_lanes(recorder))
-        way = (choice){TV_PROGRAM_attention_decode_lanes8,
+        way = (choice){decode->head_size % 2 == 0 && tv_recorder_caps(recorder)->wide_loads
+                           ? TV_PROGRAM_attention_decode_lanes8_pairs
+                           : TV_PROGRAM_attention_decode_lanes8,
                        1,
                        tv_div_up(decode->head_size, LANES_PART),
                        {(uint32_t)decode->head_size},

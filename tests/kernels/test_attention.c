@@ -401,14 +401,18 @@ static void decoding_equals_the_forward_pass(void **state) {
         {3, 21, 4, 2, 8, NO_DOCUMENTS}, {2, 11, 2, 2, 32, NO_DOCUMENTS}, {1, 140, 2, 1, 17, NO_DOCUMENTS}};
     tv_device *group = open_lowered("subgroup_shuffle=0");
     tv_device *small = open_lowered("storage_range=16384");
+    tv_device *narrow = open_lowered("wide_loads=0");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         decode(*state, &cases[i]);
         decode(group, &cases[i]);
+        decode(narrow, &cases[i]);
     }
     decode(group, &(shape){2, 5, 2, 1, 256, NO_DOCUMENTS});
     decode(small, &(shape){16, 13, 4, 2, 8, NO_DOCUMENTS});
+    decode(*state, &(shape){1, 9, 2, 1, 70, NO_DOCUMENTS}); /* in two parts */
     tv_device_close(&group);
     tv_device_close(&small);
+    tv_device_close(&narrow);
 }
 
 static void impossible_shapes_are_refused(void **state) {

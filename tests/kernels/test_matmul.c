@@ -219,6 +219,70 @@ static void without_shuffles_equals_the_oracle(void **state) {
     tv_device_close(&device);
 }
 
+/* The first `m` rows of one product, as bits. */
+static void rows_alone(tv_device *device, const float *a, const float *b, const float *bias, uint64_t m,
+                       float *c) {
+    enum { N = 37, K = 131 };
+    tv_test_tensor in_a = tv_test_floats(device, m * K, a), in_b = tv_test_floats(device, N * K, b),
+                   in_bias = tv_test_floats(device, N, bias), out = tv_test_floats(device, m * N, NULL);
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_matmul_record(recorder, &(tv_matmul){.m = m,
+                                                      .n = N,
+                                                      .k = K,
+                                                      .transpose_b = true,
+                                                      .rows_alone = true,
+                                                      .a = in_a.tensor,
+                                                      .b = in_b.tensor,
+                                                      .bias = in_bias.tensor,
+                                                      .c = out.tensor}));
+    tv_test_run(device, recorder);
+    tv_test_read(&out, c);
+    double *expected = malloc(m * N * sizeof *expected);
+    oracle_matmul_run(&(oracle_matmul){.m = m,
+                                       .n = N,
+                                       .k = K,
+                                       .transpose_b = true,
+                                       .lda = K,
+                                       .ldb = K,
+                                       .ldc = N,
+                                       .a = a,
+                                       .b = b,
+                                       .bias = bias,
+                                       .c = expected});
+    tv_test_compare("rows alone", c, expected, m * N, 1e-7 * (K + 8), 1e-6);
+    free(expected);
+    tv_test_free(&in_a);
+    tv_test_free(&in_b);
+    tv_test_free(&in_bias);
+    tv_test_free(&out);
+}
+
+/* A decoder's rows come and go: whatever their number, all bits of a row stay. Two of the devices are cut or
+ * tiled differently. */
+static void rows_alone_keep_their_bits(void **state) {
+    enum { M = 70, N = 37, K = 131 };
+    float *a = random_floats(M * K, 1), *b = random_floats(N * K, 2), *bias = random_floats(N, 3);
+    float *all = malloc(M * N * sizeof *all), *some = malloc(M * N * sizeof *some);
+    tv_device *devices[] = {*state, tv_test_open_lowered("subgroup_shuffle=0"),
+                            tv_test_open_lowered("cpu_kernels=0"),
+                            tv_test_open_lowered("storage_range=16384")};
+    const uint64_t rows[] = {1, 2, 3, 4, 5, 8, 9, 16, 17, 64};
+    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+        rows_alone(devices[d], a, b, bias, M, all);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            rows_alone(devices[d], a, b, bias, rows[i], some);
+            assert_memory_equal(some, all, rows[i] * N * sizeof *all);
+        }
+        if (d > 0)
+            tv_device_close(&devices[d]);
+    }
+    free(a);
+    free(b);
+    free(bias);
+    free(all);
+    free(some);
+}
+
 static void mistakes_are_refused(void **state) {
     tv_device *device = *state;
     tv_test_tensor t = tv_test_floats(device, 64, NULL);
@@ -257,6 +321,7 @@ int main(void) {
         cmocka_unit_test(many_rows_equal_the_oracle),
         cmocka_unit_test(small_ranges_equal_the_oracle),
         cmocka_unit_test(without_shuffles_equals_the_oracle),
+        cmocka_unit_test(rows_alone_keep_their_bits),
         cmocka_unit_test(mistakes_are_refused),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
