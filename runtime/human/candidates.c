@@ -48,6 +48,19 @@ fail:
     return status;
 }
 
+/* Rankings name responses through cJSON, whose numbers are doubles: an id must come back as it is written. */
+static bool is_plain(tv_span id) {
+    uint64_t i = id.size > 1 && id.data[0] == '-' ? 1 : 0, digits = id.size - i;
+    if (id.data[0] == '"')
+        return true;
+    if (digits > 15 || (id.data[i] == '0' && id.size > 1))
+        return false;
+    for (; i < id.size; i++)
+        if (id.data[i] < '0' || id.data[i] > '9')
+            return false;
+    return true;
+}
+
 static tv_status read_response(tv_span json, uint64_t number, const char *where, tv_arena *arena,
                                tv_response *response) {
     char place[560];
@@ -57,6 +70,10 @@ static tv_status read_response(tv_span json, uint64_t number, const char *where,
                        (int)tv_min_u64(json.size, 60), json.data);
     response->json = json;
     TV_RETURN_IF_FAILED(read_id(json, place, arena, &response->id_json, &response->id));
+    if (!is_plain(response->id_json))
+        return tv_fail(TV_E_DATA,
+                       "%s: expected a text or a whole number of at most 15 digits under \"id\", found %.*s",
+                       place, (int)tv_min_u64(response->id_json.size, 60), response->id_json.data);
     response->text_json = tv_raw_get(json, "text");
     if (response->text_json.size == 0 || response->text_json.data[0] != '"')
         return field_missing(place, "text", "a text", response->text_json);

@@ -1,8 +1,8 @@
 /* trivium rank as a person and as a program use it: through a pipe, in a real terminal, killed in the middle,
  * and with judges that die or talk nonsense.
  *
- * Tried: answers printed raw (the terminal test sees the escape), lines written without being flushed (the
- * kills lose some), a judge's answers taken out of order. Each fails.
+ * Tried: answers printed raw (the terminal test sees the escape), a line left torn after a write that failed,
+ * a judge's answers taken out of order. Each fails.
  */
 #include "support/support.h"
 

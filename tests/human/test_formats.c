@@ -52,6 +52,9 @@ static void bad_candidates_are_refused(void **state) {
     expect_refused(
         "{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[{\"id\":\"r\",\"text\":\"\"},{\"id\":\"s\"}]}",
         "response 2: expected a text under \"text\"");
+    expect_refused(
+        "{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[{\"id\":1.0,\"text\":\"\"},{\"id\":2,\"text\":\"\"}]}",
+        "a whole number of at most 15 digits under \"id\", found 1.0");
     expect_refused(ITEM("\"a\"") ITEM("\"b\"") ITEM("\"a\""),
                    "f.jsonl line 3: the id \"a\" was used in line 1 already");
     tv_candidates *candidates = NULL;
