@@ -347,20 +347,20 @@ function listen() {
 
 // ---- who ranks ----
 
+/** The name that was entered; the one before where the question was left. */
 function askName() {
   return new Promise((resolve) => {
     const dialog = $("name-dialog");
-    $("name").value = work.annotator;
-    dialog.addEventListener("cancel", (event) => {
+    let answer = work.annotator;
+    $("name").value = answer;
+    dialog.oncancel = (event) => {
       if (!work.annotator) event.preventDefault();
-    });
-    dialog.addEventListener("close", () => resolve(work.annotator), { once: true });
+    };
+    dialog.addEventListener("close", () => resolve(answer), { once: true });
     $("name-form").onsubmit = (event) => {
       event.preventDefault();
-      const name = $("name").value.trim();
-      if (!name) return;
-      work.annotator = name;
-      dialog.close();
+      answer = $("name").value.trim();
+      if (answer) dialog.close();
     };
     dialog.showModal();
   });
@@ -372,11 +372,10 @@ function useName(name) {
 }
 
 async function changeName() {
-  const before = work.annotator;
   const name = await askName();
-  if (name === before) return;
-  work.annotator = before;
-  server.call("release", { annotator: before }).catch(() => {});
+  if (name === work.annotator || work.busy || work.lost) return;
+  // What the one before has on the screen is free for others, the next one among them.
+  await server.call("release", { annotator: work.annotator }).catch(() => {});
   localStorage.setItem("trivium.annotator", name);
   history.replaceState(null, "", location.pathname);
   useName(name);
@@ -387,12 +386,12 @@ async function changeName() {
 async function run() {
   listen();
   const given = new URLSearchParams(location.search).get("annotator");
-  const name = given?.trim() || localStorage.getItem("trivium.annotator") || "";
+  let name = given?.trim() || localStorage.getItem("trivium.annotator");
   if (!name) {
-    await askName();
-    localStorage.setItem("trivium.annotator", work.annotator);
+    name = await askName();
+    localStorage.setItem("trivium.annotator", name);
   }
-  useName(name || work.annotator);
+  useName(name);
   await waitForServer();
   // Someone who has finished sees by themselves what others give back.
   setInterval(() => {
