@@ -13,6 +13,7 @@
 #include "base/tokens.h"
 #include "text/utf8.h"
 #include "train/sampling.h"
+#include "vk/submit.h"
 
 enum { SAMPLES_SHOWN = 2, NEGATIVE_KL_PATIENCE = 5 };
 
@@ -29,6 +30,7 @@ typedef struct measurement {
     double grad_norm, value_grad_norm;
     uint64_t updates, value_updates;
     double draw_seconds, score_seconds, forward_seconds, update_seconds;
+    double device_share; /* of the iteration, in which the host only waited for the device */
 } measurement;
 
 /* ---- prompts and responses ---- */
@@ -259,6 +261,7 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "seconds/score", m->score_seconds);
     add(p, "seconds/forward", m->forward_seconds);
     add(p, "seconds/update", m->update_seconds);
+    add(p, "device_share", m->device_share);
 }
 
 /* Prompt and response as text that JSON can hold; the caller frees it. NULL when memory is out. */
@@ -345,7 +348,7 @@ static void control_kl(tv_ppo *p, const measurement *m) {
 
 tv_status tv_ppo_iterate(tv_ppo *p) {
     measurement m = {0};
-    double begin = tv_seconds();
+    double begin = tv_seconds(), waited = tv_waited_seconds(p->run->device);
     TV_RETURN_IF_FAILED(draw(p));
     double drawn = tv_seconds();
     TV_RETURN_IF_FAILED(score(p, &m));
@@ -359,6 +362,7 @@ tv_status tv_ppo_iterate(tv_ppo *p) {
     m.score_seconds = scored - drawn;
     m.forward_seconds = evaluated - scored;
     m.update_seconds = end - evaluated;
+    m.device_share = (tv_waited_seconds(p->run->device) - waited) / (end - begin);
     describe(p, &m);
     watch_kl(p, &m);
     control_kl(p, &m);

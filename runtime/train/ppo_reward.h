@@ -18,6 +18,7 @@ typedef struct tv_ppo_reward_options {
     const char *command;     /* a program; or NULL. Exactly one of the two */
     tv_tokenizer *tokenizer; /* the policy's; outlives it */
     uint64_t max_tokens;     /* of a sequence of the policy */
+    uint64_t sequences;      /* of a rollout */
 } tv_ppo_reward_options;
 
 /* Reads the files, starts nothing. */

@@ -9,7 +9,7 @@
 
 /* Matrix products of few rows have a kernel of their own, which adds up in another order; a batch has more
  * (LEAST_TOKENS), so that a score is the same bits in every batch. */
-enum { WIDTHS = 4, LEAST_WIDTH = 16, WIDTH_STEP = 8, LEAST_TOKENS = 16, DEFAULT_BATCH_TOKENS = 4096 };
+enum { WIDTHS = 4, LEAST_WIDTH = 16, WIDTH_STEP = 8, LEAST_TOKENS = 16 };
 
 /* Rows of one width. */
 typedef struct lane {
@@ -27,7 +27,7 @@ struct tv_scorer {
 /* The widest is the longest sequence's, each further one half as wide. */
 static uint32_t plan_lanes(const tv_scorer_options *options, lane *lanes) {
     uint64_t tokens =
-        tv_max_u64(LEAST_TOKENS, options->batch_tokens ? options->batch_tokens : DEFAULT_BATCH_TOKENS);
+        tv_max_u64(LEAST_TOKENS, options->batch_tokens ? options->batch_tokens : TV_SCORER_BATCH_TOKENS);
     uint64_t width = options->max_tokens;
     uint32_t count = 0;
     do {

@@ -12,9 +12,11 @@
 
 typedef struct tv_scorer tv_scorer;
 
+enum { TV_SCORER_BATCH_TOKENS = 4096 }; /* the default */
+
 typedef struct tv_scorer_options {
     uint64_t max_tokens;   /* of the longest sequence; at most the model's positions */
-    uint64_t batch_tokens; /* tokens side by side, rounded up to whole rows; 0: 4,096 */
+    uint64_t batch_tokens; /* tokens side by side, rounded up to whole rows; 0: the default */
 } tv_scorer_options;
 
 typedef struct tv_sequence {

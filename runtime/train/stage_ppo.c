@@ -200,7 +200,8 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->reward,
                                                                     .command = s->reward_command,
                                                                     .tokenizer = run->tokenizer,
-                                                                    .max_tokens = run->settings.data.seq_len},
+                                                                    .max_tokens = run->settings.data.seq_len,
+                                                                    .sequences = run->settings.ppo.prompts},
                                            &p->reward));
     TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->reference, config, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));

@@ -62,6 +62,7 @@ struct tv_device {
     uint64_t submitted; /* the last value handed out */
     tv_pending pending[TV_PENDING_SUBMISSIONS];
     double timeout; /* seconds; 0: none */
+    double waited;  /* seconds in tv_wait so far */
     bool barrier_always;
 
     bool lost;

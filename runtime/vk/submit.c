@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/os.h"
+
 tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t count, uint64_t *value) {
     TV_RETURN_IF_FAILED(tv_device_check(device));
     uint32_t segments = 0;
@@ -64,8 +66,7 @@ static tv_status read_timeline(tv_device *device, uint64_t *counter) {
                        "read the timeline");
 }
 
-tv_status tv_wait(tv_device *device, uint64_t value) {
-    TV_RETURN_IF_FAILED(tv_device_check(device));
+static tv_status wait(tv_device *device, uint64_t value) {
     VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
                                 .semaphoreCount = 1,
                                 .pSemaphores = &device->timeline,
@@ -86,6 +87,18 @@ tv_status tv_wait(tv_device *device, uint64_t value) {
             return tv_device_set_lost(device, reason);
         }
     }
+}
+
+tv_status tv_wait(tv_device *device, uint64_t value) {
+    TV_RETURN_IF_FAILED(tv_device_check(device));
+    double begin = tv_seconds();
+    tv_status status = wait(device, value);
+    device->waited += tv_seconds() - begin;
+    return status;
+}
+
+double tv_waited_seconds(const tv_device *device) {
+    return device->waited;
 }
 
 tv_status tv_wait_idle(tv_device *device) {

@@ -15,6 +15,9 @@
 tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t count, uint64_t *value);
 /* Value 0 is always reached. */
 tv_status tv_wait(tv_device *device, uint64_t value);
+/* Seconds that the host has spent in tv_wait: the device works meanwhile, so of a stretch of time this is the
+ * least that it was busy. */
+double tv_waited_seconds(const tv_device *device);
 /* Waits for everything submitted. */
 tv_status tv_wait_idle(tv_device *device);
 
