@@ -1,4 +1,8 @@
-/* trivium sample as a person runs it: the lines, what they depend on, going on after an interruption. */
+/* trivium sample as a person runs it: the lines, what they depend on, going on after an interruption.
+ *
+ * Seen to fail with: a sequence number of prompt * k + candidate, the file not cut behind its last whole
+ * line, ids and lengths of old lines not checked.
+ */
 #include "support/small_model.h"
 
 #include <stdio.h>

@@ -230,7 +230,8 @@ static void text_does_not_depend_on_the_batch(void **state) {
 }
 
 /* A conversation that goes on: what is read again and what is not gives the same bits as a prompt read whole,
- * also where the text forks in the middle or becomes shorter. */
+ * also where the text forks in the middle or becomes shorter. Seen to fail with one token too many taken for
+ * held, and with those of a prompt that was never run. */
 static void a_continued_text_equals_a_whole_prompt(void **state) {
     const tv_decoder_settings settings = {.seed = 9, .temperature = 1, .top_p = 1};
     fixture f = open_model(*state, golden[1]);
@@ -248,6 +249,9 @@ static void a_continued_text_equals_a_whole_prompt(void **state) {
         text[turns[i].fork] = (text[turns[i].fork] + 1) % (uint32_t)f.vocab;
         const tv_decoder_prompt prompt = {text, turns[i].length, turns[i].max_new, (uint32_t)i};
         assert_ok(tv_decoder_fill(whole, 0, &prompt));
+        /* What was put in and taken out again without a run has not been read. */
+        assert_ok(tv_decoder_continue(grown, &prompt));
+        assert_ok(tv_decoder_start(grown, NULL, 0, &settings));
         assert_ok(tv_decoder_continue(grown, &prompt));
         assert_ok(tv_decoder_run(whole, WIDTH, &running));
         assert_ok(tv_decoder_run(grown, turns[i].steps - 1, &running));

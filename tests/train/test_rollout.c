@@ -1,5 +1,8 @@
 /* train/rollout on a small published model: every text is, bit for bit, what a decoder of one row draws
  * alone.
+ *
+ * Seen to fail with: caches of moved rows left behind, the prompt's first token fed to them, sequence numbers
+ * not uploaded, matrix products chosen by the number of rows, and a step larger than the rows need.
  */
 #include "support/device.h"
 

@@ -1,4 +1,7 @@
-/* train/sampling: which tokens end a text, and the bytes of what was drawn. No device. */
+/* train/sampling: which tokens end a text, and the bytes of what was drawn. No device.
+ *
+ * Seen to fail with the end token left in the text.
+ */
 #include "support/support.h"
 
 #include <string.h>
