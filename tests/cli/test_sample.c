@@ -5,6 +5,7 @@
  */
 #include "support/small_model.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/os.h"
 
 #define PROMPTS                                                                                              \
     "{\"prompt\": \"It was \"}\n"                                                                            \
@@ -205,6 +207,41 @@ static void a_cut_file_is_continued_and_a_foreign_one_refused(void **state) {
     free(out);
 }
 
+/* Ctrl-C: exit code 130, whole lines, and the rest as it would have been. */
+static void an_interrupted_run_goes_on(void **state) {
+    const tv_small_model *small = *state;
+    enum { PROMPT_COUNT = 12 };
+    char lines[PROMPT_COUNT * 40] = "";
+    for (int i = 0; i < PROMPT_COUNT; i++)
+        snprintf(lines + strlen(lines), sizeof lines - strlen(lines), "{\"prompt\": \"number %d\"}\n", i);
+    char *prompts = tv_small_model_file(small, "many.jsonl", lines), *out = path_of(small, "stopped.jsonl"),
+         *whole = path_of(small, "whole.jsonl");
+    tv_child child = tv_start_trivium("sample", "--model", small->model, "--prompts", prompts, "--out", out,
+                                      "-k", "3", "--max-tokens", "30", "--rows", "2");
+    for (uint64_t size = 0; tv_child_runs(&child) && size == 0;) {
+        tv_sleep(0.002);
+        if (tv_path_exists(out))
+            assert_ok(tv_file_size(out, &size));
+    }
+    kill(child.pid, SIGINT);
+    tv_run run = tv_child_wait(&child);
+    if (run.exit_code != 130 || !strstr(run.err, "the same command goes on behind them"))
+        fail_msg("exit %d: %s", run.exit_code, run.err);
+    tv_run_free(&run);
+    cJSON *there = lines_of(out);
+    assert_in_range(cJSON_GetArraySize(there), 1, PROMPT_COUNT - 1);
+    cJSON_Delete(there);
+    assert_done(sample(small, prompts, out, "-k", "3", "--max-tokens", "30"));
+    assert_done(sample(small, prompts, whole, "-k", "3", "--max-tokens", "30"));
+    char *a = text_of(out), *b = text_of(whole);
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+    free(prompts);
+    free(out);
+    free(whole);
+}
+
 static void a_dry_run_prints_bytes_and_writes_nothing(void **state) {
     const tv_small_model *small = *state;
     char *prompts = tv_small_model_file(small, "prompts.jsonl", PROMPTS), *out = path_of(small, "dry.jsonl");
@@ -280,6 +317,7 @@ int main(void) {
         cmocka_unit_test(lines_have_the_fields_in_the_order_of_the_prompts),
         cmocka_unit_test(answers_depend_on_seed_prompt_and_number_only),
         cmocka_unit_test(a_cut_file_is_continued_and_a_foreign_one_refused),
+        cmocka_unit_test(an_interrupted_run_goes_on),
         cmocka_unit_test(a_dry_run_prints_bytes_and_writes_nothing),
         cmocka_unit_test(mistakes_name_file_and_line),
     };
