@@ -30,6 +30,7 @@ tv_status cmd_ppo(int argc, char **argv) {
         .model_help = "the policy to start from: a fine-tuned model's directory, or a run",
         .data_option = "prompts",
         .data_help = "prompts as JSON lines {\"prompt\": TEXT or [MESSAGE...]}, in place of data.train",
+        .val_help = "held-out prompts, in place of data.val: their score and KL choose the best checkpoint",
         .more = more,
         .more_count = TV_COUNT(more),
         .run = run,

@@ -27,8 +27,8 @@ typedef struct measurement {
     double policy[TV_HEAD_STATS], value[TV_HEAD_STATS];
     double terms, value_terms; /* response tokens that the updates saw */
     double first_deviation;    /* root mean square of ratio - 1 in the first minibatch */
-    double grad_norm, value_grad_norm;
-    uint64_t updates, value_updates;
+    double grad_norm, value_grad_norm, ptx_loss;
+    uint64_t updates, value_updates, ptx_updates;
     double draw_seconds, score_seconds, forward_seconds, update_seconds;
     double device_share; /* of the iteration, in which the host only waited for the device */
 } measurement;
@@ -52,21 +52,27 @@ static tv_status keep_response(void *context, uint64_t index, const tv_decoder_r
     return TV_OK;
 }
 
-static tv_status draw(tv_ppo *p) {
-    uint64_t count = p->rollout.sequences, first = p->run->state.step * count;
-    tv_rollout_request *requests = calloc(count, sizeof *requests);
+/* Answers the prompts that the sequences name; `first` is the address of the first one's draws. */
+static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
+    uint64_t count = p->rollout.sequences;
+    tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
     if (!requests)
         return tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " prompts", count);
     for (uint64_t s = 0; s < count; s++) {
-        uint64_t number = prompt_of(p, first + s);
-        const tv_prompt *prompt = &p->prompts->items[number];
-        p->rollout.items[s] = (tv_ppo_sequence){.prompt = number};
+        const tv_prompt *prompt = &prompts->items[p->rollout.items[s].prompt];
         requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
     }
     tv_status status = tv_rollout_run(p->drawer, requests, count, &p->drawing,
                                       p->run->settings.ppo.max_new_tokens, keep_response, p);
     free(requests);
     return status;
+}
+
+static tv_status draw_training(tv_ppo *p) {
+    uint64_t count = p->rollout.sequences, first = p->run->state.step * count;
+    for (uint64_t s = 0; s < count; s++)
+        p->rollout.items[s] = (tv_ppo_sequence){.prompt = prompt_of(p, first + s)};
+    return draw(p, p->prompts, first);
 }
 
 /* ---- scores ---- */
@@ -81,8 +87,8 @@ static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *
     return fmax(-settings->score_clip, fmin(settings->score_clip, score));
 }
 
-static tv_status score(tv_ppo *p, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, p->prompts, &p->rollout));
+static tv_status score(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
+    TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, &p->rollout));
     for (uint64_t s = 0; s < p->rollout.sequences; s++) {
         double reward = reward_of(&p->run->settings.ppo, &p->rollout.items[s]);
         p->rewards[s] = (float)reward;
@@ -139,9 +145,20 @@ static void take_value_result(tv_ppo *p, measurement *m, const tv_step_result *r
         p->run->diverged = p->run->state.step + 1;
 }
 
+static void take_ptx_result(measurement *m, const tv_step_result *result) {
+    m->ptx_loss += result->loss;
+    m->ptx_updates++;
+}
+
 static tv_status drain(tv_ppo *p, measurement *m) {
     tv_step_result result;
-    bool has_result = true;
+    bool has_result = p->ptx_trainer != NULL;
+    while (has_result) {
+        TV_RETURN_IF_FAILED(tv_trainer_drain(p->ptx_trainer, &result, &has_result));
+        if (has_result)
+            take_ptx_result(m, &result);
+    }
+    has_result = true;
     while (has_result) {
         TV_RETURN_IF_FAILED(tv_trainer_drain(p->run->trainer, &result, &has_result));
         if (has_result)
@@ -152,6 +169,26 @@ static tv_status drain(tv_ppo *p, measurement *m) {
         if (has_result)
             take_value_result(p, m, &result);
     }
+    return TV_OK;
+}
+
+static tv_status next_ptx_batch(void *context, tv_micro_batch *batch) {
+    tv_ppo *p = context;
+    tv_loader_next(p->ptx, &(tv_batch){batch->tokens, batch->targets, NULL});
+    p->ptx_batches++;
+    return TV_OK;
+}
+
+/* The pretraining mix (Ouyang et al. 2022): its gradient joins that of the policy's next update. */
+static tv_status mix(tv_ppo *p, measurement *m) {
+    tv_step_result result;
+    bool has_result;
+    if (!p->ptx_trainer)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_trainer_accumulate(p->ptx_trainer, p->run->settings.ppo.ptx_coef, next_ptx_batch,
+                                              p, &result, &has_result));
+    if (has_result)
+        take_ptx_result(m, &result);
     return TV_OK;
 }
 
@@ -174,6 +211,7 @@ static tv_status update(tv_ppo *p, measurement *m, uint32_t pass, uint64_t first
     value_batches.kind = TV_PPO_BATCH_VALUE;
     tv_step_result result;
     bool has_result;
+    TV_RETURN_IF_FAILED(mix(p, m));
     TV_RETURN_IF_FAILED(
         tv_trainer_step(run->trainer, &constants, tv_ppo_batches_next, &batches, &result, &has_result));
     if (has_result)
@@ -249,6 +287,8 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "policy/first_ratio_deviation", m->first_deviation);
     add(p, "loss/policy", m->policy[TV_PPO_POLICY_LOSS] / n);
     add(p, "loss/value", m->value[TV_PPO_VALUE_LOSS] / vn);
+    if (p->ptx_trainer)
+        add(p, "loss/ptx", m->ptx_loss / fmax((double)m->ptx_updates, 1));
     add(p, "val/ratio", 1 + ratio);
     add(p, "val/ratio_var", m->policy[TV_PPO_RATIO_MINUS_1_SQ] / n - ratio * ratio);
     add(p, "val/clip_frac", m->value[TV_PPO_VALUE_CLIPPED] / vn);
@@ -263,6 +303,56 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "seconds/update", m->update_seconds);
     add(p, "device_share", m->device_share);
 }
+
+/* ---- held-out prompts ---- */
+
+/* Draws of an evaluation are addressed behind all of training's, and are the same ones each time. */
+static uint64_t first_val_sequence(const tv_ppo *p) {
+    return p->run->settings.ppo.iterations * p->run->settings.ppo.prompts;
+}
+
+/* Score and KL (k1) of one answer to each held-out prompt, in rollouts of the training's size; what is over
+ * at the end repeats prompts and is not counted. */
+static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
+    uint64_t S = p->rollout.sequences, T = p->rollout.tokens;
+    *score_sum = *kl_sum = 0;
+    for (uint64_t first = 0; first < p->val->count; first += S) {
+        measurement unused = {0};
+        for (uint64_t s = 0; s < S; s++)
+            p->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % p->val->count};
+        TV_RETURN_IF_FAILED(draw(p, p->val, first_val_sequence(p) + first));
+        TV_RETURN_IF_FAILED(score(p, p->val, &unused));
+        TV_RETURN_IF_FAILED(forward(p, p->run->trainer, p->rollout.old_logprobs, NULL));
+        TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, p->rollout.ref_logprobs, NULL));
+        for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {
+            *score_sum += (double)p->rewards[s];
+            for (uint64_t i = s * T; i < (s + 1) * T; i++)
+                if (p->rollout.targets[i] != TV_IGNORED_TARGET)
+                    *kl_sum += (double)p->rollout.old_logprobs[i] - (double)p->rollout.ref_logprobs[i];
+        }
+    }
+    return TV_OK;
+}
+
+/* The best checkpoint is the one with the highest score less its KL penalty on held-out prompts; that is what
+ * val_loss is the negative of. */
+static tv_status evaluate_line(tv_ppo *p, tv_metrics_line *line) {
+    tv_run *run = p->run;
+    double score_sum, kl_sum, n = (double)p->val->count;
+    TV_RETURN_IF_FAILED(evaluate(p, &score_sum, &kl_sum));
+    add(p, "eval/score", score_sum / n);
+    add(p, "eval/kl", kl_sum / n);
+    line->extra_count = p->number_count;
+    line->has_val_loss = true;
+    line->val_loss = -(score_sum - p->kl_coef * kl_sum) / n;
+    if (line->val_loss < run->state.best_val_loss) {
+        run->state.best_val_loss = line->val_loss;
+        run->state.best_step = run->state.step;
+    }
+    return TV_OK;
+}
+
+/* ---- the line ---- */
 
 /* Prompt and response as text that JSON can hold; the caller frees it. NULL when memory is out. */
 static char *sample_text(const tv_ppo *p, uint64_t sequence) {
@@ -299,7 +389,7 @@ static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
     run->state.tokens += tokens;
     run->session_tokens += tokens;
     run->seconds += seconds;
-    const tv_metrics_line line = {
+    tv_metrics_line line = {
         .stage = run->stage->name,
         .step = run->state.step,
         .loss = m->policy[TV_PPO_POLICY_LOSS] / fmax(m->terms, 1) +
@@ -314,7 +404,11 @@ static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
         .sample_count = sample_count,
     };
     run->last.loss = line.loss;
-    tv_status status = tv_run_write_line(run, &line);
+    tv_status status = TV_OK;
+    if (p->val && tv_run_is_due(run->settings.train.eval_every, run->state.step, run->total_steps))
+        status = evaluate_line(p, &line);
+    if (status == TV_OK)
+        status = tv_run_write_line(run, &line);
     for (uint64_t i = 0; i < sample_count; i++)
         free(samples[i]);
     return status;
@@ -349,9 +443,9 @@ static void control_kl(tv_ppo *p, const measurement *m) {
 tv_status tv_ppo_iterate(tv_ppo *p) {
     measurement m = {0};
     double begin = tv_seconds(), waited = tv_waited_seconds(p->run->device);
-    TV_RETURN_IF_FAILED(draw(p));
+    TV_RETURN_IF_FAILED(draw_training(p));
     double drawn = tv_seconds();
-    TV_RETURN_IF_FAILED(score(p, &m));
+    TV_RETURN_IF_FAILED(score(p, p->prompts, &m));
     double scored = tv_seconds();
     TV_RETURN_IF_FAILED(evaluate_roles(p));
     TV_RETURN_IF_FAILED(tv_ppo_advantages_run(p->advantages, &p->rollout, p->rewards, p->kl_coef, m.totals));

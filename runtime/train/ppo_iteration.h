@@ -8,6 +8,7 @@
 
 #include "model/policy_head.h"
 #include "model/score_head.h"
+#include "text/loader.h"
 #include "text/prompts.h"
 #include "train/ppo_advantages.h"
 #include "train/ppo_reward.h"
@@ -15,7 +16,7 @@
 #include "train/rollout.h"
 #include "train/run.h"
 
-enum { TV_PPO_NUMBERS = 32 };
+enum { TV_PPO_NUMBERS = 40 };
 
 typedef struct tv_ppo {
     tv_run *run; /* the policy and its trainer */
@@ -28,7 +29,11 @@ typedef struct tv_ppo {
     tv_rollout *drawer;
     tv_ppo_advantages *advantages;
     tv_ppo_rollout rollout;
-    float *rewards;       /* (S): what each sequence's last token is rewarded with */
+    float *rewards;  /* (S): what each sequence's last token is rewarded with */
+    tv_prompts *val; /* held-out prompts; NULL: none */
+    tv_loader *ptx;  /* pretraining text that the policy keeps learning; NULL: none */
+    tv_trainer *ptx_trainer;
+    uint64_t ptx_batches; /* drawn so far */
     double kl_coef;       /* beta as the controller has it */
     uint64_t negative_kl; /* iterations in a row whose mean KL was clearly negative */
     struct tv_update_state value_state;

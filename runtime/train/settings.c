@@ -16,7 +16,7 @@
 
 /* The keys of data, with the lists still as trees. */
 typedef struct data_keys {
-    const cJSON *train, *val;
+    const cJSON *train, *val, *ptx;
     tv_data_settings data;
 } data_keys;
 
@@ -24,6 +24,7 @@ typedef struct data_keys {
 static const tv_config_field data_fields[] = {
     {"train", TV_CONFIG_TREE, AT(train), 0, 0, NULL},
     {"val", TV_CONFIG_TREE, AT(val), 0, 0, NULL},
+    {"ptx", TV_CONFIG_TREE, AT(ptx), 0, 0, NULL},
     {"val_fraction", TV_CONFIG_NUMBER, AT(data.val_fraction), 0, 0.9, NULL},
     {"seq_len", TV_CONFIG_UINT, AT(data.seq_len), 1, 1 << 24, NULL},
     {"shuffle", TV_CONFIG_BOOL, AT(data.shuffle), 0, 0, NULL},
@@ -138,7 +139,6 @@ static const tv_run_settings defaults = {
               .beta1 = 0.9,
               .eps = 1e-8,
               .grad_clip = 1,
-              .eval_every = 100,
               .keep = 2,
               .seed = 1},
     .sft = {.packing = true},
@@ -168,15 +168,15 @@ enum { DEFAULT_STEPS = 1000 };
 /* What a stage does differently (stages.md: learning rates, betas, no weight decay outside of stage 1). */
 typedef struct stage_defaults {
     double lr, weight_decay, beta2, epochs;
-    uint64_t warmup_steps, checkpoint_every;
+    uint64_t warmup_steps, eval_every, checkpoint_every;
     int schedule;
 } stage_defaults;
 static const stage_defaults defaults_of_stage[] = {
-    [TV_STAGE_PRETRAIN] = {6e-4, 0.1, 0.95, 0, 50, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_SFT] = {2e-5, 0, 0.95, 1, 10, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_REWARD] = {1e-5, 0, 0.999, 1, 10, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_DPO] = {1e-6, 0, 0.999, 1, 10, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_PPO] = {3e-6, 0, 0.95, 1, 0, 10, TV_SCHEDULE_CONSTANT},
+    [TV_STAGE_PRETRAIN] = {6e-4, 0.1, 0.95, 0, 50, 100, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_SFT] = {2e-5, 0, 0.95, 1, 10, 100, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_REWARD] = {1e-5, 0, 0.999, 1, 10, 100, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_DPO] = {1e-6, 0, 0.999, 1, 10, 100, 500, TV_SCHEDULE_COSINE},
+    [TV_STAGE_PPO] = {3e-6, 0, 0.95, 1, 0, 10, 10, TV_SCHEDULE_CONSTANT},
 };
 /* Fine-tuning validates on all of its data, which is small. */
 static const uint64_t pretrain_eval_tokens = 16384;
@@ -189,6 +189,7 @@ static tv_run_settings defaults_for(tv_stage_kind stage) {
     settings.train.beta2 = d->beta2;
     settings.train.warmup_steps = d->warmup_steps;
     settings.train.schedule = d->schedule;
+    settings.train.eval_every = d->eval_every;
     settings.train.checkpoint_every = d->checkpoint_every;
     settings.train.eval_tokens = stage == TV_STAGE_PRETRAIN ? pretrain_eval_tokens : 0;
     return settings;
@@ -247,7 +248,8 @@ static tv_status read_data(const cJSON *object, const char *where, tv_data_setti
     TV_RETURN_IF_FAILED(tv_config_read(object, where, data_fields, TV_COUNT(data_fields), &keys));
     *data = keys.data;
     TV_RETURN_IF_FAILED(read_sources(keys.train, where, "train", &data->train, &data->train_count));
-    return read_sources(keys.val, where, "val", &data->val, &data->val_count);
+    TV_RETURN_IF_FAILED(read_sources(keys.val, where, "val", &data->val, &data->val_count));
+    return read_sources(keys.ptx, where, "ptx", &data->ptx, &data->ptx_count);
 }
 
 static tv_status check_data(const tv_data_settings *data, const char *where, tv_stage_kind stage) {
@@ -362,6 +364,7 @@ fail:
 void tv_run_settings_free(tv_run_settings *settings) {
     free(settings->data.train);
     free(settings->data.val);
+    free(settings->data.ptx);
     cJSON_Delete(settings->root);
     *settings = (tv_run_settings){0};
 }
@@ -403,7 +406,9 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) 
     cJSON *data = built ? cJSON_AddObjectToObject(root, "data") : NULL;
     data_keys keys = {.data = settings->data};
     built = data && write_sources(data, "train", settings->data.train, settings->data.train_count) &&
-            write_sources(data, "val", settings->data.val, settings->data.val_count);
+            write_sources(data, "val", settings->data.val, settings->data.val_count) &&
+            (settings->data.ptx_count == 0 ||
+             write_sources(data, "ptx", settings->data.ptx, settings->data.ptx_count));
     if (built)
         status = tv_config_write(data, data_fields, TV_COUNT(data_fields), &keys);
     for (size_t i = 0; i < TV_COUNT(sections) && built && status == TV_OK; i++) {

@@ -29,8 +29,8 @@ typedef struct tv_data_source {
 } tv_data_source;
 
 typedef struct tv_data_settings {
-    tv_data_source *train, *val; /* owned by the settings */
-    uint64_t train_count, val_count;
+    tv_data_source *train, *val, *ptx; /* owned by the settings; ptx: shards of PPO's pretraining mix */
+    uint64_t train_count, val_count, ptx_count;
     double val_fraction; /* of the training data's prompts, held out where `val` names nothing */
     uint64_t seq_len;    /* T */
     bool shuffle;

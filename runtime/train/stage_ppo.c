@@ -29,6 +29,7 @@ static tv_status write_state(const ppo_stage *s, const char *directory) {
     cJSON *root = cJSON_CreateObject();
     bool built = path && root && tv_json_set_number(root, "kl_coef", p->kl_coef) &&
                  tv_json_set_number(root, "negative_kl", (double)p->negative_kl) &&
+                 tv_json_set_number(root, "ptx_batches", (double)p->ptx_batches) &&
                  tv_json_set_string(root, "reference", s->reference) &&
                  (!s->reward || tv_json_set_string(root, "reward", s->reward)) &&
                  (!s->reward_command || tv_json_set_string(root, "reward_cmd", s->reward_command)) &&
@@ -52,13 +53,15 @@ static tv_status keep_text(const char *given, const cJSON *root, const char *key
 }
 
 static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) {
-    int64_t negative, applied, skipped, in_row;
+    int64_t negative, batches, applied, skipped, in_row;
     TV_RETURN_IF_FAILED(tv_json_number(root, "kl_coef", where, s->ppo.kl_coef, &s->ppo.kl_coef));
     TV_RETURN_IF_FAILED(tv_json_integer(root, "negative_kl", where, 0, INT32_MAX, 0, &negative));
     TV_RETURN_IF_FAILED(tv_json_integer(root, "value_updates_applied", where, 0, UINT32_MAX, 0, &applied));
     TV_RETURN_IF_FAILED(tv_json_integer(root, "value_updates_skipped", where, 0, UINT32_MAX, 0, &skipped));
     TV_RETURN_IF_FAILED(
         tv_json_integer(root, "value_updates_skipped_in_row", where, 0, UINT32_MAX, 0, &in_row));
+    TV_RETURN_IF_FAILED(tv_json_integer(root, "ptx_batches", where, 0, INT64_C(1) << 40, 0, &batches));
+    s->ppo.ptx_batches = (uint64_t)batches;
     s->ppo.negative_kl = (uint64_t)negative;
     s->ppo.value_state.applied = (uint32_t)applied;
     s->ppo.value_state.skipped = (uint32_t)skipped;
@@ -106,41 +109,41 @@ static tv_status check_settings(const tv_run *run) {
                        ppo->temperature);
     if (!(ppo->top_p > 0))
         return tv_fail(TV_E_CONFIG, "ppo.top_p: expected a share in (0, 1], found %g", ppo->top_p);
-    if (ppo->ptx_coef > 0)
+    if (ppo->ptx_coef > 0 && run->settings.data.ptx_count == 0)
         return tv_fail(TV_E_CONFIG,
-                       "ppo.ptx_coef: the pretraining mix is not in this version yet; expected 0, found %g",
+                       "ppo.ptx_coef is %g, and data.ptx names no token shard to learn from; make one with "
+                       "trivium data pack",
                        ppo->ptx_coef);
-    if (ppo->iterations * ppo->prompts > UINT32_MAX)
+    if (ppo->iterations * ppo->prompts > UINT32_MAX / 2)
         return tv_fail(TV_E_CONFIG,
                        "ppo.iterations x ppo.prompts = %" PRIu64 " x %" PRIu64
-                       " is more responses than can be addressed (2^32)",
+                       " is more responses than can be addressed (2^31)",
                        ppo->iterations, ppo->prompts);
     return TV_OK;
 }
 
-static tv_status read_prompts(tv_ppo *p, tv_run *run) {
-    const tv_data_settings *data = &run->settings.data;
+static tv_status read_prompts(const tv_run *run, const tv_data_source *sources, uint64_t count,
+                              tv_prompts **prompts) {
     uint64_t positions = run->list->config.max_positions, most = run->settings.ppo.max_new_tokens;
     if (most >= positions)
         return tv_fail(TV_E_CONFIG,
                        "ppo.max_new_tokens is %" PRIu64 " and the model has positions for %" PRIu64
                        " tokens, prompt included; use fewer",
                        most, positions);
-    const char **paths = tv_data_paths(data->train, data->train_count);
+    const char **paths = tv_data_paths(sources, count);
     if (!paths)
         return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
-    tv_status status = tv_prompts_read(&(tv_prompts_options){.paths = paths,
-                                                             .path_count = data->train_count,
-                                                             .tokenizer = run->tokenizer,
-                                                             .max_tokens = positions - most},
-                                       &p->prompts);
+    tv_status status = tv_prompts_read(
+        &(tv_prompts_options){
+            .paths = paths, .path_count = count, .tokenizer = run->tokenizer, .max_tokens = positions - most},
+        prompts);
     tv_free_paths(&paths);
     return status;
 }
 
 static uint64_t longest_prompt(const tv_prompts *prompts) {
     uint64_t longest = 1;
-    for (uint64_t i = 0; i < prompts->count; i++)
+    for (uint64_t i = 0; prompts && i < prompts->count; i++)
         longest = tv_max_u64(longest, prompts->items[i].length);
     return longest;
 }
@@ -186,6 +189,46 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     s->rows = ppo->prompts;
 }
 
+/* Shards of pretraining text, in the policy's batch shape. */
+static tv_status open_ptx(tv_ppo *p, const tv_run *run) {
+    const tv_data_settings *data = &run->settings.data;
+    if (!(run->settings.ppo.ptx_coef > 0))
+        return TV_OK;
+    tv_loader_source *sources = calloc(data->ptx_count + 1, sizeof *sources);
+    if (!sources)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
+    for (uint64_t i = 0; i < data->ptx_count; i++)
+        sources[i].path = data->ptx[i].path;
+    tv_status status =
+        tv_loader_create(&(tv_loader_options){.sources = sources,
+                                              .source_count = data->ptx_count,
+                                              .batch_size = (uint32_t)run->trainer_options.batch,
+                                              .seq_len = (uint32_t)run->trainer_options.tokens,
+                                              .vocab_size = (uint32_t)run->list->config.vocab_size,
+                                              .shuffle = true,
+                                              .seed = run->settings.train.seed,
+                                              .first_batch = p->ptx_batches},
+                         &p->ptx);
+    free(sources);
+    return status;
+}
+
+static tv_trainer_options ptx_options(const tv_run *run) {
+    return (tv_trainer_options){.stage = "ppo ptx",
+                                .batch = run->trainer_options.batch,
+                                .tokens = run->trainer_options.tokens,
+                                .recompute = run->trainer_options.recompute,
+                                .train = true};
+}
+
+/* The template whose turns end an answer; NULL where no prompt is a list of messages. */
+static const tv_chat_template *chat_of(const tv_prompts *prompts) {
+    for (uint64_t i = 0; i < prompts->count; i++)
+        if (prompts->items[i].is_chat)
+            return &prompts->chat;
+    return NULL;
+}
+
 static tv_status open_data(void *self, tv_run *run) {
     ppo_stage *s = self;
     tv_ppo *p = &s->ppo;
@@ -195,8 +238,12 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
     TV_RETURN_IF_FAILED(check_settings(run));
     TV_RETURN_IF_FAILED(find_sources(s, run));
-    TV_RETURN_IF_FAILED(read_prompts(p, run));
-    run->settings.data.seq_len = longest_prompt(p->prompts) + run->settings.ppo.max_new_tokens;
+    const tv_data_settings *data = &run->settings.data;
+    TV_RETURN_IF_FAILED(read_prompts(run, data->train, data->train_count, &p->prompts));
+    if (data->val_count)
+        TV_RETURN_IF_FAILED(read_prompts(run, data->val, data->val_count, &p->val));
+    run->settings.data.seq_len =
+        tv_max_u64(longest_prompt(p->prompts), longest_prompt(p->val)) + run->settings.ppo.max_new_tokens;
     TV_RETURN_IF_FAILED(tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->reward,
                                                                     .command = s->reward_command,
                                                                     .tokenizer = run->tokenizer,
@@ -211,13 +258,11 @@ static tv_status open_data(void *self, tv_run *run) {
                        "; set ppo.value_init=policy",
                        p->value.list->config.max_positions, run->settings.data.seq_len);
     choose_shapes(s, run);
+    TV_RETURN_IF_FAILED(open_ptx(p, run));
     run->total_steps = run->settings.ppo.iterations;
     const tv_ppo_settings *ppo = &run->settings.ppo;
     const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
-    bool chat = false;
-    for (uint64_t i = 0; i < p->prompts->count; i++)
-        chat = chat || p->prompts->items[i].is_chat;
-    p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, chat ? &p->prompts->chat : NULL);
+    p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, chat_of(p->prompts));
     return TV_OK;
 }
 
@@ -243,6 +288,12 @@ static tv_status measure(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_rollout_measure(&run->list->config, caps, &drawing, &decoder));
     tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
                          decoder.cache + decoder.activations + decoder.state);
+    if (p->ptx) {
+        const tv_trainer_options options = ptx_options(run);
+        tv_trainer_bytes ptx;
+        TV_RETURN_IF_FAILED(tv_trainer_measure(run->list, caps, &options, &ptx));
+        tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers);
+    }
     tv_trainer_bytes_add(&run->bytes, "advantages",
                          tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
     return TV_OK;
@@ -257,6 +308,10 @@ static tv_status begin(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->value, run->device, s->value_checkpoint));
     TV_RETURN_IF_FAILED(tv_trainer_set_state(p->value.trainer, &p->value_state));
     TV_RETURN_IF_FAILED(tv_ppo_reward_start(p->reward, run->device));
+    if (p->ptx) {
+        const tv_trainer_options options = ptx_options(run);
+        TV_RETURN_IF_FAILED(tv_trainer_create(run->model, &options, &p->ptx_trainer));
+    }
     TV_RETURN_IF_FAILED(tv_rollout_create(run->model, &drawing, &p->drawer));
     TV_RETURN_IF_FAILED(
         tv_ppo_advantages_create(run->device, &run->settings.ppo, sequences, tokens, &p->advantages));
@@ -325,8 +380,10 @@ static tv_status all_iterations(ppo_stage *s, tv_run *run) {
     tv_catch_interrupts();
     while (run->state.step < end && !tv_interrupted() && !run->diverged) {
         tv_status status = one_iteration(s, run);
+        if (status == TV_E_INTERRUPTED) /* while a reward program was waited for: nothing has changed yet */
+            break;
         if (status != TV_OK)
-            return status == TV_E_INTERRUPTED ? TV_OK : save_after_failure(run, status);
+            return save_after_failure(run, status);
         if (tv_run_is_due(every, run->state.step, run->total_steps))
             TV_RETURN_IF_FAILED(tv_run_save(run));
     }
@@ -343,6 +400,9 @@ static void release(ppo_stage *s) {
     tv_ppo_role_close(&p->value);
     tv_ppo_role_close(&p->reference);
     tv_ppo_rollout_free(&p->rollout);
+    tv_trainer_destroy(&p->ptx_trainer);
+    tv_loader_destroy(&p->ptx);
+    tv_prompts_destroy(&p->val);
     tv_prompts_destroy(&p->prompts);
     free(p->rewards);
     free(s->reward);

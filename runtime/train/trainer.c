@@ -38,7 +38,7 @@ typedef struct batch_slot {
 typedef struct step_slot {
     tv_span constants; /* upload */
     tv_span results;   /* readback: struct tv_update_state, then the statistics */
-    tv_recording *begin, *update;
+    tv_recording *begin, *update, *results_copy;
     uint64_t value;
     /* What the host knows of the step in the slot. */
     bool pending;
@@ -220,7 +220,7 @@ static tv_status record_outputs_copy(tv_recorder *recorder, const tv_trainer *tr
     return TV_OK;
 }
 
-typedef enum recorded_work { WORK_TRAIN, WORK_FORWARD, WORK_BEGIN, WORK_UPDATE } recorded_work;
+typedef enum recorded_work { WORK_TRAIN, WORK_FORWARD, WORK_BEGIN, WORK_UPDATE, WORK_RESULTS } recorded_work;
 
 static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, recorded_work work,
                              const batch_slot *batch, const step_slot *step) {
@@ -239,7 +239,8 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
             tv_step_record_forward(recorder, trainer->model, trainer->activations, &trainer->head, tensors));
         return record_outputs_copy(recorder, trainer, batch);
     case WORK_UPDATE:
-        TV_RETURN_IF_FAILED(tv_step_record_update(recorder, trainer->model, tensors));
+        return tv_step_record_update(recorder, trainer->model, tensors);
+    case WORK_RESULTS:
         TV_RETURN_IF_FAILED(tv_record_copy(
             recorder, tensors->state.span,
             tv_span_part(step->results, offsetof(step_results, state), sizeof(struct tv_update_state))));
@@ -252,7 +253,7 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
 
 static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slot *batch,
                         const step_slot *step, tv_recording **recording) {
-    static const char *const names[] = {"micro-batch", "forward", "begin", "update"};
+    static const char *const names[] = {"micro-batch", "forward", "begin", "update", "results"};
     tv_recorder *recorder = NULL;
     tv_status status;
     char name[64];
@@ -280,6 +281,7 @@ static tv_status record_all(tv_trainer *trainer) {
         TV_RETURN_IF_FAILED(record(trainer, WORK_TRAIN, batch, NULL, &batch->train));
         TV_RETURN_IF_FAILED(record(trainer, WORK_BEGIN, NULL, step, &step->begin));
         TV_RETURN_IF_FAILED(record(trainer, WORK_UPDATE, NULL, step, &step->update));
+        TV_RETURN_IF_FAILED(record(trainer, WORK_RESULTS, NULL, step, &step->results_copy));
     }
     return TV_OK;
 }
@@ -399,6 +401,7 @@ void tv_trainer_destroy(tv_trainer **handle) {
         tv_recording_destroy(&trainer->batches[s].forward);
         tv_recording_destroy(&trainer->steps[s].begin);
         tv_recording_destroy(&trainer->steps[s].update);
+        tv_recording_destroy(&trainer->steps[s].results_copy);
     }
     tv_buffer_destroy(&trainer->upload);
     tv_buffer_destroy(&trainer->readback);
@@ -479,8 +482,10 @@ tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *ha
     return slot->pending ? read_result(trainer, slot, result) : TV_OK;
 }
 
-tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *constants,
-                          tv_batch_source source, void *context, tv_step_result *result, bool *has_result) {
+/* `constants` NULL: no update follows. */
+static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants *constants, double scale,
+                             tv_batch_source source, void *context, tv_step_result *result,
+                             bool *has_result) {
     *has_result = false;
     if (trainer->step_number == 0)
         trainer->last_result_seconds = tv_seconds();
@@ -498,8 +503,8 @@ tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *c
         *has_result = true;
     }
     struct tv_step_constants *mapped = tv_span_map(step->constants);
-    *mapped = *constants;
-    mapped->loss_scale = terms ? (float)(1.0 / (double)terms) : 0;
+    *mapped = constants ? *constants : (struct tv_step_constants){0};
+    mapped->loss_scale = terms ? (float)(scale / (double)terms) : 0;
     uint64_t value;
     TV_RETURN_IF_FAILED(tv_submit(trainer->device, &step->begin, 1, &value));
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
@@ -507,13 +512,25 @@ tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *c
         TV_RETURN_IF_FAILED(load_batch(trainer, host_batch(trainer, i), &slot));
         TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->train, 1, &slot->value));
     }
-    TV_RETURN_IF_FAILED(tv_submit(trainer->device, &step->update, 1, &step->value));
+    tv_recording *const last[] = {step->update, step->results_copy};
+    TV_RETURN_IF_FAILED(
+        tv_submit(trainer->device, constants ? last : last + 1, constants ? 2 : 1, &step->value));
     step->pending = true;
     step->number = trainer->step_number++;
     step->terms = terms;
     step->tokens = tokens;
-    step->lr = (double)constants->lr;
+    step->lr = constants ? (double)constants->lr : 0;
     return TV_OK;
+}
+
+tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *constants,
+                          tv_batch_source source, void *context, tv_step_result *result, bool *has_result) {
+    return submit_step(trainer, constants, 1, source, context, result, has_result);
+}
+
+tv_status tv_trainer_accumulate(tv_trainer *trainer, double scale, tv_batch_source source, void *context,
+                                tv_step_result *result, bool *has_result) {
+    return submit_step(trainer, NULL, scale, source, context, result, has_result);
 }
 
 /* ---- forward passes ---- */

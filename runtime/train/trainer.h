@@ -87,6 +87,10 @@ tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state
  * here. When a result is ready *has_result is true. */
 tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *constants,
                           tv_batch_source source, void *context, tv_step_result *result, bool *has_result);
+/* The same without the update: gradients of `scale` times the mean loss are added to what the next
+ * tv_trainer_step of any trainer of this model applies. The trainer's results are its own. */
+tv_status tv_trainer_accumulate(tv_trainer *trainer, double scale, tv_batch_source source, void *context,
+                                tv_step_result *result, bool *has_result);
 /* The next result of a step in flight, waiting for it; *has_result is false when none is in flight. */
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result);
 

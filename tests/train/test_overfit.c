@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "base/rng.h"
+#include "base/tokens.h"
 #include "train/step.h"
 #include "train/trainer.h"
 
@@ -28,7 +29,7 @@ static tv_status one_batch(void *context, tv_micro_batch *batch) {
     return TV_OK;
 }
 
-static void learn_by_heart(tv_device *device, tv_architecture architecture) {
+static tv_model_config small_config(tv_architecture architecture) {
     tv_model_config config = tv_model_config_defaults(architecture);
     config.vocab_size = VOCAB;
     config.n_layer = 2;
@@ -39,6 +40,11 @@ static void learn_by_heart(tv_device *device, tv_architecture architecture) {
     config.ffn = architecture == TV_ARCH_GPT2 ? 256 : 168;
     config.max_positions = TOKENS;
     config.bos_token_id = config.eos_token_id = config.pad_token_id = -1;
+    return config;
+}
+
+static void learn_by_heart(tv_device *device, tv_architecture architecture) {
+    const tv_model_config config = small_config(architecture);
     tv_parameter_list *list = NULL;
     tv_model *model = NULL;
     tv_trainer *trainer = NULL;
@@ -77,10 +83,62 @@ static void llama_learns_a_batch_by_heart(void **state) {
     learn_by_heart(*state, TV_ARCH_LLAMA);
 }
 
+static tv_status no_targets(void *context, tv_micro_batch *batch) {
+    assert_ok(one_batch(context, batch));
+    for (uint64_t i = 0; i < BATCH * TOKENS; i++)
+        batch->targets[i] = TV_IGNORED_TARGET;
+    return TV_OK;
+}
+
+/* One step on the batch: as its own step, or accumulated `scale` times by another trainer of the model before
+ * a step that adds nothing. The first parameter's values and the norm. */
+static double step_once(tv_device *device, double scale, float *values) {
+    const tv_model_config config = small_config(TV_ARCH_GPT2);
+    const tv_trainer_options options = {.stage = "test", .batch = BATCH, .tokens = TOKENS, .train = true};
+    const struct tv_step_constants constants = tv_step_constants_make(5e-3, 0, 0.9, 0.95, 1e-8, 0);
+    tv_parameter_list *list = NULL;
+    tv_model *model = NULL;
+    tv_trainer *trainer = NULL, *other = NULL;
+    tv_step_result result;
+    bool has_result;
+    assert_ok(tv_parameter_list_create(&config, &list));
+    assert_ok(tv_model_create(device, list, true, &model));
+    assert_ok(tv_model_initialise(model, 1));
+    assert_ok(tv_trainer_create(model, &options, &trainer));
+    assert_ok(tv_trainer_create(model, &options, &other));
+    if (scale > 0) {
+        assert_ok(tv_trainer_accumulate(other, scale, one_batch, NULL, &result, &has_result));
+        assert_ok(tv_trainer_drain(other, &result, &has_result));
+        assert_true(has_result && result.terms == BATCH * TOKENS);
+        assert_near(result.loss, log(VOCAB), 0.2);
+    }
+    assert_ok(
+        tv_trainer_step(trainer, &constants, scale > 0 ? no_targets : one_batch, NULL, &result, &has_result));
+    assert_ok(tv_trainer_drain(trainer, &result, &has_result));
+    assert_true(has_result && result.state.applied == 1);
+    assert_ok(tv_download(device, tv_model_parameter_at(model, 0).span, values,
+                          list->items[0].count * sizeof *values));
+    tv_trainer_destroy(&other);
+    tv_trainer_destroy(&trainer);
+    tv_model_destroy(&model);
+    tv_parameter_list_destroy(&list);
+    return result.grad_norm;
+}
+
+/* Tried: an accumulation that is not scaled, and one that also updates, fail here. */
+static void another_trainer_adds_its_gradient(void **state) {
+    static float alone[VOCAB * 64], added[VOCAB * 64], twice[VOCAB * 64];
+    double norm = step_once(*state, 0, alone);
+    assert_near(step_once(*state, 1, added), norm, 0);
+    assert_memory_equal(alone, added, sizeof alone);
+    assert_near(step_once(*state, 2, twice) / norm, 2, 1e-6);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gpt2_learns_a_batch_by_heart),
         cmocka_unit_test(llama_learns_a_batch_by_heart),
+        cmocka_unit_test(another_trainer_adds_its_gradient),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }
