@@ -330,7 +330,7 @@ static void compare_chunks(lab *l) {
 static void dpo_inputs(lab *l, uint64_t batch, uint64_t tokens);
 
 static void chunks_give_the_same_bits(void **state) {
-    enum { B = 4, T = 33, N = B * T };
+    enum { B = 4, T = 33, N = B * T, PAIRS = B / 2 };
     static const tv_dpo_settings dpo = {.beta = 0.5};
     const tv_model_config config = small(TV_ARCH_LLAMA, TV_MODEL_HEAD_LANGUAGE, false);
     tv_parameter_list *list = NULL;
@@ -348,7 +348,7 @@ static void chunks_give_the_same_bits(void **state) {
     lab_input(&l, TV_POLICY_ADVANTAGES, advantages);
     compare_chunks(&l);
     lab_free(&l);
-    l = lab_create(*state, list, tv_dpo_head(&dpo, B, T), B, T, B / 2);
+    l = lab_create(*state, list, tv_dpo_head(&dpo, B, T), B, T, PAIRS);
     dpo_inputs(&l, B, T);
     compare_chunks(&l);
     lab_free(&l);
@@ -468,7 +468,7 @@ static void preference_gradients(void **state) {
 
 /* ---- DPO ---- */
 
-enum { DPO_BATCH = 16, DPO_TOKENS = 9 };
+enum { DPO_BATCH = 16, DPO_PAIRS = DPO_BATCH / 2, DPO_TOKENS = 9 };
 
 /* Chosen in the even sequences, rejected in the odd ones; responses of different lengths, a tie among the
  * pairs. */
@@ -503,13 +503,13 @@ static const tv_dpo_settings dpo = {.beta = 0.5};
 static double dpo_loss(const lab *l, const void *context) {
     const struct tv_dpo_pair *table = context;
     double sum = 0, unused;
-    for (int p = 0; p < DPO_BATCH / 2; p++) {
+    for (int p = 0; p < DPO_PAIRS; p++) {
         const float *row = l->out[TV_DPO_PAIR_STATS] + p * TV_DPO_STATS;
         sum += oracle_dpo((double)row[TV_DPO_CHOSEN_LOGPROB] - (double)table[p].chosen_reference,
                           (double)row[TV_DPO_REJECTED_LOGPROB] - (double)table[p].rejected_reference,
                           dpo.beta, (double)table[p].target, &unused);
     }
-    return sum / (DPO_BATCH / 2);
+    return sum / DPO_PAIRS;
 }
 
 static void dpo_gradients(void **state) {
@@ -518,15 +518,15 @@ static void dpo_gradients(void **state) {
             small(i ? TV_ARCH_LLAMA : TV_ARCH_GPT2, TV_MODEL_HEAD_LANGUAGE, i == 0);
         tv_parameter_list *list = NULL;
         uint32_t targets[DPO_BATCH * DPO_TOKENS];
-        struct tv_dpo_pair table[DPO_BATCH / 2] = {{0}};
+        struct tv_dpo_pair table[DPO_PAIRS] = {{0}};
         dpo_table(DPO_BATCH, DPO_TOKENS, targets, table);
         assert_ok(tv_parameter_list_create(&config, &list));
         lab l = lab_create(*state, list, tv_dpo_head(&dpo, DPO_BATCH, DPO_TOKENS), DPO_BATCH, DPO_TOKENS,
-                           DPO_BATCH / 2);
+                           DPO_PAIRS);
         dpo_inputs(&l, DPO_BATCH, DPO_TOKENS);
         finite_differences("dpo", &l, dpo_loss, table);
         lab_run(&l, true);
-        assert_near(l.sums[TV_DPO_LOSS] / (DPO_BATCH / 2), dpo_loss(&l, table), 1e-5);
+        assert_near(l.sums[TV_DPO_LOSS] / DPO_PAIRS, dpo_loss(&l, table), 1e-5);
         lab_free(&l);
         tv_parameter_list_destroy(&list);
     }
@@ -537,20 +537,20 @@ static void an_untouched_policy_costs_ln_2(void **state) {
     const tv_model_config config = small(TV_ARCH_LLAMA, TV_MODEL_HEAD_LANGUAGE, false);
     tv_parameter_list *list = NULL;
     uint32_t targets[DPO_BATCH * DPO_TOKENS];
-    struct tv_dpo_pair table[DPO_BATCH / 2] = {{0}};
+    struct tv_dpo_pair table[DPO_PAIRS] = {{0}};
     dpo_table(DPO_BATCH, DPO_TOKENS, targets, table);
     assert_ok(tv_parameter_list_create(&config, &list));
-    lab l = lab_create(*state, list, tv_dpo_head(&dpo, DPO_BATCH, DPO_TOKENS), DPO_BATCH, DPO_TOKENS,
-                       DPO_BATCH / 2);
+    lab l =
+        lab_create(*state, list, tv_dpo_head(&dpo, DPO_BATCH, DPO_TOKENS), DPO_BATCH, DPO_TOKENS, DPO_PAIRS);
     dpo_inputs(&l, DPO_BATCH, DPO_TOKENS);
     lab_run(&l, false);
-    for (int p = 0; p < DPO_BATCH / 2; p++) {
+    for (int p = 0; p < DPO_PAIRS; p++) {
         table[p].chosen_reference = l.out[TV_DPO_PAIR_STATS][p * TV_DPO_STATS + TV_DPO_CHOSEN_LOGPROB];
         table[p].rejected_reference = l.out[TV_DPO_PAIR_STATS][p * TV_DPO_STATS + TV_DPO_REJECTED_LOGPROB];
     }
     lab_input(&l, TV_DPO_PAIRS, table);
     lab_run(&l, true);
-    assert_true(l.sums[TV_DPO_LOSS] == (DPO_BATCH / 2) * 0.693147180559945f);
+    assert_true(l.sums[TV_DPO_LOSS] == DPO_PAIRS * 0.693147180559945f);
     assert_true(l.sums[TV_DPO_CHOSEN] == 0 && l.sums[TV_DPO_REJECTED] == 0);
     assert_true(l.sums[TV_DPO_ACCURACY] == DPO_BATCH / 4.0f);
     lab_free(&l);
