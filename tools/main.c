@@ -16,6 +16,7 @@ static const tv_command commands[] = {
     {"prefs", "judgments as preference data, and how far annotators agree", cmd_prefs},
     {"reward", "stage 3: train a reward model on preferences", cmd_reward},
     {"ppo", "stage 3: reinforcement learning from a reward", cmd_ppo},
+    {"dpo", "stage 3 without a reward model: train a policy on preferences directly", cmd_dpo},
     {"generate", "text from a model", cmd_generate},
     {"chat", "talk to a model", cmd_chat},
     {"eval", "the loss of a model on text, JSON lines or a token shard", cmd_eval},

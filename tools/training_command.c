@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "tools/commands.h"
 
-enum { MAX_OPTIONS = 24, MAX_OWN_SETS = 3 };
+enum { MAX_OPTIONS = 24, MAX_OWN_SETS = 4 };
 
 /* --set in the order of the command line, then what the short forms stand for. */
 typedef struct setting_list {
@@ -89,6 +89,8 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     tv_common_options common = {0};
     tv_run_options run_options = {0};
     const char *val = NULL;
+    double val_fraction = 0;
+    bool val_fraction_given = false;
     tv_texts data = {0};
     setting_list sets = {0};
     tv_option options[MAX_OPTIONS];
@@ -105,6 +107,10 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
                                        command->data_help);
     if (command->val_help)
         options[count++] = tv_opt_existing(tv_opt_text("val", "FILE", &val, command->val_help));
+    if (command->val_fraction_help)
+        options[count++] =
+            tv_opt_given(&val_fraction_given, tv_opt_number("val-fraction", "X", &val_fraction, 0, 0.9,
+                                                            command->val_fraction_help));
     options[count++] =
         tv_opt_repeated("set", "KEY=VALUE", &sets.texts, "change a setting, such as train.lr=1e-3");
     options[count++] = tv_opt_flag("resume", &run_options.resume, "continue from the run's last checkpoint");
@@ -132,6 +138,8 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
         TV_TRY(add_paths(&sets, "data.train", data.items, data.count));
     if (val)
         TV_TRY(add_paths(&sets, "data.val", &val, 1));
+    if (val_fraction_given)
+        TV_TRY(add_set(&sets, tv_format("data.val_fraction=%.15g", val_fraction)));
     run_options.sets = sets.texts.items;
     run_options.set_count = sets.texts.count;
     TV_TRY(run(command, &run_options, &common));

@@ -75,7 +75,7 @@ static tv_status record(const tv_loss_head *head, tv_recorder *recorder, const t
 }
 
 tv_loss_head tv_dpo_head(const void *settings, uint64_t batch, uint64_t tokens) {
-    const tv_dpo_settings *dpo = settings;
+    const tv_dpo_head_settings *dpo = settings;
     uint64_t rows = batch * tokens, pairs = batch / 2;
     return (tv_loss_head){
         .name = "dpo",

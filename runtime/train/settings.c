@@ -253,7 +253,7 @@ static tv_status read_data(const cJSON *object, const char *where, tv_data_setti
 }
 
 static tv_status check_data(const tv_data_settings *data, const char *where, tv_stage_kind stage) {
-    if (data->val_fraction > 0 && stage != TV_STAGE_REWARD)
+    if (data->val_fraction > 0 && stage != TV_STAGE_REWARD && stage != TV_STAGE_DPO)
         return tv_fail(
             TV_E_CONFIG,
             "%s.val_fraction: only preferences are split by prompt here; name validation data with "

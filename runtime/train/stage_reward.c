@@ -9,19 +9,12 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "model/score_head.h"
-#include "text/preferences.h"
-#include "text/split.h"
+#include "train/preference_sets.h"
 #include "train/reward_model.h"
 
 /* Responses that reward.json speaks of, at most: enough for a deviation within 2 %, few enough to be scored
  * at every checkpoint. */
 enum { REFERENCE_RESPONSES = 1024, WIDTH_STEP = 8 };
-
-/* Groups of one side of the split; they belong to the sets. */
-typedef struct group_list {
-    const tv_preference_group **items;
-    uint64_t count;
-} group_list;
 
 /* What the groups of a pass gave. */
 typedef struct totals {
@@ -32,9 +25,7 @@ typedef struct totals {
 enum { NUMBERS = 5 }; /* of a step, and again of a validation */
 
 typedef struct reward_training {
-    tv_preferences *sets[2]; /* data.train, data.val */
-    group_list train, val;
-    uint64_t alone; /* groups without a strict pair, which the loss cannot use */
+    tv_preference_sets sets;
     tv_preference_settings head;
     uint64_t groups, tokens; /* G and T of a micro-batch */
     uint64_t accumulated;    /* micro-batches in a step */
@@ -86,113 +77,29 @@ static tv_status no_memory(void) {
     return tv_fail(TV_E_MEMORY, "out of host memory for preferences");
 }
 
-static tv_status read_set(const tv_run *run, const tv_data_source *sources, uint64_t count,
-                          tv_preferences **set) {
-    const char **paths = tv_data_paths(sources, count);
-    if (!paths)
-        return no_memory();
-    tv_status status =
-        tv_preferences_read(&(tv_preferences_options){.paths = paths,
-                                                      .path_count = count,
-                                                      .tokenizer = run->tokenizer,
-                                                      .max_tokens = run->settings.data.seq_len},
-                            set);
-    tv_free_paths(&paths);
-    return status;
-}
-
 /* Whether the loss learns anything from it: `pairs` takes ties as halves, the others only what differs. */
-static bool is_useful(const reward_training *r, const tv_preference_group *group) {
+static bool is_useful(const void *context, const tv_preference_group *group) {
+    const reward_training *r = context;
     return r->head.mode == TV_PREFERENCE_PAIRS || group->responses[group->count - 1].rank > 0;
 }
 
-/* Appends the set's groups, those that are held out to `held`. */
-static tv_status sort_groups(reward_training *r, const tv_preferences *set, const uint8_t *held_out,
-                             group_list *kept, group_list *held) {
-    for (uint64_t i = 0; i < set->count; i++) {
-        const tv_preference_group *group = &set->groups[i];
-        group_list *list = held_out && held_out[i] ? held : kept;
-        if (group->count > TV_PREFERENCE_MEMBERS)
-            return tv_fail(TV_E_DATA,
-                           "%s line %" PRIu64 ": expected at most %d answers to a prompt, found %" PRIu64,
-                           group->file, group->line, TV_PREFERENCE_MEMBERS, group->count);
-        if (!is_useful(r, group)) {
-            r->alone++;
-            continue;
+static tv_status check_sizes(const reward_training *r) {
+    const tv_preference_list *lists[] = {&r->sets.train, &r->sets.val};
+    for (int l = 0; l < 2; l++)
+        for (uint64_t i = 0; i < lists[l]->count; i++) {
+            const tv_preference_group *group = lists[l]->items[i];
+            if (group->count > TV_PREFERENCE_MEMBERS)
+                return tv_fail(TV_E_DATA,
+                               "%s line %" PRIu64 ": expected at most %d answers to a prompt, found %" PRIu64,
+                               group->file, group->line, TV_PREFERENCE_MEMBERS, group->count);
         }
-        if (!list->items && !(list->items = calloc(set->count, sizeof *list->items)))
-            return no_memory();
-        list->items[list->count++] = group;
-    }
     return TV_OK;
-}
-
-static tv_status split(reward_training *r, double fraction) {
-    const tv_preferences *set = r->sets[0];
-    uint64_t *hashes = calloc(set->count, sizeof *hashes);
-    uint8_t *held_out = calloc(set->count, sizeof *held_out);
-    tv_status status = hashes && held_out ? TV_OK : no_memory();
-    for (uint64_t i = 0; status == TV_OK && i < set->count; i++)
-        hashes[i] = set->groups[i].prompt_hash;
-    if (status == TV_OK)
-        status = tv_split_by_prompt(hashes, set->count, r->seed, fraction, held_out);
-    if (status == TV_OK)
-        status = sort_groups(r, set, held_out, &r->train, &r->val);
-    free(hashes);
-    free(held_out);
-    return status;
-}
-
-static int compare_hashes(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Validation data of its own may repeat what is trained on, which flatters the model. */
-static tv_status warn_of_overlap(const reward_training *r) {
-    uint64_t *hashes = calloc(tv_max_u64(r->train.count, 1), sizeof *hashes), seen = 0;
-    if (!hashes)
-        return no_memory();
-    for (uint64_t i = 0; i < r->train.count; i++)
-        hashes[i] = r->train.items[i]->prompt_hash;
-    qsort(hashes, r->train.count, sizeof *hashes, compare_hashes);
-    for (uint64_t i = 0; i < r->val.count; i++)
-        seen += bsearch(&r->val.items[i]->prompt_hash, hashes, r->train.count, sizeof *hashes,
-                        compare_hashes) != NULL;
-    if (seen)
-        tv_warn("%" PRIu64 " of the %" PRIu64
-                " validation groups have a prompt that is also trained on; their "
-                "accuracy says little about new prompts",
-                seen, r->val.count);
-    free(hashes);
-    return TV_OK;
-}
-
-static void report_data(const reward_training *r) {
-    tv_info("%" PRIu64 " groups of up to %" PRIu64 " responses to train on, %" PRIu64 " to validate with",
-            r->train.count, r->head.group_size, r->val.count);
-    for (int s = 0; s < 2; s++) {
-        const tv_preferences *set = r->sets[s];
-        if (set && set->too_long)
-            tv_warn("%" PRIu64 " groups of data.%s have a response longer than data.seq_len and are left out",
-                    set->too_long, s ? "val" : "train");
-        if (set && set->same)
-            tv_warn("%" PRIu64 " pairs of data.%s are twice the same answer and are left out", set->same,
-                    s ? "val" : "train");
-    }
-    if (r->alone)
-        tv_warn("%" PRIu64 " groups have no answer that is better than another and are left out", r->alone);
 }
 
 static tv_status plan_batches(reward_training *r, tv_run *run) {
     const tv_train_settings *train = &run->settings.train;
-    uint64_t longest = 0;
-    for (int s = 0; s < 2; s++)
-        if (r->sets[s]) {
-            longest = tv_max_u64(longest, r->sets[s]->longest);
-            r->head.group_size = tv_max_u64(r->head.group_size, r->sets[s]->most);
-        }
-    r->tokens = tv_min_u64(tv_align_up(longest, WIDTH_STEP), run->settings.data.seq_len);
+    r->head.group_size = r->sets.most;
+    r->tokens = tv_min_u64(tv_align_up(r->sets.longest, WIDTH_STEP), run->settings.data.seq_len);
     r->groups = train->batch_size;
     r->accumulated = train->grad_accum;
     uint64_t rows = r->groups * r->head.group_size;
@@ -201,7 +108,7 @@ static tv_status plan_batches(reward_training *r, tv_run *run) {
                        "train.batch_size: %" PRIu64 " groups of %" PRIu64 " responses of %" PRIu64
                        " tokens are more than 2^31 tokens in one micro-batch; lower it and raise grad_accum",
                        r->groups, r->head.group_size, r->tokens);
-    r->epoch_steps = tv_div_up(r->train.count, r->groups * r->accumulated);
+    r->epoch_steps = tv_div_up(r->sets.train.count, r->groups * r->accumulated);
     run->total_steps = train->steps ? train->steps : (uint64_t)ceil(train->epochs * (double)r->epoch_steps);
     run->trainer_options = (tv_trainer_options){
         .batch = rows, .tokens = r->tokens, .head = tv_preference_head, .head_settings = &r->head};
@@ -219,22 +126,10 @@ static tv_status open_data(void *self, tv_run *run) {
     r->seed = run->settings.train.seed;
     r->shuffle = data->shuffle;
     r->next_batch = run->state.batches;
-    TV_RETURN_IF_FAILED(read_set(run, data->train, data->train_count, &r->sets[0]));
-    if (data->val_count) {
-        TV_RETURN_IF_FAILED(read_set(run, data->val, data->val_count, &r->sets[1]));
-        TV_RETURN_IF_FAILED(sort_groups(r, r->sets[0], NULL, &r->train, NULL));
-        TV_RETURN_IF_FAILED(sort_groups(r, r->sets[1], NULL, &r->val, NULL));
-    } else {
-        TV_RETURN_IF_FAILED(split(r, data->val_fraction));
-    }
-    if (r->train.count == 0)
-        return tv_fail(TV_E_DATA,
-                       "data.train: no group is left to train on; each needs an answer that is better "
-                       "than another");
-    TV_RETURN_IF_FAILED(plan_batches(r, run));
-    report_data(r);
-    TV_RETURN_IF_FAILED(warn_of_overlap(r));
-    return TV_OK;
+    TV_RETURN_IF_FAILED(
+        tv_preference_sets_open(&run->settings, run->tokenizer, data->seq_len, is_useful, r, &r->sets));
+    TV_RETURN_IF_FAILED(check_sizes(r));
+    return plan_batches(r, run);
 }
 
 /* ---- micro-batches ---- */
@@ -277,9 +172,9 @@ static tv_status next_batch(void *self, tv_micro_batch *batch) {
         .seed = r->seed, .stream = TV_STREAM_SHUFFLE, .step = (uint32_t)(step / r->epoch_steps)};
     r->next_batch++;
     clear_batch(r, batch);
-    for (uint64_t g = 0; g < r->groups && first + g < r->train.count; g++) {
-        uint64_t index = r->shuffle ? tv_permute(&rng, first + g, r->train.count) : first + g;
-        put_group(r, r->train.items[index], g, batch);
+    for (uint64_t g = 0; g < r->groups && first + g < r->sets.train.count; g++) {
+        uint64_t index = r->shuffle ? tv_permute(&rng, first + g, r->sets.train.count) : first + g;
+        put_group(r, r->sets.train.items[index], g, batch);
     }
     return TV_OK;
 }
@@ -287,7 +182,7 @@ static tv_status next_batch(void *self, tv_micro_batch *batch) {
 /* A forward pass over chosen groups: `spacing` apart, `count` of them. */
 typedef struct pass {
     const reward_training *r;
-    const group_list *list;
+    const tv_preference_list *list;
     uint64_t count, next;
     totals totals;
     float *scores; /* of every response, one after another; NULL: not wanted */
@@ -366,14 +261,14 @@ static void describe(void *self, const tv_run *run, const tv_step_result *result
 }
 
 static bool has_evaluation(const void *self) {
-    return ((const reward_training *)self)->val.count > 0;
+    return ((const reward_training *)self)->sets.val.count > 0;
 }
 
 static tv_status evaluate(void *self, tv_run *run, tv_metrics_line *line) {
     static const char *const names[NUMBERS] = {"val_accuracy", "val_margin", "val_mean_reward",
                                                "val_min_reward", "val_max_reward"};
     reward_training *r = self;
-    pass p = {.r = r, .list = &r->val, .count = r->val.count};
+    pass p = {.r = r, .list = &r->sets.val, .count = r->sets.val.count};
     uint64_t group_tokens = r->head.group_size * r->tokens;
     if (run->settings.train.eval_tokens)
         p.count = tv_min_u64(p.count, tv_div_up(run->settings.train.eval_tokens, group_tokens));
@@ -392,8 +287,8 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     reward_training *r = self;
     uint64_t size = r->head.group_size;
     pass p = {.r = r,
-              .list = &r->train,
-              .count = tv_min_u64(r->train.count, tv_max_u64(1, REFERENCE_RESPONSES / size))};
+              .list = &r->sets.train,
+              .count = tv_min_u64(r->sets.train.count, tv_max_u64(1, REFERENCE_RESPONSES / size))};
     p.scores = calloc(tv_max_u64(1, p.count * size), sizeof *p.scores);
     if (!p.scores)
         return no_memory();
@@ -432,9 +327,6 @@ static const tv_stage stage = {
 tv_status tv_reward(const tv_run_options *options, tv_run_result *result) {
     reward_training r = {0};
     tv_status status = tv_run_stage(&stage, &r, options, result);
-    free((void *)(uintptr_t)r.train.items);
-    free((void *)(uintptr_t)r.val.items);
-    tv_preferences_destroy(&r.sets[0]);
-    tv_preferences_destroy(&r.sets[1]);
+    tv_preference_sets_free(&r.sets);
     return status;
 }

@@ -331,7 +331,7 @@ static void dpo_inputs(lab *l, uint64_t batch, uint64_t tokens);
 
 static void chunks_give_the_same_bits(void **state) {
     enum { B = 4, T = 33, N = B * T, PAIRS = B / 2 };
-    static const tv_dpo_settings dpo = {.beta = 0.5};
+    static const tv_dpo_head_settings dpo = {.beta = 0.5};
     const tv_model_config config = small(TV_ARCH_LLAMA, TV_MODEL_HEAD_LANGUAGE, false);
     tv_parameter_list *list = NULL;
     assert_ok(tv_parameter_list_create(&config, &list));
@@ -498,7 +498,7 @@ static void dpo_inputs(lab *l, uint64_t batch, uint64_t tokens) {
     free(table);
 }
 
-static const tv_dpo_settings dpo = {.beta = 0.5};
+static const tv_dpo_head_settings dpo = {.beta = 0.5};
 
 static double dpo_loss(const lab *l, const void *context) {
     const struct tv_dpo_pair *table = context;
