@@ -97,6 +97,14 @@ void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch
     }
 }
 
+uint64_t tv_dpo_pairs_there(const tv_micro_batch *batch, uint64_t batch_pairs) {
+    const struct tv_dpo_pair *table = batch->inputs[TV_DPO_PAIRS];
+    uint64_t there = 0;
+    while (there < batch_pairs && table[there].chosen_count + table[there].rejected_count > 0)
+        there++;
+    return there;
+}
+
 /* ---- references ---- */
 
 typedef struct scoring {
@@ -113,7 +121,8 @@ static tv_status next_unscored(void *context, tv_micro_batch *batch) {
 static tv_status keep_sums(void *context, const tv_micro_batch *batch,
                            const float *const outputs[TV_HEAD_TENSORS]) {
     scoring *s = context;
-    for (uint64_t p = 0; p < batch->terms; p++, s->done++) {
+    uint64_t there = tv_dpo_pairs_there(batch, s->batch_pairs);
+    for (uint64_t p = 0; p < there; p++, s->done++) {
         const float *stats = outputs[TV_DPO_PAIR_STATS] + p * TV_DPO_STATS;
         s->pairs->items[s->done].references[0] = stats[TV_DPO_CHOSEN_LOGPROB];
         s->pairs->items[s->done].references[1] = stats[TV_DPO_REJECTED_LOGPROB];

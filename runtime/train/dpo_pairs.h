@@ -36,6 +36,9 @@ void tv_dpo_pairs_free(tv_dpo_pairs *pairs);
 /* Fills the next `batch_pairs` pairs; terms are the pairs that are there. */
 void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch *batch);
 
+/* Pairs of a filled micro-batch, for those who visit its outputs. */
+uint64_t tv_dpo_pairs_there(const tv_micro_batch *batch, uint64_t batch_pairs);
+
 /* Sets the references of every pair from the model in the trainer as it is. `pairs` stands at 0 afterwards.
  */
 tv_status tv_dpo_pairs_score(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_trainer *trainer);

@@ -144,16 +144,18 @@ static tv_status next_val_batch(void *self, tv_micro_batch *batch) {
 }
 
 typedef struct validation {
+    uint64_t batch_pairs;
     double sums[TV_DPO_STATS], pairs;
 } validation;
 
 static tv_status add_outputs(void *context, const tv_micro_batch *batch,
                              const float *const outputs[TV_HEAD_TENSORS]) {
     validation *v = context;
-    for (uint64_t p = 0; p < batch->terms; p++)
+    uint64_t there = tv_dpo_pairs_there(batch, v->batch_pairs);
+    for (uint64_t p = 0; p < there; p++)
         for (int c = 0; c < TV_DPO_STATS; c++)
             v->sums[c] += (double)outputs[TV_DPO_PAIR_STATS][p * TV_DPO_STATS + (uint64_t)c];
-    v->pairs += (double)batch->terms;
+    v->pairs += (double)there;
     return TV_OK;
 }
 
@@ -167,7 +169,7 @@ static tv_status evaluate(void *self, tv_run *run, tv_metrics_line *line) {
         pairs = tv_min_u64(pairs, tv_div_up(run->settings.train.eval_tokens, 2 * p->val.tokens));
     p->val.next = 0;
     p->val.end = pairs;
-    validation v = {.pairs = 0};
+    validation v = {.batch_pairs = batch_pairs};
     TV_RETURN_IF_FAILED(
         tv_trainer_forward(run->trainer, tv_div_up(pairs, batch_pairs), next_val_batch, p, add_outputs, &v));
     line->val_loss = v.sums[TV_DPO_LOSS] / v.pairs;

@@ -94,8 +94,8 @@ tv_status tv_trainer_accumulate(tv_trainer *trainer, double scale, tv_batch_sour
 /* The next result of a step in flight, waiting for it; *has_result is false when none is in flight. */
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result);
 
-/* `batches` micro-batches forward only; `visit` gets each with the head's outputs, in order. No step may be
- * in flight. */
+/* `batches` micro-batches forward only; `visit` gets each with the head's outputs, in order; of its batch,
+ * terms and used are not set. No step may be in flight. */
 typedef tv_status (*tv_outputs_visitor)(void *context, const tv_micro_batch *batch,
                                         const float *const outputs[TV_HEAD_TENSORS]);
 tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,

@@ -110,9 +110,8 @@ static void lab_input(const lab *l, int input, const void *words) {
     assert_ok(tv_upload(l->lm.device, l->inputs[input].tensor.span, words, l->head.input_words[input] * 4));
 }
 
-/* A forward pass, or with `gradient` one that leaves statistics and the gradients of every parameter, from 0.
- */
-static void lab_run(lab *l, bool gradient) {
+/* A forward pass, or with `gradient` one that adds to statistics and to the gradients of every parameter. */
+static void lab_run_on(lab *l, bool gradient) {
     const tv_model_inputs inputs = {.tokens = l->tokens.tensor};
     tv_head_tensors tensors = {.stats = l->stats.tensor, .step = l->step.tensor};
     for (int i = 0; i < TV_HEAD_TENSORS; i++) {
@@ -120,9 +119,6 @@ static void lab_run(lab *l, bool gradient) {
         tensors.outputs[i] = l->outputs[i].tensor;
         tensors.scratch[i] = l->scratch[i].tensor;
     }
-    assert_ok(tv_clear(l->lm.device, l->stats.tensor.span));
-    for (uint32_t i = 0; i < l->lm.list->count && gradient; i++)
-        assert_ok(tv_clear(l->lm.device, tv_model_gradient_at(l->lm.model, i).span));
     tv_recorder *recorder = tv_test_begin(l->lm.device);
     assert_ok(tv_forward(recorder, l->lm.model, l->lm.activations, &inputs));
     assert_ok(l->head.record(&l->head, recorder, l->lm.model, l->lm.activations, &tensors, gradient));
@@ -133,6 +129,33 @@ static void lab_run(lab *l, bool gradient) {
         if (l->head.output_words[i])
             tv_test_read(&l->outputs[i], l->out[i]);
     tv_test_read(&l->stats, l->sums);
+}
+
+/* The same from 0. */
+static void lab_run(lab *l, bool gradient) {
+    assert_ok(tv_clear(l->lm.device, l->stats.tensor.span));
+    for (uint32_t i = 0; i < l->lm.list->count && gradient; i++)
+        assert_ok(tv_clear(l->lm.device, tv_model_gradient_at(l->lm.model, i).span));
+    lab_run_on(l, gradient);
+}
+
+/* A second micro-batch, the same one again: every gradient and every sum is twice what it was. */
+static void gradients_and_sums_are_added(lab *l) {
+    const tv_parameter_list *list = l->lm.list;
+    float *once = calloc(2 * list->elements, sizeof *once), *twice = once + list->elements,
+          sums[TV_HEAD_STATS];
+    assert_non_null(once);
+    lab_run(l, true);
+    tv_test_get_gradients(&l->lm, once);
+    memcpy(sums, l->sums, sizeof sums);
+    lab_run_on(l, true);
+    tv_test_get_gradients(&l->lm, twice);
+    for (uint64_t i = 0; i < list->elements; i++)
+        once[i] *= 2;
+    assert_true(tv_test_relative_distance(twice, once, list->elements) <= 1e-6);
+    for (uint32_t i = 0; i < l->head.stat_count; i++)
+        assert_true(l->sums[i] == 2 * sums[i]);
+    free(once);
 }
 
 /* The mean loss of the outputs of a forward pass, by the oracle. */
@@ -247,6 +270,7 @@ static void policy_gradients(void **state) {
         lab_input(&l, TV_POLICY_OLD_LOGPROBS, in.old);
         lab_input(&l, TV_POLICY_ADVANTAGES, in.advantages);
         finite_differences("policy", &l, policy_loss, &in);
+        gradients_and_sums_are_added(&l);
         lab_run(&l, true);
         assert_near(l.sums[TV_PPO_POLICY_LOSS] / in.terms, policy_loss(&l, &in), 1e-5);
         assert_true(l.sums[TV_PPO_CLIPPED] > 5 && l.sums[TV_PPO_CLIPPED] < in.terms - 5);
@@ -387,6 +411,7 @@ static void value_gradients(void **state) {
     lab_input(&l, TV_VALUE_OLD_VALUES, in.old);
     lab_input(&l, TV_VALUE_RETURNS, in.returns);
     finite_differences("value", &l, value_loss, &in);
+    gradients_and_sums_are_added(&l);
     lab_run(&l, true);
     assert_near(value.coefficient * (double)l.sums[TV_PPO_VALUE_LOSS] / in.terms, value_loss(&l, &in), 1e-5);
     assert_true(l.sums[TV_PPO_VALUE_CLIPPED] > 5 && l.sums[TV_PPO_VALUE_CLIPPED] < in.terms - 5);
@@ -458,6 +483,7 @@ static void preference_gradients(void **state) {
         lab_input(&l, TV_SCORE_RANKS, in.ranks);
         lab_input(&l, TV_SCORE_MARGINS, in.margins);
         finite_differences("preference", &l, group_loss, &in);
+        gradients_and_sums_are_added(&l);
         lab_run(&l, true);
         assert_near(l.sums[TV_PREFERENCE_LOSS] / (double)in.groups, group_loss(&l, &in), 1e-5);
         assert_true(l.sums[TV_PREFERENCE_COUNT] == (float)(in.groups * size));
@@ -525,6 +551,7 @@ static void dpo_gradients(void **state) {
                            DPO_PAIRS);
         dpo_inputs(&l, DPO_BATCH, DPO_TOKENS);
         finite_differences("dpo", &l, dpo_loss, table);
+        gradients_and_sums_are_added(&l);
         lab_run(&l, true);
         assert_near(l.sums[TV_DPO_LOSS] / DPO_PAIRS, dpo_loss(&l, table), 1e-5);
         lab_free(&l);
