@@ -6,8 +6,9 @@
  * Everything is asked for within 1e-5 of the largest number of its kind.
  *
  * Tried, each fails here: gamma left out, lambda left out, the value behind the last token not 0, the score
- * at the first token, beta's sign, V added to the whitened A, n - 1 for n in the variance, a mean over all
- * rows instead of the response's, k3 with d for -d, values outside the response left as they are.
+ * at the first token, beta's sign, n - 1 for n in the mean and in the variance, a mean over all rows instead
+ * of the response's, k3 of -d, values outside the response left as they are, returns summed without the
+ * values.
  */
 #include "support/device.h"
 

@@ -6,9 +6,9 @@
  * by that and 1e-5 of itself. A gradient's probability has the relative error of the exponent's absolute one,
  * 1e-5, times d / tau.
  *
- * Tried, each fails here: the temperature left out of the gradient, of the entropy; W not moved with the
- * maximum; lse of the row before; the target's element in the neighbouring lane of its vec4; ignored rows
- * left as they are.
+ * Tried, each fails here: the temperature left out of the gradient's softmax or of its factor, W not moved
+ * with the maximum, lse of the row before or at the row's own place, the target's element in the neighbouring
+ * place of its vec4, ignored rows left as they are, -inf logits without a bound in W.
  */
 #include "support/device.h"
 

@@ -5,10 +5,9 @@
  * random rows, a square doubles that: all below 1e-5 of the result, and 1e-6 beside 0 for what is a
  * difference of numbers near 1.
  *
- * Tried, each fails here: the sign of the advantage, max for min, the bounds 1 - clip and 1 + clip exchanged,
- * a gradient where the loss is flat, exp - 1 for expm1 (an untouched row is no longer exactly 0), the value
- * clipped around the return, clipped counted inside the range, loss_scale or the coefficient dropped, ignored
- * rows that are read.
+ * Tried, each fails here: the sign of the advantage, min for max, a wider lower bound, a gradient where the
+ * loss is flat, exp - 1 for expm1, no bound on the ratio, the value clipped around the return, clipped
+ * counted inside the range, loss_scale or the coefficient dropped, ignored rows that are read.
  */
 #include "support/device.h"
 

@@ -7,9 +7,9 @@
  *
  * Tried, each fails here: ranks the other way round, the margin's sign, a margin for ties, ties counted in
  * kwise, the sum of a group's pairs for their mean, center without its factor 2, a denominator over all
- * members for Plackett-Luce, its tie rule with >= for >, slopes of absent members,
- * d_values not cleared; for DPO beta left out of the slope, chosen and rejected exchanged, the reference
- * added, a row left out of a sum, slopes not cleared.
+ * members for Plackett-Luce, its tie rule with >= for >, slopes of absent members, d_values not cleared; for
+ * DPO beta left out of the slope, chosen and rejected exchanged, the reference added, a row left out of a
+ * sum, lanes dealt out by the place in the batch, slopes not cleared; softplus as log(1 + e^x).
  */
 #include "support/device.h"
 
@@ -399,6 +399,28 @@ static void an_untouched_policy_costs_ln_2(void **state) {
     free_pairs(&p);
 }
 
+/* The same responses three rows further on: the same bits. */
+static void a_pair_does_not_depend_on_its_place(void **state) {
+    enum { DISTANCE = 3 };
+    pairs here = make_pairs(50, 40), there = make_pairs(50, 40);
+    free(there.logprobs);
+    free(there.d_logprobs);
+    there.rows += DISTANCE;
+    there.logprobs = floats(there.rows);
+    there.d_logprobs = floats(there.rows);
+    memcpy(there.logprobs + DISTANCE, here.logprobs, here.rows * sizeof *here.logprobs);
+    for (uint64_t n = 0; n < there.count; n++) {
+        there.table[n].chosen_first += DISTANCE;
+        there.table[n].rejected_first += DISTANCE;
+    }
+    run_pairs(*state, &here, true);
+    run_pairs(*state, &there, true);
+    assert_memory_equal(here.stats, there.stats, here.count * TV_DPO_STATS * sizeof *here.stats);
+    assert_memory_equal(here.d_logprobs, there.d_logprobs + DISTANCE, here.rows * sizeof *here.d_logprobs);
+    free_pairs(&here);
+    free_pairs(&there);
+}
+
 static void extreme_rewards_are_numbers(void **state) {
     pairs p = make_pairs(4, 3);
     const float references[][2] = {{-1e8f, 0}, {0, -1e8f}, {NAN, 0}, {0, 0}};
@@ -460,6 +482,7 @@ int main(void) {
         cmocka_unit_test(sizes_out_of_range_are_refused),
         cmocka_unit_test(pairs_equal_the_oracle),
         cmocka_unit_test(an_untouched_policy_costs_ln_2),
+        cmocka_unit_test(a_pair_does_not_depend_on_its_place),
         cmocka_unit_test(extreme_rewards_are_numbers),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);

@@ -7,10 +7,10 @@
  * noise 4e-7 / sqrt(3) = 2.3e-7 instead of that test's 5.6e-8, so the term is 2.2e-7 / h. No row stands near
  * a kink of a clipped loss: the inputs keep their distance from it.
  *
- * Tried, each fails here: the temperature missing on the way back, advantages of the row before, d_w of the
- * scalar head overwritten and not added, d_final missing, targets of the wrong chunk, the second pass over
- * the logits left out, beta missing in the loss, an lse of another chunk, statistics summed over the last
- * chunk only.
+ * Tried, each fails here: the temperature missing, or missing on the way back, another input for the
+ * advantages, d_w of the scalar head overwritten and not added, d_final missing, targets of the wrong chunk,
+ * the second pass over the logits left out, beta missing in the loss, an lse of another chunk, statistics
+ * summed over the last chunk only.
  */
 #include "support/language_model.h"
 
@@ -24,11 +24,12 @@
 #include "model/dpo_head.h"
 #include "model/policy_head.h"
 #include "model/score_head.h"
+#include "oracle/logprobs.h"
 #include "oracle/ppo.h"
 #include "oracle/preference.h"
 #include "push_constants.h"
 
-enum { VOCAB = 61, MOST_OUTPUTS = 2 };
+enum { VOCAB = 61 };
 static const double noise = 2.2e-7, relative_tolerance = 1e-3;
 
 /* A model under a head: everything that a trainer would make. */
@@ -283,6 +284,19 @@ static void policy_gradients(void **state) {
     }
 }
 
+/* What the head gives out is of the logits that it made, at the policy's temperature. */
+static void compare_with_logits(const lab *l, const policy_inputs *in) {
+    float *logits = calloc(ROWS * VOCAB, sizeof *logits);
+    double logprobs[ROWS], entropies[ROWS];
+    assert_non_null(logits);
+    assert_ok(
+        tv_download(l->lm.device, l->lm.activations->logits.span, logits, ROWS * VOCAB * sizeof *logits));
+    oracle_token_logprobs(ROWS, VOCAB, policy.temperature, logits, in->targets, logprobs, entropies);
+    tv_test_compare("logprobs", l->out[TV_POLICY_LOGPROBS], logprobs, ROWS, 1e-5, 1e-6);
+    tv_test_compare("entropies", l->out[TV_POLICY_ENTROPIES], entropies, ROWS, 1e-5, 1e-5);
+    free(logits);
+}
+
 /* Gate 1: log-probabilities of a forward pass, given back as the old ones, make every ratio exactly 1. */
 static void an_untouched_policy_has_ratios_of_1(void **state) {
     const tv_model_config config = small(TV_ARCH_LLAMA, TV_MODEL_HEAD_LANGUAGE, false);
@@ -291,6 +305,7 @@ static void an_untouched_policy_has_ratios_of_1(void **state) {
     policy_inputs in = policy_rows();
     lab l = policy_lab(*state, list, &in);
     lab_run(&l, false);
+    compare_with_logits(&l, &in);
     lab_input(&l, TV_POLICY_OLD_LOGPROBS, l.out[TV_POLICY_LOGPROBS]);
     lab_input(&l, TV_POLICY_ADVANTAGES, in.advantages);
     lab_run(&l, true);

@@ -203,9 +203,7 @@ static void the_loss_is_the_oracle_s(void **state) {
  * wherever it lies, rewards are exactly 0 and the loss is ln 2 to the last bit of fp32. Pairs come in another
  * order than they were scored in, in micro-batches of 3.
  *
- * Tried on 2026-11-26, each fails here: references of the pair before; references computed after the first
- * step's update at a learning rate of 1e-3; a response's sum over the lanes by its place in the batch (not
- * exactly 0).
+ * Tried on 2026-11-26, each fails here: references of the pair before; references that are not subtracted.
  */
 static void an_untouched_policy_costs_ln_2(void **state) {
     (void)state;
@@ -241,7 +239,7 @@ static void an_untouched_policy_costs_ln_2(void **state) {
  * that learned nothing would order half of them, within 5 * 0.5 / sqrt(40) = 0.4 either way. Measured on
  * lavapipe, 2026-11-26: 0.90 of them, margin 1.16.
  *
- * Tried on 2026-11-26: the gradient's sign turned (accuracy 0.1).
+ * Tried on 2026-11-26: the gradient's sign turned.
  */
 static void training_orders_new_pairs(void **state) {
     (void)state;
