@@ -173,8 +173,8 @@ typedef struct main_chart {
 static const main_chart main_charts[] = {
     {"pretrain", "loss", "Loss", "nats per token", "training", "val_loss", "validation", true},
     {"sft", "loss", "Loss", "nats per token of the answers", "training", "val_loss", "validation", false},
-    {"sft", "accuracy", "Token accuracy", "share of tokens that were the likeliest", "training",
-     "val_accuracy", "validation", false},
+    {"sft", "mean_token_accuracy", "Token accuracy", "share of tokens that were the likeliest", "training",
+     "val_mean_token_accuracy", "validation", false},
     {"reward", "loss", "Loss", "nats per comparison", "training", "val_loss", "validation", false},
     {"reward", "accuracy", "Accuracy", "share of pairs in the people's order", "training", "val_accuracy",
      "validation", false},

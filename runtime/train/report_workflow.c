@@ -57,7 +57,7 @@ static const run_fact run_facts[] = {
     {"pretrain", "val_loss", "validation loss", FACT_LOWEST, false},
     {"sft", "tokens", "tokens", FACT_LAST, false},
     {"sft", "val_loss", "validation loss", FACT_LOWEST, false},
-    {"sft", "accuracy", "token accuracy", FACT_TAIL, true},
+    {"sft", "mean_token_accuracy", "token accuracy", FACT_TAIL, true},
     {"reward", "loss", "loss", FACT_TAIL, false},
     {"reward", "accuracy", "accuracy", FACT_TAIL, true},
     {"ppo", "objective/score", "reward, first", FACT_FIRST, false},

@@ -82,7 +82,6 @@ sub split_sentences {
 sub follows_form {
     my ($answer, $finish) = @_;
     return 0 if $finish ne 'eos' || $answer !~ /^[ ,;:'\p{L}]/ || $answer !~ /\p{L}.*[.!?]$/ || $answer =~ /[\n"]/;
-    my @sentences = split_sentences($answer);
     my $inside = $answer =~ s/\b(?:$abbreviations)\.//gr;
     return $inside =~ /[.!?]./ ? 0 : 1;
 }

@@ -3,14 +3,14 @@
 # A prompt is the opening of a sentence, the ideal answer is how its author went on: one sentence, then the end.
 #
 # usage: samples/quickstart/answers.pl --text FILE --out DIR
-#   --held-out BYTES   the end of the text that no stage sees (default: 131072)
+#   --held-out BYTES   the end of the text that no stage sees (default: 196608)
 #   --examples N       prompts with answers (default: 3000), a twentieth of them for validation
 #   --prompts N        prompts without (default: 2000)
 #   --tests N          prompts from the held-out text (default: 200)
 #   --seed N           of the draw (default: 1)
 #
 # Writes train.txt and heldout.txt (a paragraph a line), sft.jsonl and sft_val.jsonl ({"prompt","completion"}),
-# prompts.jsonl and test_prompts.jsonl ({"id","prompt"}), and answers.json, which counts them. No sentence is in two files, except
+# prompts.jsonl and test_prompts.jsonl ({"id","prompt"}), and prints one line of JSON that counts them. No sentence is in two files, except
 # that train.txt holds all but the held-out ones.
 use strict;
 use warnings;
@@ -18,10 +18,10 @@ use FindBin;
 use lib $FindBin::Bin;
 use Sample;
 
-my %option = options(text => undef, out => undef, 'held-out' => 131072, examples => 3000, prompts => 2000, tests => 200, seed => 1);
+my %option = options(text => undef, out => undef, 'held-out' => 196608, examples => 3000, prompts => 2000, tests => 200, seed => 1);
 
 # Lengths in characters: an opening says enough to go on from, an answer fits well into 48 tokens.
-my ($prompt_least, $prompt_most, $answer_least, $answer_most) = (12, 60, 45, 120);
+my ($prompt_least, $prompt_most, $answer_least, $answer_most) = (12, 50, 35, 90);
 
 my $text = read_file($option{text});
 $text =~ s/\r\n?/\n/g;
@@ -111,5 +111,5 @@ write_file("$option{out}/sft_val.jsonl", map { json_line($_) } splice @examples,
 write_file("$option{out}/sft.jsonl", map { json_line($_) } @examples);
 write_file("$option{out}/prompts.jsonl", as_prompts('p', @prompts));
 write_file("$option{out}/test_prompts.jsonl", as_prompts('t', @tests));
-write_file("$option{out}/answers.json", json_line({documents => scalar(@seen), examples => scalar(@examples),
-    validation => $validation, prompts => scalar(@prompts), tests => scalar(@tests)}));
+print json_line({documents => scalar(@seen), examples => scalar(@examples),
+    validation => $validation, prompts => scalar(@prompts), tests => scalar(@tests)});

@@ -5,8 +5,9 @@
 #        samples/quickstart/measure.pl pair ONE OTHER        candidates of two answers each, the first of ONE and of OTHER
 #                                                            to the same prompt, for a judge to compare
 #        samples/quickstart/measure.pl wins RANKINGS         what the second of two answers won; a tie is half
+#        samples/quickstart/measure.pl agreement RANKINGS   of the pairs of answers that two annotators both put in an
+#                                                            order, the share that they put in the same
 #        samples/quickstart/measure.pl bigrams CANDIDATES    different pairs of neighbouring words over all of them
-#        samples/quickstart/measure.pl sets CANDIDATES       how many prompts and answers there are
 #
 # Prints one line of JSON; `pair` prints one a prompt.
 use strict;
@@ -68,14 +69,43 @@ sub bigrams {
     return {different => scalar(keys %seen), bigrams => $count, share => keys(%seen) / $count};
 }
 
-sub sets {
-    my @items = json_lines(@_);
-    my $answers = 0;
-    $answers += @{$_->{responses}} for @items;
-    return {prompts => scalar(@items), answers => $answers};
+# What a reward model's accuracy compares with: it too is asked only about pairs that have an order.
+sub agreement {
+    my (%judgments, $alike, $count, $all);
+    ($alike, $count, $all) = (0, 0, 0);
+    for my $judgment (json_lines(@_)) {
+        my $place = 0;
+        my %rank;
+        for my $group (@{$judgment->{ranking} // next}) {
+            $rank{$_} = $place for @$group;
+            $place++;
+        }
+        push @{$judgments{$judgment->{id}}}, [$judgment->{annotator}, \%rank];
+        $all++;
+    }
+    for my $of_item (values %judgments) {
+        for my $i (0 .. $#$of_item) {
+            for my $j ($i + 1 .. $#$of_item) {
+                next if $of_item->[$i][0] eq $of_item->[$j][0];
+                my ($one, $other) = ($of_item->[$i][1], $of_item->[$j][1]);
+                my @answers = sort keys %$one;
+                for my $x (0 .. $#answers) {
+                    for my $y ($x + 1 .. $#answers) {
+                        my $first = $one->{$answers[$x]} <=> $one->{$answers[$y]};
+                        my $second = $other->{$answers[$x]} <=> $other->{$answers[$y]};
+                        next if $first == 0 || $second == 0;
+                        $count++;
+                        $alike++ if $first == $second;
+                    }
+                }
+            }
+        }
+    }
+    return {judgments => $all, pairs => $count, share => $count ? $alike / $count : undef};
 }
 
-my %measures = (form => [\&form, 1], pair => [\&pair, 2], wins => [\&wins, 1], bigrams => [\&bigrams, 1], sets => [\&sets, 1]);
+my %measures = (form => [\&form, 1], pair => [\&pair, 2], wins => [\&wins, 1], bigrams => [\&bigrams, 1],
+    agreement => [\&agreement, 1]);
 my $measure = $measures{$what} // fail("unknown measure '$what' (try --help)");
 fail("$what wants $measure->[1] file" . ($measure->[1] > 1 ? 's' : '') . " (try --help)") if @paths != $measure->[1];
 my $result = $measure->[0]->(@paths);
