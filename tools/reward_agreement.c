@@ -20,7 +20,7 @@ static bool counts(const tv_ranking *ranking) {
     return !ranking->skipped && !ranking->repeat;
 }
 
-static char *copy_of(tv_span json) {
+static char *copy_of(tv_slice json) {
     char *text = malloc(json.size + 1);
     if (text) {
         memcpy(text, json.data, json.size);
@@ -46,7 +46,7 @@ static tv_status collect(const tv_rankings *rankings, answers *a) {
         a->prompts[a->judgments++] = prompt;
         for (uint32_t k = 0; k < ranking->item.count; k++) {
             const tv_response *response = &ranking->item.responses[k];
-            bool cut = tv_span_is(tv_raw_get(response->json, "finish"), "\"length\"");
+            bool cut = tv_slice_is(tv_raw_get(response->json, "finish"), "\"length\"");
             a->texts[a->count++] = (tv_reward_text){prompt, response->text.data, response->text.size, !cut};
         }
     }

@@ -29,11 +29,11 @@ static void print_row(FILE *out, const char *name, const tv_agreement_row *row) 
 /* Names come from files. */
 static void print_pair(FILE *out, const tv_agreement_row *row) {
     tv_text name = {0};
-    tv_status status = tv_visible_text((tv_span){row->a, strlen(row->a)}, &name);
+    tv_status status = tv_visible_text((tv_slice){row->a, strlen(row->a)}, &name);
     if (status == TV_OK)
         status = tv_text_append(&name, ", ", 2);
     if (status == TV_OK)
-        status = tv_visible_text((tv_span){row->b, strlen(row->b)}, &name);
+        status = tv_visible_text((tv_slice){row->b, strlen(row->b)}, &name);
     for (uint64_t i = 0; i < name.size; i++)
         if (name.data[i] == '\n')
             name.data[i] = ' ';

@@ -18,7 +18,7 @@ struct tv_candidates {
     uint64_t table_size;
 };
 
-static tv_status field_missing(const char *where, const char *key, const char *expected, tv_span found) {
+static tv_status field_missing(const char *where, const char *key, const char *expected, tv_slice found) {
     if (found.size == 0)
         return tv_fail(TV_E_DATA, "%s: expected %s under \"%s\", found no such member", where, expected, key);
     return tv_fail(TV_E_DATA, "%s: expected %s under \"%s\", found %.*s", where, expected, key,
@@ -26,7 +26,8 @@ static tv_status field_missing(const char *where, const char *key, const char *e
 }
 
 /* A string or a number as text. */
-static tv_status read_id(tv_span object, const char *where, tv_arena *arena, tv_span *json, const char **id) {
+static tv_status read_id(tv_slice object, const char *where, tv_arena *arena, tv_slice *json,
+                         const char **id) {
     *json = tv_raw_get(object, "id");
     if (json->size && (json->data[0] == '-' || (json->data[0] >= '0' && json->data[0] <= '9'))) {
         *id = tv_arena_copy(arena, json->data, json->size);
@@ -49,7 +50,7 @@ fail:
 }
 
 /* Rankings name responses through cJSON, whose numbers are doubles: an id must come back as it is written. */
-static bool is_plain(tv_span id) {
+static bool is_plain(tv_slice id) {
     uint64_t i = id.size > 1 && id.data[0] == '-' ? 1 : 0, digits = id.size - i;
     if (id.data[0] == '"')
         return true;
@@ -61,7 +62,7 @@ static bool is_plain(tv_span id) {
     return true;
 }
 
-static tv_status read_response(tv_span json, uint64_t number, const char *where, tv_arena *arena,
+static tv_status read_response(tv_slice json, uint64_t number, const char *where, tv_arena *arena,
                                tv_response *response) {
     char place[560];
     snprintf(place, sizeof place, "%s, response %llu", where, (unsigned long long)number + 1);
@@ -81,7 +82,7 @@ static tv_status read_response(tv_span json, uint64_t number, const char *where,
     tv_status status;
     TV_TRY(tv_raw_string(response->text_json, &text));
     const char *copy = tv_arena_copy(arena, text.size ? (const char *)text.data : "", text.size);
-    response->text = (tv_span){copy, text.size};
+    response->text = (tv_slice){copy, text.size};
     status = copy ? TV_OK : TV_E_MEMORY;
 fail:
     tv_text_free(&text);
@@ -89,15 +90,15 @@ fail:
 }
 
 /* A text, or messages with a role and a content each. */
-static tv_status check_prompt(tv_span prompt, const char *where) {
+static tv_status check_prompt(tv_slice prompt, const char *where) {
     if (prompt.size && prompt.data[0] == '"')
         return TV_OK;
     if (prompt.size == 0 || prompt.data[0] != '[')
         return field_missing(where, "prompt", "a text or a list of messages", prompt);
     tv_raw_walk walk = tv_raw_begin(prompt);
     uint64_t messages = 0;
-    for (tv_span key, message; tv_raw_next(&walk, &key, &message); messages++) {
-        tv_span role = tv_raw_get(message, "role"), content = tv_raw_get(message, "content");
+    for (tv_slice key, message; tv_raw_next(&walk, &key, &message); messages++) {
+        tv_slice role = tv_raw_get(message, "role"), content = tv_raw_get(message, "content");
         if (role.size == 0 || role.data[0] != '"' || content.size == 0 || content.data[0] != '"')
             return tv_fail(
                 TV_E_DATA, "%s: expected {\"role\", \"content\"} as message %llu of the prompt, found %.*s",
@@ -106,7 +107,7 @@ static tv_status check_prompt(tv_span prompt, const char *where) {
     return messages ? TV_OK : tv_fail(TV_E_DATA, "%s: the prompt is an empty list of messages", where);
 }
 
-tv_status tv_item_parse(tv_span line, const char *where, tv_arena *arena, tv_item *item) {
+tv_status tv_item_parse(tv_slice line, const char *where, tv_arena *arena, tv_item *item) {
     *item = (tv_item){0};
     tv_raw_walk inside = tv_raw_begin(line);
     while (line.size && (unsigned char)line.data[0] <= ' ') {
@@ -123,7 +124,7 @@ tv_status tv_item_parse(tv_span line, const char *where, tv_arena *arena, tv_ite
         return field_missing(where, "responses", "a list of responses", item->responses_json);
     tv_raw_walk walk = tv_raw_begin(item->responses_json);
     uint64_t count = 0;
-    for (tv_span key, json; tv_raw_next(&walk, &key, &json);)
+    for (tv_slice key, json; tv_raw_next(&walk, &key, &json);)
         count++;
     if (count < TV_MIN_RESPONSES || count > TV_MAX_RESPONSES)
         return tv_fail(TV_E_DATA, "%s: expected %d to %d responses, found %llu", where, TV_MIN_RESPONSES,
@@ -134,7 +135,7 @@ tv_status tv_item_parse(tv_span line, const char *where, tv_arena *arena, tv_ite
     item->responses = responses;
     walk = tv_raw_begin(item->responses_json);
     count = 0;
-    for (tv_span key, json; tv_raw_next(&walk, &key, &json); count++)
+    for (tv_slice key, json; tv_raw_next(&walk, &key, &json); count++)
         TV_RETURN_IF_FAILED(read_response(json, count, where, arena, &responses[count]));
     item->count = (uint32_t)count;
     for (uint32_t i = 0; i < item->count; i++)
@@ -172,7 +173,7 @@ static tv_status index_ids(tv_candidates *candidates, const char *name) {
     return TV_OK;
 }
 
-static tv_status read_line(tv_candidates *candidates, tv_span line, uint64_t number, const char *name) {
+static tv_status read_line(tv_candidates *candidates, tv_slice line, uint64_t number, const char *name) {
     char where[512];
     snprintf(where, sizeof where, "%.480s line %llu", name, (unsigned long long)number);
     cJSON *root = NULL;
@@ -196,8 +197,8 @@ tv_status tv_candidates_read_bytes(const char *bytes, uint64_t size, const char 
     tv_status status;
     tv_line_walk walk = {.cursor = bytes, .end = bytes + size};
     TV_TRY(tv_arena_create(&candidates->arena));
-    for (tv_span line; tv_line_next(&walk, &line);)
-        if (!tv_span_is_blank(line))
+    for (tv_slice line; tv_line_next(&walk, &line);)
+        if (!tv_slice_is_blank(line))
             TV_TRY(read_line(candidates, line, walk.number, name));
     if (candidates->count == 0) {
         status = tv_fail(TV_E_DATA, "%s: expected lines with candidates, found none", name);

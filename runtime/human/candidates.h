@@ -15,17 +15,17 @@
 enum { TV_MIN_RESPONSES = 2, TV_MAX_RESPONSES = 9 };
 
 typedef struct tv_response {
-    const char *id;  /* a text; a number as it is written */
-    tv_span id_json; /* as it stands in the line */
-    tv_span json;    /* the whole response */
-    tv_span text_json;
-    tv_span text; /* the bytes, zero bytes included */
+    const char *id;   /* a text; a number as it is written */
+    tv_slice id_json; /* as it stands in the line */
+    tv_slice json;    /* the whole response */
+    tv_slice text_json;
+    tv_slice text; /* the bytes, zero bytes included */
 } tv_response;
 
 /* What is judged. */
 typedef struct tv_item {
     const char *id;
-    tv_span id_json, prompt_json, responses_json;
+    tv_slice id_json, prompt_json, responses_json;
     const tv_response *responses;
     uint32_t count; /* k, the number of responses */
     uint64_t line;
@@ -33,7 +33,7 @@ typedef struct tv_item {
 
 /* The fields of one parsed line ("FILE line N" is `where`); what is decoded lies in `arena`, the rest in the
  * line. */
-tv_status tv_item_parse(tv_span line, const char *where, tv_arena *arena, tv_item *item);
+tv_status tv_item_parse(tv_slice line, const char *where, tv_arena *arena, tv_item *item);
 
 typedef struct tv_candidates tv_candidates;
 tv_status tv_candidates_read(const char *path, tv_candidates **candidates);

@@ -27,7 +27,7 @@ static tv_status add(tv_text *out, const char *text) {
     return tv_text_append(out, text, strlen(text));
 }
 
-static tv_status add_span(tv_text *out, tv_span span) {
+static tv_status add_span(tv_text *out, tv_slice span) {
     return tv_text_append(out, span.data, span.size);
 }
 

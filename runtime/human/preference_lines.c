@@ -30,7 +30,7 @@ static bool gives_lines(const tv_preference_lines_options *options, const tv_ran
     for (uint32_t i = 0; counts(ranking) && i < item->count; i++)
         for (uint32_t j = 0; j < i; j++)
             if ((options->ties || ranking->rank[i] != ranking->rank[j]) &&
-                !tv_span_equal(item->responses[i].text, item->responses[j].text))
+                !tv_slice_equal(item->responses[i].text, item->responses[j].text))
                 return true;
     return false;
 }
@@ -38,7 +38,7 @@ static bool gives_lines(const tv_preference_lines_options *options, const tv_ran
 /* ---- the split ---- */
 
 /* Spelled alike, whatever spaces and escapes the file has: one prompt must not be in both parts. */
-static tv_status hash_prompt(tv_span prompt, uint64_t *hash) {
+static tv_status hash_prompt(tv_slice prompt, uint64_t *hash) {
     cJSON *root = NULL;
     char *text = NULL;
     tv_status status;
@@ -106,7 +106,7 @@ static tv_status add(writing *w, const char *text) {
     return tv_text_append(&w->line, text, strlen(text));
 }
 
-static tv_status add_span(writing *w, tv_span span) {
+static tv_status add_span(writing *w, tv_slice span) {
     return tv_text_append(&w->line, span.data, span.size);
 }
 
@@ -175,7 +175,7 @@ static tv_status write_judgment(writing *w, const tv_ranking *ranking, int part)
         for (uint32_t j = i + 1; j < item->count; j++) {
             uint32_t a = sorted[i], b = sorted[j];
             bool tie = ranking->rank[a] == ranking->rank[b];
-            if (tv_span_equal(item->responses[a].text, item->responses[b].text)) {
+            if (tv_slice_equal(item->responses[a].text, item->responses[b].text)) {
                 w->totals->same++;
                 continue;
             }

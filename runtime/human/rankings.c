@@ -208,7 +208,7 @@ static tv_status read_judgment(const cJSON *root, const char *where, tv_arena *a
     return TV_OK;
 }
 
-tv_status tv_ranking_parse(tv_span line, const char *where, tv_arena *arena, tv_ranking *ranking) {
+tv_status tv_ranking_parse(tv_slice line, const char *where, tv_arena *arena, tv_ranking *ranking) {
     *ranking = (tv_ranking){0};
     cJSON *root = NULL;
     TV_RETURN_IF_FAILED(tv_json_parse(line.data, line.size, where, &root));
@@ -224,7 +224,7 @@ static tv_status add(tv_text *out, const char *text) {
     return tv_text_append(out, text, strlen(text));
 }
 
-static tv_status add_span(tv_text *out, const char *before, tv_span span) {
+static tv_status add_span(tv_text *out, const char *before, tv_slice span) {
     TV_RETURN_IF_FAILED(add(out, before));
     return tv_text_append(out, span.data, span.size);
 }
@@ -294,8 +294,8 @@ static tv_status read_lines(tv_rankings *rankings, const char *bytes, uint64_t s
     tv_line_walk walk = {.cursor = bytes, .end = bytes + size};
     if (!file)
         return TV_E_MEMORY;
-    for (tv_span line; tv_line_next(&walk, &line);) {
-        if (tv_span_is_blank(line))
+    for (tv_slice line; tv_line_next(&walk, &line);) {
+        if (tv_slice_is_blank(line))
             continue;
         char where[512];
         snprintf(where, sizeof where, "%.480s line %llu", name, (unsigned long long)walk.number);

@@ -43,7 +43,7 @@ uint64_t tv_rankings_count(const tv_rankings *rankings);
 const tv_ranking *tv_rankings_at(const tv_rankings *rankings, uint64_t index);
 
 /* One line; what is decoded lies in `arena`. */
-tv_status tv_ranking_parse(tv_span line, const char *where, tv_arena *arena, tv_ranking *ranking);
+tv_status tv_ranking_parse(tv_slice line, const char *where, tv_arena *arena, tv_ranking *ranking);
 /* Appends the line, without a newline. */
 tv_status tv_ranking_print(const tv_ranking *ranking, tv_text *line);
 

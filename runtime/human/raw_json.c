@@ -5,15 +5,15 @@
 
 #include "text/utf8.h"
 
-bool tv_span_equal(tv_span a, tv_span b) {
+bool tv_slice_equal(tv_slice a, tv_slice b) {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-bool tv_span_is(tv_span span, const char *text) {
-    return tv_span_equal(span, (tv_span){text, strlen(text)});
+bool tv_slice_is(tv_slice span, const char *text) {
+    return tv_slice_equal(span, (tv_slice){text, strlen(text)});
 }
 
-bool tv_span_is_blank(tv_span span) {
+bool tv_slice_is_blank(tv_slice span) {
     for (uint64_t i = 0; i < span.size; i++)
         if (span.data[i] != ' ' && span.data[i] != '\t')
             return false;
@@ -61,7 +61,7 @@ static const char *skip_value(const char *cursor, const char *end) {
     return end;
 }
 
-tv_raw_walk tv_raw_begin(tv_span container) {
+tv_raw_walk tv_raw_begin(tv_slice container) {
     const char *end = container.data + container.size, *cursor = container.data;
     if (container.size)
         cursor = skip_space(cursor, end);
@@ -70,7 +70,7 @@ tv_raw_walk tv_raw_begin(tv_span container) {
     return (tv_raw_walk){cursor + 1, end};
 }
 
-bool tv_raw_next(tv_raw_walk *walk, tv_span *key, tv_span *value) {
+bool tv_raw_next(tv_raw_walk *walk, tv_slice *key, tv_slice *value) {
     const char *cursor = skip_space(walk->cursor, walk->end);
     if (cursor < walk->end && *cursor == ',')
         cursor = skip_space(cursor + 1, walk->end);
@@ -78,25 +78,25 @@ bool tv_raw_next(tv_raw_walk *walk, tv_span *key, tv_span *value) {
         return false;
     const char *start = cursor;
     cursor = skip_value(cursor, walk->end);
-    *key = (tv_span){0};
+    *key = (tv_slice){0};
     const char *colon = skip_space(cursor, walk->end);
     if (colon < walk->end && *colon == ':') {
-        *key = (tv_span){start, (uint64_t)(cursor - start)};
+        *key = (tv_slice){start, (uint64_t)(cursor - start)};
         start = skip_space(colon + 1, walk->end);
         cursor = skip_value(start, walk->end);
     }
-    *value = (tv_span){start, (uint64_t)(cursor - start)};
+    *value = (tv_slice){start, (uint64_t)(cursor - start)};
     walk->cursor = cursor;
     return value->size > 0;
 }
 
-tv_span tv_raw_get(tv_span object, const char *key) {
+tv_slice tv_raw_get(tv_slice object, const char *key) {
     tv_raw_walk walk = tv_raw_begin(object);
     uint64_t length = strlen(key);
-    for (tv_span name, value; tv_raw_next(&walk, &name, &value);)
+    for (tv_slice name, value; tv_raw_next(&walk, &name, &value);)
         if (name.size == length + 2 && memcmp(name.data + 1, key, length) == 0)
             return value;
-    return (tv_span){0};
+    return (tv_slice){0};
 }
 
 /* The four digits after "\u", or 0xffffffff. */
@@ -144,7 +144,7 @@ static tv_status unescape(const char **cursor, const char *end, tv_text *out) {
     return tv_text_append(out, utf8, length);
 }
 
-tv_status tv_raw_string(tv_span string, tv_text *out) {
+tv_status tv_raw_string(tv_slice string, tv_text *out) {
     if (string.size < 2 || string.data[0] != '"' || string.data[string.size - 1] != '"')
         return tv_fail(TV_E_DATA, "expected a JSON string");
     const char *cursor = string.data + 1, *end = string.data + string.size - 1;
@@ -159,14 +159,14 @@ tv_status tv_raw_string(tv_span string, tv_text *out) {
     return TV_OK;
 }
 
-bool tv_line_next(tv_line_walk *walk, tv_span *line) {
+bool tv_line_next(tv_line_walk *walk, tv_slice *line) {
     if (walk->cursor == walk->end)
         return false;
     const char *newline = memchr(walk->cursor, '\n', (size_t)(walk->end - walk->cursor));
     const char *stop = newline ? newline : walk->end;
     walk->ended = newline != NULL;
     walk->number++;
-    *line = (tv_span){walk->cursor, (uint64_t)(stop - walk->cursor)};
+    *line = (tv_slice){walk->cursor, (uint64_t)(stop - walk->cursor)};
     if (line->size && line->data[line->size - 1] == '\r')
         line->size--;
     walk->cursor = newline ? newline + 1 : walk->end;

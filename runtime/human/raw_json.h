@@ -13,29 +13,29 @@
 #include "text/buffers.h"
 
 /* Bytes that belong to someone else. Empty when zero-initialised. */
-typedef struct tv_span {
+typedef struct tv_slice {
     const char *data;
     uint64_t size;
-} tv_span;
+} tv_slice;
 
-bool tv_span_equal(tv_span a, tv_span b);
-bool tv_span_is(tv_span span, const char *text);
+bool tv_slice_equal(tv_slice a, tv_slice b);
+bool tv_slice_is(tv_slice span, const char *text);
 /* Nothing but spaces and tabs. */
-bool tv_span_is_blank(tv_span span);
+bool tv_slice_is_blank(tv_slice span);
 
 /* Members of an object or elements of an array, in the order of the text: `key` keeps its quotes and is empty
  * in arrays. A walk over any other value has no steps. */
 typedef struct tv_raw_walk {
     const char *cursor, *end;
 } tv_raw_walk;
-tv_raw_walk tv_raw_begin(tv_span container);
-bool tv_raw_next(tv_raw_walk *walk, tv_span *key, tv_span *value);
+tv_raw_walk tv_raw_begin(tv_slice container);
+bool tv_raw_next(tv_raw_walk *walk, tv_slice *key, tv_slice *value);
 
 /* The first member of that name; empty when there is none. Keys are compared as they are written. */
-tv_span tv_raw_get(tv_span object, const char *key);
+tv_slice tv_raw_get(tv_slice object, const char *key);
 
 /* Appends the bytes that a string stands for, zero bytes included. TV_E_DATA when it is no string. */
-tv_status tv_raw_string(tv_span string, tv_text *out);
+tv_status tv_raw_string(tv_slice string, tv_text *out);
 
 /* Lines of a text: false at its end. `line` is without its newline and carriage return, `ended` tells whether
  * there was a newline, `number` counts from 1. */
@@ -44,6 +44,6 @@ typedef struct tv_line_walk {
     uint64_t number;
     bool ended;
 } tv_line_walk;
-bool tv_line_next(tv_line_walk *walk, tv_span *line);
+bool tv_line_next(tv_line_walk *walk, tv_slice *line);
 
 #endif

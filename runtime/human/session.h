@@ -37,11 +37,11 @@ typedef struct tv_session_item {
     uint64_t presentation; /* its number, below 2^53; another order or another item has another one */
     const char *id;
     uint32_t k;
-    tv_span prompt_json;             /* a string or a list of messages */
-    uint8_t order[TV_MAX_RESPONSES]; /* display position -> response */
-    tv_span texts[TV_MAX_RESPONSES]; /* by display position */
-    const tv_item *item;             /* everything else, not for people: the answers are shown unlabelled */
-    double t_shown;                  /* seconds since 1970 */
+    tv_slice prompt_json;             /* a string or a list of messages */
+    uint8_t order[TV_MAX_RESPONSES];  /* display position -> response */
+    tv_slice texts[TV_MAX_RESPONSES]; /* by display position */
+    const tv_item *item;              /* everything else, not for people: the answers are shown unlabelled */
+    double t_shown;                   /* seconds since 1970 */
     bool repeat;
 } tv_session_item;
 

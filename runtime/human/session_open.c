@@ -47,7 +47,7 @@ static tv_status check_same(const tv_session *s, const tv_item *judged, const tv
     bool same = judged->count == item->count;
     for (uint32_t i = 0; same && i < item->count; i++)
         same = strcmp(judged->responses[i].id, item->responses[i].id) == 0 &&
-               tv_span_equal(judged->responses[i].text, item->responses[i].text);
+               tv_slice_equal(judged->responses[i].text, item->responses[i].text);
     if (same)
         return TV_OK;
     return tv_fail(
@@ -57,7 +57,7 @@ static tv_status check_same(const tv_session *s, const tv_item *judged, const tv
         where, item->id, (unsigned long long)item->line, s->out);
 }
 
-static tv_status load_line(tv_session *s, tv_span line, const char *where, uint64_t offset, uint64_t size,
+static tv_status load_line(tv_session *s, tv_slice line, const char *where, uint64_t offset, uint64_t size,
                            bool *foreign) {
     tv_arena *arena = NULL;
     tv_ranking ranking;
@@ -81,7 +81,7 @@ fail:
     return status;
 }
 
-static bool is_whole(tv_span line, const char *where) {
+static bool is_whole(tv_slice line, const char *where) {
     cJSON *root = NULL;
     bool whole = tv_json_parse(line.data, line.size, where, &root) == TV_OK;
     cJSON_Delete(root);
@@ -97,11 +97,11 @@ static tv_status load(tv_session *s) {
     TV_TRY(tv_read_file(s->out, &bytes, &size));
     tv_line_walk walk = {.cursor = bytes, .end = bytes + size};
     s->file_size = size;
-    for (tv_span line; tv_line_next(&walk, &line);) {
+    for (tv_slice line; tv_line_next(&walk, &line);) {
         char where[512];
         uint64_t offset = (uint64_t)(line.data - bytes), line_size = (uint64_t)(walk.cursor - line.data);
         bool elsewhere = false;
-        if (tv_span_is_blank(line) && walk.ended)
+        if (tv_slice_is_blank(line) && walk.ended)
             continue;
         snprintf(where, sizeof where, "%.480s line %llu", s->out, (unsigned long long)walk.number);
         status = load_line(s, line, where, offset, line_size + !walk.ended, &elsewhere);

@@ -30,39 +30,39 @@ static tv_status add(ranker *r, const char *text) {
     return tv_text_append(&r->screen, text, strlen(text));
 }
 
-static tv_status add_wrapped(ranker *r, tv_span text, const char *first, const char *indent) {
+static tv_status add_wrapped(ranker *r, tv_slice text, const char *first, const char *indent) {
     tv_text visible = {0};
     tv_status status;
     TV_TRY(tv_visible_text(text, &visible));
-    TV_TRY(tv_wrap_text((tv_span){(const char *)visible.data, visible.size},
+    TV_TRY(tv_wrap_text((tv_slice){(const char *)visible.data, visible.size},
                         r->columns - (uint32_t)strlen(indent), first, indent, &r->screen));
 fail:
     tv_text_free(&visible);
     return status;
 }
 
-static tv_status add_string(ranker *r, tv_span json, const char *indent) {
+static tv_status add_string(ranker *r, tv_slice json, const char *indent) {
     tv_text text = {0};
     tv_status status;
     TV_TRY(tv_raw_string(json, &text));
-    TV_TRY(add_wrapped(r, (tv_span){(const char *)text.data, text.size}, indent, indent));
+    TV_TRY(add_wrapped(r, (tv_slice){(const char *)text.data, text.size}, indent, indent));
 fail:
     tv_text_free(&text);
     return status;
 }
 
 /* A text, or messages under their roles. */
-static tv_status add_prompt(ranker *r, tv_span prompt) {
+static tv_status add_prompt(ranker *r, tv_slice prompt) {
     if (prompt.data[0] == '"')
         return add_string(r, prompt, "");
     tv_raw_walk walk = tv_raw_begin(prompt);
-    for (tv_span key, message; tv_raw_next(&walk, &key, &message);) {
+    for (tv_slice key, message; tv_raw_next(&walk, &key, &message);) {
         tv_text role = {0};
         tv_status status = tv_raw_string(tv_raw_get(message, "role"), &role);
         if (status == TV_OK)
             status = tv_text_append(&role, ":", 1);
         if (status == TV_OK)
-            status = add_wrapped(r, (tv_span){(const char *)role.data, role.size}, "", "");
+            status = add_wrapped(r, (tv_slice){(const char *)role.data, role.size}, "", "");
         tv_text_free(&role);
         TV_RETURN_IF_FAILED(status);
         TV_RETURN_IF_FAILED(add_string(r, tv_raw_get(message, "content"), "  "));
@@ -85,12 +85,12 @@ static tv_status show(ranker *r, const tv_session_item *item) {
     for (uint32_t i = 0; i < item->k; i++) {
         char letter[] = {(char)('a' + i), ' ', ' ', '\0'};
         TV_RETURN_IF_FAILED(add(r, "\n"));
-        tv_span empty = {"(an empty answer)", 17};
+        tv_slice empty = {"(an empty answer)", 17};
         TV_RETURN_IF_FAILED(add_wrapped(r, item->texts[i].size ? item->texts[i] : empty, letter, "   "));
     }
     TV_RETURN_IF_FAILED(add(r, "\n"));
     if (r->judged == 0)
-        TV_RETURN_IF_FAILED(add_wrapped(r, (tv_span){KEYS, sizeof KEYS - 1}, "", ""));
+        TV_RETURN_IF_FAILED(add_wrapped(r, (tv_slice){KEYS, sizeof KEYS - 1}, "", ""));
     if (fwrite(r->screen.data, 1, r->screen.size, r->options->out) != r->screen.size)
         return tv_fail_errno(TV_E_IO, "cannot write to the terminal");
     return TV_OK;
@@ -98,7 +98,7 @@ static tv_status show(ranker *r, const tv_session_item *item) {
 
 static void say(ranker *r, const char *sentence) {
     r->screen.size = 0;
-    if (add_wrapped(r, (tv_span){sentence, strlen(sentence)}, "", "") == TV_OK)
+    if (add_wrapped(r, (tv_slice){sentence, strlen(sentence)}, "", "") == TV_OK)
         fwrite(r->screen.data, 1, r->screen.size, r->options->out);
 }
 

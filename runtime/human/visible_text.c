@@ -39,7 +39,7 @@ static tv_status append_escape(uint32_t c, bool byte, tv_text *out) {
     return tv_text_append(out, escape, (uint64_t)length);
 }
 
-tv_status tv_visible_text(tv_span text, tv_text *out) {
+tv_status tv_visible_text(tv_slice text, tv_text *out) {
     const uint8_t *bytes = (const uint8_t *)text.data;
     uint32_t length, marks = 0;
     for (uint64_t i = 0; i < text.size; i += length) {
@@ -62,7 +62,7 @@ tv_status tv_visible_text(tv_span text, tv_text *out) {
 }
 
 /* Bytes of `line` that fit; *next is where the next line begins. */
-static uint64_t fit(tv_span line, uint32_t columns, uint64_t *next) {
+static uint64_t fit(tv_slice line, uint32_t columns, uint64_t *next) {
     const uint8_t *bytes = (const uint8_t *)line.data;
     uint64_t i = 0, after_space = 0, before_space = 0;
     uint32_t used = 0, length;
@@ -94,11 +94,11 @@ static uint64_t fit(tv_span line, uint32_t columns, uint64_t *next) {
     return i;
 }
 
-tv_status tv_wrap_text(tv_span visible, uint32_t columns, const char *first, const char *indent,
+tv_status tv_wrap_text(tv_slice visible, uint32_t columns, const char *first, const char *indent,
                        tv_text *out) {
     tv_line_walk walk = {.cursor = visible.data, .end = visible.data + visible.size};
     const char *start = first;
-    tv_span line;
+    tv_slice line;
     if (visible.size == 0) {
         TV_RETURN_IF_FAILED(tv_text_append(out, first, strlen(first)));
         return tv_text_append(out, "\n", 1);

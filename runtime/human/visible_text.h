@@ -11,11 +11,11 @@
 #include "human/raw_json.h"
 
 /* Appends the text so. */
-tv_status tv_visible_text(tv_span text, tv_text *out);
+tv_status tv_visible_text(tv_slice text, tv_text *out);
 
 /* Appends visible text in lines of at most `columns` columns after `indent`, broken at spaces where there are
  * any; each line ends with a newline. The first line begins with `first`, which is as wide as `indent`. */
-tv_status tv_wrap_text(tv_span visible, uint32_t columns, const char *first, const char *indent,
+tv_status tv_wrap_text(tv_slice visible, uint32_t columns, const char *first, const char *indent,
                        tv_text *out);
 
 #endif

@@ -38,7 +38,7 @@ static void put_byte(page_text *out, char byte) {
 }
 
 /* Bytes as a JSON string. */
-static void put_string(page_text *out, tv_span bytes) {
+static void put_string(page_text *out, tv_slice bytes) {
     put(out, "\"", 1);
     for (uint64_t i = 0; i < bytes.size; i++) {
         if (bytes.data[i] == '"' || bytes.data[i] == '\\')
@@ -49,12 +49,12 @@ static void put_string(page_text *out, tv_span bytes) {
 }
 
 static void put_sentence(page_text *out, const char *text) {
-    put_string(out, (tv_span){text, strlen(text)});
+    put_string(out, (tv_slice){text, strlen(text)});
 }
 
 /* A JSON string as it was read. cJSON takes control characters that stand in it as they are, browsers do not.
  * Another value is shown as the text it is. */
-static void put_raw_string(page_text *out, tv_span json) {
+static void put_raw_string(page_text *out, tv_slice json) {
     if (json.size == 0 || json.data[0] != '"') {
         put_string(out, json);
         return;
@@ -64,13 +64,13 @@ static void put_raw_string(page_text *out, tv_span json) {
 }
 
 /* A text, or a list of messages with nothing but their roles and contents. */
-static void put_prompt(page_text *out, tv_span json) {
+static void put_prompt(page_text *out, tv_slice json) {
     if (json.size == 0 || json.data[0] != '[') {
         put_raw_string(out, json);
         return;
     }
     tv_raw_walk walk = tv_raw_begin(json);
-    tv_span key, message;
+    tv_slice key, message;
     const char *separator = "[";
     while (tv_raw_next(&walk, &key, &message)) {
         put_format(out, "%s{\"role\":", separator);
@@ -229,7 +229,7 @@ static unsigned refusal_code(tv_status status) {
     return status == TV_E_USAGE ? 409 : status == TV_E_DATA ? 400 : 500;
 }
 
-tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_span body, unsigned *code,
+tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_slice body, unsigned *code,
                             tv_text *out) {
     const struct call *call = find_call(name);
     cJSON *root = NULL;

@@ -31,7 +31,7 @@ typedef struct tv_web_api {
 bool tv_web_api_knows(const char *name, bool *posted);
 
 /* Answers with a status code and a body that the caller frees. Fails only when memory is out. */
-tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_span body, unsigned *code,
+tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_slice body, unsigned *code,
                             tv_text *out);
 
 /* Appends {"error": sentence}. */

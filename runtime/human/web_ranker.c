@@ -175,7 +175,7 @@ static enum MHD_Result send_page(struct MHD_Connection *connection) {
         "trusted-types 'none'",
         nonce, nonce);
     for (uint64_t i = 0; i < tv_ranking_page_piece_count; i++) {
-        tv_span piece = {tv_ranking_page_pieces[i].data, tv_ranking_page_pieces[i].size};
+        tv_slice piece = {tv_ranking_page_pieces[i].data, tv_ranking_page_pieces[i].size};
         if ((i > 0 && tv_text_append(&body, nonce, NONCE_CHARACTERS) != TV_OK) ||
             tv_text_append(&body, piece.data, piece.size) != TV_OK) {
             tv_text_free(&body);
@@ -196,7 +196,7 @@ static enum MHD_Result send_answer(const tv_web_ranker *ranker, struct MHD_Conne
                                    const request *r) {
     tv_text body = {0};
     unsigned code = 0;
-    tv_span asked = {(const char *)r->body.data, r->body.size};
+    tv_slice asked = {(const char *)r->body.data, r->body.size};
     if (tv_web_api_answer(&ranker->api, r->call, asked, &code, &body) != TV_OK) {
         tv_text_free(&body);
         return MHD_NO;

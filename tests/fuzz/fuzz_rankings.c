@@ -14,7 +14,7 @@ static void check_line(const tv_ranking *ranking) {
     tv_ranking again;
     if (tv_ranking_print(ranking, &line) != TV_OK || tv_arena_create(&arena) != TV_OK)
         abort();
-    if (tv_ranking_parse((tv_span){(const char *)line.data, line.size}, "again", arena, &again) != TV_OK)
+    if (tv_ranking_parse((tv_slice){(const char *)line.data, line.size}, "again", arena, &again) != TV_OK)
         abort();
     if (again.item.count != ranking->item.count || again.skipped != ranking->skipped ||
         memcmp(again.rank, ranking->rank, sizeof again.rank) != 0 ||

@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned code = 0;
     /* '0' is start, '1' next and so on, so that the corpus can be read. */
     const char *name = names[(uint8_t)(data[0] - '0') % TV_COUNT(names)];
-    if (tv_web_api_answer(&api, name, (tv_span){(const char *)data + 1, size - 1}, &code, &answer) != TV_OK)
+    if (tv_web_api_answer(&api, name, (tv_slice){(const char *)data + 1, size - 1}, &code, &answer) != TV_OK)
         abort();
     if (code != 200 && code != 400 && code != 409)
         abort();

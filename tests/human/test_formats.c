@@ -163,7 +163,7 @@ static void a_line_comes_back_as_it_was(void **state) {
     tv_ranking ranking;
     tv_text text = {0};
     assert_ok(tv_arena_create(&arena));
-    assert_ok(tv_ranking_parse((tv_span){line, sizeof line - 1}, "x", arena, &ranking));
+    assert_ok(tv_ranking_parse((tv_slice){line, sizeof line - 1}, "x", arena, &ranking));
     assert_true(ranking.repeat && !ranking.skipped && !ranking.all_bad);
     assert_int_equal(ranking.order[0], 1);
     assert_int_equal(ranking.rank[0], 1);

@@ -13,11 +13,11 @@
 #include "human/visible_text.h"
 
 #define SPAN(text)                                                                                           \
-    (tv_span) {                                                                                              \
+    (tv_slice) {                                                                                             \
         text, sizeof(text) - 1                                                                               \
     }
 
-static void expect_visible(tv_span text, const char *expected) {
+static void expect_visible(tv_slice text, const char *expected) {
     tv_text out = {0};
     assert_ok(tv_visible_text(text, &out));
     assert_ok(tv_text_append(&out, "", 1));
@@ -57,7 +57,7 @@ static void no_byte_gets_through(void **state) {
         for (unsigned second = 0; second < 256; second++) {
             const char bytes[3] = {(char)first, (char)second, 'x'};
             tv_text out = {0};
-            assert_ok(tv_visible_text((tv_span){bytes, 3}, &out));
+            assert_ok(tv_visible_text((tv_slice){bytes, 3}, &out));
             for (uint64_t i = 0; i < out.size; i++)
                 assert_true(out.data[i] >= 0x20 || out.data[i] == '\n');
             /* C1 controls are C2 80 to C2 9F. */
@@ -67,7 +67,7 @@ static void no_byte_gets_through(void **state) {
         }
 }
 
-static void expect_lines(tv_span text, uint32_t columns, const char *expected) {
+static void expect_lines(tv_slice text, uint32_t columns, const char *expected) {
     tv_text out = {0};
     assert_ok(tv_wrap_text(text, columns, "- ", "  ", &out));
     assert_ok(tv_text_append(&out, "", 1));
@@ -96,11 +96,11 @@ static void lines_break_at_spaces(void **state) {
 /* Strings come apart and keep their bytes. */
 static void raw_json_keeps_bytes(void **state) {
     (void)state;
-    const tv_span object =
+    const tv_slice object =
         SPAN(" {\"a\" : [1, {\"b\":\"]}\\\"\"} ,2.50] "
              ",\"seed\":12345678901234567890,\"t\":\"x\\u0000\\ud83d\\ude00\\n\\\\\\ud800\\u00e9\xff\"}");
-    assert_true(tv_span_is(tv_raw_get(object, "seed"), "12345678901234567890"));
-    assert_true(tv_span_is(tv_raw_get(object, "a"), "[1, {\"b\":\"]}\\\"\"} ,2.50]"));
+    assert_true(tv_slice_is(tv_raw_get(object, "seed"), "12345678901234567890"));
+    assert_true(tv_slice_is(tv_raw_get(object, "a"), "[1, {\"b\":\"]}\\\"\"} ,2.50]"));
     assert_int_equal(tv_raw_get(object, "b").size, 0);
     tv_text text = {0};
     assert_ok(tv_raw_string(tv_raw_get(object, "t"), &text));
@@ -111,8 +111,8 @@ static void raw_json_keeps_bytes(void **state) {
     tv_raw_walk walk = tv_raw_begin(tv_raw_get(object, "a"));
     const char *elements[] = {"1", "{\"b\":\"]}\\\"\"}", "2.50"};
     uint64_t count = 0;
-    for (tv_span key, value; tv_raw_next(&walk, &key, &value); count++)
-        assert_true(count < 3 && tv_span_is(value, elements[count]) && key.size == 0);
+    for (tv_slice key, value; tv_raw_next(&walk, &key, &value); count++)
+        assert_true(count < 3 && tv_slice_is(value, elements[count]) && key.size == 0);
     assert_int_equal(count, 3);
 }
 
