@@ -143,7 +143,7 @@ enum { MAX_ANSWER_BYTES = 4000 };
 /* The score of an answer, where the judge gave one. */
 static void write_score(tv_html *html, const cJSON *score) {
     char text[40];
-    if (!cJSON_IsNumber(score))
+    if (!score || !cJSON_IsNumber(score))
         return;
     tv_html_raw(html, " &middot; judged ");
     tv_html_text(html, tv_html_number(score->valuedouble, text));

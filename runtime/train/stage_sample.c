@@ -156,8 +156,8 @@ static tv_status check_old_line(void *context, const tv_json_line *line) {
     tv_text json = {0};
     const cJSON *given = tv_json_get(line->root, "prompt");
     tv_status status = given ? tv_json_line_print(line, given, &json) : TV_OK;
-    bool same = status == TV_OK && json.size == strlen(prompt->json) &&
-                memcmp(json.data, prompt->json, json.size) == 0;
+    bool same =
+        json.data && json.size == strlen(prompt->json) && memcmp(json.data, prompt->json, json.size) == 0;
     tv_text_free(&json);
     TV_RETURN_IF_FAILED(status);
     if (!same)
