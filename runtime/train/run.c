@@ -24,7 +24,12 @@ static tv_status read_settings(tv_run *run) {
     const tv_run_options *o = run->options;
     char *own = o->resume && !o->config ? tv_format("%s/config.json", o->run) : NULL;
     tv_status status =
-        tv_run_settings_read(own ? own : o->config, o->sets, o->set_count, run->stage->kind, &run->settings);
+        own && !tv_path_exists(own)
+            ? tv_fail(TV_E_USAGE,
+                      "--resume: expected a run in %s, found no config.json there; start without --resume",
+                      o->run)
+            : tv_run_settings_read(own ? own : o->config, o->sets, o->set_count, run->stage->kind,
+                                   &run->settings);
     free(own);
     TV_RETURN_IF_FAILED(status);
     if (run->settings.data.train_count == 0)

@@ -1,9 +1,9 @@
-/* kill -9 of a running pretraining, again and again: half of the kills inside the writing of a checkpoint,
- * proved by the temporary folder that they leave, half at times drawn by seed, start-up included. After each
- * one every checkpoint is whole; the run goes on from it; what comes out in the end are the bits of a run
- * that nobody disturbed.
+/* kill -9 of a running pretraining, and of a running PPO, again and again: half of the kills inside the
+ * writing of a checkpoint, proved by the temporary folder that they leave, half at times drawn by seed,
+ * start-up included. After each one every checkpoint is whole; the run goes on from it; what comes out in the
+ * end are the bits of a run that nobody disturbed.
  *
- * TRIVIUM_KILLS sets how many (default 12; tests/rungs/kills.sh: 100).
+ * TRIVIUM_KILLS sets how many (default 12; tests/rungs/kills.sh: 100); of PPO a third of them.
  *
  * Tried: checkpoints written under their final name; links and temporary names not repaired on resuming; a
  * run with metrics but no checkpoint refused. Each fails.
@@ -20,12 +20,20 @@
 #include "base/files.h"
 #include "base/os.h"
 #include "base/rng.h"
+#include "support/answering.h"
 #include "support/small_run.h"
 
-enum { DEFAULT_KILLS = 12, STEPS_PER_KILL = 4, SEED = 7 };
+enum { DEFAULT_KILLS = 12, STEPS_PER_KILL = 4, SEED = 7, MOST_ARGUMENTS = 32 };
+
+/* What is killed: how it is started, without "--out" and what follows the program's name. */
+typedef struct victim {
+    const char *arguments[MOST_ARGUMENTS]; /* the command first; ends with NULL */
+    const char *steps;                     /* the setting that says how long it goes on */
+    uint64_t kills;
+} victim;
 
 typedef struct killing {
-    tv_small_run place;
+    const victim *victim;
     char *out, *checkpoints, *steps;
     uint64_t kills, inside;
     double life;    /* seconds from the start to the first checkpoint of this invocation, as last seen */
@@ -51,11 +59,21 @@ static bool is_writing(const killing *k) {
     return found;
 }
 
+/* The whole command into `out`, with one more setting unless NULL. */
+static tv_child start_anew(const killing *k, const char *out, const char *setting) {
+    const char *argv[MOST_ARGUMENTS + 9] = {TRIVIUM_COMMAND};
+    size_t count = 1;
+    for (const char *const *more = k->victim->arguments; *more; more++)
+        argv[count++] = *more;
+    const char *const rest[] = {"--out", out, "--quiet", "--set", k->steps, "--set", setting};
+    memcpy(argv + count, rest, (setting ? 7 : 5) * sizeof *rest);
+    return tv_child_start(argv);
+}
+
 static tv_child start(const killing *k) {
     if (tv_expect_whole_checkpoints(k->out))
-        return tv_start_trivium("pretrain", "--out", k->out, "--quiet", "--resume");
-    return tv_start_trivium("pretrain", "--config", k->place.config, "--out", k->out, "--quiet", "--set",
-                            k->steps);
+        return tv_start_trivium(k->victim->arguments[0], "--out", k->out, "--quiet", "--resume");
+    return start_anew(k, k->out, NULL);
 }
 
 static bool wait_for_writing(const killing *k, const tv_child *child, bool wanted) {
@@ -105,19 +123,18 @@ static void kill_anywhere(killing *k) {
     end_by_kill(k, &child);
 }
 
-static void every_kill_leaves_whole_checkpoints(void **state) {
-    (void)state;
-    const char *wanted = getenv("TRIVIUM_KILLS");
-    killing k = {.kills = wanted ? strtoull(wanted, NULL, 10) : DEFAULT_KILLS, .life = 0.5, .writing = 0.01};
+/* Returns the folders of the whole run and of the killed one; the caller frees them. */
+static void kill_again_and_again(const char *dir, const victim *v, char **whole, char **killed) {
+    killing k = {.victim = v, .kills = v->kills, .life = 0.5, .writing = 0.01};
     assert_true(k.kills > 0);
-    k.place = tv_small_run_create("\"batch_size\": 2, \"lr\": 1e-2, \"warmup_steps\": 2, \"eval_every\": 3,"
-                                  " \"eval_tokens\": 32, \"checkpoint_every\": 1");
-    k.out = tv_small_run_path(&k.place, "run");
-    k.checkpoints = tv_small_run_path(&k.place, "run/checkpoints");
-    k.steps = tv_format("train.steps=%" PRIu64, 10 + STEPS_PER_KILL * k.kills);
-    char *whole = tv_small_run_path(&k.place, "whole");
-    tv_run run = tv_run_trivium("pretrain", "--config", k.place.config, "--out", whole, "--quiet", "--set",
-                                k.steps, "--set", "train.checkpoint_every=0");
+    uint64_t steps = 10 + STEPS_PER_KILL * k.kills;
+    k.out = tv_format("%s/run", dir);
+    k.checkpoints = tv_format("%s/checkpoints", k.out);
+    k.steps = tv_format("%s=%" PRIu64, v->steps, steps);
+    *whole = tv_format("%s/whole", dir);
+    *killed = k.out;
+    tv_child child = start_anew(&k, *whole, "train.checkpoint_every=0");
+    tv_run run = tv_child_wait(&child);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
 
@@ -130,21 +147,78 @@ static void every_kill_leaves_whole_checkpoints(void **state) {
         done++;
         assert_true(done < 4 * k.kills);
     }
-    print_message("%" PRIu64 " kills, %" PRIu64 " inside the writing of a checkpoint\n", done, k.inside);
+    print_message("%s: %" PRIu64 " kills, %" PRIu64 " inside the writing of a checkpoint\n", v->arguments[0],
+                  done, k.inside);
 
     tv_child last = start(&k);
     run = tv_child_wait(&last);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
-    tv_expect_same_run(whole, k.out);
-    assert_int_equal(tv_expect_metrics_in_order(k.out, false), 10 + STEPS_PER_KILL * k.kills);
-    assert_int_equal(tv_expect_whole_checkpoints(k.out), 10 + STEPS_PER_KILL * k.kills);
+    tv_expect_same_run(*whole, k.out);
+    assert_int_equal(tv_expect_metrics_in_order(k.out, false), steps);
+    assert_int_equal(tv_expect_whole_checkpoints(k.out), steps);
     tv_expect_no_litter(k.out);
-    free(whole);
-    free(k.out);
     free(k.checkpoints);
     free(k.steps);
-    tv_small_run_destroy(&k.place);
+}
+
+static uint64_t wanted_kills(void) {
+    const char *wanted = getenv("TRIVIUM_KILLS");
+    return wanted ? strtoull(wanted, NULL, 10) : DEFAULT_KILLS;
+}
+
+static void every_kill_leaves_whole_checkpoints(void **state) {
+    (void)state;
+    tv_small_run place = tv_small_run_create("\"batch_size\": 2, \"lr\": 1e-2, \"warmup_steps\": 2,"
+                                             " \"eval_every\": 3, \"eval_tokens\": 32,"
+                                             " \"checkpoint_every\": 1");
+    const victim v = {{"pretrain", "--config", place.config}, "train.steps", wanted_kills()};
+    char *whole, *killed;
+    kill_again_and_again(place.dir, &v, &whole, &killed);
+    free(whole);
+    free(killed);
+    tv_small_run_destroy(&place);
+}
+
+/* Two models, their optimizers and the controller go on together; a reward program dies with the run. */
+static void every_kill_of_ppo_leaves_whole_checkpoints(void **state) {
+    (void)state;
+    tv_answering place = tv_answering_create(TV_ARCH_GPT2, 40);
+    const victim v = {{"ppo",
+                       "--model",
+                       place.model,
+                       "--prompts",
+                       place.prompts,
+                       "--reward-cmd",
+                       "while read -r line; do echo $((${#line} * 37 % 11))e-1; done",
+                       "--set",
+                       "ppo.prompts=4",
+                       "--set",
+                       "ppo.minibatch=2",
+                       "--set",
+                       "ppo.max_new_tokens=4",
+                       "--set",
+                       "ppo.epochs=1",
+                       "--set",
+                       "ppo.kl_controller=adaptive",
+                       "--set",
+                       "ppo.kl_horizon=60",
+                       "--set",
+                       "train.lr=1e-3",
+                       "--set",
+                       "train.checkpoint_every=1"},
+                      "ppo.iterations",
+                      (wanted_kills() + 2) / 3};
+    static const char *const files[] = {"checkpoints/last/ppo_state.json",
+                                        "checkpoints/last/value/model.safetensors",
+                                        "checkpoints/last/value/optimizer.safetensors"};
+    char *whole, *killed;
+    kill_again_and_again(place.planted.dir, &v, &whole, &killed);
+    for (size_t i = 0; i < TV_COUNT(files); i++)
+        tv_expect_same_file(whole, killed, files[i]);
+    free(whole);
+    free(killed);
+    tv_answering_destroy(&place);
 }
 
 /* What a kill can leave between two system calls, set up by hand: links one write behind, temporary names. */
@@ -225,6 +299,7 @@ static void a_run_without_checkpoint_starts_anew(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kill_leaves_whole_checkpoints),
+        cmocka_unit_test(every_kill_of_ppo_leaves_whole_checkpoints),
         cmocka_unit_test(resuming_repairs_what_a_kill_left),
         cmocka_unit_test(a_run_without_checkpoint_starts_anew),
     };

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 100 times kill -9 of a running pretraining, half of them inside the writing of a checkpoint, and the same bits in
+# 100 times kill -9 of a running pretraining, and 34 times of a running PPO, half of them inside the writing of a checkpoint, and the same bits in
 # the end. ctest does it a dozen times (tests/faults/test_kill.c).
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

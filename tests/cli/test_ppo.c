@@ -1,0 +1,319 @@
+/* trivium ppo as a person runs it: gate 6 of the stages, resuming after every kind of stop, reward programs
+ * that fail, and a sentence for every mistake.
+ */
+#include "support/support.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "support/answering.h"
+#include "support/device.h"
+#include "support/small_run.h"
+
+enum { SHARED = 27, MORE = 24 };
+
+typedef struct fixture {
+    tv_answering hasty;
+} fixture;
+
+static int set_up(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    void *device;
+    assert_non_null(f);
+    tv_test_open_device(&device);
+    tv_test_close_device(&device);
+    tv_log_set_level(TV_LOG_WARNING);
+    f->hasty = tv_answering_create(TV_ARCH_GPT2, 40);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    tv_answering_destroy(&f->hasty);
+    free(f);
+    return 0;
+}
+
+/* trivium ppo with twelve short responses an iteration; further arguments end with NULL. */
+static void make_argv(const fixture *f, const char *out, const char *const *more,
+                      const char *argv[SHARED + MORE]) {
+    const char *const shared[] = {TRIVIUM_COMMAND,
+                                  "ppo",
+                                  "--out",
+                                  out,
+                                  "--quiet",
+                                  "--model",
+                                  f->hasty.model,
+                                  "--prompts",
+                                  f->hasty.prompts,
+                                  "--set",
+                                  "ppo.prompts=12",
+                                  "--set",
+                                  "ppo.minibatch=6",
+                                  "--set",
+                                  "ppo.max_new_tokens=6",
+                                  "--set",
+                                  "ppo.temperature=1",
+                                  "--set",
+                                  "ppo.epochs=2",
+                                  "--set",
+                                  "train.lr=3e-3",
+                                  "--set",
+                                  "train.warmup_steps=0",
+                                  "--set",
+                                  "train.batch_size=3"};
+    size_t count = TV_COUNT(shared);
+    memcpy(argv, shared, sizeof shared);
+    for (size_t i = 0; more[i]; i++) {
+        assert_true(count + 1 < SHARED + MORE);
+        argv[count++] = more[i];
+    }
+    argv[count] = NULL;
+}
+
+#define MORE_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static tv_run train(const fixture *f, const char *out, const char *const *more) {
+    const char *argv[SHARED + MORE];
+    make_argv(f, out, more, argv);
+    return tv_run_program(argv);
+}
+
+/* ---- gate 6 ---- */
+
+/* The reference is the policy at another temperature, surer of its words. Drawn from the policy, a mean KL is
+ * above 0; cut to the likeliest tokens, of which the reference says more, it is below 0 every time. */
+static void gate_6_a_negative_kl_is_said(void **state) {
+    const fixture *f = *state;
+    char *reference = tv_answering_sharpened(&f->hasty, 1.5F);
+    for (int cut = 0; cut < 2; cut++) {
+        char *out = tv_answering_path(&f->hasty, cut ? "gate6-cut" : "gate6");
+        tv_run run = train(f, out,
+                           MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
+                                     "ppo.iterations=6", "--set", "train.lr=0", "--set", "ppo.epochs=1",
+                                     "--set", cut ? "ppo.top_k=1" : "ppo.top_k=0"));
+        tv_expect_exit(&run, 0);
+        for (uint64_t i = 1; i <= 6; i++) {
+            double kl = tv_expect_metric(out, i, "objective/kl");
+            if (cut ? !(kl < -0.1) : !(kl > 0.1))
+                fail_msg("%s, iteration %" PRIu64 ": KL %g", cut ? "cut" : "honest", i, kl);
+        }
+        bool said = strstr(run.err, "the mean KL was negative in the last 5 iterations") &&
+                    strstr(run.err, "the last 6 iterations");
+        if (said != (cut == 1) || (!cut && run.err[0]))
+            fail_msg("%s: \"%s\"", cut ? "cut" : "honest", run.err);
+        tv_run_free(&run);
+        free(out);
+    }
+    free(reference);
+}
+
+/* ---- resuming ---- */
+
+static void expect_same_ppo(const char *a, const char *b) {
+    tv_expect_same_run(a, b);
+    tv_expect_same_file(a, b, "checkpoints/last/ppo_state.json");
+    tv_expect_same_file(a, b, "checkpoints/last/value/model.safetensors");
+    tv_expect_same_file(a, b, "checkpoints/last/value/optimizer.safetensors");
+    tv_expect_no_litter(b);
+    tv_expect_metrics_in_order(b, false);
+}
+
+/* Waits until the file is there and larger than `size`. */
+static void wait_for_file(const char *path, uint64_t size, const tv_child *child) {
+    uint64_t found = 0;
+    while (tv_child_runs(child) &&
+           (!tv_path_exists(path) || tv_file_size(path, &found) != TV_OK || found <= size))
+        tv_sleep(1e-3);
+    if (!tv_child_runs(child))
+        fail_msg("the run ended before %s", path);
+}
+
+static const char *const resume_sets[] = {
+    "--set", "ppo.iterations=7",  "--set",       "ppo.kl_controller=adaptive", "--set", "ppo.kl_target=0.4",
+    "--set", "ppo.kl_horizon=60", "--reward-cmd"};
+
+/* Stopped by --stop-after; by Ctrl-C while a program is waited for, in the middle of the third iteration; and
+ * by Ctrl-C at any moment of an iteration: what comes out are the bits of a run that went through. */
+static void stopped_runs_go_on_with_the_same_bits(void **state) {
+    const fixture *f = *state;
+    char *whole = tv_answering_path(&f->hasty, "whole"), *parts = tv_answering_path(&f->hasty, "parts");
+    char *slow = tv_answering_path(&f->hasty, "slow"), *waiting = tv_answering_path(&f->hasty, "waiting");
+    char *metrics = tv_format("%s/metrics.jsonl", parts);
+    /* Scores that look random and depend on the response alone; a pause at line 30. */
+    char *program =
+        tv_format("n=0; while IFS= read -r line; do n=$((n+1)); if [ $n = 30 ] && [ -e %s ]; then "
+                  "touch %s; echo >>%s; sleep 20; fi; echo $((${#line} * 37 %% 11))e-1; done",
+                  slow, waiting, waiting);
+    const char *more[TV_COUNT(resume_sets) + 4] = {0};
+    memcpy(more, resume_sets, sizeof resume_sets);
+    more[TV_COUNT(resume_sets)] = program;
+    tv_run run = train(f, whole, more);
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+
+    more[TV_COUNT(resume_sets) + 1] = "--stop-after";
+    more[TV_COUNT(resume_sets) + 2] = "1";
+    run = train(f, parts, more);
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    assert_int_equal(tv_expect_whole_checkpoints(parts), 1);
+
+    char *command = tv_format("trivium ppo --out %s --resume", parts);
+    tv_write_text(slow, "");
+    tv_child child = tv_start_trivium("ppo", "--out", parts, "--quiet", "--resume");
+    wait_for_file(waiting, 0, &child);
+    kill(child.pid, SIGINT);
+    run = tv_child_wait(&child);
+    tv_expect_sentence(&run, 130, command, "Ctrl-C in the middle of an iteration");
+    tv_run_free(&run);
+    assert_int_equal(tv_expect_whole_checkpoints(parts), 3);
+    assert_ok(tv_remove_tree(slow));
+
+    uint64_t size = 0;
+    assert_ok(tv_file_size(metrics, &size));
+    child = tv_start_trivium("ppo", "--out", parts, "--quiet", "--resume");
+    wait_for_file(metrics, size, &child);
+    kill(child.pid, SIGINT);
+    run = tv_child_wait(&child);
+    if (run.exit_code != 0) /* it may have been through already */
+        tv_expect_sentence(&run, 130, command, "Ctrl-C");
+    tv_run_free(&run);
+    assert_in_range(tv_expect_whole_checkpoints(parts), 4, 7);
+
+    run = tv_run_trivium("ppo", "--out", parts, "--quiet", "--resume");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    expect_same_ppo(whole, parts);
+    free(command);
+    free(program);
+    free(metrics);
+    free(waiting);
+    free(slow);
+    free(parts);
+    free(whole);
+}
+
+/* ---- reward programs ---- */
+
+/* What a program does wrong, and what must be said; `finished` iterations of two are saved. */
+static void programs_that_fail_lose_nothing(void **state) {
+    const fixture *f = *state;
+    static const struct {
+        const char *program, *words;
+        uint64_t finished;
+    } cases[] = {
+        {"exit 3", "ended with exit code 3", 0},
+        {"no-such-program-here", "ended with exit code 127", 0},
+        {"read -r line; echo 1; read -r line; echo good", "answered \"good\"", 0},
+        {"while read -r line; do echo nan; done", "expected one finite number", 0},
+        {"while read -r line; do echo 1e999; done", "expected one finite number", 0},
+        {"while read -r line; do echo 1 2; done", "answered \"1 2\"", 0},
+        {"while read -r line; do echo; done", "expected one finite number", 0},
+        {"n=0; while [ $n -lt 17 ] && read -r line; do n=$((n + 1)); echo $n; done; exit 5",
+         "ended with exit code 5", 1},
+        {"n=0; while read -r line; do n=$((n + 1)); [ $n -lt 20 ] && echo $n || echo well; done",
+         "answered \"well\"", 1},
+    };
+    static const char good[] = "n=0; while read -r line; do n=$((n + 1)); echo $n; done";
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *out = tv_format("%s/program-%zu", f->hasty.planted.dir, i);
+        tv_run run = train(f, out, MORE_ARGS("--reward-cmd", cases[i].program, "--set", "ppo.iterations=2"));
+        if (run.exit_code != 2 || !strstr(run.err, cases[i].words) || !strstr(run.err, "--reward-cmd"))
+            fail_msg("%s: exit code %d, \"%s\"", cases[i].program, run.exit_code, run.err);
+        if (cases[i].finished && !strstr(run.err, "1 iterations are saved"))
+            fail_msg("%s: \"%s\"", cases[i].program, run.err);
+        tv_run_free(&run);
+        assert_int_equal(tv_expect_whole_checkpoints(out), cases[i].finished);
+        if (cases[i].finished) {
+            run = tv_run_trivium("ppo", "--out", out, "--quiet", "--resume", "--reward-cmd", good);
+            tv_expect_exit(&run, 0);
+            tv_run_free(&run);
+            assert_int_equal(tv_expect_whole_checkpoints(out), 2);
+            tv_expect_metrics_in_order(out, false);
+        }
+        free(out);
+    }
+}
+
+/* ---- mistakes ---- */
+
+static void mistakes_are_said(void **state) {
+    const fixture *f = *state;
+    char *out = tv_answering_path(&f->hasty, "mistake"), *reward = f->hasty.reward;
+    char *bad = tv_answering_path(&f->hasty, "bad.jsonl");
+    char *far = tv_answering_path(&f->hasty, "long.jsonl"),
+         *model = tv_planted_reward(&f->hasty.planted, "r", 1);
+    tv_write_text(bad, "{\"prompt\": \"a\"}\n{\"promt\": \"b\"}\n");
+    char *text_path = tv_answering_path(&f->hasty, "text.txt");
+    tv_write_text(text_path, "Tell me of gold and old golden goldsmiths, told of gold.");
+    char *text = tv_format("{\"prompt\": \"a\"}\n{\"prompt\": \"%0*d\"}\n", 125, 7);
+    tv_write_text(far, text);
+    /* Another tokenizer, in a reward model and, as a reference, in a language model of another vocabulary. */
+    tv_run run =
+        tv_run_trivium("tokenizer", "train", "--input", text_path, "--vocab-size", "265", "--out", model);
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    const struct {
+        const char *argv[8], *words;
+    } cases[] = {
+        {{"--set", "ppo.iterations=1"}, "found neither"},
+        {{"--reward", model, "--reward-cmd", reward}, "found both"},
+        {{"--reward", "no/such/model"}, "no/such/model"},
+        {{"--reward", f->hasty.model}, "expected a reward model"},
+        {{"--reward-cmd", reward, "--ref", "no/such/model"}, "no/such/model"},
+        {{"--reward-cmd", reward, "--ref", model}, "expected a language model"},
+        {{"--reward-cmd", reward, "--ref", "tests/golden/gpt2_100k"}, "vocabulary"},
+        {{"--reward", model}, "ppo.value_init=policy"},
+        {{"--reward-cmd", reward, "--prompts", bad}, "bad.jsonl line 2"},
+        {{"--reward-cmd", reward, "--prompts", "no/such/file"}, "no/such/file"},
+        {{"--reward-cmd", reward, "--prompts", far}, "long.jsonl line 2"},
+        {{"--reward-cmd", reward, "--set", "ppo.max_new_tokens=128"}, "ppo.max_new_tokens"},
+        {{"--reward-cmd", reward, "--set", "ppo.temperature=0"}, "ppo.temperature"},
+        {{"--reward-cmd", reward, "--set", "ppo.top_p=0"}, "ppo.top_p"},
+        {{"--reward-cmd", reward, "--set", "ppo.kl_estimator=k4"}, "k1|k2|k3"},
+        {{"--reward-cmd", reward, "--set", "lora.rank=4"}, "adapters"},
+        {{"--reward-cmd", reward, "--set", "ppo.kl_coeff=1"}, "kl_coef"},
+        {{"--reward-cmd", reward, "--model", "no/such/model"}, "no/such/model"},
+        {{"--reward-cmd", reward, "--model", model}, "expected a language model"},
+        {{"--reward-cmd", reward, "--resume"}, "start without --resume"},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        run = train(f, out, cases[i].argv);
+        if (run.exit_code != 2 || !strstr(run.err, cases[i].words))
+            fail_msg("case %zu: exit code %d, expected 2 and \"%s\": \"%s\"", i, run.exit_code,
+                     cases[i].words, run.err);
+        tv_run_free(&run);
+        assert_false(tv_path_exists(out));
+    }
+    run = tv_run_trivium("ppo", "--help");
+    tv_expect_exit(&run, 0);
+    static const char *const options[] = {"--reward ", "--reward-cmd", "--ref", "--prompts", "--resume"};
+    for (size_t i = 0; i < TV_COUNT(options); i++)
+        assert_non_null(strstr(run.out, options[i]));
+    tv_run_free(&run);
+    free(text);
+    free(text_path);
+    free(model);
+    free(far);
+    free(bad);
+    free(out);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gate_6_a_negative_kl_is_said),
+        cmocka_unit_test(stopped_runs_go_on_with_the_same_bits),
+        cmocka_unit_test(programs_that_fail_lose_nothing),
+        cmocka_unit_test(mistakes_are_said),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,167 @@
+/* A small model that answers: see answering.h. */
+#include "support/answering.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "model/directory.h"
+#include "support/support.h"
+#include "text/tokenizer_json.h"
+#include "train/metrics.h"
+#include "train/stage_sft.h"
+
+enum { DEMONSTRATIONS = 256, MOST_WORDS = 3, LINE = 256 };
+
+static const char *const words[TV_ANSWERING_WORDS] = {"bright", "calm",   "gentle", "golden",
+                                                      "happy",  "lovely", "merry",  "sweet"};
+static const char *const things[] = {"ba", "koko", "mibami", "nu", "pera", "ramiko", "so", "tutu"};
+
+/* The program reads with the shell's own `read`, so nothing is buffered anywhere. */
+static const char reward_program[] = "while IFS= read -r line; do\n"
+                                     "  text=${line##*'\"response\":\"'}; text=${text%\\\"*}\n"
+                                     "  n=0; k=0\n"
+                                     "  for w in $text; do\n"
+                                     "    n=$((n + 1))\n"
+                                     "    [ \"$w\" = golden ] && k=$((k + 1))\n"
+                                     "  done\n"
+                                     "  [ $n -gt 0 ] && echo \"$((k * 10000 / n))e-4\" || echo 0\n"
+                                     "done\n";
+
+static void write_prompt(uint64_t number, char *text) {
+    const char *a = things[number % 8], *b = things[number / 8 % 8];
+    switch (number % 3) {
+    case 0:
+        snprintf(text, LINE, "Tell me of %s and %s.", a, b);
+        break;
+    case 1:
+        snprintf(text, LINE, "Tell me of %s.", a);
+        break;
+    default:
+        snprintf(text, LINE, "Of %s.", b);
+    }
+}
+
+static char *write_lines(const tv_answering *place, const char *name, uint64_t count, bool answered) {
+    char *text = calloc(count, 2 * LINE), *path = tv_answering_path(place, name);
+    assert_non_null(text);
+    size_t used = 0;
+    const tv_rng rng = {.seed = 23, .stream = TV_STREAM_TEST};
+    for (uint64_t i = 0; i < count; i++) {
+        char prompt[LINE];
+        write_prompt(i, prompt);
+        used += (size_t)sprintf(text + used, "{\"prompt\": \"%s\"", prompt);
+        uint64_t answer = 1 + tv_uniform_below(&rng, i * 8, MOST_WORDS);
+        if (answered)
+            used += (size_t)sprintf(text + used, ", \"completion\": \"");
+        for (uint64_t w = 0; answered && w < answer; w++)
+            used += (size_t)sprintf(text + used, " %s",
+                                    words[tv_uniform_below(&rng, i * 8 + 1 + w, TV_ANSWERING_WORDS)]);
+        used += (size_t)sprintf(text + used, answered ? "\"}\n" : "}\n");
+    }
+    assert_ok(tv_write_file(path, text, used));
+    free(text);
+    return path;
+}
+
+tv_answering tv_answering_create(tv_architecture architecture, int steps) {
+    tv_answering place = {.planted = tv_planted_create(architecture)};
+    char *data = write_lines(&place, "demonstrations.jsonl", DEMONSTRATIONS, true);
+    char *program = tv_answering_path(&place, "golden.sh");
+    place.prompts = write_lines(&place, "prompts.jsonl", TV_ANSWERING_PROMPTS, false);
+    place.model = tv_answering_path(&place, "model");
+    place.reward = tv_format("sh %s", program);
+    assert_ok(tv_write_file(program, reward_program, strlen(reward_program)));
+    char *train = tv_format("data.train=[\"%s\"]", data), *length = tv_format("train.steps=%d", steps);
+    const char *const sets[] = {
+        train, length, "data.seq_len=32", "train.batch_size=16", "train.lr=5e-3", "train.warmup_steps=10"};
+    tv_run_result result;
+    assert_ok(tv_sft(
+        &(tv_run_options){
+            .run = place.model, .init = place.planted.base, .sets = sets, .set_count = TV_COUNT(sets)},
+        &result));
+    free(length);
+    free(train);
+    free(program);
+    free(data);
+    return place;
+}
+
+void tv_answering_destroy(tv_answering *place) {
+    free(place->model);
+    free(place->prompts);
+    free(place->reward);
+    tv_planted_destroy(&place->planted);
+    *place = (tv_answering){0};
+}
+
+char *tv_answering_path(const tv_answering *place, const char *name) {
+    char *path = tv_format("%s/%s", place->planted.dir, name);
+    assert_non_null(path);
+    return path;
+}
+
+typedef struct sharpening {
+    const tv_model_directory *source;
+    float factor;
+} sharpening;
+
+static tv_status yield_sharpened(void *context, uint32_t index, float *out) {
+    const sharpening *s = context;
+    const tv_parameter *p = &tv_model_directory_parameters(s->source)->items[index];
+    TV_RETURN_IF_FAILED(tv_model_directory_read(s->source, index, out));
+    bool last = p->role == TV_PARAMETER_FINAL_NORM_GAIN || p->role == TV_PARAMETER_FINAL_NORM_BIAS;
+    for (uint64_t i = 0; last && i < p->count; i++)
+        out[i] *= s->factor;
+    return TV_OK;
+}
+
+char *tv_answering_sharpened(const tv_answering *place, float factor) {
+    char *path = tv_answering_path(place, "sharpened"),
+         *source = tv_format("%s/checkpoints/last", place->model);
+    tv_model_directory *directory = NULL;
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_make_dirs(path));
+    assert_ok(tv_model_directory_open(source, &directory));
+    assert_ok(tv_model_directory_write(path, tv_model_directory_parameters(directory), yield_sharpened,
+                                       &(sharpening){directory, factor}));
+    assert_ok(tv_tokenizer_load(source, &tokenizer));
+    assert_ok(tv_tokenizer_save(tokenizer, path));
+    tv_tokenizer_destroy(&tokenizer);
+    tv_model_directory_close(&directory);
+    free(source);
+    return path;
+}
+
+typedef struct wanted {
+    const char *key;
+    double step, value;
+    bool found;
+} wanted;
+
+static bool find(void *context, const cJSON *line, uint64_t end) {
+    wanted *w = context;
+    (void)end;
+    const cJSON *step = tv_json_get(line, "step"), *item = tv_json_get(line, w->key);
+    if (!cJSON_IsNumber(step) || step->valuedouble < w->step)
+        return true;
+    if (cJSON_IsNumber(item)) {
+        w->value = item->valuedouble;
+        w->found = true;
+    }
+    return false;
+}
+
+double tv_expect_metric(const char *run, uint64_t step, const char *key) {
+    char *path = tv_format("%s/metrics.jsonl", run);
+    wanted w = {.key = key, .step = (double)step};
+    assert_ok(tv_metrics_each(path, find, &w, NULL));
+    if (!w.found)
+        fail_msg("%s: no number \"%s\" at step %llu", path, key, (unsigned long long)step);
+    free(path);
+    return w.value;
+}
