@@ -184,7 +184,7 @@ plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that s
 ppo_length=$((answer_tokens + 16)) # nearly all prompts have at most 16 tokens
 pretrain_steps=$(plan 0.34 $((batch * length)) 250 "$pretrain_most")
 ranked_prompts=$(plan 0.36 $((2 * 4 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
-iterations=$(plan 0.16 $((64 * ppo_length * 6)) 16 20)
+iterations=$(plan 0.16 $((64 * ppo_length * 6)) 18 24)
 say "$speed tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank, $iterations iterations of PPO"
 
 # ---- stage 1 ----
@@ -209,7 +209,7 @@ tuned=$run/sft/checkpoints/best
 # answers NAME MODEL: what the model answers to the prompts that no stage saw, and how many follow the form.
 answers() {
     result "sample_$1" "sampling" $trivium sample --model "$2" --prompts "$work/test_prompts.jsonl" -k 1 \
-        --max-tokens "$answer_tokens" --temperature 0.8 --seed 7 --out "$run/answers_$1.jsonl" --json --quiet
+        --max-tokens "$answer_tokens" --temperature 0.9 --seed 7 --out "$run/answers_$1.jsonl" --json --quiet
     result "form_$1" "checking the form" $measure form "$run/answers_$1.jsonl"
     say "$1: $(percent "$(number share "$results/form_$1.json")") of the answers follow the form"
 }
@@ -220,7 +220,7 @@ answers tuned "$tuned"
 
 head -n "$ranked_prompts" "$work/prompts.jsonl" >"$work/ranked_prompts.jsonl"
 result sample "sampling answers to rank" $trivium sample --model "$tuned" --prompts "$work/ranked_prompts.jsonl" -k 4 \
-    --max-tokens "$answer_tokens" --temperature 0.8 --seed 5 --out "$run/candidates.jsonl" --json --quiet
+    --max-tokens "$answer_tokens" --temperature 0.9 --seed 5 --out "$run/candidates.jsonl" --json --quiet
 say "four answers to each of $ranked_prompts prompts: $run/candidates.jsonl"
 
 judge="samples/annotator/simulated.pl --lexicon $lexicon"
