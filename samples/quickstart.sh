@@ -119,11 +119,17 @@ if [ -z "$profile" ]; then
 fi
 configs=(samples/pretrain/config.json samples/sft/config.json samples/reward/config.json samples/ppo/config.json)
 case $profile in
-small) vocab=2048 length=128 batch=8 pretrain_most=1200 examples=3000 prompts=3000 answer_tokens=32 minutes=${minutes:-11} larger=() ;;
+small)
+    vocab=2048 length=128 batch=8 pretrain_most=1200 examples=3000 prompts=3000 answer_tokens=40 minutes=${minutes:-11}
+    larger=() sft_more=() reward_lr=1e-3 ppo_more=()
+    ;;
 large)
     vocab=8192 length=256 batch=32 pretrain_most=4000 examples=4000 prompts=4000 answer_tokens=48 minutes=${minutes:-20}
     larger=(--set model.n_embd=384 --set model.n_layer=6 --set model.n_head=6 --set "model.n_positions=$length")
     larger+=(--set "model.vocab_size=$vocab" --set "data.seq_len=$length" --set "train.batch_size=$batch" --set train.lr=1e-3)
+    # Larger models want smaller steps.
+    sft_more=(--set train.lr=5e-4 --set train.min_lr=5e-5) reward_lr=3e-4
+    ppo_more=(--set train.lr=1e-4 --set train.min_lr=1e-5)
     ;;
 *) echo "quickstart: expected --profile small or large, found '$profile'" >&2 && exit 2 ;;
 esac
@@ -203,7 +209,7 @@ LC_ALL=C awk -v ours="$(number bits_per_byte "$results/bits.json")" -v xz="$xz_b
 
 # ---- stage 2 ----
 
-stage sft sft --config "${configs[1]}" --model "$base" --data "$work/sft.jsonl" --val "$work/sft_val.jsonl"
+stage sft sft --config "${configs[1]}" "${sft_more[@]}" --model "$base" --data "$work/sft.jsonl" --val "$work/sft_val.jsonl"
 tuned=$run/sft/checkpoints/best
 
 # answers NAME MODEL: what the model answers to the prompts that no stage saw, and how many follow the form.
@@ -238,13 +244,13 @@ result prefs "making preference data" $trivium prefs --rankings "$run/rankings.j
 result agreement "measuring agreement" $measure agreement "$run/rankings.jsonl"
 say "ranked: annotators agree on $(percent "$(number share "$results/agreement.json")") of the pairs that both put in an order"
 
-stage reward reward --config "${configs[2]}" --set data.val_fraction=0 --set reward.loss=kwise --set train.lr=1e-3 \
+stage reward reward --config "${configs[2]}" --set data.val_fraction=0 --set reward.loss=kwise --set "train.lr=$reward_lr" \
     --set train.min_lr=1e-4 --set train.batch_size=16 --set train.warmup_steps=20 --set "data.seq_len=$ppo_length" --model "$tuned" --data "$run/prefs.jsonl" --val "$run/prefs_val.jsonl"
 reward=$run/reward/checkpoints/last
 result score "scoring held-out pairs" $trivium score --model "$reward" --data "$run/prefs_val.jsonl" --json --quiet
 say "reward model: orders $(percent "$(number accuracy "$results/score.json")") of the held-out pairs as their annotator did"
 
-stage ppo ppo --config "${configs[3]}" --model "$tuned" --reward "$reward" --prompts "$work/prompts.jsonl" \
+stage ppo ppo --config "${configs[3]}" "${ppo_more[@]}" --model "$tuned" --reward "$reward" --prompts "$work/prompts.jsonl" \
     --set "ppo.iterations=$iterations" --set "ppo.max_new_tokens=$answer_tokens"
 aligned=$run/ppo/checkpoints/last
 

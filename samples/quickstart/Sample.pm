@@ -77,11 +77,11 @@ sub split_sentences {
     return @sentences;
 }
 
-# The form of a good answer: it goes on from the prompt, ends this one sentence, and then ends itself. No line break, no
-# quotation, nothing after the end.
+# The form of a good answer: it ends the sentence that the prompt began, and then ends itself. No line break, no quotation,
+# no second sentence; where the prompt could be a whole sentence, the full stop alone will do.
 sub follows_form {
     my ($answer, $finish) = @_;
-    return 0 if $finish ne 'eos' || $answer !~ /^[ ,;:'\p{L}]/ || $answer !~ /\p{L}.*[.!?]$/ || $answer =~ /[\n"]/;
+    return 0 if $finish ne 'eos' || $answer =~ /[\n"]/ || $answer !~ /^(?:[ ,;:'\p{L}].*\p{L}.*)?[.!?]$/;
     my $inside = $answer =~ s/\b(?:$abbreviations)\.//gr;
     return $inside =~ /[.!?]./ ? 0 : 1;
 }

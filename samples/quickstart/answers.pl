@@ -20,7 +20,7 @@ use Sample;
 
 my %option = options(text => undef, out => undef, 'held-out' => 196608, examples => 3000, prompts => 2000, tests => 200, seed => 1);
 
-# Lengths in characters: an opening says enough to go on from, an answer fits well into 32 tokens.
+# Lengths in characters: an opening says enough to go on from, an answer fits well into 40 tokens.
 my ($prompt_least, $prompt_most, $answer_least, $answer_most) = (12, 50, 30, 75);
 
 my $text = read_file($option{text});

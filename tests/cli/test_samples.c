@@ -128,7 +128,7 @@ static void the_form_is_one_sentence_and_an_end(void **state) {
         {" agitated to\\nencounter him.", "eos", 0},
         {" \\\"agitated\\\" to encounter him.", "eos", 0},
         {"-lcome was agreeable.", "eos", 0}, /* not from a word on */
-        {".", "eos", 0},
+        {".", "eos", 1},
         {"", "eos", 0},
     };
     char *dir = tv_test_dir();
