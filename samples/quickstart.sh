@@ -7,7 +7,7 @@
 # usage: samples/quickstart.sh [--text FILE] [--out RUN] [--minutes N] [--people] [--set key=value]...
 #   --text FILE       train on this plain text instead of a fetched one
 #   --out RUN         the folder of the runs (default: runs/quickstart)
-#   --minutes N       let the stages take about so long together (default: 11, on a GPU 20); the numbers of steps come
+#   --minutes N       let the stages take about so long together (default: 9, on a GPU 20); the numbers of steps come
 #                     from this machine's speed
 #   --people          you and others rank, in a browser, in place of the simulated annotators
 #   --profile NAME    small or large (default: large where the device is a GPU)
@@ -120,7 +120,7 @@ fi
 configs=(samples/pretrain/config.json samples/sft/config.json samples/reward/config.json samples/ppo/config.json)
 case $profile in
 small)
-    vocab=2048 length=128 batch=8 pretrain_most=1200 examples=3000 prompts=3000 answer_tokens=40 minutes=${minutes:-11}
+    vocab=2048 length=128 batch=8 pretrain_most=1200 examples=3000 prompts=3000 answer_tokens=40 minutes=${minutes:-9}
     larger=() sft_more=() reward_lr=1e-3 ppo_more=()
     ;;
 large)
@@ -189,8 +189,8 @@ plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that s
 }
 ppo_length=$((answer_tokens + 16)) # nearly all prompts have at most 16 tokens
 pretrain_steps=$(plan 0.34 $((batch * length)) 250 "$pretrain_most")
-ranked_prompts=$(plan 0.36 $((2 * 4 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
-iterations=$(plan 0.16 $((64 * ppo_length * 6)) 18 24)
+ranked_prompts=$(plan 0.34 $((2 * 4 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
+iterations=$(plan 0.2 $((64 * ppo_length * 6)) 20 28)
 say "$speed tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank, $iterations iterations of PPO"
 
 # ---- stage 1 ----
