@@ -231,8 +231,12 @@ say "four answers to each of $ranked_prompts prompts: $run/candidates.jsonl"
 
 judge="samples/annotator/simulated.pl --lexicon $lexicon"
 if [ -n "$people" ]; then
-    say "rank as many as you like, then press Ctrl-C here once"
-    $trivium rank --candidates "$run/candidates.jsonl" --out "$run/rankings.jsonl" --web || [ $? = 130 ]
+    if [ ! -e "$run/ranked" ]; then
+        say "open the page, rank as many as you like (some hundreds teach a reward model something), then press Ctrl-C here once"
+        $trivium rank --candidates "$run/candidates.jsonl" --out "$run/rankings.jsonl" --web || [ $? = 130 ]
+        [ -s "$run/rankings.jsonl" ] || { echo "quickstart: nothing was ranked; run this again to go on from here" >&2 && exit 1; }
+        touch "$run/ranked"
+    fi
 else
     for seed in 1 2; do
         result "rank_$seed" "ranking" $trivium rank --candidates "$run/candidates.jsonl" --out "$run/rankings.jsonl" \
