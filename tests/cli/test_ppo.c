@@ -137,9 +137,24 @@ static void wait_for_file(const char *path, uint64_t size, const tv_child *child
         fail_msg("the run ended before %s", path);
 }
 
-static const char *const resume_sets[] = {
-    "--set", "ppo.iterations=7",  "--set",       "ppo.kl_controller=adaptive", "--set", "ppo.kl_target=0.4",
-    "--set", "ppo.kl_horizon=60", "--reward-cmd"};
+/* Everything that a checkpoint has to know: the controller, two models, the place in the pretraining mix. */
+static const char *const resume_sets[] = {"--set", "ppo.iterations=7",  "--set", "ppo.kl_controller=adaptive",
+                                          "--set", "ppo.kl_target=0.4", "--set", "ppo.kl_horizon=60",
+                                          "--set", "ppo.ptx_coef=0.5"};
+
+/* Token shards of a text; the caller frees the setting that names them. */
+static char *make_mix(const fixture *f) {
+    char *policy = tv_format("%s/checkpoints/last", f->hasty.model),
+         *out = tv_answering_path(&f->hasty, "mix");
+    tv_run run = tv_run_trivium("data", "pack", "--tokenizer", policy, "--input",
+                                TRIVIUM_SOURCE_DIR "/tests/text/data/excerpt.txt", "--out", out);
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    char *setting = tv_format("data.ptx=[\"%s.bin\"]", out);
+    free(out);
+    free(policy);
+    return setting;
+}
 
 /* Stopped by --stop-after; by Ctrl-C while a program is waited for, in the middle of the third iteration; and
  * by Ctrl-C at any moment of an iteration: what comes out are the bits of a run that went through. */
@@ -153,15 +168,20 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
         tv_format("n=0; while IFS= read -r line; do n=$((n+1)); if [ $n = 30 ] && [ -e %s ]; then "
                   "touch %s; echo >>%s; sleep 20; fi; echo $((${#line} * 37 %% 11))e-1; done",
                   slow, waiting, waiting);
-    const char *more[TV_COUNT(resume_sets) + 4] = {0};
+    enum { SETS = TV_COUNT(resume_sets) };
+    char *mix = make_mix(f);
+    const char *more[SETS + 7] = {0};
     memcpy(more, resume_sets, sizeof resume_sets);
-    more[TV_COUNT(resume_sets)] = program;
+    more[SETS] = "--set";
+    more[SETS + 1] = mix;
+    more[SETS + 2] = "--reward-cmd";
+    more[SETS + 3] = program;
     tv_run run = train(f, whole, more);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
 
-    more[TV_COUNT(resume_sets) + 1] = "--stop-after";
-    more[TV_COUNT(resume_sets) + 2] = "1";
+    more[SETS + 4] = "--stop-after";
+    more[SETS + 5] = "1";
     run = train(f, parts, more);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
@@ -194,6 +214,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
     tv_run_free(&run);
     expect_same_ppo(whole, parts);
     free(command);
+    free(mix);
     free(program);
     free(metrics);
     free(waiting);
@@ -280,6 +301,7 @@ static void mistakes_are_said(void **state) {
         {{"--reward-cmd", reward, "--set", "ppo.temperature=0"}, "ppo.temperature"},
         {{"--reward-cmd", reward, "--set", "ppo.top_p=0"}, "ppo.top_p"},
         {{"--reward-cmd", reward, "--set", "ppo.kl_estimator=k4"}, "k1|k2|k3"},
+        {{"--reward-cmd", reward, "--set", "ppo.ptx_coef=1"}, "data.ptx"},
         {{"--reward-cmd", reward, "--set", "lora.rank=4"}, "adapters"},
         {{"--reward-cmd", reward, "--set", "ppo.kl_coeff=1"}, "kl_coef"},
         {{"--reward-cmd", reward, "--model", "no/such/model"}, "no/such/model"},

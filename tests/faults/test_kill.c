@@ -6,7 +6,7 @@
  * TRIVIUM_KILLS sets how many (default 12; tests/rungs/kills.sh: 100); of PPO a third of them.
  *
  * Tried: checkpoints written under their final name; links and temporary names not repaired on resuming; a
- * run with metrics but no checkpoint refused. Each fails.
+ * run with metrics but no checkpoint refused; moments of PPO's value model not restored. Each fails.
  */
 #include "support/support.h"
 

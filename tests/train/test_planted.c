@@ -4,7 +4,12 @@
  * With a small coefficient of the KL it must reach 95 % of the best; with a large one it stays at the
  * reference; in between, more coefficient means less KL and no more reward.
  *
- * TRIVIUM_SEED sets another seed (default 1).
+ * TRIVIUM_SEED sets another seed (default 1). Measured on lavapipe with two cores that others used too,
+ * 2026-11-26, seeds 1 to 5: from 0.06 to 0.17 to at least 0.986 in 10 to 18 s (20 iterations); where reward
+ * and KL have a closed form between the ends, within 0.07 and 0.4 of it.
+ *
+ * Tried on 2026-11-26, each fails: the score's sign turned (-0.996); a coefficient of 0 (0.994 where 0.825 is
+ * best).
  */
 #include "support/support.h"
 
@@ -75,8 +80,8 @@ static outcome train(const tv_answering *place, const char *beta, double value) 
     best_trade(value, &best, &best_kl);
     print_message("beta %-4s: reward %.3f to %.3f (at best %.3f), KL %.3f (%.3f), %.1f s\n", beta, o.first,
                   o.score, best, o.kl, best_kl, tv_seconds() - start);
-    assert_near(o.score, best, 0.1);
-    assert_near(o.kl, best_kl, 0.25);
+    assert_near(o.score, best, 0.12);
+    assert_near(o.kl, best_kl, 0.6);
     free(seeded);
     free(iterations);
     free(data);
@@ -105,7 +110,7 @@ static void reward_against_kl(void **state) {
     }
     const outcome *held = &o[TV_COUNT(betas) - 1];
     assert_true(fabs(held->kl) < 0.15);
-    assert_near(held->score, held->first, 0.1);
+    assert_near(held->score, held->first, 0.15);
 }
 
 int main(void) {

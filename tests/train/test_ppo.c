@@ -4,7 +4,9 @@
  * Tried on 2026-11-26, each fails: the reference's log-probabilities as the old ones (ratios off by 0.23);
  * scoring at another temperature than drawing; the first prompts again in each iteration; the response's rows
  * one late; entropies of the reference; values where returns belong; a coefficient of the KL that stays; the
- * controller without the number of sequences; a penalty that is added; the value model left out of the plan.
+ * controller without the number of sequences; a penalty that is added; the value model left out of the plan;
+ * old log-probabilities of another sequence (gate 2: a mean ratio of 0.985); a limit of early stop that is
+ * never reached; scores of a model as they are, without its scale.
  */
 #include "support/support.h"
 

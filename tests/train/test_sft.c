@@ -120,6 +120,8 @@ static uint64_t read_passes(const made *m, bool packed, uint64_t seed, uint64_t 
     return packs;
 }
 
+/* Tried on 2026-11-26, each fails here: positions of the row instead of the example's; doc_start of the row's
+ * begin; the mask one place off; rows in one order for every pass and seed. */
 static void every_example_is_in_one_row_of_a_pass(void **state) {
     (void)state;
     made m;
@@ -281,6 +283,7 @@ static void check_gate_7(tv_device *device, tv_architecture architecture) {
     tv_answering_destroy(&place);
 }
 
+/* Tried on 2026-11-26: the first three of the mistakes above fail here too. */
 static void gate_7_packed_and_unpacked_are_one_loss(void **state) {
     tv_log_set_level(TV_LOG_WARNING);
     check_gate_7(*state, TV_ARCH_GPT2);
