@@ -1,5 +1,9 @@
 /* trivium ppo as a person runs it: gate 6 of the stages, resuming after every kind of stop, reward programs
  * that fail, and a sentence for every mistake.
+ *
+ * Tried on 2026-11-26, each fails: no warning of a negative KL; prompts, or the value model's count of
+ * updates, from the beginning after a resume; batches of the pretraining mix from the beginning; nothing
+ * saved where a program fails; Ctrl-C during the wait for a program taken for the end.
  */
 #include "support/support.h"
 

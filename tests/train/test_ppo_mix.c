@@ -1,5 +1,8 @@
 /* The pretraining mix of PPO: the gradient of `ppo.ptx_coef` times the language loss on token shards joins
  * that of the policy, and the loss is reported.
+ *
+ * Tried on 2026-11-26: the coefficient's sign turned; a coefficient of 1 always; the mix left out of the
+ * memory plan. Each fails. Resuming in the middle of the mix: tests/cli/test_ppo.c.
  */
 #include "support/support.h"
 
