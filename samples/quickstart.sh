@@ -175,7 +175,8 @@ say "text: $text, $bytes bytes; prompts and answers: $(cat "$results/answers.jso
 # ---- how much of each stage fits into the time: a training step's speed decides ----
 
 # Two measurements, the second with warm shader caches. What the other stages take is counted in tokens of pretraining:
-# both annotators' rankings of four answers each; 64 answers drawn, read by four models and learned twice by two.
+# of two rankings of four answers about 1.4 are not all ties, and are learned 1.25 times; an iteration of PPO draws 64
+# answers, four models read them, and two learn from them twice.
 base_settings=(--config "${configs[0]}" "${larger[@]}" --set "data.tokenizer=$work/tokenizer"
     --set "data.train=[\"$work/text_train.bin\"]" --set "data.val=[\"$work/text_val.bin\"]")
 result warm "warming up" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 3 --json --quiet
@@ -189,7 +190,7 @@ plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that s
 }
 ppo_length=$((answer_tokens + 16)) # nearly all prompts have at most 16 tokens
 pretrain_steps=$(plan 0.34 $((batch * length)) 250 "$pretrain_most")
-ranked_prompts=$(plan 0.34 $((2 * 4 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
+ranked_prompts=$(plan 0.36 $((7 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
 iterations=$(plan 0.2 $((64 * ppo_length * 6)) 20 28)
 say "$speed tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank, $iterations iterations of PPO"
 
@@ -249,7 +250,7 @@ result agreement "measuring agreement" $measure agreement "$run/rankings.jsonl"
 say "ranked: annotators agree on $(percent "$(number share "$results/agreement.json")") of the pairs that both put in an order"
 
 stage reward reward --config "${configs[2]}" --set data.val_fraction=0 --set reward.loss=kwise --set "train.lr=$reward_lr" \
-    --set train.min_lr=1e-4 --set train.batch_size=16 --set train.warmup_steps=20 --set "data.seq_len=$ppo_length" --model "$tuned" --data "$run/prefs.jsonl" --val "$run/prefs_val.jsonl"
+    --set train.min_lr=1e-4 --set train.epochs=1.25 --set train.batch_size=16 --set train.warmup_steps=20 --set "data.seq_len=$ppo_length" --model "$tuned" --data "$run/prefs.jsonl" --val "$run/prefs_val.jsonl"
 reward=$run/reward/checkpoints/last
 result score "scoring held-out pairs" $trivium score --model "$reward" --data "$run/prefs_val.jsonl" --json --quiet
 say "reward model: orders $(percent "$(number accuracy "$results/score.json")") of the held-out pairs as their annotator did"
