@@ -19,8 +19,10 @@ tv_status tv_cross_entropy_record(tv_recorder *recorder, const tv_cross_entropy 
             tv_tensor_window(loss->logits, part.first * vocab, part.count * vocab, &push.first_logit);
         tv_tensor targets = tv_tensor_window(loss->targets, part.first, part.count, &push.first_row);
         tv_tensor losses = tv_tensor_window(loss->losses, part.first, part.count, &push.first_row);
+        /* Without hits their binding is the losses', never written: what stands in for absent tensors is only
+         * ever read, by every kernel and without barriers. */
         tv_tensor hits =
-            push.has_hits ? tv_tensor_window(loss->hits, part.first, part.count, &push.first_row) : TV_ABSENT;
+            push.has_hits ? tv_tensor_window(loss->hits, part.first, part.count, &push.first_row) : losses;
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder, &(tv_launch){.program = vocab % 4 == 0 ? TV_PROGRAM_cross_entropy_vec4
                                                              : TV_PROGRAM_cross_entropy_base,

@@ -40,7 +40,7 @@ if [ "$active" = 0 ] || [ "$active" != "$with_sync" ]; then
 fi
 grep -E 'Validation (Error|Warning|Performance Warning): ' "$messages" >"$work/findings.txt" || true
 if [ -s "$work/findings.txt" ]; then
-    cut -c 1-600 "$work/findings.txt" | head -n 40
+    head -n 40 "$work/findings.txt" | cut -c 1-600
     fail_rung "$(grep -c . "$work/findings.txt") messages from the validation layer; all are in $work/findings.txt"
 fi
 say "silent over $active processes"
