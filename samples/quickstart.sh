@@ -129,7 +129,7 @@ large)
     larger+=(--set "model.vocab_size=$vocab" --set "data.seq_len=$length" --set "train.batch_size=$batch" --set train.lr=1e-3)
     # Larger models want smaller steps.
     sft_more=(--set train.lr=5e-4 --set train.min_lr=5e-5) reward_lr=3e-4
-    ppo_more=(--set train.lr=1e-4 --set train.min_lr=1e-5)
+    ppo_more=(--set train.lr=1e-4)
     ;;
 *) echo "quickstart: expected --profile small or large, found '$profile'" >&2 && exit 2 ;;
 esac
@@ -191,7 +191,7 @@ plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that s
 ppo_length=$((answer_tokens + 16)) # nearly all prompts have at most 16 tokens
 pretrain_steps=$(plan 0.34 $((batch * length)) 250 "$pretrain_most")
 ranked_prompts=$(plan 0.36 $((7 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
-iterations=$(plan 0.2 $((64 * ppo_length * 6)) 20 28)
+iterations=$(plan 0.2 $((64 * ppo_length * 6)) 24 28)
 say "$speed tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank, $iterations iterations of PPO"
 
 # ---- stage 1 ----
