@@ -174,13 +174,13 @@ say "text: $text, $bytes bytes; prompts and answers: $(cat "$results/answers.jso
 
 # ---- how much of each stage fits into the time: a training step's speed decides ----
 
-# Two measurements, the second with warm shader caches. What the other stages take is counted in tokens of pretraining:
+# Two measurements, the second with warm shader caches; ten steps each. What the other stages take is counted in tokens of pretraining:
 # of two rankings of four answers about 1.4 are not all ties, and are learned 1.25 times; an iteration of PPO draws 64
 # answers, four models read them, and two learn from them twice.
 base_settings=(--config "${configs[0]}" "${larger[@]}" --set "data.tokenizer=$work/tokenizer"
     --set "data.train=[\"$work/text_train.bin\"]" --set "data.val=[\"$work/text_val.bin\"]")
-result warm "warming up" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 3 --json --quiet
-result speed "measuring the speed" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 5 --json --quiet
+result warm "warming up" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 1 --warmup 1 --json --quiet
+result speed "measuring the speed" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 1 --warmup 1 --json --quiet
 speed=$(number tokens_per_second "$results/speed.json")
 plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that share of the time
     LC_ALL=C awk -v speed="$speed" -v minutes="$minutes" -v share="$1" -v cost="$2" -v least="$3" -v most="$4" 'BEGIN {
