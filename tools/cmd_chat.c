@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
+#include "tools/sampling_options.h"
 #include "tools/text_stream.h"
 
 typedef struct chat_options {
@@ -194,11 +195,9 @@ tv_status cmd_chat(int argc, char **argv) {
         tv_opt_uint("context", "N", &given.context, 16, UINT32_MAX,
                     "tokens that are kept, at most what the model has positions for; when they are full, the "
                     "oldest turns are forgotten"),
-        tv_opt_number("temperature", "X", &given.temperature, 0, 1e6,
-                      "flattens (above 1) or sharpens the choice; 0 always takes the likeliest token"),
-        tv_opt_uint("top-k", "K", &given.top_k, 0, UINT32_MAX, "only the K likeliest tokens; 0: all"),
-        tv_opt_number("top-p", "P", &given.top_p, 1e-6, 1,
-                      "only the likeliest tokens that reach this probability together"),
+        tv_opt_temperature(&given.temperature),
+        tv_opt_top_k(&given.top_k),
+        tv_opt_top_p(&given.top_p),
     };
     const tv_command_line line = {
         .command = "chat",

@@ -8,6 +8,7 @@
 #include "tools/commands.h"
 #include "tools/json_text.h"
 #include "tools/open_model.h"
+#include "tools/sampling_options.h"
 #include "tools/text_stream.h"
 
 typedef struct generate_options {
@@ -134,11 +135,9 @@ tv_status cmd_generate(int argc, char **argv) {
             "the prompt is a user's message in the model's chat template; only the answer is printed"),
         tv_opt_uint("max-tokens", "N", &given.max_tokens, 1, UINT32_MAX,
                     "tokens to generate at most; the model's context ends it too"),
-        tv_opt_number("temperature", "X", &given.temperature, 0, 1e6,
-                      "flattens (above 1) or sharpens the choice; 0 always takes the likeliest token"),
-        tv_opt_uint("top-k", "K", &given.top_k, 0, UINT32_MAX, "only the K likeliest tokens; 0: all"),
-        tv_opt_number("top-p", "P", &given.top_p, 1e-6, 1,
-                      "only the likeliest tokens that reach this probability together"),
+        tv_opt_temperature(&given.temperature),
+        tv_opt_top_k(&given.top_k),
+        tv_opt_top_p(&given.top_p),
     };
     const tv_command_line line = {
         .command = "generate",

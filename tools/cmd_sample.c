@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
+#include "tools/sampling_options.h"
 #include "train/stage_sample.h"
 
 static double rate(const tv_stage_sample_result *result) {
@@ -71,12 +72,9 @@ tv_status cmd_sample(int argc, char **argv) {
             tv_opt_short('o', tv_opt_text("out", "F", &sampling.out, "the candidates, one line a prompt"))),
         tv_opt_uint("max-tokens", "N", &sampling.max_new, 1, UINT32_MAX,
                     "tokens of an answer at most; the model's context ends it too"),
-        tv_opt_number("temperature", "X", &sampling.sampling.temperature, 0, 1e6,
-                      "flattens (above 1) or sharpens the choice; 0 always takes the likeliest token"),
-        tv_opt_uint("top-k", "K", &sampling.sampling.top_k, 0, UINT32_MAX,
-                    "only the K likeliest tokens; 0: all"),
-        tv_opt_number("top-p", "P", &sampling.sampling.top_p, 1e-6, 1,
-                      "only the likeliest tokens that reach this probability together"),
+        tv_opt_temperature(&sampling.sampling.temperature),
+        tv_opt_top_k(&sampling.sampling.top_k),
+        tv_opt_top_p(&sampling.sampling.top_p),
         tv_opt_uint("rows", "R", &sampling.rows, 1, 1 << 16,
                     "answers drawn side by side; they do not depend on it"),
     };
