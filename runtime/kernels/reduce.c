@@ -137,9 +137,11 @@ uint64_t tv_sum_rows_scratch(uint64_t rows, uint64_t columns) {
     if (columns == 1)
         return tv_reduce_scratch(rows);
     uint64_t block = block_rows(rows), bytes = 0;
+    /* Fewer rows in blocks of half the size may make more blocks, up to their square. */
+    uint64_t fewer = block > MIN_BLOCK_ROWS ? block / 2 * columns * sizeof(float) : 0;
     while (rows > block) {
         rows = tv_div_up(rows, block);
         bytes += tv_align_up(rows * columns * sizeof(float), TV_TENSOR_ALIGNMENT);
     }
-    return tv_max_u64(bytes, TV_TENSOR_ALIGNMENT);
+    return tv_max_u64(tv_max_u64(bytes, tv_align_up(fewer, TV_TENSOR_ALIGNMENT)), TV_TENSOR_ALIGNMENT);
 }

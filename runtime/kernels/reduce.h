@@ -10,7 +10,7 @@ tv_status tv_reduce_sum(tv_recorder *recorder, uint64_t count, tv_tensor input, 
 uint64_t tv_reduce_scratch(uint64_t count);
 
 /* output (columns) += column sums of input (rows, columns): gradients of biases. scratch: tv_sum_rows_scratch
- * bytes. */
+ * bytes, which serve fewer rows as well. */
 tv_status tv_sum_rows(tv_recorder *recorder, uint64_t rows, uint64_t columns, tv_tensor input,
                       tv_tensor output, tv_tensor scratch);
 uint64_t tv_sum_rows_scratch(uint64_t rows, uint64_t columns);

@@ -7,7 +7,7 @@
 #include "kernels/reduce.h"
 
 /* Logits of one chunk: large enough to fill a device, small beside the activations of a real batch. */
-enum { LOGITS_BYTES = 128 << 20 };
+enum { LOGITS_BYTES = 128 << 20, CHUNK_STEP = 64 };
 
 typedef struct plan_builder {
     tv_plan_item *items;
@@ -77,13 +77,20 @@ static uint64_t scratch_bytes(const tv_model_config *config, const widths *w, ui
     return tv_max_u64(bytes, tv_reduce_scratch(rows));
 }
 
+/* `rows` in chunks of about the same size, at most `most`, a multiple of 64, which keeps every chunk's offset
+ * aligned: a last chunk of a few rows would be summed by another kernel, to other bits. */
+static uint64_t even_chunks(uint64_t rows, uint64_t most) {
+    if (rows <= most)
+        return rows;
+    return tv_min_u64(most, tv_align_up(tv_div_up(rows, tv_div_up(rows, most)), CHUNK_STEP));
+}
+
 static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, uint64_t rows) {
     uint64_t bytes = tv_min_u64(LOGITS_BYTES, caps->storage_range);
     uint64_t fitting = bytes / (vocab * sizeof(float));
     if (fitting >= rows)
         return rows;
-    /* Chunks of 64 rows keep every chunk's offset aligned. */
-    return fitting >= 64 ? fitting / 64 * 64 : tv_min_u64(rows, 64);
+    return even_chunks(rows, tv_max_u64(fitting / CHUNK_STEP, 1) * CHUNK_STEP);
 }
 
 /* Lifetimes as the head comment of activations.h numbers the operations. */
@@ -164,6 +171,16 @@ fail:
     free(plan.targets);
     tv_activations_destroy(&a);
     return status;
+}
+
+tv_activations tv_activations_of_fewer(const tv_activations *whole, uint64_t batch, uint64_t tokens) {
+    tv_activations fewer = *whole;
+    fewer.options.batch = batch;
+    fewer.options.tokens = tokens;
+    fewer.rows = batch * tokens;
+    fewer.head_rows = even_chunks(fewer.rows, whole->head_rows);
+    fewer.arena = NULL;
+    return fewer;
 }
 
 void tv_activations_destroy(tv_activations **handle) {

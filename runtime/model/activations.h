@@ -57,4 +57,8 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
                                 const tv_activations_options *options, tv_activations **activations);
 void tv_activations_destroy(tv_activations **activations);
 
+/* The same tensors for (batch, tokens) of at most as many rows; lives no longer than `whole`, and is not
+ * destroyed. */
+tv_activations tv_activations_of_fewer(const tv_activations *whole, uint64_t batch, uint64_t tokens);
+
 #endif

@@ -220,9 +220,7 @@ static tv_status record_step(const tv_decoder *decoder, uint64_t rows, bool prof
     const tv_model_inputs inputs = {.tokens = state_of(decoder, STATE_TOKENS),
                                     .positions = state_of(decoder, STATE_POSITIONS)};
     const tv_kv_cache cache = {decoder->options.max_tokens, decoder->k, decoder->v};
-    tv_activations activations = *decoder->activations;
-    activations.options.batch = activations.rows = rows;
-    activations.head_rows = tv_min_u64(activations.head_rows, rows);
+    const tv_activations activations = tv_activations_of_fewer(decoder->activations, rows, 1);
     TV_TRY(tv_recorder_begin(
         tv_model_device(decoder->model),
         &(tv_recorder_options){.name = "decode/step", .simultaneous = !profile, .profile = profile},

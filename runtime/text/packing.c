@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "text/by_length.h"
 
 static const uint64_t NONE = UINT64_MAX;
 
@@ -51,19 +52,8 @@ static uint64_t find_room(const room_tree *tree, uint64_t needed) {
     return node - tree->leaves;
 }
 
-typedef struct sized {
-    uint64_t length, item;
-} sized;
-
-static int longest_first(const void *a, const void *b) {
-    const sized *left = a, *right = b;
-    if (left->length != right->length)
-        return left->length > right->length ? -1 : 1;
-    return left->item < right->item ? -1 : 1;
-}
-
 /* pack_of[i] is the pack of order[i]; returns how many packs there are. */
-static uint64_t place(const sized *order, uint64_t count, uint64_t capacity, room_tree *tree,
+static uint64_t place(const tv_item_length *order, uint64_t count, uint64_t capacity, room_tree *tree,
                       uint64_t *pack_of) {
     uint64_t packs = 0;
     for (uint64_t i = 0; i < count; i++) {
@@ -75,7 +65,8 @@ static uint64_t place(const sized *order, uint64_t count, uint64_t capacity, roo
 }
 
 /* Items by pack, in the order in which they came. */
-static void gather(const sized *order, const uint64_t *pack_of, uint64_t count, tv_packing *packing) {
+static void gather(const tv_item_length *order, const uint64_t *pack_of, uint64_t count,
+                   tv_packing *packing) {
     memset(packing->starts, 0, (packing->packs + 1) * sizeof *packing->starts);
     for (uint64_t i = 0; i < count; i++)
         packing->starts[pack_of[i] + 1]++;
@@ -103,7 +94,7 @@ tv_status tv_pack(const uint64_t *lengths, uint64_t count, uint64_t capacity, tv
     room_tree tree = {.leaves = 1};
     while (tree.leaves <= capacity && tree.leaves < UINT64_C(1) << 40)
         tree.leaves *= 2;
-    sized *order = calloc(count + 1, sizeof *order);
+    tv_item_length *order = calloc(count + 1, sizeof *order);
     uint64_t *pack_of = calloc(count + 1, sizeof *pack_of);
     tree.counts = calloc(2 * tree.leaves, sizeof *tree.counts);
     tree.last = calloc(tree.leaves, sizeof *tree.last);
@@ -119,8 +110,8 @@ tv_status tv_pack(const uint64_t *lengths, uint64_t count, uint64_t capacity, tv
         goto fail;
     }
     for (uint64_t i = 0; i < count; i++)
-        order[i] = (sized){lengths[i], i};
-    qsort(order, count, sizeof *order, longest_first);
+        order[i] = (tv_item_length){lengths[i], i};
+    tv_sort_by_length(order, count);
     packing->packs = place(order, count, capacity, &tree, pack_of);
     gather(order, pack_of, count, packing);
 fail:

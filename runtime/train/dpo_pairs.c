@@ -62,10 +62,20 @@ static const tv_dpo_item *item_at(const tv_dpo_pairs *pairs, uint64_t i) {
     return &pairs->items[pairs->shuffle ? tv_permute(&rng, place, pairs->count) : place];
 }
 
+/* The longest response of the next `batch_pairs` pairs. */
+static uint64_t longest_of(const tv_dpo_pairs *pairs, uint64_t batch_pairs) {
+    uint64_t longest = 1, end = tv_min_u64(pairs->end, pairs->next + batch_pairs);
+    for (uint64_t i = pairs->next; i < end; i++) {
+        const tv_dpo_item *item = item_at(pairs, i);
+        longest = tv_max_u64(longest, tv_max_u64(item->chosen->length, item->rejected->length));
+    }
+    return longest;
+}
+
 /* One response in row `row`; the rows of the head that predict it are [*first, *first + *count). */
-static void put_response(const tv_dpo_pairs *pairs, const tv_preference_response *response, uint64_t row,
-                         tv_micro_batch *batch, uint32_t *first, uint32_t *count) {
-    uint64_t base = row * pairs->tokens, slots = response->length - 1;
+static void put_response(const tv_preference_response *response, uint64_t row, tv_micro_batch *batch,
+                         uint32_t *first, uint32_t *count) {
+    uint64_t base = row * batch->width, slots = response->length - 1;
     uint64_t begin = tv_max_u64(response->prompt_length, 1) - 1;
     memcpy(batch->tokens + base, response->ids, slots * sizeof *batch->tokens);
     for (uint64_t t = begin; t < slots; t++)
@@ -76,8 +86,9 @@ static void put_response(const tv_dpo_pairs *pairs, const tv_preference_response
 }
 
 void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch *batch) {
-    uint64_t slots = 2 * batch_pairs * pairs->tokens;
     struct tv_dpo_pair *table = batch->inputs[TV_DPO_PAIRS];
+    tv_micro_batch_narrow(batch, longest_of(pairs, batch_pairs) - 1);
+    uint64_t slots = 2 * batch_pairs * batch->width;
     memset(batch->tokens, 0, slots * sizeof *batch->tokens);
     memset(table, 0, batch_pairs * sizeof *table);
     for (uint64_t i = 0; i < slots; i++)
@@ -88,8 +99,8 @@ void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch
             continue;
         const tv_dpo_item *item = item_at(pairs, pairs->next);
         struct tv_dpo_pair *pair = &table[p];
-        put_response(pairs, item->chosen, 2 * p, batch, &pair->chosen_first, &pair->chosen_count);
-        put_response(pairs, item->rejected, 2 * p + 1, batch, &pair->rejected_first, &pair->rejected_count);
+        put_response(item->chosen, 2 * p, batch, &pair->chosen_first, &pair->chosen_count);
+        put_response(item->rejected, 2 * p + 1, batch, &pair->rejected_first, &pair->rejected_count);
         pair->chosen_reference = item->references[0];
         pair->rejected_reference = item->references[1];
         pair->target = item->target;

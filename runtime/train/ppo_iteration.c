@@ -98,18 +98,39 @@ static tv_status score(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
     return TV_OK;
 }
 
-/* ---- the roles' forward passes, in the shapes of the updates ---- */
+/* ---- the roles' forward passes ---- */
+
+static uint32_t pass_of(const tv_ppo *p, uint64_t epoch) {
+    return (uint32_t)(p->run->state.step * p->run->settings.ppo.epochs + epoch);
+}
+
+static tv_status order_epoch(tv_ppo *p, uint64_t epoch) {
+    return tv_ppo_rollout_order(&p->rollout, p->run->settings.ppo.minibatch, p->run->settings.train.seed,
+                                pass_of(p, epoch), p->order);
+}
+
+static tv_ppo_batches batches_of(const tv_ppo *p, tv_ppo_batch_kind kind, uint64_t first, uint64_t count) {
+    return (tv_ppo_batches){.rollout = &p->rollout,
+                            .kind = kind,
+                            .batch = p->run->trainer_options.batch,
+                            .order = p->order,
+                            .minibatch = p->run->settings.ppo.minibatch,
+                            .next = first,
+                            .end = tv_min_u64(first + count, p->rollout.sequences)};
+}
 
 static tv_status forward(const tv_ppo *p, tv_trainer *trainer, float *first, float *second) {
-    uint64_t batch = p->run->trainer_options.batch, count = p->rollout.sequences;
-    tv_ppo_batches batches = {.rollout = &p->rollout, .batch = batch, .end = count};
-    tv_ppo_outputs outputs = {.rollout = &p->rollout, .batch = batch, .first = first, .second = second};
-    return tv_trainer_forward(trainer, tv_div_up(count, batch), tv_ppo_batches_next, &batches,
+    tv_ppo_batches batches = batches_of(p, TV_PPO_BATCH_FORWARD, 0, p->rollout.sequences);
+    tv_ppo_outputs outputs = {.batches = batches, .first = first, .second = second};
+    return tv_trainer_forward(trainer, tv_ppo_batches_left(&batches), tv_ppo_batches_next, &batches,
                               tv_ppo_outputs_take, &outputs);
 }
 
+/* In the micro-batches of the first epoch's updates: the same shapes give the same bits, and the first
+ * ratios are exactly 1. */
 static tv_status evaluate_roles(tv_ppo *p) {
     tv_ppo_rollout *r = &p->rollout;
+    TV_RETURN_IF_FAILED(order_epoch(p, 0));
     TV_RETURN_IF_FAILED(forward(p, p->run->trainer, r->old_logprobs, r->entropies));
     TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, r->ref_logprobs, NULL));
     return forward(p, p->value.trainer, r->values, NULL);
@@ -193,22 +214,12 @@ static tv_status mix(tv_ppo *p, measurement *m) {
 }
 
 /* One minibatch for both models. */
-static tv_status update(tv_ppo *p, measurement *m, uint32_t pass, uint64_t first) {
+static tv_status update(tv_ppo *p, measurement *m, uint64_t first) {
     const tv_run *run = p->run;
-    const tv_train_settings *train = &run->settings.train;
     const struct tv_step_constants constants = tv_run_constants(run, run->state.step);
-    tv_ppo_batches batches = {
-        .rollout = &p->rollout,
-        .kind = TV_PPO_BATCH_POLICY,
-        .batch = run->trainer_options.batch,
-        .next = first,
-        .end = tv_min_u64(first + run->settings.ppo.minibatch, p->rollout.sequences),
-        .shuffle = true,
-        .seed = train->seed,
-        .pass = pass,
-    };
-    tv_ppo_batches value_batches = batches;
-    value_batches.kind = TV_PPO_BATCH_VALUE;
+    uint64_t count = run->settings.ppo.minibatch;
+    tv_ppo_batches batches = batches_of(p, TV_PPO_BATCH_POLICY, first, count);
+    tv_ppo_batches value_batches = batches_of(p, TV_PPO_BATCH_VALUE, first, count);
     tv_step_result result;
     bool has_result;
     TV_RETURN_IF_FAILED(mix(p, m));
@@ -226,10 +237,10 @@ static tv_status update(tv_ppo *p, measurement *m, uint32_t pass, uint64_t first
 static tv_status update_all(tv_ppo *p, measurement *m) {
     const tv_ppo_settings *settings = &p->run->settings.ppo;
     for (uint64_t epoch = 0; epoch < settings->epochs; epoch++) {
-        uint32_t pass = (uint32_t)(p->run->state.step * settings->epochs + epoch);
         double kl = m->policy[TV_PPO_APPROX_KL], terms = m->terms;
+        TV_RETURN_IF_FAILED(order_epoch(p, epoch));
         for (uint64_t first = 0; first < p->rollout.sequences; first += settings->minibatch)
-            TV_RETURN_IF_FAILED(update(p, m, pass, first));
+            TV_RETURN_IF_FAILED(update(p, m, first));
         /* Only a limit needs the epoch's KL before the next one begins. */
         if (!(settings->early_stop_kl > 0) && epoch + 1 < settings->epochs)
             continue;
@@ -322,6 +333,7 @@ static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
             p->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % p->val->count};
         TV_RETURN_IF_FAILED(draw(p, p->val, first_val_sequence(p) + first));
         TV_RETURN_IF_FAILED(score(p, p->val, &unused));
+        TV_RETURN_IF_FAILED(order_epoch(p, 0));
         TV_RETURN_IF_FAILED(forward(p, p->run->trainer, p->rollout.old_logprobs, NULL));
         TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, p->rollout.ref_logprobs, NULL));
         for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {

@@ -29,6 +29,7 @@ typedef struct tv_ppo {
     tv_rollout *drawer;
     tv_ppo_advantages *advantages;
     tv_ppo_rollout rollout;
+    uint64_t *order; /* (S) of the epoch */
     float *rewards;  /* (S): what each sequence's last token is rewarded with */
     tv_prompts *val; /* held-out prompts; NULL: none */
     tv_loader *ptx;  /* pretraining text that the policy keeps learning; NULL: none */

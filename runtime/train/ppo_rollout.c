@@ -9,6 +9,7 @@
 #include "base/tokens.h"
 #include "model/policy_head.h"
 #include "model/score_head.h"
+#include "text/by_length.h"
 
 tv_status tv_ppo_rollout_create(uint64_t sequences, uint64_t tokens, tv_ppo_rollout *rollout) {
     uint64_t count = sequences * tokens;
@@ -63,51 +64,93 @@ uint64_t tv_ppo_rollout_response_tokens(const tv_ppo_rollout *rollout) {
 
 /* ---- batches ---- */
 
+tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, uint64_t minibatch, uint64_t seed,
+                               uint32_t pass, uint64_t *order) {
+    const tv_rng rng = {.seed = seed, .stream = TV_STREAM_SHUFFLE, .step = pass};
+    uint64_t count = rollout->sequences;
+    tv_item_length *drawn = calloc(count, sizeof *drawn);
+    if (!drawn)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the order of %llu sequences",
+                       (unsigned long long)count);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t sequence = tv_permute(&rng, i, count);
+        drawn[i] = (tv_item_length){rollout->items[sequence].length, sequence};
+    }
+    for (uint64_t first = 0; first < count; first += minibatch)
+        tv_sort_by_length(drawn + first, tv_min_u64(minibatch, count - first));
+    for (uint64_t i = 0; i < count; i++)
+        order[i] = drawn[i].item;
+    free(drawn);
+    return TV_OK;
+}
+
+/* Sequences of the micro-batch that begins at `next`. */
+static uint64_t sequences_of(const tv_ppo_batches *batches) {
+    if (batches->next >= batches->end)
+        return 0;
+    uint64_t end = (batches->next / batches->minibatch + 1) * batches->minibatch;
+    return tv_min_u64(batches->batch, tv_min_u64(end, batches->end) - batches->next);
+}
+
+uint64_t tv_ppo_batches_left(const tv_ppo_batches *batches) {
+    tv_ppo_batches rest = *batches;
+    uint64_t count = 0;
+    for (; rest.next < rest.end; count++)
+        rest.next += sequences_of(&rest);
+    return count;
+}
+
 static void fill_row(const tv_ppo_batches *batches, uint64_t b, uint64_t sequence, tv_micro_batch *batch) {
     const tv_ppo_rollout *r = batches->rollout;
-    uint64_t T = r->tokens, bytes = T * sizeof(uint32_t);
-    memcpy(batch->tokens + b * T, r->ids + sequence * (T + 1), bytes);
-    memcpy(batch->targets + b * T, r->targets + sequence * T, bytes);
+    uint64_t T = r->tokens, at = b * batch->width, bytes = batch->width * sizeof(uint32_t);
+    memcpy(batch->tokens + at, r->ids + sequence * (T + 1), bytes);
+    memcpy(batch->targets + at, r->targets + sequence * T, bytes);
     if (batches->kind == TV_PPO_BATCH_FORWARD)
         return;
     bool policy = batches->kind == TV_PPO_BATCH_POLICY;
     float *old = batch->inputs[policy ? (int)TV_POLICY_OLD_LOGPROBS : (int)TV_VALUE_OLD_VALUES];
     float *aim = batch->inputs[policy ? (int)TV_POLICY_ADVANTAGES : (int)TV_VALUE_RETURNS];
-    memcpy(old + b * T, (policy ? r->old_logprobs : r->values) + sequence * T, bytes);
-    memcpy(aim + b * T, (policy ? r->advantages : r->returns) + sequence * T, bytes);
+    memcpy(old + at, (policy ? r->old_logprobs : r->values) + sequence * T, bytes);
+    memcpy(aim + at, (policy ? r->advantages : r->returns) + sequence * T, bytes);
 }
 
 tv_status tv_ppo_batches_next(void *context, tv_micro_batch *batch) {
     tv_ppo_batches *batches = context;
-    const tv_ppo_rollout *r = batches->rollout;
-    const tv_rng rng = {.seed = batches->seed, .stream = TV_STREAM_SHUFFLE, .step = batches->pass};
+    const tv_ppo_sequence *items = batches->rollout->items;
+    const uint64_t *order = batches->order + batches->next;
+    uint64_t count = sequences_of(batches);
+    /* Row t predicts token t + 1; the first sequence is the longest. */
+    tv_micro_batch_narrow(batch, count ? items[order[0]].length - 1 : 1);
     batch->used = 0;
-    for (uint64_t b = 0; b < batches->batch; b++, batches->next++) {
-        if (batches->next < batches->end) {
-            uint64_t sequence =
-                batches->shuffle ? tv_permute(&rng, batches->next, r->sequences) : batches->next;
-            fill_row(batches, b, sequence, batch);
-            batch->used += r->items[sequence].length;
-            continue;
-        }
-        memset(batch->tokens + b * r->tokens, 0, r->tokens * sizeof *batch->tokens);
-        for (uint64_t t = 0; t < r->tokens; t++)
-            batch->targets[b * r->tokens + t] = TV_IGNORED_TARGET;
+    for (uint64_t b = 0; b < count; b++) {
+        fill_row(batches, b, order[b], batch);
+        batch->used += items[order[b]].length;
     }
+    for (uint64_t i = count * batch->width; i < batches->batch * batch->width; i++) {
+        batch->tokens[i] = 0;
+        batch->targets[i] = TV_IGNORED_TARGET;
+    }
+    batches->next += count;
     return TV_OK;
+}
+
+static void take(const float *values, uint64_t width, uint64_t T, float *row) {
+    memcpy(row, values, width * sizeof *row);
+    memset(row + width, 0, (T - width) * sizeof *row);
 }
 
 tv_status tv_ppo_outputs_take(void *context, const tv_micro_batch *batch,
                               const float *const values[TV_HEAD_TENSORS]) {
     tv_ppo_outputs *outputs = context;
-    uint64_t T = outputs->rollout->tokens;
-    (void)batch;
-    for (uint64_t b = 0; b < outputs->batch && outputs->next < outputs->rollout->sequences;
-         b++, outputs->next++) {
+    tv_ppo_batches *batches = &outputs->batches;
+    uint64_t T = batches->rollout->tokens, width = batch->width, count = sequences_of(batches);
+    for (uint64_t b = 0; b < count; b++) {
+        uint64_t at = batches->order[batches->next + b] * T;
         if (outputs->first)
-            memcpy(outputs->first + outputs->next * T, values[0] + b * T, T * sizeof(float));
+            take(values[0] + b * width, width, T, outputs->first + at);
         if (outputs->second)
-            memcpy(outputs->second + outputs->next * T, values[1] + b * T, T * sizeof(float));
+            take(values[1] + b * width, width, T, outputs->second + at);
     }
+    batches->next += count;
     return TV_OK;
 }

@@ -44,23 +44,29 @@ typedef enum tv_ppo_batch_kind {
     TV_PPO_BATCH_VALUE    /* and old values, returns */
 } tv_ppo_batch_kind;
 
-/* A tv_batch_source's context: sequences order(first), order(first + 1), ... up to `end`; rows behind it are
- * empty. */
+/* An order for an epoch, (S): drawn by (seed, pass), and within each `minibatch` sequences longest first, so
+ * that micro-batches are no wider than they must be. TV_E_MEMORY. */
+tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, uint64_t minibatch, uint64_t seed,
+                               uint32_t pass, uint64_t *order);
+
+/* A tv_batch_source's context: sequences order[next], order[next + 1], ... up to order[end - 1], none of two
+ * minibatches in one micro-batch; rows behind them are empty. */
 typedef struct tv_ppo_batches {
     const tv_ppo_rollout *rollout;
     tv_ppo_batch_kind kind;
     uint64_t batch; /* B */
+    const uint64_t *order;
+    uint64_t minibatch;
     uint64_t next, end;
-    bool shuffle; /* in an order drawn by (seed, pass); else as they lie */
-    uint64_t seed;
-    uint32_t pass;
 } tv_ppo_batches;
 tv_status tv_ppo_batches_next(void *batches, tv_micro_batch *batch);
+/* Micro-batches from next to end. */
+uint64_t tv_ppo_batches_left(const tv_ppo_batches *batches);
 
-/* A tv_outputs_visitor's context: takes output 0 (and 1) of forward passes over sequences in order. */
+/* A tv_outputs_visitor's context: takes output 0 (and 1) of forward passes over `batches`, a copy of what the
+ * source began with. 0 behind a micro-batch's width. */
 typedef struct tv_ppo_outputs {
-    const tv_ppo_rollout *rollout;
-    uint64_t batch, next;
+    tv_ppo_batches batches;
     float *first, *second; /* (S, T) each; NULL: not wanted */
 } tv_ppo_outputs;
 tv_status tv_ppo_outputs_take(void *outputs, const tv_micro_batch *batch,

@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "model/score_head.h"
+#include "text/by_length.h"
 
 /* Matrix products of few rows have a kernel of their own, which adds up in another order; a batch has more
  * (LEAST_TOKENS), so that a score is the same bits in every batch. */
-enum { WIDTHS = 4, LEAST_WIDTH = 16, WIDTH_STEP = 8, LEAST_TOKENS = 16 };
+enum { WIDTHS = 4, LEAST_WIDTH = 16, LEAST_TOKENS = 16 };
 
 /* Rows of one width. */
 typedef struct lane {
@@ -32,7 +33,7 @@ static uint32_t plan_lanes(const tv_scorer_options *options, lane *lanes) {
     uint32_t count = 0;
     do {
         lanes[count++] = (lane){.width = width, .rows = tv_div_up(tokens, width)};
-        width = tv_align_up(width / 2, WIDTH_STEP);
+        width = tv_align_up(width / 2, TV_WIDTH_STEP);
     } while (count < WIDTHS && width >= LEAST_WIDTH && width < lanes[count - 1].width);
     return count;
 }
@@ -100,23 +101,11 @@ void tv_scorer_destroy(tv_scorer **handle) {
 
 /* ---- scoring ---- */
 
-/* A sequence and its place in the caller's order. */
-typedef struct numbered {
-    const tv_sequence *sequence;
-    uint64_t number;
-} numbered;
-
-static int longest_first(const void *a, const void *b) {
-    const numbered *x = a, *y = b;
-    if (x->sequence->length != y->sequence->length)
-        return x->sequence->length < y->sequence->length ? 1 : -1;
-    return x->number < y->number ? -1 : 1;
-}
-
 /* Batches of one lane, from `next` on; filled and read in the same order. */
 typedef struct scoring {
     const lane *lane;
-    const numbered *order;
+    const tv_sequence *sequences;
+    const tv_item_length *order;
     uint64_t next, visited, end;
     float *scores;
 } scoring;
@@ -126,7 +115,7 @@ static tv_status fill_batch(void *context, tv_micro_batch *batch) {
     /* Token 0 pads: causal attention shows it to nobody. */
     memset(batch->tokens, 0, s->lane->rows * s->lane->width * sizeof *batch->tokens);
     for (uint64_t row = 0; row < s->lane->rows && s->next < s->end; row++, s->next++) {
-        const tv_sequence *sequence = s->order[s->next].sequence;
+        const tv_sequence *sequence = &s->sequences[s->order[s->next].item];
         memcpy(batch->tokens + row * s->lane->width, sequence->ids, sequence->length * sizeof *sequence->ids);
     }
     return TV_OK;
@@ -138,13 +127,13 @@ static tv_status read_scores(void *context, const tv_micro_batch *batch,
     scoring *s = context;
     const float *values = outputs[TV_VALUE_VALUES];
     for (uint64_t row = 0; row < s->lane->rows && s->visited < s->end; row++, s->visited++) {
-        const numbered *n = &s->order[s->visited];
-        float score = values[row * s->lane->width + n->sequence->length - 1];
+        const tv_item_length *n = &s->order[s->visited];
+        float score = values[row * s->lane->width + n->length - 1];
         if (!isfinite(score))
             return tv_fail(TV_E_NUMERIC,
                            "the score of sequence %llu is not finite; the reward model's weights are damaged",
-                           (unsigned long long)n->number);
-        s->scores[n->number] = score;
+                           (unsigned long long)n->item);
+        s->scores[n->item] = score;
     }
     return TV_OK;
 }
@@ -152,13 +141,13 @@ static tv_status read_scores(void *context, const tv_micro_batch *batch,
 /* The narrowest lane that takes the longest of what is left, and how many batches of it are full or, at the
  * end, the last. */
 static tv_status score_next(tv_scorer *scorer, scoring *s, uint64_t count) {
-    uint64_t first = s->next, length = s->order[first].sequence->length;
+    uint64_t first = s->next, length = s->order[first].length;
     uint32_t which = 0;
     while (which + 1 < scorer->lane_count && scorer->lanes[which + 1].width >= length)
         which++;
     const lane *l = &scorer->lanes[which];
     uint64_t narrower = which + 1 < scorer->lane_count ? scorer->lanes[which + 1].width : 0, wide = 0;
-    while (first + wide < count && s->order[first + wide].sequence->length > narrower)
+    while (first + wide < count && s->order[first + wide].length > narrower)
         wide++;
     uint64_t batches = tv_div_up(wide, l->rows);
     s->lane = l;
@@ -171,11 +160,11 @@ tv_status tv_scorer_score(tv_scorer *scorer, const tv_sequence *sequences, uint6
     tv_status status = TV_OK;
     if (count == 0)
         return TV_OK;
-    numbered *order = calloc(count, sizeof *order);
+    tv_item_length *order = calloc(count, sizeof *order);
     if (!order)
         return tv_fail(TV_E_MEMORY, "out of host memory for %llu sequences", (unsigned long long)count);
     for (uint64_t i = 0; i < count; i++) {
-        order[i] = (numbered){&sequences[i], i};
+        order[i] = (tv_item_length){sequences[i].length, i};
         if (sequences[i].length < 1 || sequences[i].length > scorer->max_tokens) {
             status = tv_fail(TV_E_DATA, "sequence %llu: expected 1 to %llu tokens to score, found %llu",
                              (unsigned long long)i, (unsigned long long)scorer->max_tokens,
@@ -183,8 +172,8 @@ tv_status tv_scorer_score(tv_scorer *scorer, const tv_sequence *sequences, uint6
             goto fail;
         }
     }
-    qsort(order, count, sizeof *order, longest_first);
-    scoring s = {.order = order, .scores = scores};
+    tv_sort_by_length(order, count);
+    scoring s = {.sequences = sequences, .order = order, .scores = scores};
     while (s.next < count)
         TV_TRY(score_next(scorer, &s, count));
 fail:

@@ -9,8 +9,6 @@
 #include "base/log.h"
 #include "train/dpo_pairs.h"
 
-/* T is a multiple, for kernels that take four at a time. */
-enum { WIDTH_STEP = 8 };
 enum { NUMBERS = 6 }; /* of a step, and again of a validation */
 static const char references_name[] = "reference_logprobs.safetensors";
 
@@ -48,8 +46,11 @@ static tv_status plan_batches(preference_optimisation *p, tv_run *run) {
             " tokens a response are more than 2^31 tokens in one micro-batch; lower it and raise grad_accum",
             train->batch_size, p->train.tokens);
     p->head.beta = run->settings.dpo.beta;
-    run->trainer_options = (tv_trainer_options){
-        .batch = rows, .tokens = p->train.tokens, .head = tv_dpo_head, .head_settings = &p->head};
+    run->trainer_options = (tv_trainer_options){.batch = rows,
+                                                .tokens = p->train.tokens,
+                                                .narrow = true,
+                                                .head = tv_dpo_head,
+                                                .head_settings = &p->head};
     return TV_OK;
 }
 
@@ -59,7 +60,7 @@ static tv_status open_data(void *self, tv_run *run) {
     p->run = run;
     TV_RETURN_IF_FAILED(
         tv_preference_sets_open(&run->settings, run->tokenizer, most + 1, is_useful, NULL, &p->sets));
-    uint64_t tokens = tv_min_u64(tv_align_up(p->sets.longest - 1, WIDTH_STEP), most);
+    uint64_t tokens = tv_min_u64(tv_align_up(p->sets.longest - 1, TV_WIDTH_STEP), most);
     TV_RETURN_IF_FAILED(tv_dpo_pairs_create(&p->sets.train, tokens, &p->train));
     TV_RETURN_IF_FAILED(tv_dpo_pairs_create(&p->sets.val, tokens, &p->val));
     return plan_batches(p, run);

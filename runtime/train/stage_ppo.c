@@ -175,6 +175,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
         .batch = batch,
         .tokens = run->settings.data.seq_len - 1,
         .grad_accum = tv_div_up(tv_min_u64(ppo->minibatch, ppo->prompts), batch),
+        .narrow = true,
         .head = tv_policy_head,
         .head_settings = &p->policy_settings,
     };
@@ -317,7 +318,8 @@ static tv_status begin(void *self, tv_run *run) {
         tv_ppo_advantages_create(run->device, &run->settings.ppo, sequences, tokens, &p->advantages));
     TV_RETURN_IF_FAILED(tv_ppo_rollout_create(sequences, tokens, &p->rollout));
     p->rewards = calloc(sequences, sizeof *p->rewards);
-    return p->rewards ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for rewards");
+    p->order = calloc(sequences, sizeof *p->order);
+    return p->rewards && p->order ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for rewards");
 }
 
 static tv_status save(void *self, tv_run *run, const char *directory, bool last) {
@@ -405,6 +407,7 @@ static void release(ppo_stage *s) {
     tv_prompts_destroy(&p->val);
     tv_prompts_destroy(&p->prompts);
     free(p->rewards);
+    free(p->order);
     free(s->reward);
     free(s->reward_command);
     free(s->reference);

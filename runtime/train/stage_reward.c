@@ -9,12 +9,13 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "model/score_head.h"
+#include "text/by_length.h"
 #include "train/preference_sets.h"
 #include "train/reward_model.h"
 
 /* Responses that reward.json speaks of, at most: enough for a deviation within 2 %, few enough to be scored
  * at every checkpoint. */
-enum { REFERENCE_RESPONSES = 1024, WIDTH_STEP = 8 };
+enum { REFERENCE_RESPONSES = 1024 };
 
 /* What the groups of a pass gave. */
 typedef struct totals {
@@ -33,6 +34,7 @@ typedef struct reward_training {
     uint64_t next_batch; /* micro-batches drawn so far */
     uint64_t seed;
     bool shuffle;
+    tv_item_length *order; /* (groups of a step) */
     tv_metric_number numbers[2 * NUMBERS];
 } reward_training;
 
@@ -99,7 +101,7 @@ static tv_status check_sizes(const reward_training *r) {
 static tv_status plan_batches(reward_training *r, tv_run *run) {
     const tv_train_settings *train = &run->settings.train;
     r->head.group_size = r->sets.most;
-    r->tokens = tv_min_u64(tv_align_up(r->sets.longest, WIDTH_STEP), run->settings.data.seq_len);
+    r->tokens = tv_min_u64(tv_align_up(r->sets.longest, TV_WIDTH_STEP), run->settings.data.seq_len);
     r->groups = train->batch_size;
     r->accumulated = train->grad_accum;
     uint64_t rows = r->groups * r->head.group_size;
@@ -108,10 +110,16 @@ static tv_status plan_batches(reward_training *r, tv_run *run) {
                        "train.batch_size: %" PRIu64 " groups of %" PRIu64 " responses of %" PRIu64
                        " tokens are more than 2^31 tokens in one micro-batch; lower it and raise grad_accum",
                        r->groups, r->head.group_size, r->tokens);
+    r->order = calloc(r->groups * r->accumulated, sizeof *r->order);
+    if (!r->order)
+        return no_memory();
     r->epoch_steps = tv_div_up(r->sets.train.count, r->groups * r->accumulated);
     run->total_steps = train->steps ? train->steps : (uint64_t)ceil(train->epochs * (double)r->epoch_steps);
-    run->trainer_options = (tv_trainer_options){
-        .batch = rows, .tokens = r->tokens, .head = tv_preference_head, .head_settings = &r->head};
+    run->trainer_options = (tv_trainer_options){.batch = rows,
+                                                .tokens = r->tokens,
+                                                .narrow = true,
+                                                .head = tv_preference_head,
+                                                .head_settings = &r->head};
     return TV_OK;
 }
 
@@ -134,10 +142,12 @@ static tv_status open_data(void *self, tv_run *run) {
 
 /* ---- micro-batches ---- */
 
-static void clear_batch(const reward_training *r, tv_micro_batch *batch) {
+/* Narrows the micro-batch to its longest response, and empties it. */
+static void clear_batch(const reward_training *r, uint64_t longest, tv_micro_batch *batch) {
     uint64_t rows = r->groups * r->head.group_size;
     uint32_t *members = batch->inputs[TV_SCORE_MEMBERS];
-    memset(batch->tokens, 0, rows * r->tokens * sizeof *batch->tokens);
+    tv_micro_batch_narrow(batch, longest);
+    memset(batch->tokens, 0, rows * batch->width * sizeof *batch->tokens);
     memset(batch->inputs[TV_SCORE_RANKS], 0, rows * sizeof(uint32_t));
     memset(batch->inputs[TV_SCORE_MARGINS], 0, r->groups * sizeof(float));
     for (uint64_t i = 0; i < rows; i++)
@@ -154,8 +164,8 @@ static void put_group(const reward_training *r, const tv_preference_group *group
     for (uint64_t k = 0; k < group->count; k++) {
         const tv_preference_response *response = &group->responses[k];
         uint64_t row = g * r->head.group_size + k;
-        memcpy(batch->tokens + row * r->tokens, response->ids, response->length * sizeof *response->ids);
-        members[row] = (uint32_t)(row * r->tokens + response->length - 1);
+        memcpy(batch->tokens + row * batch->width, response->ids, response->length * sizeof *response->ids);
+        members[row] = (uint32_t)(row * batch->width + response->length - 1);
         ranks[row] = response->rank;
         batch->used += response->length;
     }
@@ -163,26 +173,52 @@ static void put_group(const reward_training *r, const tv_preference_group *group
     batch->terms++;
 }
 
-/* The last step of an epoch may hold fewer groups than the others. */
-static tv_status next_batch(void *self, tv_micro_batch *batch) {
-    reward_training *r = self;
-    uint64_t step = r->next_batch / r->accumulated, part = r->next_batch % r->accumulated;
-    uint64_t first = (step % r->epoch_steps * r->accumulated + part) * r->groups;
+/* Up to G groups in their order, longest first. */
+static void fill_batch(const reward_training *r, const tv_preference_list *list, const tv_item_length *order,
+                       uint64_t count, tv_micro_batch *batch) {
+    clear_batch(r, count ? order[0].length : 1, batch);
+    for (uint64_t g = 0; g < tv_min_u64(count, r->groups); g++)
+        put_group(r, list->items[order[g].item], g, batch);
+}
+
+static tv_item_length by_length(const tv_preference_list *list, uint64_t item) {
+    const tv_preference_group *group = list->items[item];
+    tv_item_length found = {.item = item};
+    for (uint64_t k = 0; k < group->count; k++)
+        found.length = tv_max_u64(found.length, group->responses[k].length);
+    return found;
+}
+
+/* The groups of a step, by length, so that its micro-batches are no wider than they must be; returns how many
+ * there are: the last step of an epoch may hold fewer than the others. */
+static uint64_t order_step(const reward_training *r, uint64_t step) {
+    uint64_t size = r->groups * r->accumulated, first = step % r->epoch_steps * size, count = 0;
     const tv_rng rng = {
         .seed = r->seed, .stream = TV_STREAM_SHUFFLE, .step = (uint32_t)(step / r->epoch_steps)};
-    r->next_batch++;
-    clear_batch(r, batch);
-    for (uint64_t g = 0; g < r->groups && first + g < r->sets.train.count; g++) {
-        uint64_t index = r->shuffle ? tv_permute(&rng, first + g, r->sets.train.count) : first + g;
-        put_group(r, r->sets.train.items[index], g, batch);
+    for (; count < size && first + count < r->sets.train.count; count++) {
+        uint64_t place = first + count;
+        r->order[count] =
+            by_length(&r->sets.train, r->shuffle ? tv_permute(&rng, place, r->sets.train.count) : place);
     }
+    tv_sort_by_length(r->order, count);
+    return count;
+}
+
+static tv_status next_batch(void *self, tv_micro_batch *batch) {
+    reward_training *r = self;
+    uint64_t step = r->next_batch / r->accumulated, begin = r->next_batch % r->accumulated * r->groups;
+    uint64_t count = order_step(r, step);
+    r->next_batch++;
+    begin = tv_min_u64(begin, count);
+    fill_batch(r, &r->sets.train, r->order + begin, count - begin, batch);
     return TV_OK;
 }
 
-/* A forward pass over chosen groups: `spacing` apart, `count` of them. */
+/* A forward pass over `count` groups of a list, evenly spaced. */
 typedef struct pass {
     const reward_training *r;
     const tv_preference_list *list;
+    tv_item_length *order;
     uint64_t count, next;
     totals totals;
     float *scores; /* of every response, one after another; NULL: not wanted */
@@ -191,9 +227,8 @@ typedef struct pass {
 
 static tv_status next_of_pass(void *context, tv_micro_batch *batch) {
     pass *p = context;
-    clear_batch(p->r, batch);
-    for (uint64_t g = 0; g < p->r->groups && p->next < p->count; g++, p->next++)
-        put_group(p->r, p->list->items[p->next * p->list->count / p->count], g, batch);
+    fill_batch(p->r, p->list, p->order + p->next, p->count - p->next, batch);
+    p->next += tv_min_u64(p->r->groups, p->count - p->next);
     return TV_OK;
 }
 
@@ -228,8 +263,16 @@ static tv_status visit_of_pass(void *context, const tv_micro_batch *batch,
 }
 
 static tv_status run_pass(tv_run *run, pass *p) {
-    return tv_trainer_forward(run->trainer, tv_div_up(p->count, p->r->groups), next_of_pass, p, visit_of_pass,
-                              p);
+    p->order = calloc(p->count + 1, sizeof *p->order);
+    if (!p->order)
+        return no_memory();
+    for (uint64_t i = 0; i < p->count; i++)
+        p->order[i] = by_length(p->list, i * p->list->count / p->count);
+    tv_sort_by_length(p->order, p->count);
+    tv_status status = tv_trainer_forward(run->trainer, tv_div_up(p->count, p->r->groups), next_of_pass, p,
+                                          visit_of_pass, p);
+    free(p->order);
+    return status;
 }
 
 /* ---- metrics ---- */
@@ -328,5 +371,6 @@ tv_status tv_reward(const tv_run_options *options, tv_run_result *result) {
     reward_training r = {0};
     tv_status status = tv_run_stage(&stage, &r, options, result);
     tv_preference_sets_free(&r.sets);
+    free(r.order);
     return status;
 }

@@ -9,8 +9,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/tokens.h"
-#include "model/heads.h"
-#include "train/step.h"
+#include "train/trainer_layout.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"
 
@@ -19,19 +18,11 @@ enum { SLOTS = 2 };
 /* A submission that long kernels of desktop drivers survive, with room for a wrong guess. */
 static const double submission_seconds = 0.08;
 
-/* What the host uploads with every micro-batch, in this order. */
-enum {
-    UPLOAD_TOKENS,
-    UPLOAD_POSITIONS,
-    UPLOAD_DOC_START,
-    UPLOAD_INPUTS, /* the head's */
-    UPLOAD_COUNT = UPLOAD_INPUTS + TV_HEAD_TENSORS
-};
-
 typedef struct batch_slot {
-    tv_span upload;  /* as upload_words says */
+    tv_span upload;  /* as trainer_layout.h says */
     tv_span outputs; /* readback of a forward pass: the head's outputs */
-    tv_recording *train, *forward;
+    tv_recording *train[TV_TRAINER_WIDTHS], *forward[TV_TRAINER_WIDTHS];
+    uint32_t width; /* number of the width that it holds */
     uint64_t value; /* timeline of its last use */
 } batch_slot;
 
@@ -46,18 +37,6 @@ typedef struct step_slot {
     double lr;
 } step_slot;
 
-/* Everything that is neither model nor activations, in one plan. */
-enum {
-    PART_UPLOAD,
-    PART_OUTPUTS = PART_UPLOAD + UPLOAD_COUNT,
-    PART_SCRATCH = PART_OUTPUTS + TV_HEAD_TENSORS,
-    PART_CONSTANTS = PART_SCRATCH + TV_HEAD_TENSORS,
-    PART_STATE,
-    PART_STATS,
-    PART_PARTIALS,
-    PART_COUNT
-};
-
 /* Of a step: its results for the host. */
 typedef struct step_results {
     struct tv_update_state state;
@@ -69,15 +48,15 @@ struct tv_trainer {
     tv_model *model;
     tv_device *device;
     tv_trainer_options options;
-    tv_loss_head head;
+    tv_trainer_layout layout;
     tv_activations *activations;
-    tv_plan_item parts[PART_COUNT];
     tv_device_arena *arena;
     tv_buffer *upload, *readback;
-    tv_step_tensors tensors;
+    tv_step_tensors tensors[TV_TRAINER_WIDTHS];
     batch_slot batches[SLOTS];
     step_slot steps[SLOTS];
-    uint32_t *host_words; /* grad_accum micro-batches */
+    uint32_t *host_words;  /* grad_accum micro-batches */
+    uint32_t *host_widths; /* (grad_accum) */
     uint64_t batch_number, step_number, result_number;
     double last_result_seconds;
     double flop_budget;
@@ -86,72 +65,14 @@ struct tv_trainer {
 
 /* ---- sizes ---- */
 
-static tv_loss_head head_of(const tv_trainer_options *options) {
-    if (!options->head)
-        return tv_language_loss_head(options->batch, options->tokens);
-    return options->head(options->head_settings, options->batch, options->tokens);
-}
-
-/* Words of part `part` of a micro-batch, as they are counted; 0 for one that is not wanted. */
-static uint64_t upload_words(const tv_trainer_options *options, const tv_loss_head *head, uint32_t part) {
-    uint64_t rows = options->batch * options->tokens;
-    if (part >= UPLOAD_INPUTS)
-        return head->input_words[part - UPLOAD_INPUTS];
-    if ((part == UPLOAD_POSITIONS && !options->positions) ||
-        (part == UPLOAD_DOC_START && !options->document_mask))
-        return 0;
-    return rows;
-}
-
-static uint64_t aligned_words(uint64_t words) {
-    return tv_align_up(words * sizeof(uint32_t), TV_TENSOR_ALIGNMENT) / sizeof(uint32_t);
-}
-
-/* Where part `part` begins in a micro-batch's upload; its whole length for UPLOAD_COUNT. */
-static uint64_t upload_offset(const tv_trainer_options *options, const tv_loss_head *head, uint32_t part) {
-    uint64_t words = 0;
-    for (uint32_t i = 0; i < part; i++)
-        words += aligned_words(upload_words(options, head, i));
-    return words;
-}
-
-/* The same for the outputs of a forward pass. */
-static uint64_t output_offset(const tv_loss_head *head, uint32_t output) {
-    uint64_t words = 0;
-    for (uint32_t i = 0; i < output; i++)
-        words += aligned_words(head->output_words[i]);
-    return words;
-}
-
-static tv_status plan_parts(const tv_parameter_list *list, const tv_caps *caps,
-                            const tv_trainer_options *options, const tv_loss_head *head, tv_plan_item *parts,
-                            tv_memory_plan *plan) {
-    uint64_t words[PART_COUNT] = {
-        [PART_CONSTANTS] = sizeof(struct tv_step_constants) / sizeof(uint32_t),
-        [PART_STATE] = sizeof(struct tv_update_state) / sizeof(uint32_t),
-        [PART_STATS] = TV_HEAD_STATS,
-        [PART_PARTIALS] = options->train ? tv_step_partials(list) : 0,
-    };
-    for (uint32_t i = 0; i < UPLOAD_COUNT; i++)
-        words[PART_UPLOAD + i] = upload_words(options, head, i);
-    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
-        words[PART_OUTPUTS + i] = head->output_words[i];
-        words[PART_SCRATCH + i] = head->scratch_words[i];
-    }
-    /* A plan has no empty items. */
-    for (int i = 0; i < PART_COUNT; i++)
-        parts[i] = (tv_plan_item){.bytes = tv_max_u64(words[i], 1) * sizeof(uint32_t)};
-    return tv_memory_plan_sequence(parts, PART_COUNT, caps->buffer_bytes, plan);
-}
-
 /* Of a slot: the batch and the constants. */
-static uint64_t upload_bytes(const tv_trainer_options *options, const tv_loss_head *head) {
-    return upload_offset(options, head, UPLOAD_COUNT) * sizeof(uint32_t) + TV_TENSOR_ALIGNMENT;
+static uint64_t upload_bytes(const tv_trainer_layout *layout) {
+    return tv_trainer_layout_upload_offset(layout, TV_UPLOAD_COUNT) * sizeof(uint32_t) + TV_TENSOR_ALIGNMENT;
 }
 
 /* Of a slot: the outputs of a forward pass and the results of a step. */
-static uint64_t readback_bytes(const tv_loss_head *head) {
-    return output_offset(head, TV_HEAD_TENSORS) * sizeof(float) + TV_TENSOR_ALIGNMENT;
+static uint64_t readback_bytes(const tv_trainer_layout *layout) {
+    return tv_trainer_layout_output_offset(layout, TV_HEAD_TENSORS) * sizeof(float) + TV_TENSOR_ALIGNMENT;
 }
 
 static tv_activations_options activations_options(const tv_trainer_options *options) {
@@ -167,14 +88,13 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     tv_status status;
     tv_memory_plan plan = {0};
     tv_activations *activations = NULL;
-    tv_plan_item parts[PART_COUNT];
     tv_activations_options planned = activations_options(options);
-    const tv_loss_head head = head_of(options);
+    tv_trainer_layout layout = tv_trainer_layout_make(list, options);
     TV_TRY(tv_model_measure(list, caps, options->train, &bytes->model));
     TV_TRY(tv_activations_create(NULL, caps, &list->config, &planned, &activations));
-    TV_TRY(plan_parts(list, caps, options, &head, parts, &plan));
+    TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
     bytes->activations = activations->bytes;
-    bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(options, &head) + readback_bytes(&head));
+    bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.gradients + bytes->model.moments +
                    bytes->model.tables + bytes->activations + bytes->buffers;
 fail:
@@ -193,28 +113,29 @@ void tv_trainer_bytes_add(tv_trainer_bytes *bytes, const char *name, uint64_t mo
 
 /* ---- recording ---- */
 
-static tv_status record_batch_copy(tv_recorder *recorder, const tv_trainer *trainer, const batch_slot *slot) {
-    const tv_model_inputs *inputs = &trainer->tensors.inputs;
-    for (uint32_t i = 0; i < UPLOAD_COUNT; i++) {
-        uint64_t bytes = upload_words(&trainer->options, &trainer->head, i) * sizeof(uint32_t);
-        uint64_t offset = upload_offset(&trainer->options, &trainer->head, i) * sizeof(uint32_t);
-        tv_tensor to = i == UPLOAD_TOKENS      ? inputs->tokens
-                       : i == UPLOAD_POSITIONS ? inputs->positions
-                       : i == UPLOAD_DOC_START ? inputs->doc_start
-                                               : trainer->tensors.head.inputs[i - UPLOAD_INPUTS];
+static tv_status record_batch_copy(tv_recorder *recorder, const tv_trainer *trainer, const batch_slot *slot,
+                                   uint32_t width) {
+    const tv_step_tensors *tensors = &trainer->tensors[width];
+    for (uint32_t i = 0; i < TV_UPLOAD_COUNT; i++) {
+        uint64_t bytes = tv_trainer_layout_upload_words(&trainer->layout, width, i) * sizeof(uint32_t);
+        uint64_t offset = tv_trainer_layout_upload_offset(&trainer->layout, i) * sizeof(uint32_t);
+        tv_tensor to = i == TV_UPLOAD_TOKENS      ? tensors->inputs.tokens
+                       : i == TV_UPLOAD_POSITIONS ? tensors->inputs.positions
+                       : i == TV_UPLOAD_DOC_START ? tensors->inputs.doc_start
+                                                  : tensors->head.inputs[i - TV_UPLOAD_INPUTS];
         if (bytes)
             TV_RETURN_IF_FAILED(tv_record_copy(recorder, tv_span_part(slot->upload, offset, bytes), to.span));
     }
     return TV_OK;
 }
 
-static tv_status record_outputs_copy(tv_recorder *recorder, const tv_trainer *trainer,
-                                     const batch_slot *slot) {
+static tv_status record_outputs_copy(tv_recorder *recorder, const tv_trainer *trainer, const batch_slot *slot,
+                                     uint32_t width) {
     for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
-        uint64_t bytes = trainer->head.output_words[i] * sizeof(float);
-        uint64_t offset = output_offset(&trainer->head, i) * sizeof(float);
+        uint64_t bytes = trainer->layout.heads[width].output_words[i] * sizeof(float);
+        uint64_t offset = tv_trainer_layout_output_offset(&trainer->layout, i) * sizeof(float);
         if (bytes)
-            TV_RETURN_IF_FAILED(tv_record_copy(recorder, trainer->tensors.head.outputs[i].span,
+            TV_RETURN_IF_FAILED(tv_record_copy(recorder, trainer->tensors[width].head.outputs[i].span,
                                                tv_span_part(slot->outputs, offset, bytes)));
     }
     return TV_OK;
@@ -222,22 +143,24 @@ static tv_status record_outputs_copy(tv_recorder *recorder, const tv_trainer *tr
 
 typedef enum recorded_work { WORK_TRAIN, WORK_FORWARD, WORK_BEGIN, WORK_UPDATE, WORK_RESULTS } recorded_work;
 
+/* The width matters to work on a batch only. */
 static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, recorded_work work,
-                             const batch_slot *batch, const step_slot *step) {
-    const tv_step_tensors *tensors = &trainer->tensors;
+                             const batch_slot *batch, uint32_t width, const step_slot *step) {
+    const tv_step_tensors *tensors = &trainer->tensors[width];
+    const tv_loss_head *head = &trainer->layout.heads[width];
+    const tv_activations activations =
+        tv_activations_of_fewer(trainer->activations, trainer->options.batch, trainer->layout.widths[width]);
     switch (work) {
     case WORK_BEGIN:
         TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->head.step.span));
         return tv_record_fill(recorder, tensors->head.stats.span, 0);
     case WORK_TRAIN:
-        TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch));
-        return tv_step_record_micro_batch(recorder, trainer->model, trainer->activations, &trainer->head,
-                                          tensors);
+        TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
+        return tv_step_record_micro_batch(recorder, trainer->model, &activations, head, tensors);
     case WORK_FORWARD:
-        TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch));
-        TV_RETURN_IF_FAILED(
-            tv_step_record_forward(recorder, trainer->model, trainer->activations, &trainer->head, tensors));
-        return record_outputs_copy(recorder, trainer, batch);
+        TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
+        TV_RETURN_IF_FAILED(tv_step_record_forward(recorder, trainer->model, &activations, head, tensors));
+        return record_outputs_copy(recorder, trainer, batch, width);
     case WORK_UPDATE:
         return tv_step_record_update(recorder, trainer->model, tensors);
     case WORK_RESULTS:
@@ -251,7 +174,7 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
     return TV_OK;
 }
 
-static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slot *batch,
+static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slot *batch, uint32_t width,
                         const step_slot *step, tv_recording **recording) {
     static const char *const names[] = {"micro-batch", "forward", "begin", "update", "results"};
     tv_recorder *recorder = NULL;
@@ -264,7 +187,7 @@ static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slo
                                                     .profile = trainer->options.profile,
                                                     .flop_budget = trainer->flop_budget},
                              &recorder));
-    TV_TRY(record_work(recorder, trainer, work, batch, step));
+    TV_TRY(record_work(recorder, trainer, work, batch, width, step));
     return tv_recorder_end(&recorder, recording);
 fail:
     tv_recorder_abort(&recorder);
@@ -275,13 +198,16 @@ static tv_status record_all(tv_trainer *trainer) {
     for (int s = 0; s < SLOTS; s++) {
         batch_slot *batch = &trainer->batches[s];
         step_slot *step = &trainer->steps[s];
-        TV_RETURN_IF_FAILED(record(trainer, WORK_FORWARD, batch, NULL, &batch->forward));
+        for (uint32_t w = 0; w < trainer->layout.count; w++) {
+            TV_RETURN_IF_FAILED(record(trainer, WORK_FORWARD, batch, w, NULL, &batch->forward[w]));
+            if (trainer->options.train)
+                TV_RETURN_IF_FAILED(record(trainer, WORK_TRAIN, batch, w, NULL, &batch->train[w]));
+        }
         if (!trainer->options.train)
             continue;
-        TV_RETURN_IF_FAILED(record(trainer, WORK_TRAIN, batch, NULL, &batch->train));
-        TV_RETURN_IF_FAILED(record(trainer, WORK_BEGIN, NULL, step, &step->begin));
-        TV_RETURN_IF_FAILED(record(trainer, WORK_UPDATE, NULL, step, &step->update));
-        TV_RETURN_IF_FAILED(record(trainer, WORK_RESULTS, NULL, step, &step->results_copy));
+        TV_RETURN_IF_FAILED(record(trainer, WORK_BEGIN, NULL, 0, step, &step->begin));
+        TV_RETURN_IF_FAILED(record(trainer, WORK_UPDATE, NULL, 0, step, &step->update));
+        TV_RETURN_IF_FAILED(record(trainer, WORK_RESULTS, NULL, 0, step, &step->results_copy));
     }
     return TV_OK;
 }
@@ -291,7 +217,7 @@ static tv_status tune_submissions(tv_trainer *trainer) {
     trainer->tuned = true;
     if (tv_device_caps(trainer->device)->type == TV_DEVICE_CPU)
         return TV_OK;
-    tv_recording *recording = trainer->batches[0].train;
+    tv_recording *recording = trainer->batches[0].train[trainer->batches[0].width];
     double milliseconds;
     TV_RETURN_IF_FAILED(tv_recording_milliseconds(recording, &milliseconds));
     tv_recording_info info = tv_recording_get_info(recording);
@@ -304,50 +230,15 @@ static tv_status tune_submissions(tv_trainer *trainer) {
 
 /* ---- life ---- */
 
-/* Absent for 0 words. */
-static tv_tensor part_tensor(const tv_trainer *trainer, uint32_t part, uint64_t words, tv_dtype dtype) {
-    if (words == 0)
-        return TV_ABSENT;
-    tv_span span = tv_device_arena_span(trainer->arena, &trainer->parts[part]);
-    return (tv_tensor){tv_span_part(span, 0, words * sizeof(uint32_t)), dtype};
-}
-
-static tv_tensor upload_tensor(const tv_trainer *trainer, uint32_t part) {
-    return part_tensor(trainer, PART_UPLOAD + part, upload_words(&trainer->options, &trainer->head, part),
-                       TV_U32);
-}
-
-static void find_tensors(tv_trainer *trainer) {
-    const tv_loss_head *head = &trainer->head;
-    tv_step_tensors *tensors = &trainer->tensors;
-    tensors->inputs = (tv_model_inputs){.tokens = upload_tensor(trainer, UPLOAD_TOKENS),
-                                        .positions = upload_tensor(trainer, UPLOAD_POSITIONS),
-                                        .doc_start = upload_tensor(trainer, UPLOAD_DOC_START)};
-    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
-        tensors->head.inputs[i] = upload_tensor(trainer, UPLOAD_INPUTS + i);
-        tensors->head.outputs[i] = part_tensor(trainer, PART_OUTPUTS + i, head->output_words[i], TV_F32);
-        tensors->head.scratch[i] = part_tensor(trainer, PART_SCRATCH + i, head->scratch_words[i], TV_F32);
-    }
-    tensors->head.stats = part_tensor(trainer, PART_STATS, TV_HEAD_STATS, TV_F32);
-    tensors->head.step =
-        part_tensor(trainer, PART_CONSTANTS, sizeof(struct tv_step_constants) / sizeof(uint32_t), TV_U32);
-    tensors->state =
-        part_tensor(trainer, PART_STATE, sizeof(struct tv_update_state) / sizeof(uint32_t), TV_U32);
-    tensors->partials =
-        part_tensor(trainer, PART_PARTIALS,
-                    trainer->options.train ? tv_step_partials(tv_model_list(trainer->model)) : 0, TV_F32);
-}
-
 static tv_status create_buffers(tv_trainer *trainer) {
     const tv_trainer_options *options = &trainer->options;
     tv_memory_plan plan = {0};
-    TV_RETURN_IF_FAILED(plan_parts(tv_model_list(trainer->model), tv_device_caps(trainer->device), options,
-                                   &trainer->head, trainer->parts, &plan));
+    TV_RETURN_IF_FAILED(tv_trainer_layout_plan(&trainer->layout, tv_device_caps(trainer->device), &plan));
     tv_status status =
         tv_device_arena_create(trainer->device, &plan, TV_MEMORY_DEVICE, "step", &trainer->arena);
     tv_memory_plan_free(&plan);
     TV_RETURN_IF_FAILED(status);
-    uint64_t up = upload_bytes(options, &trainer->head), back = readback_bytes(&trainer->head);
+    uint64_t up = upload_bytes(&trainer->layout), back = readback_bytes(&trainer->layout);
     TV_RETURN_IF_FAILED(
         tv_buffer_create(trainer->device, SLOTS * up, TV_MEMORY_UPLOAD, "batches", &trainer->upload));
     TV_RETURN_IF_FAILED(
@@ -361,10 +252,14 @@ static tv_status create_buffers(tv_trainer *trainer) {
             tv_span_part(upload, up - TV_TENSOR_ALIGNMENT, sizeof(struct tv_step_constants));
         trainer->steps[s].results = tv_span_part(readback, back - TV_TENSOR_ALIGNMENT, sizeof(step_results));
     }
-    find_tensors(trainer);
-    uint64_t words = options->grad_accum * upload_offset(options, &trainer->head, UPLOAD_COUNT);
-    trainer->host_words = calloc(words, sizeof *trainer->host_words);
-    return trainer->host_words ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a batch");
+    for (uint32_t w = 0; w < trainer->layout.count; w++)
+        trainer->tensors[w] = tv_trainer_layout_tensors(&trainer->layout, w, trainer->arena);
+    uint64_t words = tv_trainer_layout_upload_offset(&trainer->layout, TV_UPLOAD_COUNT);
+    trainer->host_words = calloc(options->grad_accum * words, sizeof *trainer->host_words);
+    trainer->host_widths = calloc(options->grad_accum, sizeof *trainer->host_widths);
+    return trainer->host_words && trainer->host_widths
+               ? TV_OK
+               : tv_fail(TV_E_MEMORY, "out of host memory for a batch");
 }
 
 tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, tv_trainer **out) {
@@ -378,7 +273,7 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     trainer->options = *options;
     if (trainer->options.grad_accum == 0)
         trainer->options.grad_accum = 1;
-    trainer->head = head_of(&trainer->options);
+    trainer->layout = tv_trainer_layout_make(tv_model_list(model), &trainer->options);
     tv_activations_options planned = activations_options(options);
     TV_TRY(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
                                  &tv_model_list(model)->config, &planned, &trainer->activations));
@@ -397,8 +292,10 @@ void tv_trainer_destroy(tv_trainer **handle) {
         return;
     tv_trainer *trainer = *handle;
     for (int s = 0; s < SLOTS; s++) {
-        tv_recording_destroy(&trainer->batches[s].train);
-        tv_recording_destroy(&trainer->batches[s].forward);
+        for (uint32_t w = 0; w < TV_TRAINER_WIDTHS; w++) {
+            tv_recording_destroy(&trainer->batches[s].train[w]);
+            tv_recording_destroy(&trainer->batches[s].forward[w]);
+        }
         tv_recording_destroy(&trainer->steps[s].begin);
         tv_recording_destroy(&trainer->steps[s].update);
         tv_recording_destroy(&trainer->steps[s].results_copy);
@@ -408,52 +305,76 @@ void tv_trainer_destroy(tv_trainer **handle) {
     tv_device_arena_destroy(&trainer->arena);
     tv_activations_destroy(&trainer->activations);
     free(trainer->host_words);
+    free(trainer->host_widths);
     free(trainer);
     *handle = NULL;
 }
 
 tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state *state) {
-    return tv_upload(trainer->device, trainer->tensors.state.span, state, sizeof *state);
+    return tv_upload(trainer->device, trainer->tensors[0].state.span, state, sizeof *state);
 }
 
 /* ---- steps ---- */
 
-/* A micro-batch as it lies in `words`, the host's copy or a slot's upload. */
+/* A micro-batch of the full width as it lies in `words`, the host's copy or a slot's upload. */
 static tv_micro_batch view_batch(const tv_trainer *trainer, uint32_t *words) {
-    const tv_loss_head *head = &trainer->head;
-    tv_micro_batch batch = {.terms = TV_TERMS_ARE_TARGETS, .used = TV_TERMS_ARE_TARGETS};
-    uint32_t *parts[UPLOAD_COUNT];
-    for (uint32_t i = 0; i < UPLOAD_COUNT; i++)
-        parts[i] = upload_words(&trainer->options, head, i)
-                       ? words + upload_offset(&trainer->options, head, i)
+    const tv_trainer_layout *layout = &trainer->layout;
+    tv_micro_batch batch = {.widths = layout->widths,
+                            .width = trainer->options.tokens,
+                            .terms = TV_TERMS_ARE_TARGETS,
+                            .used = TV_TERMS_ARE_TARGETS};
+    uint32_t *parts[TV_UPLOAD_COUNT];
+    for (uint32_t i = 0; i < TV_UPLOAD_COUNT; i++)
+        parts[i] = tv_trainer_layout_upload_words(layout, layout->count - 1, i)
+                       ? words + tv_trainer_layout_upload_offset(layout, i)
                        : NULL;
-    batch.tokens = parts[UPLOAD_TOKENS];
-    batch.positions = parts[UPLOAD_POSITIONS];
-    batch.doc_start = parts[UPLOAD_DOC_START];
+    batch.tokens = parts[TV_UPLOAD_TOKENS];
+    batch.positions = parts[TV_UPLOAD_POSITIONS];
+    batch.doc_start = parts[TV_UPLOAD_DOC_START];
     for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++)
-        batch.inputs[i] = parts[UPLOAD_INPUTS + i];
-    batch.targets = parts[UPLOAD_INPUTS];
+        batch.inputs[i] = parts[TV_UPLOAD_INPUTS + i];
+    batch.targets = parts[TV_UPLOAD_INPUTS];
     return batch;
 }
 
+void tv_micro_batch_narrow(tv_micro_batch *batch, uint64_t longest) {
+    const uint64_t *width = batch->widths;
+    while (*width < longest && *width < batch->width)
+        width++;
+    batch->width = *width;
+}
+
 static uint32_t *host_batch(const tv_trainer *trainer, uint64_t number) {
-    return trainer->host_words + number * upload_offset(&trainer->options, &trainer->head, UPLOAD_COUNT);
+    return trainer->host_words + number * tv_trainer_layout_upload_offset(&trainer->layout, TV_UPLOAD_COUNT);
+}
+
+/* Lets the source fill host batch `number`. */
+static tv_status draw_batch(tv_trainer *trainer, uint64_t number, tv_batch_source source, void *context,
+                            tv_micro_batch *batch) {
+    *batch = view_batch(trainer, host_batch(trainer, number));
+    TV_RETURN_IF_FAILED(source(context, batch));
+    uint32_t width = 0;
+    while (trainer->layout.widths[width] < batch->width)
+        width++;
+    trainer->host_widths[number] = width;
+    return TV_OK;
 }
 
 static uint64_t terms_of(const tv_trainer *trainer, const tv_micro_batch *batch) {
     if (batch->terms != TV_TERMS_ARE_TARGETS || !batch->targets)
         return batch->terms;
     uint64_t valid = 0;
-    for (uint64_t i = 0; i < trainer->activations->rows; i++)
+    for (uint64_t i = 0; i < trainer->options.batch * batch->width; i++)
         valid += batch->targets[i] != TV_IGNORED_TARGET;
     return valid;
 }
 
-/* Waits for the next batch slot and copies a filled micro-batch into it. */
-static tv_status load_batch(tv_trainer *trainer, const uint32_t *words, batch_slot **out) {
+/* Waits for the next batch slot and copies filled host batch `number` into it. */
+static tv_status load_batch(tv_trainer *trainer, uint64_t number, batch_slot **out) {
     batch_slot *slot = &trainer->batches[trainer->batch_number++ % SLOTS];
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
-    memcpy(tv_span_map(slot->upload), words, slot->upload.bytes);
+    memcpy(tv_span_map(slot->upload), host_batch(trainer, number), slot->upload.bytes);
+    slot->width = trainer->host_widths[number];
     *out = slot;
     return TV_OK;
 }
@@ -491,8 +412,8 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
         trainer->last_result_seconds = tv_seconds();
     uint64_t terms = 0, tokens = 0;
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
-        tv_micro_batch batch = view_batch(trainer, host_batch(trainer, i));
-        TV_RETURN_IF_FAILED(source(context, &batch));
+        tv_micro_batch batch;
+        TV_RETURN_IF_FAILED(draw_batch(trainer, i, source, context, &batch));
         uint64_t own = terms_of(trainer, &batch);
         terms += own;
         tokens += batch.used == TV_TERMS_ARE_TARGETS ? own : batch.used;
@@ -509,8 +430,8 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     TV_RETURN_IF_FAILED(tv_submit(trainer->device, &step->begin, 1, &value));
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
         batch_slot *slot;
-        TV_RETURN_IF_FAILED(load_batch(trainer, host_batch(trainer, i), &slot));
-        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->train, 1, &slot->value));
+        TV_RETURN_IF_FAILED(load_batch(trainer, i, &slot));
+        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->train[slot->width], 1, &slot->value));
     }
     tv_recording *const last[] = {step->update, step->results_copy};
     TV_RETURN_IF_FAILED(
@@ -541,9 +462,10 @@ static tv_status read_outputs(tv_trainer *trainer, batch_slot *slot, tv_outputs_
     const float *back = tv_span_map(slot->outputs);
     const float *outputs[TV_HEAD_TENSORS] = {0};
     for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++)
-        if (trainer->head.output_words[i])
-            outputs[i] = back + output_offset(&trainer->head, i);
-    const tv_micro_batch batch = view_batch(trainer, tv_span_map(slot->upload));
+        if (trainer->layout.heads[slot->width].output_words[i])
+            outputs[i] = back + tv_trainer_layout_output_offset(&trainer->layout, i);
+    tv_micro_batch batch = view_batch(trainer, tv_span_map(slot->upload));
+    batch.width = trainer->layout.widths[slot->width];
     return visit(context, &batch, outputs);
 }
 
@@ -551,11 +473,11 @@ tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_sou
                              tv_outputs_visitor visit, void *visit_context) {
     batch_slot *before = NULL;
     for (uint64_t i = 0; i < batches; i++) {
-        tv_micro_batch batch = view_batch(trainer, host_batch(trainer, 0));
-        TV_RETURN_IF_FAILED(source(context, &batch));
+        tv_micro_batch batch;
+        TV_RETURN_IF_FAILED(draw_batch(trainer, 0, source, context, &batch));
         batch_slot *slot;
-        TV_RETURN_IF_FAILED(load_batch(trainer, host_batch(trainer, 0), &slot));
-        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->forward, 1, &slot->value));
+        TV_RETURN_IF_FAILED(load_batch(trainer, 0, &slot));
+        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->forward[slot->width], 1, &slot->value));
         if (before)
             TV_RETURN_IF_FAILED(read_outputs(trainer, before, visit, visit_context));
         before = slot;
@@ -564,7 +486,7 @@ tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_sou
 }
 
 typedef struct evaluation {
-    uint64_t rows;
+    uint64_t batch; /* B */
     tv_losses_visitor visit;
     void *context;
     double loss_sum;
@@ -574,19 +496,20 @@ typedef struct evaluation {
 static tv_status add_losses(void *context, const tv_micro_batch *batch,
                             const float *const outputs[TV_HEAD_TENSORS]) {
     evaluation *eval = context;
-    for (uint64_t i = 0; i < eval->rows; i++) {
+    uint64_t rows = eval->batch * batch->width;
+    for (uint64_t i = 0; i < rows; i++) {
         if (batch->targets[i] == TV_IGNORED_TARGET)
             continue;
         eval->loss_sum += (double)outputs[0][i];
         eval->targets++;
     }
-    return eval->visit ? eval->visit(eval->context, outputs[0], batch->targets, eval->rows) : TV_OK;
+    return eval->visit ? eval->visit(eval->context, outputs[0], batch->targets, rows) : TV_OK;
 }
 
 tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                               tv_losses_visitor visit, void *visit_context, double *loss_sum,
                               uint64_t *targets) {
-    evaluation eval = {.rows = trainer->activations->rows, .visit = visit, .context = visit_context};
+    evaluation eval = {.batch = trainer->options.batch, .visit = visit, .context = visit_context};
     TV_RETURN_IF_FAILED(tv_trainer_forward(trainer, batches, source, context, add_losses, &eval));
     *loss_sum = eval.loss_sum;
     *targets = eval.targets;
@@ -594,7 +517,7 @@ tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_so
 }
 
 tv_recording *tv_trainer_micro_batch_recording(tv_trainer *trainer) {
-    return trainer->batches[0].train;
+    return trainer->batches[0].train[trainer->layout.count - 1];
 }
 
 tv_recording *tv_trainer_update_recording(tv_trainer *trainer) {

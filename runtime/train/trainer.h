@@ -28,6 +28,7 @@ typedef struct tv_trainer_options {
     const void *head_settings; /* outlives the trainer */
     bool document_mask;        /* doc_start is filled and used */
     bool positions;            /* positions are filled and used; else a row's are 0, 1, 2, ... */
+    bool narrow;               /* sources may fill narrower micro-batches */
     bool recompute;
     bool train;   /* false: only forward passes */
     bool profile; /* timestamps around every kernel; serialises a GPU */
@@ -36,15 +37,22 @@ typedef struct tv_trainer_options {
 /* The terms of a micro-batch's loss are the valid ones among its targets. */
 #define TV_TERMS_ARE_TARGETS UINT64_MAX
 
+/* T is a multiple where a stage chooses it, for kernels that take four columns at a time. */
+enum { TV_WIDTH_STEP = 8 };
+
 /* One micro-batch, to be filled by the caller. What the options do not ask for is NULL. */
 typedef struct tv_micro_batch {
-    uint32_t *tokens, *positions, *doc_start; /* (B, T) */
+    const uint64_t *widths; /* that it may have, rising up to T */
+    uint64_t width;         /* W; preset to T. tv_micro_batch_narrow before anything is filled */
+    uint32_t *tokens, *positions, *doc_start; /* (B, W) */
     void *inputs[TV_HEAD_TENSORS];            /* of the head, its input_words each */
-    uint32_t *targets;                        /* inputs[0] of heads that predict tokens: (B, T), may be
+    uint32_t *targets;                        /* inputs[0] of heads that predict tokens: (B, W), may be
                                                  TV_IGNORED_TARGET */
     uint64_t terms; /* what the loss is the mean of; preset to TV_TERMS_ARE_TARGETS */
     uint64_t used;  /* tokens that are no padding, for the speed; preset to TV_TERMS_ARE_TARGETS: as terms */
 } tv_micro_batch;
+/* W becomes the least width that takes `longest` tokens. Without tv_trainer_options.narrow there is but T. */
+void tv_micro_batch_narrow(tv_micro_batch *batch, uint64_t longest);
 /* Fills the next micro-batch. Whatever it leaves untouched holds the values of an earlier one. */
 typedef tv_status (*tv_batch_source)(void *context, tv_micro_batch *batch);
 

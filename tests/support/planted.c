@@ -99,6 +99,28 @@ char *tv_planted_preferences(const tv_planted *planted, const char *name, uint64
     return path;
 }
 
+char *tv_planted_uneven(const tv_planted *planted, const char *name) {
+    enum { PAIRS = 8 };
+    tv_text text = {0};
+    for (uint64_t p = 0; p < PAIRS; p++) {
+        static const char *const keys[] = {"{\"prompt\": \"and\", \"chosen\": \"", "\", \"rejected\": \""};
+        for (uint64_t k = 0; k < 2; k++) {
+            assert_ok(tv_text_append(&text, keys[k], strlen(keys[k])));
+            for (uint64_t w = 0; w < 1 + p * (p + 1) / 2 + (k ? p % 3 : 0); w++) {
+                const char *word = words[(7 * p + 5 * k + 3 * w) % WORDS];
+                assert_ok(tv_text_append(&text, " ", 1));
+                assert_ok(tv_text_append(&text, word, strlen(word)));
+            }
+        }
+        assert_ok(tv_text_append(&text, "\"}\n", 3));
+    }
+    assert_ok(tv_text_append(&text, "", 1));
+    char *path = path_in(planted, name);
+    write_file(path, (const char *)text.data);
+    tv_text_free(&text);
+    return path;
+}
+
 /* Every prompt of two equal things and every word, so that each is a token or two. */
 static tv_tokenizer *train_tokenizer(void) {
     tv_bpe_trainer *trainer = NULL;

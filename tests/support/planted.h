@@ -25,6 +25,9 @@ void tv_planted_destroy(tv_planted *planted);
 char *tv_planted_preferences(const tv_planted *planted, const char *name, uint64_t first, uint64_t prompts,
                              uint64_t answers, bool ties);
 
+/* Eight pairs whose answers have 1, 2, 4, 7, ... and up to 30 words: micro-batches of few are narrow. */
+char *tv_planted_uneven(const tv_planted *planted, const char *name);
+
 /* A reward model with the base's body: its head is the drawn one times `head`, so that 0 zeroes it. The
  * caller frees its path. */
 char *tv_planted_reward(const tv_planted *planted, const char *name, float head);

@@ -55,6 +55,9 @@ static void flops_are_counted(void **state) {
     assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720, 1e-9);
     config.activation = TV_ACTIVATION_GELU_TANH;
     assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20, 1e-9);
+    /* A score head is 4 weights in place of 28. */
+    config.head = TV_MODEL_HEAD_SCORE;
+    assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20 - 6 * 24, 1e-9);
 }
 
 int main(void) {

@@ -364,7 +364,11 @@ static double norm_of_update(tv_device *device, const char *path, tv_head_maker 
                                                       .head_settings = head_settings,
                                                       .train = true},
                                 &trainer));
-    tv_ppo_batches batches = {.rollout = r, .kind = kind, .batch = 1, .end = S};
+    uint64_t order[S];
+    for (uint64_t s = 0; s < S; s++)
+        order[s] = s;
+    tv_ppo_batches batches = {
+        .rollout = r, .kind = kind, .batch = 1, .order = order, .minibatch = S, .end = S};
     const struct tv_step_constants constants = tv_step_constants_make(0, 0, 0.9, 0.95, 1e-8, 0);
     tv_step_result result;
     bool has_result = false;
