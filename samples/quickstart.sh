@@ -121,14 +121,17 @@ configs=(samples/pretrain/config.json samples/sft/config.json samples/reward/con
 case $profile in
 small)
     vocab=2048 length=128 batch=8 pretrain_most=1200 examples=3000 prompts=3000 answer_tokens=40 minutes=${minutes:-9}
-    larger=() sft_more=() reward_lr=1e-3 ppo_more=()
+    larger=() sft_more=() ppo_more=()
+    # Few groups at a time, of about one length: little padding, and a processor is filled by them.
+    reward_more=(--set train.lr=1e-3 --set train.batch_size=4 --set train.grad_accum=4)
     ;;
 large)
     vocab=8192 length=256 batch=32 pretrain_most=4000 examples=4000 prompts=4000 answer_tokens=48 minutes=${minutes:-20}
     larger=(--set model.n_embd=384 --set model.n_layer=6 --set model.n_head=6 --set "model.n_positions=$length")
     larger+=(--set "model.vocab_size=$vocab" --set "data.seq_len=$length" --set "train.batch_size=$batch" --set train.lr=1e-3)
     # Larger models want smaller steps.
-    sft_more=(--set train.lr=5e-4 --set train.min_lr=5e-5) reward_lr=3e-4
+    sft_more=(--set train.lr=5e-4 --set train.min_lr=5e-5)
+    reward_more=(--set train.lr=3e-4 --set train.batch_size=16)
     ppo_more=(--set train.lr=1e-4)
     ;;
 *) echo "quickstart: expected --profile small or large, found '$profile'" >&2 && exit 2 ;;
@@ -174,9 +177,9 @@ say "text: $text, $bytes bytes; prompts and answers: $(cat "$results/answers.jso
 
 # ---- how much of each stage fits into the time: a training step's speed decides ----
 
-# Two measurements, the second with warm shader caches; ten steps each. What the other stages take is counted in tokens of pretraining:
-# of two rankings of four answers about 1.4 are not all ties, and are learned 1.25 times; an iteration of PPO draws 64
-# answers, four models read them, and two learn from them twice.
+# Two measurements, the second with warm shader caches; ten steps each. A ranked prompt is counted in tokens of pretraining,
+# which take about as long: four answers of some 24 tokens with the prompt are drawn, and read in two rankings, of which
+# about 1.4 are not all ties, twice.
 base_settings=(--config "${configs[0]}" "${larger[@]}" --set "data.tokenizer=$work/tokenizer"
     --set "data.train=[\"$work/text_train.bin\"]" --set "data.val=[\"$work/text_val.bin\"]")
 result warm "warming up" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 1 --warmup 1 --json --quiet
@@ -189,10 +192,9 @@ plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that s
     }'
 }
 ppo_length=$((answer_tokens + 16)) # nearly all prompts have at most 16 tokens
-pretrain_steps=$(plan 0.34 $((batch * length)) 250 "$pretrain_most")
-ranked_prompts=$(plan 0.36 $((7 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
-iterations=$(plan 0.2 $((64 * ppo_length * 6)) 24 28)
-say "$speed tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank, $iterations iterations of PPO"
+pretrain_steps=$(plan 0.33 $((batch * length)) 250 "$pretrain_most")
+ranked_prompts=$(plan 0.46 $((7 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
+say "$speed tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank"
 
 # ---- stage 1 ----
 
@@ -249,14 +251,15 @@ result prefs "making preference data" $trivium prefs --rankings "$run/rankings.j
 result agreement "measuring agreement" $measure agreement "$run/rankings.jsonl"
 say "ranked: annotators agree on $(percent "$(number share "$results/agreement.json")") of the pairs that both put in an order"
 
-stage reward reward --config "${configs[2]}" --set data.val_fraction=0 --set reward.loss=kwise --set "train.lr=$reward_lr" \
-    --set train.min_lr=1e-4 --set train.epochs=1.25 --set train.batch_size=16 --set train.warmup_steps=20 --set "data.seq_len=$ppo_length" --model "$tuned" --data "$run/prefs.jsonl" --val "$run/prefs_val.jsonl"
+stage reward reward --config "${configs[2]}" "${reward_more[@]}" --set data.val_fraction=0 --set reward.loss=kwise \
+    --set train.min_lr=1e-4 --set train.epochs=2 --set train.warmup_steps=20 --set train.eval_every=100 \
+    --set "data.seq_len=$ppo_length" --model "$tuned" --data "$run/prefs.jsonl" --val "$run/prefs_val.jsonl"
 reward=$run/reward/checkpoints/last
 result score "scoring held-out pairs" $trivium score --model "$reward" --data "$run/prefs_val.jsonl" --json --quiet
 say "reward model: orders $(percent "$(number accuracy "$results/score.json")") of the held-out pairs as their annotator did"
 
 stage ppo ppo --config "${configs[3]}" "${ppo_more[@]}" --model "$tuned" --reward "$reward" --prompts "$work/prompts.jsonl" \
-    --set "ppo.iterations=$iterations" --set "ppo.max_new_tokens=$answer_tokens"
+    --set "ppo.max_new_tokens=$answer_tokens"
 aligned=$run/ppo/checkpoints/last
 
 # ---- what came of it, on prompts that no stage saw ----

@@ -35,6 +35,7 @@ typedef struct step_slot {
     bool pending;
     uint64_t number, terms, tokens;
     double lr;
+    double finished; /* by tv_seconds; 0: not seen yet */
 } step_slot;
 
 /* Of a step: its results for the host. */
@@ -58,7 +59,7 @@ struct tv_trainer {
     uint32_t *host_words;  /* grad_accum micro-batches */
     uint32_t *host_widths; /* (grad_accum) */
     uint64_t batch_number, step_number, result_number;
-    double last_result_seconds;
+    double last_end;
     double flop_budget;
     bool tuned;
 };
@@ -369,9 +370,20 @@ static uint64_t terms_of(const tv_trainer *trainer, const tv_micro_batch *batch)
     return valid;
 }
 
-/* Waits for the next batch slot and copies filled host batch `number` into it. */
+static tv_status wait_for_step(tv_trainer *trainer, step_slot *step) {
+    TV_RETURN_IF_FAILED(tv_wait(trainer->device, step->value));
+    if (step->finished == 0)
+        step->finished = tv_seconds();
+    return TV_OK;
+}
+
+/* Waits for the next batch slot and copies filled host batch `number` into it. A step that ends before the
+ * slot is free ends now, not when its result is read. */
 static tv_status load_batch(tv_trainer *trainer, uint64_t number, batch_slot **out) {
     batch_slot *slot = &trainer->batches[trainer->batch_number++ % SLOTS];
+    for (uint64_t i = trainer->result_number; i < trainer->step_number; i++)
+        if (trainer->steps[i % SLOTS].value < slot->value)
+            TV_RETURN_IF_FAILED(wait_for_step(trainer, &trainer->steps[i % SLOTS]));
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
     memcpy(tv_span_map(slot->upload), host_batch(trainer, number), slot->upload.bytes);
     slot->width = trainer->host_widths[number];
@@ -380,9 +392,8 @@ static tv_status load_batch(tv_trainer *trainer, uint64_t number, batch_slot **o
 }
 
 static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_result *result) {
-    TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
+    TV_RETURN_IF_FAILED(wait_for_step(trainer, slot));
     const step_results *results = tv_span_map(slot->results);
-    double now = tv_seconds();
     *result = (tv_step_result){
         .number = slot->number, .lr = slot->lr, .terms = slot->terms, .tokens = slot->tokens};
     result->state = results->state;
@@ -390,8 +401,8 @@ static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_resul
         result->stats[i] = (double)results->stats[i];
     result->loss = slot->terms ? result->stats[0] / (double)slot->terms : 0;
     result->grad_norm = result->state.grad_norm;
-    result->seconds = now - trainer->last_result_seconds;
-    trainer->last_result_seconds = now;
+    result->seconds = slot->finished - trainer->last_end;
+    trainer->last_end = slot->finished;
     trainer->result_number++;
     slot->pending = false;
     return trainer->tuned ? TV_OK : tune_submissions(trainer);
@@ -408,8 +419,8 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
                              tv_batch_source source, void *context, tv_step_result *result,
                              bool *has_result) {
     *has_result = false;
-    if (trainer->step_number == 0)
-        trainer->last_result_seconds = tv_seconds();
+    if (trainer->result_number == trainer->step_number) /* what came between was no step */
+        trainer->last_end = tv_seconds();
     uint64_t terms = 0, tokens = 0;
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
         tv_micro_batch batch;
@@ -437,6 +448,7 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     TV_RETURN_IF_FAILED(
         tv_submit(trainer->device, constants ? last : last + 1, constants ? 2 : 1, &step->value));
     step->pending = true;
+    step->finished = 0;
     step->number = trainer->step_number++;
     step->terms = terms;
     step->tokens = tokens;

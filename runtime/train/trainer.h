@@ -64,7 +64,7 @@ typedef struct tv_step_result {
     uint64_t terms, tokens;      /* as the micro-batches said: their terms and used tokens */
     double stats[TV_HEAD_STATS]; /* the head's sums over the step */
     struct tv_update_state state;
-    double seconds; /* since the result before, or since the first call */
+    double seconds; /* since the end of the step before, or since the call, with none in flight */
 } tv_step_result;
 
 /* Bytes of device memory by purpose. */
