@@ -431,11 +431,3 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) 
         *out = root;
     return status;
 }
-
-tv_status tv_run_settings_write(const tv_run_settings *settings, const char *path) {
-    cJSON *root = NULL;
-    TV_RETURN_IF_FAILED(tv_run_settings_resolve(settings, &root));
-    tv_status status = tv_json_write_file(path, root);
-    cJSON_Delete(root);
-    return status;
-}

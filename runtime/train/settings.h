@@ -137,7 +137,5 @@ void tv_free_paths(const char ***paths);
 /* The resolved settings: model, data and train in full, the sections of other stages where they were given.
  * Reading the result again gives the same settings. The caller frees *root. */
 tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **root);
-/* The same into a file, atomically. */
-tv_status tv_run_settings_write(const tv_run_settings *settings, const char *path);
 
 #endif
