@@ -7,7 +7,7 @@
 # usage: samples/quickstart.sh [--text FILE] [--out RUN] [--minutes N] [--people] [--set key=value]...
 #   --text FILE       train on this plain text instead of a fetched one
 #   --out RUN         the folder of the runs (default: runs/quickstart)
-#   --minutes N       let the stages take about so long together (default: 9, on a GPU 20); the numbers of steps come
+#   --minutes N       let the stages take about so long together (default: 10, on a GPU 20); the numbers of steps come
 #                     from this machine's speed
 #   --people          you and others rank, in a browser, in place of the simulated annotators
 #   --profile NAME    small or large (default: large where the device is a GPU)
@@ -120,7 +120,7 @@ fi
 configs=(samples/pretrain/config.json samples/sft/config.json samples/reward/config.json samples/ppo/config.json)
 case $profile in
 small)
-    vocab=2048 length=128 batch=8 pretrain_most=1200 examples=3000 prompts=3000 answer_tokens=40 minutes=${minutes:-9}
+    vocab=2048 length=128 batch=8 pretrain_most=1200 examples=3000 prompts=3000 answer_tokens=40 minutes=${minutes:-10}
     larger=() sft_more=() ppo_more=()
     # Few groups at a time, of about one length: little padding, and a processor is filled by them.
     reward_more=(--set train.lr=1e-3 --set train.batch_size=4 --set train.grad_accum=4)
@@ -177,23 +177,25 @@ say "text: $text, $bytes bytes; prompts and answers: $(cat "$results/answers.jso
 
 # ---- how much of each stage fits into the time: a training step's speed decides ----
 
-# Two measurements, the second with warm shader caches; ten steps each. A ranked prompt is counted in tokens of pretraining,
-# which take about as long: four answers of some 24 tokens with the prompt are drawn, and read in two rankings, of which
-# about 1.4 are not all ties, twice.
+# Two measurements, the second with warm shader caches; ten steps each. What the other stages take is counted in tokens of pretraining
+# that take as long. A ranked prompt: its answers of some 24 tokens are drawn, and read in two rankings, of which a quarter
+# are all ties, 1.5 times. Of fixed size: an example of three epochs of fine-tuning, an answer of PPO that four models read and
+# two learn from twice.
 base_settings=(--config "${configs[0]}" "${larger[@]}" --set "data.tokenizer=$work/tokenizer"
     --set "data.train=[\"$work/text_train.bin\"]" --set "data.val=[\"$work/text_val.bin\"]")
 result warm "warming up" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 1 --warmup 1 --json --quiet
 result speed "measuring the speed" $trivium bench train "${base_settings[@]}" "${settings[@]}" --steps 1 --warmup 1 --json --quiet
 speed=$(number tokens_per_second "$results/speed.json")
+ppo_length=$((answer_tokens + 16)) # nearly all prompts have at most 16 tokens
+fixed=$((70 * examples + 24 * 64 * 4 * ppo_length))
 plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that share of the time
-    LC_ALL=C awk -v speed="$speed" -v minutes="$minutes" -v share="$1" -v cost="$2" -v least="$3" -v most="$4" 'BEGIN {
-        n = int(speed * minutes * 60 * share / cost)
+    LC_ALL=C awk -v speed="$speed" -v minutes="$minutes" -v fixed="$fixed" -v share="$1" -v cost="$2" -v least="$3" -v most="$4" 'BEGIN {
+        n = int((speed * minutes * 60 - fixed) * share / cost)
         print (n < least ? least : (n > most ? most : n))
     }'
 }
-ppo_length=$((answer_tokens + 16)) # nearly all prompts have at most 16 tokens
-pretrain_steps=$(plan 0.33 $((batch * length)) 250 "$pretrain_most")
-ranked_prompts=$(plan 0.46 $((7 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
+pretrain_steps=$(plan 0.4 $((batch * length)) 230 "$pretrain_most")
+ranked_prompts=$(plan 0.6 $((9 * ppo_length)) 500 "$(wc -l <"$work/prompts.jsonl")")
 say "$speed tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank"
 
 # ---- stage 1 ----
@@ -228,9 +230,9 @@ answers tuned "$tuned"
 # ---- stage 3: sample, rank, train on what was preferred ----
 
 head -n "$ranked_prompts" "$work/prompts.jsonl" >"$work/ranked_prompts.jsonl"
-result sample "sampling answers to rank" $trivium sample --model "$tuned" --prompts "$work/ranked_prompts.jsonl" -k 4 \
+result sample "sampling answers to rank" $trivium sample --model "$tuned" --prompts "$work/ranked_prompts.jsonl" -k 6 \
     --max-tokens "$answer_tokens" --temperature 0.9 --seed 5 --out "$run/candidates.jsonl" --json --quiet
-say "four answers to each of $ranked_prompts prompts: $run/candidates.jsonl"
+say "six answers to each of $ranked_prompts prompts: $run/candidates.jsonl"
 
 judge="samples/annotator/simulated.pl --lexicon $lexicon"
 if [ -n "$people" ]; then
@@ -252,7 +254,7 @@ result agreement "measuring agreement" $measure agreement "$run/rankings.jsonl"
 say "ranked: annotators agree on $(percent "$(number share "$results/agreement.json")") of the pairs that both put in an order"
 
 stage reward reward --config "${configs[2]}" "${reward_more[@]}" --set data.val_fraction=0 --set reward.loss=kwise \
-    --set train.min_lr=1e-4 --set train.epochs=2 --set train.warmup_steps=20 --set train.eval_every=100 \
+    --set train.min_lr=1e-4 --set train.epochs=1.5 --set train.warmup_steps=20 --set train.eval_every=100 \
     --set "data.seq_len=$ppo_length" --model "$tuned" --data "$run/prefs.jsonl" --val "$run/prefs_val.jsonl"
 reward=$run/reward/checkpoints/last
 result score "scoring held-out pairs" $trivium score --model "$reward" --data "$run/prefs_val.jsonl" --json --quiet
