@@ -2,16 +2,15 @@
  *
  *     start     {}                              -> {"token","title","version"}
  *     next      {"annotator"}                   -> {"item": {...} or null, "progress": {"done","total"}}
- *     judge     {"annotator","presentation","ranking": [[1],[0,2]] or
- * null,"all_bad","confidence","comment","t_shown"}
+ *     judge     {"annotator","presentation","ranking","all_bad","confidence","comment","t_shown"}
  *                                               -> the same as next, for the item that follows
  *     undo      {"annotator"}                   -> the same as next, for the item that is open again
  *     progress  {"annotator"}                   -> {"progress": {"done","total"}}
  *     release   {"annotator"}                   -> {}; what they held is free for others
  *
- * An item is {"presentation","id","k","prompt","texts","t_shown"}; texts and the positions of a ranking are
- * in the order of display, and nothing tells which answer is whose. Whatever is refused comes back as
- * {"error": a sentence}.
+ * An item is {"presentation","id","k","prompt","texts","t_shown"}, a ranking [[1],[0,2]], or null for a skip;
+ * texts and the positions of a ranking are in the order of display, and nothing tells which answer is whose.
+ * Whatever is refused comes back as {"error": a sentence}.
  */
 #ifndef TV_HUMAN_WEB_API_H
 #define TV_HUMAN_WEB_API_H
