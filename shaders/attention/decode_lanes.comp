@@ -133,11 +133,16 @@ void main() {
     float shrink = exp2(top - all_top);
     float own_prob = exp2(own_score - all_top);
     float scale = 1.0 / (subgroupAdd(sum * shrink) + own_prob);
-    [[unroll]] for (uint d = 0; d < part_chunks * 8; d++) {
-        float merged = subgroupAdd(o[d] * shrink);
-        if (d0 + d < head_size && lane == d % LANES)
-            y[(row * p.heads + h) * head_size + d0 + d] =
-                TV_ACT((merged + own_prob * float(qkv[v_new + d0 + d])) * scale);
+    /* A store costs as much as eight: lanes write neighbouring channels at once. */
+    [[unroll]] for (uint chunk = 0; chunk < part_chunks; chunk++) {
+        float merged = 0.0;
+        [[unroll]] for (uint l = 0; l < LANES; l++) {
+            float total = subgroupAdd(o[chunk * LANES + l] * shrink);
+            merged = lane == l ? total : merged;
+        }
+        uint d = d0 + chunk * LANES + lane;
+        if (d < head_size)
+            y[(row * p.heads + h) * head_size + d] = TV_ACT((merged + own_prob * float(qkv[v_new + d])) * scale);
     }
     if (h % group_heads == 0 && d0 == 0) {
         for (uint d = lane; d < head_size; d += LANES) {
