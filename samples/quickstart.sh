@@ -286,6 +286,7 @@ mv "$run/pipeline.json.new" "$run/pipeline.json"
 step "the report" $trivium report "$run/pretrain" "$run/sft" "$run/reward" "$run/ppo" --pipeline "$run/pipeline.json" \
     --out "$run/report.html"
 echo
-samples/quickstart/describe.pl --run "$run" --summary yes || say "a bound was missed: give it more time (--minutes N)"
+samples/quickstart/describe.pl --run "$run" --summary yes ||
+    say "a bound was missed: give it more time (--minutes N)${people:+, or rank more}"
 say "done; the report: $run/report.html"
 say "talk to it: $trivium generate --model $aligned --prompt 'It was a'"
