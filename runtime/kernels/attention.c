@@ -192,6 +192,12 @@ tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention
     return TV_OK;
 }
 
+/* Of `elements` of a cache, bound at once. */
+static bool takes_texels(const tv_recorder *recorder, const tv_attention_decode *decode, uint64_t elements) {
+    return decode->head_size % 4 == 0 && decode->k_cache.dtype == TV_F32 && decode->v_cache.dtype == TV_F32 &&
+           elements / 4 <= tv_recorder_caps(recorder)->texels;
+}
+
 tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_decode *decode) {
     TV_RETURN_IF_FAILED(check_shape("attention decode", decode->heads, decode->kv_heads, decode->head_size));
     if (decode->rows == 0 || decode->max_tokens == 0)
@@ -208,13 +214,14 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
     while (way.specialization[1] * 4 < decode->head_size)
         way.specialization[1] *= 2;
     if (takes_lanes(recorder))
-        way = (choice){decode->head_size % 2 == 0 && tv_recorder_caps(recorder)->wide_loads
-                           ? TV_PROGRAM_attention_decode_lanes8_pairs
+        way = (choice){takes_texels(recorder, decode, size * cache_row)
+                           ? TV_PROGRAM_attention_decode_texels_lanes8
                            : TV_PROGRAM_attention_decode_lanes8,
                        1,
                        tv_div_up(decode->head_size, LANES_PART),
                        {(uint32_t)decode->head_size},
                        1};
+    const bool texels = way.program == TV_PROGRAM_attention_decode_texels_lanes8;
     for (uint64_t first = 0; first < decode->rows; first += size) {
         uint64_t rows = tv_min_u64(size, decode->rows - first);
         tv_attention_decode_push push = {
@@ -227,18 +234,21 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
             .first_row = (uint32_t)first,
         };
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder, &(tv_launch){
-                          .program = way.program,
-                          .push = &push,
-                          .groups = rows * decode->heads * way.parts,
-                          .bindings = {tv_tensor_rows(decode->qkv, qkv_row, first, rows), decode->positions,
-                                       tv_tensor_rows(decode->k_cache, cache_row, first, rows),
-                                       tv_tensor_rows(decode->v_cache, cache_row, first, rows),
-                                       tv_tensor_rows(decode->output, output_row, first, rows)},
-                          .specialization = {way.specialization[0], way.specialization[1]},
-                          .specialization_count = way.specialization_count,
-                          .shape = {rows, decode->heads, decode->head_size, decode->max_tokens},
-                      }));
+            recorder,
+            &(tv_launch){
+                .program = way.program,
+                .push = &push,
+                .groups = rows * decode->heads * way.parts,
+                .bindings = {tv_tensor_rows(decode->qkv, qkv_row, first, rows), decode->positions,
+                             tv_tensor_rows(decode->k_cache, cache_row, first, rows),
+                             tv_tensor_rows(decode->v_cache, cache_row, first, rows),
+                             tv_tensor_rows(decode->output, output_row, first, rows),
+                             texels ? tv_tensor_rows(decode->k_cache, cache_row, first, rows) : TV_ABSENT,
+                             texels ? tv_tensor_rows(decode->v_cache, cache_row, first, rows) : TV_ABSENT},
+                .specialization = {way.specialization[0], way.specialization[1]},
+                .specialization_count = way.specialization_count,
+                .shape = {rows, decode->heads, decode->head_size, decode->max_tokens},
+            }));
     }
     return TV_OK;
 }

@@ -207,7 +207,7 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
             caps->unified_memory = caps->type == TV_DEVICE_CPU || caps->type == TV_DEVICE_INTEGRATED;
 
     caps->cpu_kernels = caps->type == TV_DEVICE_CPU;
-    caps->wide_loads = caps->type == TV_DEVICE_CPU && features.features.shaderFloat64;
+    caps->texels = caps->type == TV_DEVICE_CPU ? limits->maxTexelBufferElements : 0;
     caps->tier = TV_TIER_FP32;
     snprintf(caps->tier_reason, sizeof caps->tier_reason, "this version has fp32 kernels only");
     judge(caps, &features12, &features13, family);
@@ -228,7 +228,7 @@ static const struct {
     {"subgroup_shuffle", offsetof(tv_caps, subgroup_shuffle)},
     {"unified_memory", offsetof(tv_caps, unified_memory)},
     {"cpu_kernels", offsetof(tv_caps, cpu_kernels)},
-    {"wide_loads", offsetof(tv_caps, wide_loads)},
+    {"texels", offsetof(tv_caps, texels)},
     {"push_descriptors", offsetof(tv_caps, push_descriptors)},
     {"memory_budget", offsetof(tv_caps, memory_budget)},
     {"timestamp_bits", offsetof(tv_caps, timestamp_bits)},

@@ -46,7 +46,7 @@ typedef struct tv_caps {
     uint64_t unified_memory;      /* 1: device memory is host memory; no staging copies */
     uint64_t cpu_kernels; /* 1: kernels take the form for CPUs, where barriers are dear; 0 tests the one for
                              GPUs */
-    uint64_t wide_loads;  /* 1: CPU kernels may load 64 bits at once (shaderFloat64) */
+    uint64_t texels;      /* that a view of a buffer may have, of four fp32 each; 0: CPU kernels do without */
     uint64_t push_descriptors;   /* 1: VK_KHR_push_descriptor */
     uint64_t memory_budget;      /* 1: VK_EXT_memory_budget tells what other programs have taken */
     uint64_t timestamp_bits;     /* 0: no timestamps */

@@ -102,7 +102,6 @@ static tv_status create_handle(tv_device *device) {
                                                        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                                                    .pNext = &features13,
                                                    .timelineSemaphore = VK_TRUE};
-    const VkPhysicalDeviceFeatures features = {.shaderFloat64 = (VkBool32)device->caps.wide_loads};
     const char *extensions[1];
     uint32_t extension_count = 0;
     if (device->caps.push_descriptors)
@@ -114,7 +113,6 @@ static tv_status create_handle(tv_device *device) {
         .pQueueCreateInfos = &queue,
         .enabledExtensionCount = extension_count,
         .ppEnabledExtensionNames = extensions,
-        .pEnabledFeatures = &features,
     };
     VkResult result = vkCreateDevice(device->physical, &info, NULL, &device->handle);
     if (result != VK_SUCCESS)

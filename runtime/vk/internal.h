@@ -33,9 +33,10 @@ typedef struct tv_pipeline {
     struct tv_pipeline *next;
 } tv_pipeline;
 
-/* Layouts depend on the number of bindings and the push size only, so programs share them. */
+/* Layouts depend on the number of bindings, which of them are texels, and the push size only, so programs
+ * share them. */
 typedef struct tv_layout {
-    uint32_t binding_count, push_bytes;
+    uint32_t binding_count, push_bytes, texels; /* texels: a bit for each binding */
     VkDescriptorSetLayout set;
     VkPipelineLayout pipeline;
     struct tv_layout *next;
@@ -101,6 +102,8 @@ struct tv_recording {
     uint32_t segment_count;
     VkDescriptorPool *descriptor_pools; /* only without push descriptors */
     uint32_t descriptor_pool_count;
+    VkBufferView *views; /* of texels */
+    uint32_t view_count;
     VkQueryPool queries;
     uint32_t query_count;
     tv_recorded_dispatch *dispatches;
@@ -119,8 +122,8 @@ tv_status tv_device_check(tv_device *device);
 
 void tv_name_object(tv_device *device, VkObjectType type, uint64_t handle, const char *name);
 
-tv_status tv_layout_get(tv_device *device, uint32_t binding_count, uint32_t push_bytes,
-                        const tv_layout **layout);
+tv_status tv_layout_get(tv_device *device, const tv_program *program, const tv_layout **layout);
+VkDescriptorType tv_descriptor_type(tv_access access);
 tv_status tv_pipeline_get(tv_device *device, const tv_program *program, const uint32_t *specialization,
                           uint32_t specialization_count, VkPipeline *pipeline);
 void tv_pipeline_cache_load(tv_device *device);

@@ -199,7 +199,8 @@ tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kin
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .size = buffer->bytes,
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                 (device->caps.texels ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT : 0),
     };
     TV_TRY(
         tv_vk_check(device, device->vk.vkCreateBuffer(device->handle, &info, NULL, &buffer->handle), what));

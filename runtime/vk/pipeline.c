@@ -10,12 +10,16 @@
 #include "base/log.h"
 #include "base/os.h"
 
+VkDescriptorType tv_descriptor_type(tv_access access) {
+    return access == TV_TEXELS ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+}
+
 static tv_status create_layout(tv_device *device, tv_layout *layout) {
     VkDescriptorSetLayoutBinding bindings[TV_MAX_BINDINGS];
     for (uint32_t i = 0; i < layout->binding_count; i++)
         bindings[i] = (VkDescriptorSetLayoutBinding){
             .binding = i,
-            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            .descriptorType = tv_descriptor_type(layout->texels >> i & 1 ? TV_TEXELS : TV_READ),
             .descriptorCount = 1,
             .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
         };
@@ -41,10 +45,13 @@ static tv_status create_layout(tv_device *device, tv_layout *layout) {
                        "create a pipeline layout");
 }
 
-tv_status tv_layout_get(tv_device *device, uint32_t binding_count, uint32_t push_bytes,
-                        const tv_layout **out) {
+tv_status tv_layout_get(tv_device *device, const tv_program *program, const tv_layout **out) {
+    uint32_t texels = 0;
+    for (uint32_t i = 0; i < program->binding_count; i++)
+        texels |= (uint32_t)(program->access[i] == TV_TEXELS) << i;
     for (tv_layout *layout = device->layouts; layout; layout = layout->next) {
-        if (layout->pipeline && layout->binding_count == binding_count && layout->push_bytes == push_bytes) {
+        if (layout->pipeline && layout->binding_count == program->binding_count &&
+            layout->push_bytes == program->push_bytes && layout->texels == texels) {
             *out = layout;
             return TV_OK;
         }
@@ -52,8 +59,9 @@ tv_status tv_layout_get(tv_device *device, uint32_t binding_count, uint32_t push
     tv_layout *layout = calloc(1, sizeof *layout);
     if (!layout)
         return tv_fail(TV_E_MEMORY, "out of host memory for a pipeline layout");
-    layout->binding_count = binding_count;
-    layout->push_bytes = push_bytes;
+    layout->binding_count = program->binding_count;
+    layout->push_bytes = program->push_bytes;
+    layout->texels = texels;
     /* Listed before it is complete, so that closing the device frees what a failure leaves. */
     layout->next = device->layouts;
     device->layouts = layout;
@@ -64,7 +72,7 @@ tv_status tv_layout_get(tv_device *device, uint32_t binding_count, uint32_t push
 static tv_status create_pipeline(tv_device *device, tv_pipeline *entry) {
     const tv_program *program = entry->program;
     const tv_layout *layout;
-    TV_RETURN_IF_FAILED(tv_layout_get(device, program->binding_count, program->push_bytes, &layout));
+    TV_RETURN_IF_FAILED(tv_layout_get(device, program, &layout));
     VkShaderModuleCreateInfo module_info = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
         .codeSize = program->shader->count * sizeof(uint32_t),

@@ -11,7 +11,9 @@
 
 enum { TV_MAX_BINDINGS = 12, TV_MAX_SPECIALIZATION = 6 };
 
-typedef enum tv_access { TV_READ = 1, TV_WRITE = 2, TV_READ_WRITE = 3 } tv_access;
+/* TV_TEXELS: read as texels of four fp32, through a view; the span begins and ends at multiples of 16 bytes.
+ */
+typedef enum tv_access { TV_READ = 1, TV_WRITE = 2, TV_READ_WRITE = 3, TV_TEXELS = 4 | TV_READ } tv_access;
 
 typedef struct tv_spirv {
     const uint32_t *words;

@@ -63,9 +63,9 @@ static const VkPipelineStageFlags2 work_stages =
     VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_2_COPY_BIT | VK_PIPELINE_STAGE_2_CLEAR_BIT;
 static const VkAccessFlags2 work_writes =
     VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT;
-static const VkAccessFlags2 work_access = VK_ACCESS_2_SHADER_STORAGE_READ_BIT |
-                                          VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT |
-                                          VK_ACCESS_2_TRANSFER_READ_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT;
+static const VkAccessFlags2 work_access =
+    VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_SHADER_SAMPLED_READ_BIT |
+    VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT | VK_ACCESS_2_TRANSFER_READ_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT;
 
 static void emit_barrier(tv_recorder *recorder, VkPipelineStageFlags2 to, VkAccessFlags2 to_access) {
     VkMemoryBarrier2 barrier = {
@@ -313,9 +313,12 @@ void tv_recording_destroy(tv_recording **handle) {
     }
     for (uint32_t i = 0; i < recording->descriptor_pool_count; i++)
         device->vk.vkDestroyDescriptorPool(device->handle, recording->descriptor_pools[i], NULL);
+    for (uint32_t i = 0; i < recording->view_count; i++)
+        device->vk.vkDestroyBufferView(device->handle, recording->views[i], NULL);
     device->vk.vkDestroyQueryPool(device->handle, recording->queries, NULL);
     device->vk.vkDestroyCommandPool(device->handle, recording->pool, NULL);
     free(recording->descriptor_pools);
+    free(recording->views);
     free(recording->dispatches);
     free(recording->segments);
     free(recording->name);
@@ -375,11 +378,13 @@ static tv_status next_descriptor_set(tv_recorder *recorder, const tv_layout *lay
         if (!pools)
             return out_of_memory();
         recording->descriptor_pools = pools;
-        VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * TV_MAX_BINDINGS};
+        const VkDescriptorPoolSize sizes[] = {
+            {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * TV_MAX_BINDINGS},
+            {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, SETS_PER_POOL * TV_MAX_BINDINGS}};
         VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                            .maxSets = SETS_PER_POOL,
-                                           .poolSizeCount = 1,
-                                           .pPoolSizes = &size};
+                                           .poolSizeCount = TV_COUNT(sizes),
+                                           .pPoolSizes = sizes};
         TV_RETURN_IF_FAILED(tv_vk_check(
             device, device->vk.vkCreateDescriptorPool(device->handle, &info, NULL, &recorder->pool),
             "create a descriptor pool"));
@@ -395,10 +400,30 @@ static tv_status next_descriptor_set(tv_recorder *recorder, const tv_layout *lay
                        "allocate a descriptor set");
 }
 
+/* The recording owns the view. */
+static tv_status create_view(tv_recorder *recorder, tv_span span, VkBufferView *view) {
+    tv_device *device = recorder->device;
+    tv_recording *recording = recorder->recording;
+    VkBufferView *views = append(recording->views, recording->view_count, sizeof *views);
+    if (!views)
+        return out_of_memory();
+    recording->views = views;
+    const VkBufferViewCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                         .buffer = span.buffer->handle,
+                                         .format = VK_FORMAT_R32G32B32A32_SFLOAT,
+                                         .offset = span.offset,
+                                         .range = span.bytes};
+    TV_RETURN_IF_FAILED(tv_vk_check(device, device->vk.vkCreateBufferView(device->handle, &info, NULL, view),
+                                    "create a view of a buffer"));
+    views[recording->view_count++] = *view;
+    return TV_OK;
+}
+
 static tv_status bind(tv_recorder *recorder, const tv_dispatch *dispatch, const tv_layout *layout) {
     tv_device *device = recorder->device;
     uint32_t count = dispatch->program->binding_count;
     VkDescriptorBufferInfo buffers[TV_MAX_BINDINGS];
+    VkBufferView views[TV_MAX_BINDINGS];
     VkWriteDescriptorSet writes[TV_MAX_BINDINGS];
     VkDescriptorSet set = VK_NULL_HANDLE;
     if (!device->caps.push_descriptors)
@@ -411,9 +436,12 @@ static tv_status bind(tv_recorder *recorder, const tv_dispatch *dispatch, const 
             .dstSet = set,
             .dstBinding = i,
             .descriptorCount = 1,
-            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            .descriptorType = tv_descriptor_type(dispatch->program->access[i]),
             .pBufferInfo = &buffers[i],
+            .pTexelBufferView = &views[i],
         };
+        if (dispatch->program->access[i] == TV_TEXELS)
+            TV_RETURN_IF_FAILED(create_view(recorder, span, &views[i]));
     }
     if (device->caps.push_descriptors) {
         device->vk.vkCmdPushDescriptorSetKHR(recorder->commands, VK_PIPELINE_BIND_POINT_COMPUTE,
@@ -467,7 +495,7 @@ tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch)
 
     const tv_layout *layout;
     VkPipeline pipeline;
-    TV_RETURN_IF_FAILED(tv_layout_get(device, program->binding_count, program->push_bytes, &layout));
+    TV_RETURN_IF_FAILED(tv_layout_get(device, program, &layout));
     TV_RETURN_IF_FAILED(tv_pipeline_get(device, program, dispatch->specialization,
                                         dispatch->specialization_count, &pipeline));
     TV_RETURN_IF_FAILED(

@@ -4,8 +4,8 @@
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
  * A workgroup is 8 lanes for one query head; lane l takes the keys l, l + 8, ... with an online softmax of its own, and the lanes
  * are merged at the end. The step's own k and v are read from qkv, so no workgroup reads what another one writes.
- * -DTV_PAIRS=1, for even D: loads decide there, and one of 64 bits costs hardly more than one of 32, so the caches are read two
- * channels at a time. The sums are the same.
+ * -DTV_TEXELS=1, for D a multiple of 4: loads decide there, and a texel of four channels costs hardly more than one channel, so
+ * the caches are bound once more as texels. What is read of them was written by earlier steps. The sums are the same.
  * 4 D FLOPs per key and query head; bytes at least the filled part of the caches, once per query head.
  */
 #version 460
@@ -30,32 +30,17 @@ layout(std430, binding = 2) buffer KCache {
 layout(std430, binding = 3) buffer VCache {
     TV_ACT v_cache[];
 };
-#if TV_PAIRS
-/* The same bytes, two channels at a time. */
-layout(std430, binding = 2) buffer KCachePairs {
-    double k_cache_pairs[];
-};
-layout(std430, binding = 3) buffer VCachePairs {
-    double v_cache_pairs[];
-};
-#endif
 layout(std430, binding = 4) writeonly buffer Output {
     TV_ACT y[];
 };
+#if TV_TEXELS
+layout(binding = 5) uniform samplerBuffer k_texels;
+layout(binding = 6) uniform samplerBuffer v_texels;
+#endif
 layout(push_constant) uniform Push {
     tv_attention_decode_push p;
 };
 #include "lanes.glsl"
-
-/* Channels at and at + 1 of a cache; `at` is even with TV_PAIRS, where one load brings both. */
-#if TV_PAIRS
-vec2 cached_k(uint at) {
-    return uintBitsToFloat(unpackDouble2x32(k_cache_pairs[at / 2]));
-}
-vec2 cached_v(uint at) {
-    return uintBitsToFloat(unpackDouble2x32(v_cache_pairs[at / 2]));
-}
-#endif
 
 void main() {
     uint group = tv_group();
@@ -87,29 +72,29 @@ void main() {
     for (uint j0 = 0; j0 < position; j0 += LANES) {
         uint j = cache_base + min(j0 + lane, position - 1) * head_size;
         float s = 0.0;
+#if TV_TEXELS
         if (wide) {
-#if TV_PAIRS
-            for (uint d = 0; d < head_size; d += 2) {
-                vec2 k = cached_k(j + d);
-                s += float(qkv[q_base + d]) * k.x;
-                s += float(qkv[q_base + d + 1]) * k.y;
+            for (uint d = 0; d < head_size; d += 4) {
+                vec4 k = texelFetch(k_texels, int((j + d) / 4));
+                [[unroll]] for (uint c = 0; c < 4; c++)
+                    s += float(qkv[q_base + d + c]) * k[c];
             }
+        } else {
+            [[unroll]] for (uint d = 0; d < head_size; d += 4) {
+                vec4 k = texelFetch(k_texels, int((j + d) / 4));
+                [[unroll]] for (uint c = 0; c < 4; c++)
+                    s += q[d + c] * k[c];
+            }
+        }
 #else
+        if (wide) {
             for (uint d = 0; d < head_size; d++)
                 s += float(qkv[q_base + d]) * float(k_cache[j + d]);
-#endif
         } else {
-#if TV_PAIRS
-            [[unroll]] for (uint d = 0; d < head_size; d += 2) {
-                vec2 k = cached_k(j + d);
-                s += q[d] * k.x;
-                s += q[d + 1] * k.y;
-            }
-#else
             [[unroll]] for (uint d = 0; d < head_size; d++)
                 s += q[d] * float(k_cache[j + d]);
-#endif
         }
+#endif
         s *= p.scale * log2_e;
         s = j0 + lane < position ? s : lowest;
         float new_top = max(top, s);
@@ -117,11 +102,11 @@ void main() {
         top = new_top;
         float prob = s == lowest ? 0.0 : exp2(s - top);
         sum = sum * shrink + prob;
-#if TV_PAIRS
-        [[unroll]] for (uint d = 0; d < part_chunks * 8; d += 2) {
-            vec2 v = cached_v(j + min(d0 + d, head_size - 2));
-            o[d] = o[d] * shrink + prob * v.x;
-            o[d + 1] = o[d + 1] * shrink + prob * v.y;
+#if TV_TEXELS
+        [[unroll]] for (uint d = 0; d < part_chunks * 8; d += 4) {
+            vec4 v = texelFetch(v_texels, int((j + min(d0 + d, head_size - 4)) / 4));
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                o[d + c] = o[d + c] * shrink + prob * v[c];
         }
 #else
         [[unroll]] for (uint d = 0; d < part_chunks * 8; d++)

@@ -401,7 +401,7 @@ static void decoding_equals_the_forward_pass(void **state) {
         {3, 21, 4, 2, 8, NO_DOCUMENTS}, {2, 11, 2, 2, 32, NO_DOCUMENTS}, {1, 140, 2, 1, 17, NO_DOCUMENTS}};
     tv_device *group = open_lowered("subgroup_shuffle=0");
     tv_device *small = open_lowered("storage_range=16384");
-    tv_device *narrow = open_lowered("wide_loads=0");
+    tv_device *narrow = open_lowered("texels=0");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         decode(*state, &cases[i]);
         decode(group, &cases[i]);

@@ -60,6 +60,7 @@ enum {
     DECORATION_BINDING = 33,
     DECORATION_DESCRIPTOR_SET = 34,
     DECORATION_OFFSET = 35,
+    STORAGE_UNIFORM_CONSTANT = 0,
     STORAGE_PUSH_CONSTANT = 9,
     STORAGE_STORAGE_BUFFER = 12,
     MAX_IDS = 1 << 16,
@@ -196,13 +197,18 @@ static int check(const row *r, const uint32_t *words, uint64_t count, id_info *i
             push_bytes = struct_bytes(ids, ids[ids[id].pointee].pointee);
         if (!ids[id].has_binding)
             continue;
-        if (ids[id].storage != STORAGE_STORAGE_BUFFER)
-            return fail(r, "storage class of a binding", STORAGE_STORAGE_BUFFER, ids[id].storage);
         if (ids[id].set != 0)
             return fail(r, "descriptor set", 0, ids[id].set);
         uint32_t binding = ids[id].binding;
         if (binding >= r->binding_count)
             return fail(r, "number of bindings", r->binding_count, binding + 1);
+        bool texels = r->access[binding] == TV_TEXELS;
+        uint32_t storage = texels ? STORAGE_UNIFORM_CONSTANT : STORAGE_STORAGE_BUFFER;
+        if (ids[id].storage != storage)
+            return fail(r, "storage class of a binding", storage, ids[id].storage);
+        bound |= 1u << binding;
+        if (texels)
+            continue;
         bool non_writable = ids[id].non_writable || block->member_non_writable;
         bool non_readable = ids[id].non_readable || block->member_non_readable;
         uint32_t access = (non_readable ? 0 : (uint32_t)TV_READ) | (non_writable ? 0 : (uint32_t)TV_WRITE);
@@ -210,7 +216,6 @@ static int check(const row *r, const uint32_t *words, uint64_t count, id_info *i
             fprintf(stderr, "binding %u: ", binding);
             return fail(r, "access (1 read, 2 write, 3 both)", (uint32_t)r->access[binding], access);
         }
-        bound |= 1u << binding;
     }
     uint32_t expected = (1u << r->binding_count) - 1;
     if (bound != expected)
