@@ -5,7 +5,7 @@
  *
  * One workgroup per row, and nothing of a row depends on another. Floats are compared as ordered integers, so ties are exact and what is
  * not a number still yields a token of the vocabulary. Top-k and top-p are thresholds on these integers, found two bits at a time:
- * three candidates per pass, 16 passes. All sums have a fixed order, so a larger set never has a smaller sum and the search is consistent.
+ * three candidates per pass, 16 passes, fewer where so many tokens are found as top-k asks for. All sums have a fixed order, so a larger set never has a smaller sum and the search is consistent.
  * The draw walks a cumulative sum in the order of the vocabulary: 64 segments first, then the one segment that holds it.
  * Limits: V below 2^24, so that counts are exact in fp32; rows * V below 2^31.
  * Per row: 3 passes over V (temperature alone), 16 more with top-k, 17 more with top-p; the row stays in a GPU's cache.
@@ -116,7 +116,11 @@ uint search(float goal, bool by_mass) {
                 sums += mix(vec3(0.0), vec3(1.0), greaterThanEqual(uvec3(order(logits[start + i])), candidates));
         }
         sums = group_sum(sums);
-        found = sums.z >= goal ? candidates.z : sums.y >= goal ? candidates.y : sums.x >= goal ? candidates.x : found;
+        bvec3 enough = greaterThanEqual(sums, vec3(goal));
+        found = enough.z ? candidates.z : enough.y ? candidates.y : enough.x ? candidates.x : found;
+        /* Exactly so many: what is left of the bits would choose the same ones. */
+        if (!by_mass && (enough.z ? sums.z : enough.y ? sums.y : sums.x) == goal)
+            break;
     }
     return found;
 }
