@@ -5,10 +5,11 @@
  *
  * One workgroup per row, and nothing of a row depends on another. Floats are compared as ordered integers, so ties are exact and what is
  * not a number still yields a token of the vocabulary. Top-k and top-p are thresholds on these integers, found two bits at a time:
- * three candidates per pass, 16 passes, fewer where so many tokens are found as top-k asks for. All sums have a fixed order, so a larger set never has a smaller sum and the search is consistent.
+ * three candidates per pass, 16 passes, fewer where exactly as many tokens are found as top-k asks for. All sums have a fixed order, so a
+ * larger set never has a smaller sum and the search is consistent.
  * The draw walks a cumulative sum in the order of the vocabulary: 64 segments first, then the one segment that holds it.
  * Limits: V below 2^24, so that counts are exact in fp32; rows * V below 2^31.
- * Per row: 3 passes over V (temperature alone), 16 more with top-k, 17 more with top-p; the row stays in a GPU's cache.
+ * Per row: 3 passes over V (temperature alone), at most 16 more with top-k, 17 more with top-p; the row stays in a GPU's cache.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require

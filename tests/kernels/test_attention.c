@@ -410,6 +410,7 @@ static void decoding_equals_the_forward_pass(void **state) {
     decode(group, &(shape){2, 5, 2, 1, 256, NO_DOCUMENTS});
     decode(small, &(shape){16, 13, 4, 2, 8, NO_DOCUMENTS});
     decode(*state, &(shape){1, 9, 2, 1, 70, NO_DOCUMENTS}); /* in two parts */
+    decode(*state, &(shape){1, 9, 2, 1, 72, NO_DOCUMENTS}); /* the same through texels */
     tv_device_close(&group);
     tv_device_close(&small);
     tv_device_close(&narrow);
