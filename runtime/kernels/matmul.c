@@ -12,9 +12,11 @@ enum {
     TILE = 64,     /* of matmul.comp */
     CPU_TILE = 16, /* of matmul_cpu.comp */
     CPU_LANES = 8,
-    FEW_ROWS = 8, /* of matmul_rows.comp, with its columns per workgroup */
+    TEXEL_TILE = 32, /* of matmul_texels.comp, across the lanes */
+    FEW_ROWS = 8,    /* of matmul_rows.comp, with its columns per workgroup */
     FEW_ROWS_COLUMNS = 8,
-    FEW_ROWS_WORKGROUP = 128
+    FEW_ROWS_WORKGROUP = 128,
+    TEXEL_BYTES = 16
 };
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
@@ -131,39 +133,72 @@ static tv_tensor part_of(const operand *matrix, uint64_t product, uint64_t batch
     return view(matrix->tensor, product * matrix->stride + row * matrix->ld + column, elements, distance);
 }
 
-/* Program and workgroups of one part. */
+/* Whether both operands of a part lie so that four neighbours make a texel. Its push constants and bindings
+ * are there. */
+static bool takes_texels(const tv_caps *caps, const tv_matmul *product, const parts *size,
+                         const tv_launch *launch) {
+    const tv_matmul_push *p = launch->push;
+    uint64_t most = tv_max_u64(launch->bindings[0].span.bytes, launch->bindings[1].span.bytes) / TEXEL_BYTES;
+    uint64_t beside_a = product->transpose_a ? size->m : size->k,
+             beside_b = product->transpose_b ? size->k : size->n;
+    return size->k > 0 && most <= caps->texels &&
+           (beside_a | beside_b | p->lda | p->ldb | p->first_a | p->first_b | p->stride_a | p->stride_b) %
+                   4 ==
+               0;
+}
+
+static void choose_cpu_variant(const tv_caps *caps, const tv_matmul *product, const parts *size,
+                               tv_launch *launch) {
+    /* All of them, texels or not, sum a value of C in the same order. */
+    static const tv_program_id single[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
+                                               {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
+    static const tv_program_id of_texels[2][2] = {{TV_PROGRAM_matmul_texels_nn, TV_PROGRAM_matmul_texels_nt},
+                                                  {TV_PROGRAM_matmul_texels_tn, TV_PROGRAM_matmul_texels_tt}};
+    static const tv_program_id few_rows[2][2] = {
+        {TV_PROGRAM_matmul_cpu_nt_1, TV_PROGRAM_matmul_cpu_nt_4},
+        {TV_PROGRAM_matmul_texels_nt_1, TV_PROGRAM_matmul_texels_nt_4}};
+    bool texels = takes_texels(caps, product, size, launch);
+    bool nt = !product->transpose_a && product->transpose_b;
+    bool nn = !product->transpose_a && !product->transpose_b;
+    uint64_t tile_m = CPU_TILE, tile_n = CPU_TILE;
+    launch->program = (texels ? of_texels : single)[product->transpose_a][product->transpose_b];
+    if (texels)
+        *(nn ? &tile_m : &tile_n) = TEXEL_TILE;
+    if (nt && size->m <= 4) {
+        tile_m = size->m == 1 ? 1 : 4;
+        launch->program = few_rows[texels][tile_m == 4];
+    }
+    launch->groups = tv_div_up(size->m, tile_m) * tv_div_up(size->n, tile_n);
+}
+
+/* Program and workgroups of one part, whose push constants and bindings are there. `gelu`: of its result. */
 static void choose_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
-                           tv_launch *launch) {
+                           bool gelu, tv_launch *launch) {
     static const tv_program_id tiled[2][2] = {{TV_PROGRAM_matmul_nn, TV_PROGRAM_matmul_nt},
                                               {TV_PROGRAM_matmul_tn, TV_PROGRAM_matmul_tt}};
-    static const tv_program_id cpu[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
-                                            {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
     const tv_caps *caps = tv_recorder_caps(recorder);
-    bool vectors = caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle;
+    const tv_matmul_push *push = launch->push;
+    uint32_t *constants = launch->specialization, *count = &launch->specialization_count;
     /* By the whole product's rows: the remainder of a cut, whose size the submission budget decides, must be
      * summed as the uncut product is. */
     bool few = product->m <= FEW_ROWS || product->rows_alone;
-    if (vectors) {
-        /* All of them sum a value of C in the same order. */
-        uint64_t tile = CPU_TILE;
-        launch->program = cpu[product->transpose_a][product->transpose_b];
-        if (!product->transpose_a && product->transpose_b && size->m <= 4) {
-            tile = size->m == 1 ? 1 : 4;
-            launch->program = tile == 1 ? TV_PROGRAM_matmul_cpu_nt_1 : TV_PROGRAM_matmul_cpu_nt_4;
-        }
-        launch->groups = tv_div_up(size->m, tile) * tv_div_up(size->n, CPU_TILE);
+    if (caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle) {
+        choose_cpu_variant(caps, product, size, launch);
+        constants[(*count)++] = gelu;
+        constants[(*count)++] = push->accumulate;
     } else if (!product->transpose_a && product->transpose_b && few) {
         uint64_t rows = 1;
         while (rows < size->m && rows < FEW_ROWS)
             rows *= 2;
         launch->program = TV_PROGRAM_matmul_rows_nt;
-        launch->specialization[0] = tv_row_workgroup(recorder, FEW_ROWS_WORKGROUP);
-        launch->specialization[1] = (uint32_t)rows;
-        launch->specialization_count = 2;
         launch->groups = tv_div_up(size->m, rows) * tv_div_up(size->n, FEW_ROWS_COLUMNS);
+        constants[(*count)++] = tv_row_workgroup(recorder, FEW_ROWS_WORKGROUP);
+        constants[(*count)++] = (uint32_t)rows;
+        constants[(*count)++] = gelu;
     } else {
         launch->program = tiled[product->transpose_a][product->transpose_b];
         launch->groups = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE);
+        constants[(*count)++] = gelu;
     }
 }
 
@@ -200,7 +235,7 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
         launch.bindings[2] = view(product->bias, first->n, size->n, &push.first_bias);
     launch.bindings[3] =
         part_of(c, first->batch, size->batch, first->m, size->m, first->n, size->n, &push.first_c);
-    choose_variant(recorder, product, size, &launch);
+    choose_variant(recorder, product, size, product->gelu && first->k + size->k == product->k, &launch);
     return tv_launch_record(recorder, &launch);
 }
 
@@ -227,6 +262,8 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
     TV_RETURN_IF_FAILED(check_operand("C", &c, p.batch));
     if (p.batch > 1 && p.stride_c == 0)
         return tv_fail(TV_E_USAGE, "matmul: the products of a batch need a stride between their results");
+    if (p.gelu && p.accumulate)
+        return tv_fail(TV_E_USAGE, "matmul: GELU of a sum with what C held is not offered");
     if (tv_tensor_present(p.bias) && (p.accumulate || p.bias.span.bytes < p.n * sizeof(float)))
         return tv_fail(TV_E_USAGE, "matmul: a bias takes %llu floats and no accumulation",
                        (unsigned long long)p.n);

@@ -16,6 +16,7 @@ tv_status tv_sample_record(tv_recorder *recorder, const tv_sample *sample) {
     const uint64_t row_bytes[] = {vocab * sizeof(float)};
     uint64_t part;
     TV_RETURN_IF_FAILED(tv_split_rows(recorder, "sample", sample->rows, row_bytes, 1, &part));
+    bool texels = vocab % 4 == 0 && part * vocab / 4 <= tv_recorder_caps(recorder)->texels;
     uint32_t local = (uint32_t)tv_min_u64(row_local, tv_recorder_caps(recorder)->invocations);
     for (uint64_t first = 0; first < sample->rows; first += part) {
         uint64_t rows = tv_min_u64(part, sample->rows - first);
@@ -23,7 +24,7 @@ tv_status tv_sample_record(tv_recorder *recorder, const tv_sample *sample) {
                                tv_tensor_present(sample->logprobs)};
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
-            &(tv_launch){.program = TV_PROGRAM_sample_base,
+            &(tv_launch){.program = texels ? TV_PROGRAM_sample_texels_base : TV_PROGRAM_sample_base,
                          .push = &push,
                          .groups = rows,
                          .bindings = {tv_tensor_rows(sample->logits, vocab, first, rows), sample->settings,

@@ -40,8 +40,9 @@ typedef struct widths {
     uint64_t stream, qkv, attended, mlp_in, mlp_act; /* elements of a row */
 } widths;
 
-static widths widths_of(const tv_model_config *config) {
-    uint64_t gates = config->activation == TV_ACTIVATION_SWIGLU ? 2 : 1;
+static widths widths_of(const tv_model_config *config, bool backward) {
+    /* Only the backward pass asks what GELU was taken of. */
+    uint64_t gates = config->activation == TV_ACTIVATION_SWIGLU ? 2 : backward ? 1 : 0;
     return (widths){
         .stream = config->channels,
         .qkv = (config->n_head + 2 * config->n_kv_head) * config->head_size,
@@ -66,7 +67,8 @@ static void plan_block(plan_builder *plan, const tv_model_config *config, const 
     add(plan, &block->sum2, rows * w->stream, first, last);
     add(plan, &block->rstd2, rows, first, last);
     add(plan, &block->norm2, rows * w->stream, first, last);
-    add(plan, &block->mlp_in, rows * w->mlp_in, first, last);
+    if (w->mlp_in > 0)
+        add(plan, &block->mlp_in, rows * w->mlp_in, first, last);
     add(plan, &block->mlp_act, rows * w->mlp_act, first, last);
 }
 
@@ -95,7 +97,7 @@ static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, uint64_t row
 
 /* Lifetimes as the head comment of activations.h numbers the operations. */
 static void build(plan_builder *plan, const tv_model_config *config, const tv_caps *caps, tv_activations *a) {
-    const widths w = widths_of(config);
+    const widths w = widths_of(config, a->options.backward);
     uint32_t layers = (uint32_t)config->n_layer, head = layers + 1;
     uint32_t end = a->options.backward ? 2 * layers + 2 : head;
     bool shared = a->options.recompute || !a->options.backward;

@@ -22,7 +22,8 @@ typedef struct tv_block_activations {
     tv_tensor sum2;         /* (N, C) the stream after attention */
     tv_tensor mean2, rstd2; /* (N) */
     tv_tensor norm2;        /* (N, C) */
-    tv_tensor mlp_in;       /* (N, F), or (N, 2F) for SwiGLU: before the non-linearity */
+    tv_tensor mlp_in;       /* (N, F), or (N, 2F) for SwiGLU: before the non-linearity. Absent: GELU without
+                               a backward pass, where the product gives mlp_act at once */
     tv_tensor mlp_act;      /* (N, F) after it */
 } tv_block_activations;
 

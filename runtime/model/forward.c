@@ -17,9 +17,9 @@ typedef struct pass {
     const tv_kv_cache *cache; /* NULL: a row attends to the row's other tokens in the batch */
 } pass;
 
-/* y (N, out) = x (N, in) W^T + b, where W is (out, in). */
+/* y (N, out) = x (N, in) W^T + b, where W is (out, in); or GELU of that. */
 static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
-                        uint64_t in, uint64_t out, tv_tensor x, tv_tensor y) {
+                        uint64_t in, uint64_t out, bool gelu, tv_tensor x, tv_tensor y) {
     tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
     tv_status status =
         tv_matmul_record(p->recorder, &(tv_matmul){.m = p->a->rows,
@@ -27,6 +27,7 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                                                    .k = in,
                                                    .transpose_b = true,
                                                    .rows_alone = p->a->options.rows_alone,
+                                                   .gelu = gelu,
                                                    .a = x,
                                                    .b = tv_model_parameter(p->model, weight, layer),
                                                    .bias = tv_model_parameter(p->model, bias, layer),
@@ -105,12 +106,12 @@ static tv_status attention(const pass *p, uint32_t l) {
     const tv_block_activations *b = &p->a->blocks[l];
     uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
-                               b->norm1, b->qkv));
+                               false, b->norm1, b->qkv));
     TV_RETURN_IF_FAILED(rotate(p, b->qkv));
     tv_record_push_label(p->recorder, "attention");
     TV_RETURN_IF_FAILED(attend(p, l));
     tv_record_pop_label(p->recorder);
-    return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width, c->channels,
+    return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width, c->channels, false,
                   b->attended, b->sum2);
 }
 
@@ -118,9 +119,11 @@ static tv_status attention(const pass *p, uint32_t l) {
 static tv_status mlp_hidden(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
-    bool gated = c->activation == TV_ACTIVATION_SWIGLU;
+    bool gated = c->activation == TV_ACTIVATION_SWIGLU, fused = !tv_tensor_present(b->mlp_in);
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
-                               gated ? 2 * c->ffn : c->ffn, b->norm2, b->mlp_in));
+                               gated ? 2 * c->ffn : c->ffn, fused, b->norm2, fused ? b->mlp_act : b->mlp_in));
+    if (fused)
+        return TV_OK;
     tv_record_push_label(p->recorder, "activation");
     if (gated)
         TV_RETURN_IF_FAILED(tv_swiglu_forward(p->recorder, p->a->rows, c->ffn, b->mlp_in, b->mlp_act));
@@ -139,7 +142,7 @@ static tv_tensor stream_behind(const pass *p, uint32_t l) {
 static tv_status mlp_out(const pass *p, uint32_t l) {
     const tv_block_activations *b = &p->a->blocks[l];
     return linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, p->config->ffn,
-                  p->config->channels, b->mlp_act, stream_behind(p, l));
+                  p->config->channels, false, b->mlp_act, stream_behind(p, l));
 }
 
 /* sum (+)= residual, output = norm(sum). */

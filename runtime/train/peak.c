@@ -28,7 +28,7 @@ static uint64_t fingerprint(const tv_caps *caps) {
     hash = tv_hash_bytes(caps->pipeline_cache_uuid, sizeof caps->pipeline_cache_uuid, hash);
     hash = tv_hash_bytes(&caps->tier, sizeof caps->tier, hash);
     /* What TRIVIUM_CAPS_MAX can lower and a matrix product's variant depends on. */
-    const uint64_t lowered[] = {caps->storage_range, caps->cpu_kernels, caps->subgroup_shuffle};
+    const uint64_t lowered[] = {caps->storage_range, caps->cpu_kernels, caps->subgroup_shuffle, caps->texels};
     hash = tv_hash_bytes(lowered, sizeof lowered, hash);
     for (uint32_t i = 0; i < TV_PROGRAM_COUNT; i++) {
         const tv_spirv *shader = tv_program_get((tv_program_id)i)->shader;

@@ -26,15 +26,13 @@ layout(push_constant) uniform Push {
     tv_count_push p;
 };
 
-const float sqrt_2_over_pi = 0.7978845608028654;
-
 void main() {
     uint i = tv_thread();
     if (i >= p.count / TV_WIDTH)
         return;
     tv_vec v = tv_vec(x[i]);
-    tv_vec e = tv_exp_minus(2.0 * sqrt_2_over_pi * v * (1.0 + 0.044715 * v * v));
+    tv_vec e = tv_gelu_exp(v);
     tv_vec s = 1.0 / (1.0 + e);
-    tv_vec slope = 2.0 * sqrt_2_over_pi * (1.0 + 3.0 * 0.044715 * v * v);
+    tv_vec slope = 2.0 * tv_sqrt_2_over_pi * (1.0 + 3.0 * 0.044715 * v * v);
     d_x[i] = TV_ACTS(tv_vec(d_y[i]) * (s + v * slope * s * (e * s)));
 }

@@ -13,6 +13,20 @@ vec4 tv_exp_minus(vec4 x) {
     return exp(-max(x, -87.0));
 }
 
+/* GELU, the tanh approximation: x/2 (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3). This is its e^-2u; precise, so
+ * that every kernel computes the same bits. */
+const float tv_sqrt_2_over_pi = 0.7978845608028654;
+
+float tv_gelu_exp(float x) {
+    precise float double_u = 2.0 * tv_sqrt_2_over_pi * x * (1.0 + 0.044715 * x * x);
+    return tv_exp_minus(double_u);
+}
+
+vec4 tv_gelu_exp(vec4 x) {
+    precise vec4 double_u = 2.0 * tv_sqrt_2_over_pi * x * (1.0 + 0.044715 * x * x);
+    return tv_exp_minus(double_u);
+}
+
 /* e^x - 1 with all its digits near 0, where the difference would lose them, and exactly 0 at 0. The series to the ninth power errs
  * below 1e-8 relative at -0.5 and 0.5; from there on the exponential is good. */
 float tv_expm1(float x) {

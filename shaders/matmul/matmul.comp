@@ -12,10 +12,12 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "grid.glsl"
+#include "maths.glsl"
 #include "push_constants.h"
 #include "types.glsl"
 
 layout(local_size_x = 256) in;
+layout(constant_id = 0) const bool GELU = false;
 layout(std430, binding = 0) readonly buffer A {
     TV_ACT a[];
 };
@@ -94,6 +96,8 @@ void main() {
             uint at = base_c + row * p.ldc + column;
             if (p.accumulate != 0)
                 value += float(c[at]);
+            if (GELU)
+                value /= 1.0 + tv_gelu_exp(value);
             c[at] = TV_ACT(value);
         }
     }

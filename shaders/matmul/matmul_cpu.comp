@@ -18,10 +18,14 @@
 #extension GL_KHR_shader_subgroup_ballot : require
 #extension GL_KHR_shader_subgroup_basic : require
 #include "grid.glsl"
+#include "maths.glsl"
 #include "push_constants.h"
 #include "types.glsl"
 
 layout(local_size_x = 8) in;
+/* Constants, because both sides of a branch are run where these kernels are. */
+layout(constant_id = 0) const bool GELU = false;
+layout(constant_id = 1) const bool ACCUMULATE = false;
 layout(std430, binding = 0) readonly buffer A {
     TV_ACT a[];
 };
@@ -109,10 +113,15 @@ void main() {
     }
 
     /* All reads before the first store: beyond the last row the same sum is stored to the last row again. */
-    if (p.accumulate != 0) {
+    if (ACCUMULATE) {
         [[unroll]] for (uint j = 0; j < EACH; j++)
             [[unroll]] for (uint i = 0; i < ROWS; i++)
                 sum[i][j] += float(c[base_c + row[i] * p.ldc + column[j]]);
+    }
+    if (GELU) {
+        [[unroll]] for (uint j = 0; j < EACH; j++)
+            [[unroll]] for (uint i = 0; i < ROWS; i++)
+                sum[i][j] /= 1.0 + tv_gelu_exp(sum[i][j]);
     }
     [[unroll]] for (uint j = 0; j < EACH; j++)
         if (column_0 + LANES * j < p.n) {

@@ -13,11 +13,13 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_basic : require
 #include "grid.glsl"
+#include "maths.glsl"
 #include "push_constants.h"
 #include "types.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 8;
+layout(constant_id = 2) const bool GELU = false;
 layout(std430, binding = 0) readonly buffer A {
     TV_ACT a[];
 };
@@ -70,7 +72,11 @@ void main() {
             float total = subgroupAdd(sum[i]) + offset;
             if (i < rows && subgroupElect()) {
                 uint to = base_c + i * p.ldc + column;
-                c[to] = TV_ACT(p.accumulate != 0 ? float(c[to]) + total : total);
+                if (p.accumulate != 0)
+                    total += float(c[to]);
+                if (GELU)
+                    total /= 1.0 + tv_gelu_exp(total);
+                c[to] = TV_ACT(total);
             }
         }
     }

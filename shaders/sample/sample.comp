@@ -8,11 +8,13 @@
  * three candidates per pass, 16 passes, fewer where exactly as many tokens are found as top-k asks for. All sums have a fixed order, so a
  * larger set never has a smaller sum and the search is consistent.
  * The draw walks a cumulative sum in the order of the vocabulary: 64 segments first, then the one segment that holds it.
+ * -DTV_TEXELS=1, for V a multiple of 4: the logits are bound as texels of four, which CPU devices load as fast as single ones.
  * Limits: V below 2^24, so that counts are exact in fp32; rows * V below 2^31.
  * Per row: 3 passes over V (temperature alone), at most 16 more with top-k, 17 more with top-p; the row stays in a GPU's cache.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 
 layout(local_size_x_id = 0) in;
@@ -21,9 +23,13 @@ layout(local_size_x_id = 0) in;
 #include "philox.glsl"
 #include "push_constants.h"
 
+#if TV_TEXELS
+layout(binding = 0) uniform samplerBuffer logits;
+#else
 layout(std430, binding = 0) readonly buffer Logits {
     float logits[];
 };
+#endif
 layout(std430, binding = 1) readonly buffer Settings {
     tv_sample_settings settings;
 };
@@ -79,6 +85,41 @@ vec3 group_sum(vec3 value) {
     return sum;
 }
 
+/* Of the row: */
+uint start;         /* its first logit */
+float top_logit;    /* its largest */
+float inverse_temperature;
+uint kept_order = 0; /* the tokens of this order and above may be drawn */
+
+/* Logits are read in groups of WIDTH neighbours. */
+#if TV_TEXELS
+#define WIDTH 4
+#define PART(group, c) (group)[c]
+#define tv_floats vec4
+#define tv_orders uvec4
+
+vec4 group_at(uint i) {
+    return texelFetch(logits, int(start / 4 + i));
+}
+
+float logit_of(uint token) {
+    return group_at(token / 4)[token % 4];
+}
+#else
+#define WIDTH 1
+#define PART(group, c) (group)
+#define tv_floats float
+#define tv_orders uint
+
+float group_at(uint i) {
+    return logits[start + i];
+}
+
+float logit_of(uint token) {
+    return logits[start + token];
+}
+#endif
+
 /* Unsigned integers in the order of the floats; both zeros are one. NaN sorts outside the infinities. */
 uint order(float value) {
     uint bits = floatBitsToUint(value);
@@ -87,34 +128,50 @@ uint order(float value) {
     return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
 
-/* Of the row: */
-uint start;         /* its first logit */
-float top_logit;    /* its largest */
-float inverse_temperature;
-uint kept_order = 0; /* the tokens of this order and above may be drawn */
+uvec4 order(vec4 values) {
+    uvec4 bits = floatBitsToUint(values);
+    bits = mix(bits, uvec4(0), equal(bits, uvec4(0x80000000u)));
+    return mix(bits | 0x80000000u, ~bits, notEqual(bits & 0x80000000u, uvec4(0)));
+}
+
+/* The sum of those values whose order is at least `bound`. */
+float sum_from(uint orders, uint bound, float values) {
+    return orders >= bound ? values : 0.0;
+}
+
+float sum_from(uvec4 orders, uint bound, vec4 values) {
+    vec4 kept = mix(vec4(0.0), values, greaterThanEqual(orders, uvec4(bound)));
+    return (kept.x + kept.y) + (kept.z + kept.w);
+}
 
 float weight(float logit) {
     return exp((logit - top_logit) * inverse_temperature);
 }
 
-float kept_weight(float logit) {
-    return order(logit) >= kept_order ? weight(logit) : 0.0;
+vec4 weight(vec4 group) {
+    return exp((group - top_logit) * inverse_temperature);
 }
 
-/* The largest order at and above which the logits still measure `goal`: their number, or (by_mass) the weight of the kept. */
+float kept_weight_of(uint token) {
+    float logit = logit_of(token);
+    return sum_from(order(logit), kept_order, weight(logit));
+}
+
+/* The largest order at and above which the logits still measure `goal`: their number, or (by_mass) their weight. Where that is less
+ * than the weight of the kept, the order is one of theirs. */
 uint search(float goal, bool by_mass) {
-    uint found = 0, lanes = gl_WorkGroupSize.x;
+    uint found = 0, groups = p.vocab / WIDTH;
     for (int shift = 30; shift >= 0; shift -= 2) {
         uvec3 candidates = found + (uvec3(1, 2, 3) << shift);
         vec3 sums = vec3(0.0);
-        if (by_mass) {
-            for (uint i = gl_LocalInvocationIndex; i < p.vocab; i += lanes) {
-                float logit = logits[start + i];
-                sums += mix(vec3(0.0), vec3(kept_weight(logit)), greaterThanEqual(uvec3(order(logit)), candidates));
-            }
-        } else {
-            for (uint i = gl_LocalInvocationIndex; i < p.vocab; i += lanes)
-                sums += mix(vec3(0.0), vec3(1.0), greaterThanEqual(uvec3(order(logits[start + i])), candidates));
+        for (uint i = gl_LocalInvocationIndex; i < groups; i += gl_WorkGroupSize.x) {
+            tv_floats group = group_at(i);
+            tv_orders orders = order(group);
+            tv_floats values = tv_floats(1.0);
+            if (by_mass)
+                values = weight(group);
+            [[unroll]] for (uint c = 0; c < 3; c++)
+                sums[c] += sum_from(orders, candidates[c], values);
         }
         sums = group_sum(sums);
         bvec3 enough = greaterThanEqual(sums, vec3(goal));
@@ -150,7 +207,7 @@ uint draw(float u, uint segment_size, uint lane, uint lanes, uint fallback) {
     uint token = fallback, end = min((segment + 1) * segment_size, p.vocab);
     for (uint first = segment * segment_size; first < end; first += lanes) {
         uint i = first + lane;
-        float mass = i < end ? kept_weight(logits[start + i]) : 0.0;
+        float mass = i < end ? kept_weight_of(i) : 0.0;
         float upto = passed + subgroupInclusiveAdd(mass);
         uint hit = subgroupMin(mass > 0.0 && upto > goal ? i : none);
         if (hit != none)
@@ -167,18 +224,19 @@ void main() {
     if (row >= p.rows)
         return;
     start = row * p.vocab;
-    uint best = 0, best_at = none;
-    for (uint i = gl_LocalInvocationIndex; i < p.vocab; i += gl_WorkGroupSize.x) {
-        uint candidate = order(logits[start + i]);
-        if (candidate > best) {
-            best = candidate;
-            best_at = i;
-        }
+    uint best = 0, best_at = none, groups = p.vocab / WIDTH;
+    for (uint i = gl_LocalInvocationIndex; i < groups; i += gl_WorkGroupSize.x) {
+        tv_orders candidates = order(group_at(i));
+        [[unroll]] for (uint c = 0; c < WIDTH; c++)
+            if (PART(candidates, c) > best) {
+                best = PART(candidates, c);
+                best_at = i * WIDTH + c;
+            }
     }
     uint top_order = group_max(best);
     /* The lowest id of those: the largest of the complements. A row of the lowest NaN alone has none. */
     uint top = min(~group_max(best == top_order ? ~best_at : 0), p.vocab - 1);
-    top_logit = logits[start + top];
+    top_logit = logit_of(top);
 
     bool greedy = !(settings.temperature > 0.0);
     inverse_temperature = greedy ? 1.0 : 1.0 / settings.temperature;
@@ -193,21 +251,36 @@ void main() {
         if (settings.top_p < 1.0) {
             /* The whole is summed by the search's own order, so that nothing is left out at top_p near 1. */
             vec3 whole = vec3(0.0);
-            for (uint i = gl_LocalInvocationIndex; i < p.vocab; i += gl_WorkGroupSize.x)
-                whole += kept_weight(logits[start + i]);
+            for (uint i = gl_LocalInvocationIndex; i < groups; i += gl_WorkGroupSize.x) {
+                tv_floats group = group_at(i);
+                whole += sum_from(order(group), kept_order, weight(group));
+            }
             kept_order = max(kept_order, min(search(settings.top_p * group_sum(whole).x, true), top_order));
         }
     }
 
     /* Lanes are counted and not taken from gl_SubgroupSize: a subgroup need not be full. */
     uint lanes = subgroupAdd(1), lane = subgroupExclusiveAdd(1);
-    uint segment_size = (p.vocab + segments - 1) / segments;
-    for (uint s = gl_SubgroupID; s < segments; s += gl_NumSubgroups) {
-        uint end = min((s + 1) * segment_size, p.vocab);
+    uint segment_groups = (groups + segments - 1) / segments;
+#if TV_TEXELS
+    /* A lane for a segment. */
+    for (uint s = gl_LocalInvocationIndex; s < segments; s += gl_WorkGroupSize.x) {
+        uint end = min((s + 1) * segment_groups, groups);
         vec2 mass = vec2(0.0);
-        for (uint i = s * segment_size + lane; i < end; i += lanes) {
-            float logit = logits[start + i], w = weight(logit);
-            mass += vec2(order(logit) >= kept_order ? w : 0.0, w);
+        for (uint i = s * segment_groups; i < end; i++) {
+            vec4 group = group_at(i), w = weight(group);
+            mass += vec2(sum_from(order(group), kept_order, w), sum_from(uvec4(0), 0, w));
+        }
+        kept_mass[s] = mass.x;
+        whole_mass[s] = mass.y;
+    }
+#else
+    for (uint s = gl_SubgroupID; s < segments; s += gl_NumSubgroups) {
+        uint end = min((s + 1) * segment_groups, groups);
+        vec2 mass = vec2(0.0);
+        for (uint i = s * segment_groups + lane; i < end; i += lanes) {
+            float logit = group_at(i), w = weight(logit);
+            mass += vec2(sum_from(order(logit), kept_order, w), w);
         }
         mass = subgroupAdd(mass);
         if (subgroupElect()) {
@@ -215,6 +288,7 @@ void main() {
             whole_mass[s] = mass.y;
         }
     }
+#endif
     barrier();
     if (gl_SubgroupID != 0)
         return;
@@ -222,7 +296,7 @@ void main() {
     if (!greedy) {
         float u = tv_uniform(uvec2(settings.seed_low, settings.seed_high), TV_STREAM_SAMPLE, sequences[p.first + row],
                              uvec2(positions[p.first + row], 0));
-        token = draw(u, segment_size, lane, lanes, top);
+        token = draw(u, segment_groups * WIDTH, lane, lanes, top);
     }
     float whole = 0.0;
     for (uint s = 0; s < segments; s++)
@@ -230,6 +304,6 @@ void main() {
     if (subgroupElect()) {
         tokens[p.first + row] = token;
         if (p.has_logprobs != 0)
-            logprobs[p.first + row] = (logits[start + token] - top_logit) * inverse_temperature - log(whole);
+            logprobs[p.first + row] = (logit_of(token) - top_logit) * inverse_temperature - log(whole);
     }
 }

@@ -409,8 +409,13 @@ static void decoding_equals_the_forward_pass(void **state) {
     }
     decode(group, &(shape){2, 5, 2, 1, 256, NO_DOCUMENTS});
     decode(small, &(shape){16, 13, 4, 2, 8, NO_DOCUMENTS});
-    decode(*state, &(shape){1, 9, 2, 1, 70, NO_DOCUMENTS}); /* in two parts */
-    decode(*state, &(shape){1, 9, 2, 1, 72, NO_DOCUMENTS}); /* the same through texels */
+    /* Every number of lanes that share a key, with lanes left over, and two quads a lane; beyond 64 in two
+     * parts. */
+    const uint64_t texels[] = {4, 12, 16, 20, 40, 64, 72, 128}, single[] = {3, 7, 10, 34, 70};
+    for (size_t i = 0; i < sizeof texels / sizeof *texels; i++)
+        decode(*state, &(shape){2, 19, 2, 1, texels[i], NO_DOCUMENTS});
+    for (size_t i = 0; i < sizeof single / sizeof *single; i++)
+        decode(*state, &(shape){2, 11, 2, 1, single[i], NO_DOCUMENTS});
     tv_device_close(&group);
     tv_device_close(&small);
     tv_device_close(&narrow);

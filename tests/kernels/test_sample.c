@@ -98,7 +98,8 @@ static void check_logprobs(const draws *d, double temperature) {
 /* ---- greedy ---- */
 
 static void greedy_takes_the_first_of_the_largest(void **state) {
-    const uint64_t shapes[][2] = {{1, 1}, {3, 2}, {5, 17}, {4, 65}, {3, 1000}, {2, 50257}, {70001, 3}};
+    const uint64_t shapes[][2] = {{1, 1},  {3, 2},    {5, 17},    {4, 65},
+                                  {6, 68}, {3, 1000}, {2, 50257}, {70001, 3}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         draws d = make_draws(shapes[s][0], shapes[s][1], s);
         for (uint64_t r = 0; r < d.rows; r++) {
@@ -175,7 +176,8 @@ static void draws_lie_in_the_oracles_intervals(void **state) {
     } cases[] = {{1, 0, 1},  {0.7f, 0, 1},     {2, 0, 1},      {1, 1, 1},        {1, 5, 1},
                  {1, 40, 1}, {0.5f, 1000, 1},  {1, 0, 0.9f},   {1.3f, 0, 0.5f},  {1, 0, 0.03f},
                  {1, 0, 0},  {0.8f, 20, 0.8f}, {1, 3, 0.999f}, {0.01f, 0, 0.5f}, {50, 7, 0.6f}};
-    const uint64_t shapes[][2] = {{1, 1}, {40, 3}, {40, 17}, {40, 65}, {40, 1000}, {2, 50257}};
+    const uint64_t shapes[][2] = {{1, 1},   {40, 3},  {40, 4},    {40, 17},
+                                  {40, 65}, {40, 68}, {40, 1000}, {2, 50257}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         draws d = make_draws(shapes[s][0], shapes[s][1], 40 + s);
         for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
@@ -268,22 +270,22 @@ static void philox_draws_the_hosts_numbers(void **state) {
 }
 
 /* The draw belongs to the sequence and the position: alone, in a batch, or in another order. */
-static void batch_and_order_do_not_matter(void **state) {
+static void check_batch_and_order(tv_device *device, uint64_t vocab) {
     tv_sample_settings settings = settings_of(99, 0.9f, 50, 0.95f);
-    draws d = make_draws(37, 311, 8), one = make_draws(1, 311, 8), reversed = make_draws(37, 311, 8);
-    run_draws(*state, &d, settings, true);
+    draws d = make_draws(37, vocab, 8), one = make_draws(1, vocab, 8), reversed = make_draws(37, vocab, 8);
+    run_draws(device, &d, settings, true);
     for (uint64_t r = 0; r < d.rows; r++) {
         uint64_t other = d.rows - 1 - r;
         memcpy(reversed.logits + other * d.vocab, d.logits + r * d.vocab, d.vocab * sizeof(float));
         reversed.sequences[other] = d.sequences[r];
         reversed.positions[other] = d.positions[r];
     }
-    run_draws(*state, &reversed, settings, true);
+    run_draws(device, &reversed, settings, true);
     for (uint64_t r = 0; r < d.rows; r++) {
         memcpy(one.logits, d.logits + r * d.vocab, d.vocab * sizeof(float));
         one.sequences[0] = d.sequences[r];
         one.positions[0] = d.positions[r];
-        run_draws(*state, &one, settings, true);
+        run_draws(device, &one, settings, true);
         assert_int_equal(one.tokens[0], d.tokens[r]);
         assert_memory_equal(one.logprobs, &d.logprobs[r], sizeof(float));
         assert_int_equal(reversed.tokens[d.rows - 1 - r], d.tokens[r]);
@@ -293,6 +295,11 @@ static void batch_and_order_do_not_matter(void **state) {
     free_draws(&reversed);
 }
 
+static void batch_and_order_do_not_matter(void **state) {
+    check_batch_and_order(*state, 311);
+    check_batch_and_order(*state, 312); /* texels */
+}
+
 /* A model that diverged still gets tokens of its vocabulary. */
 static void broken_logits_stay_in_the_vocabulary(void **state) {
     const uint32_t patterns[] = {0x7fc00000u, 0xffffffffu, 0x7f800000u, 0xff800000u};
@@ -300,11 +307,11 @@ static void broken_logits_stay_in_the_vocabulary(void **state) {
                                            settings_of(1, 1, 3, 0.5f), settings_of(1, 1e-45f, 0, 0.5f)};
     for (int pattern = 0; pattern < 4; pattern++)
         for (uint64_t stride = 1; stride < 20; stride += 6)
-            for (int s = 0; s < 4; s++) {
-                draws d = make_draws(3, 71, 2);
+            for (int s = 0; s < 8; s++) {
+                draws d = make_draws(3, s < 4 ? 71 : 72, 2); /* 72: texels */
                 for (uint64_t i = 0; i < d.rows * d.vocab; i += stride)
                     memcpy(&d.logits[i], &patterns[pattern], sizeof(float));
-                run_draws(*state, &d, settings[s], true);
+                run_draws(*state, &d, settings[s % 4], true);
                 for (uint64_t r = 0; r < d.rows; r++)
                     assert_true(d.tokens[r] < d.vocab);
                 free_draws(&d);
@@ -312,19 +319,17 @@ static void broken_logits_stay_in_the_vocabulary(void **state) {
 }
 
 static void small_limits_give_the_same(void **state) {
-    tv_device *small = NULL;
-    tv_device_options options = {.select = getenv("TRIVIUM_TEST_DEVICE")};
-    assert_int_equal(setenv("TRIVIUM_CAPS_MAX", "storage_range=65536,group_count_x=7", 1), 0);
-    assert_ok(tv_device_open(&options, &small));
-    assert_int_equal(unsetenv("TRIVIUM_CAPS_MAX"), 0);
-    draws d = make_draws(1003, 129, 4), other = make_draws(1003, 129, 4);
+    tv_device *small = tv_test_open_lowered("storage_range=65536,group_count_x=7");
     tv_sample_settings settings = settings_of(3, 1, 30, 0.9f);
-    run_draws(*state, &d, settings, true);
-    run_draws(small, &other, settings, true);
-    assert_memory_equal(d.tokens, other.tokens, d.rows * sizeof *d.tokens);
-    assert_memory_equal(d.logprobs, other.logprobs, d.rows * sizeof *d.logprobs);
-    free_draws(&d);
-    free_draws(&other);
+    for (uint64_t vocab = 128; vocab < 130; vocab++) {
+        draws d = make_draws(1003, vocab, 4), other = make_draws(1003, vocab, 4);
+        run_draws(*state, &d, settings, true);
+        run_draws(small, &other, settings, true);
+        assert_memory_equal(d.tokens, other.tokens, d.rows * sizeof *d.tokens);
+        assert_memory_equal(d.logprobs, other.logprobs, d.rows * sizeof *d.logprobs);
+        free_draws(&d);
+        free_draws(&other);
+    }
     tv_device_close(&small);
 }
 

@@ -3,11 +3,13 @@
 
 #include <math.h>
 
+double oracle_gelu(double x) {
+    return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
 void oracle_gelu_forward(uint64_t count, const float *x, double *y) {
-    for (uint64_t i = 0; i < count; i++) {
-        double v = x[i];
-        y[i] = 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-    }
+    for (uint64_t i = 0; i < count; i++)
+        y[i] = oracle_gelu((double)x[i]);
 }
 
 void oracle_gelu_backward(uint64_t count, const float *x, const float *d_y, double *d_x) {

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+double oracle_gelu(double x);
 void oracle_gelu_forward(uint64_t count, const float *x, double *y);
 void oracle_gelu_backward(uint64_t count, const float *x, const float *d_y, double *d_x);
 void oracle_swiglu_forward(uint64_t rows, uint64_t features, const float *gate_up, double *y);

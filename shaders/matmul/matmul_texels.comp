@@ -1,0 +1,164 @@
+/* C = op(A) op(B) (+ bias), or C += op(A) op(B), as matmul_cpu.comp, for operands that can be read as texels of four values: a texel
+ * costs about what one value does, and loads are what decides there.
+ *
+ * Forms and defines as in matmul.comp. First elements, strides and the sides along which values are stored are multiples of 4. The
+ * sums and their order are those of matmul_cpu.comp, bit for bit. 2 m n k FLOPs.
+ *
+ * A workgroup is one subgroup of 8 lanes and makes 16 x 32 values of C: more sums than registers, but those that are spilled cost
+ * less than the loads of a smaller tile. One operand lies across the lanes, and each value of the other one is broadcast from a
+ * constant lane and component, so that each texel of a step is loaded by one lane only:
+ *   stored along k (A, B^T)   a texel is four steps of one row; a lane has four rows, 8 apart
+ *   k by k (A^T, B)           a texel is four rows of one step; a lane has these
+ * A B is computed as its transpose, B^T A^T: then one that is stored along k lies across the lanes, where both are not k by k.
+ * Below, "rows" are the 16 rows of C (columns of A B) that the broadcast operand makes, "columns" the 32 across the lanes.
+ * -DTV_ROWS=n, for A B^T: n rows instead of 16, where C has no more.
+ * Beyond the last k, the broadcast operand counts as 0; beyond the last row and column the last ones are read again.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_ballot : require
+#extension GL_KHR_shader_subgroup_basic : require
+#include "grid.glsl"
+#include "maths.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x = 8) in;
+/* Constants, because both sides of a branch are run where these kernels are. */
+layout(constant_id = 0) const bool GELU = false;
+layout(constant_id = 1) const bool ACCUMULATE = false;
+layout(binding = 0) uniform samplerBuffer a;
+layout(binding = 1) uniform samplerBuffer b;
+layout(std430, binding = 2) readonly buffer Bias {
+    TV_PARAM bias[];
+};
+layout(std430, binding = 3) buffer C {
+    TV_ACT c[];
+};
+layout(push_constant) uniform Push {
+    tv_matmul_push p;
+};
+
+#if !TV_TRANSPOSE_A && !TV_TRANSPOSE_B
+#define BROADCAST b
+#define ACROSS a
+#define OF_C(row, column) ((column)*p.ldc + (row))
+#else
+#define BROADCAST a
+#define ACROSS b
+#define OF_C(row, column) ((row)*p.ldc + (column))
+#endif
+
+/* Stored along k? */
+#define BROADCAST_ALONG (!TV_TRANSPOSE_A && TV_TRANSPOSE_B)
+#define ACROSS_ALONG (!TV_TRANSPOSE_A || TV_TRANSPOSE_B)
+
+#ifndef TV_ROWS
+#define TV_ROWS 16
+#endif
+const uint LANES = 8, ROWS = TV_ROWS, EACH = 4, COLUMNS = LANES * EACH;
+#if ACROSS_ALONG
+const uint STEP = 8;
+#else
+const uint STEP = 4; /* a texel for each; more would spill */
+#endif
+#if BROADCAST_ALONG
+const uint QUADS = STEP / 4; /* texels of a row */
+#else
+const uint QUADS = ROWS / 4; /* of a step */
+#endif
+const uint FETCHES = (ROWS * STEP / 4 + LANES - 1) / LANES;
+
+/* Value of `row` at step s: where its texel is, and which lane has it. */
+#if BROADCAST_ALONG
+#define TEXEL(row, s) ((row)*QUADS + (s) / 4)
+#define VALUE(row, s) subgroupBroadcast(given[TEXEL(row, s) / LANES][(s) % 4], TEXEL(row, s) % LANES)
+#else
+#define TEXEL(row, s) ((s)*QUADS + (row) / 4)
+#define VALUE(row, s) subgroupBroadcast(given[TEXEL(row, s) / LANES][(row) % 4], TEXEL(row, s) % LANES)
+#endif
+#if ACROSS_ALONG
+#define OWN(j, s) own[j][(s) / 4][(s) % 4]
+#else
+#define OWN(j, s) own[s][j]
+#endif
+
+void main() {
+    uint lane = gl_SubgroupInvocationID;
+#if !TV_TRANSPOSE_A && !TV_TRANSPOSE_B
+    uint rows = p.n, columns = p.m, row_ld = p.ldb, column_ld = p.lda;
+    uint row_base = p.first_b + gl_WorkGroupID.z * p.stride_b, column_base = p.first_a + gl_WorkGroupID.z * p.stride_a;
+#else
+    uint rows = p.m, columns = p.n, row_ld = p.lda, column_ld = p.ldb;
+    uint row_base = p.first_a + gl_WorkGroupID.z * p.stride_a, column_base = p.first_b + gl_WorkGroupID.z * p.stride_b;
+#endif
+    uint base_c = p.first_c + gl_WorkGroupID.z * p.stride_c;
+    uint tiles = (columns + COLUMNS - 1) / COLUMNS, tile = tv_group();
+    uint row_0 = tile / tiles * ROWS, column_0 = tile % tiles * COLUMNS;
+    if (row_0 >= rows)
+        return;
+    uint column[EACH];
+    [[unroll]] for (uint j = 0; j < EACH; j++)
+#if ACROSS_ALONG
+        column[j] = column_0 + LANES * j + lane;
+#else
+        column[j] = column_0 + EACH * lane + j;
+#endif
+
+    float sum[ROWS][EACH];
+    [[unroll]] for (uint j = 0; j < EACH; j++)
+        [[unroll]] for (uint i = 0; i < ROWS; i++) {
+#if !TV_TRANSPOSE_A && !TV_TRANSPOSE_B
+            uint of_bias = min(row_0 + i, rows - 1);
+#else
+            uint of_bias = min(column[j], columns - 1);
+#endif
+            sum[i][j] = p.has_bias != 0 ? float(bias[p.first_bias + of_bias]) : 0.0;
+        }
+
+    uint last = p.k - 1;
+    for (uint k_0 = 0; k_0 < p.k; k_0 += STEP) {
+        vec4 given[FETCHES];
+        [[unroll]] for (uint f = 0; f < FETCHES; f++) {
+            uint t = f * LANES + lane;
+#if BROADCAST_ALONG
+            uint k = k_0 + t % QUADS * 4, at = min(row_0 + t / QUADS, rows - 1) * row_ld + min(k, p.k - 4);
+#else
+            uint k = k_0 + t / QUADS, at = min(k, last) * row_ld + min(row_0 + t % QUADS * 4, rows - 4);
+#endif
+            vec4 texel = texelFetch(BROADCAST, int((row_base + at) / 4));
+            given[f] = k <= last ? texel : vec4(0.0);
+        }
+#if ACROSS_ALONG
+        vec4 own[EACH][STEP / 4];
+        [[unroll]] for (uint s = 0; s < STEP / 4; s++)
+            [[unroll]] for (uint j = 0; j < EACH; j++) {
+                uint at = min(column[j], columns - 1) * column_ld + min(k_0 + 4 * s, p.k - 4);
+                own[j][s] = texelFetch(ACROSS, int((column_base + at) / 4));
+            }
+#else
+        vec4 own[STEP];
+        [[unroll]] for (uint s = 0; s < STEP; s++) {
+            uint at = min(k_0 + s, last) * column_ld + min(column[0], columns - 4);
+            own[s] = texelFetch(ACROSS, int((column_base + at) / 4));
+        }
+#endif
+        [[unroll]] for (uint i = 0; i < ROWS; i++)
+            [[unroll]] for (uint s = 0; s < STEP; s++) {
+                float value = VALUE(i, s);
+                [[unroll]] for (uint j = 0; j < EACH; j++)
+                    sum[i][j] = fma(value, OWN(j, s), sum[i][j]);
+            }
+    }
+
+    [[unroll]] for (uint j = 0; j < EACH; j++)
+        if (column[j] < columns) {
+            [[unroll]] for (uint i = 0; i < ROWS; i++)
+                if (row_0 + i < rows) {
+                    uint at = base_c + OF_C(row_0 + i, column[j]);
+                    float value = ACCUMULATE ? float(c[at]) + sum[i][j] : sum[i][j];
+                    c[at] = TV_ACT(GELU ? value / (1.0 + tv_gelu_exp(value)) : value);
+                }
+        }
+}
