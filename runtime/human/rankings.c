@@ -1,6 +1,7 @@
 /* Judgments as JSON lines: see rankings.h. */
 #include "human/rankings.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,7 +257,7 @@ static tv_status print_groups(const tv_ranking *ranking, tv_text *line) {
 
 tv_status tv_ranking_print(const tv_ranking *ranking, tv_text *line) {
     const tv_item *item = &ranking->item;
-    char numbers[128];
+    char numbers[2 * (DBL_MAX_10_EXP + sizeof ".000") + 64]; /* any two times that a file may hold */
     TV_RETURN_IF_FAILED(add_span(line, "{\"id\":", item->id_json));
     TV_RETURN_IF_FAILED(add_span(line, ",\"prompt\":", item->prompt_json));
     TV_RETURN_IF_FAILED(add_span(line, ",\"responses\":", item->responses_json));
