@@ -2,6 +2,7 @@
 #include "kernels/attention.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "push_constants.h"
 
@@ -15,6 +16,7 @@ enum {
     LANES_VECTORS_WIDE = 32,
     TILE_BASE_ROWS = 16, /* rows of a GPU tile for each of an invocation's own rows */
     MAX_HEAD_SIZE = 256,
+    CACHE_WORKGROUP = 128, /* of cache_write.comp on GPUs */
 };
 
 /* A GPU variant: the largest head size it holds in registers, and its rows per invocation (kernels.def). */
@@ -198,57 +200,114 @@ static bool takes_texels(const tv_recorder *recorder, const tv_attention_decode 
            elements / 4 <= tv_recorder_caps(recorder)->texels;
 }
 
+/* Rows, and rows of the caches, that one dispatch binds: the same ones, unless rows name their slots. */
+typedef struct decode_part {
+    uint64_t first_row, rows, first_slot, slots;
+} decode_part;
+
+static uint64_t qkv_row_of(const tv_attention_decode *decode) {
+    return (decode->heads + 2 * decode->kv_heads) * decode->head_size;
+}
+
+static uint64_t cache_row_of(const tv_attention_decode *decode) {
+    return decode->kv_heads * decode->max_tokens * decode->head_size;
+}
+
+static tv_status split_decode(const tv_recorder *recorder, const tv_attention_decode *decode,
+                              decode_part *most) {
+    const uint64_t bytes[] = {
+        qkv_row_of(decode) * tv_dtype_bytes(decode->qkv.dtype),
+        decode->heads * decode->head_size * tv_dtype_bytes(decode->output.dtype),
+        cache_row_of(decode) * tv_dtype_bytes(decode->k_cache.dtype),
+    };
+    bool slots = tv_tensor_present(decode->slots);
+    TV_RETURN_IF_FAILED(
+        tv_split_rows(recorder, "attention decode", decode->rows, bytes, slots ? 2 : 3, &most->rows));
+    most->slots = most->rows;
+    return slots ? tv_split_rows(recorder, "attention decode", decode->slot_count, bytes + 2, 1, &most->slots)
+                 : TV_OK;
+}
+
+static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode, uint64_t slots) {
+    uint32_t columns = 1;
+    while (columns * 4 < decode->head_size)
+        columns *= 2;
+    if (!takes_lanes(recorder))
+        return (choice){TV_PROGRAM_attention_decode_group, 1, 1, {decode->head_size % 4 == 0, columns}, 2};
+    return (choice){takes_texels(recorder, decode, slots * cache_row_of(decode))
+                        ? TV_PROGRAM_attention_decode_texels_lanes8
+                        : TV_PROGRAM_attention_decode_lanes8,
+                    1,
+                    tv_div_up(decode->head_size, LANES_PART),
+                    {(uint32_t)decode->head_size},
+                    1};
+}
+
+/* The write of k and v, or attention. */
+static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_decode *decode,
+                                    const choice *way, const decode_part *part) {
+    uint64_t cache_row = cache_row_of(decode), output_row = decode->heads * decode->head_size;
+    tv_attention_decode_push push = {
+        .rows = (uint32_t)part->rows,
+        .heads = (uint32_t)decode->heads,
+        .kv_heads = (uint32_t)decode->kv_heads,
+        .head_size = (uint32_t)decode->head_size,
+        .max_tokens = (uint32_t)decode->max_tokens,
+        .scale = (float)(1 / sqrt((double)decode->head_size)),
+        .first_row = (uint32_t)part->first_row,
+        .has_slots = tv_tensor_present(decode->slots),
+        .first_slot = (uint32_t)part->first_slot,
+        .slots = (uint32_t)part->slots,
+    };
+    tv_launch launch = {
+        .program = way->program,
+        .push = &push,
+        .groups = part->rows * (way->program == TV_PROGRAM_cache_write_base ? 1 : decode->heads * way->parts),
+        .specialization = {way->specialization[0], way->specialization[1]},
+        .specialization_count = way->specialization_count,
+        .shape = {part->rows, decode->heads, decode->head_size, decode->max_tokens},
+    };
+    tv_tensor k = tv_tensor_rows(decode->k_cache, cache_row, part->first_slot, part->slots);
+    tv_tensor v = tv_tensor_rows(decode->v_cache, cache_row, part->first_slot, part->slots);
+    const tv_tensor bindings[] = {
+        tv_tensor_rows(decode->qkv, qkv_row_of(decode), part->first_row, part->rows), decode->positions, k, v,
+        tv_tensor_rows(decode->output, output_row, part->first_row, part->rows),      decode->slots,     k, v,
+    };
+    memcpy(launch.bindings, bindings, sizeof bindings);
+    if (way->program == TV_PROGRAM_cache_write_base)
+        launch.bindings[4] = decode->slots;
+    return tv_launch_record(recorder, &launch);
+}
+
+static tv_status record_decode_parts(tv_recorder *recorder, const tv_attention_decode *decode,
+                                     const choice *way, const decode_part *most) {
+    bool slots = tv_tensor_present(decode->slots);
+    tv_part rows = {0};
+    while (tv_next_part(&rows, decode->rows, most->rows)) {
+        tv_part places = {0};
+        if (!slots)
+            TV_RETURN_IF_FAILED(record_decode_part(
+                recorder, decode, way, &(decode_part){rows.first, rows.count, rows.first, rows.count}));
+        while (slots && tv_next_part(&places, decode->slot_count, most->slots))
+            TV_RETURN_IF_FAILED(record_decode_part(
+                recorder, decode, way, &(decode_part){rows.first, rows.count, places.first, places.count}));
+    }
+    return TV_OK;
+}
+
 tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_decode *decode) {
     TV_RETURN_IF_FAILED(check_shape("attention decode", decode->heads, decode->kv_heads, decode->head_size));
     if (decode->rows == 0 || decode->max_tokens == 0)
         return TV_OK;
-    uint64_t qkv_row = (decode->heads + 2 * decode->kv_heads) * decode->head_size;
-    uint64_t output_row = decode->heads * decode->head_size;
-    uint64_t cache_row = decode->kv_heads * decode->max_tokens * decode->head_size;
-    const uint64_t bytes[] = {qkv_row * tv_dtype_bytes(decode->qkv.dtype),
-                              output_row * tv_dtype_bytes(decode->output.dtype),
-                              cache_row * tv_dtype_bytes(decode->k_cache.dtype)};
-    uint64_t size;
-    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "attention decode", decode->rows, bytes, 3, &size));
-    choice way = {TV_PROGRAM_attention_decode_group, 1, 1, {decode->head_size % 4 == 0, 1}, 2};
-    while (way.specialization[1] * 4 < decode->head_size)
-        way.specialization[1] *= 2;
-    if (takes_lanes(recorder))
-        way = (choice){takes_texels(recorder, decode, size * cache_row)
-                           ? TV_PROGRAM_attention_decode_texels_lanes8
-                           : TV_PROGRAM_attention_decode_lanes8,
-                       1,
-                       tv_div_up(decode->head_size, LANES_PART),
-                       {(uint32_t)decode->head_size},
-                       1};
-    const bool texels = way.program == TV_PROGRAM_attention_decode_texels_lanes8;
-    for (uint64_t first = 0; first < decode->rows; first += size) {
-        uint64_t rows = tv_min_u64(size, decode->rows - first);
-        tv_attention_decode_push push = {
-            .rows = (uint32_t)rows,
-            .heads = (uint32_t)decode->heads,
-            .kv_heads = (uint32_t)decode->kv_heads,
-            .head_size = (uint32_t)decode->head_size,
-            .max_tokens = (uint32_t)decode->max_tokens,
-            .scale = (float)(1 / sqrt((double)decode->head_size)),
-            .first_row = (uint32_t)first,
-        };
-        TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){
-                .program = way.program,
-                .push = &push,
-                .groups = rows * decode->heads * way.parts,
-                .bindings = {tv_tensor_rows(decode->qkv, qkv_row, first, rows), decode->positions,
-                             tv_tensor_rows(decode->k_cache, cache_row, first, rows),
-                             tv_tensor_rows(decode->v_cache, cache_row, first, rows),
-                             tv_tensor_rows(decode->output, output_row, first, rows),
-                             texels ? tv_tensor_rows(decode->k_cache, cache_row, first, rows) : TV_ABSENT,
-                             texels ? tv_tensor_rows(decode->v_cache, cache_row, first, rows) : TV_ABSENT},
-                .specialization = {way.specialization[0], way.specialization[1]},
-                .specialization_count = way.specialization_count,
-                .shape = {rows, decode->heads, decode->head_size, decode->max_tokens},
-            }));
+    decode_part most;
+    TV_RETURN_IF_FAILED(split_decode(recorder, decode, &most));
+    if (tv_tensor_present(decode->slots)) {
+        const choice write = {
+            TV_PROGRAM_cache_write_base, 1, 1, {tv_row_workgroup(recorder, CACHE_WORKGROUP)}, 1};
+        TV_RETURN_IF_FAILED(record_decode_parts(recorder, decode, &write, &most));
+        if (!tv_tensor_present(decode->output))
+            return TV_OK;
     }
-    return TV_OK;
+    choice way = choose_decode(recorder, decode, most.slots);
+    return record_decode_parts(recorder, decode, &way, &most);
 }

@@ -28,13 +28,17 @@ typedef struct tv_attention_backward {
 tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention_backward *attention);
 
 /* One decoding step: appends this step's k and v to the cache at positions(row), then attends to [0,
- * positions(row)]. */
+ * positions(row)]. Rows that name their slots may be several tokens of one sequence: all k and v are in the
+ * caches before the first row attends. Every row has the same bits either way. */
 typedef struct tv_attention_decode {
     uint64_t rows, heads, kv_heads, head_size, max_tokens;
     tv_tensor qkv;              /* (rows, (H + 2 Hkv) * D), already rotated */
     tv_tensor positions;        /* (rows) uint32, below max_tokens, on the device */
-    tv_tensor k_cache, v_cache; /* (rows, Hkv, max_tokens, D) */
-    tv_tensor output;           /* (rows, H * D) out */
+    tv_tensor k_cache, v_cache; /* (rows, or slot_count; Hkv, max_tokens, D) */
+    tv_tensor output;           /* (rows, H * D) out; absent, with slots: the caches alone are filled */
+    tv_tensor slots;     /* (rows) uint32: the row of the caches for each row, no place twice; slot_count
+                            or more: the row is left out. Absent: row r */
+    uint64_t slot_count; /* rows of the caches; with slots alone */
 } tv_attention_decode;
 tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_decode *decode);
 

@@ -116,7 +116,8 @@ static void build(plan_builder *plan, const tv_model_config *config, const tv_ca
         add(plan, &a->mean_final, rows, head, head + 1);
     add(plan, &a->rstd_final, rows, head, head + 1);
     add(plan, &a->final, rows * w.stream, head, head);
-    a->head_rows = rows_of_logits(caps, config->vocab_size, rows);
+    a->head_rows =
+        rows_of_logits(caps, config->vocab_size, a->options.logits_rows ? a->options.logits_rows : rows);
     add(plan, &a->logits, a->head_rows * config->vocab_size, head, head);
     if (a->options.backward) {
         add(plan, &a->d_stream, rows * w.stream, head, end);

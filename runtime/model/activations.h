@@ -32,6 +32,7 @@ typedef struct tv_activations_options {
     bool backward;          /* also keep what backward needs, and its own tensors */
     bool recompute;         /* keep only each block's input; backward runs the block again */
     bool rows_alone;        /* forward only: no bit of a row depends on the number of rows (decoding) */
+    uint64_t logits_rows;   /* rows whose logits are asked for at once, at most; 0: all */
 } tv_activations_options;
 
 typedef struct tv_activations {

@@ -5,137 +5,12 @@
 #include <string.h>
 
 #include "kernels/sample.h"
+#include "model/decoder_state.h"
 #include "model/forward.h"
 #include "model/heads.h"
 #include "vk/submit.h"
 
-enum {
-    STEPS_PER_SUBMIT = 32, /* steps per call of the queue; the host waits once for all of them */
-    MAX_LEVELS = 33        /* rows, half of them, a quarter, ... one: rows are below 2^32 */
-};
-
-/* The state that the host reads back comes first, and what it never writes last. "Slot": a row of these
- * tensors and of the caches. */
-typedef enum state_tensor {
-    STATE_LOGPROBS,                       /* (slots, max_tokens) */
-    STATE_POSITIONS,                      /* (slots) */
-    STATE_FINISHED,                       /* (slots) */
-    STATE_SEQUENCES,                      /* (slots, max_tokens) */
-    STATE_READ_BACK,                      /* so many are read back */
-    STATE_TOKENS = STATE_READ_BACK,       /* (slots) */
-    STATE_NUMBERS,                        /* (slots) sequence numbers */
-    STATE_BOUNDS,                         /* (slots, 2) */
-    STATE_ENDS,                           /* (TV_DECODE_ENDS_WORDS) */
-    STATE_SETTINGS,                       /* struct tv_sample_settings */
-    STATE_WRITTEN,                        /* all between LOGPROBS and this are written by the host */
-    STATE_DRAWN_LOGPROBS = STATE_WRITTEN, /* (slots) */
-    STATE_COUNT
-} state_tensor;
-
-typedef struct decoder_plan {
-    tv_plan_item state[STATE_COUNT];
-    tv_plan_item back[STATE_READ_BACK];
-    tv_plan_item up[STATE_WRITTEN]; /* as in `state`, nothing for the log-probabilities */
-    tv_plan_item *cache;            /* k, v of layer 0, of layer 1, ... */
-    uint64_t cache_count;
-    tv_memory_plan state_plan, back_plan, up_plan, cache_plan;
-} decoder_plan;
-
-/* The host's book of a row. A running row stands in a slot; an ended one keeps only its text, on the host. */
-static const uint64_t NO_SLOT = UINT64_MAX;
-typedef struct row_book {
-    uint64_t slot;          /* NO_SLOT: the row is empty, has ended or is not placed yet */
-    uint64_t length;        /* tokens fed and drawn; 0: empty */
-    uint64_t prompt_length; /* all of it lies in the decoder's `tokens` from the start */
-    uint32_t limit, sequence, finished;
-} row_book;
-
-struct tv_decoder {
-    const tv_model *model;
-    tv_decoder_options options;
-    tv_activations *activations; /* of all rows; smaller steps use the front of them */
-    decoder_plan plan;
-    tv_device_arena *state, *back, *up, *cache;
-    tv_tensor *k, *v;                /* of each layer: (slots, Hkv, max_tokens, D) */
-    tv_recording *steps[MAX_LEVELS]; /* of rows >> level, rounded up; recorded when first needed */
-    tv_recording *read_back, *change, *profile;
-    uint64_t fed;     /* in a decoder of one row: tokens of its text that the cache holds */
-    uint32_t level;   /* of the last run */
-    bool changed;     /* the host's books are ahead of the device */
-    row_book *books;  /* (rows) */
-    uint64_t *row_of; /* (slots) the row that stands there; NO_SLOT: free */
-    uint32_t *tokens; /* (rows, max_tokens) texts */
-    float *logprobs;  /* (rows, max_tokens) */
-};
-
-/* ---- memory ---- */
-
-static void free_plan(decoder_plan *plan) {
-    tv_memory_plan_free(&plan->state_plan);
-    tv_memory_plan_free(&plan->back_plan);
-    tv_memory_plan_free(&plan->up_plan);
-    tv_memory_plan_free(&plan->cache_plan);
-    free(plan->cache);
-    *plan = (decoder_plan){0};
-}
-
-static tv_status check_options(const tv_model_config *config, const tv_decoder_options *options) {
-    if (options->rows == 0)
-        return tv_fail(TV_E_USAGE, "a decoder needs at least one row");
-    if (options->max_tokens < 2 || options->max_tokens > config->max_positions)
-        return tv_fail(TV_E_CONFIG,
-                       "sequences of %llu tokens were asked for and the model has positions for 2 to %llu",
-                       (unsigned long long)options->max_tokens, (unsigned long long)config->max_positions);
-    uint64_t row = config->n_kv_head * config->head_size, elements;
-    if (!tv_mul_u64(options->rows, options->max_tokens, &elements) || !tv_mul_u64(elements, row, &elements) ||
-        !tv_mul_u64(elements, 8 * config->n_layer, &elements) || options->rows > UINT32_MAX)
-        return tv_fail(TV_E_FIT, "%llu rows of %llu tokens are over every device; use fewer rows",
-                       (unsigned long long)options->rows, (unsigned long long)options->max_tokens);
-    return TV_OK;
-}
-
-/* The caller frees the plan, also on failure. */
-static tv_status make_plan(const tv_model_config *config, const tv_caps *caps,
-                           const tv_decoder_options *options, decoder_plan *plan) {
-    *plan = (decoder_plan){0};
-    TV_RETURN_IF_FAILED(check_options(config, options));
-    uint64_t rows = options->rows, max_tokens = options->max_tokens;
-    const uint64_t words[STATE_COUNT] = {
-        [STATE_POSITIONS] = rows,
-        [STATE_FINISHED] = rows,
-        [STATE_SEQUENCES] = rows * max_tokens,
-        [STATE_LOGPROBS] = rows * max_tokens,
-        [STATE_TOKENS] = rows,
-        [STATE_NUMBERS] = rows,
-        [STATE_BOUNDS] = 2 * rows,
-        [STATE_ENDS] = TV_DECODE_ENDS_WORDS,
-        [STATE_SETTINGS] = sizeof(tv_sample_settings) / sizeof(uint32_t),
-        [STATE_DRAWN_LOGPROBS] = rows,
-    };
-    for (int i = 0; i < STATE_COUNT; i++)
-        plan->state[i].bytes = words[i] * sizeof(uint32_t);
-    for (int i = 0; i < STATE_READ_BACK; i++)
-        plan->back[i].bytes = plan->state[i].bytes;
-    for (int i = STATE_LOGPROBS + 1; i < STATE_WRITTEN; i++)
-        plan->up[i].bytes = plan->state[i].bytes;
-    plan->cache_count = 2 * config->n_layer;
-    plan->cache = calloc(plan->cache_count, sizeof *plan->cache);
-    if (!plan->cache)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
-    for (uint64_t i = 0; i < plan->cache_count; i++)
-        plan->cache[i].bytes = rows * config->n_kv_head * max_tokens * config->head_size * sizeof(float);
-    TV_RETURN_IF_FAILED(
-        tv_memory_plan_sequence(plan->state, STATE_COUNT, caps->buffer_bytes, &plan->state_plan));
-    TV_RETURN_IF_FAILED(
-        tv_memory_plan_sequence(plan->back, STATE_READ_BACK, caps->buffer_bytes, &plan->back_plan));
-    TV_RETURN_IF_FAILED(tv_memory_plan_sequence(plan->up, STATE_WRITTEN, caps->buffer_bytes, &plan->up_plan));
-    return tv_memory_plan_sequence(plan->cache, plan->cache_count, caps->buffer_bytes, &plan->cache_plan);
-}
-
-/* One token per row, forward only. */
-static tv_activations_options step_activations(const tv_decoder_options *options) {
-    return (tv_activations_options){.batch = options->rows, .tokens = 1, .rows_alone = true};
-}
+enum { STEPS_PER_SUBMIT = 32 /* steps per call of the queue; the host waits once for all of them */ };
 
 tv_status tv_decoder_measure(const tv_model_config *config, const tv_caps *caps,
                              const tv_decoder_options *options, tv_decoder_bytes *bytes) {
@@ -143,37 +18,19 @@ tv_status tv_decoder_measure(const tv_model_config *config, const tv_caps *caps,
     tv_status status;
     decoder_plan plan;
     tv_activations *activations = NULL;
-    TV_TRY(make_plan(config, caps, options, &plan));
-    const tv_activations_options step = step_activations(options);
+    TV_TRY(tv_decoder_plan_make(config, caps, options, &plan));
+    const tv_activations_options step = tv_decoder_activations(options);
     TV_TRY(tv_activations_create(NULL, caps, config, &step, &activations));
     bytes->cache = plan.cache_plan.total_bytes;
     bytes->activations = activations->bytes;
     bytes->state = plan.state_plan.total_bytes + plan.back_plan.total_bytes + plan.up_plan.total_bytes;
 fail:
     tv_activations_destroy(&activations);
-    free_plan(&plan);
+    tv_decoder_plan_free(&plan);
     return status;
 }
 
-static tv_tensor state_of(const tv_decoder *decoder, state_tensor which) {
-    bool real = which == STATE_LOGPROBS || which == STATE_DRAWN_LOGPROBS;
-    return (tv_tensor){tv_device_arena_span(decoder->state, &decoder->plan.state[which]),
-                       real ? TV_F32 : TV_U32};
-}
-
-static void *up_of(const tv_decoder *decoder, state_tensor which) {
-    return tv_span_map(tv_device_arena_span(decoder->up, &decoder->plan.up[which]));
-}
-
-static const void *read_back_of(const tv_decoder *decoder, state_tensor which) {
-    return tv_span_map(tv_device_arena_span(decoder->back, &decoder->plan.back[which]));
-}
-
 /* ---- the recorded step ---- */
-
-static uint64_t rows_of_level(const tv_decoder *decoder, uint32_t level) {
-    return tv_div_up(decoder->options.rows, UINT64_C(1) << level);
-}
 
 /* Per chunk of rows: logits, the drawn tokens and their log-probabilities. */
 static tv_status draw(tv_recorder *recorder, const tv_decoder *decoder, const tv_activations *a) {
@@ -185,15 +42,16 @@ static tv_status draw(tv_recorder *recorder, const tv_decoder *decoder, const tv
         TV_RETURN_IF_FAILED(tv_language_logits(recorder, decoder->model, a, first, rows, &logits));
         TV_RETURN_IF_FAILED(tv_sample_record(
             recorder,
-            &(tv_sample){.rows = rows,
-                         .vocab = vocab,
-                         .logits = logits,
-                         .settings = state_of(decoder, STATE_SETTINGS),
-                         .sequences = tv_tensor_rows(state_of(decoder, STATE_NUMBERS), 1, first, rows),
-                         .positions = tv_tensor_rows(state_of(decoder, STATE_POSITIONS), 1, first, rows),
-                         .tokens = tv_tensor_rows(state_of(decoder, STATE_TOKENS), 1, first, rows),
-                         .logprobs =
-                             tv_tensor_rows(state_of(decoder, STATE_DRAWN_LOGPROBS), 1, first, rows)}));
+            &(tv_sample){
+                .rows = rows,
+                .vocab = vocab,
+                .logits = logits,
+                .settings = tv_decoder_state(decoder, STATE_SETTINGS),
+                .sequences = tv_tensor_rows(tv_decoder_state(decoder, STATE_NUMBERS), 1, first, rows),
+                .positions = tv_tensor_rows(tv_decoder_state(decoder, STATE_POSITIONS), 1, first, rows),
+                .tokens = tv_tensor_rows(tv_decoder_state(decoder, STATE_TOKENS), 1, first, rows),
+                .logprobs =
+                    tv_tensor_rows(tv_decoder_state(decoder, STATE_DRAWN_LOGPROBS), 1, first, rows)}));
     }
     tv_record_pop_label(recorder);
     return TV_OK;
@@ -203,23 +61,23 @@ static tv_status advance(tv_recorder *recorder, const tv_decoder *decoder, uint6
     return tv_decode_advance_record(
         recorder, &(tv_decode_advance){.rows = rows,
                                        .max_tokens = decoder->options.max_tokens,
-                                       .tokens = state_of(decoder, STATE_TOKENS),
-                                       .drawn_logprobs = state_of(decoder, STATE_DRAWN_LOGPROBS),
-                                       .bounds = state_of(decoder, STATE_BOUNDS),
-                                       .ends = state_of(decoder, STATE_ENDS),
-                                       .positions = state_of(decoder, STATE_POSITIONS),
-                                       .finished = state_of(decoder, STATE_FINISHED),
-                                       .sequences = state_of(decoder, STATE_SEQUENCES),
-                                       .logprobs = state_of(decoder, STATE_LOGPROBS)});
+                                       .tokens = tv_decoder_state(decoder, STATE_TOKENS),
+                                       .drawn_logprobs = tv_decoder_state(decoder, STATE_DRAWN_LOGPROBS),
+                                       .bounds = tv_decoder_state(decoder, STATE_BOUNDS),
+                                       .ends = tv_decoder_state(decoder, STATE_ENDS),
+                                       .positions = tv_decoder_state(decoder, STATE_POSITIONS),
+                                       .finished = tv_decoder_state(decoder, STATE_FINISHED),
+                                       .sequences = tv_decoder_state(decoder, STATE_SEQUENCES),
+                                       .logprobs = tv_decoder_state(decoder, STATE_LOGPROBS)});
 }
 
 /* The first `rows` slots. */
 static tv_status record_step(const tv_decoder *decoder, uint64_t rows, bool profile, tv_recording **step) {
     tv_status status;
     tv_recorder *recorder = NULL;
-    const tv_model_inputs inputs = {.tokens = state_of(decoder, STATE_TOKENS),
-                                    .positions = state_of(decoder, STATE_POSITIONS)};
-    const tv_kv_cache cache = {decoder->options.max_tokens, decoder->k, decoder->v};
+    const tv_model_inputs inputs = {.tokens = tv_decoder_state(decoder, STATE_TOKENS),
+                                    .positions = tv_decoder_state(decoder, STATE_POSITIONS)};
+    const tv_kv_cache cache = {.max_tokens = decoder->options.max_tokens, .k = decoder->k, .v = decoder->v};
     const tv_activations activations = tv_activations_of_fewer(decoder->activations, rows, 1);
     TV_TRY(tv_recorder_begin(
         tv_model_device(decoder->model),
@@ -261,13 +119,14 @@ tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *opt
     tv_status status;
     tv_device *device = tv_model_device(model);
     const tv_model_config *config = &tv_model_list(model)->config;
-    const tv_activations_options step = step_activations(options);
+    const tv_activations_options step = tv_decoder_activations(options);
     tv_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder)
         return tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
     decoder->model = model;
     decoder->options = *options;
-    TV_TRY(make_plan(config, tv_device_caps(device), options, &decoder->plan));
+    decoder->reading_rows = tv_decoder_reading_rows(options);
+    TV_TRY(tv_decoder_plan_make(config, tv_device_caps(device), options, &decoder->plan));
     decoder->k = calloc(config->n_layer, sizeof *decoder->k);
     decoder->v = calloc(config->n_layer, sizeof *decoder->v);
     decoder->books = calloc(options->rows, sizeof *decoder->books);
@@ -296,6 +155,7 @@ tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *opt
     TV_TRY(tv_activations_create(device, tv_device_caps(device), config, &step, &decoder->activations));
     TV_TRY(record_step(decoder, options->rows, false, &decoder->steps[0]));
     TV_TRY(record_read_back(decoder));
+    TV_TRY(tv_decoder_record_columns(decoder));
     empty_rows(decoder);
     *out = decoder;
     return TV_OK;
@@ -308,9 +168,12 @@ void tv_decoder_destroy(tv_decoder **handle) {
     if (!handle || !*handle)
         return;
     tv_decoder *decoder = *handle;
-    for (int i = 0; i < MAX_LEVELS; i++)
+    for (int i = 0; i < MAX_LEVELS; i++) {
         tv_recording_destroy(&decoder->steps[i]);
+        tv_recording_destroy(&decoder->reads[i]);
+    }
     tv_recording_destroy(&decoder->read_back);
+    tv_recording_destroy(&decoder->columns);
     tv_recording_destroy(&decoder->change);
     tv_recording_destroy(&decoder->profile);
     tv_activations_destroy(&decoder->activations);
@@ -318,7 +181,7 @@ void tv_decoder_destroy(tv_decoder **handle) {
     tv_device_arena_destroy(&decoder->back);
     tv_device_arena_destroy(&decoder->up);
     tv_device_arena_destroy(&decoder->cache);
-    free_plan(&decoder->plan);
+    tv_decoder_plan_free(&decoder->plan);
     free(decoder->k);
     free(decoder->v);
     free(decoder->books);
@@ -358,8 +221,8 @@ static void set_settings(tv_decoder *decoder, const tv_decoder_settings *setting
         .top_k = settings->top_k,
         .top_p = settings->top_p,
     };
-    memcpy(up_of(decoder, STATE_SETTINGS), &sample, sizeof sample);
-    uint32_t *ends = up_of(decoder, STATE_ENDS);
+    memcpy(tv_decoder_up(decoder, STATE_SETTINGS), &sample, sizeof sample);
+    uint32_t *ends = tv_decoder_up(decoder, STATE_ENDS);
     ends[0] = settings->end_count;
     for (uint32_t i = 0; i < settings->end_count; i++)
         ends[1 + i] = settings->ends[i];
@@ -422,122 +285,15 @@ tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prom
     return fill(decoder, 0, prompt, held);
 }
 
-/* ---- placing rows in slots ---- */
-
-/* The smallest step that holds the running rows. */
-static uint32_t level_for(const tv_decoder *decoder, uint64_t running) {
-    uint32_t level = 0;
-    while (rows_of_level(decoder, level) > 1 && rows_of_level(decoder, level + 1) >= running)
-        level++;
-    return level;
-}
-
-static uint64_t free_slot(const tv_decoder *decoder) {
-    uint64_t slot = 0;
-    while (decoder->row_of[slot] != NO_SLOT)
-        slot++;
-    return slot;
-}
-
-/* What the caches of a row hold of use: its whole slot, in every layer. */
-static tv_status copy_cache(tv_recorder *recorder, const tv_decoder *decoder, uint64_t from, uint64_t to) {
-    const tv_model_config *config = &tv_model_list(decoder->model)->config;
-    uint64_t bytes = config->n_kv_head * decoder->options.max_tokens * config->head_size * sizeof(float);
-    for (uint64_t l = 0; l < config->n_layer; l++) {
-        const tv_tensor *caches[] = {&decoder->k[l], &decoder->v[l]};
-        for (int i = 0; i < 2; i++)
-            TV_RETURN_IF_FAILED(tv_record_copy(recorder, tv_span_part(caches[i]->span, from * bytes, bytes),
-                                               tv_span_part(caches[i]->span, to * bytes, bytes)));
-    }
-    return TV_OK;
-}
-
-/* The row's text goes up as far as the device reads it: the rest of the prompt. The caches need no clearing,
- * because a step reads no further than its own position. */
-static tv_status place(tv_recorder *recorder, tv_decoder *decoder, uint64_t row, uint64_t slot) {
-    uint64_t width = decoder->options.max_tokens;
-    row_book *book = &decoder->books[row];
-    if (book->slot != NO_SLOT) {
-        TV_RETURN_IF_FAILED(copy_cache(recorder, decoder, book->slot, slot));
-        decoder->row_of[book->slot] = NO_SLOT;
-    }
-    book->slot = slot;
-    decoder->row_of[slot] = row;
-    uint64_t at = slot * width * sizeof(uint32_t), bytes = book->prompt_length * sizeof(uint32_t);
-    memcpy((char *)up_of(decoder, STATE_SEQUENCES) + at, decoder->tokens + row * width, bytes);
-    return tv_record_copy(
-        recorder,
-        tv_span_part(tv_device_arena_span(decoder->up, &decoder->plan.up[STATE_SEQUENCES]), at, bytes),
-        tv_span_part(state_of(decoder, STATE_SEQUENCES).span, at, bytes));
-}
-
-/* The columns whole: a few words per slot. */
-static tv_status copy_columns(tv_recorder *recorder, tv_decoder *decoder) {
-    uint32_t *tokens = up_of(decoder, STATE_TOKENS), *numbers = up_of(decoder, STATE_NUMBERS),
-             *positions = up_of(decoder, STATE_POSITIONS), *finished = up_of(decoder, STATE_FINISHED),
-             *bounds = up_of(decoder, STATE_BOUNDS);
-    for (uint64_t slot = 0; slot < decoder->options.rows; slot++) {
-        uint64_t row = decoder->row_of[slot];
-        bool used = row != NO_SLOT;
-        const row_book book = used ? decoder->books[row] : (row_book){.finished = TV_DECODE_LENGTH};
-        finished[slot] = book.finished;
-        numbers[slot] = book.sequence;
-        positions[slot] = used ? (uint32_t)book.length - 1 : 0;
-        tokens[slot] = used ? decoder->tokens[row * decoder->options.max_tokens + book.length - 1] : 0;
-        bounds[2 * slot] = (uint32_t)book.prompt_length;
-        bounds[2 * slot + 1] = book.limit;
-    }
-    for (int i = STATE_LOGPROBS + 1; i < STATE_WRITTEN; i++)
-        if (i != STATE_SEQUENCES)
-            TV_RETURN_IF_FAILED(tv_record_copy(recorder,
-                                               tv_device_arena_span(decoder->up, &decoder->plan.up[i]),
-                                               state_of(decoder, (state_tensor)i).span));
-    return TV_OK;
-}
-
-/* Chooses the step and brings the device's slots up to the host's books: rows behind the step move into it,
- * new rows take what is free. Nothing of the decoder runs meanwhile. */
-static tv_status place_rows(tv_decoder *decoder) {
-    uint64_t rows = decoder->options.rows, running = 0;
-    tv_status status;
-    tv_recorder *recorder = NULL;
-    for (uint64_t r = 0; r < rows; r++)
-        running += decoder->books[r].finished == TV_DECODE_RUNNING;
-    decoder->level = level_for(decoder, running);
-    uint64_t step_rows = rows_of_level(decoder, decoder->level);
-    for (uint64_t slot = step_rows; slot < rows; slot++)
-        decoder->changed = decoder->changed || decoder->row_of[slot] != NO_SLOT;
-    if (!decoder->changed)
-        return TV_OK;
-    tv_device *device = tv_model_device(decoder->model);
-    tv_recording_destroy(&decoder->change);
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "decode/place"}, &recorder));
-    for (uint64_t slot = step_rows; slot < rows; slot++)
-        if (decoder->row_of[slot] != NO_SLOT)
-            TV_TRY(place(recorder, decoder, decoder->row_of[slot], free_slot(decoder)));
-    for (uint64_t r = 0; r < rows; r++)
-        if (decoder->books[r].finished == TV_DECODE_RUNNING && decoder->books[r].slot == NO_SLOT)
-            TV_TRY(place(recorder, decoder, r, free_slot(decoder)));
-    TV_TRY(copy_columns(recorder, decoder));
-    TV_TRY(tv_recorder_end(&recorder, &decoder->change));
-    uint64_t value;
-    TV_TRY(tv_submit(device, &decoder->change, 1, &value));
-    decoder->changed = false;
-    return TV_OK;
-fail:
-    tv_recorder_abort(&recorder);
-    return status;
-}
-
 /* ---- running ---- */
 
 /* Takes the new tokens into the host's texts; ended rows leave their slots. */
 static uint64_t take_back(tv_decoder *decoder) {
     uint64_t width = decoder->options.max_tokens, running = 0;
-    const uint32_t *positions = read_back_of(decoder, STATE_POSITIONS);
-    const uint32_t *finished = read_back_of(decoder, STATE_FINISHED);
-    const uint32_t *sequences = read_back_of(decoder, STATE_SEQUENCES);
-    const float *logprobs = read_back_of(decoder, STATE_LOGPROBS);
+    const uint32_t *positions = tv_decoder_back(decoder, STATE_POSITIONS);
+    const uint32_t *finished = tv_decoder_back(decoder, STATE_FINISHED);
+    const uint32_t *sequences = tv_decoder_back(decoder, STATE_SEQUENCES);
+    const float *logprobs = tv_decoder_back(decoder, STATE_LOGPROBS);
     for (uint64_t slot = 0; slot < decoder->options.rows; slot++) {
         uint64_t row = decoder->row_of[slot];
         if (row == NO_SLOT)
@@ -571,10 +327,11 @@ static tv_status finish(tv_decoder *decoder, uint64_t *running) {
 
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
     tv_device *device = tv_model_device(decoder->model);
-    TV_RETURN_IF_FAILED(place_rows(decoder));
+    TV_RETURN_IF_FAILED(tv_decoder_place_rows(decoder));
     tv_recording **step = &decoder->steps[decoder->level];
     if (!*step)
-        TV_RETURN_IF_FAILED(record_step(decoder, rows_of_level(decoder, decoder->level), false, step));
+        TV_RETURN_IF_FAILED(record_step(
+            decoder, tv_decoder_rows_of_level(decoder->options.rows, decoder->level), false, step));
     tv_recording *batch[STEPS_PER_SUBMIT];
     for (int i = 0; i < STEPS_PER_SUBMIT; i++)
         batch[i] = *step;
@@ -586,7 +343,11 @@ tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running)
 }
 
 uint64_t tv_decoder_step_rows(const tv_decoder *decoder) {
-    return rows_of_level(decoder, decoder->level);
+    return tv_decoder_rows_of_level(decoder->options.rows, decoder->level);
+}
+
+uint64_t tv_decoder_tokens_read(const tv_decoder *decoder) {
+    return decoder->tokens_read;
 }
 
 tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row) {
@@ -600,10 +361,10 @@ tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row) {
 
 tv_status tv_decoder_profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count) {
     uint64_t value, running;
-    TV_RETURN_IF_FAILED(place_rows(decoder));
+    TV_RETURN_IF_FAILED(tv_decoder_place_rows(decoder));
     tv_recording_destroy(&decoder->profile);
-    TV_RETURN_IF_FAILED(
-        record_step(decoder, rows_of_level(decoder, decoder->level), true, &decoder->profile));
+    TV_RETURN_IF_FAILED(record_step(decoder, tv_decoder_rows_of_level(decoder->options.rows, decoder->level),
+                                    true, &decoder->profile));
     TV_RETURN_IF_FAILED(tv_submit(tv_model_device(decoder->model), &decoder->profile, 1, &value));
     TV_RETURN_IF_FAILED(finish(decoder, &running));
     return tv_recording_profile(decoder->profile, times, count);

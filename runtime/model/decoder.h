@@ -1,13 +1,15 @@
 /* Generation with a key-value cache: recorded steps, replayed without the host in between.
  *
  * A step feeds one token of every row, draws the next and keeps the books on the device; within a prompt the
- * drawn token is ignored and the prompt's is fed, so the same step reads prompts. Between two runs, rows that
- * ended can be filled with new prompts while the others go on. Where at most half of the rows still run, the
- * decoder moves them together and goes on in a step of half as many rows, and so on down to one, so that
- * stragglers do not cost full rows. The log-probabilities equal those of the full forward pass within the
- * tier's tolerance. Draws are addressed by (seed, the row's sequence number, the position of the token that
- * was fed), and no bit of a row depends on the rows beside it or on their number: the same seed gives the
- * same text in any batch, order and company.
+ * drawn token is ignored and the prompt's is fed, so the same step reads prompts. Where the prompts of new
+ * rows have more tokens than a step has rows, passes over many of their tokens at once read them first, to
+ * the same bits, and the first step feeds their last ones. Between two runs, rows that ended can be filled
+ * with new prompts while the others go on. Where at most half of the rows still run, the decoder moves them
+ * together and goes on in a step of half as many rows, and so on down to one, so that stragglers do not cost
+ * full rows. The log-probabilities equal those of the full forward pass within the tier's tolerance. Draws
+ * are addressed by (seed, the row's sequence number, the position of the token that was fed), and no bit of a
+ * row depends on the rows beside it or on their number: the same seed gives the same text in any batch, order
+ * and company.
  */
 #ifndef TV_MODEL_DECODER_H
 #define TV_MODEL_DECODER_H
@@ -72,12 +74,14 @@ tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prom
 /* Whether the decoder takes this prompt, called `number` in the sentence; fails as tv_decoder_start does. */
 tv_status tv_decoder_check(const tv_decoder *decoder, uint64_t number, const tv_decoder_prompt *prompt);
 
-/* Submits `steps` steps at once, waits, reads the state back. *running: rows that have not ended. Rows that
- * end on the way cost as much as the others until the call returns. */
+/* Reads prompts, submits `steps` steps at once, waits, reads the state back. *running: rows that have not
+ * ended. Rows that end on the way cost as much as the others until the call returns. */
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running);
 
-/* Rows that the last run's steps computed: what its cost goes by. */
+/* What cost goes by: rows that the last run's steps computed, and tokens that passes over prompts have read
+ * since the decoder's creation. */
 uint64_t tv_decoder_step_rows(const tv_decoder *decoder);
+uint64_t tv_decoder_tokens_read(const tv_decoder *decoder);
 
 /* A row as the last run left it; pointers last until the next run, start or fill. */
 typedef struct tv_decoder_row {

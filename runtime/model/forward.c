@@ -15,6 +15,7 @@ typedef struct pass {
     const tv_activations *a;
     const tv_model_inputs *inputs;
     const tv_kv_cache *cache; /* NULL: a row attends to the row's other tokens in the batch */
+    bool reads;               /* the cache is all that is wanted */
 } pass;
 
 /* y (N, out) = x (N, in) W^T + b, where W is (out, in); or GELU of that. */
@@ -72,23 +73,30 @@ static tv_status rotate(const pass *p, tv_tensor qkv) {
     return status;
 }
 
+/* Behind the last layer's keys and values nothing is asked of a pass that reads. */
+static bool ends_reading(const pass *p, uint32_t l) {
+    return p->reads && l + 1 == p->config->n_layer;
+}
+
 /* Whole sequences attend to themselves; in decoding one token per row attends to the cache, which takes its k
  * and v first. */
 static tv_status attend(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
     if (p->cache)
-        return tv_attention_decode_record(p->recorder,
-                                          &(tv_attention_decode){.rows = p->a->rows,
-                                                                 .heads = c->n_head,
-                                                                 .kv_heads = c->n_kv_head,
-                                                                 .head_size = c->head_size,
-                                                                 .max_tokens = p->cache->max_tokens,
-                                                                 .qkv = b->qkv,
-                                                                 .positions = p->inputs->positions,
-                                                                 .k_cache = p->cache->k[l],
-                                                                 .v_cache = p->cache->v[l],
-                                                                 .output = b->attended});
+        return tv_attention_decode_record(
+            p->recorder, &(tv_attention_decode){.rows = p->a->rows,
+                                                .heads = c->n_head,
+                                                .kv_heads = c->n_kv_head,
+                                                .head_size = c->head_size,
+                                                .max_tokens = p->cache->max_tokens,
+                                                .qkv = b->qkv,
+                                                .positions = p->inputs->positions,
+                                                .k_cache = p->cache->k[l],
+                                                .v_cache = p->cache->v[l],
+                                                .output = ends_reading(p, l) ? TV_ABSENT : b->attended,
+                                                .slots = p->cache->slots,
+                                                .slot_count = p->cache->slot_count});
     return tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
                                                              .tokens = p->a->options.tokens,
                                                              .heads = c->n_head,
@@ -111,6 +119,8 @@ static tv_status attention(const pass *p, uint32_t l) {
     tv_record_push_label(p->recorder, "attention");
     TV_RETURN_IF_FAILED(attend(p, l));
     tv_record_pop_label(p->recorder);
+    if (ends_reading(p, l))
+        return TV_OK;
     return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width, c->channels, false,
                   b->attended, b->sum2);
 }
@@ -172,6 +182,8 @@ static tv_status block_hidden(const pass *p, uint32_t l, tv_tensor residual) {
     TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, residual,
                              b->norm1, b->mean1, b->rstd1));
     TV_RETURN_IF_FAILED(attention(p, l));
+    if (ends_reading(p, l))
+        return TV_OK;
     TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->sum1,
                              b->norm2, b->mean2, b->rstd2));
     return mlp_hidden(p, l);
@@ -185,26 +197,35 @@ static tv_status forward(const pass *p) {
     for (uint32_t l = 0; l < layers; l++) {
         tv_record_push_label(p->recorder, "layer %u", l);
         TV_RETURN_IF_FAILED(block_hidden(p, l, l > 0 ? a->blocks[l - 1].sum2 : TV_ABSENT));
-        TV_RETURN_IF_FAILED(mlp_out(p, l));
+        if (!ends_reading(p, l))
+            TV_RETURN_IF_FAILED(mlp_out(p, l));
         tv_record_pop_label(p->recorder);
     }
+    if (p->reads)
+        return TV_OK;
     return norm(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER, a->sum_final,
                 a->blocks[layers - 1].sum2, a->final, a->mean_final, a->rstd_final);
 }
 
 tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                      const tv_model_inputs *inputs) {
-    return forward(&(pass){recorder, model, &tv_model_list(model)->config, activations, inputs, NULL});
+    return forward(&(pass){recorder, model, &tv_model_list(model)->config, activations, inputs, NULL, false});
 }
 
 tv_status tv_forward_cached(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                             const tv_model_inputs *inputs, const tv_kv_cache *cache) {
-    return forward(&(pass){recorder, model, &tv_model_list(model)->config, activations, inputs, cache});
+    return forward(
+        &(pass){recorder, model, &tv_model_list(model)->config, activations, inputs, cache, false});
+}
+
+tv_status tv_forward_read(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                          const tv_model_inputs *inputs, const tv_kv_cache *cache) {
+    return forward(&(pass){recorder, model, &tv_model_list(model)->config, activations, inputs, cache, true});
 }
 
 tv_status tv_forward_block_again(tv_recorder *recorder, const tv_model *model,
                                  const tv_activations *activations, const tv_model_inputs *inputs,
                                  uint32_t layer) {
-    const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs, NULL};
+    const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs, NULL, false};
     return block_hidden(&p, layer, TV_ABSENT);
 }

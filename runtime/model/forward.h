@@ -22,13 +22,20 @@ tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_acti
 /* Keys and values of the tokens that were fed so far, for decoding. */
 typedef struct tv_kv_cache {
     uint64_t max_tokens;
-    const tv_tensor *k, *v; /* of each layer: (rows, Hkv, max_tokens, D) */
+    const tv_tensor *k, *v; /* of each layer: (slots, Hkv, max_tokens, D) */
+    tv_tensor slots; /* (rows) uint32: the slot of each row; slot_count or more: of none. Absent: row r */
+    uint64_t slot_count;
 } tv_kv_cache;
 
 /* The same for one token per row, activations of T 1: the token stands at inputs->positions, which must be
  * present, and attends to the cache, which takes its key and value. */
 tv_status tv_forward_cached(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                             const tv_model_inputs *inputs, const tv_kv_cache *cache);
+
+/* Only fills the cache, whose slots must be present: rows may be several tokens of one sequence, as a prompt
+ * is read. Their keys and values are those of tv_forward_cached, bit for bit; `final` is not computed. */
+tv_status tv_forward_read(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                          const tv_model_inputs *inputs, const tv_kv_cache *cache);
 
 /* One block again from its kept input, for a backward pass with recomputation: everything but the residual
  * stream behind it. */

@@ -96,10 +96,12 @@ static tv_status run(tv_rollout *rollout, const tv_rollout_request *requests, ui
                      uint64_t max_new, tv_rollout_sink sink, void *context) {
     uint64_t next = 0, running = 0;
     do {
+        uint64_t read = tv_decoder_tokens_read(rollout->decoder);
         TV_RETURN_IF_FAILED(refill(rollout, requests, count, max_new, &next));
         TV_RETURN_IF_FAILED(tv_decoder_run(rollout->decoder, STEPS_PER_LOOK, &running));
         rollout->totals.steps += STEPS_PER_LOOK;
-        rollout->totals.step_rows += STEPS_PER_LOOK * tv_decoder_step_rows(rollout->decoder);
+        rollout->totals.rows += STEPS_PER_LOOK * tv_decoder_step_rows(rollout->decoder) +
+                                tv_decoder_tokens_read(rollout->decoder) - read;
         TV_RETURN_IF_FAILED(deliver(rollout, sink, context));
     } while (running > 0 || next < count);
     return TV_OK;

@@ -45,7 +45,7 @@ tv_status tv_rollout_run(tv_rollout *rollout, const tv_rollout_request *requests
 typedef struct tv_rollout_totals {
     uint64_t texts, ended;          /* handed to the sink; of them, by an end token */
     uint64_t prompt_tokens, tokens; /* of those texts: read, drawn */
-    uint64_t steps, step_rows;      /* steps, and the sum of their rows: what the run cost */
+    uint64_t steps, rows;           /* steps; their rows and the tokens of passes: what the run cost */
     double seconds;
 } tv_rollout_totals;
 tv_rollout_totals tv_rollout_totals_of(const tv_rollout *rollout);

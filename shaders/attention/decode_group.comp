@@ -2,6 +2,8 @@
  * [0, positions(row)].
  *
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
+ * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
+ * is not bound is left out.
  * A workgroup serves one query head and goes through the cache 128 keys at a time: four invocations share a key's score, so
  * that neighbours read neighbouring addresses; then the invocations stand along the channels for the values. The step's own
  * k and v are read from qkv, so no workgroup reads what another one writes. D up to 256.
@@ -36,6 +38,9 @@ layout(std430, binding = 3) buffer VCache4 {
 };
 layout(std430, binding = 4) writeonly buffer Output {
     TV_ACT y[];
+};
+layout(std430, binding = 5) readonly buffer Slots {
+    uint slots[];
 };
 layout(push_constant) uniform Push {
     tv_attention_decode_push p;
@@ -89,6 +94,9 @@ void main() {
     if (group >= p.rows * p.heads)
         return;
     uint row = group / p.heads, h = group % p.heads;
+    uint slot = p.has_slots != 0 ? slots[p.first_row + row] - p.first_slot : row;
+    if (p.has_slots != 0 && slot >= p.slots)
+        return;
     uint group_heads = p.heads / p.kv_heads;
     uint kv_head = h / group_heads;
     uint thread = gl_LocalInvocationIndex;
@@ -96,7 +104,7 @@ void main() {
     uint row_base = row * (p.heads + 2 * p.kv_heads) * p.head_size;
     uint k_new = row_base + (p.heads + kv_head) * p.head_size;
     uint v_new = k_new + p.kv_heads * p.head_size;
-    uint cache_base = (row * p.kv_heads + kv_head) * p.max_tokens * p.head_size;
+    uint cache_base = (slot * p.kv_heads + kv_head) * p.max_tokens * p.head_size;
     uint vectors = (p.head_size + 3) / 4;
     uint column = thread % columns, share = thread / columns, shares = KEYS / columns;
 
@@ -152,7 +160,7 @@ void main() {
             if (column * 4 + e < p.head_size)
                 y[group * p.head_size + column * 4 + e] = TV_ACT(o[e]);
     }
-    if (h % group_heads == 0) {
+    if (p.has_slots == 0 && h % group_heads == 0) {
         for (uint d = thread; d < p.head_size; d += KEYS) {
             k_cache[cache_base + position * p.head_size + d] = qkv[k_new + d];
             v_cache[cache_base + position * p.head_size + d] = qkv[v_new + d];

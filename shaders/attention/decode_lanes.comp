@@ -2,12 +2,14 @@
  * [0, positions(row)].
  *
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
+ * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
+ * is not bound is left out.
  * A workgroup is 8 lanes for one query head, or for one part of its result where D is over 64. A lane holds four channels, so that 8
  * lanes read a key, or several short ones, as one piece of memory: the caches of many rows are larger than the processor's, and read
  * in any other order they cost twice as much. Lanes exchange the partial scores of 8 keys, so that each lane has one to
  * exponentiate; the softmax is online. The step's own k and v are read from qkv, so no workgroup reads what another one writes.
  * -DTV_TEXELS=1, for D a multiple of 4: a texel of four channels costs hardly more than one channel, so inputs and caches are
- * bound as texels (the caches once more; what is read of them was written by earlier steps). The sums are the same.
+ * bound as texels (the caches once more; what is read of them was written by earlier dispatches). The sums are the same.
  * 4 D FLOPs per key and query head; bytes at least the filled part of the caches, once per query head.
  */
 #version 460
@@ -33,10 +35,13 @@ layout(std430, binding = 3) buffer VCache {
 layout(std430, binding = 4) writeonly buffer Output {
     TV_ACT y[];
 };
+layout(std430, binding = 5) readonly buffer Slots {
+    uint slots[];
+};
 #if TV_TEXELS
 layout(binding = 0) uniform samplerBuffer qkv;
-layout(binding = 5) uniform samplerBuffer k_texels;
-layout(binding = 6) uniform samplerBuffer v_texels;
+layout(binding = 6) uniform samplerBuffer k_texels;
+layout(binding = 7) uniform samplerBuffer v_texels;
 #define QUAD(texels, at, d) texelFetch(texels, int(((at) + (d)) / 4))
 #else
 layout(std430, binding = 0) readonly buffer Qkv {
@@ -99,15 +104,18 @@ void main() {
     uint d0 = group % parts * part_chunks * 8; /* first channel of the part */
     group /= parts;
     uint row = group / p.heads, h = group % p.heads;
+    uint slot = p.has_slots != 0 ? slots[p.first_row + row] - p.first_slot : row;
+    if (p.has_slots != 0 && slot >= p.slots)
+        return;
     uint group_heads = p.heads / p.kv_heads;
     uint kv_head = h / group_heads;
-    uint lane = gl_SubgroupInvocationID, slot = lane / span, own = lane % span * 4;
+    uint lane = gl_SubgroupInvocationID, beside = lane / span, own = lane % span * 4;
     uint position = min(positions[p.first_row + row], p.max_tokens - 1);
     uint row_base = row * (p.heads + 2 * p.kv_heads) * head_size;
     uint q_base = row_base + h * head_size;
     uint k_new = row_base + (p.heads + kv_head) * head_size;
     uint v_new = k_new + p.kv_heads * head_size;
-    uint cache_base = (row * p.kv_heads + kv_head) * p.max_tokens * head_size;
+    uint cache_base = (slot * p.kv_heads + kv_head) * p.max_tokens * head_size;
 
     vec4 q[MAX_EACH], o[MAX_EACH];
     float own_score = 0.0;
@@ -132,7 +140,7 @@ void main() {
         uint at[LANES];
         float scores[LANES];
         [[unroll]] for (uint f = 0; f < span; f++)
-            at[f] = cache_base + min(j0 + f * keys + slot, position - 1) * head_size;
+            at[f] = cache_base + min(j0 + f * keys + beside, position - 1) * head_size;
         if (wide) {
             [[unroll]] for (uint f = 0; f < span; f++)
                 scores[f] = 0.0;
@@ -149,9 +157,9 @@ void main() {
                 scores[f] = (products.x + products.y) + (products.z + products.w);
             }
         }
-        /* Of key j0 + lane % span * keys + slot. */
+        /* Of key j0 + lane % span * keys + beside. */
         float s = sum_to_lanes(scores, lane) * p.scale * log2_e;
-        s = j0 + lane % span * keys + slot < position ? s : lowest;
+        s = j0 + lane % span * keys + beside < position ? s : lowest;
         float new_top = max(top, max_over_lanes(s));
         float shrink = exp2(top - new_top);
         top = new_top;
@@ -160,7 +168,7 @@ void main() {
         [[unroll]] for (uint i = 0; i < each; i++)
             o[i] *= shrink;
         [[unroll]] for (uint f = 0; f < span; f++) {
-            float weight = span == LANES ? subgroupBroadcast(prob, f) : subgroupShuffle(prob, slot * span + f);
+            float weight = span == LANES ? subgroupBroadcast(prob, f) : subgroupShuffle(prob, beside * span + f);
             [[unroll]] for (uint i = 0; i < each; i++)
                 o[i] = fma(vec4(weight), QUAD(v_texels, at[f], min(d0 + own + 4 * LANES * i, last_quad)), o[i]);
         }
@@ -174,7 +182,7 @@ void main() {
         [[unroll]] for (uint other = span; other < LANES; other *= 2)
             o[i] += subgroupShuffleXor(o[i], other);
         uint d = own + 4 * LANES * i;
-        if (slot > 0 || d >= part_chunks * 8)
+        if (beside > 0 || d >= part_chunks * 8)
             continue;
         d += d0;
         vec4 k = QUAD(qkv, k_new, min(d, last_quad)), v = QUAD(qkv, v_new, min(d, last_quad));
@@ -182,7 +190,7 @@ void main() {
         [[unroll]] for (uint c = 0; c < 4; c++)
             if (d + c < head_size) {
                 y[(row * p.heads + h) * head_size + d + c] = TV_ACT(result[c]);
-                if (h % group_heads == 0) {
+                if (p.has_slots == 0 && h % group_heads == 0) {
                     k_cache[cache_base + position * head_size + d + c] = TV_ACT(k[c]);
                     v_cache[cache_base + position * head_size + d + c] = TV_ACT(v[c]);
                 }

@@ -294,9 +294,11 @@ TV_PUSH_SIZE(struct tv_attention_push, 32);
 struct tv_attention_decode_push {
     uint rows, heads, kv_heads, head_size, max_tokens;
     float scale;    /* 1 / sqrt(D) */
-    uint first_row; /* of the part, in positions, which are bound whole: parts of few rows would not be
-                       aligned */
+    uint first_row; /* of the part, in positions and slots, which are bound whole: parts of few rows would not
+                       be aligned */
+    uint has_slots; /* 1: rows of the caches are named by slots; what is not bound is left out */
+    uint first_slot, slots; /* of what is bound of the caches */
 };
-TV_PUSH_SIZE(struct tv_attention_decode_push, 28);
+TV_PUSH_SIZE(struct tv_attention_decode_push, 40);
 
 #endif

@@ -330,6 +330,68 @@ static void lse_may_be_absent(void **state) {
     free_sample(&x);
 }
 
+/* All tokens of all sequences side by side, sequence b in slot `batch` - b of caches with a slot to spare,
+ * and one row that names no slot: outputs and caches have the bits of `steps` and `caches` (k, v), which came
+ * token after token. */
+static void decode_at_once(tv_device *device, const shape *s, const sample *x, uint64_t max_tokens,
+                           const float *steps, float *const *caches) {
+    uint64_t rows = s->batch * s->tokens + 1, slots = s->batch + 1, D = s->head_size;
+    uint64_t qkv_row = (s->heads + 2 * s->kv_heads) * D, output_row = s->heads * D;
+    uint64_t cache_row = s->kv_heads * max_tokens * D;
+    float *qkv = calloc(rows * qkv_row, sizeof *qkv), *found = malloc(rows * output_row * sizeof *found);
+    float *cache = malloc(slots * cache_row * sizeof *cache);
+    uint32_t *positions = calloc(rows, sizeof *positions), *named = malloc(rows * sizeof *named);
+    assert_true(qkv && found && cache && positions && named);
+    memcpy(qkv, x->qkv, x->qkv_count * sizeof *qkv);
+    for (uint64_t r = 0; r < rows; r++) {
+        bool none = r == rows - 1;
+        positions[r] = none ? 0 : (uint32_t)(r % s->tokens);
+        named[r] = (uint32_t)(none ? slots : s->batch - r / s->tokens);
+    }
+    tv_test_tensor in = tv_test_floats(device, rows * qkv_row, qkv),
+                   at = tv_test_uints(device, rows, positions), of = tv_test_uints(device, rows, named),
+                   out = tv_test_floats(device, rows * output_row, NULL),
+                   k = tv_test_floats(device, slots * cache_row, NULL),
+                   v = tv_test_floats(device, slots * cache_row, NULL);
+    for (int alone = 1; alone >= 0; alone--) { /* first the caches alone */
+        tv_recorder *recorder = tv_test_begin(device);
+        assert_ok(tv_attention_decode_record(recorder,
+                                             &(tv_attention_decode){.rows = rows,
+                                                                    .heads = s->heads,
+                                                                    .kv_heads = s->kv_heads,
+                                                                    .head_size = D,
+                                                                    .max_tokens = max_tokens,
+                                                                    .qkv = in.tensor,
+                                                                    .positions = at.tensor,
+                                                                    .k_cache = k.tensor,
+                                                                    .v_cache = v.tensor,
+                                                                    .output = alone ? TV_ABSENT : out.tensor,
+                                                                    .slots = of.tensor,
+                                                                    .slot_count = slots}));
+        tv_test_run(device, recorder);
+        for (int which = 0; which < 2; which++) {
+            tv_test_read(which ? &v : &k, cache);
+            for (uint64_t b = 0; b < s->batch; b++)
+                assert_memory_equal(cache + (s->batch - b) * cache_row, caches[which] + b * cache_row,
+                                    cache_row * sizeof *cache);
+            for (uint64_t i = 0; i < cache_row; i++)
+                assert_true(isnan(cache[i]));
+        }
+    }
+    tv_test_read(&out, found);
+    assert_memory_equal(found, steps, x->output_count * sizeof *found);
+    for (uint64_t i = x->output_count; i < rows * output_row; i++)
+        assert_true(isnan(found[i]));
+    tv_test_tensor *tensors[] = {&in, &at, &of, &out, &k, &v};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        tv_test_free(tensors[i]);
+    free(qkv);
+    free(found);
+    free(cache);
+    free(positions);
+    free(named);
+}
+
 /* Decoding token after token equals the forward pass over the whole; rows stand at different positions. */
 static void decode(tv_device *device, const shape *s) {
     sample x = make_sample(s, 1);
@@ -345,6 +407,7 @@ static void decode(tv_device *device, const shape *s) {
     float *step_output = malloc(rows * output_row * sizeof *step_output);
     double *step_expected = malloc(rows * output_row * sizeof *step_expected);
     uint32_t *positions = malloc(rows * sizeof *positions);
+    float *steps = malloc(x.output_count * sizeof *steps), *caches[2];
     /* Row r starts r steps late and waits at position 0 until then. */
     for (uint64_t step = 0; step < T + rows - 1; step++) {
         for (uint64_t r = 0; r < rows; r++) {
@@ -358,12 +421,22 @@ static void decode(tv_device *device, const shape *s) {
         tv_test_tensor at = tv_test_uints(device, rows, positions);
         tv_test_tensor out = tv_test_floats(device, rows * output_row, NULL);
         tv_recorder *recorder = tv_test_begin(device);
-        assert_ok(tv_attention_decode_record(
-            recorder, &(tv_attention_decode){rows, s->heads, s->kv_heads, D, max_tokens, in.tensor, at.tensor,
-                                             k_cache.tensor, v_cache.tensor, out.tensor}));
+        assert_ok(tv_attention_decode_record(recorder, &(tv_attention_decode){.rows = rows,
+                                                                              .heads = s->heads,
+                                                                              .kv_heads = s->kv_heads,
+                                                                              .head_size = D,
+                                                                              .max_tokens = max_tokens,
+                                                                              .qkv = in.tensor,
+                                                                              .positions = at.tensor,
+                                                                              .k_cache = k_cache.tensor,
+                                                                              .v_cache = v_cache.tensor,
+                                                                              .output = out.tensor}));
         tv_test_run(device, recorder);
         tv_test_read(&out, step_output);
         tv_test_compare("decode", step_output, step_expected, rows * output_row, 5e-6, 0);
+        for (uint64_t r = 0; r < rows; r++)
+            memcpy(steps + (r * T + positions[r]) * output_row, step_output + r * output_row,
+                   output_row * sizeof *steps);
         tv_test_free(&in);
         tv_test_free(&at);
         tv_test_free(&out);
@@ -371,6 +444,7 @@ static void decode(tv_device *device, const shape *s) {
     /* What was appended stays, and nothing else was written. */
     for (int which = 0; which < 2; which++) {
         tv_test_read(which ? &v_cache : &k_cache, cache);
+        caches[which] = memcpy(malloc(cache_count * sizeof *cache), cache, cache_count * sizeof *cache);
         for (uint64_t r = 0; r < rows; r++)
             for (uint64_t h = 0; h < s->kv_heads; h++)
                 for (uint64_t t = 0; t < max_tokens; t++)
@@ -384,8 +458,12 @@ static void decode(tv_device *device, const shape *s) {
                                      (int)h, (int)t);
                     }
     }
+    decode_at_once(device, s, &x, max_tokens, steps, caches);
     tv_test_free(&k_cache);
     tv_test_free(&v_cache);
+    free(caches[0]);
+    free(caches[1]);
+    free(steps);
     free(qkv);
     free(expected);
     free(step_qkv);

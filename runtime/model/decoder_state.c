@@ -1,0 +1,108 @@
+/* Plans and tensors of a decoder: see decoder_state.h. */
+#include "model/decoder_state.h"
+
+#include <stdlib.h>
+
+/* Enough tokens for a GPU to be busy with, and few beside the rows of a batch. */
+enum { LEAST_READING_ROWS = 128 };
+
+uint64_t tv_decoder_reading_rows(const tv_decoder_options *options) {
+    /* A prompt's last token is fed by a step. */
+    uint64_t prompts = options->rows * (options->max_tokens - 2);
+    return tv_max_u64(1, tv_min_u64(prompts, tv_max_u64(options->rows, LEAST_READING_ROWS)));
+}
+
+void tv_decoder_plan_free(decoder_plan *plan) {
+    tv_memory_plan_free(&plan->state_plan);
+    tv_memory_plan_free(&plan->back_plan);
+    tv_memory_plan_free(&plan->up_plan);
+    tv_memory_plan_free(&plan->cache_plan);
+    free(plan->cache);
+    *plan = (decoder_plan){0};
+}
+
+static tv_status check_options(const tv_model_config *config, const tv_decoder_options *options) {
+    if (options->rows == 0)
+        return tv_fail(TV_E_USAGE, "a decoder needs at least one row");
+    if (options->max_tokens < 2 || options->max_tokens > config->max_positions)
+        return tv_fail(TV_E_CONFIG,
+                       "sequences of %llu tokens were asked for and the model has positions for 2 to %llu",
+                       (unsigned long long)options->max_tokens, (unsigned long long)config->max_positions);
+    uint64_t row = config->n_kv_head * config->head_size, elements;
+    if (!tv_mul_u64(options->rows, options->max_tokens, &elements) || !tv_mul_u64(elements, row, &elements) ||
+        !tv_mul_u64(elements, 8 * config->n_layer, &elements) || options->rows > UINT32_MAX)
+        return tv_fail(TV_E_FIT, "%llu rows of %llu tokens are over every device; use fewer rows",
+                       (unsigned long long)options->rows, (unsigned long long)options->max_tokens);
+    return TV_OK;
+}
+
+tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *caps,
+                               const tv_decoder_options *options, decoder_plan *plan) {
+    *plan = (decoder_plan){0};
+    TV_RETURN_IF_FAILED(check_options(config, options));
+    uint64_t rows = options->rows, max_tokens = options->max_tokens,
+             reading = tv_decoder_reading_rows(options);
+    const uint64_t words[STATE_COUNT] = {
+        [STATE_POSITIONS] = rows,
+        [STATE_FINISHED] = rows,
+        [STATE_SEQUENCES] = rows * max_tokens,
+        [STATE_LOGPROBS] = rows * max_tokens,
+        [STATE_TOKENS] = rows,
+        [STATE_NUMBERS] = rows,
+        [STATE_BOUNDS] = 2 * rows,
+        [STATE_ENDS] = TV_DECODE_ENDS_WORDS,
+        [STATE_SETTINGS] = sizeof(tv_sample_settings) / sizeof(uint32_t),
+        [STATE_READ_TOKENS] = reading,
+        [STATE_READ_POSITIONS] = reading,
+        [STATE_READ_SLOTS] = reading,
+        [STATE_DRAWN_LOGPROBS] = rows,
+    };
+    for (int i = 0; i < STATE_COUNT; i++)
+        plan->state[i].bytes = words[i] * sizeof(uint32_t);
+    for (int i = 0; i < STATE_READ_BACK; i++)
+        plan->back[i].bytes = plan->state[i].bytes;
+    for (int i = STATE_LOGPROBS + 1; i < STATE_WRITTEN; i++)
+        plan->up[i].bytes = plan->state[i].bytes;
+    plan->cache_count = 2 * config->n_layer;
+    plan->cache = calloc(plan->cache_count, sizeof *plan->cache);
+    if (!plan->cache)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
+    for (uint64_t i = 0; i < plan->cache_count; i++)
+        plan->cache[i].bytes = rows * config->n_kv_head * max_tokens * config->head_size * sizeof(float);
+    TV_RETURN_IF_FAILED(
+        tv_memory_plan_sequence(plan->state, STATE_COUNT, caps->buffer_bytes, &plan->state_plan));
+    TV_RETURN_IF_FAILED(
+        tv_memory_plan_sequence(plan->back, STATE_READ_BACK, caps->buffer_bytes, &plan->back_plan));
+    TV_RETURN_IF_FAILED(tv_memory_plan_sequence(plan->up, STATE_WRITTEN, caps->buffer_bytes, &plan->up_plan));
+    return tv_memory_plan_sequence(plan->cache, plan->cache_count, caps->buffer_bytes, &plan->cache_plan);
+}
+
+tv_activations_options tv_decoder_activations(const tv_decoder_options *options) {
+    return (tv_activations_options){
+        .batch = tv_max_u64(options->rows, tv_decoder_reading_rows(options)),
+        .tokens = 1,
+        .rows_alone = true,
+        .logits_rows = options->rows,
+    };
+}
+
+tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which) {
+    bool real = which == STATE_LOGPROBS || which == STATE_DRAWN_LOGPROBS;
+    return (tv_tensor){tv_device_arena_span(decoder->state, &decoder->plan.state[which]),
+                       real ? TV_F32 : TV_U32};
+}
+
+void *tv_decoder_up(const tv_decoder *decoder, state_tensor which) {
+    return tv_span_map(tv_device_arena_span(decoder->up, &decoder->plan.up[which]));
+}
+
+const void *tv_decoder_back(const tv_decoder *decoder, state_tensor which) {
+    return tv_span_map(tv_device_arena_span(decoder->back, &decoder->plan.back[which]));
+}
+
+uint32_t tv_decoder_level_for(uint64_t rows, uint64_t wanted) {
+    uint32_t level = 0;
+    while (tv_decoder_rows_of_level(rows, level) > 1 && tv_decoder_rows_of_level(rows, level + 1) >= wanted)
+        level++;
+    return level;
+}

@@ -1,0 +1,106 @@
+/* The insides of a decoder: its tensors, and the host's books of rows and slots. For decoder.c and
+ * decoder_place.c alone.
+ *
+ * A row is one of the caller's sequences; a slot is a row of the device's state and caches, where a row that
+ * runs stands.
+ */
+#ifndef TV_MODEL_DECODER_STATE_H
+#define TV_MODEL_DECODER_STATE_H
+
+#include "model/activations.h"
+#include "model/decoder.h"
+
+enum { MAX_LEVELS = 33 /* rows, half of them, a quarter, ... one: rows are below 2^32 */ };
+
+/* The state that the host reads back comes first, and what it never writes last. "Slot": a row of these
+ * tensors and of the caches. */
+typedef enum state_tensor {
+    STATE_LOGPROBS,                       /* (slots, max_tokens) */
+    STATE_POSITIONS,                      /* (slots) */
+    STATE_FINISHED,                       /* (slots) */
+    STATE_SEQUENCES,                      /* (slots, max_tokens) */
+    STATE_READ_BACK,                      /* so many are read back */
+    STATE_TOKENS = STATE_READ_BACK,       /* (slots) */
+    STATE_NUMBERS,                        /* (slots) sequence numbers */
+    STATE_BOUNDS,                         /* (slots, 2) */
+    STATE_ENDS,                           /* (TV_DECODE_ENDS_WORDS) */
+    STATE_SETTINGS,                       /* struct tv_sample_settings */
+    STATE_READ_TOKENS,                    /* (reading rows) of prompts, for a pass that reads them, */
+    STATE_READ_POSITIONS,                 /* (reading rows) where they stand, */
+    STATE_READ_SLOTS,                     /* (reading rows) and in which slots */
+    STATE_WRITTEN,                        /* all between LOGPROBS and this are written by the host */
+    STATE_DRAWN_LOGPROBS = STATE_WRITTEN, /* (slots) */
+    STATE_COUNT
+} state_tensor;
+
+typedef struct decoder_plan {
+    tv_plan_item state[STATE_COUNT];
+    tv_plan_item back[STATE_READ_BACK];
+    tv_plan_item up[STATE_WRITTEN]; /* as in `state`, nothing for the log-probabilities */
+    tv_plan_item *cache;            /* k, v of layer 0, of layer 1, ... */
+    uint64_t cache_count;
+    tv_memory_plan state_plan, back_plan, up_plan, cache_plan;
+} decoder_plan;
+
+/* The host's book of a row. A running row stands in a slot; an ended one keeps only its text, on the host. */
+static const uint64_t NO_SLOT = UINT64_MAX;
+typedef struct row_book {
+    uint64_t slot;          /* NO_SLOT: the row is empty, has ended or is not placed yet */
+    uint64_t length;        /* tokens fed and drawn; 0: empty */
+    uint64_t prompt_length; /* all of it lies in the decoder's `tokens` from the start */
+    uint32_t limit, sequence, finished;
+} row_book;
+
+struct tv_decoder {
+    const tv_model *model;
+    tv_decoder_options options;
+    uint64_t reading_rows, tokens_read; /* of the largest pass; in passes, so far */
+    tv_activations *activations; /* of as many rows as either takes; smaller steps use the front of them */
+    decoder_plan plan;
+    tv_device_arena *state, *back, *up, *cache;
+    tv_tensor *k, *v;                /* of each layer: (slots, Hkv, max_tokens, D) */
+    tv_recording *steps[MAX_LEVELS]; /* of rows >> level, rounded up; recorded when first needed */
+    tv_recording *reads[MAX_LEVELS]; /* the same of reading rows: passes that read prompts */
+    tv_recording *read_back, *columns, *change, *profile;
+    uint64_t fed;     /* in a decoder of one row: tokens of its text that the cache holds */
+    uint32_t level;   /* of the last run */
+    bool changed;     /* the host's books are ahead of the device */
+    row_book *books;  /* (rows) */
+    uint64_t *row_of; /* (slots) the row that stands there; NO_SLOT: free */
+    uint32_t *tokens; /* (rows, max_tokens) texts */
+    float *logprobs;  /* (rows, max_tokens) */
+};
+
+/* The caller frees the plan, also on failure. */
+tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *caps,
+                               const tv_decoder_options *options, decoder_plan *plan);
+void tv_decoder_plan_free(decoder_plan *plan);
+
+/* Rows of the largest pass that reads prompts. */
+uint64_t tv_decoder_reading_rows(const tv_decoder_options *options);
+
+/* Activations of one token per row, forward only, for steps and for reading. */
+tv_activations_options tv_decoder_activations(const tv_decoder_options *options);
+
+/* A tensor on the device, where the host writes it before it is copied there, and where it is read back. */
+tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which);
+void *tv_decoder_up(const tv_decoder *decoder, state_tensor which);
+const void *tv_decoder_back(const tv_decoder *decoder, state_tensor which);
+
+/* Half of `rows` per level, rounded up. */
+static inline uint64_t tv_decoder_rows_of_level(uint64_t rows, uint32_t level) {
+    return tv_div_up(rows, UINT64_C(1) << level);
+}
+
+/* The smallest level that holds `wanted` of `rows`. */
+uint32_t tv_decoder_level_for(uint64_t rows, uint64_t wanted);
+
+/* The recording that brings the host's columns up. */
+tv_status tv_decoder_record_columns(tv_decoder *decoder);
+
+/* Chooses the step, brings the device's slots up to the host's books (rows behind the step move into it, new
+ * rows take what is free) and reads the prompts of new rows where they are many tokens. Nothing of the
+ * decoder runs meanwhile. */
+tv_status tv_decoder_place_rows(tv_decoder *decoder);
+
+#endif
