@@ -286,8 +286,10 @@ write_summary() {
             "$(torch_figure tokens_per_second bf16 model "\"$model\"" batch_size "$batch,")"
     done
     for file in "$work"/decode_*.out; do
-        [ ! -e "$file" ] || printf '%-20s %11s tokens/s\n' "$(basename "$file" .out)" \
-            "$(rounded "$(field tokens_per_second "$(last_json "$file")")" 1)"
+        [ -e "$file" ] || continue
+        row=$(last_json "$file")
+        printf '%-20s %11s tokens/s, prompts read at %11s\n' "$(basename "$file" .out)" \
+            "$(rounded "$(field tokens_per_second "$row")" 1)" "$(rounded "$(field prompt_tokens_per_second "$row")" 1)"
     done
     echo
     printf '%-20s %-22s | %10s %10s %8s %7s | %10s %10s %10s\n' kernel shape ms GFLOP/s GB/s 'of peak' 'torch fp32' tf32 bf16
