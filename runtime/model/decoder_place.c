@@ -127,14 +127,21 @@ fail:
     return status;
 }
 
-/* The `count` tokens that were written last; waits, so that the next ones can be written. */
+/* Token `i` of the next pass. */
+static void write_token(tv_decoder *decoder, uint64_t i, uint32_t token, uint64_t position, uint64_t slot) {
+    ((uint32_t *)tv_decoder_up(decoder, STATE_READ_TOKENS))[i] = token;
+    ((uint32_t *)tv_decoder_up(decoder, STATE_READ_POSITIONS))[i] = (uint32_t)position;
+    ((uint32_t *)tv_decoder_up(decoder, STATE_READ_SLOTS))[i] = (uint32_t)slot;
+}
+
+/* The `count` tokens that were written; waits, so that the next ones can be. */
 static tv_status read_tokens(tv_decoder *decoder, uint64_t count) {
     tv_device *device = tv_model_device(decoder->model);
-    uint32_t level = tv_decoder_level_for(decoder->reading_rows, count),
-             *slots = tv_decoder_up(decoder, STATE_READ_SLOTS);
-    uint64_t rows = tv_decoder_rows_of_level(decoder->reading_rows, level), value;
+    uint32_t level = tv_decoder_level_for(decoder->reading_rows, count);
+    uint64_t rows = tv_decoder_rows_of_level(decoder->reading_rows, level), none = decoder->options.rows,
+             value;
     for (uint64_t i = count; i < rows; i++)
-        slots[i] = (uint32_t)decoder->options.rows; /* none */
+        write_token(decoder, i, 0, 0, none);
     if (!decoder->reads[level])
         TV_RETURN_IF_FAILED(record_read(decoder, rows, &decoder->reads[level]));
     decoder->tokens_read += count;
@@ -144,17 +151,12 @@ static tv_status read_tokens(tv_decoder *decoder, uint64_t count) {
 
 /* Ends with all rows at their prompts' last tokens. */
 static tv_status read_prompts(tv_decoder *decoder) {
-    uint32_t *tokens = tv_decoder_up(decoder, STATE_READ_TOKENS),
-             *positions = tv_decoder_up(decoder, STATE_READ_POSITIONS),
-             *slots = tv_decoder_up(decoder, STATE_READ_SLOTS);
     uint64_t written = 0;
     for (uint64_t r = 0; r < decoder->options.rows; r++) {
         row_book *book = &decoder->books[r];
         const uint32_t *text = decoder->tokens + r * decoder->options.max_tokens;
         for (; unread(book) > 0; book->length++) {
-            tokens[written] = text[book->length - 1];
-            positions[written] = (uint32_t)book->length - 1;
-            slots[written++] = (uint32_t)book->slot;
+            write_token(decoder, written++, text[book->length - 1], book->length - 1, book->slot);
             if (written == decoder->reading_rows) {
                 TV_RETURN_IF_FAILED(read_tokens(decoder, written));
                 written = 0;
