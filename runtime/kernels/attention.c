@@ -30,7 +30,7 @@ typedef struct tile_variant {
 typedef struct choice {
     tv_program_id program;
     uint64_t rows_per_group;
-    uint64_t parts; /* workgroups that share the channels of the result */
+    uint64_t parts; /* workgroups that share the channels of the result; in decoding, a row's */
     uint32_t specialization[2];
     uint32_t specialization_count;
 } choice;
@@ -233,17 +233,18 @@ static choice choose_decode(const tv_recorder *recorder, const tv_attention_deco
     while (columns * 4 < decode->head_size)
         columns *= 2;
     if (!takes_lanes(recorder))
-        return (choice){TV_PROGRAM_attention_decode_group, 1, 1, {decode->head_size % 4 == 0, columns}, 2};
+        return (choice){
+            TV_PROGRAM_attention_decode_group, 1, decode->heads, {decode->head_size % 4 == 0, columns}, 2};
     return (choice){takes_texels(recorder, decode, slots * cache_row_of(decode))
                         ? TV_PROGRAM_attention_decode_texels_lanes8
                         : TV_PROGRAM_attention_decode_lanes8,
                     1,
-                    tv_div_up(decode->head_size, LANES_PART),
+                    decode->heads * tv_div_up(decode->head_size, LANES_PART),
                     {(uint32_t)decode->head_size},
                     1};
 }
 
-/* The write of k and v, or attention. */
+/* The write of k and v, whose bindings are the first ones of attention, or attention. */
 static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_decode *decode,
                                     const choice *way, const decode_part *part) {
     uint64_t cache_row = cache_row_of(decode), output_row = decode->heads * decode->head_size;
@@ -262,7 +263,7 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
     tv_launch launch = {
         .program = way->program,
         .push = &push,
-        .groups = part->rows * (way->program == TV_PROGRAM_cache_write_base ? 1 : decode->heads * way->parts),
+        .groups = part->rows * way->parts,
         .specialization = {way->specialization[0], way->specialization[1]},
         .specialization_count = way->specialization_count,
         .shape = {part->rows, decode->heads, decode->head_size, decode->max_tokens},
@@ -270,12 +271,16 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
     tv_tensor k = tv_tensor_rows(decode->k_cache, cache_row, part->first_slot, part->slots);
     tv_tensor v = tv_tensor_rows(decode->v_cache, cache_row, part->first_slot, part->slots);
     const tv_tensor bindings[] = {
-        tv_tensor_rows(decode->qkv, qkv_row_of(decode), part->first_row, part->rows), decode->positions, k, v,
-        tv_tensor_rows(decode->output, output_row, part->first_row, part->rows),      decode->slots,     k, v,
+        tv_tensor_rows(decode->qkv, qkv_row_of(decode), part->first_row, part->rows),
+        decode->positions,
+        k,
+        v,
+        decode->slots,
+        tv_tensor_rows(decode->output, output_row, part->first_row, part->rows),
+        k,
+        v,
     };
     memcpy(launch.bindings, bindings, sizeof bindings);
-    if (way->program == TV_PROGRAM_cache_write_base)
-        launch.bindings[4] = decode->slots;
     return tv_launch_record(recorder, &launch);
 }
 

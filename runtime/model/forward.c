@@ -73,56 +73,80 @@ static tv_status rotate(const pass *p, tv_tensor qkv) {
     return status;
 }
 
-/* Behind the last layer's keys and values nothing is asked of a pass that reads. */
-static bool ends_reading(const pass *p, uint32_t l) {
-    return p->reads && l + 1 == p->config->n_layer;
+/* sum (+)= residual, output = norm(sum). */
+static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
+                      tv_tensor sum, tv_tensor residual, tv_tensor output, tv_tensor mean, tv_tensor rstd) {
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
+    tv_status status = tv_norm_forward_record(
+        p->recorder, &(tv_norm_forward){.kind = p->config->norm,
+                                        .rows = p->a->rows,
+                                        .channels = p->config->channels,
+                                        .eps = (float)p->config->norm_eps,
+                                        .input = sum,
+                                        .residual = residual,
+                                        .gain = tv_model_parameter(p->model, gain, layer),
+                                        .bias = tv_model_parameter(p->model, bias, layer),
+                                        .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
+                                        .output = output,
+                                        .mean = mean,
+                                        .rstd = rstd});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
 /* Whole sequences attend to themselves; in decoding one token per row attends to the cache, which takes its k
- * and v first. */
-static tv_status attend(const pass *p, uint32_t l) {
+ * and v first; without an output, nothing more. */
+static tv_status attend(const pass *p, uint32_t l, tv_tensor output) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
-    if (p->cache)
-        return tv_attention_decode_record(
-            p->recorder, &(tv_attention_decode){.rows = p->a->rows,
-                                                .heads = c->n_head,
-                                                .kv_heads = c->n_kv_head,
-                                                .head_size = c->head_size,
-                                                .max_tokens = p->cache->max_tokens,
-                                                .qkv = b->qkv,
-                                                .positions = p->inputs->positions,
-                                                .k_cache = p->cache->k[l],
-                                                .v_cache = p->cache->v[l],
-                                                .output = ends_reading(p, l) ? TV_ABSENT : b->attended,
-                                                .slots = p->cache->slots,
-                                                .slot_count = p->cache->slot_count});
-    return tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
-                                                             .tokens = p->a->options.tokens,
-                                                             .heads = c->n_head,
-                                                             .kv_heads = c->n_kv_head,
-                                                             .head_size = c->head_size,
-                                                             .qkv = b->qkv,
-                                                             .doc_start = p->inputs->doc_start,
-                                                             .output = b->attended,
-                                                             .lse = b->lse});
+    tv_record_push_label(p->recorder, "attention");
+    tv_status status =
+        p->cache ? tv_attention_decode_record(p->recorder,
+                                              &(tv_attention_decode){.rows = p->a->rows,
+                                                                     .heads = c->n_head,
+                                                                     .kv_heads = c->n_kv_head,
+                                                                     .head_size = c->head_size,
+                                                                     .max_tokens = p->cache->max_tokens,
+                                                                     .qkv = b->qkv,
+                                                                     .positions = p->inputs->positions,
+                                                                     .k_cache = p->cache->k[l],
+                                                                     .v_cache = p->cache->v[l],
+                                                                     .output = output,
+                                                                     .slots = p->cache->slots,
+                                                                     .slot_count = p->cache->slot_count})
+                 : tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
+                                                                     .tokens = p->a->options.tokens,
+                                                                     .heads = c->n_head,
+                                                                     .kv_heads = c->n_kv_head,
+                                                                     .head_size = c->head_size,
+                                                                     .qkv = b->qkv,
+                                                                     .doc_start = p->inputs->doc_start,
+                                                                     .output = output,
+                                                                     .lse = b->lse});
+    tv_record_pop_label(p->recorder);
+    return status;
 }
 
-/* norm1(sum1) -> qkv -> attention -> projection into sum2, where the residual is still to be added. */
+/* norm1(sum1) -> qkv, rotated. `residual` is the stream before the MLP of the block below; absent where sum1
+ * is already whole. */
+static tv_status project(const pass *p, uint32_t l, tv_tensor residual) {
+    const tv_model_config *c = p->config;
+    const tv_block_activations *b = &p->a->blocks[l];
+    uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size;
+    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, residual,
+                             b->norm1, b->mean1, b->rstd1));
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
+                               false, b->norm1, b->qkv));
+    return rotate(p, b->qkv);
+}
+
+/* attention -> sum2, where the residual is still to be added. */
 static tv_status attention(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
-    uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
-    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
-                               false, b->norm1, b->qkv));
-    TV_RETURN_IF_FAILED(rotate(p, b->qkv));
-    tv_record_push_label(p->recorder, "attention");
-    TV_RETURN_IF_FAILED(attend(p, l));
-    tv_record_pop_label(p->recorder);
-    if (ends_reading(p, l))
-        return TV_OK;
-    return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width, c->channels, false,
-                  b->attended, b->sum2);
+    TV_RETURN_IF_FAILED(attend(p, l, b->attended));
+    return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, c->n_head * c->head_size,
+                  c->channels, false, b->attended, b->sum2);
 }
 
 /* norm2 -> mlp_in -> non-linearity -> mlp_act. */
@@ -155,38 +179,25 @@ static tv_status mlp_out(const pass *p, uint32_t l) {
                   p->config->channels, false, b->mlp_act, stream_behind(p, l));
 }
 
-/* sum (+)= residual, output = norm(sum). */
-static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
-                      tv_tensor sum, tv_tensor residual, tv_tensor output, tv_tensor mean, tv_tensor rstd) {
-    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
-    tv_status status = tv_norm_forward_record(
-        p->recorder, &(tv_norm_forward){.kind = p->config->norm,
-                                        .rows = p->a->rows,
-                                        .channels = p->config->channels,
-                                        .eps = (float)p->config->norm_eps,
-                                        .input = sum,
-                                        .residual = residual,
-                                        .gain = tv_model_parameter(p->model, gain, layer),
-                                        .bias = tv_model_parameter(p->model, bias, layer),
-                                        .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
-                                        .output = output,
-                                        .mean = mean,
-                                        .rstd = rstd});
-    tv_record_pop_label(p->recorder);
-    return status;
-}
-
-/* `residual` is the stream before the MLP of the block below; absent where sum1 is already whole. */
+/* Up to the MLP's hidden layer; `residual` as in project(). */
 static tv_status block_hidden(const pass *p, uint32_t l, tv_tensor residual) {
     const tv_block_activations *b = &p->a->blocks[l];
-    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, residual,
-                             b->norm1, b->mean1, b->rstd1));
+    TV_RETURN_IF_FAILED(project(p, l, residual));
     TV_RETURN_IF_FAILED(attention(p, l));
-    if (ends_reading(p, l))
-        return TV_OK;
     TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->sum1,
                              b->norm2, b->mean2, b->rstd2));
     return mlp_hidden(p, l);
+}
+
+static tv_status block(const pass *p, uint32_t l) {
+    tv_tensor residual = l > 0 ? p->a->blocks[l - 1].sum2 : TV_ABSENT;
+    /* Behind the last keys and values nothing is asked of a pass that reads. */
+    if (p->reads && l + 1 == p->config->n_layer) {
+        TV_RETURN_IF_FAILED(project(p, l, residual));
+        return attend(p, l, TV_ABSENT);
+    }
+    TV_RETURN_IF_FAILED(block_hidden(p, l, residual));
+    return mlp_out(p, l);
 }
 
 /* Embedding, blocks, final norm. */
@@ -196,9 +207,7 @@ static tv_status forward(const pass *p) {
     TV_RETURN_IF_FAILED(embed(p));
     for (uint32_t l = 0; l < layers; l++) {
         tv_record_push_label(p->recorder, "layer %u", l);
-        TV_RETURN_IF_FAILED(block_hidden(p, l, l > 0 ? a->blocks[l - 1].sum2 : TV_ABSENT));
-        if (!ends_reading(p, l))
-            TV_RETURN_IF_FAILED(mlp_out(p, l));
+        TV_RETURN_IF_FAILED(block(p, l));
         tv_record_pop_label(p->recorder);
     }
     if (p->reads)

@@ -36,10 +36,10 @@ layout(std430, binding = 2) buffer KCache4 {
 layout(std430, binding = 3) buffer VCache4 {
     TV_ACT4 v_cache4[];
 };
-layout(std430, binding = 4) writeonly buffer Output {
+layout(std430, binding = 5) writeonly buffer Output {
     TV_ACT y[];
 };
-layout(std430, binding = 5) readonly buffer Slots {
+layout(std430, binding = 4) readonly buffer Slots {
     uint slots[];
 };
 layout(push_constant) uniform Push {

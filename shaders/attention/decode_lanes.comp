@@ -32,10 +32,10 @@ layout(std430, binding = 2) buffer KCache {
 layout(std430, binding = 3) buffer VCache {
     TV_ACT v_cache[];
 };
-layout(std430, binding = 4) writeonly buffer Output {
+layout(std430, binding = 5) writeonly buffer Output {
     TV_ACT y[];
 };
-layout(std430, binding = 5) readonly buffer Slots {
+layout(std430, binding = 4) readonly buffer Slots {
     uint slots[];
 };
 #if TV_TEXELS

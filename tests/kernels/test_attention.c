@@ -330,6 +330,15 @@ static void lse_may_be_absent(void **state) {
     free_sample(&x);
 }
 
+static void run_decode(tv_device *device, const shape *s, tv_attention_decode decode) {
+    decode.heads = s->heads;
+    decode.kv_heads = s->kv_heads;
+    decode.head_size = s->head_size;
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_attention_decode_record(recorder, &decode));
+    tv_test_run(device, recorder);
+}
+
 /* All tokens of all sequences side by side, sequence b in slot `batch` - b of caches with a slot to spare,
  * and one row that names no slot: outputs and caches have the bits of `steps` and `caches` (k, v), which came
  * token after token. */
@@ -354,21 +363,16 @@ static void decode_at_once(tv_device *device, const shape *s, const sample *x, u
                    k = tv_test_floats(device, slots * cache_row, NULL),
                    v = tv_test_floats(device, slots * cache_row, NULL);
     for (int alone = 1; alone >= 0; alone--) { /* first the caches alone */
-        tv_recorder *recorder = tv_test_begin(device);
-        assert_ok(tv_attention_decode_record(recorder,
-                                             &(tv_attention_decode){.rows = rows,
-                                                                    .heads = s->heads,
-                                                                    .kv_heads = s->kv_heads,
-                                                                    .head_size = D,
-                                                                    .max_tokens = max_tokens,
-                                                                    .qkv = in.tensor,
-                                                                    .positions = at.tensor,
-                                                                    .k_cache = k.tensor,
-                                                                    .v_cache = v.tensor,
-                                                                    .output = alone ? TV_ABSENT : out.tensor,
-                                                                    .slots = of.tensor,
-                                                                    .slot_count = slots}));
-        tv_test_run(device, recorder);
+        run_decode(device, s,
+                   (tv_attention_decode){.rows = rows,
+                                         .max_tokens = max_tokens,
+                                         .qkv = in.tensor,
+                                         .positions = at.tensor,
+                                         .k_cache = k.tensor,
+                                         .v_cache = v.tensor,
+                                         .output = alone ? TV_ABSENT : out.tensor,
+                                         .slots = of.tensor,
+                                         .slot_count = slots});
         for (int which = 0; which < 2; which++) {
             tv_test_read(which ? &v : &k, cache);
             for (uint64_t b = 0; b < s->batch; b++)
@@ -420,18 +424,14 @@ static void decode(tv_device *device, const shape *s) {
         tv_test_tensor in = tv_test_floats(device, rows * qkv_row, step_qkv);
         tv_test_tensor at = tv_test_uints(device, rows, positions);
         tv_test_tensor out = tv_test_floats(device, rows * output_row, NULL);
-        tv_recorder *recorder = tv_test_begin(device);
-        assert_ok(tv_attention_decode_record(recorder, &(tv_attention_decode){.rows = rows,
-                                                                              .heads = s->heads,
-                                                                              .kv_heads = s->kv_heads,
-                                                                              .head_size = D,
-                                                                              .max_tokens = max_tokens,
-                                                                              .qkv = in.tensor,
-                                                                              .positions = at.tensor,
-                                                                              .k_cache = k_cache.tensor,
-                                                                              .v_cache = v_cache.tensor,
-                                                                              .output = out.tensor}));
-        tv_test_run(device, recorder);
+        run_decode(device, s,
+                   (tv_attention_decode){.rows = rows,
+                                         .max_tokens = max_tokens,
+                                         .qkv = in.tensor,
+                                         .positions = at.tensor,
+                                         .k_cache = k_cache.tensor,
+                                         .v_cache = v_cache.tensor,
+                                         .output = out.tensor});
         tv_test_read(&out, step_output);
         tv_test_compare("decode", step_output, step_expected, rows * output_row, 5e-6, 0);
         for (uint64_t r = 0; r < rows; r++)
