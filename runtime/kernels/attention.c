@@ -194,12 +194,6 @@ tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention
     return TV_OK;
 }
 
-/* Of `elements` of a cache, bound at once. */
-static bool takes_texels(const tv_recorder *recorder, const tv_attention_decode *decode, uint64_t elements) {
-    return decode->head_size % 4 == 0 && decode->k_cache.dtype == TV_F32 && decode->v_cache.dtype == TV_F32 &&
-           elements / 4 <= tv_recorder_caps(recorder)->texels;
-}
-
 /* Rows, and rows of the caches, that one dispatch binds: the same ones, unless rows name their slots. */
 typedef struct decode_part {
     uint64_t first_row, rows, first_slot, slots;
@@ -228,16 +222,24 @@ static tv_status split_decode(const tv_recorder *recorder, const tv_attention_de
                  : TV_OK;
 }
 
-static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode, uint64_t slots) {
+/* Whether what `most` binds of qkv and the caches can be read four channels at a time. */
+static bool takes_texels(const tv_recorder *recorder, const tv_attention_decode *decode,
+                         const decode_part *most) {
+    uint64_t elements = tv_max_u64(most->rows * qkv_row_of(decode), most->slots * cache_row_of(decode));
+    return decode->head_size % 4 == 0 && decode->qkv.dtype == TV_F32 && decode->k_cache.dtype == TV_F32 &&
+           decode->v_cache.dtype == TV_F32 && elements / 4 <= tv_recorder_caps(recorder)->texels;
+}
+
+static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode,
+                            const decode_part *most) {
     uint32_t columns = 1;
     while (columns * 4 < decode->head_size)
         columns *= 2;
     if (!takes_lanes(recorder))
         return (choice){
             TV_PROGRAM_attention_decode_group, 1, decode->heads, {decode->head_size % 4 == 0, columns}, 2};
-    return (choice){takes_texels(recorder, decode, slots * cache_row_of(decode))
-                        ? TV_PROGRAM_attention_decode_texels_lanes8
-                        : TV_PROGRAM_attention_decode_lanes8,
+    return (choice){takes_texels(recorder, decode, most) ? TV_PROGRAM_attention_decode_texels_lanes8
+                                                         : TV_PROGRAM_attention_decode_lanes8,
                     1,
                     decode->heads * tv_div_up(decode->head_size, LANES_PART),
                     {(uint32_t)decode->head_size},
@@ -313,6 +315,6 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
         if (!tv_tensor_present(decode->output))
             return TV_OK;
     }
-    choice way = choose_decode(recorder, decode, most.slots);
+    choice way = choose_decode(recorder, decode, &most);
     return record_decode_parts(recorder, decode, &way, &most);
 }

@@ -15,8 +15,7 @@ enum {
     TEXEL_TILE = 32, /* of matmul_texels.comp, across the lanes */
     FEW_ROWS = 8,    /* of matmul_rows.comp, with its columns per workgroup */
     FEW_ROWS_COLUMNS = 8,
-    FEW_ROWS_WORKGROUP = 128,
-    TEXEL_BYTES = 16
+    FEW_ROWS_WORKGROUP = 128
 };
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
@@ -138,7 +137,8 @@ static tv_tensor part_of(const operand *matrix, uint64_t product, uint64_t batch
 static bool takes_texels(const tv_caps *caps, const tv_matmul *product, const parts *size,
                          const tv_launch *launch) {
     const tv_matmul_push *p = launch->push;
-    uint64_t most = tv_max_u64(launch->bindings[0].span.bytes, launch->bindings[1].span.bytes) / TEXEL_BYTES;
+    uint64_t most =
+        tv_max_u64(launch->bindings[0].span.bytes, launch->bindings[1].span.bytes) / TV_TEXEL_BYTES;
     uint64_t beside_a = product->transpose_a ? size->m : size->k,
              beside_b = product->transpose_b ? size->k : size->n;
     return size->k > 0 && most <= caps->texels &&

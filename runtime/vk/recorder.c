@@ -345,14 +345,17 @@ static tv_status check_limits(const tv_device *device, const tv_dispatch *dispat
     const tv_caps *caps = &device->caps;
     for (uint32_t i = 0; i < program->binding_count; i++) {
         const tv_span *span = &dispatch->bindings[i];
+        uint64_t most = program->access[i] == TV_TEXELS
+                            ? tv_min_u64(caps->storage_range, TV_TEXEL_BYTES * caps->texels)
+                            : caps->storage_range;
         if (!span->buffer)
             continue;
-        if (span->bytes > caps->storage_range || span->bytes == 0)
+        if (span->bytes > most || span->bytes == 0)
             return tv_fail(TV_E_FIT,
                            "%s %s: binding %u takes %llu bytes and the device binds at most %llu; its "
                            "launcher must split it",
                            program->name, dispatch->shape ? dispatch->shape : "", i,
-                           (unsigned long long)span->bytes, (unsigned long long)caps->storage_range);
+                           (unsigned long long)span->bytes, (unsigned long long)most);
         if (span->offset % caps->offset_alignment != 0 || span->offset + span->bytes > span->buffer->bytes)
             return tv_fail(
                 TV_E_USAGE,

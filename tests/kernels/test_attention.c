@@ -480,10 +480,13 @@ static void decoding_equals_the_forward_pass(void **state) {
     tv_device *group = open_lowered("subgroup_shuffle=0");
     tv_device *small = open_lowered("storage_range=16384");
     tv_device *narrow = open_lowered("texels=0");
+    /* Enough for the caches of the first case, but not for qkv of all its tokens at once. */
+    tv_device *few = open_lowered("texels=500");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         decode(*state, &cases[i]);
         decode(group, &cases[i]);
         decode(narrow, &cases[i]);
+        decode(few, &cases[i]);
     }
     decode(group, &(shape){2, 5, 2, 1, 256, NO_DOCUMENTS});
     decode(small, &(shape){16, 13, 4, 2, 8, NO_DOCUMENTS});
@@ -497,6 +500,7 @@ static void decoding_equals_the_forward_pass(void **state) {
     tv_device_close(&group);
     tv_device_close(&small);
     tv_device_close(&narrow);
+    tv_device_close(&few);
 }
 
 static void impossible_shapes_are_refused(void **state) {
