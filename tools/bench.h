@@ -6,8 +6,9 @@
 #ifndef TV_TOOLS_BENCH_H
 #define TV_TOOLS_BENCH_H
 
+#include "formats/directory.h"
 #include "model/model.h"
-#include "train/settings.h"
+#include "run/settings.h"
 
 /* Of `count` values, at least one, which are sorted in place. */
 double tv_median(double *values, uint64_t count);

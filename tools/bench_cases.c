@@ -16,8 +16,8 @@
 #include "kernels/rotary.h"
 #include "kernels/sample.h"
 #include "push_constants.h"
+#include "run/peak.h"
 #include "tools/options.h"
-#include "train/peak.h"
 #include "train/step.h"
 
 /* ---- tensors ---- */

@@ -10,11 +10,11 @@
 
 #include "base/json.h"
 #include "base/os.h"
+#include "run/peak.h"
 #include "tools/bench.h"
 #include "tools/bench_cases.h"
 #include "tools/commands.h"
 #include "tools/options.h"
-#include "train/peak.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"
 

@@ -3,8 +3,9 @@
 
 #include <stdlib.h>
 
+#include "formats/load.h"
+#include "run/checkpoint.h"
 #include "tools/commands.h"
-#include "train/checkpoint.h"
 
 static int compare_doubles(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;

@@ -1,7 +1,7 @@
 /* trivium dpo: preferences without a reward model. */
+#include "stages/dpo.h"
 #include "tools/commands.h"
 #include "tools/training_command.h"
-#include "train/stage_dpo.h"
 
 static tv_status run(void *context, const tv_run_options *options, tv_run_result *result) {
     (void)context;

@@ -3,9 +3,9 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "run/evaluate.h"
 #include "tools/commands.h"
 #include "tools/options.h"
-#include "train/evaluate.h"
 
 static tv_status print_result(const tv_evaluate_result *result) {
     cJSON *object = cJSON_CreateObject();

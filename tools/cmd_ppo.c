@@ -1,7 +1,7 @@
 /* trivium ppo: stage 3, reinforcement learning. */
+#include "stages/ppo/ppo.h"
 #include "tools/commands.h"
 #include "tools/training_command.h"
-#include "train/stage_ppo.h"
 
 static tv_status run(void *context, const tv_run_options *options, tv_run_result *result) {
     tv_ppo_options *ppo = context;

@@ -1,9 +1,9 @@
 /* trivium report: runs as one HTML page. */
 #include "base/json.h"
 #include "base/log.h"
+#include "report/report.h"
 #include "tools/commands.h"
 #include "tools/options.h"
-#include "train/report.h"
 
 tv_status cmd_report(int argc, char **argv) {
     tv_texts runs = {0};

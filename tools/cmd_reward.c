@@ -1,7 +1,7 @@
 /* trivium reward: stage 3d. */
+#include "stages/reward.h"
 #include "tools/commands.h"
 #include "tools/training_command.h"
-#include "train/stage_reward.h"
 
 static tv_status run(void *context, const tv_run_options *options, tv_run_result *result) {
     (void)context;

@@ -5,10 +5,10 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "stages/sample.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
 #include "tools/sampling_options.h"
-#include "train/stage_sample.h"
 
 static double rate(const tv_stage_sample_result *result) {
     return result->seconds > 0 ? (double)result->tokens / result->seconds : 0;

@@ -2,9 +2,9 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "reward/score_file.h"
 #include "tools/commands.h"
 #include "tools/options.h"
-#include "train/score_file.h"
 
 static const char *const shapes[] = {"preferences", "responses", "candidates"};
 

@@ -1,7 +1,7 @@
 /* trivium sft: stage 2. */
+#include "stages/sft.h"
 #include "tools/commands.h"
 #include "tools/training_command.h"
-#include "train/stage_sft.h"
 
 static tv_status run(void *context, const tv_run_options *options, tv_run_result *result) {
     (void)context;

@@ -45,7 +45,7 @@ pack() { # DIR [DEB...]
 exec "$(dirname "$(readlink -f "$0")")/tools/gpu_check.sh" run "$@"
 END
     chmod +x "$into/run.sh"
-    for name in trivium $(cd "$root/build/bin" && echo test_{vk,kernels,model,train}_*); do
+    for name in trivium $(cd "$root/build/bin" && echo test_{vk,kernels,model,train,run,reward,stages}_*); do
         strip -o "$into/build/bin/$name" "$root/build/bin/$name"
     done
     # All but libc's own libraries, which go with the machine's loader.
@@ -126,7 +126,7 @@ trivium_part() { # NAME SECONDS ARGUMENT...
 }
 
 run_tests() { # RUN [CAPS]
-    local run=$1 programs=("$bin"/test_{vk,kernels,model,train}_*) most
+    local run=$1 programs=("$bin"/test_{vk,kernels,model,train,run,reward,stages}_*) most
     [ "$small" = 0 ] || programs=("$bin"/test_{vk_recorder,kernels_activation,kernels_matmul,train_golden})
     most=$(left)
     [ "$most" -le 120 ] || most=120 # what hangs here must not cost the benchmarks their time

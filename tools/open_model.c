@@ -5,8 +5,9 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "formats/load.h"
+#include "run/checkpoint.h"
 #include "text/tokenizer_json.h"
-#include "train/checkpoint.h"
 
 static tv_status load_tokenizer(const char *path, bool needs_text, tv_tokenizer **tokenizer) {
     char *file = tv_format("%s/tokenizer.json", path);

@@ -6,6 +6,7 @@
 #ifndef TV_TOOLS_OPEN_MODEL_H
 #define TV_TOOLS_OPEN_MODEL_H
 
+#include "formats/directory.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 #include "tools/options.h"

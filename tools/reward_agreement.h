@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "human/rankings.h"
-#include "train/score_texts.h"
+#include "reward/score_texts.h"
 
 /* Over the judgments that are neither skipped nor repeated. NaN where there is no pair. */
 typedef struct tv_reward_agreement {

@@ -8,8 +8,8 @@
 
 #include <stdbool.h>
 
+#include "stages/sampling.h"
 #include "text/buffers.h"
-#include "train/sampling.h"
 
 typedef struct tv_text_stream {
     const tv_tokenizer *tokenizer;

@@ -6,8 +6,8 @@
 #ifndef TV_TOOLS_TRAINING_COMMAND_H
 #define TV_TOOLS_TRAINING_COMMAND_H
 
+#include "run/run.h"
 #include "tools/options.h"
-#include "train/run.h"
 
 typedef struct tv_training_command {
     const char *name, *summary, *notes;

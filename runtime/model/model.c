@@ -115,16 +115,14 @@ void tv_model_destroy(tv_model **handle) {
     *handle = NULL;
 }
 
-typedef tv_status (*fill_parameter)(tv_model *model, const void *context, uint32_t index, float *out);
-
-static tv_status fill_all(tv_model *model, fill_parameter fill, const void *context) {
+tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context) {
     float *values = calloc(model->list->max_elements, sizeof *values);
     if (!values)
         return tv_fail(TV_E_MEMORY, "out of host memory for a parameter of %llu elements",
                        (unsigned long long)model->list->max_elements);
     tv_status status = TV_OK;
     for (uint32_t i = 0; i < model->list->count && status == TV_OK; i++) {
-        status = fill(model, context, i, values);
+        status = source(context, i, values);
         if (status == TV_OK)
             status = tv_upload(model->device, tv_model_parameter_at(model, i).span, values,
                                model->list->items[i].count * sizeof *values);
@@ -133,47 +131,19 @@ static tv_status fill_all(tv_model *model, fill_parameter fill, const void *cont
     return status;
 }
 
-static tv_status fill_drawn(tv_model *model, const void *seed, uint32_t index, float *out) {
-    tv_parameter_initialise(model->list, index, *(const uint64_t *)seed, out);
-    return TV_OK;
-}
-
-static tv_status fill_read(tv_model *model, const void *directory, uint32_t index, float *out) {
-    (void)model;
-    return tv_model_directory_read(directory, index, out);
-}
-
-typedef struct body_source {
-    const tv_model_directory *directory;
+typedef struct drawn_source {
+    const tv_parameter_list *list;
     uint64_t seed;
-} body_source;
+} drawn_source;
 
-static tv_status fill_body(tv_model *model, const void *context, uint32_t index, float *out) {
-    const body_source *source = context;
-    const tv_parameter *p = &model->list->items[index];
-    if (p->role != TV_PARAMETER_HEAD_WEIGHT && p->role != TV_PARAMETER_SCORE_WEIGHT) {
-        const tv_parameter_list *found = tv_model_directory_parameters(source->directory);
-        return tv_model_directory_read(source->directory, tv_parameter_index(found, p->role, p->layer), out);
-    }
-    tv_parameter_initialise(model->list, index, source->seed, out);
+static tv_status draw(void *context, uint32_t index, float *out) {
+    const drawn_source *source = context;
+    tv_parameter_initialise(source->list, index, source->seed, out);
     return TV_OK;
 }
 
 tv_status tv_model_initialise(tv_model *model, uint64_t seed) {
-    return fill_all(model, fill_drawn, &seed);
-}
-
-tv_status tv_model_load(tv_model *model, const tv_model_directory *directory) {
-    return fill_all(model, fill_read, directory);
-}
-
-tv_status tv_model_load_body(tv_model *model, const tv_model_directory *directory, uint64_t seed) {
-    if (!tv_model_config_same_body(&model->list->config, &tv_model_directory_parameters(directory)->config))
-        return tv_fail(TV_E_CONFIG,
-                       "%s: expected the sizes and switches of the model that starts from it, found others; "
-                       "only the head may differ",
-                       tv_model_directory_path(directory));
-    return fill_all(model, fill_body, &(body_source){directory, seed});
+    return tv_model_fill(model, draw, &(drawn_source){model->list, seed});
 }
 
 tv_status tv_model_source(void *context, uint32_t index, float *out) {

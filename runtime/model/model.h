@@ -8,7 +8,7 @@
 #define TV_MODEL_MODEL_H
 
 #include "kernels/launch.h"
-#include "model/directory.h"
+#include "model/parameters.h"
 
 typedef struct tv_model tv_model;
 
@@ -26,15 +26,11 @@ tv_status tv_model_measure(const tv_parameter_list *list, const tv_caps *caps, b
 tv_status tv_model_create(tv_device *device, const tv_parameter_list *list, bool train, tv_model **model);
 void tv_model_destroy(tv_model **model);
 
-/* Fills every parameter: drawn by GPT-2's initialisation, or read from a directory of the same config.
+/* Fills every parameter: from a source, asked once for each in order, or drawn by GPT-2's initialisation.
  * Moments start as zeros. */
+tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context);
 tv_status tv_model_initialise(tv_model *model, uint64_t seed);
-tv_status tv_model_load(tv_model *model, const tv_model_directory *directory);
-/* The same for a directory with another head, or whose head is not wanted: everything up to the final norm is
- * read, and the head is drawn by `seed`. A reward model starts so from a language model, a value model from
- * either. TV_E_CONFIG when the bodies differ. */
-tv_status tv_model_load_body(tv_model *model, const tv_model_directory *directory, uint64_t seed);
-/* A tv_parameter_source over a tv_model, for tv_model_directory_write. */
+/* A tv_parameter_source over a tv_model: reads its parameters back from the device. */
 tv_status tv_model_source(void *model, uint32_t index, float *out);
 
 tv_device *tv_model_device(const tv_model *model);

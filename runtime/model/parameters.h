@@ -72,6 +72,9 @@ uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role rol
 /* The matrix that makes logits: HEAD_WEIGHT, or EMBEDDING where tied; TV_NO_PARAMETER with a score head. */
 uint32_t tv_parameter_head(const tv_parameter_list *list);
 
+/* Yields parameter `index`: fills `count` floats of `out`. */
+typedef tv_status (*tv_parameter_source)(void *context, uint32_t index, float *out);
+
 /* GPT-2's initialisation (Radford et al. 2019; residual projections scaled by 1/sqrt(2L)), and normal(0,
  * 1/sqrt(C + 1)) for a score head (Stiennon et al. 2020, so that scores start near deviation 1), of one
  * parameter into `out` (count floats). Element i is drawn at (seed, TV_STREAM_INIT, step = index in the list,

@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Describes what the quickstart ran, for `trivium report --pipeline` (runtime/train/report_pipeline.h says the format).
+# Describes what the quickstart ran, for `trivium report --pipeline` (runtime/report/pipeline.h says the format).
 #
 # usage: samples/quickstart/describe.pl --run RUN --text FILE --xz BITS [--people yes]
 #        samples/quickstart/describe.pl --run RUN --summary yes     what was measured, in words

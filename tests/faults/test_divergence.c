@@ -13,9 +13,9 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "model/safetensors.h"
+#include "formats/safetensors.h"
+#include "run/checkpoint.h"
 #include "support/small_run.h"
-#include "train/checkpoint.h"
 
 /* What was submitted before the tenth result came back is part of the run: two steps in flight. */
 enum { SKIPS = 10, IN_FLIGHT = 2 };

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "train/schedule.h"
+#include "run/schedule.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

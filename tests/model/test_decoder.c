@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "formats/load.h"
 #include "model/decoder.h"
 #include "model/forward.h"
 #include "model/heads.h"

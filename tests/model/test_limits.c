@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "formats/directory.h"
 #include "train/trainer.h"
 
 static const char *const models[] = {"gpt2_100k", "llama_100k"};

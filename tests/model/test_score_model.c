@@ -10,8 +10,9 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "formats/load.h"
+#include "formats/safetensors.h"
 #include "model/model.h"
-#include "model/safetensors.h"
 
 static tv_model_config small(tv_architecture architecture, tv_model_head head) {
     tv_model_config c = tv_model_config_defaults(architecture);

@@ -9,11 +9,11 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/rng.h"
-#include "model/directory.h"
+#include "formats/directory.h"
+#include "run/metrics.h"
+#include "stages/sft.h"
 #include "support/support.h"
 #include "text/tokenizer_json.h"
-#include "train/metrics.h"
-#include "train/stage_sft.h"
 
 enum { DEMONSTRATIONS = 256, MOST_WORDS = 3, LINE = 256 };
 

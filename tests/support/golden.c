@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "model/layout.h"
-#include "model/safetensors.h"
+#include "formats/layout.h"
+#include "formats/load.h"
+#include "formats/safetensors.h"
 #include "text/loader.h"
 #include "train/trainer.h"
 

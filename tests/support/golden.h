@@ -4,7 +4,7 @@
 
 #include "support/language_model.h"
 
-#include "model/directory.h"
+#include "formats/directory.h"
 
 /* tests/golden/NAME + SUFFIX; the caller frees. */
 char *tv_test_golden_path(const char *name, const char *suffix);

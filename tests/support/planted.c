@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/rng.h"
-#include "model/directory.h"
+#include "formats/directory.h"
 #include "support/support.h"
 #include "text/bpe_train.h"
 #include "text/tokenizer_json.h"

@@ -9,13 +9,13 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "model/directory.h"
-#include "model/safetensors.h"
+#include "formats/directory.h"
+#include "formats/safetensors.h"
+#include "run/checkpoint.h"
+#include "run/metrics.h"
+#include "run/tfevents.h"
 #include "support/support.h"
 #include "text/shard.h"
-#include "train/checkpoint.h"
-#include "train/metrics.h"
-#include "train/tfevents.h"
 
 static const char model_json[] =
     "{\"model_type\": \"llama\", \"vocab_size\": 61, \"hidden_size\": 24, \"intermediate_size\": 40,"

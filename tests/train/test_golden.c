@@ -17,9 +17,10 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "model/directory.h"
+#include "formats/directory.h"
+#include "formats/load.h"
+#include "run/schedule.h"
 #include "text/loader.h"
-#include "train/schedule.h"
 #include "train/step.h"
 #include "train/trainer.h"
 

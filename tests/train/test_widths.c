@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/tokens.h"
+#include "formats/load.h"
 #include "kernels/reduce.h"
 #include "train/step.h"
 #include "train/trainer.h"

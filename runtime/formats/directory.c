@@ -1,0 +1,406 @@
+/* Hugging Face model directories: see directory.h. */
+#include "formats/directory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "formats/layout.h"
+#include "formats/safetensors.h"
+
+static const char weights_name[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
+
+typedef struct shard {
+    char *path;
+    const char *name; /* the last part of the path */
+    tv_safetensors *file;
+} shard;
+
+/* Where a named tensor lies; the name is the tensor's. */
+typedef struct place {
+    const tv_safetensor *tensor;
+    const shard *shard;
+    bool used;
+} place;
+
+struct tv_model_directory {
+    char *path;
+    tv_parameter_list *list;
+    tv_layout *layout;
+    shard *shards;
+    uint64_t n_shards;
+    place *places; /* sorted by name */
+    uint64_t n_places;
+    uint64_t *of_entry; /* for each entry of the layout, the number of its place */
+};
+
+static tv_status no_memory(const char *path) {
+    return tv_fail(TV_E_MEMORY, "out of host memory for the model in %s", path);
+}
+
+static tv_status join(const char *path, const char *name, char **joined) {
+    *joined = tv_format("%s/%s", path, name);
+    return *joined ? TV_OK : no_memory(path);
+}
+
+/* Opens DIR/name as the next shard; `shards` has room. */
+static tv_status open_shard(tv_model_directory *d, const char *name) {
+    shard *next = &d->shards[d->n_shards];
+    TV_RETURN_IF_FAILED(join(d->path, name, &next->path));
+    next->name = next->path + strlen(d->path) + 1;
+    d->n_shards++;
+    return tv_safetensors_open(next->path, &next->file);
+}
+
+static tv_status open_single(tv_model_directory *d) {
+    d->shards = calloc(1, sizeof *d->shards);
+    if (!d->shards)
+        return no_memory(d->path);
+    TV_RETURN_IF_FAILED(open_shard(d, weights_name));
+    const shard *only = d->shards;
+    uint64_t count = tv_safetensors_count(only->file);
+    d->places = calloc(count ? count : 1, sizeof *d->places);
+    if (!d->places)
+        return no_memory(d->path);
+    for (; d->n_places < count; d->n_places++)
+        d->places[d->n_places] = (place){tv_safetensors_at(only->file, d->n_places), only, false};
+    return TV_OK;
+}
+
+/* The shard that the index names for a tensor, opened at its first mention. The name is a file in this
+ * directory and nowhere else. */
+static tv_status find_shard(tv_model_directory *d, const cJSON *item, const char *where,
+                            const shard **found) {
+    const char *name = cJSON_GetStringValue(item);
+    if (!name || !name[0] || name[0] == '.' || strchr(name, '/'))
+        return tv_fail(TV_E_DATA, "%s: expected the name of a file beside it for \"%s\", found \"%.80s\"",
+                       where, item->string, name ? name : "(not a text)");
+    for (uint64_t i = 0; i < d->n_shards; i++)
+        if (d->shards[i].name && strcmp(d->shards[i].name, name) == 0) {
+            *found = &d->shards[i];
+            return TV_OK;
+        }
+    *found = &d->shards[d->n_shards];
+    return open_shard(d, name);
+}
+
+static int compare_places(const void *a, const void *b) {
+    return strcmp(((const place *)a)->tensor->name, ((const place *)b)->tensor->name);
+}
+
+static tv_status read_weight_map(tv_model_directory *d, const cJSON *map, const char *where) {
+    if (!cJSON_IsObject(map))
+        return tv_fail(TV_E_DATA, "%s: expected an object \"weight_map\" of tensor and file names", where);
+    uint64_t entries = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, map) {
+        entries++;
+    }
+    /* At most one shard for each tensor; never moved, because places point into it. */
+    d->shards = calloc(entries ? entries : 1, sizeof *d->shards);
+    d->places = calloc(entries ? entries : 1, sizeof *d->places);
+    if (!d->shards || !d->places)
+        return no_memory(d->path);
+    cJSON_ArrayForEach(item, map) {
+        const shard *s = NULL;
+        TV_RETURN_IF_FAILED(find_shard(d, item, where, &s));
+        const tv_safetensor *tensor = tv_safetensors_find(s->file, item->string);
+        if (!tensor)
+            return tv_fail(TV_E_DATA, "%s: tensor \"%s\" is missing; %s promises it there", s->path,
+                           item->string, where);
+        d->places[d->n_places++] = (place){tensor, s, false};
+    }
+    qsort(d->places, d->n_places, sizeof *d->places, compare_places);
+    for (uint64_t i = 1; i < d->n_places; i++)
+        if (compare_places(&d->places[i - 1], &d->places[i]) == 0)
+            return tv_fail(TV_E_DATA, "%s names tensor \"%s\" twice", where, d->places[i].tensor->name);
+    return TV_OK;
+}
+
+static tv_status open_sharded(tv_model_directory *d, const char *index_path) {
+    cJSON *root = NULL;
+    TV_RETURN_IF_FAILED(tv_json_read_file(index_path, &root));
+    tv_status status = read_weight_map(d, tv_json_get(root, "weight_map"), index_path);
+    cJSON_Delete(root);
+    return status;
+}
+
+static tv_status open_weights(tv_model_directory *d) {
+    char *single = NULL, *index = NULL;
+    tv_status status;
+    TV_TRY(join(d->path, weights_name, &single));
+    TV_TRY(join(d->path, index_name, &index));
+    if (tv_path_exists(single))
+        status = open_single(d);
+    else if (tv_path_exists(index))
+        status = open_sharded(d, index);
+    else
+        status = tv_fail(TV_E_DATA,
+                         "%s: expected %s or %s, found neither; weights in other formats (such as "
+                         "pytorch_model.bin) have to be saved as safetensors first",
+                         d->path, weights_name, index_name);
+fail:
+    free(single);
+    free(index);
+    return status;
+}
+
+static place *find_place(tv_model_directory *d, const char *name) {
+    tv_safetensor named = {.name = name};
+    place key = {.tensor = &named};
+    return d->n_places ? bsearch(&key, d->places, d->n_places, sizeof key, compare_places) : NULL;
+}
+
+/* Files of the headless model (GPT2Model, LlamaModel) leave the prefix out. */
+static place *find_entry(tv_model_directory *d, const char *name) {
+    size_t prefix = strlen(d->layout->prefix);
+    place *found = find_place(d, name);
+    if (!found && strncmp(name, d->layout->prefix, prefix) == 0)
+        found = find_place(d, name + prefix);
+    return found;
+}
+
+/* "(64, 192)" */
+static void print_shape(const uint64_t *shape, uint32_t rank, char text[256]) {
+    int used = snprintf(text, 256, "(");
+    for (uint32_t i = 0; i < rank; i++)
+        used += snprintf(text + used, (size_t)(256 - used), "%s%llu", i ? ", " : "",
+                         (unsigned long long)shape[i]);
+    snprintf(text + used, (size_t)(256 - used), ")");
+}
+
+static tv_status check_entry(const tv_layout_entry *entry, const place *found) {
+    const tv_safetensor *tensor = found->tensor;
+    bool same = tensor->rank == entry->rank;
+    for (uint32_t i = 0; same && i < entry->rank; i++)
+        same = tensor->shape[i] == entry->shape[i];
+    if (!same) {
+        char expected[256], actual[256];
+        print_shape(entry->shape, entry->rank, expected);
+        print_shape(tensor->shape, tensor->rank, actual);
+        return tv_fail(TV_E_DATA,
+                       "%s: tensor \"%s\": expected the shape %s from config.json, found %s; they "
+                       "belong to different models",
+                       found->shard->path, tensor->name, expected, actual);
+    }
+    /* Reading no rows checks the type alone. */
+    return tv_safetensors_read(found->shard->file, tensor, 0, 0, false, NULL);
+}
+
+/* Files of tied models may hold the head too; it must be what it is tied to, bit for bit. */
+static tv_status check_tied_head(tv_model_directory *d, const place *head) {
+    const place *embedding = find_entry(d, d->layout->tied_to);
+    if (strcmp(head->tensor->dtype, embedding->tensor->dtype) == 0 &&
+        head->tensor->bytes == embedding->tensor->bytes &&
+        memcmp(tv_safetensors_bytes(head->shard->file, head->tensor),
+               tv_safetensors_bytes(embedding->shard->file, embedding->tensor), head->tensor->bytes) == 0)
+        return TV_OK;
+    return tv_fail(TV_E_DATA,
+                   "%s: tensor \"%s\" differs from \"%s\", but config.json ties them; set "
+                   "\"tie_word_embeddings\" to false there if the head is its own",
+                   head->shard->path, head->tensor->name, embedding->tensor->name);
+}
+
+/* Every entry of the layout has its tensor, and every tensor its entry. */
+static tv_status match_tensors(tv_model_directory *d) {
+    d->of_entry = calloc(d->layout->count, sizeof *d->of_entry);
+    if (!d->of_entry)
+        return no_memory(d->path);
+    for (uint64_t i = 0; i < d->layout->count; i++) {
+        const tv_layout_entry *entry = &d->layout->entries[i];
+        place *found = find_entry(d, entry->name);
+        if (!found) {
+            char expected[256];
+            print_shape(entry->shape, entry->rank, expected);
+            return tv_fail(TV_E_DATA,
+                           "%s: tensor \"%s\" with the shape %s is missing from the model's weights; "
+                           "config.json asks for it",
+                           d->path, entry->name, expected);
+        }
+        TV_RETURN_IF_FAILED(check_entry(entry, found));
+        found->used = true;
+        d->of_entry[i] = (uint64_t)(found - d->places);
+    }
+    for (uint64_t i = 0; i < d->n_places; i++) {
+        const place *p = &d->places[i];
+        const char *name = p->tensor->name;
+        if (p->used || tv_layout_is_buffer(name))
+            continue;
+        if (!d->layout->tied_head || strcmp(name, d->layout->tied_head) != 0)
+            return tv_fail(TV_E_DATA,
+                           "%s: tensor \"%s\" has no place in the model that config.json describes; they "
+                           "belong to different models",
+                           p->shard->path, name);
+        TV_RETURN_IF_FAILED(check_tied_head(d, p));
+    }
+    return TV_OK;
+}
+
+tv_status tv_model_directory_open(const char *path, tv_model_directory **directory) {
+    tv_status status;
+    tv_model_config config;
+    char *config_path = NULL;
+    *directory = NULL;
+    if (!tv_path_is_directory(path))
+        return tv_fail(TV_E_DATA,
+                       "%s: expected a model directory with config.json and %s, found no directory", path,
+                       weights_name);
+    tv_model_directory *d = calloc(1, sizeof *d);
+    if (!d)
+        return no_memory(path);
+    d->path = tv_format("%s", path);
+    if (!d->path) {
+        status = no_memory(path);
+        goto fail;
+    }
+    TV_TRY(join(path, "config.json", &config_path));
+    if (!tv_path_exists(config_path)) {
+        status = tv_fail(TV_E_DATA, "%s: expected a model directory with config.json, found none", path);
+        goto fail;
+    }
+    TV_TRY(tv_model_config_read_file(config_path, &config));
+    TV_TRY(tv_parameter_list_create(&config, &d->list));
+    TV_TRY(tv_layout_create(d->list, &d->layout));
+    TV_TRY(open_weights(d));
+    TV_TRY(match_tensors(d));
+    free(config_path);
+    *directory = d;
+    return TV_OK;
+fail:
+    free(config_path);
+    tv_model_directory_close(&d);
+    return status;
+}
+
+void tv_model_directory_close(tv_model_directory **directory) {
+    tv_model_directory *d = *directory;
+    if (d) {
+        for (uint64_t i = 0; i < d->n_shards; i++) {
+            tv_safetensors_close(&d->shards[i].file);
+            free(d->shards[i].path);
+        }
+        tv_layout_destroy(&d->layout);
+        tv_parameter_list_destroy(&d->list);
+        free(d->of_entry);
+        free(d->places);
+        free(d->shards);
+        free(d->path);
+        free(d);
+    }
+    *directory = NULL;
+}
+
+const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory *directory) {
+    return directory->list;
+}
+
+const char *tv_model_directory_path(const tv_model_directory *directory) {
+    return directory->path;
+}
+
+tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out) {
+    const tv_layout *layout = directory->layout;
+    for (uint64_t i = 0; i < layout->count; i++) {
+        const tv_layout_entry *entry = &layout->entries[i];
+        if (entry->parameter != index)
+            continue;
+        const place *p = &directory->places[directory->of_entry[i]];
+        uint64_t columns = directory->list->items[index].shape[1];
+        TV_RETURN_IF_FAILED(tv_safetensors_read(p->shard->file, p->tensor, 0, entry->shape[0],
+                                                entry->transposed, out + entry->first_row * columns));
+    }
+    return TV_OK;
+}
+
+/* What generation in transformers starts from; only the ids that there are. */
+static tv_status write_generation_config(const char *path, const tv_model_config *config) {
+    static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
+    cJSON *tree = NULL;
+    TV_RETURN_IF_FAILED(tv_model_config_tree(config, &tree));
+    cJSON *root = cJSON_CreateObject();
+    bool done = root && tv_json_set_bool(root, "_from_model_config", true);
+    for (int i = 0; i < 3; i++) {
+        cJSON *id = cJSON_DetachItemFromObjectCaseSensitive(tree, keys[i]);
+        if (!done || !id || cJSON_IsNull(id))
+            cJSON_Delete(id);
+        else
+            done = cJSON_AddItemToObject(root, keys[i], id);
+    }
+    tv_status status = done ? tv_json_write_file(path, root) : no_memory(path);
+    cJSON_Delete(root);
+    cJSON_Delete(tree);
+    return status;
+}
+
+/* (rows, columns) to (columns, rows), by blocks that stay in the cache. */
+static void transpose(const float *in, uint64_t rows, uint64_t columns, float *out) {
+    enum { BLOCK = 16 };
+    for (uint64_t first = 0; first < rows; first += BLOCK) {
+        uint64_t end = tv_min_u64(first + BLOCK, rows);
+        for (uint64_t c = 0; c < columns; c++)
+            for (uint64_t r = first; r < end; r++)
+                out[c * rows + r] = in[r * columns + c];
+    }
+}
+
+static tv_status write_weights(const char *path, const tv_parameter_list *list, const tv_layout *layout,
+                               tv_parameter_source source, void *context) {
+    tv_status status;
+    tv_safetensors_writer *writer = NULL;
+    tv_safetensor *tensors = calloc(layout->count, sizeof *tensors);
+    float *values = calloc(list->max_elements, sizeof *values);
+    float *turned = calloc(list->max_elements, sizeof *turned);
+    if (!tensors || !values || !turned) {
+        status = no_memory(path);
+        goto fail;
+    }
+    for (uint64_t i = 0; i < layout->count; i++) {
+        const tv_layout_entry *entry = &layout->entries[i];
+        tensors[i] = (tv_safetensor){.name = entry->name,
+                                     .dtype = "F32",
+                                     .rank = entry->rank,
+                                     .shape = {entry->shape[0], entry->shape[1]}};
+    }
+    TV_TRY(tv_safetensors_writer_open(path, tensors, layout->count, &writer));
+    for (uint64_t i = 0; i < layout->count; i++) {
+        const tv_layout_entry *entry = &layout->entries[i];
+        uint64_t columns = list->items[entry->parameter].shape[1];
+        const float *from = values + entry->first_row * columns;
+        if (i == 0 || layout->entries[i - 1].parameter != entry->parameter)
+            TV_TRY(source(context, entry->parameter, values));
+        if (entry->transposed) {
+            transpose(values, entry->rows, columns, turned);
+            from = turned;
+        }
+        TV_TRY(tv_safetensors_write(writer, from, entry->rows * columns * sizeof *from));
+    }
+    TV_TRY(tv_safetensors_writer_commit(&writer));
+fail:
+    tv_safetensors_writer_abort(&writer);
+    free(tensors);
+    free(values);
+    free(turned);
+    return status;
+}
+
+tv_status tv_model_directory_write(const char *path, const tv_parameter_list *list,
+                                   tv_parameter_source source, void *context) {
+    static const char *const names[] = {"config.json", "generation_config.json", weights_name};
+    char *paths[3] = {NULL};
+    tv_layout *layout = NULL;
+    tv_status status;
+    TV_TRY(tv_layout_create(list, &layout));
+    for (int i = 0; i < 3; i++)
+        TV_TRY(join(path, names[i], &paths[i]));
+    TV_TRY(tv_model_config_write_file(&list->config, paths[0]));
+    if (list->config.head == TV_MODEL_HEAD_LANGUAGE)
+        TV_TRY(write_generation_config(paths[1], &list->config));
+    TV_TRY(write_weights(paths[2], list, layout, source, context));
+fail:
+    for (int i = 0; i < 3; i++)
+        free(paths[i]);
+    tv_layout_destroy(&layout);
+    return status;
+}

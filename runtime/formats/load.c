@@ -1,0 +1,38 @@
+/* Weights into a model: see load.h. */
+#include "formats/load.h"
+
+typedef struct directory_source {
+    const tv_model_directory *directory;
+    const tv_parameter_list *list; /* of the model that is filled */
+    uint64_t seed;                 /* of a head that is drawn */
+} directory_source;
+
+static tv_status read_parameter(void *context, uint32_t index, float *out) {
+    const directory_source *source = context;
+    return tv_model_directory_read(source->directory, index, out);
+}
+
+static tv_status read_body(void *context, uint32_t index, float *out) {
+    const directory_source *source = context;
+    const tv_parameter *p = &source->list->items[index];
+    if (p->role != TV_PARAMETER_HEAD_WEIGHT && p->role != TV_PARAMETER_SCORE_WEIGHT) {
+        const tv_parameter_list *found = tv_model_directory_parameters(source->directory);
+        return tv_model_directory_read(source->directory, tv_parameter_index(found, p->role, p->layer), out);
+    }
+    tv_parameter_initialise(source->list, index, source->seed, out);
+    return TV_OK;
+}
+
+tv_status tv_model_load(tv_model *model, const tv_model_directory *directory) {
+    return tv_model_fill(model, read_parameter, &(directory_source){directory, tv_model_list(model), 0});
+}
+
+tv_status tv_model_load_body(tv_model *model, const tv_model_directory *directory, uint64_t seed) {
+    const tv_parameter_list *list = tv_model_list(model);
+    if (!tv_model_config_same_body(&list->config, &tv_model_directory_parameters(directory)->config))
+        return tv_fail(TV_E_CONFIG,
+                       "%s: expected the sizes and switches of the model that starts from it, found others; "
+                       "only the head may differ",
+                       tv_model_directory_path(directory));
+    return tv_model_fill(model, read_body, &(directory_source){directory, list, seed});
+}

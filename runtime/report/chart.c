@@ -1,0 +1,342 @@
+/* Axes, lines and readout points: see chart.h. */
+#include "report/chart.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+/* Points of a line beyond this many are thinned to the lowest and highest of each bucket. */
+enum { BUCKETS = 400, MAX_TICKS = 24 };
+/* The SVG's own units; it is stretched to the box that CSS gives it. */
+enum { WIDTH = 1000, HEIGHT = 400 };
+
+typedef struct axis {
+    double low, high; /* log10 of the values when `logarithmic` */
+    bool logarithmic;
+    double ticks[MAX_TICKS];
+    uint64_t tick_count;
+    double tick_step; /* 0 on a logarithmic axis */
+} axis;
+
+/* 1, 2 or 5 times a power of ten, so that about `wanted` steps fill `range`. */
+static double nice_step(double range, double wanted) {
+    double raw = range / wanted, power = pow(10, floor(log10(raw))), rest = raw / power;
+    return power * (rest <= 1 ? 1 : rest <= 2 ? 2 : rest <= 5 ? 5 : 10);
+}
+
+static void add_tick(axis *a, double value) {
+    if (a->tick_count < MAX_TICKS)
+        a->ticks[a->tick_count++] = value;
+}
+
+static void linear_ticks(axis *a, double wanted, bool widen) {
+    double step = nice_step(a->high - a->low, wanted);
+    if (widen) {
+        a->low = floor(a->low / step + 1e-9) * step;
+        a->high = ceil(a->high / step - 1e-9) * step;
+    }
+    a->tick_step = step;
+    double first = ceil(a->low / step - 1e-9);
+    for (uint64_t i = 0; i < MAX_TICKS && (first + (double)i) * step <= a->high + step * 1e-6; i++)
+        add_tick(a, (first + (double)i) * step);
+}
+
+static void log_ticks(axis *a) {
+    static const double marks[] = {1, 2, 5};
+    uint64_t per_decade = a->high - a->low > 3 ? 1 : 3;
+    for (int decade = (int)floor(a->low); decade <= a->high; decade++)
+        for (uint64_t i = 0; i < per_decade; i++) {
+            double at = decade + log10(marks[i]);
+            if (at >= a->low - 1e-9 && at <= a->high + 1e-9)
+                add_tick(a, at);
+        }
+}
+
+static double place(const axis *a, double value, bool flip, double size) {
+    double v = a->logarithmic ? log10(value) : value;
+    double share = (v - a->low) / (a->high - a->low);
+    return size * (flip ? 1 - share : share);
+}
+
+/* A label with as many decimals as the distance between ticks asks for. */
+static void format_tick(const axis *a, double tick, char text[40]) {
+    double value = a->logarithmic ? pow(10, tick) : tick;
+    double step = a->logarithmic ? value : a->tick_step;
+    if (fabs(value) < 1e-12) {
+        snprintf(text, 40, "0");
+    } else if (step < 1e-3) {
+        /* All labels of the axis in one form: 5e-5, 1e-4, 1.5e-4. */
+        int exponent = (int)floor(log10(fabs(value)) + 1e-9);
+        snprintf(text, 40, "%.3ge%d", value / pow(10, exponent), exponent);
+    } else if (fabs(value) >= 1e6) {
+        snprintf(text, 40, "%gM", value / 1e6);
+    } else if (fabs(value) >= 1e4 && fabs(step) >= 100) {
+        snprintf(text, 40, "%gk", value / 1e3);
+    } else if (fabs(value) >= 1e3 && step >= 1) {
+        tv_html_count(value, text);
+    } else {
+        int decimals = step >= 1 ? 0 : (int)ceil(-log10(step) - 1e-9);
+        snprintf(text, 40, "%.*f", decimals, value);
+    }
+}
+
+static bool fit_axes(const tv_chart *chart, axis *x, axis *y) {
+    double x_low = INFINITY, x_high = -INFINITY, y_low = INFINITY, y_high = -INFINITY;
+    for (uint64_t l = 0; l < chart->line_count; l++) {
+        const tv_chart_line *line = &chart->lines[l];
+        for (uint64_t i = 0; i < line->count; i++) {
+            if (!isfinite(line->y[i]))
+                continue;
+            x_low = fmin(x_low, line->x[i]);
+            x_high = fmax(x_high, line->x[i]);
+            y_low = fmin(y_low, line->y[i]);
+            y_high = fmax(y_high, line->y[i]);
+        }
+    }
+    if (!(x_low <= x_high))
+        return false;
+    if (x_low == x_high) {
+        x_low -= 1;
+        x_high += 1;
+    }
+    *x = (axis){.low = x_low, .high = x_high};
+    linear_ticks(x, 6, false);
+    if (!chart->from_zero && y_low > 0 && y_high / y_low > 30) {
+        *y = (axis){.low = log10(y_low) - 0.05, .high = log10(y_high) + 0.05, .logarithmic = true};
+        log_ticks(y);
+        return true;
+    }
+    if (chart->from_zero)
+        y_low = fmin(y_low, 0);
+    if (y_low == y_high) {
+        double margin = y_low != 0 ? fabs(y_low) * 0.1 : 1;
+        y_low -= margin;
+        y_high += margin;
+    }
+    *y = (axis){.low = y_low, .high = y_high};
+    linear_ticks(y, 5, true);
+    return true;
+}
+
+typedef struct points {
+    double *x, *y;
+    uint64_t count;
+} points;
+
+static void free_points(points *p) {
+    free(p->x);
+    free(p->y);
+    *p = (points){0};
+}
+
+static bool make_points(points *p, uint64_t room) {
+    *p = (points){.x = malloc((room + 1) * sizeof(double)), .y = malloc((room + 1) * sizeof(double))};
+    return p->x && p->y;
+}
+
+static void add_point(points *p, double x, double y) {
+    p->x[p->count] = x;
+    p->y[p->count++] = y;
+}
+
+/* At most two points per bucket, so that no spike is lost; a bucket without a finite value leaves a gap. */
+static bool thin(const tv_chart_line *line, points *out) {
+    uint64_t buckets = tv_min_u64(line->count, BUCKETS);
+    if (!make_points(out, 2 * buckets))
+        return false;
+    for (uint64_t b = 0; b < buckets; b++) {
+        uint64_t low = UINT64_MAX, high = UINT64_MAX;
+        uint64_t start = b * line->count / buckets, end = (b + 1) * line->count / buckets;
+        for (uint64_t i = start; i < end; i++) {
+            if (!isfinite(line->y[i]))
+                continue;
+            low = low == UINT64_MAX || line->y[i] < line->y[low] ? i : low;
+            high = high == UINT64_MAX || line->y[i] > line->y[high] ? i : high;
+        }
+        if (low == UINT64_MAX && !line->sparse)
+            add_point(out, line->x[start], NAN);
+        if (low == UINT64_MAX)
+            continue;
+        uint64_t first = tv_min_u64(low, high), second = tv_max_u64(low, high);
+        add_point(out, line->x[first], line->y[first]);
+        if (second != first)
+            add_point(out, line->x[second], line->y[second]);
+    }
+    return true;
+}
+
+/* The weighted mean over a window of a twentieth of the line around each bucket's middle. */
+static bool smooth(const tv_chart_line *line, points *out) {
+    uint64_t buckets = tv_min_u64(line->count, BUCKETS);
+    uint64_t reach = line->count / 40 + 1;
+    if (!make_points(out, buckets))
+        return false;
+    for (uint64_t b = 0; b < buckets; b++) {
+        uint64_t middle = buckets > 1 ? b * (line->count - 1) / (buckets - 1) : 0;
+        /* Shrinking on both sides alike keeps the ends from leaning inwards. */
+        uint64_t side = tv_min_u64(reach, tv_min_u64(middle, line->count - 1 - middle));
+        double sum = 0, weights = 0;
+        for (uint64_t i = middle - side; i <= middle + side; i++) {
+            /* Weights that fall off linearly turn a spike into a small peak instead of a box. */
+            double weight = (double)(side + 1 - (i > middle ? i - middle : middle - i));
+            if (isfinite(line->y[i])) {
+                sum += weight * line->y[i];
+                weights += weight;
+            }
+        }
+        if (weights > 0)
+            add_point(out, line->x[middle], sum / weights);
+    }
+    return true;
+}
+
+static void write_path(tv_html *html, const char *class, uint64_t run, const points *p, const axis *x,
+                       const axis *y) {
+    tv_html_format(html, "<path class=\"%s r%llu c%llu\" d=\"", class, (unsigned long long)run,
+                   (unsigned long long)(run % TV_CHART_COLORS));
+    bool pen_down = false;
+    for (uint64_t i = 0; i < p->count; i++) {
+        bool drawn = isfinite(p->y[i]) && (!y->logarithmic || p->y[i] > 0);
+        bool alone = !pen_down && (i + 1 == p->count || !isfinite(p->y[i + 1]));
+        if (drawn)
+            tv_html_format(html, "%s%.1f %.1f%s", pen_down ? "L" : "M", place(x, p->x[i], false, WIDTH),
+                           place(y, p->y[i], true, HEIGHT), alone ? "h.01" : "");
+        pen_down = drawn;
+    }
+    tv_html_raw(html, "\"/>");
+}
+
+/* Lines without length and with round ends: dots that stay round when the SVG is stretched. */
+static void write_dots(tv_html *html, uint64_t run, const points *p, const axis *x, const axis *y) {
+    tv_html_format(html, "<path class=\"dots r%llu c%llu\" d=\"", (unsigned long long)run,
+                   (unsigned long long)(run % TV_CHART_COLORS));
+    for (uint64_t i = 0; i < p->count; i++)
+        if (isfinite(p->y[i]) && (!y->logarithmic || p->y[i] > 0))
+            tv_html_format(html, "M%.1f %.1fh.01", place(x, p->x[i], false, WIDTH),
+                           place(y, p->y[i], true, HEIGHT));
+    tv_html_raw(html, "\"/>");
+}
+
+static bool add_numbers(cJSON *object, const char *key, const double *values, uint64_t count) {
+    cJSON *list = cJSON_AddArrayToObject(object, key);
+    for (uint64_t i = 0; list && i < count; i++) {
+        char digits[32];
+        snprintf(digits, sizeof digits, "%.6g", values[i]);
+        cJSON *item = isfinite(values[i]) ? cJSON_CreateRaw(digits) : cJSON_CreateNull();
+        if (!cJSON_AddItemToArray(list, item))
+            return false;
+    }
+    return list != NULL;
+}
+
+/* What the script needs to find the nearest point. */
+static bool add_readout(cJSON *lines, const tv_chart_line *line, const points *p) {
+    cJSON *object = cJSON_CreateObject();
+    if (!object || !cJSON_AddItemToArray(lines, object))
+        return false;
+    return tv_json_set_string(object, "name", line->label) &&
+           tv_json_set_number(object, "run", (double)line->run) &&
+           tv_json_set_number(object, "color", (double)(line->run % TV_CHART_COLORS)) &&
+           add_numbers(object, "x", p->x, p->count) && add_numbers(object, "y", p->y, p->count);
+}
+
+static bool write_line(tv_html *html, const tv_chart_line *line, bool exact, const axis *x, const axis *y,
+                       cJSON *lines) {
+    points drawn = {0}, mean = {0};
+    bool smoothed = !line->sparse && !exact && line->count >= TV_CHART_SMOOTH_FROM;
+    bool done = thin(line, &drawn) && (!smoothed || smooth(line, &mean)) && add_readout(lines, line, &drawn);
+    if (done) {
+        write_path(html, smoothed ? "raw" : line->sparse ? "sparse" : "line", line->run, &drawn, x, y);
+        if (smoothed)
+            write_path(html, "line", line->run, &mean, x, y);
+        if (line->sparse)
+            write_dots(html, line->run, &drawn, x, y);
+    }
+    free_points(&drawn);
+    free_points(&mean);
+    return done;
+}
+
+static void write_grid(tv_html *html, const axis *x, const axis *y) {
+    tv_html_raw(html, "<path class=\"grid\" d=\"");
+    for (uint64_t i = 0; i < y->tick_count; i++)
+        tv_html_format(html, "M0 %.1fH%d", HEIGHT * (1 - (y->ticks[i] - y->low) / (y->high - y->low)), WIDTH);
+    for (uint64_t i = 0; i < x->tick_count; i++)
+        tv_html_format(html, "M%.1f 0V%d", WIDTH * (x->ticks[i] - x->low) / (x->high - x->low), HEIGHT);
+    tv_html_raw(html, "\"/>");
+}
+
+static void write_labels(tv_html *html, const axis *x, const axis *y) {
+    char text[40];
+    for (uint64_t i = 0; i < y->tick_count; i++) {
+        format_tick(y, y->ticks[i], text);
+        tv_html_format(html, "<span class=\"y\" style=\"top:%.2f%%\">%s</span>",
+                       100 * (1 - (y->ticks[i] - y->low) / (y->high - y->low)), text);
+    }
+    for (uint64_t i = 0; i < x->tick_count; i++) {
+        format_tick(x, x->ticks[i], text);
+        tv_html_format(html, "<span class=\"x\" style=\"left:%.2f%%\">%s</span>",
+                       100 * (x->ticks[i] - x->low) / (x->high - x->low), text);
+    }
+}
+
+static void write_reference(tv_html *html, const tv_chart *chart, const axis *y, bool label) {
+    if (!isfinite(chart->reference) || (y->logarithmic && !(chart->reference > 0)))
+        return;
+    double share = place(y, chart->reference, true, 1);
+    if (!(share >= 0 && share <= 1))
+        return;
+    if (label) {
+        tv_html_format(html, "<span class=\"reflabel\" style=\"top:%.2f%%\">", 100 * share);
+        tv_html_text(html, chart->reference_label);
+        tv_html_raw(html, "</span>");
+    } else {
+        tv_html_format(html, "<path class=\"reference\" d=\"M0 %.1fH%d\"/>", HEIGHT * share, WIDTH);
+    }
+}
+
+bool tv_chart_write(tv_html *html, const tv_chart *chart) {
+    axis x, y;
+    if (!fit_axes(chart, &x, &y))
+        return false;
+    cJSON *readout = cJSON_CreateObject();
+    cJSON *lines = readout ? cJSON_AddArrayToObject(readout, "lines") : NULL;
+    const char *x_name = chart->x_name ? chart->x_name : "step";
+    bool built = lines && tv_json_set_string(readout, "xName", x_name) &&
+                 tv_json_set_number(readout, "xLow", x.low) && tv_json_set_number(readout, "xHigh", x.high) &&
+                 tv_json_set_number(readout, "yLow", y.low) && tv_json_set_number(readout, "yHigh", y.high) &&
+                 tv_json_set_bool(readout, "log", y.logarithmic);
+    tv_html_format(html, "<figure class=\"chart%s\" id=\"chart-", chart->wide ? " wide" : "");
+    tv_html_text(html, chart->id);
+    tv_html_raw(html, "\"><figcaption><h3>");
+    tv_html_text(html, chart->title);
+    tv_html_raw(html, "</h3><span class=\"unit\">");
+    tv_html_text(html, chart->unit);
+    tv_html_raw(html, !y.logarithmic ? "" : chart->unit[0] ? ", logarithmic" : "logarithmic");
+    tv_html_raw(html, "</span></figcaption><div class=\"plot\"><svg viewBox=\"0 0 1000 400\" "
+                      "preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
+    tv_html_text(html, chart->title);
+    tv_html_raw(html, " by ");
+    tv_html_text(html, x_name);
+    tv_html_raw(html, "\">");
+    write_grid(html, &x, &y);
+    write_reference(html, chart, &y, false);
+    for (uint64_t i = 0; i < chart->line_count && built; i++)
+        built = write_line(html, &chart->lines[i], chart->exact, &x, &y, lines);
+    tv_html_raw(html, "</svg>");
+    write_labels(html, &x, &y);
+    write_reference(html, chart, &y, true);
+    tv_html_raw(html, "<div class=\"cursor\" hidden></div><div class=\"readout\" hidden></div></div>"
+                      "<div class=\"xname\">");
+    tv_html_text(html, x_name);
+    tv_html_raw(html, "</div><script type=\"application/json\">");
+    if (built)
+        tv_html_json(html, readout);
+    tv_html_raw(html, "</script></figure>\n");
+    html->failed = html->failed || !built;
+    cJSON_Delete(readout);
+    return true;
+}

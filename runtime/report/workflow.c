@@ -1,0 +1,218 @@
+/* The workflow as boxes and arrows: see pipeline.h.
+ *
+ * Boxes lie on a grid of cells that are all alike, so the lines of one stretched SVG behind them, drawn from
+ * middle to middle in units of cells, meet them at any width. In narrow windows the boxes stand below each
+ * other and each says in words what it gets from elsewhere.
+ */
+#include "report/pipeline.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+const tv_report_box tv_report_boxes[TV_REPORT_BOXES] = {
+    {"text", "Text", 1, 1, 1, true, NULL},
+    {"pretrain", "Pretraining", 1, 2, 1, true, NULL},
+    {"base", "Base model", 1, 3, 1, false, NULL},
+    {"examples", "Prompts and ideal answers", 2, 1, 2, true, NULL},
+    {"sft", "Supervised fine-tuning", 2, 2, 2, true, "starts from the base model"},
+    {"tuned", "Fine-tuned model", 2, 3, 2, false, NULL},
+    {"prompts", "Prompts", 3, 1, 3, true, NULL},
+    {"sample", "Sampling", 3, 2, 3, true, "from the fine-tuned model"},
+    {"rank", "People rank", 3, 3, 3, true, NULL},
+    {"prefs", "Preference data", 3, 4, 3, true, NULL},
+    {"reward", "Reward model", 3, 5, 3, true, NULL},
+    {"ppo", "Reinforcement learning", 3, 6, 3, true, "prompts; starts from the fine-tuned model, held by KL"},
+    {"aligned", "Aligned model", 3, 7, 3, false, NULL},
+};
+
+enum { COLUMNS = 7, ROWS = 3 };
+
+/* The arrows that do not go to the neighbour at the right. */
+static const char *const paths[] = {
+    "M2.5 .5V1H1.5V1.5",  /* base model -> fine-tuning */
+    "M2.5 1.5V2H1.5V2.5", /* fine-tuned model -> sampling */
+    "M2.5 1.5H5.5V2.5",   /* fine-tuned model -> reinforcement learning: start and reference */
+    "M.5 2.5V3H5.5V2.5",  /* prompts -> reinforcement learning */
+};
+
+/* Where those arrows arrive: the middle of a box's upper or lower edge. */
+static const struct {
+    const char *id;
+    bool above, below;
+} heads[] = {{"sft", true, false}, {"sample", true, false}, {"ppo", true, true}};
+
+/* How a number of a run is said in its box. */
+typedef enum fact_kind { FACT_LAST, FACT_LOWEST, FACT_FIRST, FACT_TAIL } fact_kind;
+typedef struct run_fact {
+    const char *stage, *series, *label;
+    fact_kind kind;
+    bool percent;
+} run_fact;
+
+static const run_fact run_facts[] = {
+    {"pretrain", "tokens", "tokens", FACT_LAST, false},
+    {"pretrain", "val_loss", "validation loss", FACT_LOWEST, false},
+    {"sft", "tokens", "tokens", FACT_LAST, false},
+    {"sft", "val_loss", "validation loss", FACT_LOWEST, false},
+    {"sft", "mean_token_accuracy", "token accuracy", FACT_TAIL, true},
+    {"reward", "loss", "loss", FACT_TAIL, false},
+    {"reward", "accuracy", "accuracy", FACT_TAIL, true},
+    {"ppo", "objective/score", "reward, first", FACT_FIRST, false},
+    {"ppo", "objective/score", "reward, last", FACT_TAIL, false},
+    {"ppo", "objective/kl", "KL per answer", FACT_TAIL, false},
+};
+
+/* The last tenth of what was recorded is averaged: single steps are noisy. */
+static double fact_of(const double *values, uint64_t count, fact_kind kind) {
+    double result = NAN, sum = 0;
+    uint64_t finite = 0, first = kind == FACT_TAIL ? count - (count + 9) / 10 : 0;
+    for (uint64_t i = first; i < count; i++) {
+        if (!isfinite(values[i]))
+            continue;
+        sum += values[i];
+        finite++;
+        bool take = kind == FACT_LAST || (kind == FACT_LOWEST && !(values[i] >= result)) ||
+                    (kind == FACT_FIRST && finite == 1);
+        result = take ? values[i] : result;
+    }
+    return kind == FACT_TAIL && finite ? sum / (double)finite : result;
+}
+
+static void write_fact(tv_html *html, const char *label, const char *value) {
+    tv_html_raw(html, "<li><b>");
+    tv_html_text(html, value);
+    tv_html_raw(html, "</b> ");
+    tv_html_text(html, label);
+    tv_html_raw(html, "</li>");
+}
+
+static const char *say_number(double value, bool percent, char text[40]) {
+    if (percent && isfinite(value))
+        snprintf(text, 40, "%.1f %%", 100 * value);
+    else if (value == floor(value) || fabs(value) >= 1000)
+        tv_html_count(value, text);
+    else
+        snprintf(text, 40, isfinite(value) ? "%.3g" : "n/a", value);
+    return text;
+}
+
+static void write_run_facts(tv_report_page *page, const char *path) {
+    char text[40];
+    for (uint64_t r = 0; r < page->count; r++) {
+        const tv_report_run *run = &page->runs[r];
+        if (strcmp(run->path, path) != 0 || !run->stage)
+            continue;
+        for (uint64_t i = 0; i < TV_COUNT(run_facts); i++) {
+            const run_fact *fact = &run_facts[i];
+            const double *values =
+                strcmp(fact->stage, run->stage) == 0 ? tv_report_values(run, fact->series) : NULL;
+            double value = values ? fact_of(values, run->line_count, fact->kind) : NAN;
+            if (isfinite(value))
+                write_fact(&page->html, fact->label, say_number(value, fact->percent, text));
+        }
+    }
+}
+
+static const char *last_component(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void write_box(tv_report_page *page, const tv_report_box *box, const cJSON *given) {
+    tv_html *html = &page->html;
+    char text[40];
+    tv_html_format(html, "<section class=\"box s%d%s%s", box->stage, box->next ? " next" : "",
+                   given ? "" : " absent");
+    bool above = false, below = false;
+    for (uint64_t i = 0; i < TV_COUNT(heads); i++) {
+        bool mine = strcmp(heads[i].id, box->id) == 0;
+        above = above || (mine && heads[i].above);
+        below = below || (mine && heads[i].below);
+    }
+    tv_html_format(html, "%s%s", above ? " above" : "", below ? " below" : "");
+    tv_html_format(html, "\" id=\"box-%s\" style=\"grid-area:%d/%d\">", box->id, box->row, box->column);
+    tv_html_format(html, "%s%s", above ? "<i></i>" : "", below ? "<u></u>" : "");
+    if (box->column == 1)
+        tv_html_format(html, "<span class=\"lane\">Stage %d</span>", box->stage);
+    tv_html_raw(html, "<h3>");
+    const char *title = tv_report_pipeline_text(given, "title"), *run = tv_report_pipeline_text(given, "run");
+    tv_html_text(html, title[0] ? title : box->title);
+    tv_html_raw(html, "</h3>");
+    if (box->from)
+        tv_html_format(html, "<p class=\"from\">%s</p>", box->from);
+    const char *note = given ? tv_report_pipeline_text(given, "note") : "did not run";
+    if (note[0]) {
+        tv_html_raw(html, "<p class=\"boxnote\">");
+        tv_html_text(html, note);
+        tv_html_raw(html, "</p>");
+    }
+    tv_html_raw(html, "<ul>");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, tv_json_get(given, "facts")) {
+        write_fact(html, item->string,
+                   cJSON_IsString(item) ? item->valuestring : say_number(item->valuedouble, false, text));
+    }
+    write_run_facts(page, run);
+    tv_html_raw(html, "</ul><p class=\"links\">");
+    if (run[0])
+        tv_report_write_link(page, run, last_component(run));
+    cJSON_ArrayForEach(item, tv_json_get(given, "files")) {
+        tv_html_raw(html, " ");
+        tv_report_write_link(page, item->valuestring, last_component(item->valuestring));
+    }
+    tv_html_raw(html, "</p></section>\n");
+}
+
+static bool is_held(const cJSON *check) {
+    const cJSON *value = tv_json_get(check, "value");
+    double found = cJSON_IsNumber(value) ? value->valuedouble : NAN;
+    double bound = tv_json_get(check, "bound")->valuedouble;
+    return strcmp(tv_report_pipeline_text(check, "relation"), "at least") == 0 ? found >= bound
+                                                                               : found <= bound;
+}
+
+/* Beside the short rows of the diagram: what was promised of the whole, and what came out. */
+static void write_checks(tv_report_page *page, const cJSON *checks) {
+    tv_html *html = &page->html;
+    const cJSON *check;
+    char text[40];
+    if (!cJSON_GetArraySize(checks))
+        return;
+    tv_html_raw(html, "<ul class=\"checks\">");
+    cJSON_ArrayForEach(check, checks) {
+        const cJSON *value = tv_json_get(check, "value");
+        bool held = is_held(check), percent = cJSON_IsTrue(tv_json_get(check, "percent"));
+        tv_html_raw(html, held ? "<li class=\"held\"><b>" : "<li class=\"missed\"><b>");
+        tv_html_text(html, say_number(cJSON_IsNumber(value) ? value->valuedouble : NAN, percent, text));
+        tv_html_raw(html, "</b><span>");
+        tv_html_text(html, tv_report_pipeline_text(check, "what"));
+        tv_html_raw(html, held ? "<em>" : "<em>missed: ");
+        tv_html_text(html, tv_report_pipeline_text(check, "relation"));
+        tv_html_raw(html, " ");
+        tv_html_text(html, say_number(tv_json_get(check, "bound")->valuedouble, percent, text));
+        tv_html_raw(html, tv_report_pipeline_text(check, "detail")[0] ? "; " : "");
+        tv_html_text(html, tv_report_pipeline_text(check, "detail"));
+        tv_html_raw(html, "</em></span></li>");
+    }
+    tv_html_raw(html, "</ul>\n");
+}
+
+void tv_report_write_workflow(tv_report_page *page, const cJSON *pipeline) {
+    tv_html *html = &page->html;
+    tv_html_format(html,
+                   "<nav class=\"flow\" aria-label=\"The workflow\"><svg viewBox=\"0 0 %d %d\" "
+                   "preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+                   COLUMNS, ROWS);
+    for (uint64_t i = 0; i < TV_COUNT(paths); i++)
+        tv_html_format(html, "<path d=\"%s\"/>", paths[i]);
+    tv_html_raw(html, "</svg>\n");
+    for (uint64_t i = 0; i < TV_REPORT_BOXES; i++)
+        write_box(page, &tv_report_boxes[i],
+                  tv_json_get(tv_json_get(pipeline, "boxes"), tv_report_boxes[i].id));
+    tv_html_raw(html, "<p class=\"start\">its start, and the reference that KL is measured from</p>\n");
+    write_checks(page, tv_json_get(pipeline, "checks"));
+    tv_html_raw(html, "</nav>\n");
+}

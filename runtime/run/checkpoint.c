@@ -1,0 +1,383 @@
+/* Writing, finding and reading checkpoints: see checkpoint.h. */
+#include "run/checkpoint.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "formats/load.h"
+#include "formats/safetensors.h"
+#include "text/tokenizer_json.h"
+
+enum { MOMENTS = 2, STATE_VERSION = 1 };
+static const char *const moment_names[MOMENTS] = {"exp_avg", "exp_avg_sq"};
+static const char temporary_prefix[] = ".writing-";
+
+/* ---- moments ---- */
+
+static tv_status describe_moments(const tv_parameter_list *list, tv_arena *arena, tv_safetensor **tensors) {
+    *tensors = tv_arena_alloc(arena, MOMENTS * (uint64_t)list->count, sizeof **tensors);
+    if (!*tensors)
+        return TV_E_MEMORY;
+    for (uint32_t m = 0; m < MOMENTS; m++) {
+        for (uint32_t i = 0; i < list->count; i++) {
+            const tv_parameter *parameter = &list->items[i];
+            const char *name = tv_arena_format(arena, "%s/%s", moment_names[m], parameter->name);
+            if (!name)
+                return TV_E_MEMORY;
+            (*tensors)[m * list->count + i] =
+                (tv_safetensor){.name = name,
+                                .dtype = "F32",
+                                .rank = parameter->rank,
+                                .shape = {parameter->shape[0], parameter->shape[1]}};
+        }
+    }
+    return TV_OK;
+}
+
+static tv_status write_moments(const char *path, tv_model *model) {
+    const tv_parameter_list *list = tv_model_list(model);
+    tv_status status;
+    tv_arena *arena = NULL;
+    tv_safetensors_writer *writer = NULL;
+    tv_safetensor *tensors = NULL;
+    float *values = calloc(list->max_elements, sizeof *values);
+    if (!values) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
+        goto fail;
+    }
+    TV_TRY(tv_arena_create(&arena));
+    TV_TRY(describe_moments(list, arena, &tensors));
+    TV_TRY(tv_safetensors_writer_open(path, tensors, MOMENTS * (uint64_t)list->count, &writer));
+    for (uint32_t m = 0; m < MOMENTS; m++) {
+        for (uint32_t i = 0; i < list->count; i++) {
+            uint64_t bytes = list->items[i].count * sizeof *values;
+            TV_TRY(tv_download(tv_model_device(model), tv_model_moment_at(model, m, i).span, values, bytes));
+            TV_TRY(tv_safetensors_write(writer, values, bytes));
+        }
+    }
+    TV_TRY(tv_safetensors_writer_commit(&writer));
+fail:
+    tv_safetensors_writer_abort(&writer);
+    tv_arena_destroy(&arena);
+    free(values);
+    return status;
+}
+
+static tv_status read_moment(const tv_safetensors *file, const char *path, const char *moment,
+                             const tv_parameter *parameter, float *values) {
+    char name[256];
+    snprintf(name, sizeof name, "%s/%s", moment, parameter->name);
+    const tv_safetensor *tensor = tv_safetensors_find(file, name);
+    if (!tensor)
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected the tensor \"%s\" and found none; the checkpoint belongs to another model", path,
+            name);
+    if (tensor->count != parameter->count)
+        return tv_fail(TV_E_DATA, "%s: expected %" PRIu64 " elements in \"%s\", found %" PRIu64, path,
+                       parameter->count, name, tensor->count);
+    return tv_safetensors_read(file, tensor, 0, tensor->rank ? tensor->shape[0] : 1, false, values);
+}
+
+static tv_status read_moments(const char *path, tv_model *model) {
+    const tv_parameter_list *list = tv_model_list(model);
+    tv_status status;
+    tv_safetensors *file = NULL;
+    float *values = calloc(list->max_elements, sizeof *values);
+    if (!values) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", path);
+        goto fail;
+    }
+    TV_TRY(tv_safetensors_open(path, &file));
+    for (uint32_t m = 0; m < MOMENTS; m++) {
+        for (uint32_t i = 0; i < list->count; i++) {
+            TV_TRY(read_moment(file, path, moment_names[m], &list->items[i], values));
+            TV_TRY(tv_upload(tv_model_device(model), tv_model_moment_at(model, m, i).span, values,
+                             list->items[i].count * sizeof *values));
+        }
+    }
+fail:
+    tv_safetensors_close(&file);
+    free(values);
+    return status;
+}
+
+/* ---- state ---- */
+
+static tv_status write_state(const char *path, const tv_checkpoint_state *state) {
+    cJSON *root = cJSON_CreateObject();
+    bool built = root && tv_json_set_number(root, "version", STATE_VERSION) &&
+                 tv_json_set_number(root, "global_step", (double)state->step) &&
+                 tv_json_set_number(root, "batches", (double)state->batches) &&
+                 tv_json_set_number(root, "tokens", (double)state->tokens) &&
+                 tv_json_set_number(root, "best_val_loss", state->best_val_loss) &&
+                 tv_json_set_number(root, "best_step", (double)state->best_step) &&
+                 tv_json_set_number(root, "updates_applied", state->update.applied) &&
+                 tv_json_set_number(root, "updates_skipped", state->update.skipped) &&
+                 tv_json_set_number(root, "updates_skipped_in_row", state->update.skipped_in_row);
+    tv_status status = built ? tv_json_write_file(path, root)
+                             : tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
+    cJSON_Delete(root);
+    return status;
+}
+
+tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *state) {
+    *state = (tv_checkpoint_state){0};
+    cJSON *root = NULL;
+    tv_status status = TV_OK;
+    int64_t version, step, batches, tokens, best_step, applied, skipped, in_row;
+    const int64_t most = INT64_C(1) << 53;
+    char *path = tv_format("%s/trainer_state.json", checkpoint);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    TV_TRY(tv_json_read_file(path, &root));
+    TV_TRY(tv_json_integer(root, "version", path, 1, STATE_VERSION, 0, &version));
+    TV_TRY(tv_json_integer(root, "global_step", path, 0, most, -1, &step));
+    TV_TRY(tv_json_integer(root, "batches", path, 0, most, -1, &batches));
+    TV_TRY(tv_json_integer(root, "tokens", path, 0, most, 0, &tokens));
+    TV_TRY(tv_json_number(root, "best_val_loss", path, INFINITY, &state->best_val_loss));
+    TV_TRY(tv_json_integer(root, "best_step", path, 0, most, 0, &best_step));
+    TV_TRY(tv_json_integer(root, "updates_applied", path, 0, UINT32_MAX, -1, &applied));
+    TV_TRY(tv_json_integer(root, "updates_skipped", path, 0, UINT32_MAX, 0, &skipped));
+    TV_TRY(tv_json_integer(root, "updates_skipped_in_row", path, 0, UINT32_MAX, 0, &in_row));
+    if (version < 1 || step < 0 || batches < 0 || applied < 0) {
+        status = tv_fail(TV_E_DATA,
+                         "%s: expected version, global_step, batches and updates_applied, found less", path);
+        goto fail;
+    }
+    state->step = (uint64_t)step;
+    state->batches = (uint64_t)batches;
+    state->tokens = (uint64_t)tokens;
+    state->best_step = (uint64_t)best_step;
+    state->update.applied = (uint32_t)applied;
+    state->update.skipped = (uint32_t)skipped;
+    state->update.skipped_in_row = (uint32_t)in_row;
+fail:
+    cJSON_Delete(root);
+    free(path);
+    return status;
+}
+
+tv_status tv_checkpoint_read_model(const char *checkpoint, const tv_model_directory *directory,
+                                   tv_model *model) {
+    char *path = tv_format("%s/optimizer.safetensors", checkpoint);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = tv_model_load(model, directory);
+    if (status == TV_OK)
+        status = read_moments(path, model);
+    free(path);
+    return status;
+}
+
+/* ---- names ---- */
+
+/* N of "step-N", or 0. */
+static uint64_t step_of_name(const char *name) {
+    uint64_t step = 0;
+    int length = 0;
+    if (sscanf(name, "step-%" SCNu64 "%n", &step, &length) != 1 || name[length] != '\0')
+        return 0;
+    return step;
+}
+
+/* The target of a link among the checkpoints, as a step; 0 when there is none. */
+static uint64_t step_of_link(const char *checkpoints, const char *link) {
+    char *path = tv_format("%s/%s", checkpoints, link), *target = NULL;
+    uint64_t step = path && tv_read_link(path, &target) == TV_OK ? step_of_name(target) : 0;
+    free(path);
+    free(target);
+    return step;
+}
+
+static tv_status set_link(const char *checkpoints, const char *link, uint64_t step) {
+    char *path = tv_format("%s/%s", checkpoints, link), *target = tv_format("step-%" PRIu64, step);
+    tv_status status = path && target ? tv_replace_link(target, path)
+                                      : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    free(path);
+    free(target);
+    return status;
+}
+
+static tv_status remove_entry(const char *checkpoints, const char *name) {
+    char *path = tv_format("%s/%s", checkpoints, name);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = tv_remove_tree(path);
+    free(path);
+    return status;
+}
+
+static int compare_steps_down(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x > y ? -1 : x < y;
+}
+
+/* Removes what interrupted writes left, and all but the `keep` newest checkpoints and the links' targets. A
+ * checkpoint is renamed to a temporary name before it is removed, so that no half-removed one is ever found.
+ */
+static tv_status prune(const char *checkpoints, uint64_t keep) {
+    char **names = NULL;
+    uint64_t count = 0, step_count = 0;
+    TV_RETURN_IF_FAILED(tv_remove_temporaries(checkpoints));
+    TV_RETURN_IF_FAILED(tv_list_dir(checkpoints, &names, &count));
+    tv_status status = TV_OK;
+    uint64_t last = step_of_link(checkpoints, "last"), best = step_of_link(checkpoints, "best");
+    uint64_t *steps = calloc(count + 1, sizeof *steps);
+    if (!steps) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the list of checkpoints");
+        goto fail;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        if (strncmp(names[i], temporary_prefix, strlen(temporary_prefix)) == 0)
+            TV_TRY(remove_entry(checkpoints, names[i]));
+        else if (step_of_name(names[i]))
+            steps[step_count++] = step_of_name(names[i]);
+    }
+    if (step_count)
+        qsort(steps, step_count, sizeof *steps, compare_steps_down);
+    for (uint64_t i = keep; i < step_count; i++) {
+        if (steps[i] == last || steps[i] == best)
+            continue;
+        char *from = tv_format("%s/step-%" PRIu64, checkpoints, steps[i]);
+        char *to = tv_format("%s/%sremoved-%" PRIu64, checkpoints, temporary_prefix, steps[i]);
+        status =
+            from && to ? tv_rename_durable(from, to) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        if (status == TV_OK)
+            status = tv_remove_tree(to);
+        free(from);
+        free(to);
+        if (status != TV_OK)
+            goto fail;
+    }
+fail:
+    free(steps);
+    tv_free_names(&names, count);
+    return status;
+}
+
+/* ---- write and find ---- */
+
+tv_status tv_checkpoint_write_model(const char *path, tv_model *model) {
+    tv_status status;
+    char *moments = tv_format("%s/optimizer.safetensors", path);
+    if (!moments)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    TV_TRY(tv_make_dirs(path));
+    TV_TRY(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
+    TV_TRY(write_moments(moments, model));
+    TV_TRY(tv_sync_dir(path));
+fail:
+    free(moments);
+    return status;
+}
+
+static tv_status write_content(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
+                               const tv_checkpoint_state *state, tv_checkpoint_more more, void *context) {
+    tv_status status;
+    char *trainer = tv_format("%s/trainer_state.json", path);
+    if (!trainer)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    TV_TRY(tv_remove_tree(path));
+    TV_TRY(tv_checkpoint_write_model(path, model));
+    if (tokenizer)
+        TV_TRY(tv_tokenizer_save(tokenizer, path));
+    TV_TRY(write_state(trainer, state));
+    if (more)
+        TV_TRY(more(context, path));
+    TV_TRY(tv_sync_dir(path));
+fail:
+    free(trainer);
+    return status;
+}
+
+tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
+                              const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
+                              void *context) {
+    tv_status status;
+    char *checkpoints = tv_format("%s/checkpoints", run);
+    char *temporary = tv_format("%s/checkpoints/%s%" PRIu64, run, temporary_prefix, state->step);
+    char *final = tv_format("%s/checkpoints/step-%" PRIu64, run, state->step);
+    if (!checkpoints || !temporary || !final) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        goto fail;
+    }
+    if (!tv_path_exists(final)) {
+        TV_TRY(tv_make_dirs(checkpoints));
+        TV_TRY(write_content(temporary, model, tokenizer, state, more, context));
+        TV_TRY(tv_rename_durable(temporary, final));
+    }
+    TV_TRY(set_link(checkpoints, "last", state->step));
+    if (state->best_step == state->step)
+        TV_TRY(set_link(checkpoints, "best", state->step));
+    TV_TRY(prune(checkpoints, keep));
+fail:
+    /* A write that failed half-way leaves the last checkpoint as it was and no litter. */
+    if (status != TV_OK && temporary) {
+        char *sentence = tv_format("%s", tv_last_error());
+        (void)tv_remove_tree(temporary);
+        if (sentence)
+            status = tv_fail(status, "%s", sentence);
+        free(sentence);
+    }
+    free(checkpoints);
+    free(temporary);
+    free(final);
+    return status;
+}
+
+tv_status tv_checkpoint_find_last(const char *run, char **path) {
+    *path = NULL;
+    char **names = NULL;
+    uint64_t count = 0, newest = 0;
+    tv_status status = TV_OK;
+    char *checkpoints = tv_format("%s/checkpoints", run);
+    if (!checkpoints)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (tv_path_is_directory(checkpoints))
+        TV_TRY(tv_list_dir(checkpoints, &names, &count));
+    /* The links may be one write behind the directories: the newest directory is whole by construction. */
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t step = step_of_name(names[i]);
+        newest = step > newest ? step : newest;
+    }
+    if (newest == 0) {
+        status = tv_fail(TV_E_CONFIG,
+                         "%s: expected a checkpoint to resume from, found none; start without --resume", run);
+        goto fail;
+    }
+    *path = tv_format("%s/step-%" PRIu64, checkpoints, newest);
+    if (!*path)
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+fail:
+    tv_free_names(&names, count);
+    free(checkpoints);
+    return status;
+}
+
+tv_status tv_model_path_resolve(const char *given, char **path) {
+    static const char *const places[] = {"", "/checkpoints/best", "/checkpoints/last"};
+    for (size_t i = 0; i < TV_COUNT(places); i++) {
+        char *config = tv_format("%s%s/model.safetensors", given, places[i]);
+        char *sharded = tv_format("%s%s/model.safetensors.index.json", given, places[i]);
+        bool found = config && sharded && (tv_path_exists(config) || tv_path_exists(sharded));
+        free(config);
+        free(sharded);
+        if (!found)
+            continue;
+        *path = tv_format("%s%s", given, places[i]);
+        return *path ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    }
+    *path = NULL;
+    return tv_fail(TV_E_DATA,
+                   "%s: expected a model directory (config.json, model.safetensors) or a run with "
+                   "checkpoints, found neither",
+                   given);
+}

@@ -1,0 +1,52 @@
+/* Checkpoints: checkpoints/step-N in a run's directory.
+ *
+ * Promise: a checkpoint is whole or absent, whatever happens while it is written: it is built under a
+ * temporary name, every file and the directory are made durable, and one rename brings it into place. It is a
+ * Hugging Face directory plus optimizer.safetensors (AdamW's moments) and trainer_state.json; resuming from
+ * it continues bit for bit. `last` and `best` are relative links, replaced by rename; pruning never removes
+ * their targets.
+ */
+#ifndef TV_RUN_CHECKPOINT_H
+#define TV_RUN_CHECKPOINT_H
+
+#include "formats/directory.h"
+#include "model/model.h"
+#include "push_constants.h"
+#include "text/tokenizer.h"
+
+/* trainer_state.json. */
+typedef struct tv_checkpoint_state {
+    uint64_t step;        /* updates done, skipped ones included */
+    uint64_t batches;     /* micro-batches drawn from the loader */
+    uint64_t tokens;      /* trained on */
+    double best_val_loss; /* infinity before the first evaluation */
+    uint64_t best_step;   /* 0: none */
+    struct tv_update_state update;
+} tv_checkpoint_state;
+
+/* Writes further files of a checkpoint into the directory that is being built. */
+typedef tv_status (*tv_checkpoint_more)(void *context, const char *directory);
+
+/* Writes checkpoints/step-N of `run` for state->step, sets `last` (and `best` when best_step is this step),
+ * and removes the oldest beyond the `keep` newest and what killed writes left. One that is already there is
+ * left as it is, so that the call on resuming finishes what a kill between rename and links cut short.
+ * `tokenizer` and `more` may be NULL. */
+tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
+                              const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
+                              void *context);
+
+/* The newest checkpoint of a run; TV_E_CONFIG when there is none. The caller frees *path. */
+tv_status tv_checkpoint_find_last(const char *run, char **path);
+
+/* Reads the state; with a model also its parameters and moments. `directory` is the opened checkpoint. */
+tv_status tv_checkpoint_read_state(const char *path, tv_checkpoint_state *state);
+tv_status tv_checkpoint_read_model(const char *path, const tv_model_directory *directory, tv_model *model);
+/* A second model of a run, such as PPO's value model, with its moments: into the new directory `path` of a
+ * checkpoint that is being written; tv_checkpoint_read_model reads it. */
+tv_status tv_checkpoint_write_model(const char *path, tv_model *model);
+
+/* A model directory as a person names it: itself, or for a run's directory its best or last checkpoint.
+ * TV_E_DATA when it is neither. The caller frees *path. */
+tv_status tv_model_path_resolve(const char *given, char **path);
+
+#endif

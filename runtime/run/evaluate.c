@@ -1,0 +1,279 @@
+/* From a stream of tokens to its loss: see evaluate.h. */
+#include "run/evaluate.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "formats/load.h"
+#include "kernels/classifier.h"
+#include "run/checkpoint.h"
+#include "text/shard.h"
+#include "text/source.h"
+#include "text/tokenizer_json.h"
+#include "train/trainer.h"
+
+enum {
+    LONGEST_DEFAULT_WINDOW = 1024, /* beyond it the default would ask for memory that nobody meant to spend */
+    ROWS_PER_BATCH = 2048          /* enough for a GPU to be busy; a CPU gains nothing from more */
+};
+
+typedef struct evaluating {
+    const tv_evaluate_options *options;
+    char *path; /* of the model */
+    tv_model_directory *directory;
+    const tv_parameter_list *list;
+    /* The stream: a shard, or the ids of a text. */
+    tv_shard *shard;
+    tv_tokenizer *tokenizer;
+    tv_ids ids;
+    tv_source_totals totals;
+    uint64_t count;
+    uint64_t T, stride, batch;
+    uint64_t window; /* the next one */
+    tv_device *device;
+    tv_model *model;
+    tv_trainer *trainer;
+    tv_writer *logprobs;
+    tv_text lines;
+    uint64_t seen; /* targets that were handed out */
+} evaluating;
+
+/* ---- the stream ---- */
+
+/* By content; a name that ends in .bin says what was meant where the content is wrong. */
+static tv_status is_shard(const char *path, bool *shard) {
+    uint8_t bytes[4] = {0};
+    uint64_t length = strlen(path), got = 0;
+    tv_reader *reader = NULL;
+    *shard = length > 4 && strcmp(path + length - 4, ".bin") == 0;
+    if (tv_path_is_directory(path) || !tv_path_exists(path))
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_reader_open(path, &reader));
+    tv_status status = tv_reader_read(reader, bytes, sizeof bytes, &got);
+    tv_reader_close(&reader);
+    *shard |= got == sizeof bytes && tv_shard_begins(bytes);
+    return status;
+}
+
+static tv_status add_document(void *context, const uint8_t *bytes, uint64_t length) {
+    evaluating *e = context;
+    uint32_t end = tv_tokenizer_info_of(e->tokenizer)->end_of_text;
+    TV_RETURN_IF_FAILED(tv_tokenizer_encode(e->tokenizer, bytes, length, false, &e->ids));
+    return end == TV_NO_TOKEN ? TV_OK : tv_ids_append(&e->ids, &end, 1);
+}
+
+static tv_status read_text(evaluating *e) {
+    char *file = tv_format("%s/tokenizer.json", e->path);
+    if (!file)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    bool there = tv_path_exists(file);
+    free(file);
+    if (!there)
+        return tv_fail(TV_E_DATA,
+                       "%s is text and %s has no tokenizer.json to read it with; put the tokenizer there, or "
+                       "give a token shard",
+                       e->options->data, e->path);
+    TV_RETURN_IF_FAILED(tv_tokenizer_load(e->path, &e->tokenizer));
+    if (tv_tokenizer_info_of(e->tokenizer)->end_of_text == TV_NO_TOKEN)
+        tv_warn("%s has no end-of-text token: nothing stands between documents", e->path);
+    TV_RETURN_IF_FAILED(tv_source_read(&e->options->data, 1, false, add_document, e, &e->totals));
+    for (uint64_t i = 0; i < e->ids.size; i++)
+        if (e->ids.data[i] >= e->list->config.vocab_size)
+            return tv_fail(TV_E_DATA,
+                           "%s: the tokenizer gives token %" PRIu32 " and the model's vocab_size is %" PRIu64
+                           "; they do not belong together",
+                           e->path, e->ids.data[i], e->list->config.vocab_size);
+    e->count = e->ids.size;
+    return TV_OK;
+}
+
+static tv_status open_stream(evaluating *e) {
+    bool shard;
+    TV_RETURN_IF_FAILED(is_shard(e->options->data, &shard));
+    if (shard) {
+        TV_RETURN_IF_FAILED(tv_shard_open(e->options->data, (uint32_t)e->list->config.vocab_size, &e->shard));
+        e->count = tv_shard_tokens(e->shard)->count;
+    } else {
+        TV_RETURN_IF_FAILED(read_text(e));
+    }
+    if (e->count < 2)
+        return tv_fail(TV_E_DATA,
+                       "%s: expected at least two tokens, one to read and one to predict, found %" PRIu64,
+                       e->options->data, e->count);
+    return TV_OK;
+}
+
+static void read_tokens(const evaluating *e, uint64_t start, uint64_t count, uint32_t *out) {
+    if (e->shard)
+        tv_shard_view_read(tv_shard_tokens(e->shard), start, count, out);
+    else
+        memcpy(out, e->ids.data + start, count * sizeof *out);
+}
+
+/* ---- windows: number w reads tokens [w * stride, w * stride + T) and predicts the ones after them ---- */
+
+static uint64_t window_count(const evaluating *e) {
+    uint64_t targets = e->count - 1;
+    return targets <= e->T ? 1 : 1 + tv_div_up(targets - e->T, tv_max_u64(1, e->stride));
+}
+
+static tv_status plan_windows(evaluating *e) {
+    const tv_evaluate_options *o = e->options;
+    uint64_t positions = e->list->config.max_positions;
+    if (o->tokens > positions)
+        return tv_fail(TV_E_CONFIG,
+                       "a window of %" PRIu64 " tokens was asked for and the model has positions for %" PRIu64
+                       "; use a smaller --seq-len",
+                       o->tokens, positions);
+    e->T = o->tokens ? o->tokens : tv_min_u64(positions, LONGEST_DEFAULT_WINDOW);
+    e->stride = o->stride ? o->stride : e->T;
+    if (e->stride > e->T)
+        return tv_fail(TV_E_USAGE,
+                       "a stride of %" PRIu64 " leaves out tokens between windows of %" PRIu64
+                       "; use a --stride of at most --seq-len",
+                       e->stride, e->T);
+    if (e->count - 1 < e->T) {
+        e->T = e->count - 1;
+        e->stride = tv_min_u64(e->stride, e->T);
+    }
+    e->batch = o->batch ? o->batch : tv_max_u64(1, ROWS_PER_BATCH / e->T);
+    e->batch = tv_min_u64(e->batch, window_count(e));
+    return TV_OK;
+}
+
+/* What is outside the stream, or was counted by the window before, is an ignored target. */
+static void fill_window(const evaluating *e, uint64_t window, uint32_t *tokens, uint32_t *targets) {
+    uint64_t start = tv_min_u64(window * e->stride, e->count - 1);
+    uint64_t inside = window < window_count(e) ? tv_min_u64(e->T, e->count - 1 - start) : 0;
+    uint64_t counted_before = window == 0 ? 0 : e->T - e->stride;
+    read_tokens(e, start, inside, tokens);
+    read_tokens(e, start + 1, inside, targets);
+    for (uint64_t t = 0; t < e->T; t++) {
+        if (t >= inside)
+            tokens[t] = 0;
+        if (t >= inside || t < counted_before)
+            targets[t] = TV_IGNORED_TARGET;
+    }
+}
+
+static tv_status next_batch(void *context, tv_micro_batch *batch) {
+    evaluating *e = context;
+    for (uint64_t b = 0; b < e->batch; b++)
+        fill_window(e, e->window++, batch->tokens + b * e->T, batch->targets + b * e->T);
+    return TV_OK;
+}
+
+/* ---- losses ---- */
+
+static tv_status visit_losses(void *context, const float *losses, const uint32_t *targets, uint64_t count) {
+    evaluating *e = context;
+    e->lines.size = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (targets[i] == TV_IGNORED_TARGET)
+            continue;
+        e->seen++;
+        if (!isfinite(losses[i]))
+            return tv_fail(TV_E_NUMERIC,
+                           "%s: the loss of token %" PRIu64
+                           " of %s is not finite; the weights are broken, or "
+                           "too large for fp32",
+                           e->path, e->seen, e->options->data);
+        if (!e->logprobs)
+            continue;
+        char line[32];
+        int length = snprintf(line, sizeof line, "%.9g\n", -(double)losses[i]);
+        TV_RETURN_IF_FAILED(tv_text_append(&e->lines, line, (uint64_t)length));
+    }
+    return e->logprobs ? tv_writer_write(e->logprobs, e->lines.data, e->lines.size) : TV_OK;
+}
+
+static tv_trainer_options trainer_options(const evaluating *e) {
+    return (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
+}
+
+/* A batch that nobody asked for gives way to the device's memory. */
+static tv_status fit_batch(evaluating *e) {
+    uint64_t available = tv_device_bytes_available(e->device);
+    for (;; e->batch /= 2) {
+        tv_trainer_options planned = trainer_options(e);
+        tv_trainer_bytes bytes;
+        char needed[32], there[32];
+        tv_status status = tv_trainer_measure(e->list, tv_device_caps(e->device), &planned, &bytes);
+        if (status == TV_OK && bytes.total <= available)
+            return TV_OK;
+        if ((status == TV_OK || status == TV_E_FIT) && !e->options->batch && e->batch > 1)
+            continue;
+        if (status != TV_OK)
+            return status;
+        return tv_fail(TV_E_FIT,
+                       "windows of %" PRIu64 " tokens, %" PRIu64
+                       " side by side, take %s of device memory and %s has %s; use a smaller --seq-len or "
+                       "--batch-size",
+                       e->T, e->batch, tv_format_bytes(bytes.total, needed, sizeof needed),
+                       tv_device_caps(e->device)->name, tv_format_bytes(available, there, sizeof there));
+    }
+}
+
+static tv_status open_model(evaluating *e) {
+    TV_RETURN_IF_FAILED(tv_device_open(&e->options->device, &e->device));
+    TV_RETURN_IF_FAILED(fit_batch(e));
+    TV_RETURN_IF_FAILED(tv_model_create(e->device, e->list, false, &e->model));
+    TV_RETURN_IF_FAILED(tv_model_load(e->model, e->directory));
+    tv_trainer_options options = trainer_options(e);
+    return tv_trainer_create(e->model, &options, &e->trainer);
+}
+
+static void describe(const evaluating *e, double loss_sum, uint64_t targets, tv_evaluate_result *result) {
+    *result = (tv_evaluate_result){.loss = loss_sum / (double)targets,
+                                   .perplexity = exp(loss_sum / (double)targets),
+                                   .tokens = targets,
+                                   .bytes = e->totals.bytes,
+                                   .bits_per_byte = NAN,
+                                   .seq_len = e->T,
+                                   .batch = e->batch};
+    if (e->totals.bytes)
+        result->bits_per_byte =
+            (loss_sum + log((double)e->list->config.vocab_size)) / log(2) / (double)e->totals.bytes;
+}
+
+static void release(evaluating *e) {
+    tv_writer_abort(&e->logprobs);
+    tv_trainer_destroy(&e->trainer);
+    tv_model_destroy(&e->model);
+    tv_device_close(&e->device);
+    tv_shard_close(&e->shard);
+    tv_tokenizer_destroy(&e->tokenizer);
+    tv_model_directory_close(&e->directory);
+    tv_ids_free(&e->ids);
+    tv_text_free(&e->lines);
+    free(e->path);
+}
+
+tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *result) {
+    evaluating e = {.options = options};
+    double loss_sum;
+    uint64_t targets;
+    tv_status status;
+    TV_TRY(tv_model_path_resolve(options->model, &e.path));
+    TV_TRY(tv_model_directory_open(e.path, &e.directory));
+    e.list = tv_model_directory_parameters(e.directory);
+    TV_TRY(tv_model_config_expect_head(&e.list->config, TV_MODEL_HEAD_LANGUAGE, e.path));
+    TV_TRY(open_stream(&e));
+    TV_TRY(plan_windows(&e));
+    if (options->logprobs)
+        TV_TRY(tv_writer_open(options->logprobs, &e.logprobs));
+    TV_TRY(open_model(&e));
+    TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(window_count(&e), tv_max_u64(1, e.batch)), next_batch, &e,
+                               visit_losses, &e, &loss_sum, &targets));
+    if (e.logprobs)
+        TV_TRY(tv_writer_commit(&e.logprobs));
+    describe(&e, loss_sum, targets, result);
+fail:
+    release(&e);
+    return status;
+}

@@ -1,0 +1,40 @@
+/* The loss of a model on given tokens or text.
+ *
+ * Promise: every token of the stream but the first is a target exactly once, whatever the window and the
+ * stride. A text gives the same stream as the shard that `trivium data pack` makes of it: each document, then
+ * the end-of-text token.
+ */
+#ifndef TV_RUN_EVALUATE_H
+#define TV_RUN_EVALUATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vk/device.h"
+
+typedef struct tv_evaluate_options {
+    const char *model; /* a model directory, or a run's */
+    const char
+        *data;       /* a token shard; a text, {"text"} lines or a folder, which need the model's tokenizer */
+    uint64_t tokens; /* T of a window; 0: the model's positions, at most 1,024 */
+    uint64_t stride; /* windows begin this far apart and all but the first count their last `stride` targets
+                        only, so that each has T - stride tokens before it; at most T; 0: T */
+    uint64_t batch;  /* windows side by side; 0: chosen */
+    const char *logprobs; /* a file for one log-probability per target, in order, one a line; NULL: none */
+    tv_device_options device;
+} tv_evaluate_options;
+
+typedef struct tv_evaluate_result {
+    double loss; /* nats per target, the mean over all */
+    double perplexity;
+    uint64_t tokens;         /* targets */
+    uint64_t bytes;          /* of text; 0 for a shard */
+    double bits_per_byte;    /* of text: all targets, and the first token at log2 of the vocabulary */
+    uint64_t seq_len, batch; /* as resolved */
+} tv_evaluate_result;
+
+/* TV_E_DATA for tokens outside the vocabulary and for fewer than two of them, TV_E_CONFIG for a window that
+ * the model has no positions for, TV_E_NUMERIC where the model's loss is not finite. */
+tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *result);
+
+#endif

@@ -1,0 +1,467 @@
+/* Settings, directory, model, steps, checkpoints: see run.h. */
+#include "run/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "formats/load.h"
+#include "run/memory_report.h"
+#include "run/peak.h"
+#include "run/schedule.h"
+#include "text/tokenizer_json.h"
+#include "train/step.h"
+#include "vk/capture.h"
+
+/* ---- settings, model, data: everything that can be wrong, before anything is written ---- */
+
+static tv_status read_settings(tv_run *run) {
+    const tv_run_options *o = run->options;
+    char *own = o->resume && !o->config ? tv_format("%s/config.json", o->run) : NULL;
+    tv_status status =
+        own && !tv_path_exists(own)
+            ? tv_fail(TV_E_USAGE,
+                      "--resume: expected a run in %s, found no config.json there; start without --resume",
+                      o->run)
+            : tv_run_settings_read(own ? own : o->config, o->sets, o->set_count, run->stage->kind,
+                                   &run->settings);
+    free(own);
+    TV_RETURN_IF_FAILED(status);
+    if (run->settings.data.train_count == 0)
+        return tv_fail(TV_E_CONFIG, "%s", run->stage->no_data);
+    return TV_OK;
+}
+
+/* A run is continued only with --resume, and nothing that is not a run is written over. One that ended before
+ * its first checkpoint has nothing to continue and may be started anew. */
+static tv_status check_directory(const tv_run *r) {
+    const char *run = r->options->run;
+    char *found = NULL, *config = tv_format("%s/config.json", run),
+         *description = tv_format("%s/run.json", run);
+    tv_status status = TV_OK;
+    if (!config || !description)
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    else if (tv_path_exists(run) && !tv_path_is_directory(run))
+        status = tv_fail(TV_E_USAGE, "--out %s: expected a directory or a new name, found a file", run);
+    else if (tv_path_exists(config) && !tv_path_exists(description))
+        status = tv_fail(TV_E_USAGE,
+                         "%s holds a config.json that is not a run's, and it would be written over; name "
+                         "another directory with --out",
+                         run);
+    if (status == TV_OK && !r->options->resume) {
+        status = tv_checkpoint_find_last(run, &found);
+        if (status == TV_OK)
+            status = tv_fail(
+                TV_E_USAGE,
+                "%s already holds a run; continue it with --resume, or name another directory with --out",
+                run);
+        else if (status == TV_E_CONFIG)
+            status = TV_OK;
+    }
+    free(found);
+    free(config);
+    free(description);
+    return status;
+}
+
+/* run.json names what the run began from, for stages that need it again. */
+static tv_status read_init(tv_run *run) {
+    cJSON *root = NULL;
+    const char *init;
+    char *path = tv_format("%s/run.json", run->options->run);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status;
+    TV_TRY(tv_json_read_file(path, &root));
+    TV_TRY(tv_json_string(root, "model", path, "", &init));
+    if (init[0] && !(run->init = tv_format("%s", init)))
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+fail:
+    cJSON_Delete(root);
+    free(path);
+    return status;
+}
+
+/* The directory that is read: of the checkpoint, or of --init. */
+static tv_status open_source(tv_run *run) {
+    const tv_run_options *o = run->options;
+    if (o->resume) {
+        TV_RETURN_IF_FAILED(tv_checkpoint_find_last(o->run, &run->source_path));
+        TV_RETURN_IF_FAILED(tv_checkpoint_read_state(run->source_path, &run->state));
+        TV_RETURN_IF_FAILED(read_init(run));
+        run->resumed = true;
+    } else if (o->init) {
+        TV_RETURN_IF_FAILED(tv_model_path_resolve(o->init, &run->source_path));
+        run->init = tv_format("%s", o->init);
+        if (!run->init)
+            return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    } else if (run->stage->needs_model) {
+        return tv_fail(TV_E_USAGE, "expected --model DIR, the model to start from, found none");
+    }
+    return run->source_path ? tv_model_directory_open(run->source_path, &run->source) : TV_OK;
+}
+
+/* data.tokenizer, else the one beside the model that is continued. */
+static tv_status find_tokenizer(tv_run *run) {
+    const char *named = run->settings.data.tokenizer;
+    if (named && !run->resumed)
+        return tv_tokenizer_load(named, &run->tokenizer);
+    if (!run->source_path)
+        return TV_OK;
+    char *file = tv_format("%s/tokenizer.json", run->source_path);
+    if (!file)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    bool there = tv_path_exists(file);
+    free(file);
+    if (there)
+        return tv_tokenizer_load(run->source_path, &run->tokenizer);
+    if (run->stage->needs_text)
+        return tv_fail(TV_E_DATA,
+                       "%s has no tokenizer.json, and %s reads text; put the tokenizer there, or name its "
+                       "directory with --set data.tokenizer=DIR",
+                       run->source_path, run->stage->name);
+    return TV_OK;
+}
+
+static tv_status find_model(tv_run *run) {
+    if (run->source)
+        run->list = tv_model_directory_parameters(run->source);
+    if (run->stage->choose_model)
+        TV_RETURN_IF_FAILED(run->stage->choose_model(run->self, run));
+    const tv_model_config *config = &run->list->config;
+    TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, run->stage->head,
+                                                    run->source_path ? run->source_path : "\"model\""));
+    if (run->tokenizer && tv_tokenizer_vocab_size(run->tokenizer) > config->vocab_size)
+        return tv_fail(TV_E_CONFIG,
+                       "the tokenizer has %u tokens and the model's vocab_size is %" PRIu64
+                       "; they must agree",
+                       tv_tokenizer_vocab_size(run->tokenizer), config->vocab_size);
+    /* A default gives way to a short model; a wish does not. */
+    if (!tv_json_get(tv_json_get(run->settings.root, "data"), "seq_len"))
+        run->settings.data.seq_len = tv_min_u64(run->settings.data.seq_len, config->max_positions);
+    if (!run->stage->own_length && run->settings.data.seq_len > config->max_positions)
+        return tv_fail(TV_E_CONFIG,
+                       "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
+                       "; use a shorter seq_len or a model with more positions",
+                       run->settings.data.seq_len, config->max_positions);
+    return TV_OK;
+}
+
+static tv_status plan_memory(tv_run *run) {
+    run->trainer_options.stage = run->stage->name;
+    run->trainer_options.grad_accum =
+        tv_max_u64(run->trainer_options.grad_accum, run->settings.train.grad_accum);
+    run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
+    run->trainer_options.train = true;
+    TV_RETURN_IF_FAILED(tv_memory_measure(run->list, run->device, &run->trainer_options, &run->bytes));
+    return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
+}
+
+tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_run_options *options) {
+    run->stage = stage;
+    run->self = self;
+    run->options = options;
+    run->state.best_val_loss = INFINITY;
+    TV_RETURN_IF_FAILED(read_settings(run));
+    TV_RETURN_IF_FAILED(check_directory(run));
+    TV_RETURN_IF_FAILED(open_source(run));
+    TV_RETURN_IF_FAILED(find_tokenizer(run));
+    TV_RETURN_IF_FAILED(find_model(run));
+    TV_RETURN_IF_FAILED(stage->open_data(self, run));
+    TV_RETURN_IF_FAILED(tv_device_open(&options->device, &run->device));
+    TV_RETURN_IF_FAILED(plan_memory(run));
+    if (options->dry_run)
+        return TV_OK;
+    return tv_memory_check(run->list, run->device, &run->trainer_options, &run->bytes);
+}
+
+/* ---- set-up on the device ---- */
+
+static tv_status write_resolved_config(const tv_run *run) {
+    tv_status status;
+    cJSON *root = NULL, *model = NULL;
+    char *path = tv_format("%s/config.json", run->options->run);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    TV_TRY(tv_run_settings_resolve(&run->settings, &root));
+    /* With --init the file names the architecture that was found, so that the run explains itself. */
+    if (!run->settings.model) {
+        TV_TRY(tv_model_config_tree(&run->list->config, &model));
+        if (!cJSON_AddItemToObject(root, "model", model)) {
+            status = tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+            goto fail;
+        }
+        model = NULL;
+    }
+    TV_TRY(tv_json_write_file(path, root));
+fail:
+    cJSON_Delete(model);
+    cJSON_Delete(root);
+    free(path);
+    return status;
+}
+
+/* run.json: where and with what the run was last started, for the report. */
+static tv_status write_run_description(const tv_run *run) {
+    const tv_caps *caps = tv_device_caps(run->device);
+    char started[32] = "";
+    time_t now = (time_t)tv_wall_seconds();
+    struct tm utc;
+    if (gmtime_r(&now, &utc))
+        strftime(started, sizeof started, "%Y-%m-%d %H:%M UTC", &utc);
+    char *path = tv_format("%s/run.json", run->options->run);
+    cJSON *root = cJSON_CreateObject();
+    bool built =
+        path && root && tv_json_set_string(root, "trivium", TRIVIUM_VERSION) &&
+        tv_json_set_string(root, "device", caps->name) && tv_json_set_string(root, "driver", caps->driver) &&
+        tv_json_set_string(root, "tier", tv_tier_name(caps->tier)) &&
+        tv_json_set_string(root, "started", started) && tv_json_set_string(root, "stage", run->stage->name) &&
+        (!run->init || tv_json_set_string(root, "model", run->init)) &&
+        tv_json_set_number(root, "parameters", (double)run->list->elements) &&
+        tv_json_set_number(root, "device_bytes", (double)run->bytes.total);
+    tv_status status = built ? tv_json_write_file(path, root)
+                             : tv_fail(TV_E_MEMORY, "out of host memory for the run's description");
+    cJSON_Delete(root);
+    free(path);
+    return status;
+}
+
+/* Before the run's own memory, so that its peak is the run's alone. What a stage with a loop of its own does
+ * to a token is more than to train on it, and is not set against the peak. */
+static tv_status measure_peak(tv_run *run) {
+    if (run->stage->next)
+        TV_RETURN_IF_FAILED(tv_device_peak(run->device, &run->peak));
+    run->flops_per_token = tv_step_flops_per_token(&run->list->config, run->trainer_options.tokens);
+    tv_device_reset_peak_bytes(run->device);
+    return TV_OK;
+}
+
+static tv_status save_more(void *context, const char *directory) {
+    tv_run *run = context;
+    return run->stage->save(run->self, run, directory, run->state.step >= run->total_steps);
+}
+
+tv_status tv_run_save(tv_run *run) {
+    return tv_checkpoint_write(run->options->run, run->model, run->tokenizer, &run->state,
+                               run->settings.train.keep, run->stage->save ? save_more : NULL, run);
+}
+
+static tv_status fill_model(tv_run *run) {
+    if (run->resumed)
+        return tv_checkpoint_read_model(run->source_path, run->source, run->model);
+    if (run->stage->fill_model)
+        return run->stage->fill_model(run->self, run);
+    if (run->source)
+        return tv_model_load(run->model, run->source);
+    return tv_model_initialise(run->model, run->settings.train.seed);
+}
+
+tv_status tv_run_start(tv_run *run) {
+    const char *directory = run->options->run;
+    TV_RETURN_IF_FAILED(measure_peak(run));
+    TV_RETURN_IF_FAILED(tv_model_create(run->device, run->list, true, &run->model));
+    TV_RETURN_IF_FAILED(fill_model(run));
+    TV_RETURN_IF_FAILED(tv_trainer_create(run->model, &run->trainer_options, &run->trainer));
+    TV_RETURN_IF_FAILED(tv_trainer_set_state(run->trainer, &run->state.update));
+    if (run->stage->begin)
+        TV_RETURN_IF_FAILED(run->stage->begin(run->self, run));
+    TV_RETURN_IF_FAILED(tv_make_dirs(directory));
+    TV_RETURN_IF_FAILED(tv_metrics_open(directory, run->state.step, &run->metrics));
+    TV_RETURN_IF_FAILED(tv_remove_temporaries(directory));
+    /* In this order: a config.json without run.json is somebody else's. */
+    TV_RETURN_IF_FAILED(write_run_description(run));
+    TV_RETURN_IF_FAILED(write_resolved_config(run));
+    if (run->resumed)
+        TV_RETURN_IF_FAILED(tv_run_save(run));
+    run->progress.total_steps = run->total_steps;
+    run->first_step = run->state.step;
+    char size[32];
+    tv_info("%s: %" PRIu64 " parameters, %s of device memory on %s",
+            run->resumed ? "resuming" : run->stage->doing, run->list->elements,
+            tv_format_bytes(tv_device_bytes(run->device), size, sizeof size),
+            tv_device_caps(run->device)->name);
+    return TV_OK;
+}
+
+/* ---- steps ---- */
+
+struct tv_step_constants tv_run_constants(const tv_run *run, uint64_t step) {
+    const tv_train_settings *train = &run->settings.train;
+    return tv_step_constants_make(tv_schedule_lr(train, step, run->total_steps), train->weight_decay,
+                                  train->beta1, train->beta2, train->eps, train->grad_clip);
+}
+
+bool tv_run_is_due(uint64_t every, uint64_t step, uint64_t total) {
+    return step == total || (every > 0 && step % every == 0);
+}
+
+static bool has_evaluation(const tv_run *run) {
+    return run->stage->evaluate && run->stage->has_evaluation(run->self);
+}
+
+tv_status tv_run_write_line(tv_run *run, const tv_metrics_line *line) {
+    TV_RETURN_IF_FAILED(tv_metrics_write(run->metrics, line));
+    tv_progress_step(&run->progress, line,
+                     run->peak > 0 ? line->tokens_per_second * run->flops_per_token / run->peak : -1);
+    return TV_OK;
+}
+
+/* Accounts for a finished step; evaluates where it is due (nothing is in flight then) and writes its line. */
+static tv_status finish_step(tv_run *run, const tv_step_result *result) {
+    run->last = *result;
+    run->state.step++;
+    run->state.batches += run->trainer_options.grad_accum;
+    run->state.tokens += result->tokens;
+    run->state.update = result->state;
+    run->session_tokens += result->tokens;
+    run->seconds += result->seconds;
+    tv_metrics_line line = {
+        .stage = run->stage->name,
+        .step = run->state.step,
+        .loss = result->loss,
+        .grad_norm = result->grad_norm,
+        .lr = result->lr,
+        .tokens = run->state.tokens,
+        .tokens_per_second = result->seconds > 0 ? (double)result->tokens / result->seconds : 0,
+    };
+    if (run->stage->describe)
+        run->stage->describe(run->self, run, result, &line);
+    if (has_evaluation(run) &&
+        tv_run_is_due(run->settings.train.eval_every, run->state.step, run->total_steps)) {
+        TV_RETURN_IF_FAILED(run->stage->evaluate(run->self, run, &line));
+        if (line.has_val_loss && line.val_loss < run->state.best_val_loss) {
+            run->state.best_val_loss = line.val_loss;
+            run->state.best_step = run->state.step;
+        }
+    }
+    if (!result->state.finite)
+        tv_warn("step %" PRIu64 ": the gradient was not finite, so the update was skipped (%u so far)",
+                run->state.step, result->state.skipped);
+    if (!run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
+        run->diverged = run->state.step;
+    return tv_run_write_line(run, &line);
+}
+
+static tv_status drain(tv_run *run) {
+    for (;;) {
+        tv_step_result result;
+        bool has_result;
+        TV_RETURN_IF_FAILED(tv_trainer_drain(run->trainer, &result, &has_result));
+        if (!has_result)
+            return TV_OK;
+        TV_RETURN_IF_FAILED(finish_step(run, &result));
+    }
+}
+
+/* One step number `step` (from 0) is submitted; where something is due behind it, the pipeline is drained
+ * first. */
+static tv_status one_step(tv_run *run, uint64_t step) {
+    const tv_train_settings *train = &run->settings.train;
+    bool capture = run->options->capture_step == step + 1;
+    struct tv_step_constants constants = tv_run_constants(run, step);
+    tv_step_result result;
+    bool has_result;
+    if (capture) {
+        TV_RETURN_IF_FAILED(drain(run));
+        TV_RETURN_IF_FAILED(tv_capture_begin(run->device, "a training step"));
+    }
+    TV_RETURN_IF_FAILED(
+        tv_trainer_step(run->trainer, &constants, run->stage->next, run->self, &result, &has_result));
+    if (has_result)
+        TV_RETURN_IF_FAILED(finish_step(run, &result));
+    if (capture)
+        TV_RETURN_IF_FAILED(tv_capture_end(run->device));
+    bool checkpoint = tv_run_is_due(train->checkpoint_every, step + 1, run->total_steps);
+    bool evaluation = has_evaluation(run) && tv_run_is_due(train->eval_every, step + 1, run->total_steps);
+    if (!checkpoint && !evaluation)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(drain(run));
+    /* The best model is on disk as soon as it is known. */
+    if (checkpoint || run->state.best_step == run->state.step)
+        TV_RETURN_IF_FAILED(tv_run_save(run));
+    return TV_OK;
+}
+
+tv_status tv_run_end(const tv_run *run) {
+    const char *directory = run->options->run, *stage = run->stage->name;
+    if (run->diverged)
+        return tv_fail(TV_E_NUMERIC,
+                       "the gradient was not finite in the %d steps up to step %" PRIu64
+                       ", and their updates were skipped; %s/checkpoints/step-%" PRIu64
+                       " holds the last finite parameters. Start again from an earlier checkpoint with "
+                       "a lower train.lr, and check the data",
+                       TV_SKIPS_IN_ROW, run->diverged, directory, run->state.step);
+    if (!tv_interrupted() || run->state.step >= run->total_steps)
+        return TV_OK;
+    if (run->state.step == 0)
+        return tv_fail(
+            TV_E_INTERRUPTED,
+            "interrupted before the first step, so nothing is saved; start again with the same command");
+    return tv_fail(TV_E_INTERRUPTED,
+                   "interrupted after step %" PRIu64 " of %" PRIu64
+                   ", which is saved; continue with: trivium %s --out %s --resume",
+                   run->state.step, run->total_steps, stage, directory);
+}
+
+static tv_status all_steps(tv_run *run) {
+    uint64_t end = run->total_steps;
+    if (run->options->stop_after)
+        end = tv_min_u64(end, run->first_step + run->options->stop_after);
+    tv_catch_interrupts();
+    for (uint64_t step = run->first_step; step < end && !tv_interrupted() && !run->diverged; step++)
+        TV_RETURN_IF_FAILED(one_step(run, step));
+    TV_RETURN_IF_FAILED(drain(run));
+    if (run->state.step > run->first_step)
+        TV_RETURN_IF_FAILED(tv_run_save(run));
+    return tv_run_end(run);
+}
+
+void tv_run_close(tv_run *run) {
+    tv_metrics_close(&run->metrics);
+    tv_trainer_destroy(&run->trainer);
+    tv_model_destroy(&run->model);
+    tv_device_close(&run->device);
+    tv_tokenizer_destroy(&run->tokenizer);
+    tv_parameter_list_destroy(&run->own_list);
+    tv_model_directory_close(&run->source);
+    tv_run_settings_free(&run->settings);
+    free(run->source_path);
+    free(run->init);
+    run->source_path = run->init = NULL;
+}
+
+void tv_run_describe(const tv_run *run, tv_run_result *result) {
+    *result = (tv_run_result){
+        .step = run->state.step,
+        .tokens = run->state.tokens,
+        .loss = run->last.loss,
+        .best_val_loss = isfinite(run->state.best_val_loss) ? run->state.best_val_loss : NAN,
+        .tokens_per_second = run->seconds > 0 ? (double)run->session_tokens / run->seconds : 0,
+        .device_bytes = run->device ? tv_device_peak_bytes(run->device) : 0,
+        .planned_bytes = run->bytes.total,
+        .finished = run->state.step >= run->total_steps,
+    };
+}
+
+tv_status tv_run_stage(const tv_stage *stage, void *self, const tv_run_options *options,
+                       tv_run_result *result) {
+    tv_run run = {0};
+    tv_status status;
+    TV_TRY(tv_run_open(&run, stage, self, options));
+    if (options->dry_run) {
+        TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
+        goto fail;
+    }
+    TV_TRY(tv_run_start(&run));
+    TV_TRY(all_steps(&run));
+fail:
+    tv_run_describe(&run, result);
+    tv_run_close(&run);
+    return status;
+}

@@ -1,0 +1,128 @@
+/* The life of a training run, which every stage shares.
+ *
+ * Promise: everything that can be wrong in settings, model and data is found before anything is written; a
+ * run is a directory (config.json as resolved, run.json, metrics.jsonl, checkpoints/); a run that was stopped
+ * at any moment goes on from its last checkpoint as if it had not been; an interrupt finishes the step,
+ * saves, and says how to resume. A stage says what differs: its model, its data, its loss, its evaluation.
+ */
+#ifndef TV_RUN_RUN_H
+#define TV_RUN_RUN_H
+
+#include "formats/directory.h"
+#include "run/checkpoint.h"
+#include "run/metrics.h"
+#include "run/progress.h"
+#include "run/settings.h"
+#include "text/tokenizer.h"
+#include "train/trainer.h"
+
+typedef struct tv_run_options {
+    const char *config;      /* a configuration file; NULL: only `sets`, or the run's own with `resume` */
+    const char *run;         /* the run's directory */
+    const char *init;        /* start from this model directory or run; NULL: the configuration's model */
+    const char *const *sets; /* "train.lr=1e-3", applied in order */
+    uint64_t set_count;
+    bool resume;
+    bool dry_run;          /* print the plan and return */
+    uint64_t stop_after;   /* steps of this invocation; 0: to the end of the schedule */
+    uint64_t capture_step; /* RenderDoc captures this step, from 1; 0: none */
+    tv_device_options device;
+} tv_run_options;
+
+typedef struct tv_run_result {
+    uint64_t step, tokens;
+    double loss;              /* of the last step */
+    double best_val_loss;     /* NaN without an evaluation */
+    double tokens_per_second; /* of this invocation */
+    uint64_t device_bytes, planned_bytes;
+    bool finished; /* the schedule is at its end */
+} tv_run_result;
+
+typedef struct tv_run tv_run;
+
+/* What a stage is. Functions get `self`, the stage's own state; NULL where there is nothing to do. */
+typedef struct tv_stage {
+    tv_stage_kind kind;
+    const char *name;    /* as typed and as in metrics: "sft" */
+    const char *doing;   /* for a line of the log: "fine-tuning" */
+    bool needs_text;     /* a tokenizer must stand beside the model */
+    bool needs_model;    /* --model or --init is required */
+    bool own_length;     /* T comes from the data; data.seq_len says nothing */
+    tv_model_head head;  /* of the model that is trained; a model with another is refused */
+    const char *no_data; /* the sentence where data.train is empty */
+    /* Sets run->list when the directory's own list is not what is trained; it belongs to run->own_list. */
+    tv_status (*choose_model)(void *self, tv_run *run);
+    /* Opens the data; sets run->trainer_options (all but stage and grad_accum) and run->total_steps. */
+    tv_status (*open_data)(void *self, tv_run *run);
+    /* Fills the model that was made; NULL: all of run->source, or drawn by seed. Not called on resuming. */
+    tv_status (*fill_model)(void *self, tv_run *run);
+    /* Before the first step; the trainer stands. */
+    tv_status (*begin)(void *self, tv_run *run);
+    tv_batch_source next; /* of a training step, with `self` */
+    /* Whether an evaluation has anything to do; the pipeline is drained for it. */
+    bool (*has_evaluation)(const void *self);
+    /* Sets line->val_loss and has_val_loss, or further numbers. */
+    tv_status (*evaluate)(void *self, tv_run *run, tv_metrics_line *line);
+    /* Adds the stage's own numbers to the line of a finished step. */
+    void (*describe)(void *self, const tv_run *run, const tv_step_result *result, tv_metrics_line *line);
+    /* Further files of a checkpoint, into `directory`. `last`: the schedule is at its end. */
+    tv_status (*save)(void *self, tv_run *run, const char *directory, bool last);
+    /* Adds what the stage keeps on run->device besides to run->bytes. */
+    tv_status (*measure)(void *self, tv_run *run);
+} tv_stage;
+
+struct tv_run {
+    const tv_stage *stage;
+    void *self;
+    const tv_run_options *options;
+    tv_run_settings settings;
+    tv_device *device;
+    tv_model_directory *source; /* of --init or of the checkpoint that is resumed; NULL: drawn by seed */
+    char *source_path;
+    char *init;   /* what the run began from, as it was given; also on resuming; NULL: drawn */
+    bool resumed; /* source is a checkpoint of this run */
+    tv_parameter_list *own_list;
+    const tv_parameter_list *list;
+    tv_tokenizer *tokenizer; /* NULL: none */
+    tv_trainer_options trainer_options;
+    tv_trainer_bytes bytes;
+    tv_model *model;
+    tv_trainer *trainer;
+    tv_metrics *metrics;
+    tv_progress progress;
+    tv_checkpoint_state state;
+    uint64_t total_steps;
+    uint64_t first_step; /* of this invocation */
+    double peak;         /* FLOP/s that the device was measured at; 0: unknown */
+    double flops_per_token;
+    uint64_t diverged; /* the step whose skipped update was number TV_SKIPS_IN_ROW in a row; 0: none */
+    tv_step_result last;
+    double seconds; /* of training in this invocation, without evaluation and checkpoints */
+    uint64_t session_tokens;
+};
+
+/* A whole run of a stage whose step is one call of the trainer. TV_E_INTERRUPTED after an interrupt, once the
+ * step is done and saved; the sentence says how to resume. */
+tv_status tv_run_stage(const tv_stage *stage, void *self, const tv_run_options *options,
+                       tv_run_result *result);
+
+/* The parts of it, for a stage with a loop of its own. `run` starts zeroed; close also after a failure. */
+/* Settings, directory, model, tokenizer, data, device and memory, in this order. */
+tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_run_options *options);
+/* Model and trainer on the device; the directory's first files. */
+tv_status tv_run_start(tv_run *run);
+/* A checkpoint of run->state. */
+tv_status tv_run_save(tv_run *run);
+/* Writes the line of a step that run->state already counts, and shows it. */
+tv_status tv_run_write_line(tv_run *run, const tv_metrics_line *line);
+/* The sentence at the end: divergence, interrupt, or TV_OK. */
+tv_status tv_run_end(const tv_run *run);
+void tv_run_describe(const tv_run *run, tv_run_result *result);
+void tv_run_close(tv_run *run);
+
+/* Whether something that happens every `every` steps (0: only at the end) is due after `step`. */
+bool tv_run_is_due(uint64_t every, uint64_t step, uint64_t total);
+/* The constants of step number `step`, from 0. */
+struct tv_step_constants tv_run_constants(const tv_run *run, uint64_t step);
+
+#endif

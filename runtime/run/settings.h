@@ -1,0 +1,141 @@
+/* The configuration file of a run, as C structs: one file for every stage.
+ *
+ * Promise: what is read is checked (unknown keys, types, ranges, and values that exclude each other), what is
+ * absent has the documented default, and what is written back is the whole of what was used. Whether T fits
+ * the position table and heads divide C is the model's to say.
+ */
+#ifndef TV_RUN_SETTINGS_H
+#define TV_RUN_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "base/status.h"
+
+/* The stages that a configuration can be for: what is absent has the stage's own default. */
+typedef enum tv_stage_kind {
+    TV_STAGE_PRETRAIN,
+    TV_STAGE_SFT,
+    TV_STAGE_REWARD,
+    TV_STAGE_DPO,
+    TV_STAGE_PPO
+} tv_stage_kind;
+
+/* One entry of data.train or data.val; `path` points into the tree. */
+typedef struct tv_data_source {
+    const char *path;
+    double weight; /* relative share of the tokens drawn; 1 where none is given */
+} tv_data_source;
+
+typedef struct tv_data_settings {
+    tv_data_source *train, *val, *ptx; /* owned by the settings; ptx: shards of PPO's pretraining mix */
+    uint64_t train_count, val_count, ptx_count;
+    double val_fraction; /* of the training data's prompts, held out where `val` names nothing */
+    uint64_t seq_len;    /* T */
+    bool shuffle;
+    bool document_mask; /* attention ends at document boundaries */
+    const char
+        *tokenizer; /* a directory with tokenizer.json, saved with each checkpoint; NULL: none, or --init's */
+} tv_data_settings;
+
+/* Values are pinned by "cosine|linear|constant|wsd". */
+typedef enum tv_schedule {
+    TV_SCHEDULE_COSINE,
+    TV_SCHEDULE_LINEAR,
+    TV_SCHEDULE_CONSTANT,
+    TV_SCHEDULE_WSD
+} tv_schedule;
+
+/* Values are pinned by "none|block": what the backward pass computes anew instead of keeping. */
+typedef enum tv_recompute { TV_RECOMPUTE_NONE, TV_RECOMPUTE_BLOCK } tv_recompute;
+
+typedef struct tv_train_settings {
+    uint64_t steps;      /* 0: `epochs` says how long */
+    double epochs;       /* 0: `steps` says how long */
+    uint64_t batch_size; /* B, sequences in a micro-batch */
+    uint64_t grad_accum; /* micro-batches in a step */
+    double lr, min_lr;
+    int schedule; /* tv_schedule */
+    uint64_t warmup_steps;
+    double weight_decay, beta1, beta2, eps;
+    double grad_clip;          /* 0: off */
+    uint64_t eval_every;       /* steps; 0: only at the end */
+    uint64_t eval_tokens;      /* 0: all of the validation data */
+    uint64_t checkpoint_every; /* steps; 0: only at the end */
+    uint64_t keep;             /* newest checkpoints that stay beside best and last */
+    uint64_t seed;
+    int recompute; /* tv_recompute */
+} tv_train_settings;
+
+typedef struct tv_sft_settings {
+    bool packing;
+} tv_sft_settings;
+
+typedef enum tv_reward_loss { TV_REWARD_PAIRS, TV_REWARD_KWISE, TV_REWARD_LISTWISE } tv_reward_loss;
+typedef struct tv_reward_settings {
+    int loss; /* tv_reward_loss */
+    double center;
+} tv_reward_settings;
+
+typedef struct tv_dpo_settings {
+    double beta;
+} tv_dpo_settings;
+
+typedef enum tv_kl_estimator { TV_KL_K1, TV_KL_K2, TV_KL_K3 } tv_kl_estimator;
+typedef enum tv_kl_controller { TV_KL_FIXED, TV_KL_ADAPTIVE } tv_kl_controller;
+typedef enum tv_missing_eos {
+    TV_MISSING_EOS_SCORE,
+    TV_MISSING_EOS_PENALTY,
+    TV_MISSING_EOS_NONE
+} tv_missing_eos;
+typedef enum tv_value_init { TV_VALUE_FROM_REWARD, TV_VALUE_FROM_POLICY } tv_value_init;
+typedef struct tv_ppo_settings {
+    uint64_t iterations, prompts, minibatch, epochs, max_new_tokens;
+    double temperature;
+    uint64_t top_k;
+    double top_p, kl_coef;
+    int kl_estimator, kl_controller;
+    double kl_target, kl_horizon, clip, value_clip, vf_coef, gamma, lambda, score_clip;
+    int missing_eos;
+    double missing_eos_score, missing_eos_penalty, early_stop_kl, ptx_coef;
+    int value_init;
+} tv_ppo_settings;
+
+typedef struct tv_lora_settings {
+    uint64_t rank; /* 0: off */
+    double alpha;
+    const cJSON *targets; /* a list of names; NULL: the default ones */
+} tv_lora_settings;
+
+typedef struct tv_run_settings {
+    cJSON *root;        /* what was read, with every --set applied; owns all texts below */
+    const cJSON *model; /* NULL when absent, as with --init */
+    tv_data_settings data;
+    tv_train_settings train;
+    tv_sft_settings sft;
+    tv_reward_settings reward;
+    tv_dpo_settings dpo;
+    tv_ppo_settings ppo;
+    tv_lora_settings lora;
+} tv_run_settings;
+
+/* Reads `path` (NULL: an empty object) and applies `sets` ("train.lr=1e-3") in order. TV_E_CONFIG for a wrong
+ * key or value, TV_E_DATA for a file that is no JSON. Frees nothing on success; tv_run_settings_free does. */
+tv_status tv_run_settings_read(const char *path, const char *const *sets, uint64_t set_count,
+                               tv_stage_kind stage, tv_run_settings *settings);
+/* The same from a tree, which the settings take over even on failure; `where` names it in sentences. */
+tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
+                                    uint64_t set_count, tv_stage_kind stage, tv_run_settings *settings);
+void tv_run_settings_free(tv_run_settings *settings);
+
+/* The paths of sources as a list for the readers of text/, or NULL when memory is out; tv_free_paths frees
+ * the list. */
+const char **tv_data_paths(const tv_data_source *sources, uint64_t count);
+void tv_free_paths(const char ***paths);
+
+/* The resolved settings: model, data and train in full, the sections of other stages where they were given.
+ * Reading the result again gives the same settings. The caller frees *root. */
+tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **root);
+
+#endif

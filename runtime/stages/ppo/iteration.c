@@ -1,0 +1,476 @@
+/* One iteration of PPO: see iteration.h. Formulas: Schulman et al. 2017; Ziegler et al. 2019 (the
+ * adaptive KL controller); Huang et al. 2022 (the details). */
+#include "stages/ppo/iteration.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "base/tokens.h"
+#include "stages/sampling.h"
+#include "text/utf8.h"
+#include "vk/submit.h"
+
+enum { SAMPLES_SHOWN = 2, NEGATIVE_KL_PATIENCE = 5 };
+
+/* Below this a mean KL of a whole sequence is not the noise of an untouched policy. */
+static const double negative_kl_bound = -0.05;
+
+/* What an iteration measures on its way. */
+typedef struct measurement {
+    double totals[TV_GAE_SUMS];
+    double score, ended; /* sums over sequences */
+    double policy[TV_HEAD_STATS], value[TV_HEAD_STATS];
+    double terms, value_terms; /* response tokens that the updates saw */
+    double first_deviation;    /* root mean square of ratio - 1 in the first minibatch */
+    double grad_norm, value_grad_norm, ptx_loss;
+    uint64_t updates, value_updates, ptx_updates;
+    double draw_seconds, score_seconds, forward_seconds, update_seconds;
+    double device_share; /* of the iteration, in which the host only waited for the device */
+} measurement;
+
+/* ---- prompts and responses ---- */
+
+/* Prompt of sequence i: every prompt once a pass, in an order drawn by seed and pass. */
+static uint64_t prompt_of(const tv_ppo *p, uint64_t number) {
+    uint64_t count = p->prompts->count;
+    const tv_rng rng = {.seed = p->run->settings.train.seed,
+                        .stream = TV_STREAM_SHUFFLE,
+                        .rank = 1, /* rank 0 orders the minibatches */
+                        .step = (uint32_t)(number / count)};
+    return p->run->settings.data.shuffle ? tv_permute(&rng, number % count, count) : number % count;
+}
+
+static tv_status keep_response(void *context, uint64_t index, const tv_decoder_row *row) {
+    tv_ppo *p = context;
+    tv_ppo_rollout_set(&p->rollout, index, row->tokens, row->length, row->prompt_length,
+                       row->finished == TV_DECODE_END_OF_TEXT);
+    return TV_OK;
+}
+
+/* Answers the prompts that the sequences name; `first` is the address of the first one's draws. */
+static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
+    uint64_t count = p->rollout.sequences;
+    tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
+    if (!requests)
+        return tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " prompts", count);
+    for (uint64_t s = 0; s < count; s++) {
+        const tv_prompt *prompt = &prompts->items[p->rollout.items[s].prompt];
+        requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
+    }
+    tv_status status = tv_rollout_run(p->drawer, requests, count, &p->drawing,
+                                      p->run->settings.ppo.max_new_tokens, keep_response, p);
+    free(requests);
+    return status;
+}
+
+static tv_status draw_training(tv_ppo *p) {
+    uint64_t count = p->rollout.sequences, first = p->run->state.step * count;
+    for (uint64_t s = 0; s < count; s++)
+        p->rollout.items[s] = (tv_ppo_sequence){.prompt = prompt_of(p, first + s)};
+    return draw(p, p->prompts, first);
+}
+
+/* ---- scores ---- */
+
+/* What a response without an end token is worth, and the limit of every score. */
+static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *sequence) {
+    double score = sequence->score;
+    if (!sequence->ended && settings->missing_eos == TV_MISSING_EOS_SCORE)
+        score = settings->missing_eos_score;
+    if (!sequence->ended && settings->missing_eos == TV_MISSING_EOS_PENALTY)
+        score -= settings->missing_eos_penalty;
+    return fmax(-settings->score_clip, fmin(settings->score_clip, score));
+}
+
+static tv_status score(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
+    TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, &p->rollout));
+    for (uint64_t s = 0; s < p->rollout.sequences; s++) {
+        double reward = reward_of(&p->run->settings.ppo, &p->rollout.items[s]);
+        p->rewards[s] = (float)reward;
+        m->score += reward;
+        m->ended += p->rollout.items[s].ended;
+    }
+    return TV_OK;
+}
+
+/* ---- the roles' forward passes ---- */
+
+static uint32_t pass_of(const tv_ppo *p, uint64_t epoch) {
+    return (uint32_t)(p->run->state.step * p->run->settings.ppo.epochs + epoch);
+}
+
+static tv_status order_epoch(tv_ppo *p, uint64_t epoch) {
+    return tv_ppo_rollout_order(&p->rollout, p->run->settings.ppo.minibatch, p->run->settings.train.seed,
+                                pass_of(p, epoch), p->order);
+}
+
+static tv_ppo_batches batches_of(const tv_ppo *p, tv_ppo_batch_kind kind, uint64_t first, uint64_t count) {
+    return (tv_ppo_batches){.rollout = &p->rollout,
+                            .kind = kind,
+                            .batch = p->run->trainer_options.batch,
+                            .order = p->order,
+                            .minibatch = p->run->settings.ppo.minibatch,
+                            .next = first,
+                            .end = tv_min_u64(first + count, p->rollout.sequences)};
+}
+
+static tv_status forward(const tv_ppo *p, tv_trainer *trainer, float *first, float *second) {
+    tv_ppo_batches batches = batches_of(p, TV_PPO_BATCH_FORWARD, 0, p->rollout.sequences);
+    tv_ppo_outputs outputs = {.batches = batches, .first = first, .second = second};
+    return tv_trainer_forward(trainer, tv_ppo_batches_left(&batches), tv_ppo_batches_next, &batches,
+                              tv_ppo_outputs_take, &outputs);
+}
+
+/* In the micro-batches of the first epoch's updates: the same shapes give the same bits, and the first
+ * ratios are exactly 1. */
+static tv_status evaluate_roles(tv_ppo *p) {
+    tv_ppo_rollout *r = &p->rollout;
+    TV_RETURN_IF_FAILED(order_epoch(p, 0));
+    TV_RETURN_IF_FAILED(forward(p, p->run->trainer, r->old_logprobs, r->entropies));
+    TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, r->ref_logprobs, NULL));
+    return forward(p, p->value.trainer, r->values, NULL);
+}
+
+/* ---- updates ---- */
+
+static void add_stats(double *sums, const tv_step_result *result) {
+    for (int i = 0; i < TV_HEAD_STATS; i++)
+        sums[i] += result->stats[i];
+}
+
+static void take_policy_result(tv_ppo *p, measurement *m, const tv_step_result *result) {
+    if (m->updates == 0 && result->terms)
+        m->first_deviation = sqrt(result->stats[TV_PPO_RATIO_MINUS_1_SQ] / (double)result->terms);
+    add_stats(m->policy, result);
+    m->terms += (double)result->terms;
+    m->grad_norm += result->grad_norm;
+    m->updates++;
+    p->run->last = *result;
+    p->run->state.update = result->state;
+    if (!p->run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
+        p->run->diverged = p->run->state.step + 1;
+}
+
+static void take_value_result(tv_ppo *p, measurement *m, const tv_step_result *result) {
+    add_stats(m->value, result);
+    m->value_terms += (double)result->terms;
+    m->value_grad_norm += result->grad_norm;
+    m->value_updates++;
+    p->value_state = result->state;
+    if (!p->run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
+        p->run->diverged = p->run->state.step + 1;
+}
+
+static void take_ptx_result(measurement *m, const tv_step_result *result) {
+    m->ptx_loss += result->loss;
+    m->ptx_updates++;
+}
+
+static tv_status drain(tv_ppo *p, measurement *m) {
+    tv_step_result result;
+    bool has_result = p->ptx_trainer != NULL;
+    while (has_result) {
+        TV_RETURN_IF_FAILED(tv_trainer_drain(p->ptx_trainer, &result, &has_result));
+        if (has_result)
+            take_ptx_result(m, &result);
+    }
+    has_result = true;
+    while (has_result) {
+        TV_RETURN_IF_FAILED(tv_trainer_drain(p->run->trainer, &result, &has_result));
+        if (has_result)
+            take_policy_result(p, m, &result);
+    }
+    for (has_result = true; has_result;) {
+        TV_RETURN_IF_FAILED(tv_trainer_drain(p->value.trainer, &result, &has_result));
+        if (has_result)
+            take_value_result(p, m, &result);
+    }
+    return TV_OK;
+}
+
+static tv_status next_ptx_batch(void *context, tv_micro_batch *batch) {
+    tv_ppo *p = context;
+    tv_loader_next(p->ptx, &(tv_batch){batch->tokens, batch->targets, NULL});
+    p->ptx_batches++;
+    return TV_OK;
+}
+
+/* The pretraining mix (Ouyang et al. 2022): its gradient joins that of the policy's next update. */
+static tv_status mix(tv_ppo *p, measurement *m) {
+    tv_step_result result;
+    bool has_result;
+    if (!p->ptx_trainer)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_trainer_accumulate(p->ptx_trainer, p->run->settings.ppo.ptx_coef, next_ptx_batch,
+                                              p, &result, &has_result));
+    if (has_result)
+        take_ptx_result(m, &result);
+    return TV_OK;
+}
+
+/* One minibatch for both models. */
+static tv_status update(tv_ppo *p, measurement *m, uint64_t first) {
+    const tv_run *run = p->run;
+    const struct tv_step_constants constants = tv_run_constants(run, run->state.step);
+    uint64_t count = run->settings.ppo.minibatch;
+    tv_ppo_batches batches = batches_of(p, TV_PPO_BATCH_POLICY, first, count);
+    tv_ppo_batches value_batches = batches_of(p, TV_PPO_BATCH_VALUE, first, count);
+    tv_step_result result;
+    bool has_result;
+    TV_RETURN_IF_FAILED(mix(p, m));
+    TV_RETURN_IF_FAILED(
+        tv_trainer_step(run->trainer, &constants, tv_ppo_batches_next, &batches, &result, &has_result));
+    if (has_result)
+        take_policy_result(p, m, &result);
+    TV_RETURN_IF_FAILED(tv_trainer_step(p->value.trainer, &constants, tv_ppo_batches_next, &value_batches,
+                                        &result, &has_result));
+    if (has_result)
+        take_value_result(p, m, &result);
+    return TV_OK;
+}
+
+static tv_status update_all(tv_ppo *p, measurement *m) {
+    const tv_ppo_settings *settings = &p->run->settings.ppo;
+    for (uint64_t epoch = 0; epoch < settings->epochs; epoch++) {
+        double kl = m->policy[TV_PPO_APPROX_KL], terms = m->terms;
+        TV_RETURN_IF_FAILED(order_epoch(p, epoch));
+        for (uint64_t first = 0; first < p->rollout.sequences; first += settings->minibatch)
+            TV_RETURN_IF_FAILED(update(p, m, first));
+        /* Only a limit needs the epoch's KL before the next one begins. */
+        if (!(settings->early_stop_kl > 0) && epoch + 1 < settings->epochs)
+            continue;
+        TV_RETURN_IF_FAILED(drain(p, m));
+        double seen = m->terms - terms;
+        if (settings->early_stop_kl > 0 && seen > 0 &&
+            (m->policy[TV_PPO_APPROX_KL] - kl) / seen > settings->early_stop_kl)
+            break;
+    }
+    return TV_OK;
+}
+
+/* ---- report ---- */
+
+static void add(tv_ppo *p, const char *name, double value) {
+    p->numbers[p->number_count++] = (tv_metric_number){name, value};
+}
+
+/* 1 - Var(R - V) / Var(R) over the response tokens; 0 where the returns do not vary. */
+static double explained_variance(const tv_ppo_rollout *r) {
+    double n = 0, sum = 0, square = 0, error = 0, error_square = 0;
+    for (uint64_t i = 0; i < r->sequences * r->tokens; i++) {
+        if (r->targets[i] == TV_IGNORED_TARGET)
+            continue;
+        double R = (double)r->returns[i], e = R - (double)r->values[i];
+        n++;
+        sum += R;
+        square += R * R;
+        error += e;
+        error_square += e * e;
+    }
+    double variance = n > 0 ? square / n - sum / n * (sum / n) : 0;
+    return variance > 0 ? 1 - (error_square / n - error / n * (error / n)) / variance : 0;
+}
+
+static void describe(tv_ppo *p, const measurement *m) {
+    double S = (double)p->rollout.sequences, n = fmax(m->terms, 1), vn = fmax(m->value_terms, 1);
+    double non_score = m->totals[TV_GAE_NON_SCORE_REWARD] / S, ratio = m->policy[TV_PPO_RATIO_MINUS_1] / n;
+    double entropy = 0, tokens = 0;
+    for (uint64_t i = 0; i < p->rollout.sequences * p->rollout.tokens; i++) {
+        if (p->rollout.targets[i] == TV_IGNORED_TARGET)
+            continue;
+        entropy += (double)p->rollout.entropies[i];
+        tokens++;
+    }
+    p->number_count = 0;
+    add(p, "objective/kl", m->totals[TV_GAE_KL] / S);
+    add(p, "objective/entropy", m->totals[TV_GAE_ENTROPY] / S);
+    add(p, "objective/score", m->score / S);
+    add(p, "objective/rlhf_reward", m->score / S + non_score);
+    add(p, "objective/non_score_reward", non_score);
+    add(p, "policy/approx_kl", m->policy[TV_PPO_APPROX_KL] / n);
+    add(p, "policy/clip_frac", m->policy[TV_PPO_CLIPPED] / n);
+    add(p, "policy/entropy", tokens > 0 ? entropy / tokens : 0);
+    add(p, "policy/first_ratio_deviation", m->first_deviation);
+    add(p, "loss/policy", m->policy[TV_PPO_POLICY_LOSS] / n);
+    add(p, "loss/value", m->value[TV_PPO_VALUE_LOSS] / vn);
+    if (p->ptx_trainer)
+        add(p, "loss/ptx", m->ptx_loss / fmax((double)m->ptx_updates, 1));
+    add(p, "val/ratio", 1 + ratio);
+    add(p, "val/ratio_var", m->policy[TV_PPO_RATIO_MINUS_1_SQ] / n - ratio * ratio);
+    add(p, "val/clip_frac", m->value[TV_PPO_VALUE_CLIPPED] / vn);
+    add(p, "val/explained_var", explained_variance(&p->rollout));
+    add(p, "val/eos_frac", m->ended / S);
+    add(p, "value_grad_norm", m->value_grad_norm / fmax((double)m->value_updates, 1));
+    add(p, "kl_coef", p->kl_coef);
+    add(p, "response_tokens", tokens / S);
+    add(p, "seconds/draw", m->draw_seconds);
+    add(p, "seconds/score", m->score_seconds);
+    add(p, "seconds/forward", m->forward_seconds);
+    add(p, "seconds/update", m->update_seconds);
+    add(p, "device_share", m->device_share);
+}
+
+/* ---- held-out prompts ---- */
+
+/* Draws of an evaluation are addressed behind all of training's, and are the same ones each time. */
+static uint64_t first_val_sequence(const tv_ppo *p) {
+    return p->run->settings.ppo.iterations * p->run->settings.ppo.prompts;
+}
+
+/* Score and KL (k1) of one answer to each held-out prompt, in rollouts of the training's size; what is over
+ * at the end repeats prompts and is not counted. */
+static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
+    uint64_t S = p->rollout.sequences, T = p->rollout.tokens;
+    *score_sum = *kl_sum = 0;
+    for (uint64_t first = 0; first < p->val->count; first += S) {
+        measurement unused = {0};
+        for (uint64_t s = 0; s < S; s++)
+            p->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % p->val->count};
+        TV_RETURN_IF_FAILED(draw(p, p->val, first_val_sequence(p) + first));
+        TV_RETURN_IF_FAILED(score(p, p->val, &unused));
+        TV_RETURN_IF_FAILED(order_epoch(p, 0));
+        TV_RETURN_IF_FAILED(forward(p, p->run->trainer, p->rollout.old_logprobs, NULL));
+        TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, p->rollout.ref_logprobs, NULL));
+        for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {
+            *score_sum += (double)p->rewards[s];
+            for (uint64_t i = s * T; i < (s + 1) * T; i++)
+                if (p->rollout.targets[i] != TV_IGNORED_TARGET)
+                    *kl_sum += (double)p->rollout.old_logprobs[i] - (double)p->rollout.ref_logprobs[i];
+        }
+    }
+    return TV_OK;
+}
+
+/* The best checkpoint is the one with the highest score less its KL penalty on held-out prompts; that is what
+ * val_loss is the negative of. */
+static tv_status evaluate_line(tv_ppo *p, tv_metrics_line *line) {
+    tv_run *run = p->run;
+    double score_sum, kl_sum, n = (double)p->val->count;
+    TV_RETURN_IF_FAILED(evaluate(p, &score_sum, &kl_sum));
+    add(p, "eval/score", score_sum / n);
+    add(p, "eval/kl", kl_sum / n);
+    line->extra_count = p->number_count;
+    line->has_val_loss = true;
+    line->val_loss = -(score_sum - p->kl_coef * kl_sum) / n;
+    if (line->val_loss < run->state.best_val_loss) {
+        run->state.best_val_loss = line->val_loss;
+        run->state.best_step = run->state.step;
+    }
+    return TV_OK;
+}
+
+/* ---- the line ---- */
+
+/* Prompt and response as text that JSON can hold; the caller frees it. NULL when memory is out. */
+static char *sample_text(const tv_ppo *p, uint64_t sequence) {
+    const uint32_t *ids = p->rollout.ids + sequence * (p->rollout.tokens + 1);
+    tv_text bytes = {0}, text = {0};
+    bool ok = true;
+    for (uint64_t i = 0; ok && i < p->rollout.items[sequence].length; i++)
+        ok = tv_sampling_decode(p->run->tokenizer, ids[i], &bytes) == TV_OK;
+    for (uint64_t i = 0; ok && i < bytes.size;) {
+        uint64_t valid = tv_utf8_valid_run(bytes.data + i, bytes.size - i);
+        ok = tv_text_append(&text, bytes.data + i, valid) == TV_OK;
+        i += valid;
+        if (ok && i < bytes.size) {
+            ok = tv_text_append(&text, "\xef\xbf\xbd", 3) == TV_OK;
+            i++;
+        }
+    }
+    ok = ok && tv_text_append(&text, "", 1) == TV_OK;
+    tv_text_free(&bytes);
+    if (!ok)
+        tv_text_free(&text);
+    return (char *)text.data;
+}
+
+static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
+    tv_run *run = p->run;
+    uint64_t tokens = tv_ppo_rollout_response_tokens(&p->rollout);
+    char *samples[SAMPLES_SHOWN] = {0};
+    uint64_t sample_count = 0;
+    for (; sample_count < SAMPLES_SHOWN && sample_count < p->rollout.sequences; sample_count++)
+        if (!(samples[sample_count] = sample_text(p, sample_count)))
+            break;
+    run->state.step++;
+    run->state.tokens += tokens;
+    run->session_tokens += tokens;
+    run->seconds += seconds;
+    tv_metrics_line line = {
+        .stage = run->stage->name,
+        .step = run->state.step,
+        .loss = m->policy[TV_PPO_POLICY_LOSS] / fmax(m->terms, 1) +
+                run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
+        .grad_norm = m->grad_norm / fmax((double)m->updates, 1),
+        .lr = run->last.lr,
+        .tokens = run->state.tokens,
+        .tokens_per_second = seconds > 0 ? (double)tokens / seconds : 0,
+        .extra = p->numbers,
+        .extra_count = p->number_count,
+        .samples = (const char *const *)samples,
+        .sample_count = sample_count,
+    };
+    run->last.loss = line.loss;
+    tv_status status = TV_OK;
+    if (p->val && tv_run_is_due(run->settings.train.eval_every, run->state.step, run->total_steps))
+        status = evaluate_line(p, &line);
+    if (status == TV_OK)
+        status = tv_run_write_line(run, &line);
+    for (uint64_t i = 0; i < sample_count; i++)
+        free(samples[i]);
+    return status;
+}
+
+/* A KL is not negative. A sampled mean that stays so says that the log-probabilities of drawing and of
+ * scoring are not those of one distribution (another temperature, other masks), and is not averaged away. */
+static void watch_kl(tv_ppo *p, const measurement *m) {
+    double kl = m->totals[TV_GAE_LOG_RATIO] / (double)p->rollout.sequences;
+    p->negative_kl = kl < negative_kl_bound ? p->negative_kl + 1 : 0;
+    if (p->negative_kl >= NEGATIVE_KL_PATIENCE)
+        tv_warn("the mean KL was negative in the last %" PRIu64
+                " iterations (now %.3f per response): responses are not drawn from the distribution that "
+                "they are scored with; ppo.top_k and ppo.top_p cut it, for example",
+                p->negative_kl, kl);
+    if (m->first_deviation > 0)
+        tv_warn("the first minibatch's ratios deviate from 1 by %.3g: the pass that scored the rollout and "
+                "the one that updates differ",
+                m->first_deviation);
+}
+
+/* beta *= 1 + clip(KL / target - 1, +-0.2) n / horizon (Ziegler et al. 2019). */
+static void control_kl(tv_ppo *p, const measurement *m) {
+    const tv_ppo_settings *settings = &p->run->settings.ppo;
+    double S = (double)p->rollout.sequences;
+    if (settings->kl_controller != TV_KL_ADAPTIVE || !(settings->kl_target > 0))
+        return;
+    double error = m->totals[TV_GAE_KL] / S / settings->kl_target - 1;
+    p->kl_coef *= 1 + fmax(-0.2, fmin(0.2, error)) * S / settings->kl_horizon;
+}
+
+tv_status tv_ppo_iterate(tv_ppo *p) {
+    measurement m = {0};
+    double begin = tv_seconds(), waited = tv_waited_seconds(p->run->device);
+    TV_RETURN_IF_FAILED(draw_training(p));
+    double drawn = tv_seconds();
+    TV_RETURN_IF_FAILED(score(p, p->prompts, &m));
+    double scored = tv_seconds();
+    TV_RETURN_IF_FAILED(evaluate_roles(p));
+    TV_RETURN_IF_FAILED(tv_ppo_advantages_run(p->advantages, &p->rollout, p->rewards, p->kl_coef, m.totals));
+    double evaluated = tv_seconds();
+    TV_RETURN_IF_FAILED(update_all(p, &m));
+    double end = tv_seconds();
+    m.draw_seconds = drawn - begin;
+    m.score_seconds = scored - drawn;
+    m.forward_seconds = evaluated - scored;
+    m.update_seconds = end - evaluated;
+    m.device_share = (tv_waited_seconds(p->run->device) - waited) / (end - begin);
+    describe(p, &m);
+    watch_kl(p, &m);
+    control_kl(p, &m);
+    return write_line(p, &m, end - begin);
+}

@@ -1,0 +1,48 @@
+/* One iteration of PPO, from prompts to an updated policy and the line that tells of it.
+ *
+ * Reads top to bottom in iteration.c: draw, score, evaluate the four roles, advantages, update, report.
+ * Everything drawn is addressed by seed and iteration, so that a resumed run continues bit for bit.
+ */
+#ifndef TV_STAGES_PPO_ITERATION_H
+#define TV_STAGES_PPO_ITERATION_H
+
+#include "model/policy_head.h"
+#include "model/score_head.h"
+#include "run/run.h"
+#include "stages/ppo/advantages.h"
+#include "stages/ppo/reward.h"
+#include "stages/ppo/roles.h"
+#include "stages/rollout.h"
+#include "text/loader.h"
+#include "text/prompts.h"
+
+enum { TV_PPO_NUMBERS = 40 };
+
+typedef struct tv_ppo {
+    tv_run *run; /* the policy and its trainer */
+    tv_prompts *prompts;
+    tv_ppo_reward *reward;
+    tv_ppo_role reference, value;
+    tv_policy_settings policy_settings;
+    tv_value_settings value_settings;
+    tv_decoder_settings drawing;
+    tv_rollout *drawer;
+    tv_ppo_advantages *advantages;
+    tv_ppo_rollout rollout;
+    uint64_t *order; /* (S) of the epoch */
+    float *rewards;  /* (S): what each sequence's last token is rewarded with */
+    tv_prompts *val; /* held-out prompts; NULL: none */
+    tv_loader *ptx;  /* pretraining text that the policy keeps learning; NULL: none */
+    tv_trainer *ptx_trainer;
+    uint64_t ptx_batches; /* drawn so far */
+    double kl_coef;       /* beta as the controller has it */
+    uint64_t negative_kl; /* iterations in a row whose mean KL was clearly negative */
+    struct tv_update_state value_state;
+    tv_metric_number numbers[TV_PPO_NUMBERS]; /* of the last line */
+    uint64_t number_count;
+} tv_ppo;
+
+/* Iteration number run->state.step, which is one more afterwards. */
+tv_status tv_ppo_iterate(tv_ppo *ppo);
+
+#endif

@@ -1,0 +1,433 @@
+/* The life of a PPO run: see ppo.h. */
+#include "stages/ppo/ppo.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "run/memory_report.h"
+#include "stages/ppo/iteration.h"
+#include "stages/sampling.h"
+#include "vk/capture.h"
+
+typedef struct ppo_stage {
+    const tv_ppo_options *options;
+    tv_ppo ppo;
+    char *reward, *reward_command, *reference; /* as resolved; NULL: none */
+    char *value_checkpoint;                    /* value/ of the checkpoint that is resumed; NULL: none */
+    uint64_t rows;                             /* of the rollout's decoder */
+} ppo_stage;
+
+/* ---- ppo_state.json: what a checkpoint knows beside the models ---- */
+
+static tv_status write_state(const ppo_stage *s, const char *directory) {
+    const tv_ppo *p = &s->ppo;
+    char *path = tv_format("%s/ppo_state.json", directory);
+    cJSON *root = cJSON_CreateObject();
+    bool built = path && root && tv_json_set_number(root, "kl_coef", p->kl_coef) &&
+                 tv_json_set_number(root, "negative_kl", (double)p->negative_kl) &&
+                 tv_json_set_number(root, "ptx_batches", (double)p->ptx_batches) &&
+                 tv_json_set_string(root, "reference", s->reference) &&
+                 (!s->reward || tv_json_set_string(root, "reward", s->reward)) &&
+                 (!s->reward_command || tv_json_set_string(root, "reward_cmd", s->reward_command)) &&
+                 tv_json_set_number(root, "value_updates_applied", p->value_state.applied) &&
+                 tv_json_set_number(root, "value_updates_skipped", p->value_state.skipped) &&
+                 tv_json_set_number(root, "value_updates_skipped_in_row", p->value_state.skipped_in_row);
+    tv_status status = built ? tv_json_write_file(path, root)
+                             : tv_fail(TV_E_MEMORY, "out of host memory for the state of PPO");
+    cJSON_Delete(root);
+    free(path);
+    return status;
+}
+
+static tv_status keep_text(const char *given, const cJSON *root, const char *key, const char *where,
+                           char **kept) {
+    const char *text = given;
+    if (!text && root)
+        TV_RETURN_IF_FAILED(tv_json_string(root, key, where, NULL, &text));
+    *kept = text ? tv_format("%s", text) : NULL;
+    return !text || *kept ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+}
+
+static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) {
+    int64_t negative, batches, applied, skipped, in_row;
+    TV_RETURN_IF_FAILED(tv_json_number(root, "kl_coef", where, s->ppo.kl_coef, &s->ppo.kl_coef));
+    TV_RETURN_IF_FAILED(tv_json_integer(root, "negative_kl", where, 0, INT32_MAX, 0, &negative));
+    TV_RETURN_IF_FAILED(tv_json_integer(root, "value_updates_applied", where, 0, UINT32_MAX, 0, &applied));
+    TV_RETURN_IF_FAILED(tv_json_integer(root, "value_updates_skipped", where, 0, UINT32_MAX, 0, &skipped));
+    TV_RETURN_IF_FAILED(
+        tv_json_integer(root, "value_updates_skipped_in_row", where, 0, UINT32_MAX, 0, &in_row));
+    TV_RETURN_IF_FAILED(tv_json_integer(root, "ptx_batches", where, 0, INT64_C(1) << 40, 0, &batches));
+    s->ppo.ptx_batches = (uint64_t)batches;
+    s->ppo.negative_kl = (uint64_t)negative;
+    s->ppo.value_state.applied = (uint32_t)applied;
+    s->ppo.value_state.skipped = (uint32_t)skipped;
+    s->ppo.value_state.skipped_in_row = (uint32_t)in_row;
+    return TV_OK;
+}
+
+/* Where reward and reference come from: the command line, else the checkpoint. */
+static tv_status find_sources(ppo_stage *s, const tv_run *run) {
+    const tv_ppo_options *o = s->options;
+    tv_status status;
+    cJSON *root = NULL;
+    char *path = NULL;
+    bool reward_given = o->reward || o->reward_command;
+    s->ppo.kl_coef = run->settings.ppo.kl_coef;
+    if (run->resumed) {
+        path = tv_format("%s/ppo_state.json", run->source_path);
+        s->value_checkpoint = tv_format("%s/value", run->source_path);
+        if (!path || !s->value_checkpoint) {
+            status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+            goto fail;
+        }
+        TV_TRY(tv_json_read_file(path, &root));
+        TV_TRY(read_state(s, root, path));
+    }
+    TV_TRY(keep_text(o->reward, reward_given ? NULL : root, "reward", path, &s->reward));
+    TV_TRY(keep_text(o->reward_command, reward_given ? NULL : root, "reward_cmd", path, &s->reward_command));
+    TV_TRY(keep_text(o->reference, root, "reference", path, &s->reference));
+    if (!s->reference)
+        TV_TRY(keep_text(run->init, NULL, "reference", path, &s->reference));
+fail:
+    cJSON_Delete(root);
+    free(path);
+    return status;
+}
+
+/* ---- settings, prompts, models ---- */
+
+static tv_status check_settings(const tv_run *run) {
+    const tv_ppo_settings *ppo = &run->settings.ppo;
+    if (!(ppo->temperature > 0))
+        return tv_fail(TV_E_CONFIG,
+                       "ppo.temperature: expected a temperature above 0, found %g; a policy that "
+                       "always answers the same has nothing to compare",
+                       ppo->temperature);
+    if (!(ppo->top_p > 0))
+        return tv_fail(TV_E_CONFIG, "ppo.top_p: expected a share in (0, 1], found %g", ppo->top_p);
+    if (ppo->ptx_coef > 0 && run->settings.data.ptx_count == 0)
+        return tv_fail(TV_E_CONFIG,
+                       "ppo.ptx_coef is %g, and data.ptx names no token shard to learn from; make one with "
+                       "trivium data pack",
+                       ppo->ptx_coef);
+    if (ppo->iterations * ppo->prompts > UINT32_MAX / 2)
+        return tv_fail(TV_E_CONFIG,
+                       "ppo.iterations x ppo.prompts = %" PRIu64 " x %" PRIu64
+                       " is more responses than can be addressed (2^31)",
+                       ppo->iterations, ppo->prompts);
+    return TV_OK;
+}
+
+static tv_status read_prompts(const tv_run *run, const tv_data_source *sources, uint64_t count,
+                              tv_prompts **prompts) {
+    uint64_t positions = run->list->config.max_positions, most = run->settings.ppo.max_new_tokens;
+    if (most >= positions)
+        return tv_fail(TV_E_CONFIG,
+                       "ppo.max_new_tokens is %" PRIu64 " and the model has positions for %" PRIu64
+                       " tokens, prompt included; use fewer",
+                       most, positions);
+    const char **paths = tv_data_paths(sources, count);
+    if (!paths)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
+    tv_status status = tv_prompts_read(
+        &(tv_prompts_options){
+            .paths = paths, .path_count = count, .tokenizer = run->tokenizer, .max_tokens = positions - most},
+        prompts);
+    tv_free_paths(&paths);
+    return status;
+}
+
+static uint64_t longest_prompt(const tv_prompts *prompts) {
+    uint64_t longest = 1;
+    for (uint64_t i = 0; prompts && i < prompts->count; i++)
+        longest = tv_max_u64(longest, prompts->items[i].length);
+    return longest;
+}
+
+/* The value's body comes from the reward model or from the policy. */
+static tv_status open_value(ppo_stage *s, const tv_run *run) {
+    const tv_reward_model *reward = tv_ppo_reward_model(s->ppo.reward);
+    bool from_reward = run->settings.ppo.value_init == TV_VALUE_FROM_REWARD && reward;
+    if (run->settings.ppo.value_init == TV_VALUE_FROM_REWARD && !reward)
+        tv_info("the value model starts from the policy: a reward program has no body");
+    if (from_reward && !tv_ppo_reward_same_tokenizer(s->ppo.reward))
+        return tv_fail(TV_E_CONFIG,
+                       "the reward model %s has another tokenizer than the policy, so the value model cannot "
+                       "start from it; set ppo.value_init=policy",
+                       s->reward);
+    return tv_ppo_value_open(from_reward ? reward->path : run->source_path, s->value_checkpoint,
+                             &s->ppo.value);
+}
+
+/* The policy's trainer, and with its shapes those of the other roles. */
+static void choose_shapes(ppo_stage *s, tv_run *run) {
+    tv_ppo *p = &s->ppo;
+    const tv_ppo_settings *ppo = &run->settings.ppo;
+    uint64_t batch = tv_min_u64(run->settings.train.batch_size, ppo->minibatch);
+    batch = tv_min_u64(batch, ppo->prompts);
+    p->policy_settings = (tv_policy_settings){.clip = ppo->clip, .temperature = ppo->temperature};
+    p->value_settings = (tv_value_settings){.clip = ppo->value_clip, .coefficient = ppo->vf_coef};
+    run->trainer_options = (tv_trainer_options){
+        .batch = batch,
+        .tokens = run->settings.data.seq_len - 1,
+        .grad_accum = tv_div_up(tv_min_u64(ppo->minibatch, ppo->prompts), batch),
+        .narrow = true,
+        .head = tv_policy_head,
+        .head_settings = &p->policy_settings,
+    };
+    p->reference.options = run->trainer_options;
+    p->reference.options.stage = "ppo reference";
+    p->value.options = run->trainer_options;
+    p->value.options.stage = "ppo value";
+    p->value.options.head = tv_value_head;
+    p->value.options.head_settings = &p->value_settings;
+    p->value.options.train = true;
+    p->value.options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
+    s->rows = ppo->prompts;
+}
+
+/* Shards of pretraining text, in the policy's batch shape. */
+static tv_status open_ptx(tv_ppo *p, const tv_run *run) {
+    const tv_data_settings *data = &run->settings.data;
+    if (!(run->settings.ppo.ptx_coef > 0))
+        return TV_OK;
+    tv_loader_source *sources = calloc(data->ptx_count + 1, sizeof *sources);
+    if (!sources)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
+    for (uint64_t i = 0; i < data->ptx_count; i++)
+        sources[i].path = data->ptx[i].path;
+    tv_status status =
+        tv_loader_create(&(tv_loader_options){.sources = sources,
+                                              .source_count = data->ptx_count,
+                                              .batch_size = (uint32_t)run->trainer_options.batch,
+                                              .seq_len = (uint32_t)run->trainer_options.tokens,
+                                              .vocab_size = (uint32_t)run->list->config.vocab_size,
+                                              .shuffle = true,
+                                              .seed = run->settings.train.seed,
+                                              .first_batch = p->ptx_batches},
+                         &p->ptx);
+    free(sources);
+    return status;
+}
+
+static tv_trainer_options ptx_options(const tv_run *run) {
+    return (tv_trainer_options){.stage = "ppo ptx",
+                                .batch = run->trainer_options.batch,
+                                .tokens = run->trainer_options.tokens,
+                                .recompute = run->trainer_options.recompute,
+                                .train = true};
+}
+
+/* The template whose turns end an answer; NULL where no prompt is a list of messages. */
+static const tv_chat_template *chat_of(const tv_prompts *prompts) {
+    for (uint64_t i = 0; i < prompts->count; i++)
+        if (prompts->items[i].is_chat)
+            return &prompts->chat;
+    return NULL;
+}
+
+static tv_status open_data(void *self, tv_run *run) {
+    ppo_stage *s = self;
+    tv_ppo *p = &s->ppo;
+    const tv_model_config *config = &run->list->config;
+    p->run = run;
+    run->settings.train.grad_accum = 1;
+    TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
+    TV_RETURN_IF_FAILED(check_settings(run));
+    TV_RETURN_IF_FAILED(find_sources(s, run));
+    const tv_data_settings *data = &run->settings.data;
+    TV_RETURN_IF_FAILED(read_prompts(run, data->train, data->train_count, &p->prompts));
+    if (data->val_count)
+        TV_RETURN_IF_FAILED(read_prompts(run, data->val, data->val_count, &p->val));
+    run->settings.data.seq_len =
+        tv_max_u64(longest_prompt(p->prompts), longest_prompt(p->val)) + run->settings.ppo.max_new_tokens;
+    TV_RETURN_IF_FAILED(tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->reward,
+                                                                    .command = s->reward_command,
+                                                                    .tokenizer = run->tokenizer,
+                                                                    .max_tokens = run->settings.data.seq_len,
+                                                                    .sequences = run->settings.ppo.prompts},
+                                           &p->reward));
+    TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->reference, config, &p->reference));
+    TV_RETURN_IF_FAILED(open_value(s, run));
+    if (p->value.list->config.max_positions < run->settings.data.seq_len)
+        return tv_fail(TV_E_CONFIG,
+                       "the value model has positions for %" PRIu64 " tokens and sequences are up to %" PRIu64
+                       "; set ppo.value_init=policy",
+                       p->value.list->config.max_positions, run->settings.data.seq_len);
+    choose_shapes(s, run);
+    TV_RETURN_IF_FAILED(open_ptx(p, run));
+    run->total_steps = run->settings.ppo.iterations;
+    const tv_ppo_settings *ppo = &run->settings.ppo;
+    const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
+    p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, chat_of(p->prompts));
+    return TV_OK;
+}
+
+/* ---- the device ---- */
+
+static tv_rollout_options rollout_options(const ppo_stage *s) {
+    return (tv_rollout_options){.rows = s->rows, .max_tokens = s->ppo.run->settings.data.seq_len};
+}
+
+static tv_status measure(void *self, tv_run *run) {
+    ppo_stage *s = self;
+    tv_ppo *p = &s->ppo;
+    const tv_caps *caps = tv_device_caps(run->device);
+    const tv_rollout_options drawing = rollout_options(s);
+    uint64_t bytes;
+    tv_decoder_bytes decoder;
+    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->reference, caps, &bytes));
+    tv_trainer_bytes_add(&run->bytes, "reference", bytes);
+    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->value, caps, &bytes));
+    tv_trainer_bytes_add(&run->bytes, "value model", bytes);
+    TV_RETURN_IF_FAILED(tv_ppo_reward_measure(p->reward, caps, &bytes));
+    tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
+    TV_RETURN_IF_FAILED(tv_rollout_measure(&run->list->config, caps, &drawing, &decoder));
+    tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
+                         decoder.cache + decoder.activations + decoder.state);
+    if (p->ptx) {
+        const tv_trainer_options options = ptx_options(run);
+        tv_trainer_bytes ptx;
+        TV_RETURN_IF_FAILED(tv_trainer_measure(run->list, caps, &options, &ptx));
+        tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers);
+    }
+    tv_trainer_bytes_add(&run->bytes, "advantages",
+                         tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
+    return TV_OK;
+}
+
+static tv_status begin(void *self, tv_run *run) {
+    ppo_stage *s = self;
+    tv_ppo *p = &s->ppo;
+    const tv_rollout_options drawing = rollout_options(s);
+    uint64_t sequences = run->settings.ppo.prompts, tokens = run->trainer_options.tokens;
+    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->reference, run->device, NULL));
+    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->value, run->device, s->value_checkpoint));
+    TV_RETURN_IF_FAILED(tv_trainer_set_state(p->value.trainer, &p->value_state));
+    TV_RETURN_IF_FAILED(tv_ppo_reward_start(p->reward, run->device));
+    if (p->ptx) {
+        const tv_trainer_options options = ptx_options(run);
+        TV_RETURN_IF_FAILED(tv_trainer_create(run->model, &options, &p->ptx_trainer));
+    }
+    TV_RETURN_IF_FAILED(tv_rollout_create(run->model, &drawing, &p->drawer));
+    TV_RETURN_IF_FAILED(
+        tv_ppo_advantages_create(run->device, &run->settings.ppo, sequences, tokens, &p->advantages));
+    TV_RETURN_IF_FAILED(tv_ppo_rollout_create(sequences, tokens, &p->rollout));
+    p->rewards = calloc(sequences, sizeof *p->rewards);
+    p->order = calloc(sequences, sizeof *p->order);
+    return p->rewards && p->order ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for rewards");
+}
+
+static tv_status save(void *self, tv_run *run, const char *directory, bool last) {
+    ppo_stage *s = self;
+    (void)run;
+    (void)last;
+    char *value = tv_format("%s/value", directory);
+    if (!value)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = tv_checkpoint_write_model(value, s->ppo.value.model);
+    free(value);
+    return status == TV_OK ? write_state(s, directory) : status;
+}
+
+static const tv_stage stage = {
+    .kind = TV_STAGE_PPO,
+    .name = "ppo",
+    .doing = "reinforcement learning",
+    .needs_text = true,
+    .needs_model = true,
+    .own_length = true,
+    .no_data = "expected prompts, --prompts F or data.train, found none; each line is {\"prompt\": TEXT}",
+    .open_data = open_data,
+    .measure = measure,
+    .begin = begin,
+    .save = save,
+};
+
+/* ---- iterations ---- */
+
+static tv_status one_iteration(ppo_stage *s, tv_run *run) {
+    bool capture = run->options->capture_step == run->state.step + 1;
+    if (capture)
+        TV_RETURN_IF_FAILED(tv_capture_begin(run->device, "an iteration of PPO"));
+    tv_status status = tv_ppo_iterate(&s->ppo);
+    if (capture && status == TV_OK)
+        status = tv_capture_end(run->device);
+    return status;
+}
+
+/* What was done stays, also when a reward program dies on the way. */
+static tv_status save_after_failure(tv_run *run, tv_status failure) {
+    if (failure == TV_E_DEVICE_LOST || run->state.step == run->first_step)
+        return failure;
+    char *sentence = tv_format("%s", tv_last_error());
+    bool saved = tv_run_save(run) == TV_OK;
+    tv_status status = tv_fail(failure,
+                               "%s (%" PRIu64 " iterations are %s; continue with: trivium ppo --out "
+                               "%s --resume)",
+                               sentence ? sentence : "failed", run->state.step,
+                               saved ? "saved" : "done and not saved", run->options->run);
+    free(sentence);
+    return status;
+}
+
+static tv_status all_iterations(ppo_stage *s, tv_run *run) {
+    uint64_t end = run->total_steps, every = run->settings.train.checkpoint_every;
+    if (run->options->stop_after)
+        end = tv_min_u64(end, run->first_step + run->options->stop_after);
+    tv_catch_interrupts();
+    while (run->state.step < end && !tv_interrupted() && !run->diverged) {
+        tv_status status = one_iteration(s, run);
+        if (status == TV_E_INTERRUPTED) /* while a reward program was waited for: nothing has changed yet */
+            break;
+        if (status != TV_OK)
+            return save_after_failure(run, status);
+        if (tv_run_is_due(every, run->state.step, run->total_steps))
+            TV_RETURN_IF_FAILED(tv_run_save(run));
+    }
+    if (run->state.step > run->first_step)
+        TV_RETURN_IF_FAILED(tv_run_save(run));
+    return tv_run_end(run);
+}
+
+static void release(ppo_stage *s) {
+    tv_ppo *p = &s->ppo;
+    tv_rollout_destroy(&p->drawer);
+    tv_ppo_advantages_destroy(&p->advantages);
+    tv_ppo_reward_close(&p->reward);
+    tv_ppo_role_close(&p->value);
+    tv_ppo_role_close(&p->reference);
+    tv_ppo_rollout_free(&p->rollout);
+    tv_trainer_destroy(&p->ptx_trainer);
+    tv_loader_destroy(&p->ptx);
+    tv_prompts_destroy(&p->val);
+    tv_prompts_destroy(&p->prompts);
+    free(p->rewards);
+    free(p->order);
+    free(s->reward);
+    free(s->reward_command);
+    free(s->reference);
+    free(s->value_checkpoint);
+}
+
+tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
+    ppo_stage s = {.options = options};
+    tv_run run = {0};
+    tv_status status;
+    TV_TRY(tv_run_open(&run, &stage, &s, &options->run));
+    if (options->run.dry_run) {
+        TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
+        goto fail;
+    }
+    TV_TRY(tv_run_start(&run));
+    TV_TRY(all_iterations(&s, &run));
+fail:
+    tv_run_describe(&run, result);
+    release(&s);
+    tv_run_close(&run);
+    return status;
+}

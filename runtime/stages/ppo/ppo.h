@@ -1,0 +1,22 @@
+/* Stage 3: PPO, reinforcement learning from a reward, limited by the KL from a reference.
+ *
+ * Promise: a step is an iteration (draw, score, update); what is trained, drawn and reported is as in
+ * iteration.h; everything that is needed to go on, the value model included, is in each checkpoint, and a
+ * resumed run continues bit for bit. The rest of a run's life is run.h's.
+ */
+#ifndef TV_STAGES_PPO_PPO_H
+#define TV_STAGES_PPO_PPO_H
+
+#include "run/run.h"
+
+typedef struct tv_ppo_options {
+    tv_run_options run;         /* init: the policy to start from; data.train: prompt sets */
+    const char *reward;         /* a reward model's directory or run; or NULL */
+    const char *reward_command; /* a program that scores; or NULL */
+    const char *reference;      /* NULL: what the policy starts from */
+} tv_ppo_options;
+
+/* As tv_run_stage. On resuming, reward and reference are those of the checkpoint unless given. */
+tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result);
+
+#endif

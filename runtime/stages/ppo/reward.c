@@ -1,0 +1,221 @@
+/* Rewards of a rollout: see reward.h. */
+#include "stages/ppo/reward.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/subprocess.h"
+#include "formats/directory.h"
+#include "reward/scorer.h"
+#include "stages/sampling.h"
+#include "text/json_text.h"
+
+/* Lines that a program may have in hand, so that it never waits for us. */
+enum { LINES_IN_FLIGHT = 32, SHOWN_BYTES = 120 };
+
+struct tv_ppo_reward {
+    tv_ppo_reward_options options;
+    tv_reward_model model;
+    bool has_model, same_tokenizer;
+    tv_scorer *scorer;
+    tv_subprocess *process;
+};
+
+tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **out) {
+    *out = NULL;
+    if (!options->model == !options->command)
+        return tv_fail(TV_E_USAGE,
+                       "expected either --reward DIR, a reward model, or --reward-cmd CMD, a program; "
+                       "found %s",
+                       options->model ? "both" : "neither");
+    tv_ppo_reward *reward = calloc(1, sizeof *reward);
+    if (!reward)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
+    reward->options = *options;
+    tv_status status = options->model ? tv_reward_model_open(options->model, &reward->model) : TV_OK;
+    if (status != TV_OK) {
+        free(reward);
+        return status;
+    }
+    reward->has_model = options->model != NULL;
+    reward->same_tokenizer =
+        reward->has_model && tv_reward_model_same_tokenizer(&reward->model, options->tokenizer);
+    *out = reward;
+    return TV_OK;
+}
+
+const tv_reward_model *tv_ppo_reward_model(const tv_ppo_reward *reward) {
+    return reward->has_model ? &reward->model : NULL;
+}
+
+bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward) {
+    return reward->same_tokenizer;
+}
+
+/* Another tokenizer may need more tokens for a text; its model's positions are then the limit. */
+static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
+    uint64_t positions = tv_model_directory_parameters(reward->model.directory)->config.max_positions;
+    return (tv_scorer_options){
+        .max_tokens = reward->same_tokenizer ? tv_min_u64(reward->options.max_tokens, positions) : positions};
+}
+
+tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_caps *caps, uint64_t *bytes) {
+    *bytes = 0;
+    if (!reward->has_model)
+        return TV_OK;
+    const tv_parameter_list *list = tv_model_directory_parameters(reward->model.directory);
+    const tv_scorer_options options = scorer_options(reward);
+    tv_model_bytes model;
+    uint64_t scorer;
+    TV_RETURN_IF_FAILED(tv_model_measure(list, caps, false, &model));
+    TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, &options, &scorer));
+    *bytes = model.parameters + model.tables + scorer;
+    return TV_OK;
+}
+
+tv_status tv_ppo_reward_start(tv_ppo_reward *reward, tv_device *device) {
+    if (!reward->has_model)
+        return tv_subprocess_start(reward->options.command, &reward->process);
+    const tv_scorer_options options = scorer_options(reward);
+    TV_RETURN_IF_FAILED(tv_reward_model_load(&reward->model, device));
+    return tv_scorer_create(reward->model.model, &options, &reward->scorer);
+}
+
+void tv_ppo_reward_close(tv_ppo_reward **handle) {
+    if (!handle || !*handle)
+        return;
+    tv_ppo_reward *reward = *handle;
+    tv_subprocess_close(&reward->process);
+    tv_scorer_destroy(&reward->scorer);
+    if (reward->has_model)
+        tv_reward_model_close(&reward->model);
+    free(reward);
+    *handle = NULL;
+}
+
+tv_status tv_ppo_response_text(const tv_tokenizer *tokenizer, const tv_ppo_rollout *rollout,
+                               uint64_t sequence, tv_text *text) {
+    const tv_ppo_sequence *item = &rollout->items[sequence];
+    const tv_decoder_row row = {
+        .tokens = rollout->ids + sequence * (rollout->tokens + 1),
+        .length = item->length,
+        .prompt_length = item->prompt_length,
+        .finished = item->ended ? TV_DECODE_END_OF_TEXT : TV_DECODE_LENGTH,
+    };
+    return tv_sampling_text(tokenizer, &row, text);
+}
+
+/* ---- by a model ---- */
+
+/* The sequences' tokens for the reward model: the policy's own, or the texts encoded again. */
+static tv_status collect(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
+                         tv_sequence *sequences, tv_ids *ids, tv_text *text) {
+    uint64_t *starts = calloc(rollout->sequences + 1, sizeof *starts);
+    tv_status status = TV_OK;
+    if (!starts)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
+    for (uint64_t s = 0; s < rollout->sequences; s++) {
+        const tv_ppo_sequence *item = &rollout->items[s];
+        starts[s] = ids->size;
+        if (reward->same_tokenizer) {
+            TV_TRY(tv_ids_append(ids, rollout->ids + s * (rollout->tokens + 1), item->length));
+        } else {
+            text->size = 0;
+            TV_TRY(tv_ppo_response_text(reward->options.tokenizer, rollout, s, text));
+            TV_TRY(tv_reward_model_encode(&reward->model,
+                                          &(tv_reward_text){.prompt = prompts->items[item->prompt].json,
+                                                            .response = text->data,
+                                                            .length = text->size,
+                                                            .ended = item->ended},
+                                          ids));
+        }
+    }
+    starts[rollout->sequences] = ids->size;
+    for (uint64_t s = 0; s < rollout->sequences; s++)
+        sequences[s] = (tv_sequence){ids->data + starts[s], starts[s + 1] - starts[s]};
+fail:
+    free(starts);
+    return status;
+}
+
+static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+    tv_ids ids = {0};
+    tv_text text = {0};
+    tv_status status;
+    tv_sequence *sequences = calloc(rollout->sequences, sizeof *sequences);
+    float *scores = calloc(rollout->sequences, sizeof *scores);
+    if (!sequences || !scores) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the reward");
+        goto fail;
+    }
+    TV_TRY(collect(reward, prompts, rollout, sequences, &ids, &text));
+    TV_TRY(tv_scorer_score(reward->scorer, sequences, rollout->sequences, scores));
+    for (uint64_t s = 0; s < rollout->sequences; s++)
+        rollout->items[s].score = tv_reward_normalise(&reward->model.scale, (double)scores[s]);
+fail:
+    free(sequences);
+    free(scores);
+    tv_ids_free(&ids);
+    tv_text_free(&text);
+    return status;
+}
+
+/* ---- by a program ---- */
+
+/* {"prompt": as it was read, "response": text} of one sequence, into `line`. */
+static tv_status make_line(const tv_ppo_reward *reward, const tv_prompts *prompts,
+                           const tv_ppo_rollout *rollout, uint64_t sequence, tv_text *response,
+                           tv_text *line) {
+    static const char before[] = "{\"prompt\":", between[] = ",\"response\":";
+    const char *prompt = prompts->items[rollout->items[sequence].prompt].json;
+    response->size = line->size = 0;
+    TV_RETURN_IF_FAILED(tv_ppo_response_text(reward->options.tokenizer, rollout, sequence, response));
+    TV_RETURN_IF_FAILED(tv_text_append(line, before, sizeof before - 1));
+    TV_RETURN_IF_FAILED(tv_text_append(line, prompt, strlen(prompt)));
+    TV_RETURN_IF_FAILED(tv_text_append(line, between, sizeof between - 1));
+    TV_RETURN_IF_FAILED(tv_json_append_string(response->data, response->size, line));
+    return tv_text_append(line, "}", 1);
+}
+
+static tv_status read_number(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout,
+                             uint64_t sequence) {
+    const char *answer, *id = prompts->items[rollout->items[sequence].prompt].id;
+    uint64_t length;
+    char *end;
+    tv_status status = tv_subprocess_receive(reward->process, &answer, &length);
+    if (status != TV_OK)
+        return tv_fail_context(status, "--reward-cmd, for a response to prompt %s", id);
+    double value = strtod(answer, &end);
+    while (*end == ' ' || *end == '\t' || *end == '\r')
+        end++;
+    if (end == answer || *end != '\0' || !isfinite(value))
+        return tv_fail(TV_E_DATA,
+                       "--reward-cmd answered \"%.*s\" for a response to prompt %s; expected one finite "
+                       "number a line",
+                       SHOWN_BYTES, answer, id);
+    rollout->items[sequence].score = value;
+    return TV_OK;
+}
+
+static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+    tv_text response = {0}, line = {0};
+    tv_status status = TV_OK;
+    uint64_t sent = 0;
+    for (uint64_t read = 0; read < rollout->sequences; read++) {
+        for (; sent < rollout->sequences && sent < read + LINES_IN_FLIGHT; sent++) {
+            TV_TRY(make_line(reward, prompts, rollout, sent, &response, &line));
+            TV_TRY(tv_subprocess_send(reward->process, (const char *)line.data, line.size));
+        }
+        TV_TRY(read_number(reward, prompts, rollout, read));
+    }
+fail:
+    tv_text_free(&response);
+    tv_text_free(&line);
+    return status;
+}
+
+tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+    return reward->has_model ? score_by_model(reward, prompts, rollout)
+                             : score_by_program(reward, prompts, rollout);
+}

@@ -1,0 +1,44 @@
+/* Where PPO's rewards come from: a reward model, of the policy's tokenizer or of another, or a program.
+ *
+ * Promise: what is wrong with the model or the command shows before training, as far as it can; scores of a
+ * model are normalised by its reward.json; a program is started once, gets {"prompt", "response"} a line and
+ * answers a number a line. One that dies or answers anything else is TV_E_DATA with the line it was given.
+ */
+#ifndef TV_STAGES_PPO_REWARD_H
+#define TV_STAGES_PPO_REWARD_H
+
+#include "reward/model.h"
+#include "stages/ppo/rollout.h"
+#include "text/prompts.h"
+
+typedef struct tv_ppo_reward tv_ppo_reward;
+
+typedef struct tv_ppo_reward_options {
+    const char *model;       /* a reward model's directory or run; or NULL */
+    const char *command;     /* a program; or NULL. Exactly one of the two */
+    tv_tokenizer *tokenizer; /* the policy's; outlives it */
+    uint64_t max_tokens;     /* of a sequence of the policy */
+    uint64_t sequences;      /* of a rollout */
+} tv_ppo_reward_options;
+
+/* Reads the files, starts nothing. */
+tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **reward);
+/* Device memory that it takes. */
+tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_caps *caps, uint64_t *bytes);
+/* Puts the model on the device, or starts the program. */
+tv_status tv_ppo_reward_start(tv_ppo_reward *reward, tv_device *device);
+void tv_ppo_reward_close(tv_ppo_reward **reward);
+
+/* NULL for a program. */
+const tv_reward_model *tv_ppo_reward_model(const tv_ppo_reward *reward);
+/* Its ids are the policy's. */
+bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward);
+
+/* Fills items[].score of the whole rollout. */
+tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout);
+
+/* The response of a sequence as bytes, without its end token. */
+tv_status tv_ppo_response_text(const tv_tokenizer *tokenizer, const tv_ppo_rollout *rollout,
+                               uint64_t sequence, tv_text *text);
+
+#endif

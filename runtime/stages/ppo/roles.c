@@ -1,0 +1,72 @@
+/* Reference and value model: see roles.h. */
+#include "stages/ppo/roles.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "formats/load.h"
+
+static tv_status open_directory(const char *given, tv_ppo_role *role) {
+    char *path = NULL;
+    TV_RETURN_IF_FAILED(tv_model_path_resolve(given, &path));
+    tv_status status = tv_model_directory_open(path, &role->directory);
+    free(path);
+    TV_RETURN_IF_FAILED(status);
+    role->list = tv_model_directory_parameters(role->directory);
+    return TV_OK;
+}
+
+tv_status tv_ppo_reference_open(const char *given, const tv_model_config *policy, tv_ppo_role *role) {
+    TV_RETURN_IF_FAILED(open_directory(given, role));
+    TV_RETURN_IF_FAILED(tv_model_config_expect_head(&role->list->config, TV_MODEL_HEAD_LANGUAGE, given));
+    if (role->list->config.vocab_size != policy->vocab_size)
+        return tv_fail(
+            TV_E_CONFIG,
+            "the reference %s has a vocabulary of %llu and the policy %llu; they must be models of "
+            "one tokenizer",
+            given, (unsigned long long)role->list->config.vocab_size, (unsigned long long)policy->vocab_size);
+    return TV_OK;
+}
+
+tv_status tv_ppo_value_open(const char *directory, const char *checkpoint, tv_ppo_role *role) {
+    TV_RETURN_IF_FAILED(open_directory(checkpoint ? checkpoint : directory, role));
+    if (checkpoint)
+        return tv_model_config_expect_head(&role->list->config, TV_MODEL_HEAD_SCORE, checkpoint);
+    tv_model_config config = role->list->config;
+    config.head = TV_MODEL_HEAD_SCORE;
+    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &role->own_list));
+    role->list = role->own_list;
+    return TV_OK;
+}
+
+tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_caps *caps, uint64_t *bytes) {
+    tv_trainer_bytes all;
+    TV_RETURN_IF_FAILED(tv_trainer_measure(role->list, caps, &role->options, &all));
+    *bytes = all.total;
+    return TV_OK;
+}
+
+/* A value of 0 everywhere is the start that knows nothing; a drawn head would add noise to every advantage.
+ */
+static tv_status load_value(tv_ppo_role *role, tv_device *device) {
+    TV_RETURN_IF_FAILED(tv_model_load_body(role->model, role->directory, 0));
+    return tv_clear(device, tv_model_parameter(role->model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER).span);
+}
+
+tv_status tv_ppo_role_start(tv_ppo_role *role, tv_device *device, const char *checkpoint) {
+    TV_RETURN_IF_FAILED(tv_model_create(device, role->list, role->options.train, &role->model));
+    if (checkpoint)
+        TV_RETURN_IF_FAILED(tv_checkpoint_read_model(checkpoint, role->directory, role->model));
+    else if (role->own_list)
+        TV_RETURN_IF_FAILED(load_value(role, device));
+    else
+        TV_RETURN_IF_FAILED(tv_model_load(role->model, role->directory));
+    return tv_trainer_create(role->model, &role->options, &role->trainer);
+}
+
+void tv_ppo_role_close(tv_ppo_role *role) {
+    tv_trainer_destroy(&role->trainer);
+    tv_model_destroy(&role->model);
+    tv_parameter_list_destroy(&role->own_list);
+    tv_model_directory_close(&role->directory);
+}

@@ -1,0 +1,69 @@
+/* The measured peak, its cache, and the FLOPs of a training step. */
+#include "support/device.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "run/peak.h"
+
+static void the_peak_is_cached(void **state) {
+    char *dir = tv_test_dir(), **names = NULL;
+    uint64_t count = 0;
+    double measured, cached;
+    assert_int_equal(setenv("TRIVIUM_CACHE_DIR", dir, 1), 0);
+    assert_ok(tv_device_peak(*state, &measured));
+    assert_true(isfinite(measured) && measured > 0);
+    assert_ok(tv_list_dir(dir, &names, &count));
+    assert_int_equal(count, 1);
+    char *path = tv_format("%s/%s", dir, names[0]);
+    /* cJSON prints 15 digits where they are within a relative 2.2e-16 of the number, else 17. */
+    assert_ok(tv_device_peak(*state, &cached));
+    assert_near(cached, measured, 2.3e-16 * measured);
+    /* A file is believed, and a broken one is measured anew and replaced. */
+    const char *own = "{\"flops_per_second\": 123}";
+    assert_ok(tv_write_file(path, own, strlen(own)));
+    assert_ok(tv_device_peak(*state, &cached));
+    assert_true(cached == 123);
+    const char *const broken[] = {"{", "{\"flops_per_second\": \"x\"}", "{\"flops_per_second\": -1}", "{}"};
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        assert_ok(tv_write_file(path, broken[i], strlen(broken[i])));
+        assert_ok(tv_device_peak(*state, &cached));
+        assert_true(isfinite(cached) && cached > 1e6);
+    }
+    assert_int_equal(unsetenv("TRIVIUM_CACHE_DIR"), 0);
+    free(path);
+    tv_free_names(&names, count);
+    tv_test_dir_remove(&dir);
+}
+
+/* By hand for L 2, C 4, H 2, Hkv 1, D 3, F 5, V 7, T 9: SwiGLU's layers hold qkv 12 * 4, output 4 * 6 and MLP
+ * 3 * 4 * 5 weights, the head 7 * 4: 6 * (2 * 132 + 28) = 1752. Scores and values: two products of 2 * D
+ * FLOPs per head and position, five positions on average, three times for the backward pass: 3 * 2 * (2 * 6)
+ * * 5 * 2 layers = 720. */
+static void flops_are_counted(void **state) {
+    (void)state;
+    tv_model_config config = tv_model_config_defaults(TV_ARCH_LLAMA);
+    config.n_layer = 2;
+    config.channels = 4;
+    config.n_head = 2;
+    config.n_kv_head = 1;
+    config.head_size = 3;
+    config.ffn = 5;
+    config.vocab_size = 7;
+    assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720, 1e-9);
+    config.activation = TV_ACTIVATION_GELU_TANH;
+    assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20, 1e-9);
+    /* A score head is 4 weights in place of 28. */
+    config.head = TV_MODEL_HEAD_SCORE;
+    assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20 - 6 * 24, 1e-9);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_peak_is_cached),
+        cmocka_unit_test(flops_are_counted),
+    };
+    return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
+}

@@ -1,0 +1,647 @@
+/* train/stage_ppo: gates 1 and 2 of the stages, one iteration against double precision, the controller, ends,
+ * early stop, rewards by models and the memory plan. Gate 6 and resuming: tests/cli/test_ppo.c.
+ *
+ * Tried on 2026-11-26, each fails: the reference's log-probabilities as the old ones (ratios off by 0.23);
+ * scoring at another temperature than drawing; the first prompts again in each iteration; the response's rows
+ * one late; entropies of the reference; values where returns belong; a coefficient of the KL that stays; the
+ * controller without the number of sequences; a penalty that is added; the value model left out of the plan;
+ * old log-probabilities of another sequence (gate 2: a mean ratio of 0.985); a limit of early stop that is
+ * never reached; scores of a model as they are, without its scale.
+ */
+#include "support/support.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/tokens.h"
+#include "formats/load.h"
+#include "model/forward.h"
+#include "model/heads.h"
+#include "model/policy_head.h"
+#include "model/score_head.h"
+#include "oracle/gae.h"
+#include "oracle/logprobs.h"
+#include "reward/score_file.h"
+#include "reward/scorer.h"
+#include "stages/ppo/ppo.h"
+#include "stages/ppo/rollout.h"
+#include "stages/rollout.h"
+#include "stages/sampling.h"
+#include "support/answering.h"
+#include "support/device.h"
+#include "text/bpe_train.h"
+#include "text/json_text.h"
+#include "text/tokenizer_json.h"
+#include "train/step.h"
+
+enum { S = 12, MOST_SETS = 24 };
+
+/* Two models of one tokenizer: `hasty` leaves many answers without an end. */
+typedef struct fixture {
+    tv_answering hasty, taught, llama;
+    tv_device *device;
+} fixture;
+
+static int set_up(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    void *device;
+    assert_non_null(f);
+    tv_test_open_device(&device);
+    f->device = device;
+    tv_log_set_level(TV_LOG_WARNING);
+    f->hasty = tv_answering_create(TV_ARCH_GPT2, 40);
+    f->taught = tv_answering_create(TV_ARCH_GPT2, 150);
+    f->llama = tv_answering_create(TV_ARCH_LLAMA, 40);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    tv_answering_destroy(&f->hasty);
+    tv_answering_destroy(&f->taught);
+    tv_answering_destroy(&f->llama);
+    void *device = f->device;
+    free(f);
+    return tv_test_close_device(&device);
+}
+
+/* Twelve responses an iteration, from the prompts in their order; further settings end with NULL. */
+typedef struct request {
+    const char *run, *reward, *reward_command, *reference;
+    bool dry_run;
+    const char *const *sets;
+} request;
+
+static tv_run_result train(const tv_answering *place, const request *r) {
+    const char *all[MOST_SETS] = {"ppo.prompts=12",         "ppo.max_new_tokens=6", "train.batch_size=2",
+                                  "ppo.minibatch=6",        "data.shuffle=false",   "train.warmup_steps=0",
+                                  "train.schedule=constant"};
+    char *data = tv_format("data.train=[\"%s\"]", place->prompts);
+    uint64_t count = 7;
+    all[count++] = data;
+    for (uint64_t i = 0; r->sets && r->sets[i]; i++)
+        all[count++] = r->sets[i];
+    const bool own = !r->reward && !r->reward_command;
+    const tv_ppo_options options = {
+        .run = {.run = r->run, .init = place->model, .sets = all, .set_count = count, .dry_run = r->dry_run},
+        .reward = r->reward,
+        .reward_command = own ? place->reward : r->reward_command,
+        .reference = r->reference};
+    tv_run_result result;
+    assert_ok(tv_ppo_train(&options, &result));
+    free(data);
+    return result;
+}
+
+#define SETS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* ---- gates 1 and 2 ---- */
+
+/* Two minibatches of three micro-batches each, prompts of different lengths. What is drawn later does differ
+ * from the reference, so zeros are no accident.
+ */
+static void check_gate_1(const tv_answering *place) {
+    char *run = tv_answering_path(place, "gate1");
+    train(place, &(request){.run = run,
+                            .sets = SETS("ppo.iterations=2", "ppo.epochs=2", "train.lr=1e-3",
+                                         "ppo.temperature=0.7")});
+    for (uint64_t i = 1; i <= 2; i++)
+        assert_near(tv_expect_metric(run, i, "policy/first_ratio_deviation"), 0, 0);
+    assert_near(tv_expect_metric(run, 1, "objective/kl"), 0, 0);
+    assert_near(tv_expect_metric(run, 1, "objective/non_score_reward"), 0, 0);
+    assert_true(fabs(tv_expect_metric(run, 2, "objective/kl")) > 1e-3);
+    assert_true(tv_expect_metric(run, 1, "policy/approx_kl") > 1e-6);
+    free(run);
+}
+
+static void gate_1_the_first_ratios_are_exactly_1(void **state) {
+    const fixture *f = *state;
+    check_gate_1(&f->hasty);
+    check_gate_1(&f->llama);
+}
+
+static void check_gate_2(const tv_answering *place) {
+    char *run = tv_answering_path(place, "gate2");
+    train(place, &(request){.run = run,
+                            .sets = SETS("ppo.iterations=3", "ppo.epochs=3", "train.lr=0",
+                                         "ppo.temperature=0.7", "data.shuffle=true")});
+    for (uint64_t i = 1; i <= 3; i++) {
+        assert_near(tv_expect_metric(run, i, "val/ratio"), 1, 0);
+        assert_near(tv_expect_metric(run, i, "val/ratio_var"), 0, 0);
+        assert_near(tv_expect_metric(run, i, "policy/approx_kl"), 0, 0);
+        assert_near(tv_expect_metric(run, i, "objective/kl"), 0, 0);
+        assert_near(tv_expect_metric(run, i, "policy/clip_frac"), 0, 0);
+    }
+    free(run);
+}
+
+static void gate_2_without_a_rate_no_ratio_moves(void **state) {
+    const fixture *f = *state;
+    check_gate_2(&f->hasty);
+    check_gate_2(&f->llama);
+}
+
+/* ---- one iteration, computed anew ---- */
+
+enum { MAX_NEW = 6, MOST = 64, VOCAB = 384 };
+
+typedef struct opened {
+    tv_model_directory *directory;
+    tv_model *model;
+    const tv_parameter_list *list;
+} opened;
+
+static opened open_model(tv_device *device, const char *path, bool train_it) {
+    opened o = {0};
+    assert_ok(tv_model_directory_open(path, &o.directory));
+    o.list = tv_model_directory_parameters(o.directory);
+    assert_ok(tv_model_create(device, o.list, train_it, &o.model));
+    assert_ok(tv_model_load(o.model, o.directory));
+    return o;
+}
+
+static void close_model(opened *o) {
+    tv_model_destroy(&o->model);
+    tv_model_directory_close(&o->directory);
+}
+
+/* What the iteration must have drawn, and what was made of it. */
+typedef struct expectation {
+    tv_ppo_rollout rollout;
+    tv_text texts[S];
+    double kl, entropy, token_entropy, non_score, score, ended, tokens, value_loss, explained;
+} expectation;
+
+static tv_status keep(void *context, uint64_t index, const tv_decoder_row *row) {
+    expectation *e = context;
+    tv_ppo_rollout_set(&e->rollout, index, row->tokens, row->length, row->prompt_length,
+                       row->finished == TV_DECODE_END_OF_TEXT);
+    return TV_OK;
+}
+
+/* Responses of iteration `iteration`, from 0, with the prompts in their order. */
+static void draw(tv_device *device, const tv_answering *place, const char *policy, uint64_t iteration,
+                 double temperature, expectation *e) {
+    opened o = open_model(device, policy, false);
+    tv_tokenizer *tokenizer = NULL;
+    tv_prompts *prompts = NULL;
+    const char *path = place->prompts;
+    assert_ok(tv_tokenizer_load(policy, &tokenizer));
+    assert_ok(tv_prompts_read(&(tv_prompts_options){.paths = &path, .path_count = 1, .tokenizer = tokenizer},
+                              &prompts));
+    uint64_t longest = 0;
+    for (uint64_t i = 0; i < prompts->count; i++)
+        longest = tv_max_u64(longest, prompts->items[i].length);
+    assert_in_range(longest + MAX_NEW, 2, MOST);
+    assert_ok(tv_ppo_rollout_create(S, longest + MAX_NEW - 1, &e->rollout));
+    tv_rollout_request requests[S];
+    for (uint64_t s = 0; s < S; s++) {
+        uint64_t number = iteration * S + s;
+        const tv_prompt *prompt = &prompts->items[number % prompts->count];
+        e->rollout.items[s].prompt = number % prompts->count;
+        requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)number};
+    }
+    const tv_sampling sampling = {1, temperature, 0, 1};
+    const tv_decoder_settings settings = tv_sampling_settings(&sampling, &o.list->config, tokenizer, NULL);
+    tv_rollout *rollout = NULL;
+    assert_ok(tv_rollout_create(o.model, &(tv_rollout_options){.rows = 3, .max_tokens = MOST}, &rollout));
+    assert_ok(tv_rollout_run(rollout, requests, S, &settings, MAX_NEW, keep, e));
+    for (uint64_t s = 0; s < S; s++) {
+        const tv_ppo_sequence *item = &e->rollout.items[s];
+        for (uint64_t t = item->prompt_length; t < item->length - item->ended; t++)
+            assert_ok(
+                tv_sampling_decode(tokenizer, e->rollout.ids[s * (e->rollout.tokens + 1) + t], &e->texts[s]));
+        assert_ok(tv_text_append(&e->texts[s], "", 1));
+    }
+    tv_rollout_destroy(&rollout);
+    tv_prompts_destroy(&prompts);
+    tv_tokenizer_destroy(&tokenizer);
+    close_model(&o);
+}
+
+static void forget(expectation *e) {
+    tv_ppo_rollout_free(&e->rollout);
+    for (int s = 0; s < S; s++)
+        tv_text_free(&e->texts[s]);
+}
+
+/* Logits of every row of one sequence, alone and unpadded: (length, V). */
+static void logits_of(tv_device *device, const opened *o, const uint32_t *ids, uint64_t length,
+                      float *logits) {
+    tv_activations *activations = NULL;
+    assert_ok(tv_activations_create(device, tv_device_caps(device), &o->list->config,
+                                    &(tv_activations_options){.batch = 1, .tokens = length}, &activations));
+    assert_int_equal(activations->head_rows, length);
+    tv_test_tensor in = tv_test_uints(device, length, ids);
+    tv_recorder *recorder = tv_test_begin(device);
+    tv_tensor chunk;
+    assert_ok(tv_forward(recorder, o->model, activations, &(tv_model_inputs){.tokens = in.tensor}));
+    assert_ok(tv_language_logits(recorder, o->model, activations, 0, length, &chunk));
+    tv_test_run(device, recorder);
+    assert_ok(tv_download(device, chunk.span, logits, length * o->list->config.vocab_size * sizeof *logits));
+    tv_test_free(&in);
+    tv_activations_destroy(&activations);
+}
+
+/* Log-probabilities in double from those logits, at the rows of the rollout. */
+static void logprobs_of(tv_device *device, const char *path, double temperature, const tv_ppo_rollout *r,
+                        float *logprobs, float *entropies) {
+    opened o = open_model(device, path, false);
+    static float logits[MOST * VOCAB];
+    double own[MOST], own_entropies[MOST];
+    uint64_t T = r->tokens, V = o.list->config.vocab_size;
+    assert_in_range(V, 1, VOCAB);
+    for (uint64_t s = 0; s < S; s++) {
+        logits_of(device, &o, r->ids + s * (T + 1), r->items[s].length, logits);
+        oracle_token_logprobs(r->items[s].length - 1, V, temperature, logits, r->targets + s * T, own,
+                              own_entropies);
+        for (uint64_t t = 0; t + 1 < r->items[s].length; t++) {
+            logprobs[s * T + t] = (float)own[t];
+            if (entropies)
+                entropies[s * T + t] = (float)own_entropies[t];
+        }
+    }
+    close_model(&o);
+}
+
+/* Values by the scorer: of the prefix that ends at each row. */
+static void values_of(tv_device *device, const char *path, tv_ppo_rollout *r) {
+    opened o = open_model(device, path, false);
+    tv_scorer *scorer = NULL;
+    uint64_t T = r->tokens, count = 0;
+    tv_sequence *prefixes = calloc(S * T, sizeof *prefixes);
+    float *values = calloc(S * T, sizeof *values);
+    assert_non_null(prefixes);
+    assert_non_null(values);
+    for (uint64_t i = 0; i < S * T; i++)
+        if (r->targets[i] != TV_IGNORED_TARGET)
+            prefixes[count++] = (tv_sequence){r->ids + i / T * (T + 1), i % T + 1};
+    assert_ok(tv_scorer_create(o.model, &(tv_scorer_options){MOST, 0}, &scorer));
+    assert_ok(tv_scorer_score(scorer, prefixes, count, values));
+    count = 0;
+    for (uint64_t i = 0; i < S * T; i++)
+        r->values[i] = r->targets[i] != TV_IGNORED_TARGET ? values[count++] : 0;
+    tv_scorer_destroy(&scorer);
+    free(values);
+    free(prefixes);
+    close_model(&o);
+}
+
+/* In steps of 1e-4, as the reward program writes it. */
+static double golden_share(const char *text) {
+    char copy[256];
+    int words = 0, golden = 0, share = 0;
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *word = strtok(copy, " \n\t"); word; word = strtok(NULL, " \n\t")) {
+        words++;
+        golden += strcmp(word, "golden") == 0;
+    }
+    if (words)
+        share = golden * 10000 / words;
+    return share * 1e-4;
+}
+
+/* Sums, rewards, advantages and returns in double. */
+static void compute(const oracle_gae_settings *settings, double penalty, expectation *e) {
+    tv_ppo_rollout *r = &e->rollout;
+    uint64_t T = r->tokens;
+    double *whitened = calloc(S * T, sizeof *whitened), residual[2] = {0}, spread[2] = {0};
+    assert_non_null(whitened);
+    for (uint64_t s = 0; s < S; s++) {
+        const tv_ppo_sequence *item = &r->items[s];
+        uint64_t first = s * T + item->prompt_length - 1, count = item->length - item->prompt_length;
+        double advantages[MOST], returns[MOST], sums[4];
+        double score = golden_share((const char *)e->texts[s].data) - (item->ended ? 0 : penalty);
+        oracle_gae(settings, count, score, r->old_logprobs + first, r->ref_logprobs + first,
+                   r->values + first, advantages, returns, sums);
+        e->score += score / S;
+        e->ended += (double)item->ended / S;
+        e->kl += sums[0] / S;
+        e->entropy += sums[1] / S;
+        e->non_score += sums[2] / S;
+        for (uint64_t i = 0; i < count; i++) {
+            double error = returns[i] - (double)r->values[first + i];
+            whitened[(uint64_t)e->tokens++] = advantages[i];
+            r->returns[first + i] = (float)returns[i];
+            e->token_entropy += (double)r->entropies[first + i];
+            e->value_loss += error * error / 2;
+            residual[0] += error;
+            residual[1] += error * error;
+            spread[0] += returns[i];
+            spread[1] += returns[i] * returns[i];
+        }
+    }
+    double n = e->tokens;
+    oracle_whiten((uint64_t)n, whitened);
+    uint64_t next = 0;
+    for (uint64_t i = 0; i < S * T; i++)
+        r->advantages[i] = r->targets[i] != TV_IGNORED_TARGET ? (float)whitened[next++] : 0;
+    e->token_entropy /= n;
+    e->value_loss /= n;
+    e->explained = 1 - (residual[1] / n - residual[0] / n * residual[0] / n) /
+                           (spread[1] / n - spread[0] / n * spread[0] / n);
+    free(whitened);
+}
+
+/* The gradient's norm of one update over the whole rollout, one sequence a micro-batch. */
+static double norm_of_update(tv_device *device, const char *path, tv_head_maker head,
+                             const void *head_settings, tv_ppo_batch_kind kind, const tv_ppo_rollout *r) {
+    opened o = open_model(device, path, true);
+    tv_trainer *trainer = NULL;
+    assert_ok(tv_trainer_create(o.model,
+                                &(tv_trainer_options){.stage = "test",
+                                                      .batch = 1,
+                                                      .tokens = r->tokens,
+                                                      .grad_accum = S,
+                                                      .head = head,
+                                                      .head_settings = head_settings,
+                                                      .train = true},
+                                &trainer));
+    uint64_t order[S];
+    for (uint64_t s = 0; s < S; s++)
+        order[s] = s;
+    tv_ppo_batches batches = {
+        .rollout = r, .kind = kind, .batch = 1, .order = order, .minibatch = S, .end = S};
+    const struct tv_step_constants constants = tv_step_constants_make(0, 0, 0.9, 0.95, 1e-8, 0);
+    tv_step_result result;
+    bool has_result = false;
+    assert_ok(tv_trainer_step(trainer, &constants, tv_ppo_batches_next, &batches, &result, &has_result));
+    if (!has_result)
+        assert_ok(tv_trainer_drain(trainer, &result, &has_result));
+    assert_true(has_result);
+    tv_trainer_destroy(&trainer);
+    close_model(&o);
+    return result.grad_norm;
+}
+
+/* The second iteration, whose models stand in the first checkpoint: its policy has left the reference, and
+ * its values are no zeros. All is drawn and computed anew: log-probabilities in double from logits of each
+ * sequence alone, values by the scorer, rewards, advantages and returns by the oracle; the norms of both
+ * gradients by trainers with other micro-batches. fp32 holds logits of some 10 to 1e-5. */
+static void check_iteration(const fixture *f, const char *estimator, int number) {
+    const tv_answering *place = &f->hasty;
+    char *run = tv_format("%s/iteration-%s", place->planted.dir, estimator);
+    char *setting = tv_format("ppo.kl_estimator=%s", estimator);
+    train(place,
+          &(request){.run = run,
+                     .reference = f->taught.model,
+                     .sets = SETS("ppo.iterations=2", "ppo.epochs=1", "train.lr=3e-3", "ppo.minibatch=12",
+                                  "train.batch_size=4", "ppo.temperature=0.7", "ppo.missing_eos=penalty",
+                                  "ppo.missing_eos_penalty=0.5", "ppo.gamma=0.9", "ppo.lambda=0.8",
+                                  "ppo.kl_coef=0.3", "train.checkpoint_every=1", "train.keep=3", setting)});
+    char *policy = tv_format("%s/checkpoints/step-1", run), *value = tv_format("%s/value", policy);
+    char *reference = tv_format("%s/checkpoints/last", f->taught.model);
+    expectation e = {0};
+    draw(f->device, place, policy, 1, 0.7, &e);
+    logprobs_of(f->device, policy, 0.7, &e.rollout, e.rollout.old_logprobs, e.rollout.entropies);
+    logprobs_of(f->device, reference, 0.7, &e.rollout, e.rollout.ref_logprobs, NULL);
+    values_of(f->device, value, &e.rollout);
+    compute(&(oracle_gae_settings){number, 0.3, 0.9, 0.8}, 0.5, &e);
+    print_message("%s: %g tokens, %g ended, KL %g, score %g\n", estimator, e.tokens, e.ended, e.kl, e.score);
+    assert_true(e.ended > 0 && e.ended < 1);
+    const struct {
+        const char *key;
+        double value, tolerance;
+    } expected[] = {
+        {"objective/kl", e.kl, 1e-4},
+        {"objective/entropy", e.entropy, 1e-4},
+        {"objective/score", e.score, 1e-7},
+        {"objective/non_score_reward", e.non_score, 1e-4},
+        {"objective/rlhf_reward", e.score + e.non_score, 1e-4},
+        {"policy/entropy", e.token_entropy, 1e-5},
+        {"val/eos_frac", e.ended, 1e-12},
+        {"val/explained_var", e.explained, 1e-4},
+        {"response_tokens", e.tokens / S, 1e-12},
+        {"loss/value", e.value_loss, 1e-5},
+        {"loss/policy", 0, 1e-6}, /* whitened advantages at ratios of 1 */
+    };
+    for (size_t i = 0; i < TV_COUNT(expected); i++) {
+        double found = tv_expect_metric(run, 2, expected[i].key);
+        if (!(fabs(found - expected[i].value) <= expected[i].tolerance))
+            fail_msg("%s: %s is %.9g, expected %.9g", estimator, expected[i].key, found, expected[i].value);
+    }
+    double norm = norm_of_update(f->device, policy, tv_policy_head, &(tv_policy_settings){0.2, 0.7},
+                                 TV_PPO_BATCH_POLICY, &e.rollout);
+    assert_near(tv_expect_metric(run, 2, "grad_norm"), norm, 1e-4 * norm);
+    norm = norm_of_update(f->device, value, tv_value_head, &(tv_value_settings){0.2, 0.1}, TV_PPO_BATCH_VALUE,
+                          &e.rollout);
+    assert_near(tv_expect_metric(run, 2, "value_grad_norm"), norm, 1e-4 * norm);
+    forget(&e);
+    free(reference);
+    free(value);
+    free(policy);
+    free(setting);
+    free(run);
+}
+
+static void an_iteration_equals_double_precision(void **state) {
+    check_iteration(*state, "k1", 1);
+    check_iteration(*state, "k3", 3);
+}
+
+/* ---- settings with a formula ---- */
+
+static void the_controller_follows_its_formula(void **state) {
+    const fixture *f = *state;
+    char *run = tv_answering_path(&f->hasty, "adaptive");
+    train(&f->hasty, &(request){.run = run,
+                                .sets = SETS("ppo.iterations=4", "ppo.epochs=2", "train.lr=3e-3",
+                                             "ppo.kl_controller=adaptive", "ppo.kl_target=0.4",
+                                             "ppo.kl_horizon=60", "ppo.kl_coef=0.2")});
+    double beta = 0.2;
+    for (uint64_t i = 1; i <= 4; i++) {
+        double kl = tv_expect_metric(run, i, "objective/kl");
+        assert_near(tv_expect_metric(run, i, "kl_coef"), beta, 1e-12);
+        assert_near(tv_expect_metric(run, i, "objective/non_score_reward"), -beta * kl, 1e-5);
+        beta *= 1 + fmax(-0.2, fmin(0.2, kl / 0.4 - 1)) * S / 60;
+    }
+    assert_true(fabs(beta - 0.2) > 1e-3);
+    free(run);
+}
+
+/* A program that finds every response worth a quarter. */
+static void responses_without_an_end(void **state) {
+    const fixture *f = *state;
+    static const struct {
+        const char *sets[4];
+        double ended, cut; /* what such a response is worth */
+    } cases[] = {
+        {{"ppo.missing_eos=none"}, 0.25, 0.25},
+        {{"ppo.missing_eos=score", "ppo.missing_eos_score=-1.5"}, 0.25, -1.5},
+        {{"ppo.missing_eos=penalty", "ppo.missing_eos_penalty=0.75"}, 0.25, -0.5},
+        {{"ppo.missing_eos=score", "ppo.missing_eos_score=-1.5", "ppo.score_clip=0.2"}, 0.2, -0.2},
+    };
+    double share = -1;
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *run = tv_format("%s/ends-%zu", f->hasty.planted.dir, i);
+        train(&f->hasty, &(request){.run = run,
+                                    .reward_command = "while read -r line; do echo 0.25; done",
+                                    .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
+                                                 "ppo.max_new_tokens=1", cases[i].sets[0], cases[i].sets[1],
+                                                 cases[i].sets[2])});
+        double ended = tv_expect_metric(run, 1, "val/eos_frac");
+        assert_true(ended > 0 && ended < 1 && (share < 0 || !(fabs(share - ended) > 0)));
+        share = ended;
+        assert_near(tv_expect_metric(run, 1, "objective/score"),
+                    ended * cases[i].ended + (1 - ended) * cases[i].cut, 1e-6);
+        free(run);
+    }
+}
+
+static double state_number(const char *run, const char *key) {
+    char *path = tv_format("%s/checkpoints/last/ppo_state.json", run);
+    cJSON *root = NULL;
+    assert_ok(tv_json_read_file(path, &root));
+    double value = cJSON_GetNumberValue(tv_json_get(root, key));
+    cJSON_Delete(root);
+    free(path);
+    return value;
+}
+
+/* The second minibatch already sees another policy than the one that drew. */
+static void an_epoch_too_far_is_the_last(void **state) {
+    const fixture *f = *state;
+    static const struct {
+        const char *limit;
+        double updates;
+    } cases[] = {{"ppo.early_stop_kl=0", 6}, {"ppo.early_stop_kl=1e-12", 2}, {"ppo.early_stop_kl=1e6", 6}};
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *run = tv_format("%s/stop-%zu", f->hasty.planted.dir, i);
+        train(&f->hasty,
+              &(request){.run = run,
+                         .sets = SETS("ppo.iterations=1", "ppo.epochs=3", "train.lr=1e-3", cases[i].limit)});
+        assert_near(state_number(run, "value_updates_applied"), cases[i].updates, 0);
+        free(run);
+    }
+}
+
+/* ---- rewards by models ---- */
+
+/* The drawn texts as a line of candidates each. */
+static char *write_candidates(const fixture *f, const expectation *e) {
+    char *path = tv_answering_path(&f->hasty, "candidates.jsonl"), *prompts = NULL;
+    assert_ok(tv_read_file(f->hasty.prompts, &prompts, NULL));
+    tv_text text = {0};
+    char *line = prompts;
+    for (int s = 0; s < S; s++) {
+        /* {"prompt": "..."} becomes {"prompt": "...", "responses": [...]}. */
+        size_t length = strcspn(line, "\n");
+        static const char before[] = ", \"responses\": [{\"id\": \"r0\", \"text\": ";
+        const char *after =
+            e->rollout.items[s].ended ? ", \"finish\": \"eos\"}]}\n" : ", \"finish\": \"length\"}]}\n";
+        assert_ok(tv_text_append(&text, line, length - 1));
+        assert_ok(tv_text_append(&text, before, sizeof before - 1));
+        assert_ok(tv_json_append_string(e->texts[s].data, e->texts[s].size - 1, &text));
+        assert_ok(tv_text_append(&text, after, strlen(after)));
+        line += length + 1;
+    }
+    assert_ok(tv_write_file(path, text.data, text.size));
+    tv_text_free(&text);
+    free(prompts);
+    return path;
+}
+
+/* A reward model whose tokenizer is another: its scores are those that `score` gives to the texts. */
+static void another_tokenizer_scores_the_text(void **state) {
+    const fixture *f = *state;
+    char *reward = tv_planted_reward(&f->hasty.planted, "reward", 1);
+    char *scale = tv_format("%s/reward.json", reward), *run = tv_answering_path(&f->hasty, "other");
+    char *policy = tv_format("%s/checkpoints/last", f->hasty.model);
+    static const char numbers[] = "{\"mean\": 0.1, \"deviation\": 0.25, \"samples\": 9}";
+    tv_bpe_trainer *trainer = NULL;
+    tv_tokenizer *tokenizer = NULL;
+    static const char text[] = "Tell me of gold and old golden goldsmiths, told of gold.";
+    assert_ok(tv_bpe_trainer_create(270, 0, &trainer));
+    assert_ok(tv_bpe_trainer_add(trainer, (const uint8_t *)text, sizeof text - 1));
+    assert_ok(tv_bpe_trainer_finish(trainer, &tokenizer));
+    assert_ok(tv_tokenizer_save(tokenizer, reward));
+    tv_tokenizer_destroy(&tokenizer);
+    tv_bpe_trainer_destroy(&trainer);
+    assert_ok(tv_write_file(scale, numbers, sizeof numbers - 1));
+    train(&f->hasty,
+          &(request){.run = run,
+                     .reward = reward,
+                     .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0", "ppo.temperature=0.7",
+                                  "ppo.missing_eos=none", "ppo.value_init=policy", "ppo.score_clip=1000")});
+    expectation e = {0};
+    draw(f->device, &f->hasty, policy, 0, 0.7, &e);
+    char *candidates = write_candidates(f, &e);
+    tv_score_result scored;
+    assert_ok(tv_score_file(&(tv_score_options){.model = reward, .data = candidates}, &scored));
+    assert_int_equal(scored.responses, S);
+    assert_true(scored.deviation > 1e-3);
+    assert_near(tv_expect_metric(run, 1, "objective/score"), (scored.mean - 0.1) / 0.25, 1e-5);
+    forget(&e);
+    free(candidates);
+    free(policy);
+    free(run);
+    free(scale);
+    free(reward);
+}
+
+/* One of the policy's tokenizer reads the very tokens; what the plan says is what the device then holds. */
+static void the_plan_is_what_it_takes(void **state) {
+    const fixture *f = *state;
+    char *reward = tv_planted_reward(&f->hasty.planted, "same", 1);
+    const char *const rewards[] = {NULL, reward};
+    for (int i = 0; i < 2; i++) {
+        char *run = tv_format("%s/plan-%d", f->hasty.planted.dir, i);
+        request r = {.run = run,
+                     .reward = rewards[i],
+                     .dry_run = true,
+                     .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0", "ppo.temperature=0.7",
+                                  "ppo.missing_eos=none")};
+        tv_run_result plan = train(&f->hasty, &r);
+        assert_false(tv_path_exists(run));
+        r.dry_run = false;
+        tv_run_result done = train(&f->hasty, &r);
+        assert_int_equal(plan.planned_bytes, done.planned_bytes);
+        assert_near(done.device_bytes, plan.planned_bytes, 0.02 * (double)plan.planned_bytes);
+        if (i == 1) {
+            expectation e = {0};
+            char *policy = tv_format("%s/checkpoints/last", f->hasty.model);
+            draw(f->device, &f->hasty, policy, 0, 0.7, &e);
+            opened o = open_model(f->device, reward, false);
+            tv_scorer *scorer = NULL;
+            tv_sequence sequences[S];
+            float scores[S];
+            double mean = 0;
+            for (int s = 0; s < S; s++)
+                sequences[s] = (tv_sequence){e.rollout.ids + (uint64_t)s * (e.rollout.tokens + 1),
+                                             e.rollout.items[s].length};
+            assert_ok(tv_scorer_create(o.model, &(tv_scorer_options){MOST, 0}, &scorer));
+            assert_ok(tv_scorer_score(scorer, sequences, S, scores));
+            for (int s = 0; s < S; s++)
+                mean += (double)scores[s] / S;
+            assert_near(tv_expect_metric(run, 1, "objective/score"), mean, 1e-6);
+            tv_scorer_destroy(&scorer);
+            close_model(&o);
+            free(policy);
+            forget(&e);
+        }
+        free(run);
+    }
+    free(reward);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gate_1_the_first_ratios_are_exactly_1),
+        cmocka_unit_test(gate_2_without_a_rate_no_ratio_moves),
+        cmocka_unit_test(an_iteration_equals_double_precision),
+        cmocka_unit_test(the_controller_follows_its_formula),
+        cmocka_unit_test(responses_without_an_end),
+        cmocka_unit_test(an_epoch_too_far_is_the_last),
+        cmocka_unit_test(another_tokenizer_scores_the_text),
+        cmocka_unit_test(the_plan_is_what_it_takes),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
