@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/config.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/rng.h"
 
 static void status_carries_a_sentence(void **state) {
@@ -186,6 +187,31 @@ static void arena_refuses_what_cannot_exist(void **state) {
     assert_null(arena);
 }
 
+/* The values of xxhsum -H2; in parts, from memory and from a file they are the same. */
+static void hashes_equal_published_ones(void **state) {
+    (void)state;
+    static const char *const texts[] = {"", "abc"};
+    static const char *const expected[] = {"99aa06d3014798d86001c324468d497f",
+                                           "06b05ab6733a618578af5f94892f3950"};
+    char text[TV_HASH_TEXT], *dir = tv_test_dir(), *path = tv_format("%s/bytes", dir);
+    for (size_t i = 0; i < TV_COUNT(texts); i++) {
+        tv_hash *hash = NULL;
+        assert_ok(tv_hash_create(&hash));
+        for (size_t c = 0; c < strlen(texts[i]); c++)
+            tv_hash_add(hash, &texts[i][c], 1);
+        tv_hash_print(hash, text);
+        assert_string_equal(text, expected[i]);
+        assert_ok(tv_write_file(path, texts[i], strlen(texts[i])));
+        assert_ok(tv_hash_file(path, text));
+        assert_string_equal(text, expected[i]);
+        tv_hash_destroy(&hash);
+    }
+    assert_ok(tv_remove_tree(path));
+    assert_int_equal(tv_hash_file(path, text), TV_E_IO);
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_carries_a_sentence),
@@ -193,6 +219,7 @@ int main(void) {
         cmocka_unit_test(philox_equals_the_published_vectors),
         cmocka_unit_test(permutation_hits_everything_once),
         cmocka_unit_test(files_appear_whole),
+        cmocka_unit_test(hashes_equal_published_ones),
         cmocka_unit_test(json_names_the_place_of_a_mistake),
         cmocka_unit_test(json_keeps_every_bit_of_a_double),
         cmocka_unit_test(config_names_the_nearest_key),
