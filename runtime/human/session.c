@@ -11,15 +11,26 @@
  * remembered. */
 enum { REPEAT_GAP = 10 };
 
+/* The annotator, who is there: they have just said something. */
+static tv_status find_present(tv_session *s, const char *name, tv_annotator **who) {
+    TV_RETURN_IF_FAILED(tv_session_find_annotator(s, name, who));
+    (*who)->heard = s->clock();
+    return TV_OK;
+}
+
 /* ---- handing out ---- */
 
 /* What is open to nobody else comes after what others wait to be compared with; a repeat when its time has
- * come, or when nothing else is left. */
+ * come, or when nothing else is left. What somebody left open stays theirs as long as there is anything else.
+ */
 static tv_status reserve(tv_session *s, tv_annotator *who, tv_session_item *item, bool *done) {
     uint64_t index;
     bool repeat = tv_session_find_repeat(s, who, REPEAT_GAP, &index);
     *done = false;
-    if (!repeat && !tv_session_find_shared(s, who, &index) && !tv_session_find_fresh(s, &index)) {
+    bool found = repeat || tv_session_find_shared(s, who, &index) || tv_session_find_fresh(s, &index);
+    if (!found && tv_session_reclaim(s, who))
+        found = tv_session_find_shared(s, who, &index) || tv_session_find_fresh(s, &index);
+    if (!found) {
         repeat = tv_session_find_repeat(s, who, 0, &index);
         *done = !repeat;
     }
@@ -33,7 +44,7 @@ static tv_status reserve(tv_session *s, tv_annotator *who, tv_session_item *item
 tv_status tv_session_reserve(tv_session *s, const char *name, tv_session_item *item, bool *done) {
     tv_annotator *who;
     tv_mutex_lock(s->mutex);
-    tv_status status = tv_session_find_annotator(s, name, &who);
+    tv_status status = find_present(s, name, &who);
     if (status == TV_OK)
         status = reserve(s, who, item, done);
     tv_mutex_unlock(s->mutex);
@@ -43,7 +54,7 @@ tv_status tv_session_reserve(tv_session *s, const char *name, tv_session_item *i
 tv_status tv_session_next(tv_session *s, const char *name, tv_session_item *item, bool *done) {
     tv_annotator *who;
     tv_mutex_lock(s->mutex);
-    tv_status status = tv_session_find_annotator(s, name, &who);
+    tv_status status = find_present(s, name, &who);
     if (status == TV_OK && who->held_count > 0) {
         tv_session_fill_item(s, who, who->held[0].item, who->held[0].repeat, who->held[0].t_shown, item);
         *done = false;
@@ -64,6 +75,13 @@ void tv_session_release(tv_session *s, const char *name) {
 
 /* ---- judging ---- */
 
+static uint64_t place_of(const tv_annotator *who, uint64_t index, bool repeat) {
+    uint64_t place = 0;
+    while (place < who->held_count && (who->held[place].item != index || who->held[place].repeat != repeat))
+        place++;
+    return place;
+}
+
 /* Which item a judgment is about, and whether it may be judged by `who`. */
 static tv_status check_presentation(const tv_session *s, const tv_annotator *who, uint64_t presentation,
                                     tv_session_item *item, uint64_t *index) {
@@ -83,7 +101,11 @@ static tv_status check_presentation(const tv_session *s, const tv_annotator *who
         return TV_OK;
     uint16_t holder = s->items[*index].holder;
     if (holder != TV_NOBODY && holder != tv_session_number_of(s, who))
-        return tv_fail(TV_E_USAGE, "item \"%s\" is before another annotator; ask for the next one", item->id);
+        return tv_fail(
+            TV_E_USAGE,
+            "item \"%s\" is before another annotator, to whom it went while %s was silent; ask for "
+            "the next one",
+            item->id, who->name);
     if (!tv_session_is_open(s, who, *index))
         return tv_fail(TV_E_USAGE,
                        "item \"%s\" was judged by another annotator already; ask for the next one", item->id);
@@ -182,13 +204,10 @@ static tv_status judge(tv_session *s, const char *name, const tv_session_judgmen
         return tv_fail(TV_E_IO,
                        "%s could not be repaired after a write that failed; start again when there is room",
                        s->out);
-    TV_RETURN_IF_FAILED(tv_session_find_annotator(s, name, &who));
+    TV_RETURN_IF_FAILED(find_present(s, name, &who));
     TV_RETURN_IF_FAILED(check_presentation(s, who, judgment->presentation, &item, &index));
     TV_RETURN_IF_FAILED(check_rank(judgment, &item));
-    uint64_t place = 0;
-    while (place < who->held_count &&
-           (who->held[place].item != index || who->held[place].repeat != item.repeat))
-        place++;
+    uint64_t place = place_of(who, index, item.repeat);
     double t_shown = judgment->t_shown;
     if (!(t_shown > 0) && place < who->held_count)
         t_shown = who->held[place].t_shown;
@@ -201,6 +220,22 @@ static tv_status judge(tv_session *s, const char *name, const tv_session_judgmen
 tv_status tv_session_judge(tv_session *s, const char *name, const tv_session_judgment *judgment) {
     tv_mutex_lock(s->mutex);
     tv_status status = judge(s, name, judgment);
+    tv_mutex_unlock(s->mutex);
+    return status;
+}
+
+tv_status tv_session_here(tv_session *s, const char *name, uint64_t presentation, bool *kept) {
+    tv_annotator *who;
+    tv_session_item item;
+    uint64_t index;
+    *kept = false;
+    tv_mutex_lock(s->mutex);
+    tv_status status = find_present(s, name, &who);
+    if (status == TV_OK && check_presentation(s, who, presentation, &item, &index) == TV_OK) {
+        *kept = true;
+        if (place_of(who, index, item.repeat) == who->held_count)
+            status = tv_session_hold(s, who, index, item.repeat);
+    }
     tv_mutex_unlock(s->mutex);
     return status;
 }
@@ -242,7 +277,7 @@ fail:
 
 static tv_status undo(tv_session *s, const char *name, tv_session_item *item) {
     tv_annotator *who;
-    TV_RETURN_IF_FAILED(tv_session_find_annotator(s, name, &who));
+    TV_RETURN_IF_FAILED(find_present(s, name, &who));
     uint64_t place = s->record_count;
     while (place > 0 &&
            (!s->records[place - 1].own || &s->annotators[s->records[place - 1].annotator] != who))
@@ -273,6 +308,13 @@ tv_status tv_session_undo(tv_session *s, const char *name, tv_session_item *item
 
 /* ---- progress ---- */
 
+/* Whether somebody else, who is there, has it before them. */
+static bool is_before_another(const tv_session *s, const tv_annotator *who, uint64_t index) {
+    uint16_t holder = s->items[index].holder;
+    return holder != TV_NOBODY && holder != tv_session_number_of(s, who) &&
+           !tv_session_is_away(s, &s->annotators[holder - 1]);
+}
+
 void tv_session_progress(tv_session *s, const char *name, uint64_t *done, uint64_t *total) {
     tv_annotator *who;
     tv_mutex_lock(s->mutex);
@@ -280,14 +322,23 @@ void tv_session_progress(tv_session *s, const char *name, uint64_t *done, uint64
     if (tv_session_find_annotator(s, name, &who) == TV_OK) {
         *done = *total = who->done;
         for (uint64_t i = 0; i < s->count; i++) {
-            uint16_t holder = s->items[i].holder;
-            bool open = tv_session_is_open(s, who, i) &&
-                        (holder == TV_NOBODY || holder == tv_session_number_of(s, who));
+            bool open = tv_session_is_open(s, who, i) && !is_before_another(s, who, i);
             *total += open;
             *total += s->items[i].repeated && (open || tv_session_has_repeat(who, i));
         }
     }
     tv_mutex_unlock(s->mutex);
+}
+
+uint64_t tv_session_before_others(tv_session *s, const char *name) {
+    tv_annotator *who;
+    uint64_t count = 0;
+    tv_mutex_lock(s->mutex);
+    if (tv_session_find_annotator(s, name, &who) == TV_OK)
+        for (uint64_t i = 0; i < s->count; i++)
+            count += tv_session_is_open(s, who, i) && is_before_another(s, who, i);
+    tv_mutex_unlock(s->mutex);
+    return count;
 }
 
 void tv_session_totals(tv_session *s, uint64_t *judged_items, uint64_t *items, uint64_t *judgments) {

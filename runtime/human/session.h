@@ -5,7 +5,9 @@
  * two people who ask at the same time get different items; only a share of the items, drawn by seed, is also
  * shown to up to TV_SHARED_JUDGES annotators, and a few come back to the same annotator once more with the
  * order flipped. Answers stand in an order that is drawn from seed, annotator and item. A second process on
- * the same file is refused.
+ * the same file is refused. What somebody left open goes to others when nothing else is left for them
+ * (away_seconds), and names that never judged make room for new ones, so nobody can lock others out by taking
+ * items or inventing names.
  *
  * Every function may be called from any thread; texts that a session hands out live until tv_session_close.
  */
@@ -25,6 +27,8 @@ typedef struct tv_session_options {
     uint64_t seed;            /* of display orders and of which items are shared and repeated */
     double overlap;           /* share of the items that several annotators see */
     double repeats;           /* share that is repeated with the order flipped */
+    double away_seconds;      /* an annotator who is silent for so long gives back what they hold; 0: never */
+    double (*clock)(void);    /* seconds that never go back; NULL: tv_seconds */
     const char *tool_version; /* NULL: this one */
 } tv_session_options;
 
@@ -53,6 +57,9 @@ tv_status tv_session_next(tv_session *session, const char *annotator, tv_session
 tv_status tv_session_reserve(tv_session *session, const char *annotator, tv_session_item *item, bool *done);
 /* Puts back what the annotator holds, such as when they left. */
 void tv_session_release(tv_session *session, const char *annotator);
+/* The annotator is there, with this presentation before them. *kept: it is (again) theirs; otherwise somebody
+ * else has got it meanwhile, or it was judged. Every other call says as well that they are there. */
+tv_status tv_session_here(tv_session *session, const char *annotator, uint64_t presentation, bool *kept);
 
 typedef struct tv_session_judgment {
     uint64_t presentation;
@@ -76,6 +83,8 @@ tv_status tv_session_undo(tv_session *session, const char *annotator, tv_session
 
 /* Judgments of this annotator, and how many it would be if they did all that is open to them now. */
 void tv_session_progress(tv_session *session, const char *annotator, uint64_t *done, uint64_t *total);
+/* Items that would be open to this annotator but that others, who are there, have before them. */
+uint64_t tv_session_before_others(tv_session *session, const char *annotator);
 /* Items with at least one judgment, and all; judgments in the file. Any may be NULL. */
 void tv_session_totals(tv_session *session, uint64_t *judged_items, uint64_t *items, uint64_t *judgments);
 

@@ -139,6 +139,8 @@ tv_status tv_session_open(const tv_session_options *options, tv_session **out) {
     TV_TRY(tv_candidates_read(options->candidates, &s->candidates));
     s->count = tv_candidates_count(s->candidates);
     s->seed = options->seed;
+    s->away_seconds = options->away_seconds;
+    s->clock = options->clock ? options->clock : tv_seconds;
     s->out = tv_format("%s", options->out);
     s->tool_version =
         tv_format("%s", options->tool_version ? options->tool_version : "trivium " TRIVIUM_VERSION);

@@ -7,6 +7,26 @@
 #include "base/bytes.h"
 #include "base/rng.h"
 
+/* The longest silent one of those without a judgment in the file; NULL where all have one. */
+static tv_annotator *find_bystander(tv_session *s) {
+    tv_annotator *found = NULL;
+    for (uint32_t i = 0; i < s->annotator_count; i++) {
+        tv_annotator *who = &s->annotators[i];
+        if (who->done == 0 && (!found || who->heard < found->heard))
+            found = who;
+    }
+    return found;
+}
+
+/* Frees the place of an annotator without judgments. */
+static void leave(tv_session *s, tv_annotator *who) {
+    while (who->held_count > 0)
+        tv_session_let_go(s, who, 0);
+    free(who->name);
+    free(who->items);
+    free(who->held);
+}
+
 tv_status tv_session_find_annotator(tv_session *s, const char *name, tv_annotator **out) {
     for (uint32_t i = 0; i < s->annotator_count; i++) {
         *out = &s->annotators[i];
@@ -17,19 +37,27 @@ tv_status tv_session_find_annotator(tv_session *s, const char *name, tv_annotato
     if (length == 0 || length > TV_MAX_ANNOTATOR_BYTES)
         return tv_fail(TV_E_USAGE, "expected a name of the annotator of 1 to %d bytes, found %llu",
                        TV_MAX_ANNOTATOR_BYTES, (unsigned long long)length);
-    if (s->annotator_count == TV_MAX_ANNOTATORS)
-        return tv_fail(TV_E_USAGE, "a session has at most %d annotators", TV_MAX_ANNOTATORS);
-    tv_annotator *added = &s->annotators[s->annotator_count];
-    added->name = tv_format("%s", name);
-    added->items = calloc(s->count, sizeof *added->items);
-    if (!added->name || !added->items) {
-        free(added->name);
-        free(added->items);
-        *added = (tv_annotator){0};
+    tv_annotator added = {.name = tv_format("%s", name), .heard = s->clock()};
+    added.items = calloc(s->count, sizeof *added.items);
+    if (!added.name || !added.items) {
+        free(added.name);
+        free(added.items);
         return tv_fail(TV_E_MEMORY, "out of host memory for an annotator");
     }
-    s->annotator_count++;
-    *out = added;
+    tv_annotator *place =
+        s->annotator_count < TV_MAX_ANNOTATORS ? &s->annotators[s->annotator_count] : find_bystander(s);
+    if (!place) {
+        free(added.name);
+        free(added.items);
+        return tv_fail(TV_E_USAGE, "%s has judgments of %d annotators, which is the most; use another file",
+                       s->out, TV_MAX_ANNOTATORS);
+    }
+    if (place->name)
+        leave(s, place);
+    else
+        s->annotator_count++;
+    *place = added;
+    *out = place;
     return TV_OK;
 }
 
@@ -125,6 +153,25 @@ bool tv_session_find_fresh(tv_session *s, uint64_t *index) {
         s->fresh++;
     *index = s->fresh;
     return s->fresh < s->count;
+}
+
+bool tv_session_is_away(const tv_session *s, const tv_annotator *who) {
+    return s->away_seconds > 0 && s->clock() - who->heard > s->away_seconds;
+}
+
+bool tv_session_reclaim(tv_session *s, const tv_annotator *who) {
+    bool any = false;
+    for (uint32_t i = 0; i < s->annotator_count; i++) {
+        tv_annotator *other = &s->annotators[i];
+        if (other == who || !tv_session_is_away(s, other))
+            continue;
+        for (uint64_t j = other->held_count; j > 0; j--)
+            if (!other->held[j - 1].repeat && tv_session_is_open(s, who, other->held[j - 1].item)) {
+                tv_session_let_go(s, other, j - 1);
+                any = true;
+            }
+    }
+    return any;
 }
 
 tv_status tv_session_hold(tv_session *s, tv_annotator *who, uint64_t index, bool repeat) {

@@ -37,6 +37,7 @@ typedef struct tv_annotator {
     uint64_t done;
     tv_holding *held; /* in the order of handing out */
     uint64_t held_count, held_capacity;
+    double heard; /* by the session's clock, the last call */
 } tv_annotator;
 
 /* A line of the file that is a judgment of one of the items. */
@@ -51,6 +52,8 @@ struct tv_session {
     tv_candidates *candidates;
     char *out, *tool_version;
     uint64_t seed, count;
+    double away_seconds;
+    double (*clock)(void);
     tv_item_state *items;
     uint64_t *shared, *repeated; /* item numbers */
     uint64_t shared_count, repeated_count;
@@ -64,7 +67,7 @@ struct tv_session {
     bool broken; /* the file's end is not what this session believes */
 };
 
-/* The annotator of that name, added when new. */
+/* The annotator of that name, added when new, in the place of one who never judged where all are taken. */
 tv_status tv_session_find_annotator(tv_session *s, const char *name, tv_annotator **out);
 uint16_t tv_session_number_of(const tv_session *s, const tv_annotator *who);
 
@@ -82,6 +85,11 @@ bool tv_session_has_repeat(const tv_annotator *who, uint64_t index);
 bool tv_session_find_repeat(const tv_session *s, const tv_annotator *who, uint32_t gap, uint64_t *index);
 bool tv_session_find_shared(const tv_session *s, const tv_annotator *who, uint64_t *index);
 bool tv_session_find_fresh(tv_session *s, uint64_t *index);
+
+/* Whether nothing was heard of them for so long that what they hold may go to others. */
+bool tv_session_is_away(const tv_session *s, const tv_annotator *who);
+/* Takes what those who are away hold and `who` may judge. Whether there was any. */
+bool tv_session_reclaim(tv_session *s, const tv_annotator *who);
 
 tv_status tv_session_hold(tv_session *s, tv_annotator *who, uint64_t index, bool repeat);
 void tv_session_let_go(tv_session *s, tv_annotator *who, uint64_t place);

@@ -1,10 +1,12 @@
 /* Judging sessions: no item is lost or judged twice, whoever asks, however often the session is opened again.
  *
  * Tried: reservations dropped; the torn line kept; undo that forgets to hand its item out; shared items shown
- * to one annotator twice; the flipped order not flipped. Each fails.
+ * to one annotator twice; the flipped order not flipped; answers never shuffled (the sample's order, or a
+ * shuffle that leaves the first in its place). Each fails.
  */
 #include "support/support.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -349,6 +351,120 @@ static void wrong_judgments_are_refused(void **state) {
     tv_rankings_destroy(&rankings);
 }
 
+/* Who sees what where, over many annotators: each answer as often at each position as the others, within five
+ * standard deviations of a fair draw. */
+static void orders_are_shuffled(void **state) {
+    const place *p = *state;
+    enum { PEOPLE = 60, MOST = 9 };
+    uint64_t seen[MOST + 1][MOST][MOST] = {{{0}}}, shown[MOST + 1] = {0}, same_for_two = 0;
+    tv_session *session = open_session(p, 1, 0);
+    tv_session_item item;
+    uint64_t before[ITEMS] = {0};
+    for (int who = 0; who < PEOPLE; who++) {
+        char name[16];
+        bool done = false;
+        snprintf(name, sizeof name, "person %d", who);
+        for (int i = 0; i < ITEMS; i++) {
+            assert_ok(tv_session_reserve(session, name, &item, &done));
+            assert_false(done);
+            shown[item.k]++;
+            for (uint32_t at = 0; at < item.k; at++)
+                seen[item.k][at][item.order[at]]++;
+            same_for_two += before[i] == item.presentation;
+            before[i] = item.presentation;
+        }
+        tv_session_release(session, name);
+    }
+    for (uint32_t k = 2; k <= MOST; k++) {
+        assert_true(shown[k] >= 4 * PEOPLE);
+        double n = (double)shown[k], share = 1.0 / k, deviation = sqrt(n * share * (1 - share));
+        for (uint32_t at = 0; at < k; at++)
+            for (uint32_t answer = 0; answer < k; answer++)
+                if (!(fabs((double)seen[k][at][answer] - n * share) <= 5 * deviation))
+                    fail_msg("of %g showings with %u answers, answer %u stood at position %u in %llu", n, k,
+                             answer, at, (unsigned long long)seen[k][at][answer]);
+    }
+    /* Two who follow each other see another order, but for a fair draw's share (half of those with 2
+     * answers). */
+    assert_true(same_for_two < ITEMS * PEOPLE / 5);
+    tv_session_close(&session);
+}
+
+static double now;
+
+static double clock_of_the_test(void) {
+    return now;
+}
+
+static tv_session *open_with_patience(const place *p, double seconds) {
+    tv_session *session = NULL;
+    const tv_session_options options = {.candidates = p->candidates,
+                                        .out = p->out,
+                                        .seed = 1,
+                                        .away_seconds = seconds,
+                                        .clock = clock_of_the_test};
+    assert_ok(tv_session_open(&options, &session));
+    return session;
+}
+
+/* An item that somebody left open goes to others when they have nothing else, and not before. */
+static void what_was_left_open_comes_back(void **state) {
+    const place *p = *state;
+    tv_session *session = open_with_patience(p, 900);
+    tv_session_item left, item;
+    bool done, kept;
+    uint64_t judged, total;
+    assert_ok(tv_session_next(session, "A", &left, &done));
+    now += 901;
+    /* A is away, but there is enough else. */
+    assert_int_equal(judge_some(session, "B", ITEMS - 2), ITEMS - 2);
+    assert_ok(tv_session_here(session, "A", left.presentation, &kept));
+    assert_true(kept);
+    assert_int_equal(judge_some(session, "B", UINT64_MAX), 1);
+    assert_int_equal(tv_session_before_others(session, "B"), 1);
+    tv_session_progress(session, "B", &judged, &total);
+    assert_int_equal(total, ITEMS - 1);
+    now += 901;
+    assert_int_equal(tv_session_before_others(session, "B"), 0);
+    tv_session_progress(session, "B", &judged, &total);
+    assert_int_equal(total, ITEMS);
+    assert_ok(tv_session_next(session, "B", &item, &done));
+    assert_false(done);
+    assert_string_equal(item.id, left.id);
+    /* The one who left is told, by asking and by judging. */
+    assert_ok(tv_session_here(session, "A", left.presentation, &kept));
+    assert_false(kept);
+    assert_int_equal(judge_item(session, "A", &left), TV_E_USAGE);
+    assert_non_null(strstr(tv_last_error(), "while A was silent"));
+    /* B gives it back unjudged: A's is taken after all. */
+    tv_session_release(session, "B");
+    assert_ok(judge_item(session, "A", &left));
+    tv_session_close(&session);
+    counts c = count_file(p);
+    assert_int_equal(c.lines, ITEMS);
+}
+
+/* Names cost nothing, so they must not take anything from others. */
+static void invented_names_lock_nobody_out(void **state) {
+    const place *p = *state;
+    tv_session *session = open_with_patience(p, 900);
+    tv_session_item item;
+    bool done;
+    judge_some(session, "A", 2);
+    for (int i = 0; i < 2 * TV_MAX_ANNOTATORS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "nobody %d", i);
+        assert_ok(tv_session_next(session, name, &item, &done));
+    }
+    assert_ok(tv_session_next(session, "B", &item, &done));
+    now += 901;
+    assert_int_equal(judge_some(session, "B", UINT64_MAX), ITEMS - 2);
+    tv_session_close(&session);
+    counts c = count_file(p);
+    assert_int_equal(c.lines, ITEMS);
+    assert_int_equal(c.by[0][0] + c.by[1][0], 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_annotator_judges_all_once, set_up, tear_down),
@@ -360,6 +476,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(torn_lines_are_cut_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(others_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_judgments_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(orders_are_shuffled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_left_open_comes_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(invented_names_lock_nobody_out, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
