@@ -8,10 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/lock.h"
 
 tv_status tv_map_file(const char *path, tv_mapping *mapping) {
     *mapping = (tv_mapping){0};
@@ -371,16 +372,17 @@ fail:
 }
 
 tv_status tv_appender_lock(tv_appender *appender) {
-    struct stat held, named;
-    if (flock(appender->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return tv_fail(TV_E_IO,
-                       "%s is being written by another process; wait for its end or choose another file",
-                       appender->path);
-    /* Someone may have replaced the file between opening and locking it. */
-    if (fstat(appender->fd, &held) != 0 || stat(appender->path, &named) != 0 || held.st_ino != named.st_ino ||
-        held.st_dev != named.st_dev)
-        return tv_fail(TV_E_IO, "%s was replaced by another process while it was opened; try again",
-                       appender->path);
+    bool taken;
+    TV_RETURN_IF_FAILED(tv_lock_descriptor(appender->fd, appender->path, &taken));
+    if (taken)
+        return TV_OK;
+    return tv_fail(TV_E_IO, "%s is being written by another process; wait for its end or choose another file",
+                   appender->path);
+}
+
+tv_status tv_appender_cut(tv_appender *appender, uint64_t size) {
+    if (ftruncate(appender->fd, (off_t)size) != 0)
+        return tv_fail_errno(TV_E_IO, "cannot cut %s", appender->path);
     return TV_OK;
 }
 

@@ -59,6 +59,8 @@ tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable,
 /* Refuses a second process that asks for the same file, until this one closes it or ends; TV_E_IO names the
  * file. */
 tv_status tv_appender_lock(tv_appender *appender);
+/* Cuts the file to `size` bytes: what was found torn is cut only once the file is locked. */
+tv_status tv_appender_cut(tv_appender *appender, uint64_t size);
 tv_status tv_append_line(tv_appender *appender, const char *line, uint64_t length);
 tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t size);
 void tv_appender_close(tv_appender **appender);

@@ -1,0 +1,104 @@
+/* flock behind lock.h. */
+#include "base/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+struct tv_lock {
+    int descriptor;
+};
+
+tv_status tv_lock_descriptor(int descriptor, const char *path, bool *taken) {
+    struct stat held, named;
+    int result;
+    *taken = false;
+    do
+        result = flock(descriptor, LOCK_EX | LOCK_NB);
+    while (result != 0 && errno == EINTR);
+    if (result != 0 && errno == EWOULDBLOCK)
+        return TV_OK;
+    if (result != 0)
+        return tv_fail_errno(TV_E_IO,
+                             "cannot lock %s, which keeps a second process from writing there; its file "
+                             "system has no locks, so choose a place on another one",
+                             path);
+    /* Someone may have replaced the file between opening and locking it. */
+    if (fstat(descriptor, &held) != 0 || stat(path, &named) != 0 || held.st_ino != named.st_ino ||
+        held.st_dev != named.st_dev)
+        return tv_fail(TV_E_IO, "%s was replaced by another process while it was opened; try again", path);
+    *taken = true;
+    return TV_OK;
+}
+
+/* The holder writes its number into the file, for the sentence alone; the kernel knows who holds it. On a
+ * full disk the sentence goes without it. 0: none. */
+static bool write_number(int descriptor, long process) {
+    char text[24];
+    int length = process ? snprintf(text, sizeof text, "%ld\n", process) : 0;
+    return ftruncate(descriptor, 0) == 0 && pwrite(descriptor, text, (size_t)length, 0) == length;
+}
+
+static tv_status taken_by_another(int descriptor, const char *directory) {
+    char text[24] = "";
+    ssize_t length = pread(descriptor, text, sizeof text - 1, 0);
+    long process = length > 0 ? strtol(text, NULL, 10) : 0;
+    char number[32] = "";
+    if (process > 0)
+        snprintf(number, sizeof number, " (number %ld)", process);
+    return tv_fail(TV_E_IO, "%s is in use by another process%s; wait for its end, or name another directory",
+                   directory, number);
+}
+
+tv_status tv_lock_directory(const char *directory, tv_lock **out) {
+    tv_status status = TV_OK;
+    bool taken = false;
+    struct stat info;
+    *out = NULL;
+    tv_lock *lock = calloc(1, sizeof *lock);
+    char *path = tv_format("%s/.lock", directory);
+    if (!lock || !path) {
+        free(lock);
+        free(path);
+        return tv_fail(TV_E_MEMORY, "out of host memory for the lock of %s", directory);
+    }
+    /* A directory may come from a stranger: no link is followed, and a pipe does not hold us. */
+    lock->descriptor = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    if (lock->descriptor < 0 || fstat(lock->descriptor, &info) != 0) {
+        status = tv_fail_errno(TV_E_IO, "cannot open %s, which keeps a second process away", path);
+        goto fail;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        status = tv_fail(TV_E_IO, "%s: expected a regular file, found another kind; remove it", path);
+        goto fail;
+    }
+    TV_TRY(tv_lock_descriptor(lock->descriptor, path, &taken));
+    if (!taken) {
+        status = taken_by_another(lock->descriptor, directory);
+        goto fail;
+    }
+    (void)write_number(lock->descriptor, (long)getpid());
+    *out = lock;
+    lock = NULL;
+fail:
+    if (lock && lock->descriptor >= 0)
+        close(lock->descriptor);
+    free(lock);
+    free(path);
+    return status;
+}
+
+void tv_lock_release(tv_lock **lock) {
+    if (!lock || !*lock)
+        return;
+    (void)write_number((*lock)->descriptor, 0);
+    close((*lock)->descriptor);
+    free(*lock);
+    *lock = NULL;
+}
