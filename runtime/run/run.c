@@ -70,6 +70,24 @@ static tv_status check_directory(const tv_run *r) {
     return status;
 }
 
+/* The directory for this process alone, and once more what was said of it before. */
+static tv_status take_directory(tv_run *run) {
+    TV_RETURN_IF_FAILED(tv_lock_directory(run->options->run, &run->lock));
+    return check_directory(run);
+}
+
+/* At the start only where a run is: a directory of something else gets no file before all is known to be
+ * well.
+ */
+static tv_status take_begun_directory(tv_run *run) {
+    char *description = tv_format("%s/run.json", run->options->run);
+    if (!description)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    bool begun = tv_path_exists(description);
+    free(description);
+    return begun && !run->options->dry_run ? take_directory(run) : TV_OK;
+}
+
 /* run.json names what the run began from, for stages that need it again. */
 static tv_status read_init(tv_run *run) {
     cJSON *root = NULL;
@@ -168,8 +186,9 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     run->self = self;
     run->options = options;
     run->state.best_val_loss = INFINITY;
-    TV_RETURN_IF_FAILED(read_settings(run));
     TV_RETURN_IF_FAILED(check_directory(run));
+    TV_RETURN_IF_FAILED(take_begun_directory(run));
+    TV_RETURN_IF_FAILED(read_settings(run));
     TV_RETURN_IF_FAILED(open_source(run));
     TV_RETURN_IF_FAILED(find_tokenizer(run));
     TV_RETURN_IF_FAILED(find_model(run));
@@ -272,6 +291,8 @@ tv_status tv_run_start(tv_run *run) {
     if (run->stage->begin)
         TV_RETURN_IF_FAILED(run->stage->begin(run->self, run));
     TV_RETURN_IF_FAILED(tv_make_dirs(directory));
+    if (!run->lock)
+        TV_RETURN_IF_FAILED(take_directory(run));
     TV_RETURN_IF_FAILED(tv_metrics_open(directory, run->state.step, &run->metrics));
     TV_RETURN_IF_FAILED(tv_remove_temporaries(directory));
     /* In this order: a config.json without run.json is somebody else's. */
@@ -431,6 +452,7 @@ void tv_run_close(tv_run *run) {
     tv_parameter_list_destroy(&run->own_list);
     tv_model_directory_close(&run->source);
     tv_run_settings_free(&run->settings);
+    tv_lock_release(&run->lock);
     free(run->source_path);
     free(run->init);
     run->source_path = run->init = NULL;

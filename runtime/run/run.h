@@ -3,11 +3,13 @@
  * Promise: everything that can be wrong in settings, model and data is found before anything is written; a
  * run is a directory (config.json as resolved, run.json, metrics.jsonl, checkpoints/); a run that was stopped
  * at any moment goes on from its last checkpoint as if it had not been; an interrupt finishes the step,
- * saves, and says how to resume. A stage says what differs: its model, its data, its loss, its evaluation.
+ * saves, and says how to resume; a second process that asks for the same directory is refused. A stage says
+ * what differs: its model, its data, its loss, its evaluation.
  */
 #ifndef TV_RUN_RUN_H
 #define TV_RUN_RUN_H
 
+#include "base/lock.h"
 #include "formats/directory.h"
 #include "run/checkpoint.h"
 #include "run/metrics.h"
@@ -75,6 +77,7 @@ struct tv_run {
     const tv_stage *stage;
     void *self;
     const tv_run_options *options;
+    tv_lock *lock; /* on the directory; NULL while it is not there, and for a dry run */
     tv_run_settings settings;
     tv_device *device;
     tv_model_directory *source; /* of --init or of the checkpoint that is resumed; NULL: drawn by seed */

@@ -185,6 +185,10 @@ static tv_status open_out(sample_run *run) {
     char *text = NULL;
     uint64_t size = 0;
     old_lines old = {.run = run, .path = path};
+    if (!run->options->dry_run) {
+        TV_TRY(tv_appender_open(path, UINT64_MAX, true, &run->out));
+        TV_TRY(tv_appender_lock(run->out));
+    }
     if (tv_path_exists(path))
         TV_TRY(tv_read_file(path, &text, &size));
     while (size > 0 && text[size - 1] != '\n')
@@ -194,8 +198,8 @@ static tv_status open_out(sample_run *run) {
     run->first = run->next = run->result->resumed = old.count;
     if (old.count > 0)
         tv_info("%s: goes on behind the %" PRIu64 " lines that are there", path, old.count);
-    if (!run->options->dry_run)
-        TV_TRY(tv_appender_open(path, size, true, &run->out));
+    if (run->out)
+        TV_TRY(tv_appender_cut(run->out, size));
 fail:
     free(text);
     return status;

@@ -211,6 +211,28 @@ static void a_cut_file_is_continued_and_a_foreign_one_refused(void **state) {
     free(out);
 }
 
+/* Two would mix their lines, and cut each other's. */
+static void a_file_that_another_process_writes_is_left_alone(void **state) {
+    const tv_small_model *small = *state;
+    char *prompts = tv_small_model_file(small, "prompts.jsonl", PROMPTS), *out = path_of(small, "held.jsonl");
+    const char torn[] = "{\"id\": \"p0\"";
+    tv_appender *other = NULL;
+    assert_ok(tv_write_file(out, torn, sizeof torn - 1));
+    assert_ok(tv_appender_open(out, UINT64_MAX, false, &other));
+    assert_ok(tv_appender_lock(other));
+    tv_run run = sample(small, prompts, out, "-k", "2", "--max-tokens", "4");
+    if (run.exit_code != 1 || !strstr(run.err, "being written by another process") || !strstr(run.err, out))
+        fail_msg("exit %d: %s", run.exit_code, run.err);
+    tv_run_free(&run);
+    char *text = text_of(out);
+    assert_non_null(text);
+    assert_string_equal(text, torn);
+    free(text);
+    tv_appender_close(&other);
+    free(prompts);
+    free(out);
+}
+
 /* Ctrl-C: exit code 130, whole lines, and the rest as it would have been. */
 static void an_interrupted_run_goes_on(void **state) {
     const tv_small_model *small = *state;
@@ -321,6 +343,7 @@ int main(void) {
         cmocka_unit_test(lines_have_the_fields_in_the_order_of_the_prompts),
         cmocka_unit_test(answers_depend_on_seed_prompt_and_number_only),
         cmocka_unit_test(a_cut_file_is_continued_and_a_foreign_one_refused),
+        cmocka_unit_test(a_file_that_another_process_writes_is_left_alone),
         cmocka_unit_test(an_interrupted_run_goes_on),
         cmocka_unit_test(a_dry_run_prints_bytes_and_writes_nothing),
         cmocka_unit_test(mistakes_name_file_and_line),
