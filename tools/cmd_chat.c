@@ -204,7 +204,7 @@ tv_status cmd_chat(int argc, char **argv) {
         .summary =
             "Talks with a model: each line of standard input is a message, each answer is printed as it "
             "comes. The conversation is the model's context until /reset; /quit or the end of input "
-            "ends. Control characters in answers are shown as \\xNN.",
+            "ends. Control characters and what would hide or reorder text are shown as \\xNN or \\uNNNN.",
         .notes = "examples:\n  trivium chat --model runs/sft\n  echo 'Who are you?' | trivium chat --model "
                  "runs/sft --quiet",
         .options = options,

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "tools/commands.h"
 #include "tools/json_text.h"
 #include "tools/open_model.h"
@@ -89,7 +90,8 @@ static tv_status generate(const generate_options *given, const tv_open_model *op
     tv_status status;
     tv_ids ids = {0};
     tv_decoder *decoder = NULL;
-    tv_text_stream stream = {.tokenizer = open->tokenizer, .print = !given->common.json};
+    tv_text_stream stream = {
+        .tokenizer = open->tokenizer, .print = !given->common.json, .visible = tv_stdout_is_terminal()};
     if (given->chat)
         TV_TRY(tv_chat_template_of(open->tokenizer, &chat));
     const tv_decoder_settings settings =
@@ -100,10 +102,8 @@ static tv_status generate(const generate_options *given, const tv_open_model *op
     const tv_decoder_prompt prompt = {.tokens = ids.data, .length = ids.size, .max_new = given->max_tokens};
     TV_TRY(tv_decoder_create(open->model, &options, &decoder));
     TV_TRY(tv_decoder_start(decoder, &prompt, 1, &settings));
-    if (stream.print && !given->chat && (fputs(given->prompt, stdout) < 0 || fflush(stdout) != 0)) {
-        status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
-        goto fail;
-    }
+    if (stream.print && !given->chat)
+        TV_TRY(tv_text_print(given->prompt, strlen(given->prompt), stream.visible));
     double seconds = 0;
     TV_TRY(tv_text_stream_run(decoder, &stream, &seconds));
     tv_decoder_row row = tv_decoder_read(decoder, 0);

@@ -15,6 +15,7 @@
 #include "tools/commands.h"
 #include "tools/json_text.h"
 #include "tools/options.h"
+#include "tools/text_stream.h"
 
 static tv_status out_of_memory(void) {
     return tv_fail(TV_E_MEMORY, "out of host memory for the result");
@@ -228,9 +229,7 @@ static tv_status parse_ids(const char *text, uint64_t size, tv_ids *ids) {
 
 static tv_status print_decoded(const tv_text *text, bool json) {
     if (!json)
-        return fwrite(text->data, 1, text->size, stdout) == text->size
-                   ? TV_OK
-                   : tv_fail_errno(TV_E_IO, "cannot write to standard output");
+        return tv_text_print(text->data, text->size, tv_stdout_is_terminal());
     cJSON *result = cJSON_CreateObject();
     tv_status status = result ? tv_json_add_text(result, "text", text) : out_of_memory();
     if (status == TV_OK)

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/os.h"
 #include "tools/options_help.h"
+#include "tools/text_stream.h"
 
 enum { MAX_COMMANDS = 64 };
 
@@ -46,7 +48,8 @@ tv_status tv_command_dispatch(const char *path, const char *summary, const tv_co
 tv_status tv_print_json(const cJSON *result) {
     char *line = NULL;
     TV_RETURN_IF_FAILED(tv_json_print_line(result, &line));
-    bool printed = puts(line) >= 0 && fflush(stdout) == 0;
+    /* JSON may hold direction marks and C1 controls as they are: a person does not get them raw. */
+    tv_status status = tv_text_print(line, strlen(line), tv_stdout_is_terminal());
     cJSON_free(line);
-    return printed ? TV_OK : tv_fail_errno(TV_E_IO, "cannot write to standard output");
+    return status == TV_OK ? tv_text_print("\n", 1, false) : status;
 }

@@ -64,8 +64,9 @@ int main(int argc, char **argv) {
         bool known = false;
         for (const tv_command *command = commands; command->name && argc >= 2; command++)
             known = known || strcmp(command->name, argv[1]) == 0;
-        tv_log_progress_end();
-        fprintf(stderr, "trivium%s%s: %s\n", known ? " " : "", known ? argv[1] : "", tv_last_error());
+        char who[64];
+        snprintf(who, sizeof who, "trivium%s%s", known ? " " : "", known ? argv[1] : "");
+        tv_log_failure(who);
     }
     return exit_code(status);
 }

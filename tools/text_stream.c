@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/os.h"
+#include "text/visible_text.h"
 
 /* Between two looks at the text the device works on its own for about this long. */
 static const double seconds_per_look = 0.1;
@@ -13,32 +14,10 @@ void tv_text_stream_free(tv_text_stream *stream) {
     tv_text_free(&stream->text);
 }
 
-tv_status tv_text_visible(const uint8_t *bytes, uint64_t size, tv_text *out) {
-    for (uint64_t i = 0; i < size;) {
-        uint32_t length, code = tv_utf8_decode(bytes + i, size - i, &length);
-        bool known = code != 0 || bytes[i] == 0;
-        bool control = (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0);
-        if (known && !control) {
-            TV_RETURN_IF_FAILED(tv_text_append(out, bytes + i, length));
-            i += length;
-            continue;
-        }
-        for (uint64_t end = i + length; i < end; i++) {
-            char escape[8];
-            int count = snprintf(escape, sizeof escape, "\\x%02x", bytes[i]);
-            TV_RETURN_IF_FAILED(tv_text_append(out, escape, (uint64_t)count));
-        }
-    }
-    return TV_OK;
-}
-
-static tv_status print(const tv_text_stream *stream, uint64_t from, uint64_t to) {
-    tv_status status = TV_OK;
+tv_status tv_text_print(const void *bytes, uint64_t size, bool visible) {
+    tv_status status;
     tv_text shown = {0};
-    if (stream->visible)
-        TV_TRY(tv_text_visible(stream->text.data + from, to - from, &shown));
-    else
-        TV_TRY(tv_text_append(&shown, stream->text.data + from, to - from));
+    TV_TRY(visible ? tv_visible_text(bytes, size, &shown) : tv_text_append(&shown, bytes, size));
     if (fwrite(shown.data, 1, shown.size, stdout) != shown.size || fflush(stdout) != 0)
         status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
 fail:
@@ -55,7 +34,8 @@ static tv_status take(tv_text_stream *stream, const uint32_t *tokens, uint64_t c
     uint64_t end = stream->text.size - (last ? 0 : tv_utf8_unfinished(stream->text.data, stream->text.size));
     if (end <= stream->printed)
         return TV_OK;
-    TV_RETURN_IF_FAILED(print(stream, stream->printed, end));
+    TV_RETURN_IF_FAILED(
+        tv_text_print(stream->text.data + stream->printed, end - stream->printed, stream->visible));
     stream->printed = end;
     return TV_OK;
 }

@@ -13,19 +13,18 @@
 
 typedef struct tv_text_stream {
     const tv_tokenizer *tokenizer;
-    bool print;   /* to standard output as it comes */
-    bool visible; /* control characters but line feed and tab, and what is no UTF-8, are printed as \xNN, so
-                     that a text cannot steer a terminal */
-    tv_text text; /* all that was drawn */
+    bool print;       /* to standard output as it comes */
+    bool visible;     /* as a terminal may see it (text/visible_text.h); else byte for byte */
+    tv_text text;     /* all that was drawn */
     uint64_t printed; /* bytes of it */
     uint64_t tokens;  /* decoded so far */
 } tv_text_stream;
 void tv_text_stream_free(tv_text_stream *stream);
 
+/* Prints bytes to standard output, `visible` or as they are. */
+tv_status tv_text_print(const void *bytes, uint64_t size, bool visible);
+
 /* Runs a decoder of one row to the end of its text. *seconds is the time after the first draw. */
 tv_status tv_text_stream_run(tv_decoder *decoder, tv_text_stream *stream, double *seconds);
-
-/* Appends bytes as `visible` shows them. */
-tv_status tv_text_visible(const uint8_t *bytes, uint64_t size, tv_text *out);
 
 #endif

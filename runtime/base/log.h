@@ -1,7 +1,8 @@
 /* Messages for people, on standard error.
  *
- * Promise: one line per call; `--quiet` hides everything below a warning. Results that programs read go to
- * standard output and never through here.
+ * Promise: one line per call, of which a terminal shows every character (visible.h), whatever names and texts
+ * are in it; `--quiet` hides everything below a warning. Results that programs read go to standard output and
+ * never through here.
  */
 #ifndef TV_BASE_LOG_H
 #define TV_BASE_LOG_H
@@ -17,6 +18,9 @@ void tv_log(tv_log_level level, const char *format, ...) __attribute__((format(p
 #define tv_debug(...) tv_log(TV_LOG_DEBUG, __VA_ARGS__)
 #define tv_info(...)  tv_log(TV_LOG_INFO, __VA_ARGS__)
 #define tv_warn(...)  tv_log(TV_LOG_WARNING, __VA_ARGS__)
+
+/* "WHO: " and the thread's last sentence (status.h), at every level. */
+void tv_log_failure(const char *who);
 
 /* A line that replaces itself on a terminal (train progress); nothing when standard error is not a terminal.
  * The next tv_log ends it. */

@@ -54,6 +54,10 @@ int tv_terminal_columns(void) {
     return size.ws_col;
 }
 
+bool tv_stdout_is_terminal(void) {
+    return isatty(STDOUT_FILENO);
+}
+
 /* A signal handler can only reach static storage. */
 static volatile sig_atomic_t interrupts;
 

@@ -21,6 +21,8 @@ tv_status tv_random_bytes(void *bytes, uint64_t size);
 
 /* Columns of the terminal behind standard error; 0 when it is not a terminal. */
 int tv_terminal_columns(void);
+/* Whether a person looks at standard output, and no program or file gets it. */
+bool tv_stdout_is_terminal(void);
 
 /* After tv_catch_interrupts, Ctrl-C and SIGTERM set a flag that the training loop reads between steps; the
  * second one ends the process at once. */

@@ -2,11 +2,11 @@
 #include "human/agreement.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/json.h"
-#include "human/visible_text.h"
+#include "base/visible.h"
 
 enum { NAME_COLUMNS = 34 };
 
@@ -28,18 +28,11 @@ static void print_row(FILE *out, const char *name, const tv_agreement_row *row) 
 
 /* Names come from files. */
 static void print_pair(FILE *out, const tv_agreement_row *row) {
-    tv_text name = {0};
-    tv_status status = tv_visible_text((tv_slice){row->a, strlen(row->a)}, &name);
-    if (status == TV_OK)
-        status = tv_text_append(&name, ", ", 2);
-    if (status == TV_OK)
-        status = tv_visible_text((tv_slice){row->b, strlen(row->b)}, &name);
-    for (uint64_t i = 0; i < name.size; i++)
-        if (name.data[i] == '\n')
-            name.data[i] = ' ';
-    if (status == TV_OK && tv_text_append(&name, "", 1) == TV_OK)
-        print_row(out, (const char *)name.data, row);
-    tv_text_free(&name);
+    char *names = tv_format("%s, %s", row->a, row->b);
+    char shown[NAME_COLUMNS + 1];
+    if (names)
+        print_row(out, tv_visible_line(names, shown, sizeof shown), row);
+    free(names);
 }
 
 static void print_share(FILE *out, const char *what, double share, uint64_t count, const char *of) {

@@ -6,7 +6,8 @@
 
 #include "base/bytes.h"
 #include "base/os.h"
-#include "human/visible_text.h"
+#include "human/wrap_text.h"
+#include "text/visible_text.h"
 
 /* Lines that are longer are hard to read. */
 enum { DEFAULT_COLUMNS = 80, MOST_COLUMNS = 100, LEAST_COLUMNS = 20, LINE_BYTES = 4096 };
@@ -33,7 +34,7 @@ static tv_status add(ranker *r, const char *text) {
 static tv_status add_wrapped(ranker *r, tv_slice text, const char *first, const char *indent) {
     tv_text visible = {0};
     tv_status status;
-    TV_TRY(tv_visible_text(text, &visible));
+    TV_TRY(tv_visible_text(text.data, text.size, &visible));
     TV_TRY(tv_wrap_text((tv_slice){(const char *)visible.data, visible.size},
                         r->columns - (uint32_t)strlen(indent), first, indent, &r->screen));
 fail:

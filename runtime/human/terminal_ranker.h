@@ -4,7 +4,7 @@
  * guess, 5 sure) s             skip          x   none is any good        u   undo the last judgment c TEXT a
  * comment that goes with the next judgment                 q   quit
  *
- * Promise: what is shown is visible text only (visible_text.h); a wrong line is explained and asked again;
+ * Promise: what is shown is visible text only (base/visible.h); a wrong line is explained and asked again;
  * judgments are on the disk before the next item is shown, so that leaving in any way loses nothing.
  */
 #ifndef TV_HUMAN_TERMINAL_RANKER_H

@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "tools/text_stream.h"
+#include "text/visible_text.h"
 
 /* What chat makes of these lines; the options are one text for the shell. */
 static tv_run chat(const tv_small_model *small, const char *lines, const char *options) {
@@ -101,7 +101,7 @@ static void the_first_answer_is_that_of_generate(void **state) {
     assert_done(&run);
     assert_done(&generated);
     tv_text shown = {0};
-    assert_ok(tv_text_visible((const uint8_t *)generated.out, strlen(generated.out), &shown));
+    assert_ok(tv_visible_text(generated.out, strlen(generated.out), &shown));
     assert_ok(tv_text_append(&shown, "", 1));
     assert_string_equal(run.out, (const char *)shown.data);
     /* A vocabulary of bytes: without escapes the test would show nothing. */
@@ -138,9 +138,9 @@ static void controls_are_shown(void **state) {
     (void)state;
     const char bytes[] = "a\x1b[2J\tb\n\xc3\xa9\xc2\x9b\xff\x7f\x00z\r";
     tv_text out = {0};
-    assert_ok(tv_text_visible((const uint8_t *)bytes, sizeof bytes - 1, &out));
+    assert_ok(tv_visible_text(bytes, sizeof bytes - 1, &out));
     assert_ok(tv_text_append(&out, "", 1));
-    assert_string_equal((const char *)out.data, "a\\x1b[2J\tb\n\xc3\xa9\\xc2\\x9b\\xff\\x7f\\x00z\\x0d");
+    assert_string_equal((const char *)out.data, "a\\x1b[2J    b\n\xc3\xa9\\u009b\\xff\\x7f\\x00z\\x0d");
     tv_text_free(&out);
 }
 
