@@ -35,9 +35,11 @@ typedef struct packing {
 } packing;
 
 static tv_status write_part(packing *pack, int part, const uint8_t *bytes, uint64_t length,
-                            bool ends_document) {
+                            bool begins_document, bool ends_document) {
     uint32_t end = tv_tokenizer_info_of(pack->tokenizer)->end_of_text;
     pack->ids.size = 0;
+    if (begins_document)
+        TV_RETURN_IF_FAILED(tv_tokenizer_begin_document(pack->tokenizer, &pack->ids));
     TV_RETURN_IF_FAILED(tv_tokenizer_encode(pack->tokenizer, bytes, length, false, &pack->ids));
     if (ends_document && end != TV_NO_TOKEN)
         TV_RETURN_IF_FAILED(tv_ids_append(&pack->ids, &end, 1));
@@ -61,19 +63,19 @@ static tv_status pack_document(void *context, const uint8_t *bytes, uint64_t len
     pack->bytes += length;
     show_progress(pack);
     if (!pack->writers[VAL])
-        return write_part(pack, TRAIN, bytes, length, true);
+        return write_part(pack, TRAIN, bytes, length, true, true);
     if (!pack->cut_at_end) {
         bool val = number < pack->totals.documents &&
                    tv_permute(&pack->rng, number, pack->totals.documents) < pack->val_documents;
-        return write_part(pack, val ? VAL : TRAIN, bytes, length, true);
+        return write_part(pack, val ? VAL : TRAIN, bytes, length, true, true);
     }
     train = start >= pack->train_bytes ? 0 : tv_min_u64(length, pack->train_bytes - start);
     /* Not within a character. */
     while (train > 0 && train < length && (bytes[train] & 0xc0) == 0x80)
         train--;
     if (train > 0)
-        TV_RETURN_IF_FAILED(write_part(pack, TRAIN, bytes, train, train == length));
-    return train < length ? write_part(pack, VAL, bytes + train, length - train, true) : TV_OK;
+        TV_RETURN_IF_FAILED(write_part(pack, TRAIN, bytes, train, true, train == length));
+    return train < length ? write_part(pack, VAL, bytes + train, length - train, train == 0, true) : TV_OK;
 }
 
 static tv_status count_document(void *context, const uint8_t *bytes, uint64_t length) {
@@ -169,7 +171,7 @@ static tv_status run_pack(int argc, char **argv) {
         .command = "data pack",
         .summary =
             "Writes text as token shards in llm.c's format. A text file is a document, and the end-of-text "
-            "token follows each document.",
+            "token follows each document; what the tokenizer puts before a text stands before each.",
         .notes = "example:\n  trivium data pack --tokenizer tokenizer --input books/ --out data/books "
                  "--val-fraction 0.05",
         .options = options,

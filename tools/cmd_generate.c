@@ -29,14 +29,22 @@ static tv_status encode_chat(const generate_options *given, const tv_open_model 
     return tv_chat_encode(open->tokenizer, chat, &message, 1, true, ids, NULL);
 }
 
-/* Documents follow one another behind the end-of-text token, so an empty prompt is that token. */
+/* As tv_prompt_encode_text, but that tokens may be spelled in the prompt: what the tokenizer puts before a
+ * text is not put before itself, and a model without an end-of-text token has its config's bos_token_id. */
 static tv_status encode_text(const generate_options *given, const tv_open_model *open, tv_ids *ids) {
     const tv_model_config *config = &tv_model_list(open->model)->config;
+    const tv_tokenizer_info *info = tv_tokenizer_info_of(open->tokenizer);
+    uint32_t start = info->end_of_text;
+    if (start == TV_NO_TOKEN && config->bos_token_id >= 0)
+        start = (uint32_t)config->bos_token_id;
     TV_RETURN_IF_FAILED(
         tv_tokenizer_encode(open->tokenizer, given->prompt, strlen(given->prompt), true, ids));
-    uint32_t start = tv_tokenizer_info_of(open->tokenizer)->end_of_text;
-    if (ids->size == 0 && start == TV_NO_TOKEN && config->bos_token_id >= 0)
-        start = (uint32_t)config->bos_token_id;
+    if (ids->size == 0 || info->begin_count == 0 || ids->data[0] != info->begin[0]) {
+        ids->size = 0;
+        TV_RETURN_IF_FAILED(tv_tokenizer_begin_text(open->tokenizer, ids));
+        TV_RETURN_IF_FAILED(
+            tv_tokenizer_encode(open->tokenizer, given->prompt, strlen(given->prompt), true, ids));
+    }
     if (ids->size == 0 && start == TV_NO_TOKEN)
         return tv_fail(TV_E_USAGE,
                        "the prompt is empty and %s has no token to start a text with; give a "

@@ -41,6 +41,7 @@ typedef struct evaluating {
     tv_writer *logprobs;
     tv_text lines;
     uint64_t seen; /* targets that were handed out */
+    bool begins;   /* the first token is what the tokenizer puts before a text */
 } evaluating;
 
 /* ---- the stream ---- */
@@ -63,6 +64,9 @@ static tv_status is_shard(const char *path, bool *shard) {
 static tv_status add_document(void *context, const uint8_t *bytes, uint64_t length) {
     evaluating *e = context;
     uint32_t end = tv_tokenizer_info_of(e->tokenizer)->end_of_text;
+    bool first = e->ids.size == 0;
+    TV_RETURN_IF_FAILED(tv_tokenizer_begin_document(e->tokenizer, &e->ids));
+    e->begins |= first && e->ids.size > 0;
     TV_RETURN_IF_FAILED(tv_tokenizer_encode(e->tokenizer, bytes, length, false, &e->ids));
     return end == TV_NO_TOKEN ? TV_OK : tv_ids_append(&e->ids, &end, 1);
 }
@@ -237,8 +241,8 @@ static void describe(const evaluating *e, double loss_sum, uint64_t targets, tv_
                                    .seq_len = e->T,
                                    .batch = e->batch};
     if (e->totals.bytes)
-        result->bits_per_byte =
-            (loss_sum + log((double)e->list->config.vocab_size)) / log(2) / (double)e->totals.bytes;
+        result->bits_per_byte = (loss_sum + (e->begins ? 0 : log((double)e->list->config.vocab_size))) /
+                                log(2) / (double)e->totals.bytes;
 }
 
 static void release(evaluating *e) {

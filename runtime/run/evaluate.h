@@ -29,7 +29,8 @@ typedef struct tv_evaluate_result {
     double perplexity;
     uint64_t tokens;         /* targets */
     uint64_t bytes;          /* of text; 0 for a shard */
-    double bits_per_byte;    /* of text: all targets, and the first token at log2 of the vocabulary */
+    double bits_per_byte;    /* of text: all targets, and the first token, where it is text, at log2 of the
+                                vocabulary */
     uint64_t seq_len, batch; /* as resolved */
 } tv_evaluate_result;
 

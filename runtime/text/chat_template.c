@@ -48,7 +48,8 @@ tv_status tv_chat_template_of(const tv_tokenizer *tokenizer, tv_chat_template *c
         missing = missing_token(tokenizer, chat);
     if (why || missing) {
         bool chatml = has(tokenizer, TV_TOKEN_IM_START) && has(tokenizer, TV_TOKEN_IM_END);
-        *chat = (tv_chat_template){.kind = chatml ? TV_CHAT_CHATML : TV_CHAT_PLAIN};
+        *chat = (tv_chat_template){.kind = chatml ? TV_CHAT_CHATML : TV_CHAT_PLAIN,
+                                   .begins = info->begin_count > 0};
     }
     chat->end = chat->kind == TV_CHAT_CHATML   ? find(tokenizer, TV_TOKEN_IM_END)
                 : chat->kind == TV_CHAT_LLAMA3 ? find(tokenizer, END_OF_TURN)
@@ -203,7 +204,7 @@ tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, 
     bool dated = chat->kind == TV_CHAT_LLAMA3 && chat->preamble;
     tv_status status;
     if (chat->begins)
-        TV_TRY(put_special(&w, BEGIN_OF_TEXT));
+        TV_TRY(chat->own ? put_special(&w, BEGIN_OF_TEXT) : tv_tokenizer_begin_text(tokenizer, &own_ids));
     if (chat->preamble && !has_system) {
         const tv_message system = {TV_SYSTEM, dated ? "" : chat->system, dated ? 0 : chat->preamble};
         TV_TRY(put_message(&w, &system, dated ? chat->system : ""));

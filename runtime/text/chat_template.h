@@ -23,9 +23,9 @@ enum { TV_MAX_CHAT_PREAMBLE = 1023 };
 
 typedef struct tv_chat_template {
     tv_chat_kind kind;
-    bool own;          /* the tokenizer's own; otherwise the built-in */
-    bool begins;       /* Llama 3: begins with <|begin_of_text|> */
-    uint32_t end;      /* the token that ends a turn of the assistant: where generation stops */
+    bool own;     /* the tokenizer's own; otherwise the built-in */
+    bool begins;  /* its own: with <|begin_of_text|> (Llama 3); the built-in: as any text of the tokenizer */
+    uint32_t end; /* the token that ends a turn of the assistant: where generation stops */
     uint32_t preamble; /* bytes of `system` */
     /* ChatML: the system message of conversations that have none. Llama 3.1 and later: what stands before
      * each system message, which is then always written. */

@@ -34,8 +34,12 @@ static tv_status encode_plain(const tv_prompt_encoder *encoder, const void *text
 }
 
 tv_status tv_prompt_encode_text(tv_prompt_encoder *encoder, const void *text, uint64_t length, tv_ids *ids) {
+    uint64_t before = ids->size;
+    TV_RETURN_IF_FAILED(tv_tokenizer_begin_text(encoder->tokenizer, ids));
     if (length > 0)
         return encode_plain(encoder, text, length, ids);
+    if (ids->size > before)
+        return TV_OK;
     uint32_t id;
     TV_RETURN_IF_FAILED(end_of_text(encoder, &id));
     return tv_ids_append(ids, &id, 1);

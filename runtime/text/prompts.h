@@ -1,9 +1,10 @@
 /* Prompt sets for sampling and PPO: {"prompt": text or messages} (+ optional "id") JSON lines.
  *
- * Promise: texts are encoded as they are, without a template; an empty one is the end-of-text token, behind
- * which documents begin. Lists of messages get the chat template and the header of the assistant's turn.
- * Ids are unique: a line without "id" gets "p" and its number in the set, from 0. Other keys are ignored.
- * Mistakes, and prompts over `max_tokens`, are TV_E_DATA with file and line.
+ * Promise: texts are encoded as they are, without a template, behind what the tokenizer puts before a text;
+ * an empty one is that alone, or the end-of-text token, behind which documents begin. Lists of messages get
+ * the chat template and the header of the assistant's turn. Ids are unique: a line without "id" gets "p" and
+ * its number in the set, from 0. Other keys are ignored. Mistakes, and prompts over `max_tokens`, are
+ * TV_E_DATA with file and line.
  */
 #ifndef TV_TEXT_PROMPTS_H
 #define TV_TEXT_PROMPTS_H

@@ -259,14 +259,24 @@ tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info
         tokenizer->info.eos = end;
     if (info->pad == TV_NO_TOKEN)
         tokenizer->info.pad = tv_tokenizer_find(tokenizer, TV_TOKEN_PAD, strlen(TV_TOKEN_PAD));
-    const char **texts[] = {&tokenizer->info.chat_template, &tokenizer->info.post_processor,
-                            &tokenizer->info.json, &tokenizer->info.config, &tokenizer->info.jinja};
+    const char **texts[] = {&tokenizer->info.chat_template, &tokenizer->info.json, &tokenizer->info.config,
+                            &tokenizer->info.jinja};
     for (size_t i = 0; i < TV_COUNT(texts); i++) {
         bool wanted = *texts[i] != NULL;
         if (wanted && !(*texts[i] = tv_arena_copy(tokenizer->arena, *texts[i], strlen(*texts[i]))))
             return out_of_memory();
     }
     return TV_OK;
+}
+
+tv_status tv_tokenizer_begin_text(const tv_tokenizer *tokenizer, tv_ids *ids) {
+    return tv_ids_append(ids, tokenizer->info.begin, tokenizer->info.begin_count);
+}
+
+tv_status tv_tokenizer_begin_document(const tv_tokenizer *tokenizer, tv_ids *ids) {
+    const tv_tokenizer_info *info = &tokenizer->info;
+    bool there = info->begin_count == 1 && info->begin[0] == info->end_of_text;
+    return there ? TV_OK : tv_tokenizer_begin_text(tokenizer, ids);
 }
 
 const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer) {

@@ -25,7 +25,7 @@
 #define TV_TOKEN_IM_END      "<|im_end|>"
 #define TV_TOKEN_PAD         "<|pad|>"
 
-enum { TV_MAX_TOKEN_ID = 4194303, TV_MAX_NORMAL_FORMS = 8 };
+enum { TV_MAX_TOKEN_ID = 4194303, TV_MAX_NORMAL_FORMS = 8, TV_MAX_BEGIN = 4 };
 
 typedef struct tv_token {
     const uint8_t *bytes;
@@ -71,11 +71,20 @@ typedef struct tv_tokenizer_info {
     uint32_t end_of_text; /* ends a document: <|endoftext|> or its like, otherwise eos */
     uint32_t eos, pad;
     const char *chat_template;
-    const char *post_processor; /* its type; it is reported and not applied */
-    const char *json, *config;  /* the files as they were read; NULL for a tokenizer trained here */
-    const char *jinja;          /* chat_template.jinja as it was read; NULL where there is none */
+    uint32_t begin[TV_MAX_BEGIN]; /* what a text begins with: <s>, <|begin_of_text|> (post_processor.h) */
+    uint32_t begin_count;
+    const char *begins_by;     /* which file says so, a constant; for the log */
+    const char *json, *config; /* the files as they were read; NULL for a tokenizer trained here */
+    const char *jinja;         /* chat_template.jinja as it was read; NULL where there is none */
 } tv_tokenizer_info;
 const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer);
+/* Appends what a text begins with, by the tokenizer's files; often nothing. tv_tokenizer_encode never does.
+ */
+tv_status tv_tokenizer_begin_text(const tv_tokenizer *tokenizer, tv_ids *ids);
+/* The same for a document that follows others, each ended by end_of_text: where a text begins with that very
+ * token, it stands there already. */
+tv_status tv_tokenizer_begin_document(const tv_tokenizer *tokenizer, tv_ids *ids);
+
 /* Replaces it; texts are copied, end_of_text is found by name. */
 tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info *info);
 

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "text/post_processor.h"
 #include "text/token_index.h"
 
 /* A file being read. */
@@ -377,7 +378,6 @@ tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where,
     tv_status status;
     cJSON *root = NULL;
     reading read = {.where = where};
-    const char *post_type;
     TV_TRY(tv_json_parse(json, size, where, &root));
     TV_TRY(tv_arena_create(&read.arena));
     TV_TRY(tv_pretokenizer_create(&read.pretokenizer));
@@ -393,20 +393,15 @@ tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where,
     }
     TV_TRY(read_decoder(&read, tv_json_get(root, "decoder")));
     TV_TRY(read_model(&read, root));
-    TV_TRY(tv_json_string(tv_json_get(root, "post_processor"), "type", where, NULL, &post_type));
-    if (post_type && strcmp(post_type, "ByteLevel") != 0)
-        tv_debug("%s: the post-processor %s is not applied: encoding adds no tokens around a text", where,
-                 post_type);
     read.parts.tokens = read.tokens;
     read.parts.token_count = read.token_count;
     read.parts.merges = read.merges;
     read.parts.merge_count = read.merge_count;
     read.parts.pretokenizer = &read.pretokenizer;
     TV_TRY(tv_tokenizer_create(&read.parts, where, tokenizer));
-    const tv_tokenizer_info info = {.eos = TV_NO_TOKEN,
-                                    .pad = TV_NO_TOKEN,
-                                    .post_processor = post_type,
-                                    .json = tv_arena_copy(read.arena, json, size)};
+    tv_tokenizer_info info = {
+        .eos = TV_NO_TOKEN, .pad = TV_NO_TOKEN, .json = tv_arena_copy(read.arena, json, size)};
+    TV_TRY(tv_post_processor_read(*tokenizer, tv_json_get(root, "post_processor"), where, &info));
     status = info.json ? tv_tokenizer_describe(*tokenizer, &info) : out_of_memory(&read);
 fail:
     if (status != TV_OK)
@@ -416,14 +411,6 @@ fail:
     tv_arena_destroy(&read.arena);
     cJSON_Delete(root);
     return status;
-}
-
-/* A token by name ("eos_token": "x" or {"content": "x"}). */
-static uint32_t named_token(const tv_tokenizer *tokenizer, const cJSON *config, const char *key) {
-    const cJSON *item = tv_json_get(config, key);
-    const cJSON *content = cJSON_IsObject(item) ? tv_json_get(item, "content") : item;
-    const char *name = cJSON_IsString(content) ? content->valuestring : "";
-    return tv_tokenizer_find(tokenizer, name, strlen(name));
 }
 
 /* "chat_template": one text, or a list of {"name", "template"} with one named "default". */
@@ -449,10 +436,11 @@ static tv_status read_config(tv_tokenizer *tokenizer, const char *path) {
     TV_TRY(tv_read_file(path, &text, &size));
     TV_TRY(tv_json_parse(text, size, path, &config));
     tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
-    info.eos = named_token(tokenizer, config, "eos_token");
-    info.pad = named_token(tokenizer, config, "pad_token");
+    info.eos = tv_tokenizer_named_token(tokenizer, config, "eos_token");
+    info.pad = tv_tokenizer_named_token(tokenizer, config, "pad_token");
     info.chat_template = chat_template(config);
     info.config = text;
+    TV_TRY(tv_post_processor_read_config(tokenizer, config, path, &info));
     TV_TRY(tv_tokenizer_describe(tokenizer, &info));
 fail:
     cJSON_Delete(config);
@@ -475,6 +463,19 @@ static tv_status read_jinja(tv_tokenizer *tokenizer, const char *path) {
     TV_TRY(tv_tokenizer_describe(tokenizer, &info));
 fail:
     free(text);
+    return status;
+}
+
+static tv_status say_begin(const tv_tokenizer *tokenizer, const char *directory) {
+    const tv_tokenizer_info *info = tv_tokenizer_info_of(tokenizer);
+    tv_text names = {0};
+    if (info->begin_count == 0)
+        return TV_OK;
+    tv_status status = tv_tokenizer_decode(tokenizer, info->begin, info->begin_count, false, &names);
+    if (status == TV_OK)
+        tv_info("%s: texts begin with %.*s (%s)", directory, (int)tv_min_u64(names.size, 120),
+                (const char *)names.data, info->begins_by);
+    tv_text_free(&names);
     return status;
 }
 
@@ -503,6 +504,7 @@ tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer) {
         TV_TRY(read_config(*tokenizer, config));
     if (tv_path_exists(jinja))
         TV_TRY(read_jinja(*tokenizer, jinja));
+    TV_TRY(say_begin(*tokenizer, directory));
 fail:
     if (status != TV_OK)
         tv_tokenizer_destroy(tokenizer);

@@ -2,9 +2,8 @@
  *
  * Promise: byte-level BPE is read as the tokenizers library means it (merges as "a b" or ["a", "b"], added
  * tokens, NFC/NFD/NFKC/NFKD, Split and ByteLevel pre-tokenizers, ignore_merges); whatever would tokenize
- * differently here than there is TV_E_DATA with the key's name, and so is every broken file. The
- * post-processor (tokens put around a text) is reported and not applied. A tokenizer that was read is saved
- * byte for byte.
+ * differently here than there is TV_E_DATA with the key's name, and so is every broken file. What stands
+ * before a text is in post_processor.h. A tokenizer that was read is saved byte for byte.
  */
 #ifndef TV_TEXT_TOKENIZER_JSON_H
 #define TV_TEXT_TOKENIZER_JSON_H

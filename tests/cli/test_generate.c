@@ -124,6 +124,43 @@ static void the_context_ends_the_text(void **state) {
     tv_run_free(&run);
 }
 
+/* Greedy, and as long as the context allows. */
+static cJSON *ids_behind(const char *model, const char *prompt) {
+    tv_run run = tv_run_trivium("generate", "--model", model, "--prompt", prompt, "--max-tokens", "500",
+                                "--temperature", "0", "--json");
+    cJSON *result = result_of(&run), *ids = cJSON_DetachItemFromObjectCaseSensitive(result, "ids");
+    cJSON_Delete(result);
+    tv_run_free(&run);
+    return ids;
+}
+
+/* With the token that the tokenizer's files put before a text, once, also where the prompt spells it; an
+ * empty prompt is that token and not the end-of-text token. */
+static void a_text_begins_as_the_tokenizer_says(void **state) {
+    const fixture *f = *state;
+    static const char config[] =
+        "{\"add_bos_token\": true, \"bos_token\": \"<|im_start|>\", \"eos_token\": \"<|endoftext|>\"}";
+    char *begins = tv_format("%s/begins", f->dir), *at = tv_format("%s/tokenizer_config.json", begins);
+    assert_ok(tv_make_dirs(begins));
+    const char *const names[] = {"/config.json", "/model.safetensors", "/tokenizer.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        copy_file(f->model, begins, names[i]);
+    assert_ok(tv_write_file(at, config, sizeof config - 1));
+    cJSON *without = ids_behind(f->model, "...."), *with = ids_behind(begins, "....");
+    cJSON *spelled = ids_behind(begins, "<|im_start|>....");
+    assert_int_equal(cJSON_GetArraySize(with), cJSON_GetArraySize(without) - 1);
+    assert_true(cJSON_Compare(with, spelled, true));
+    cJSON *empty = ids_behind(begins, ""), *token = ids_behind(f->model, "<|im_start|>");
+    cJSON *end = ids_behind(f->model, "");
+    assert_true(cJSON_Compare(empty, token, true));
+    assert_false(cJSON_Compare(empty, end, true));
+    cJSON *const lists[] = {without, with, spelled, empty, token, end};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        cJSON_Delete(lists[i]);
+    free(at);
+    free(begins);
+}
+
 /* Without a prompt the text is a new document; a run stands for its best checkpoint. */
 static void a_run_and_no_prompt_do(void **state) {
     const fixture *f = *state;
@@ -180,9 +217,12 @@ static void mistakes_give_exit_code_2(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_has_text_ids_and_logprobs), cmocka_unit_test(seeds_and_greed_decide),
-        cmocka_unit_test(the_context_ends_the_text),      cmocka_unit_test(a_run_and_no_prompt_do),
+        cmocka_unit_test(json_has_text_ids_and_logprobs),
+        cmocka_unit_test(seeds_and_greed_decide),
+        cmocka_unit_test(the_context_ends_the_text),
+        cmocka_unit_test(a_run_and_no_prompt_do),
         cmocka_unit_test(mistakes_give_exit_code_2),
+        cmocka_unit_test(a_text_begins_as_the_tokenizer_says),
     };
     return cmocka_run_group_tests(tests, make_model, tv_small_model_remove);
 }

@@ -280,11 +280,53 @@ static void help_lists_options(void **state) {
     tv_run_free(&run);
 }
 
+/* Each document begins with the token that the tokenizer's files put before a text, and the log names it; the
+ * part behind a cut within a document does not. */
+static void documents_begin_as_the_tokenizer_says(void **state) {
+    (void)state;
+    static const char config[] =
+        "{\"add_bos_token\": true, \"bos_token\": \"<|im_start|>\", \"eos_token\": \"<|endoftext|>\"}";
+    char *begins = tv_format("%s/begins", dir), *at = tv_format("%s/tokenizer_config.json", begins);
+    char *out = tv_format("%s/begun", dir), *shard = tv_format("%s.bin", out);
+    char *val = tv_format("%s_val.bin", out), *lines = tv_format("%s/two.txt", dir);
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_tokenizer_load(TOKENIZER, &tokenizer));
+    assert_ok(tv_tokenizer_save(tokenizer, begins));
+    tv_tokenizer_destroy(&tokenizer);
+    assert_ok(tv_write_file(at, config, sizeof config - 1));
+    assert_ok(tv_write_file(lines, "the\nof\n", 7));
+    tv_run run =
+        tv_run_trivium("data", "pack", "--tokenizer", begins, "--input", lines, "--out", out, "--by-line");
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(run.err, "begins: texts begin with <|im_start|> (add_bos_token"));
+    char *text = shard_text(shard);
+    assert_string_equal(text, "<|im_start|>the<|endoftext|><|im_start|>of<|endoftext|>");
+    tv_run_free(&run);
+    free(text);
+    run = tv_run_trivium("data", "pack", "--tokenizer", begins, "--input", lines, "--out", out,
+                         "--val-fraction", "0.5");
+    assert_int_equal(run.exit_code, 0);
+    text = shard_text(val);
+    assert_string_equal(text, "\nof\n<|endoftext|>");
+    tv_run_free(&run);
+    free(text);
+    free(lines);
+    free(val);
+    free(shard);
+    free(out);
+    free(at);
+    free(begins);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(training_writes_both_files),     cmocka_unit_test(ids_and_back),
-        cmocka_unit_test(documents_end_with_end_of_text), cmocka_unit_test(validation_is_held_out),
-        cmocka_unit_test(mistakes_give_exit_code_2),      cmocka_unit_test(help_lists_options),
+        cmocka_unit_test(training_writes_both_files),
+        cmocka_unit_test(ids_and_back),
+        cmocka_unit_test(documents_end_with_end_of_text),
+        cmocka_unit_test(validation_is_held_out),
+        cmocka_unit_test(mistakes_give_exit_code_2),
+        cmocka_unit_test(help_lists_options),
+        cmocka_unit_test(documents_begin_as_the_tokenizer_says),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

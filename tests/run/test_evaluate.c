@@ -195,6 +195,7 @@ static char *pack_documents(const char *dir, const char *model) {
     assert_ok(tv_tokenizer_load(model, &tokenizer));
     uint32_t end = tv_tokenizer_info_of(tokenizer)->end_of_text;
     for (int i = 0; i < 2; i++) {
+        assert_ok(tv_tokenizer_begin_document(tokenizer, &ids));
         assert_ok(tv_tokenizer_encode(tokenizer, documents[i], strlen(documents[i]), false, &ids));
         assert_ok(tv_ids_append(&ids, &end, 1));
     }
@@ -206,9 +207,13 @@ static char *pack_documents(const char *dir, const char *model) {
     return path;
 }
 
-static void text_equals_its_shard(void **state) {
-    (void)state;
-    char *dir = tv_test_dir(), *model = text_model(dir), *shard = pack_documents(dir, model);
+/* With `config` as its tokenizer_config.json, or its own. */
+static double expect_text_equals_its_shard(const char *config, double unread) {
+    double targets = 0;
+    char *dir = tv_test_dir(), *model = text_model(dir), *at = tv_format("%s/tokenizer_config.json", model);
+    if (config)
+        assert_ok(tv_write_file(at, config, strlen(config)));
+    char *shard = pack_documents(dir, model);
     char *lines = tv_format("%s/text.jsonl", dir), *folder = tv_format("%s/texts", dir);
     char *content = tv_format("{\"text\": \"%s\"}\n{\"text\": \"%s\"}\n", documents[0], documents[1]);
     tv_evaluate_result of_shard, of_text;
@@ -230,14 +235,27 @@ static void text_equals_its_shard(void **state) {
         assert_int_equal(of_text.tokens, of_shard.tokens);
         assert_int_equal(of_text.bytes, bytes);
         assert_near(of_text.bits_per_byte,
-                    (of_shard.loss * (double)of_shard.tokens + log(512)) / log(2) / bytes, 1e-9);
+                    (of_shard.loss * (double)of_shard.tokens + unread) / log(2) / bytes, 1e-9);
+        targets = (double)of_text.tokens;
     }
+    free(at);
     free(content);
     free(lines);
     free(folder);
     free(shard);
     free(model);
     tv_test_dir_remove(&dir);
+    return targets;
+}
+
+/* The first token is read from nothing: one of the vocabulary, or what the tokenizer puts before each text,
+ * which is no part of it. */
+static void text_equals_its_shard(void **state) {
+    (void)state;
+    double targets = expect_text_equals_its_shard(NULL, log(512));
+    double begun = expect_text_equals_its_shard(
+        "{\"add_bos_token\": true, \"bos_token\": \"<|im_start|>\", \"eos_token\": \"<|endoftext|>\"}", 0);
+    assert_near(begun, targets + 2, 0);
 }
 
 /* ---- mistakes ---- */

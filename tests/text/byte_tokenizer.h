@@ -10,8 +10,8 @@
 
 #include "text/tokenizer.h"
 
-/* Which markup tokens there are. */
-enum { END_OF_TEXT = 1, CHATML = 2, LLAMA3 = 4, NOT_SPECIAL = 8 };
+/* Which markup tokens there are; BEGINS (with LLAMA3): texts begin with <|begin_of_text|>. */
+enum { END_OF_TEXT = 1, CHATML = 2, LLAMA3 = 4, NOT_SPECIAL = 8, BEGINS = 16 };
 
 /* The sign that stands for each markup token, by id. Texts of tests do without them. */
 static const char SIGNS[] = "$()^[]%";
@@ -43,6 +43,8 @@ static inline tv_tokenizer *byte_tokenizer(int markup, const char *chat_template
     assert_ok(tv_tokenizer_create(&parts, "bytes", &tokenizer));
     tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
     info.chat_template = chat_template;
+    info.begin_count = markup & BEGINS ? 1 : 0;
+    info.begin[0] = 3;
     assert_ok(tv_tokenizer_describe(tokenizer, &info));
     return tokenizer;
 }

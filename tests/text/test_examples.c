@@ -58,6 +58,19 @@ static void texts_have_no_template(void **state) {
     expect_example("{\"completion\": \"\\u00e9\\n\", \"id\": 7, \"prompt\": \" \"}", " {\xc3\xa9\n$}");
 }
 
+/* A prompt begins with what the tokenizer puts before a text, also an empty one, and learns nothing of it. */
+static void texts_begin_as_the_tokenizer_says(void **state) {
+    (void)state;
+    tv_tokenizer *usual = tokenizer;
+    tokenizer = byte_tokenizer(END_OF_TEXT | LLAMA3 | BEGINS, NULL);
+    expect_example("{\"prompt\": \"2+2=\", \"completion\": \"4\"}", "^2+2={4$}");
+    expect_example("{\"prompt\": \"\", \"completion\": \"4\"}", "^{4$}");
+    /* The built-in template is text too. */
+    expect_example("{\"instruction\": \"Add.\", \"output\": \"2\"}", "^User:\nAdd.\nAssistant:\n{2$}");
+    tv_tokenizer_destroy(&tokenizer);
+    tokenizer = usual;
+}
+
 static void messages_get_the_template(void **state) {
     (void)state;
     expect_example(
@@ -285,6 +298,7 @@ static void prompt_and_completion_are_tokenized_apart(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_have_no_template),
+        cmocka_unit_test(texts_begin_as_the_tokenizer_says),
         cmocka_unit_test(messages_get_the_template),
         cmocka_unit_test(zero_bytes_are_kept),
         cmocka_unit_test(long_examples_are_cut_or_dropped),

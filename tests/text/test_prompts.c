@@ -138,12 +138,30 @@ static void texts_are_never_markup(void **state) {
     tv_tokenizer_destroy(&open);
 }
 
+/* Where the tokenizer's files say so; answers, and messages in a template of the tokenizer's own, do not. */
+static void texts_begin_as_the_tokenizer_says(void **state) {
+    (void)state;
+    tv_tokenizer *begins = byte_tokenizer(END_OF_TEXT | LLAMA3 | BEGINS, NULL);
+    tv_prompt_encoder encoder = {.tokenizer = begins};
+    tv_ids ids = {0};
+    assert_ok(tv_prompt_encode_text(&encoder, "once", 4, &ids));
+    assert_ok(tv_answer_encode(&encoder, false, "no", 2, &ids));
+    expect_tokens(ids.data, NULL, ids.size, "^onceno$");
+    ids.size = 0;
+    assert_ok(tv_prompt_encode_text(&encoder, "", 0, &ids));
+    expect_tokens(ids.data, NULL, ids.size, "^");
+    tv_ids_free(&ids);
+    tv_prompt_encoder_free(&encoder);
+    tv_tokenizer_destroy(&begins);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_and_messages),
         cmocka_unit_test(bad_lines_are_refused),
         cmocka_unit_test(answers_end),
         cmocka_unit_test(texts_are_never_markup),
+        cmocka_unit_test(texts_begin_as_the_tokenizer_says),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -300,6 +300,112 @@ static void hostile_patterns_end(void **state) {
     cJSON_Delete(base);
 }
 
+/* What @huggingface/tokenizers puts before a text with the same files. */
+static void files_say_what_a_text_begins_with(void **state) {
+    (void)state;
+#define TEMPLATE(ids)                                                                                        \
+    "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"b\", \"type_id\": 0}}, "  \
+    "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"SpecialToken\": {\"id\": \"e\", \"type_id\": "      \
+    "0}}], "                                                                                                 \
+    "\"special_tokens\": {\"b\": {\"id\": \"b\", \"ids\": [" ids "], \"tokens\": [\"b\"]}, \"e\": {\"id\": " \
+    "\"e\", \"ids\": [64], \"tokens\": [\"e\"]}}}"
+    static const struct {
+        const char *processor, *sentence; /* a sentence: refused */
+        uint32_t count, first, second;
+    } table[] = {
+        {"null", NULL, 0, 0, 0},
+        {"{\"type\": \"ByteLevel\", \"add_prefix_space\": true}", NULL, 0, 0, 0},
+        {TEMPLATE("50256"), NULL, 1, 50256, 0},
+        {TEMPLATE("50256, 65"), NULL, 2, 50256, 65},
+        {"{\"type\": \"Sequence\", \"processors\": [{\"type\": \"ByteLevel\"}, " TEMPLATE("65") "]}", NULL, 1,
+         65, 0},
+        {"{\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": {\"id\": \"A\"}}]}", NULL, 0, 0, 0},
+        {"{\"type\": \"RobertaProcessing\", \"sep\": [\"</s>\", 2], \"cls\": [\"<s>\", 64]}", NULL, 1, 64, 0},
+        {"{\"type\": \"Unheard\"}", NULL, 0, 0, 0},
+        {TEMPLATE("60000"), "post_processor.special_tokens", 0, 0, 0},
+        {TEMPLATE("64.5"), "another number", 0, 0, 0},
+        {TEMPLATE("\"x\""), "no number", 0, 0, 0},
+        {TEMPLATE("64, 64, 64, 64, 64"), "at most 4", 0, 0, 0},
+        {"{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}]}",
+         "the ids of \"x\"", 0, 0, 0},
+        {"{\"type\": \"BertProcessing\"}", "post_processor.cls", 0, 0, 0},
+    };
+    cJSON *base = tv_test_json(DATA, "gpt2/tokenizer.json");
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        cJSON *changes = NULL;
+        tv_tokenizer *tokenizer = NULL;
+        char *text = tv_format("{\"post_processor\": %s}", table[i].processor);
+        tv_ids ids = {0};
+        assert_ok(tv_json_parse(text, strlen(text), "change", &changes));
+        tv_status status = parse_changed(base, changes, &tokenizer);
+        if (table[i].sentence) {
+            assert_int_equal(status, TV_E_DATA);
+            if (!strstr(tv_last_error(), table[i].sentence) || !strstr(tv_last_error(), "changed"))
+                fail_msg("%s\n gives: %s", text, tv_last_error());
+        } else {
+            assert_ok(status);
+            assert_ok(tv_tokenizer_begin_text(tokenizer, &ids));
+            if (ids.size != table[i].count || (ids.size > 0 && ids.data[0] != table[i].first) ||
+                (ids.size > 1 && ids.data[1] != table[i].second))
+                fail_msg("%s puts %llu tokens, %u first", text, (unsigned long long)ids.size,
+                         ids.size ? ids.data[0] : 0);
+            /* A document that follows others stands behind their end already. */
+            ids.size = 0;
+            assert_ok(tv_tokenizer_begin_document(tokenizer, &ids));
+            assert_int_equal(ids.size, table[i].count == 1 && table[i].first == 50256 ? 0 : table[i].count);
+        }
+        tv_ids_free(&ids);
+        tv_tokenizer_destroy(&tokenizer);
+        cJSON_Delete(changes);
+        free(text);
+    }
+    cJSON_Delete(base);
+}
+
+/* tokenizer_config.json goes before tokenizer.json; without an opinion it leaves that alone. */
+static void add_bos_token_goes_before(void **state) {
+    (void)state;
+    static const struct {
+        const char *config;
+        int count; /* -1: refused */
+        uint32_t first;
+    } table[] = {
+        {"{\"bos_token\": \"<|im_start|>\"}", 1, 2},
+        {"{\"add_bos_token\": null}", 1, 2},
+        {"{\"add_bos_token\": false, \"bos_token\": \"<|im_start|>\"}", 0, 0},
+        {"{\"add_bos_token\": true, \"bos_token\": {\"content\": \"<|im_start|>\"}}", 1, 1},
+        {"{\"add_bos_token\": true, \"bos_token\": null}", 0, 0},
+        {"{\"add_bos_token\": \"yes\"}", -1, 0},
+    };
+    char *dir = tv_test_dir(), *json = tv_format("%s/tokenizer.json", dir);
+    char *config = tv_format("%s/tokenizer_config.json", dir);
+    cJSON *root = tv_test_json(DATA, "trained/tokenizer.json"), *processor = NULL;
+    static const char post[] = TEMPLATE("2");
+    assert_ok(tv_json_parse(post, sizeof post - 1, "post", &processor));
+    assert_true(cJSON_ReplaceItemInObjectCaseSensitive(root, "post_processor", processor));
+    assert_ok(tv_json_write_file(json, root));
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        tv_tokenizer *tokenizer = NULL;
+        assert_ok(tv_write_file(config, table[i].config, strlen(table[i].config)));
+        tv_status status = tv_tokenizer_load(dir, &tokenizer);
+        if (table[i].count < 0) {
+            assert_int_equal(status, TV_E_DATA);
+            assert_non_null(strstr(tv_last_error(), "\"add_bos_token\""));
+            continue;
+        }
+        assert_ok(status);
+        const tv_tokenizer_info *info = tv_tokenizer_info_of(tokenizer);
+        if ((int)info->begin_count != table[i].count ||
+            (info->begin_count && info->begin[0] != table[i].first))
+            fail_msg("%s puts %u tokens, %u first", table[i].config, info->begin_count, info->begin[0]);
+        tv_tokenizer_destroy(&tokenizer);
+    }
+    cJSON_Delete(root);
+    free(config);
+    free(json);
+    tv_test_dir_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_equal_other_implementations),
@@ -308,6 +414,8 @@ int main(void) {
         cmocka_unit_test(special_tokens_are_found_on_request),
         cmocka_unit_test(long_words_are_not_quadratic),
         cmocka_unit_test(hostile_files_give_sentences),
+        cmocka_unit_test(files_say_what_a_text_begins_with),
+        cmocka_unit_test(add_bos_token_goes_before),
         cmocka_unit_test(hostile_patterns_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
