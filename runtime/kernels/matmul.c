@@ -171,7 +171,9 @@ static void choose_cpu_variant(const tv_caps *caps, const tv_matmul *product, co
     launch->groups = tv_div_up(size->m, tile_m) * tv_div_up(size->n, tile_n);
 }
 
-/* Program and workgroups of one part, whose push constants and bindings are there. `gelu`: of its result. */
+/* Program and workgroups of one part, whose push constants and bindings are there. `gelu`: of its result. The
+ * choice may not depend on the number of rows, which budgets, chunks and widths of batches change: another
+ * kernel sums a row in another order. */
 static void choose_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
                            bool gelu, tv_launch *launch) {
     static const tv_program_id tiled[2][2] = {{TV_PROGRAM_matmul_nn, TV_PROGRAM_matmul_nt},
@@ -179,14 +181,11 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
     const tv_caps *caps = tv_recorder_caps(recorder);
     const tv_matmul_push *push = launch->push;
     uint32_t *constants = launch->specialization, *count = &launch->specialization_count;
-    /* By the whole product's rows: the remainder of a cut, whose size the submission budget decides, must be
-     * summed as the uncut product is. */
-    bool few = product->m <= FEW_ROWS || product->rows_alone;
     if (caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle) {
         choose_cpu_variant(caps, product, size, launch);
         constants[(*count)++] = gelu;
         constants[(*count)++] = push->accumulate;
-    } else if (!product->transpose_a && product->transpose_b && few) {
+    } else if (!product->transpose_a && product->transpose_b && product->rows_alone) {
         uint64_t rows = 1;
         while (rows < size->m && rows < FEW_ROWS)
             rows *= 2;

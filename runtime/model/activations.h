@@ -31,7 +31,7 @@ typedef struct tv_activations_options {
     uint64_t batch, tokens; /* B, T */
     bool backward;          /* also keep what backward needs, and its own tensors */
     bool recompute;         /* keep only each block's input; backward runs the block again */
-    bool rows_alone;        /* forward only: no bit of a row depends on the number of rows (decoding) */
+    bool rows_alone;        /* forward only: products by the kernel for few rows (decoding) */
     uint64_t logits_rows;   /* rows whose logits are asked for at once, at most; 0: all */
 } tv_activations_options;
 

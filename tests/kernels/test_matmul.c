@@ -42,7 +42,7 @@ static tv_tensor shifted(tv_tensor tensor, uint64_t shift) {
     return tensor;
 }
 
-static void check(tv_device *device, const shape *s, bool transpose_a, bool transpose_b) {
+static void check(tv_device *device, const shape *s, bool transpose_a, bool transpose_b, bool alone) {
     uint64_t batch = s->batch ? s->batch : 1;
     uint64_t rows_a = transpose_a ? s->k : s->m, lda = (transpose_a ? s->m : s->k) + s->pad;
     uint64_t rows_b = transpose_b ? s->n : s->k, ldb = (transpose_b ? s->k : s->n) + s->pad;
@@ -88,6 +88,7 @@ static void check(tv_device *device, const shape *s, bool transpose_a, bool tran
                          .transpose_b = transpose_b,
                          .accumulate = s->accumulate,
                          .gelu = s->gelu,
+                         .rows_alone = alone,
                          .lda = s->pad ? lda : 0,
                          .ldb = s->pad ? ldb : 0,
                          .ldc = s->pad ? ldc : 0,
@@ -105,10 +106,11 @@ static void check(tv_device *device, const shape *s, bool transpose_a, bool tran
     tv_test_run(device, recorder);
     tv_test_read(&out, c);
     char what[96];
-    snprintf(what, sizeof what, "%c%c %llux%llux%llu bias %d accumulate %d pad %llu batch %llu shift %llu",
-             transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', (unsigned long long)s->m,
-             (unsigned long long)s->n, (unsigned long long)s->k, s->bias, s->accumulate,
-             (unsigned long long)s->pad, (unsigned long long)s->batch, (unsigned long long)s->shift);
+    snprintf(what, sizeof what, "%c%c%s %llux%llux%llu bias %d accumulate %d pad %llu batch %llu shift %llu",
+             transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', alone ? " rows alone" : "",
+             (unsigned long long)s->m, (unsigned long long)s->n, (unsigned long long)s->k, s->bias,
+             s->accumulate, (unsigned long long)s->pad, (unsigned long long)s->batch,
+             (unsigned long long)s->shift);
     double tolerance = 1e-7 * (double)(s->k + 8);
     tv_test_compare(what, c, expected, count_c, s->gelu ? 1.13 * tolerance + 1e-6 : tolerance, 1e-6);
     tv_test_free(&in_a);
@@ -125,7 +127,9 @@ static void check(tv_device *device, const shape *s, bool transpose_a, bool tran
 
 static void check_forms(tv_device *device, const shape *s) {
     for (int form = 0; form < 4; form++)
-        check(device, s, form & 1, form & 2);
+        check(device, s, form & 1, form & 2, false);
+    if (s->m <= 20)
+        check(device, s, false, true, true);
 }
 
 static const shape shapes[] = {
@@ -205,9 +209,9 @@ static void interleaved_batches_equal_the_oracle(void **state) {
 }
 
 static void many_rows_equal_the_oracle(void **state) {
-    check(*state, &(shape){.m = 70001, .n = 5, .k = 6, .bias = true}, false, true);
-    check(*state, &(shape){.m = 5, .n = 70001, .k = 3}, false, false);
-    check(*state, &(shape){.m = 4, .n = 6, .k = 70001, .accumulate = true}, true, false);
+    check(*state, &(shape){.m = 70001, .n = 5, .k = 6, .bias = true}, false, true, false);
+    check(*state, &(shape){.m = 5, .n = 70001, .k = 3}, false, false, false);
+    check(*state, &(shape){.m = 4, .n = 6, .k = 70001, .accumulate = true}, true, false, false);
 }
 
 static void small_ranges_equal_the_oracle(void **state) {
@@ -292,8 +296,8 @@ static void gelu_keeps_its_bits(void **state) {
 }
 
 /* The first `m` rows of one product, as bits. */
-static void rows_alone(tv_device *device, const float *a, const float *b, const float *bias, uint64_t m,
-                       uint64_t k, float *c) {
+static void first_rows(tv_device *device, const float *a, const float *b, const float *bias, uint64_t m,
+                       uint64_t k, bool alone, float *c) {
     enum { N = 37 };
     tv_test_tensor in_a = tv_test_floats(device, m * k, a), in_b = tv_test_floats(device, N * k, b),
                    in_bias = tv_test_floats(device, N, bias), out = tv_test_floats(device, m * N, NULL);
@@ -302,7 +306,7 @@ static void rows_alone(tv_device *device, const float *a, const float *b, const 
                                                       .n = N,
                                                       .k = k,
                                                       .transpose_b = true,
-                                                      .rows_alone = true,
+                                                      .rows_alone = alone,
                                                       .a = in_a.tensor,
                                                       .b = in_b.tensor,
                                                       .bias = in_bias.tensor,
@@ -321,7 +325,7 @@ static void rows_alone(tv_device *device, const float *a, const float *b, const 
                                        .b = b,
                                        .bias = bias,
                                        .c = expected});
-    tv_test_compare("rows alone", c, expected, m * N, 1e-7 * (double)(k + 8), 1e-6);
+    tv_test_compare("rows", c, expected, m * N, 1e-7 * (double)(k + 8), 1e-6);
     free(expected);
     tv_test_free(&in_a);
     tv_test_free(&in_b);
@@ -329,9 +333,9 @@ static void rows_alone(tv_device *device, const float *a, const float *b, const 
     tv_test_free(&out);
 }
 
-/* A decoder's rows come and go: whatever their number, all bits of a row stay. Two of the devices are cut or
- * tiled differently. */
-static void rows_alone_keep_their_bits(void **state) {
+/* A decoder's rows come and go, and a training batch is wide or narrow and its head is cut into chunks:
+ * whatever the number of rows, all bits of a row stay. Devices are cut and tiled differently. */
+static void rows_keep_their_bits(void **state) {
     enum { M = 70, N = 37, K = 132 };
     float *a = random_floats(M * K, 1), *b = random_floats(N * K, 2), *bias = random_floats(N, 3);
     float *all = malloc(M * N * sizeof *all), *some = malloc(M * N * sizeof *some);
@@ -339,14 +343,15 @@ static void rows_alone_keep_their_bits(void **state) {
                             tv_test_open_lowered("cpu_kernels=0"),
                             tv_test_open_lowered("storage_range=16384")};
     const uint64_t rows[] = {1, 2, 3, 4, 5, 8, 9, 16, 17, 64};
-    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
-        for (uint64_t k = K - 1; k <= K; k++) { /* K: texels */
-            rows_alone(devices[d], a, b, bias, M, k, all);
-            for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-                rows_alone(devices[d], a, b, bias, rows[i], k, some);
-                assert_memory_equal(some, all, rows[i] * N * sizeof *all);
+    for (size_t d = 0; d < TV_COUNT(devices); d++) {
+        for (int alone = 0; alone < 2; alone++)
+            for (uint64_t k = K - 1; k <= K; k++) { /* K: texels */
+                first_rows(devices[d], a, b, bias, M, k, alone, all);
+                for (size_t i = 0; i < TV_COUNT(rows); i++) {
+                    first_rows(devices[d], a, b, bias, rows[i], k, alone, some);
+                    assert_memory_equal(some, all, rows[i] * N * sizeof *all);
+                }
             }
-        }
         if (d > 0)
             tv_device_close(&devices[d]);
     }
@@ -399,7 +404,7 @@ int main(void) {
         cmocka_unit_test(without_shuffles_equals_the_oracle),
         cmocka_unit_test(without_texels_equals_the_oracle),
         cmocka_unit_test(gelu_keeps_its_bits),
-        cmocka_unit_test(rows_alone_keep_their_bits),
+        cmocka_unit_test(rows_keep_their_bits),
         cmocka_unit_test(mistakes_are_refused),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
