@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -201,34 +202,37 @@ static tv_status say_end(tv_subprocess *process) {
                    process->command, WEXITSTATUS(process->wait_status));
 }
 
-/* Waits until there is something to read, or to do; reads what there is. */
-static tv_status exchange(tv_subprocess *process, double since, bool *end) {
+/* Waits until there is something to read, or to do, at most so long; reads what there is. */
+static tv_status exchange(tv_subprocess *process, int milliseconds, bool *end, bool *came) {
     char chunk[CHUNK];
     struct pollfd fds[2] = {{.fd = process->output, .events = POLLIN}, {.fd = -1, .events = POLLOUT}};
     if (process->to_send.taken < process->to_send.size)
         fds[1].fd = process->input;
-    if (poll(fds, 2, POLL_MS) < 0 && errno != EINTR)
+    if (poll(fds, 2, milliseconds) < 0 && errno != EINTR)
         return tv_fail_errno(TV_E_IO, "cannot wait for \"%s\"", process->command);
     if (tv_interrupted())
         return tv_fail(TV_E_INTERRUPTED, "interrupted");
     flush(process);
     ssize_t got = read(process->output, chunk, sizeof chunk);
     *end = got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-    if (got > 0)
-        TV_RETURN_IF_FAILED(queue_append(&process->received, chunk, (uint64_t)got));
-    if (got <= 0 && !process->hinted && tv_seconds() - since > HINT_SECONDS) {
-        process->hinted = true;
-        tv_info("still waiting for an answer of \"%s\"; a program must flush its output after each line",
-                process->command);
-    }
-    return TV_OK;
+    *came = got > 0;
+    return *came ? queue_append(&process->received, chunk, (uint64_t)got) : TV_OK;
+}
+
+static void hint(tv_subprocess *process, double since) {
+    if (process->hinted || tv_seconds() - since <= HINT_SECONDS)
+        return;
+    process->hinted = true;
+    tv_info("still waiting for an answer of \"%s\"; a program must answer each line before it waits for the "
+            "next, and flush its output after each answer",
+            process->command);
 }
 
 tv_status tv_subprocess_receive(tv_subprocess *process, const char **line, uint64_t *length) {
     queue *q = &process->received;
     double since = tv_seconds();
     uint64_t searched = 0;
-    bool end = false;
+    bool end = false, came;
     for (;;) {
         char *start = q->data + q->taken;
         uint64_t size = q->size - q->taken;
@@ -248,8 +252,50 @@ tv_status tv_subprocess_receive(tv_subprocess *process, const char **line, uint6
                            process->command, LONGEST_LINE >> 20);
         if (end || process->output < 0)
             return say_end(process);
-        TV_RETURN_IF_FAILED(exchange(process, since, &end));
+        TV_RETURN_IF_FAILED(exchange(process, POLL_MS, &end, &came));
+        if (!came)
+            hint(process, since);
     }
+}
+
+static void show_waiting(const tv_subprocess *process, const char **bytes, uint64_t *size) {
+    const queue *q = &process->received;
+    *bytes = q->data ? q->data + q->taken : "";
+    *size = q->size - q->taken;
+}
+
+tv_status tv_subprocess_waiting(tv_subprocess *process, double seconds, const char **bytes, uint64_t *size) {
+    const double end_of_wait = tv_seconds() + seconds;
+    bool end = process->output < 0, came = false;
+    show_waiting(process, bytes, size);
+    for (bool last = false; *size == 0 && !end && !last;) {
+        double left = end_of_wait - tv_seconds();
+        last = left <= 0;
+        TV_RETURN_IF_FAILED(
+            exchange(process, last ? 0 : (int)tv_min_u64(POLL_MS, 1 + (uint64_t)(left * 1e3)), &end, &came));
+        show_waiting(process, bytes, size);
+    }
+    return TV_OK;
+}
+
+uint64_t tv_subprocess_unread(const tv_subprocess *process) {
+    uint64_t held = process->to_send.size - process->to_send.taken;
+    int in_pipe = 0;
+    /* A system that cannot say this of the writing end says nothing: what it misses is found later. */
+    if (process->input >= 0 && ioctl(process->input, FIONREAD, &in_pipe) == 0 && in_pipe > 0)
+        held += (uint64_t)in_pipe;
+    return held;
+}
+
+tv_status tv_subprocess_finish(tv_subprocess *process, const char **bytes, uint64_t *size) {
+    const double start = tv_seconds();
+    bool end = process->output < 0, came;
+    close_end(&process->input);
+    while (!end && tv_seconds() - start < END_SECONDS &&
+           process->received.size - process->received.taken <= LONGEST_LINE)
+        TV_RETURN_IF_FAILED(exchange(process, POLL_MS, &end, &came));
+    show_waiting(process, bytes, size);
+    return TV_OK;
 }
 
 void tv_subprocess_close(tv_subprocess **handle) {

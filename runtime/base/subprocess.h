@@ -25,6 +25,14 @@ tv_status tv_subprocess_send(tv_subprocess *process, const char *line, uint64_t 
  * TV_E_DATA when the program ended or wrote an endless line; TV_E_INTERRUPTED after Ctrl-C (base/os.h). */
 tv_status tv_subprocess_receive(tv_subprocess *process, const char **line, uint64_t *length);
 
+/* What it wrote and nobody received yet, whole lines or not, after waiting `seconds` at most for something to
+ * come; *bytes lasts until the next call. */
+tv_status tv_subprocess_waiting(tv_subprocess *process, double seconds, const char **bytes, uint64_t *size);
+/* Bytes sent that it has not read. */
+uint64_t tv_subprocess_unread(const tv_subprocess *process);
+/* Closes its input and takes what it still writes until it ends, for two seconds at most. */
+tv_status tv_subprocess_finish(tv_subprocess *process, const char **bytes, uint64_t *size);
+
 /* Closes its input and waits for its end, two seconds at most; then it is killed with all that it started. */
 void tv_subprocess_close(tv_subprocess **process);
 

@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/json.h"
+#include "base/dialogue.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "base/subprocess.h"
 
 /* Enough that a program which takes several at once is never idle. */
 enum { IN_FLIGHT = 16 };
@@ -16,9 +15,10 @@ enum { IN_FLIGHT = 16 };
 typedef struct judging {
     tv_session *session;
     const char *annotator;
-    tv_subprocess *program;
-    tv_session_item items[IN_FLIGHT]; /* a ring, in the order sent */
-    uint64_t sent, answered;
+    tv_dialogue *program;
+    tv_session_item items[IN_FLIGHT];
+    bool out[IN_FLIGHT]; /* which of them are asked and not answered; their places number the questions */
+    uint64_t answered;
     tv_text line;
     double last_progress;
 } judging;
@@ -31,7 +31,8 @@ static tv_status add_span(tv_text *out, tv_slice span) {
     return tv_text_append(out, span.data, span.size);
 }
 
-static tv_status send_item(judging *j, const tv_session_item *item) {
+static tv_status ask(judging *j, uint64_t place) {
+    const tv_session_item *item = &j->items[place];
     j->line.size = 0;
     TV_RETURN_IF_FAILED(add(&j->line, "{\"id\":"));
     TV_RETURN_IF_FAILED(add_span(&j->line, item->item->id_json));
@@ -43,17 +44,18 @@ static tv_status send_item(judging *j, const tv_session_item *item) {
         TV_RETURN_IF_FAILED(add_span(&j->line, item->item->responses[item->order[i]].json));
     }
     TV_RETURN_IF_FAILED(add(&j->line, "]}"));
-    return tv_subprocess_send(j->program, (const char *)j->line.data, j->line.size);
+    j->out[place] = true;
+    return tv_dialogue_ask(j->program, place, item->item->id, (const char *)j->line.data, j->line.size);
 }
 
-static tv_status send_more(judging *j, bool *exhausted) {
-    while (!*exhausted && j->sent - j->answered < IN_FLIGHT) {
-        tv_session_item *item = &j->items[j->sent % IN_FLIGHT];
-        TV_RETURN_IF_FAILED(tv_session_reserve(j->session, j->annotator, item, exhausted));
-        if (*exhausted)
-            break;
-        TV_RETURN_IF_FAILED(send_item(j, item));
-        j->sent++;
+static tv_status ask_more(judging *j, bool *exhausted) {
+    while (!*exhausted && tv_dialogue_takes_more(j->program)) {
+        uint64_t place = 0;
+        while (j->out[place])
+            place++;
+        TV_RETURN_IF_FAILED(tv_session_reserve(j->session, j->annotator, &j->items[place], exhausted));
+        if (!*exhausted)
+            TV_RETURN_IF_FAILED(ask(j, place));
     }
     return TV_OK;
 }
@@ -82,26 +84,24 @@ static tv_status record(judging *j, const tv_session_item *item, const cJSON *an
 }
 
 static tv_status take_answer(judging *j) {
-    const tv_session_item *item = &j->items[j->answered % IN_FLIGHT];
-    const char *line;
-    uint64_t length;
+    tv_answer answer;
     char where[512];
+    tv_status status = tv_dialogue_answer(j->program, &answer);
+    const tv_session_item *item = &j->items[answer.question];
     snprintf(where, sizeof where, "item \"%.400s\" (line %llu of the candidates)", item->id,
              (unsigned long long)item->item->line);
-    tv_status status = tv_subprocess_receive(j->program, &line, &length);
     if (status == TV_E_DATA)
         return tv_fail_context(TV_E_DATA, "%s", where);
     TV_RETURN_IF_FAILED(status);
-    cJSON *answer = NULL;
-    if (tv_json_parse(line, length, where, &answer) != TV_OK || !cJSON_IsObject(answer))
-        status = tv_fail(TV_E_DATA,
-                         "%s: expected {\"ranking\": [[\"ID\", ...], ...]} or {\"ranking\": null} from the "
-                         "judge, found \"%.*s\"",
-                         where, (int)tv_min_u64(length, 200), line);
-    else
-        status = record(j, item, answer, where);
-    cJSON_Delete(answer);
-    return status;
+    if (!answer.object)
+        return tv_fail(TV_E_DATA,
+                       "%s: expected {\"ranking\": [[\"ID\", ...], ...]} or {\"ranking\": null} from the "
+                       "judge, found \"%.*s\"",
+                       where, (int)tv_min_u64(answer.length, 200), answer.line);
+    TV_RETURN_IF_FAILED(record(j, item, answer.object, where));
+    j->out[answer.question] = false;
+    j->answered++;
+    return TV_OK;
 }
 
 static void show_progress(judging *j) {
@@ -118,13 +118,12 @@ static tv_status run(judging *j) {
     bool exhausted = false;
     for (;;) {
         /* What is open may change with each judgment: a repeat waits for its first showing. */
-        if (j->sent == j->answered)
+        if (tv_dialogue_outstanding(j->program) == 0)
             exhausted = false;
-        TV_RETURN_IF_FAILED(send_more(j, &exhausted));
-        if (j->sent == j->answered)
-            return TV_OK;
+        TV_RETURN_IF_FAILED(ask_more(j, &exhausted));
+        if (tv_dialogue_outstanding(j->program) == 0)
+            return tv_dialogue_finish(j->program);
         TV_RETURN_IF_FAILED(take_answer(j));
-        j->answered++;
         show_progress(j);
     }
 }
@@ -132,12 +131,12 @@ static tv_status run(judging *j) {
 tv_status tv_judge_run(tv_session *session, const char *command, const char *annotator, uint64_t *judged) {
     judging j = {.session = session, .annotator = annotator};
     *judged = 0;
-    tv_status status = tv_subprocess_start(command, &j.program);
+    tv_status status = tv_dialogue_start(command, IN_FLIGHT, &j.program);
     if (status == TV_OK)
         status = run(&j);
     tv_log_progress_end();
     *judged = j.answered;
-    tv_subprocess_close(&j.program);
+    tv_dialogue_close(&j.program);
     tv_session_release(session, annotator);
     tv_text_free(&j.line);
     return status;

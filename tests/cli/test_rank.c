@@ -2,7 +2,8 @@
  * and with judges that die or talk nonsense.
  *
  * Tried: answers printed raw (the terminal test sees the escape), a line left torn after a write that failed,
- * a judge's answers taken out of order. Each fails.
+ * a judge's answers given to another item than they name, an answer too many taken for the next item's. Each
+ * fails.
  */
 #include "support/support.h"
 
@@ -245,12 +246,12 @@ static void judges_that_fail(void **state) {
     (void)state;
     expect_failure("read -r x; echo '{\"ranking\":null}'; read -r x; exit 4",
                    "item \"p1\" (line 2 of the candidates): the program", 1);
-    expect_failure("echo '{\"ranking\":[[\"r0\"]]}'",
+    expect_failure("read -r x; echo '{\"ranking\":[[\"r0\"]]}'",
                    "item \"p1\" (line 2 of the candidates): the ranking does not name", 1);
-    expect_failure("echo '{\"score\":1}'", "has no \"ranking\"", 1);
-    expect_failure("echo '[1]'", "expected {\"ranking\":", 1);
-    expect_failure("echo hello", "found \"hello\"", 1);
-    expect_failure("echo '{\"ranking\":[[\"r0\"],[\"r1\"],[\"r2\"]]}'; echo "
+    expect_failure("read -r x; echo '{\"score\":1}'", "has no \"ranking\"", 1);
+    expect_failure("read -r x; echo '[1]'", "expected {\"ranking\":", 1);
+    expect_failure("read -r x; echo hello", "found \"hello\"", 1);
+    expect_failure("read -r x; echo '{\"ranking\":[[\"r0\"],[\"r1\"],[\"r2\"]]}'; read -r x; echo "
                    "'{\"ranking\":[[\"r7\"],[\"r1\"],[\"r2\"]]}'",
                    "item \"p2\" (line 3 of the candidates): the ranking names the response \"r7\"", 2);
     expect_failure("no-such-judge", "ended with exit code 127", 2);
@@ -261,6 +262,53 @@ static void judges_that_fail(void **state) {
     assert_near(result(&run, "judged_items"), ITEMS, 0);
     tv_run_free(&run);
     expect_each_once(ITEMS);
+    free(judge);
+}
+
+/* Every ranking would do for every item: which one an answer is for is known, or the run ends. */
+static void answers_that_shift_are_found(void **state) {
+    (void)state;
+    static const struct {
+        const char *before, *after;
+    } shifts[] = {
+        {"echo \"$answer\";", ""}, {"", "[ $n = 3 ] && echo \"$answer\";"}, {"", "[ $n = 30 ] && echo;"}};
+    for (size_t i = 0; i < TV_COUNT(shifts); i++) {
+        char *judge = tv_format("answer='{\"ranking\":null}'; n=0; %s while read -r x; do n=$((n+1)); echo "
+                                "\"$answer\"; %s done",
+                                shifts[i].before, shifts[i].after[0] ? shifts[i].after : ":;");
+        if (tv_path_exists(out))
+            assert_ok(tv_remove_tree(out));
+        tv_run run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge,
+                                    "--annotator", "sim");
+        if (run.exit_code != 2 || !strstr(run.err, "expected one line for each question"))
+            fail_msg("%s: exit code %d, \"%s\"", judge, run.exit_code, run.err);
+        tv_run_free(&run);
+        free(judge);
+    }
+}
+
+/* The first item alone, then two at a time, the later one first: item p3 gets the comment "p3". */
+static void answers_with_ids_come_in_any_order(void **state) {
+    (void)state;
+    char *judge = tv_format(
+        "answer() { echo \"{\\\"id\\\":\\\"$1\\\",\\\"ranking\\\":null,\\\"comment\\\":\\\"$1\\\"}\"; }; "
+        "first=; held=; while IFS='\"' read -r a b c id rest; do if [ -z \"$first\" ]; then answer $id; "
+        "first=1; elif [ -z \"$held\" ] && [ $id != p29 ]; then held=$id; else answer $id; [ -n "
+        "\"$held\" ] && answer $held; held=; fi; done");
+    tv_run run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge, "--json");
+    if (run.exit_code != 0)
+        fail_msg("exit code %d, \"%s\"", run.exit_code, run.err);
+    assert_near(result(&run, "judged"), ITEMS, 0);
+    tv_run_free(&run);
+    expect_each_once(ITEMS);
+    tv_rankings *rankings = read_out();
+    for (uint64_t i = 0; i < ITEMS; i++)
+        assert_string_equal(tv_rankings_at(rankings, i)->comment, tv_rankings_at(rankings, i)->item.id);
+    /* The second and the third are of the items that were out together. */
+    assert_string_equal(tv_rankings_at(rankings, 0)->item.id, "p0");
+    assert_string_equal(tv_rankings_at(rankings, 1)->item.id, "p2");
+    assert_string_equal(tv_rankings_at(rankings, 2)->item.id, "p1");
+    tv_rankings_destroy(&rankings);
     free(judge);
 }
 
@@ -338,6 +386,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(in_a_terminal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_in_the_middle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(judges_that_fail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answers_that_shift_are_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answers_with_ids_come_in_any_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(interrupted_judge, set_up, tear_down),
         cmocka_unit_test_setup_teardown(second_annotators_get_the_shared_ones, set_up, tear_down),
