@@ -13,9 +13,10 @@ tv_status cmd_ppo(int argc, char **argv) {
     tv_ppo_options ppo = {0};
     const tv_option more[] = {
         tv_opt_existing(tv_opt_text("reward", "DIR", &ppo.reward, "a reward model: a directory or a run")),
-        tv_opt_text("reward-cmd", "CMD", &ppo.reward_command,
-                    "a program that scores instead: it reads one JSON line {\"prompt\", \"response\"} and "
-                    "prints one number, again and again"),
+        tv_opt_text(
+            "reward-cmd", "CMD", &ppo.reward_command,
+            "a program that scores instead: it reads one JSON line {\"id\", \"prompt\", \"response\"} and "
+            "prints one number, or {\"id\", \"score\"}, again and again"),
         tv_opt_existing(tv_opt_text("ref", "DIR", &ppo.reference,
                                     "the reference that the KL is measured from; --model when not given")),
     };

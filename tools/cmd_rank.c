@@ -121,7 +121,7 @@ tv_status cmd_rank(int argc, char **argv) {
         tv_opt_text("annotator", "NAME", &annotator_given,
                     "who judges; default: the user's name, judge:CMD with --judge; --web asks for it"),
         tv_opt_text("judge", "CMD", &judge,
-                    "a program that judges: one item line in, one {\"ranking\": ...} line out, in order"),
+                    "a program that judges: one item line in, one {\"id\", \"ranking\"} line out"),
         tv_opt_flag("web", &web, "serves a page to rank on, to browsers of this machine only"),
         tv_opt_given(&port_given, tv_opt_uint("port", "P", &port, 0, 65535,
                                               "of --web (default: a free one, as 0; said when it starts)")),

@@ -10,7 +10,7 @@
 #   --seed N         which annotator (default: 1)
 #
 # Promise: speaks the judge protocol of `trivium rank`: a line {"id","prompt","responses":[{"id","text"},...]} in, a line
-# {"ranking":[[best ids],[next],...]} out, in order. An answer's score is the sum over its different words: saying
+# {"id":...,"ranking":[[best ids],[next],...]} out, in order. An answer's score is the sum over its different words: saying
 # a word twice earns nothing. Capitalised words are names and count nothing. Scores that round to the same
 # whole point are tied. The draws depend on seed, item, answer and word alone, so a judgment repeats.
 use strict;
@@ -80,5 +80,5 @@ while (my $line = <STDIN>) {
     for my $response (@{$item->{responses}}) {
         push @{$groups{score($item->{id}, $response->{id}, $response->{text})}}, $response->{id};
     }
-    print $json->encode({ranking => [map { $groups{$_} } sort { $b <=> $a } keys %groups]}), "\n";
+    print $json->encode({id => $item->{id}, ranking => [map { $groups{$_} } sort { $b <=> $a } keys %groups]}), "\n";
 }

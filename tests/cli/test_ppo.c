@@ -269,6 +269,54 @@ static void programs_that_fail_lose_nothing(void **state) {
     }
 }
 
+/* A score for another response is no score: a line too many ends the run, in whichever iteration it shows. */
+static void scores_that_shift_are_found(void **state) {
+    const fixture *f = *state;
+    static const char *const programs[] = {
+        "echo 0.5; while read -r line; do echo 1; done",
+        "n=0; while read -r line; do n=$((n + 1)); echo 1; [ $n = 5 ] && echo 2; done",
+        "n=0; while read -r line; do n=$((n + 1)); echo 1; [ $n = 24 ] && echo 2; done",
+        "n=0; while read -r line; do n=$((n + 1)); echo 1; done; echo bye",
+    };
+    for (size_t i = 0; i < TV_COUNT(programs); i++) {
+        char *out = tv_format("%s/shift-%zu", f->hasty.planted.dir, i);
+        tv_run run = train(f, out, MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
+        if (run.exit_code != 2 || !strstr(run.err, "--reward-cmd") ||
+            !strstr(run.err, "expected one line for each question"))
+            fail_msg("%s: exit code %d, \"%s\"", programs[i], run.exit_code, run.err);
+        tv_run_free(&run);
+        free(out);
+    }
+}
+
+/* The same scores, two questions at a time and the later one first. */
+static void scores_with_ids_come_in_any_order(void **state) {
+    const fixture *f = *state;
+    static const char in_order[] =
+        "while IFS= read -r line; do l=${line#*,}; echo $((${#l} * 37 % 11))e-1; done";
+    static const char turned[] =
+        "n=0; held=; while IFS= read -r line; do n=$((n + 1)); l=${line#*,}; id=${line%%,*}; id=${id#*:}; "
+        "a=\"{\\\"id\\\":$id,\\\"score\\\":$((${#l} * 37 % 11))e-1}\"; "
+        "if [ $((n % 12)) = 1 ]; then echo \"$a\"; elif [ -z \"$held\" ] && [ $((n % 12)) != 0 ]; then "
+        "held=$a; "
+        "else echo \"$a\"; [ -n \"$held\" ] && echo \"$held\"; held=; fi; done";
+    const char *const programs[] = {in_order, turned};
+    char *outs[2];
+    for (int i = 0; i < 2; i++) {
+        outs[i] = tv_format("%s/ids-%d", f->hasty.planted.dir, i);
+        tv_run run = train(f, outs[i], MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
+        if (run.exit_code != 0)
+            fail_msg("%s: exit code %d, \"%s\"", programs[i], run.exit_code, run.err);
+        tv_run_free(&run);
+    }
+    for (uint64_t step = 1; step <= 2; step++)
+        assert_near(tv_expect_metric(outs[0], step, "objective/score"),
+                    tv_expect_metric(outs[1], step, "objective/score"), 0);
+    tv_expect_same_file(outs[0], outs[1], "checkpoints/last/model.safetensors");
+    free(outs[0]);
+    free(outs[1]);
+}
+
 /* ---- mistakes ---- */
 
 static void mistakes_are_said(void **state) {
@@ -339,6 +387,8 @@ int main(void) {
         cmocka_unit_test(gate_6_a_negative_kl_is_said),
         cmocka_unit_test(stopped_runs_go_on_with_the_same_bits),
         cmocka_unit_test(programs_that_fail_lose_nothing),
+        cmocka_unit_test(scores_that_shift_are_found),
+        cmocka_unit_test(scores_with_ids_come_in_any_order),
         cmocka_unit_test(mistakes_are_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -60,6 +60,7 @@ static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
         return tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " prompts", count);
     for (uint64_t s = 0; s < count; s++) {
         const tv_prompt *prompt = &prompts->items[p->rollout.items[s].prompt];
+        p->rollout.items[s].number = first + s;
         requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
     }
     tv_status status = tv_rollout_run(p->drawer, requests, count, &p->drawing,

@@ -391,7 +391,8 @@ static tv_status all_iterations(ppo_stage *s, tv_run *run) {
     }
     if (run->state.step > run->first_step)
         TV_RETURN_IF_FAILED(tv_run_save(run));
-    return tv_run_end(run);
+    TV_RETURN_IF_FAILED(tv_run_end(run));
+    return tv_ppo_reward_finish(s->ppo.reward);
 }
 
 static void release(ppo_stage *s) {

@@ -1,25 +1,27 @@
 /* Rewards of a rollout: see reward.h. */
 #include "stages/ppo/reward.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/subprocess.h"
+#include "base/dialogue.h"
 #include "formats/directory.h"
 #include "reward/scorer.h"
 #include "stages/sampling.h"
 #include "text/json_text.h"
 
-/* Lines that a program may have in hand, so that it never waits for us. */
-enum { LINES_IN_FLIGHT = 32, SHOWN_BYTES = 120 };
+/* Questions that a program may have in hand, so that it never waits for us. */
+enum { QUESTIONS_OUT = 32, SHOWN_BYTES = 120 };
 
 struct tv_ppo_reward {
     tv_ppo_reward_options options;
     tv_reward_model model;
     bool has_model, same_tokenizer;
     tv_scorer *scorer;
-    tv_subprocess *process;
+    tv_dialogue *program;
 };
 
 tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **out) {
@@ -76,7 +78,7 @@ tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_caps *caps
 
 tv_status tv_ppo_reward_start(tv_ppo_reward *reward, tv_device *device) {
     if (!reward->has_model)
-        return tv_subprocess_start(reward->options.command, &reward->process);
+        return tv_dialogue_start(reward->options.command, QUESTIONS_OUT, &reward->program);
     const tv_scorer_options options = scorer_options(reward);
     TV_RETURN_IF_FAILED(tv_reward_model_load(&reward->model, device));
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
@@ -86,7 +88,7 @@ void tv_ppo_reward_close(tv_ppo_reward **handle) {
     if (!handle || !*handle)
         return;
     tv_ppo_reward *reward = *handle;
-    tv_subprocess_close(&reward->process);
+    tv_dialogue_close(&reward->program);
     tv_scorer_destroy(&reward->scorer);
     if (reward->has_model)
         tv_reward_model_close(&reward->model);
@@ -163,56 +165,75 @@ fail:
 
 /* ---- by a program ---- */
 
-/* {"prompt": as it was read, "response": text} of one sequence, into `line`. */
-static tv_status make_line(const tv_ppo_reward *reward, const tv_prompts *prompts,
-                           const tv_ppo_rollout *rollout, uint64_t sequence, tv_text *response,
-                           tv_text *line) {
-    static const char before[] = "{\"prompt\":", between[] = ",\"response\":";
+/* {"id": the number of its draws, "prompt": as it was read, "response": text} of one sequence. */
+static tv_status ask(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
+                     uint64_t sequence, tv_text *response, tv_text *line) {
+    static const char between[] = ",\"response\":";
     const char *prompt = prompts->items[rollout->items[sequence].prompt].json;
+    char id[24], before[64];
+    snprintf(id, sizeof id, "%" PRIu64, rollout->items[sequence].number);
+    snprintf(before, sizeof before, "{\"id\":%s,\"prompt\":", id);
     response->size = line->size = 0;
     TV_RETURN_IF_FAILED(tv_ppo_response_text(reward->options.tokenizer, rollout, sequence, response));
-    TV_RETURN_IF_FAILED(tv_text_append(line, before, sizeof before - 1));
+    TV_RETURN_IF_FAILED(tv_text_append(line, before, strlen(before)));
     TV_RETURN_IF_FAILED(tv_text_append(line, prompt, strlen(prompt)));
     TV_RETURN_IF_FAILED(tv_text_append(line, between, sizeof between - 1));
     TV_RETURN_IF_FAILED(tv_json_append_string(response->data, response->size, line));
-    return tv_text_append(line, "}", 1);
+    TV_RETURN_IF_FAILED(tv_text_append(line, "}", 1));
+    tv_status status = tv_dialogue_ask(reward->program, sequence, id, (const char *)line->data, line->size);
+    return status == TV_E_DATA ? tv_fail_context(status, "--reward-cmd") : status;
 }
 
-static tv_status read_number(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout,
-                             uint64_t sequence) {
-    const char *answer, *id = prompts->items[rollout->items[sequence].prompt].id;
-    uint64_t length;
+/* A number alone, or the "score" of an object. */
+static bool read_number(const tv_answer *answer, double *value) {
+    if (answer->object) {
+        const cJSON *score = tv_json_get(answer->object, "score");
+        *value = cJSON_IsNumber(score) ? score->valuedouble : NAN;
+        return isfinite(*value);
+    }
     char *end;
-    tv_status status = tv_subprocess_receive(reward->process, &answer, &length);
-    if (status != TV_OK)
-        return tv_fail_context(status, "--reward-cmd, for a response to prompt %s", id);
-    double value = strtod(answer, &end);
+    *value = strtod(answer->line, &end);
     while (*end == ' ' || *end == '\t' || *end == '\r')
         end++;
-    if (end == answer || *end != '\0' || !isfinite(value))
+    return end != answer->line && *end == '\0' && isfinite(*value);
+}
+
+static tv_status take_answer(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+    tv_answer answer;
+    double value;
+    tv_status status = tv_dialogue_answer(reward->program, &answer);
+    const char *id = prompts->items[rollout->items[answer.question].prompt].id;
+    if (status != TV_OK)
+        return tv_fail_context(status, "--reward-cmd, for a response to prompt %s", id);
+    if (!read_number(&answer, &value))
         return tv_fail(TV_E_DATA,
                        "--reward-cmd answered \"%.*s\" for a response to prompt %s; expected one finite "
-                       "number a line",
-                       SHOWN_BYTES, answer, id);
-    rollout->items[sequence].score = value;
+                       "number a line, or {\"id\": the question's, \"score\": a finite number}",
+                       SHOWN_BYTES, answer.line, id);
+    rollout->items[answer.question].score = value;
     return TV_OK;
 }
 
 static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
     tv_text response = {0}, line = {0};
     tv_status status = TV_OK;
-    uint64_t sent = 0;
-    for (uint64_t read = 0; read < rollout->sequences; read++) {
-        for (; sent < rollout->sequences && sent < read + LINES_IN_FLIGHT; sent++) {
-            TV_TRY(make_line(reward, prompts, rollout, sent, &response, &line));
-            TV_TRY(tv_subprocess_send(reward->process, (const char *)line.data, line.size));
-        }
-        TV_TRY(read_number(reward, prompts, rollout, read));
+    uint64_t asked = 0;
+    for (uint64_t taken = 0; taken < rollout->sequences; taken++) {
+        for (; asked < rollout->sequences && tv_dialogue_takes_more(reward->program); asked++)
+            TV_TRY(ask(reward, prompts, rollout, asked, &response, &line));
+        TV_TRY(take_answer(reward, prompts, rollout));
     }
 fail:
     tv_text_free(&response);
     tv_text_free(&line);
     return status;
+}
+
+tv_status tv_ppo_reward_finish(tv_ppo_reward *reward) {
+    if (!reward->program || tv_dialogue_outstanding(reward->program) > 0)
+        return TV_OK;
+    tv_status status = tv_dialogue_finish(reward->program);
+    return status == TV_E_DATA ? tv_fail_context(status, "--reward-cmd") : status;
 }
 
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {

@@ -1,8 +1,9 @@
 /* Where PPO's rewards come from: a reward model, of the policy's tokenizer or of another, or a program.
  *
  * Promise: what is wrong with the model or the command shows before training, as far as it can; scores of a
- * model are normalised by its reward.json; a program is started once, gets {"prompt", "response"} a line and
- * answers a number a line. One that dies or answers anything else is TV_E_DATA with the line it was given.
+ * model are normalised by its reward.json; a program is started once, gets {"id", "prompt", "response"} a
+ * line and answers a number a line, or {"id", "score"} in any order (base/dialogue.h). One that dies or
+ * writes anything else is TV_E_DATA with the line it wrote.
  */
 #ifndef TV_STAGES_PPO_REWARD_H
 #define TV_STAGES_PPO_REWARD_H
@@ -36,6 +37,9 @@ bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward);
 
 /* Fills items[].score of the whole rollout. */
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout);
+
+/* After the last rollout: TV_E_DATA when a program still had something to say. */
+tv_status tv_ppo_reward_finish(tv_ppo_reward *reward);
 
 /* The response of a sequence as bytes, without its end token. */
 tv_status tv_ppo_response_text(const tv_tokenizer *tokenizer, const tv_ppo_rollout *rollout,

@@ -15,6 +15,7 @@
 
 typedef struct tv_ppo_sequence {
     uint64_t prompt; /* number in the prompt set */
+    uint64_t number; /* of its draws; no other of a rollout has it */
     uint64_t length, prompt_length;
     bool ended;   /* the response ends with an end token */
     double score; /* of the reward, normalised; as the reward gave it */
