@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <time.h>
@@ -56,6 +57,20 @@ int tv_terminal_columns(void) {
 
 bool tv_stdout_is_terminal(void) {
     return isatty(STDOUT_FILENO);
+}
+
+bool tv_somebody_can_answer(void) {
+    return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
+bool tv_ask(const char *question) {
+    char answer[16] = "";
+    fprintf(stderr, "%s [y/N] ", question);
+    fflush(stderr);
+    if (!fgets(answer, sizeof answer, stdin))
+        return false;
+    answer[strcspn(answer, "\r\n")] = '\0';
+    return strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0;
 }
 
 /* A signal handler can only reach static storage. */

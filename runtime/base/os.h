@@ -24,6 +24,12 @@ int tv_terminal_columns(void);
 /* Whether a person looks at standard output, and no program or file gets it. */
 bool tv_stdout_is_terminal(void);
 
+/* Whether a person sits before standard input and standard error. */
+bool tv_somebody_can_answer(void);
+/* Shows "QUESTION [y/N] " on standard error and waits for a line; only y and yes are a yes, and the end of
+ * the input is a no. */
+bool tv_ask(const char *question);
+
 /* After tv_catch_interrupts, Ctrl-C and SIGTERM set a flag that the training loop reads between steps; the
  * second one ends the process at once. */
 void tv_catch_interrupts(void);

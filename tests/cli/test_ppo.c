@@ -193,7 +193,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
 
     char *command = tv_format("trivium ppo --out %s --resume", parts);
     tv_write_text(slow, "");
-    tv_child child = tv_start_trivium("ppo", "--out", parts, "--quiet", "--resume");
+    tv_child child = tv_start_trivium("ppo", "--out", parts, "--quiet", "--resume", "--reward-cmd", program);
     wait_for_file(waiting, 0, &child);
     kill(child.pid, SIGINT);
     run = tv_child_wait(&child);
@@ -204,7 +204,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
 
     uint64_t size = 0;
     assert_ok(tv_file_size(metrics, &size));
-    child = tv_start_trivium("ppo", "--out", parts, "--quiet", "--resume");
+    child = tv_start_trivium("ppo", "--out", parts, "--quiet", "--resume", "--reward-cmd", program);
     wait_for_file(metrics, size, &child);
     kill(child.pid, SIGINT);
     run = tv_child_wait(&child);
@@ -213,7 +213,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
     tv_run_free(&run);
     assert_in_range(tv_expect_whole_checkpoints(parts), 4, 7);
 
-    run = tv_run_trivium("ppo", "--out", parts, "--quiet", "--resume");
+    run = tv_run_trivium("ppo", "--out", parts, "--quiet", "--resume", "--reward-cmd", program);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
     expect_same_ppo(whole, parts);

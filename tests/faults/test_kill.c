@@ -28,6 +28,7 @@ enum { DEFAULT_KILLS = 12, STEPS_PER_KILL = 4, SEED = 7, MOST_ARGUMENTS = 32 };
 /* What is killed: how it is started, without "--out" and what follows the program's name. */
 typedef struct victim {
     const char *arguments[MOST_ARGUMENTS]; /* the command first; ends with NULL */
+    const char *again[3];                  /* what it needs once more beside --resume; ends with NULL */
     const char *steps;                     /* the setting that says how long it goes on */
     uint64_t kills;
 } victim;
@@ -72,7 +73,8 @@ static tv_child start_anew(const killing *k, const char *out, const char *settin
 
 static tv_child start(const killing *k) {
     if (tv_expect_whole_checkpoints(k->out))
-        return tv_start_trivium(k->victim->arguments[0], "--out", k->out, "--quiet", "--resume");
+        return tv_start_trivium(k->victim->arguments[0], "--out", k->out, "--quiet", "--resume",
+                                k->victim->again[0], k->victim->again[1]);
     return start_anew(k, k->out, NULL);
 }
 
@@ -172,7 +174,7 @@ static void every_kill_leaves_whole_checkpoints(void **state) {
     tv_small_run place = tv_small_run_create("\"batch_size\": 2, \"lr\": 1e-2, \"warmup_steps\": 2,"
                                              " \"eval_every\": 3, \"eval_tokens\": 32,"
                                              " \"checkpoint_every\": 1");
-    const victim v = {{"pretrain", "--config", place.config}, "train.steps", wanted_kills()};
+    const victim v = {{"pretrain", "--config", place.config}, {NULL}, "train.steps", wanted_kills()};
     char *whole, *killed;
     kill_again_and_again(place.dir, &v, &whole, &killed);
     free(whole);
@@ -184,13 +186,14 @@ static void every_kill_leaves_whole_checkpoints(void **state) {
 static void every_kill_of_ppo_leaves_whole_checkpoints(void **state) {
     (void)state;
     tv_answering place = tv_answering_create(TV_ARCH_GPT2, 40);
+    static const char reward[] = "while read -r line; do echo $((${#line} * 37 % 11))e-1; done";
     const victim v = {{"ppo",
                        "--model",
                        place.model,
                        "--prompts",
                        place.prompts,
                        "--reward-cmd",
-                       "while read -r line; do echo $((${#line} * 37 % 11))e-1; done",
+                       reward,
                        "--set",
                        "ppo.prompts=4",
                        "--set",
@@ -207,6 +210,7 @@ static void every_kill_of_ppo_leaves_whole_checkpoints(void **state) {
                        "train.lr=1e-3",
                        "--set",
                        "train.checkpoint_every=1"},
+                      {"--reward-cmd", reward},
                       "ppo.iterations",
                       (wanted_kills() + 2) / 3};
     static const char *const files[] = {"checkpoints/last/ppo_state.json",

@@ -2,16 +2,20 @@
 #include "stages/ppo/ppo.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/files.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "base/visible.h"
 #include "run/memory_report.h"
 #include "stages/ppo/iteration.h"
 #include "stages/sampling.h"
 #include "vk/capture.h"
+
+enum { SHOWN_BYTES = 120 };
 
 typedef struct ppo_stage {
     const tv_ppo_options *options;
@@ -69,6 +73,15 @@ static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) 
     return TV_OK;
 }
 
+/* A directory is data: what it says is not run because it says so. */
+static tv_status allow_command(const tv_ppo_options *options, const char *command, const char *where) {
+    if (options->allow_command)
+        return options->allow_command(options->allow_context, command, where);
+    return tv_fail(TV_E_USAGE,
+                   "%s names a program that scores, \"%.*s\", which nobody here asked for; it was not run",
+                   where, SHOWN_BYTES, command);
+}
+
 /* Where reward and reference come from: the command line, else the checkpoint. */
 static tv_status find_sources(ppo_stage *s, const tv_run *run) {
     const tv_ppo_options *o = s->options;
@@ -92,6 +105,8 @@ static tv_status find_sources(ppo_stage *s, const tv_run *run) {
     TV_TRY(keep_text(o->reference, root, "reference", path, &s->reference));
     if (!s->reference)
         TV_TRY(keep_text(run->init, NULL, "reference", path, &s->reference));
+    if (s->reward_command && !reward_given && !o->run.dry_run)
+        TV_TRY(allow_command(o, s->reward_command, path));
 fail:
     cJSON_Delete(root);
     free(path);
@@ -415,12 +430,21 @@ static void release(ppo_stage *s) {
     free(s->value_checkpoint);
 }
 
+static void print_command(const ppo_stage *s) {
+    char shown[4096];
+    if (s->reward_command)
+        printf("reward     the program %s%s\n", tv_visible_line(s->reward_command, shown, sizeof shown),
+               s->options->reward_command ? ""
+                                          : " (only the checkpoint names it: it runs only when allowed)");
+}
+
 tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
     ppo_stage s = {.options = options};
     tv_run run = {0};
     tv_status status;
     TV_TRY(tv_run_open(&run, &stage, &s, &options->run));
     if (options->run.dry_run) {
+        print_command(&s);
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
         goto fail;
     }

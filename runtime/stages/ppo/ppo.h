@@ -14,9 +14,14 @@ typedef struct tv_ppo_options {
     const char *reward;         /* a reward model's directory or run; or NULL */
     const char *reward_command; /* a program that scores; or NULL */
     const char *reference;      /* NULL: what the policy starts from */
+    /* Whether a program may run that is not in these options but in the checkpoint that is resumed (`where`
+     * names its file), which may be a stranger's; TV_OK runs it. NULL: such a program is refused. */
+    tv_status (*allow_command)(void *context, const char *command, const char *where);
+    void *allow_context;
 } tv_ppo_options;
 
-/* As tv_run_stage. On resuming, reward and reference are those of the checkpoint unless given. */
+/* As tv_run_stage. On resuming, reward and reference are those of the checkpoint unless given. A dry run runs
+ * no program, and prints which one would be. */
 tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result);
 
 #endif
