@@ -25,7 +25,7 @@ typedef struct generate_options {
 /* As a message of the user, behind which the assistant answers. */
 static tv_status encode_chat(const generate_options *given, const tv_open_model *open,
                              const tv_chat_template *chat, tv_ids *ids) {
-    const tv_message message = {TV_USER, given->prompt, strlen(given->prompt)};
+    const tv_message message = {.role = TV_USER, .content = given->prompt, .length = strlen(given->prompt)};
     return tv_chat_encode(open->tokenizer, chat, &message, 1, true, ids, NULL);
 }
 

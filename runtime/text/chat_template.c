@@ -71,30 +71,24 @@ tv_status tv_chat_template_of(const tv_tokenizer *tokenizer, tv_chat_template *c
     return TV_OK;
 }
 
+/* Text is gathered between tokens of the markup and encoded at once, so that the pre-tokenizer sees what a
+ * template renders: in "user\n" and a content that begins with "\n" it may join the two. */
 typedef struct writing {
     tv_tokenizer *tokenizer;
     const tv_chat_template *chat;
     tv_ids *ids;
     tv_text *trained; /* or NULL */
+    tv_text gathered;
+    bool strips;     /* the token before `gathered` takes its first blanks along */
+    bool learns;     /* `gathered` ends with a content that is trained, ... */
+    uint64_t answer; /* ... which begins here */
 } writing;
 
-/* Gives the tokens since the last call their mask. */
-static tv_status mark(writing *w, uint8_t value) {
-    while (w->trained && w->trained->size < w->ids->size)
+/* Gives the tokens since the last call their mask, up to `end`. */
+static tv_status mark(writing *w, uint64_t end, uint8_t value) {
+    while (w->trained && w->trained->size < end)
         TV_RETURN_IF_FAILED(tv_text_append(w->trained, &value, 1));
     return TV_OK;
-}
-
-static tv_status put_token(writing *w, uint32_t id) {
-    return tv_ids_append(w->ids, &id, 1);
-}
-
-static tv_status put_special(writing *w, const char *token) {
-    return put_token(w, find(w->tokenizer, token));
-}
-
-static tv_status put_text(writing *w, const char *text) {
-    return tv_tokenizer_encode(w->tokenizer, text, strlen(text), false, w->ids);
 }
 
 /* Tokens of the markup that are found in any text, because they are not marked as special. Up to `MARKUP`. */
@@ -133,25 +127,43 @@ static uint64_t blanks_before(const uint8_t *text, uint64_t end) {
     return end;
 }
 
-/* As Jinja's trim. */
-static void trim(const char **text, uint64_t *length) {
-    const uint8_t *bytes = (const uint8_t *)*text;
-    uint64_t begin = 0, end = blanks_before(bytes, *length);
-    while (begin < end) {
-        uint32_t used, c = tv_utf8_decode(bytes + begin, end - begin, &used);
+static void trim_begin(const char **text, uint64_t *length) {
+    while (*length > 0) {
+        uint32_t used, c = tv_utf8_decode((const uint8_t *)*text, *length, &used);
         if (!tv_utf8_is_space(c))
             break;
-        begin += used;
+        *text += used;
+        *length -= used;
     }
-    *text += begin;
-    *length = end - begin;
 }
 
-static tv_status put_content(writing *w, const char *text, uint64_t length) {
-    if (w->chat->kind == TV_CHAT_LLAMA3 && length)
-        trim(&text, &length);
+/* As Jinja's trim. */
+static void trim(const char **text, uint64_t *length) {
+    *length = blanks_before((const uint8_t *)*text, *length);
+    trim_begin(text, length);
+}
+
+/* As in a rendered text: added tokens may take the blanks before and behind them along. */
+static void strip_gathered(writing *w, const tv_token *next) {
+    const char *text = (const char *)w->gathered.data;
+    uint64_t length = w->gathered.size;
+    if (length == 0)
+        return;
+    if (next && next->lstrip)
+        w->gathered.size = length = blanks_before(w->gathered.data, length);
+    if (w->strips)
+        trim_begin(&text, &length);
+    uint64_t taken = w->gathered.size - length;
+    memmove(w->gathered.data, text, length);
+    w->gathered.size = length;
+    w->answer -= tv_min_u64(w->answer, taken);
+}
+
+static tv_status encode_gathered(writing *w) {
     const tv_token *open[MARKUP];
     int count = find_open_markup(w, open);
+    const char *text = (const char *)w->gathered.data;
+    uint64_t length = w->gathered.size;
     while (length > 0) {
         uint64_t part = find_spelled(open, count, text, length);
         part += part < length; /* its first sign goes with what is before, which takes it apart */
@@ -160,6 +172,56 @@ static tv_status put_content(writing *w, const char *text, uint64_t length) {
         length -= part;
     }
     return TV_OK;
+}
+
+/* Behind the tokens, from `first`, that hold anything of what stands before the answer. That is markup, which
+ * no normalizer changes; a space may be put before it, and an added token may take its blanks along. */
+static uint64_t find_answer(const writing *w, uint64_t first) {
+    const uint8_t *before = w->gathered.data;
+    uint64_t at = 0, i = first;
+    for (; i < w->ids->size && at < w->answer; i++) {
+        const tv_token *token = tv_tokenizer_token(w->tokenizer, w->ids->data[i]);
+        uint64_t added = i == first && token->bytes[0] == ' ' && before[0] != ' ';
+        uint64_t length = token->length - added;
+        if (memcmp(token->bytes + added, before + at, tv_min_u64(length, w->answer - at)) != 0)
+            break;
+        at += length;
+    }
+    return i;
+}
+
+/* Encodes what was gathered; `next` is the token behind it, or NULL. */
+static tv_status flush(writing *w, const tv_token *next) {
+    uint64_t first = w->ids->size;
+    strip_gathered(w, next);
+    TV_RETURN_IF_FAILED(encode_gathered(w));
+    TV_RETURN_IF_FAILED(mark(w, w->learns ? find_answer(w, first) : w->ids->size, 0));
+    TV_RETURN_IF_FAILED(mark(w, w->ids->size, 1));
+    w->gathered.size = w->answer = 0;
+    w->learns = w->strips = false;
+    return TV_OK;
+}
+
+static tv_status put_text(writing *w, const char *text) {
+    return tv_text_append(&w->gathered, text, strlen(text));
+}
+
+static tv_status put_token(writing *w, uint32_t id, bool learns) {
+    const tv_token *token = tv_tokenizer_token(w->tokenizer, id);
+    TV_RETURN_IF_FAILED(flush(w, token));
+    TV_RETURN_IF_FAILED(tv_ids_append(w->ids, &id, 1));
+    w->strips = token->rstrip;
+    return mark(w, w->ids->size, learns);
+}
+
+static tv_status put_special(writing *w, const char *token) {
+    return put_token(w, find(w->tokenizer, token), false);
+}
+
+static tv_status put_content(writing *w, const char *text, uint64_t length) {
+    if (w->chat->kind == TV_CHAT_LLAMA3 && length)
+        trim(&text, &length);
+    return tv_text_append(&w->gathered, text, length);
 }
 
 static tv_status put_header(writing *w, tv_role role) {
@@ -178,62 +240,70 @@ static tv_status put_header(writing *w, tv_role role) {
     case TV_CHAT_PLAIN:
         break;
     }
+    /* Here no token parts the turns; an answer is found from its header on. */
+    if (role == TV_ASSISTANT)
+        TV_RETURN_IF_FAILED(flush(w, NULL));
     return put_text(w, names[role]);
 }
 
 static tv_status put_message(writing *w, const tv_message *message, const char *before) {
     bool assistant = message->role == TV_ASSISTANT;
+    bool learns = assistant && !message->untrained;
     TV_RETURN_IF_FAILED(put_header(w, message->role));
     TV_RETURN_IF_FAILED(put_text(w, before));
-    TV_RETURN_IF_FAILED(mark(w, 0));
+    w->learns = learns;
+    w->answer = w->gathered.size;
     TV_RETURN_IF_FAILED(put_content(w, message->content, message->length));
     if (assistant || w->chat->kind != TV_CHAT_PLAIN)
-        TV_RETURN_IF_FAILED(put_token(w, w->chat->end));
-    TV_RETURN_IF_FAILED(mark(w, assistant));
-    if (w->chat->kind != TV_CHAT_LLAMA3)
-        TV_RETURN_IF_FAILED(put_text(w, "\n"));
-    return mark(w, 0);
+        TV_RETURN_IF_FAILED(put_token(w, w->chat->end, learns));
+    return w->chat->kind == TV_CHAT_LLAMA3 ? TV_OK : put_text(w, "\n");
 }
 
 tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
                          uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained) {
     tv_ids own_ids = {0};
     tv_text mask = {0};
-    writing w = {tokenizer, chat, &own_ids, trained ? &mask : NULL};
+    writing w = {.tokenizer = tokenizer, .chat = chat, .ids = &own_ids, .trained = trained ? &mask : NULL};
     bool has_system = count > 0 && messages[0].role == TV_SYSTEM;
     bool dated = chat->kind == TV_CHAT_LLAMA3 && chat->preamble;
     tv_status status;
     if (chat->begins)
         TV_TRY(chat->own ? put_special(&w, BEGIN_OF_TEXT) : tv_tokenizer_begin_text(tokenizer, &own_ids));
+    TV_TRY(mark(&w, own_ids.size, 0));
     if (chat->preamble && !has_system) {
-        const tv_message system = {TV_SYSTEM, dated ? "" : chat->system, dated ? 0 : chat->preamble};
+        const tv_message system = {
+            .role = TV_SYSTEM, .content = dated ? "" : chat->system, .length = dated ? 0 : chat->preamble};
         TV_TRY(put_message(&w, &system, dated ? chat->system : ""));
     }
     for (uint64_t i = 0; i < count; i++)
         TV_TRY(put_message(&w, &messages[i], dated && has_system && i == 0 ? chat->system : ""));
     if (add_generation_prompt)
         TV_TRY(put_header(&w, TV_ASSISTANT));
-    TV_TRY(mark(&w, 0));
+    TV_TRY(flush(&w, NULL));
     TV_TRY(tv_ids_append(ids, own_ids.data, own_ids.size));
     if (trained)
         TV_TRY(tv_text_append(trained, mask.data, mask.size));
 fail:
     tv_ids_free(&own_ids);
     tv_text_free(&mask);
+    tv_text_free(&w.gathered);
     return status;
 }
 
 tv_status tv_chat_encode_content(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
                                  uint64_t length, tv_ids *ids) {
-    writing w = {tokenizer, chat, ids, NULL};
-    return put_content(&w, content, length);
+    writing w = {.tokenizer = tokenizer, .chat = chat, .ids = ids};
+    tv_status status = put_content(&w, content, length);
+    if (status == TV_OK)
+        status = flush(&w, NULL);
+    tv_text_free(&w.gathered);
+    return status;
 }
 
 tv_status tv_chat_encode_answer(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
                                 uint64_t length, tv_ids *ids) {
-    writing w = {tokenizer, chat, ids, NULL};
-    TV_RETURN_IF_FAILED(put_content(&w, content, length));
-    return put_token(&w, chat->end);
+    TV_RETURN_IF_FAILED(tv_chat_encode_content(tokenizer, chat, content, length, ids));
+    return tv_ids_append(ids, &chat->end, 1);
 }
 
 tv_status tv_messages_add(tv_messages *messages, tv_role role, const void *content, uint64_t length) {

@@ -1,10 +1,12 @@
 /* Conversations as tokens: ChatML, Llama 3, or plain text with names in front.
  *
  * Promise: the markup is written with the tokenizer's special tokens; contents never become special tokens,
- * whatever they spell. Messages are encoded one after another, header, content and end apart, so that the
- * tokens of a prompt are the beginning of the tokens of the conversation, and the mask is exact. A template
- * is recognised by what it renders (its literals and the order of role and content), never by its hash, and
- * only where it renders as this file does; otherwise the built-in one is used and the log says why.
+ * whatever they spell. Between special tokens the text is encoded as a whole, so that the ids are those of
+ * the rendered template. The tokens of a prompt are the beginning of the tokens of the conversation, except
+ * where an answer begins with blanks that the tokenizer joins with the newline of the header; a token that
+ * holds any of the header is no target, because behind a generation prompt the header is there already. A
+ * template is recognised by what it renders (its literals and the order of role and content), never by its
+ * hash, and only where it renders as this file does; otherwise the built-in one is used and the log says why.
  *
  *   ChatML   <|im_start|>ROLE\n CONTENT <|im_end|> \n
  *   Llama 3  <|begin_of_text|> once, then <|start_header_id|>ROLE<|end_header_id|>\n\n CONTENT <|eot_id|>;
@@ -38,6 +40,7 @@ typedef struct tv_message {
     tv_role role;
     const char *content; /* bytes, not zero-terminated */
     uint64_t length;
+    bool untrained; /* of the assistant's: context, and no target */
 } tv_message;
 
 /* The tokenizer's own template where it is known, else the built-in: ChatML where <|im_start|> and <|im_end|>
@@ -48,7 +51,8 @@ tv_status tv_chat_template_of(const tv_tokenizer *tokenizer, tv_chat_template *c
 const char *tv_chat_kind_name(tv_chat_kind kind);
 
 /* Appends the tokens of the messages and, with `add_generation_prompt`, the header of the assistant's next
- * turn. `trained` (or NULL) gets a byte for each: 1 for the content of an assistant's turn and its end token.
+ * turn. `trained` (or NULL) gets a byte for each: 1 for the content of an assistant's turn and its end token,
+ * but for untrained ones.
  */
 tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
                          uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained);

@@ -65,18 +65,10 @@ static tv_status encode_messages(reading *r, const tv_json_line *line, const cha
         return tv_fail(TV_E_DATA, "%s: expected a message of the assistant in \"%s\", found none",
                        line->where, key);
     TV_RETURN_IF_FAILED(tv_prompt_template(&r->encoder));
-    uint64_t untrained = 0;
-    if (context > 0) {
-        TV_RETURN_IF_FAILED(tv_chat_encode(r->options->tokenizer, &r->encoder.chat, messages->items, context,
-                                           false, &r->ids, NULL));
-        untrained = r->ids.size;
-        r->ids.size = 0;
-    }
-    TV_RETURN_IF_FAILED(tv_chat_encode(r->options->tokenizer, &r->encoder.chat, messages->items,
-                                       messages->count, false, &r->ids, &r->trained));
-    if (untrained)
-        memset(r->trained.data, 0, tv_min_u64(untrained, r->trained.size));
-    return TV_OK;
+    for (uint64_t i = 0; i < context; i++)
+        messages->items[i].untrained = true;
+    return tv_chat_encode(r->options->tokenizer, &r->encoder.chat, messages->items, messages->count, false,
+                          &r->ids, &r->trained);
 }
 
 static tv_status encode_texts(reading *r, const tv_json_line *line) {

@@ -5,7 +5,7 @@
  *   {"prompt": p, "completion": c}, both texts or both lists of messages    {"messages": [...]}
  *   {"instruction": s, "input": s, "output": s}                            {"conversations": [...]}
  * Texts get no template and end with the end-of-text token; the others get the tokenizer's chat template.
- * Prompt and completion are tokenized apart and joined. An example ends with its last trained token. One
+ * Texts are tokenized apart and joined. An example ends with its last trained token. One
  * over `max_tokens` is cut there and counted; where nothing trained is left, it is dropped and counted. Any
  * line of another shape, and an empty completion, is TV_E_DATA with file and line.
  */

@@ -18,7 +18,8 @@ static uint64_t occurrences(const tv_ids *ids, uint32_t id) {
 }
 
 static void encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const char *text, size_t size) {
-    const tv_message messages[] = {{TV_USER, text, size}, {TV_ASSISTANT, text, size}};
+    const tv_message messages[] = {{.role = TV_USER, .content = text, .length = size},
+                                   {.role = TV_ASSISTANT, .content = text, .length = size}};
     tv_ids ids = {0};
     tv_text trained = {0}, back = {0};
     if (tv_chat_encode(tokenizer, chat, messages, 2, true, &ids, &trained) != TV_OK)

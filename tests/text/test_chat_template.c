@@ -4,9 +4,11 @@
  * Broken on purpose and seen to fail: the mask of answers; contents encoded with special tokens; the split of
  * spelled markup left out; trim left out; blanks before a statement kept, and the newline behind it; the
  * rules against thinking and more tokens left out; the system message written twice; the file with the
- * template not saved. */
+ * template not saved; header and content encoded apart; a token that holds the header's newline trained;
+ * blanks that an added token takes along kept; untrained turns trained. */
 #include "support/support.h"
 #include "text/byte_tokenizer.h"
+#include "text/text_cases.h"
 
 #include <stdlib.h>
 
@@ -238,6 +240,99 @@ static void a_template_may_bring_a_system_message(void **state) {
     tv_tokenizer_destroy(&tokenizer);
 }
 
+static tv_tokenizer *changed_tokenizer(const cJSON *base, const cJSON *changes, const char *chat_template) {
+    cJSON *root = cJSON_Duplicate(base, true);
+    const cJSON *change;
+    tv_tokenizer *tokenizer = NULL;
+    char *text = NULL;
+    cJSON_ArrayForEach(change, changes) {
+        cJSON_DeleteItemFromObjectCaseSensitive(root, change->string);
+        cJSON_AddItemToObject(root, change->string, cJSON_Duplicate(change, true));
+    }
+    assert_ok(tv_json_print_line(root, &text));
+    assert_ok(tv_tokenizer_parse(text, strlen(text), "changed", &tokenizer));
+    tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
+    info.chat_template = chat_template;
+    assert_ok(tv_tokenizer_describe(tokenizer, &info));
+    free(text);
+    cJSON_Delete(root);
+    return tokenizer;
+}
+
+static void expect_list(const cJSON *item, const char *key, const void *found, uint64_t count, bool bytes) {
+    const cJSON *list = tv_json_get(item, key), *value;
+    uint64_t i = 0;
+    char *messages = NULL;
+    assert_ok(tv_json_print_line(tv_json_get(item, "messages"), &messages));
+    if ((uint64_t)cJSON_GetArraySize(list) != count)
+        fail_msg("%s: %s: %llu %s, expected %d", tv_json_get(item, "name")->valuestring, messages,
+                 (unsigned long long)count, key, cJSON_GetArraySize(list));
+    cJSON_ArrayForEach(value, list) {
+        uint32_t is = bytes ? ((const uint8_t *)found)[i] : ((const uint32_t *)found)[i];
+        if (is != (uint32_t)value->valueint)
+            fail_msg("%s: %s: %s[%llu] is %u, expected %d", tv_json_get(item, "name")->valuestring, messages,
+                     key, (unsigned long long)i, is, value->valueint);
+        i++;
+    }
+    free(messages);
+}
+
+/* The ids of the rendered template in @huggingface/jinja and @huggingface/tokenizers (make_chat_cases.mjs),
+ * for contents with blanks at their ends and normalizers; a token that holds any of the header is no target.
+ */
+static void ids_are_those_of_the_rendered_template(void **state) {
+    (void)state;
+    static const char folder[] = TRIVIUM_SOURCE_DIR "/tests/text/data";
+    cJSON *base = tv_test_json(folder, "gpt2/tokenizer.json"),
+          *cases = tv_test_json(folder, "chat_cases.json");
+    tv_tokenizer *tokenizer = NULL;
+    const cJSON *item, *turn;
+    cJSON_ArrayForEach(item, cases) {
+        if (tv_json_get(item, "changes")) {
+            tv_tokenizer_destroy(&tokenizer);
+            tokenizer = changed_tokenizer(base, tv_json_get(item, "changes"),
+                                          tv_json_get(item, "template")->valuestring);
+        }
+        tv_message messages[4];
+        uint64_t count = 0;
+        cJSON_ArrayForEach(turn, tv_json_get(item, "messages")) {
+            const char *role = tv_json_get(turn, "role")->valuestring;
+            const char *content = tv_json_get(turn, "content")->valuestring;
+            messages[count++] = (tv_message){.role = *role == 's'   ? TV_SYSTEM
+                                                     : *role == 'u' ? TV_USER
+                                                                    : TV_ASSISTANT,
+                                             .content = content,
+                                             .length = strlen(content)};
+        }
+        tv_chat_template chat;
+        tv_ids ids = {0};
+        tv_text trained = {0};
+        assert_ok(tv_chat_template_of(tokenizer, &chat));
+        assert_true(chat.own);
+        assert_ok(tv_chat_encode(tokenizer, &chat, messages, count, cJSON_IsTrue(tv_json_get(item, "prompt")),
+                                 &ids, &trained));
+        expect_list(item, "ids", ids.data, ids.size, false);
+        expect_list(item, "trained", trained.data, trained.size, true);
+        tv_ids_free(&ids);
+        tv_text_free(&trained);
+    }
+    tv_tokenizer_destroy(&tokenizer);
+    cJSON_Delete(base);
+    cJSON_Delete(cases);
+}
+
+/* Context of the assistant's is no target. */
+static void untrained_turns_are_context(void **state) {
+    (void)state;
+    tv_tokenizer *tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, NULL);
+    tv_message messages[4];
+    memcpy(messages, dialogue + 1, sizeof messages);
+    messages[1].untrained = true;
+    expect_chat(tokenizer, messages, 4, false,
+                "(user\nhi)\n(assistant\nhello)\n(user\n why? )\n(assistant\n{so)}\n");
+    tv_tokenizer_destroy(&tokenizer);
+}
+
 /* What a text spells stays text, also where the tokens are not marked as special and are found in any text.
  */
 static void contents_are_never_markup(void **state) {
@@ -326,6 +421,8 @@ int main(void) {
         cmocka_unit_test(others_give_the_built_in),
         cmocka_unit_test(turns_and_masks),
         cmocka_unit_test(a_template_may_bring_a_system_message),
+        cmocka_unit_test(ids_are_those_of_the_rendered_template),
+        cmocka_unit_test(untrained_turns_are_context),
         cmocka_unit_test(contents_are_never_markup),
         cmocka_unit_test(templates_travel_with_tokenizers),
     };
