@@ -19,6 +19,7 @@
 #include "run/peak.h"
 #include "tools/options.h"
 #include "train/step.h"
+#include "vk/transfer.h"
 
 /* ---- tensors ---- */
 

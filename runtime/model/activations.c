@@ -5,6 +5,7 @@
 
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
+#include "vk/transfer.h"
 
 /* Logits of one chunk: large enough to fill a device, small beside the activations of a real batch. */
 enum { LOGITS_BYTES = 128 << 20, CHUNK_STEP = 64 };

@@ -10,6 +10,7 @@
 #define TV_MODEL_ACTIVATIONS_H
 
 #include "model/model.h"
+#include "vk/transfer.h"
 
 /* What the backward pass needs of one block. N = B * T rows. */
 typedef struct tv_block_activations {

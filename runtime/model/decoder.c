@@ -9,6 +9,7 @@
 #include "model/forward.h"
 #include "model/heads.h"
 #include "vk/submit.h"
+#include "vk/transfer.h"
 
 enum { STEPS_PER_SUBMIT = 32 /* steps per call of the queue; the host waits once for all of them */ };
 

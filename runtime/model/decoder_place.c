@@ -8,6 +8,7 @@
 #include "model/decoder_state.h"
 #include "model/forward.h"
 #include "vk/submit.h"
+#include "vk/transfer.h"
 
 /* ---- rows and slots ---- */
 

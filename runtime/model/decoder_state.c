@@ -1,5 +1,6 @@
 /* Plans and tensors of a decoder: see decoder_state.h. */
 #include "model/decoder_state.h"
+#include "vk/transfer.h"
 
 #include <stdlib.h>
 

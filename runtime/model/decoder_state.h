@@ -9,6 +9,7 @@
 
 #include "model/activations.h"
 #include "model/decoder.h"
+#include "vk/transfer.h"
 
 enum { MAX_LEVELS = 33 /* rows, half of them, a quarter, ... one: rows are below 2^32 */ };
 

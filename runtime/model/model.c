@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "kernels/rotary.h"
+#include "vk/transfer.h"
 
 /* The classes of memory that follow the list of parameters. */
 typedef enum parameter_class {

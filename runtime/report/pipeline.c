@@ -7,6 +7,22 @@
 
 #include "base/bytes.h"
 
+const tv_report_box tv_report_boxes[TV_REPORT_BOXES] = {
+    {"text", "Text", 1, 1, 1, true, NULL},
+    {"pretrain", "Pretraining", 1, 2, 1, true, NULL},
+    {"base", "Base model", 1, 3, 1, false, NULL},
+    {"examples", "Prompts and ideal answers", 2, 1, 2, true, NULL},
+    {"sft", "Supervised fine-tuning", 2, 2, 2, true, "starts from the base model"},
+    {"tuned", "Fine-tuned model", 2, 3, 2, false, NULL},
+    {"prompts", "Prompts", 3, 1, 3, true, NULL},
+    {"sample", "Sampling", 3, 2, 3, true, "from the fine-tuned model"},
+    {"rank", "People rank", 3, 3, 3, true, NULL},
+    {"prefs", "Preference data", 3, 4, 3, true, NULL},
+    {"reward", "Reward model", 3, 5, 3, true, NULL},
+    {"ppo", "Reinforcement learning", 3, 6, 3, true, "prompts; starts from the fine-tuned model, held by KL"},
+    {"aligned", "Aligned model", 3, 7, 3, false, NULL},
+};
+
 static tv_status wrong(const char *path, const char *key, const char *expected) {
     return tv_fail(TV_E_DATA, "%s: \"%s\": expected %s", path, key, expected);
 }

@@ -14,6 +14,7 @@
 #include "formats/load.h"
 #include "formats/safetensors.h"
 #include "text/tokenizer_json.h"
+#include "vk/transfer.h"
 
 enum { MOMENTS = 2, STATE_VERSION = 1 };
 static const char *const moment_names[MOMENTS] = {"exp_avg", "exp_avg_sq"};

@@ -13,6 +13,7 @@
 #include "kernels/matmul.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"
+#include "vk/transfer.h"
 
 enum { LEAST_RUNS = 5, PATTERN = 4099 };
 /* Long enough to meet a quiet moment of a shared processor, and a GPU at its working clock. */

@@ -37,7 +37,8 @@ struct tv_bpe {
     pair_entry *pairs;
     uint64_t pair_mask;
     uint32_t byte_ids[256];
-    const tv_tokenizer *whole;
+    const tv_token_index *whole;
+    const tv_token *tokens;
     cached_word *cache;
     symbol *symbols;
     candidate *heap;
@@ -54,7 +55,7 @@ static pair_entry *pair_slot(const tv_bpe *bpe, uint64_t pair) {
 }
 
 tv_status tv_bpe_create(const tv_merge *merges, uint64_t count, const uint32_t byte_ids[256],
-                        const tv_tokenizer *whole, tv_bpe **out) {
+                        const tv_token_index *whole, const tv_token *tokens, tv_bpe **out) {
     *out = NULL;
     tv_bpe *bpe = calloc(1, sizeof *bpe);
     if (!bpe)
@@ -76,6 +77,7 @@ tv_status tv_bpe_create(const tv_merge *merges, uint64_t count, const uint32_t b
     }
     memcpy(bpe->byte_ids, byte_ids, sizeof bpe->byte_ids);
     bpe->whole = whole;
+    bpe->tokens = tokens;
     *out = bpe;
     return TV_OK;
 }
@@ -163,8 +165,8 @@ static tv_status merge_piece(tv_bpe *bpe, const uint8_t *piece, uint64_t length,
 }
 
 tv_status tv_bpe_encode(tv_bpe *bpe, const uint8_t *piece, uint64_t length, tv_ids *ids) {
-    uint32_t id = bpe->whole ? tv_tokenizer_find(bpe->whole, piece, length) : TV_NO_TOKEN;
-    if (id != TV_NO_TOKEN && tv_tokenizer_token(bpe->whole, id)->added)
+    uint32_t id = bpe->whole ? tv_token_index_find(bpe->whole, bpe->tokens, piece, length) : TV_NO_TOKEN;
+    if (id != TV_NO_TOKEN && bpe->tokens[id].added)
         id = TV_NO_TOKEN;
     if (length == 1)
         id = bpe->byte_ids[piece[0]];

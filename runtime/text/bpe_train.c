@@ -8,8 +8,8 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/log.h"
-#include "text/token_index.h"
 #include "text/utf8.h"
+#include "text/vocabulary.h"
 
 typedef struct word {
     uint64_t hash;

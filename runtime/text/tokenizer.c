@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "text/bpe_encode.h"
-#include "text/token_index.h"
+#include "text/vocabulary.h"
 
 struct tv_tokenizer {
     tv_arena *arena;        /* tables and the tokens' bytes */
@@ -41,7 +41,7 @@ void tv_tokenizer_destroy(tv_tokenizer **tokenizer) {
 }
 
 uint32_t tv_tokenizer_find(const tv_tokenizer *tokenizer, const void *bytes, uint64_t length) {
-    return *tv_token_index_slot(&tokenizer->index, tokenizer->tokens, bytes, length) - 1u;
+    return tv_token_index_find(&tokenizer->index, tokenizer->tokens, bytes, length);
 }
 
 static tv_status out_of_memory(void) {
@@ -140,7 +140,8 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
     if (parts->merge_count)
         memcpy(tokenizer->merges, parts->merges, parts->merge_count * sizeof *parts->merges);
     TV_TRY(tv_bpe_create(tokenizer->merges, parts->merge_count, byte_ids,
-                         parts->ignore_merges ? tokenizer : NULL, &tokenizer->bpe));
+                         parts->ignore_merges ? &tokenizer->index : NULL, tokenizer->tokens,
+                         &tokenizer->bpe));
     memcpy(tokenizer->normal_forms, parts->normal_forms, sizeof tokenizer->normal_forms);
     tokenizer->normal_form_count = parts->normal_form_count;
     tokenizer->reversible = parts->normal_form_count == 0 && !parts->add_prefix_space;

@@ -15,9 +15,7 @@
 #include "text/buffers.h"
 #include "text/pretokenizer.h"
 #include "text/utf8.h"
-
-/* No such token. */
-#define TV_NO_TOKEN UINT32_MAX
+#include "text/vocabulary.h"
 
 /* The tokens that a tokenizer trained here reserves (stages.md), with ids 0 to 3 in this order. */
 #define TV_TOKEN_END_OF_TEXT "<|endoftext|>"
@@ -26,18 +24,6 @@
 #define TV_TOKEN_PAD         "<|pad|>"
 
 enum { TV_MAX_TOKEN_ID = 4194303, TV_MAX_NORMAL_FORMS = 8, TV_MAX_BEGIN = 4 };
-
-typedef struct tv_token {
-    const uint8_t *bytes;
-    uint32_t length, id;
-    bool added;          /* found in text as a whole, before pre-tokenization */
-    bool special;        /* an added token that is found only on request and left out of text on request */
-    bool lstrip, rstrip; /* an added token that takes the white space before or after it along */
-} tv_token;
-
-typedef struct tv_merge {
-    uint32_t left, right, merged;
-} tv_merge;
 
 /* What a tokenizer is made of; its maker's, and copied. */
 typedef struct tv_tokenizer_parts {

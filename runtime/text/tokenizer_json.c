@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "text/post_processor.h"
-#include "text/token_index.h"
+#include "text/vocabulary.h"
 
 /* A file being read. */
 typedef struct reading {

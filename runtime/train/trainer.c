@@ -12,6 +12,7 @@
 #include "train/trainer_layout.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"
+#include "vk/transfer.h"
 
 enum { SLOTS = 2 };
 

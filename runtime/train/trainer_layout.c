@@ -3,6 +3,7 @@
 
 #include "model/heads.h"
 #include "push_constants.h"
+#include "vk/transfer.h"
 
 static uint32_t plan_widths(const tv_trainer_options *options, uint64_t *widths) {
     uint64_t step = tv_align_up(tv_div_up(options->tokens, TV_TRAINER_WIDTHS), TV_WIDTH_STEP);

@@ -9,6 +9,7 @@
 
 #include "train/step.h"
 #include "train/trainer.h"
+#include "vk/transfer.h"
 
 /* What the host uploads with every micro-batch, in this order. */
 enum {

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "kernels/decode.h"
 #include "oracle/decode.h"
+#include "vk/transfer.h"
 
 enum { VOCAB = 23 };
 

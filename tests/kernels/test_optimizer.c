@@ -16,6 +16,7 @@
 #include "kernels/optimizer.h"
 #include "oracle/optimizer.h"
 #include "push_constants.h"
+#include "vk/transfer.h"
 
 static const oracle_adamw_settings usual = {
     .lr = 0.01, .weight_decay = 0.1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};

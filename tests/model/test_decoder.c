@@ -15,6 +15,7 @@
 #include "model/decoder.h"
 #include "model/forward.h"
 #include "model/heads.h"
+#include "vk/transfer.h"
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/"
 

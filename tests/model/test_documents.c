@@ -25,6 +25,7 @@
 #include "kernels/classifier.h"
 #include "train/step.h"
 #include "train/trainer.h"
+#include "vk/transfer.h"
 
 enum { VOCAB = 61, TOKENS = 17, PACKED_ROWS = 2, PACKED = PACKED_ROWS * TOKENS, ALONE = 2 * PACKED };
 static const double loss_tolerance = 5e-6, gradient_tolerance = 5e-6;

@@ -28,6 +28,7 @@
 #include "oracle/ppo.h"
 #include "oracle/preference.h"
 #include "push_constants.h"
+#include "vk/transfer.h"
 
 enum { VOCAB = 61 };
 static const double noise = 2.2e-7, relative_tolerance = 1e-3;

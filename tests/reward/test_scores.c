@@ -21,6 +21,7 @@
 #include "reward/scorer.h"
 #include "text/shard.h"
 #include "train/step.h"
+#include "vk/transfer.h"
 
 enum { STRIDE = 40, SEQUENCES = 6, TOKENS = STRIDE * SEQUENCES };
 static const uint64_t lengths[SEQUENCES] = {33, 40, 21, 17, 5, 28};

@@ -40,6 +40,7 @@
 #include "text/json_text.h"
 #include "text/tokenizer_json.h"
 #include "train/step.h"
+#include "vk/transfer.h"
 
 enum { S = 12, MOST_SETS = 24 };
 

@@ -21,6 +21,7 @@
 #include "support/device.h"
 #include "text/tokenizer_json.h"
 #include "train/step.h"
+#include "vk/transfer.h"
 
 /* ---- rows ---- */
 

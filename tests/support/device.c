@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "vk/transfer.h"
 
 enum { BAND_BYTES = 256 };
 /* A quiet NaN with a recognisable payload: arithmetic that strays into a band shows in results too. */

@@ -11,6 +11,7 @@
 #include "formats/safetensors.h"
 #include "text/loader.h"
 #include "train/trainer.h"
+#include "vk/transfer.h"
 
 enum { BATCH = 4, TOKENS = 64 };
 static const double loss_tolerance = 2e-6, norm_tolerance = 1e-5, gradient_tolerance = 5e-6,

@@ -10,6 +10,7 @@
 #include "model/backward.h"
 #include "model/heads.h"
 #include "push_constants.h"
+#include "vk/transfer.h"
 
 static tv_test_tensor optional(tv_device *device, uint64_t count, const uint32_t *values) {
     return values ? tv_test_uints(device, count, values) : (tv_test_tensor){0};

@@ -16,6 +16,7 @@
 #include "base/tokens.h"
 #include "train/step.h"
 #include "train/trainer.h"
+#include "vk/transfer.h"
 
 enum { BATCH = 4, TOKENS = 32, VOCAB = 301, STEPS = 60 };
 

@@ -21,6 +21,7 @@
 #include "kernels/reduce.h"
 #include "train/step.h"
 #include "train/trainer.h"
+#include "vk/transfer.h"
 
 enum { B = 3, T = 40, MICRO_BATCHES = 3, TARGETS = B * T };
 

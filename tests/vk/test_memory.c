@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "vk/transfer.h"
 
 static bool overlap(const tv_plan_item *a, const tv_plan_item *b) {
     bool lives = a->first <= b->last && b->first <= a->last;

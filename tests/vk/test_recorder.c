@@ -14,6 +14,7 @@
 #include "kernels/activation.h"
 #include "kernels/matmul.h"
 #include "vk/timestamps.h"
+#include "vk/transfer.h"
 
 static tv_recording *finish(tv_recorder *recorder) {
     tv_recording *recording = NULL;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "vk/submit.h"
+#include "vk/transfer.h"
 
 enum {
     PART_EXTENTS,

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "formats/load.h"
+#include "vk/transfer.h"
 
 static tv_status open_directory(const char *given, tv_ppo_role *role) {
     char *path = NULL;

@@ -1,15 +1,33 @@
-/* Finds a token by its bytes: an open-addressing table over an array of tokens that its owner keeps.
+/* Tokens and merges, what a tokenizer and its merging both stand on; and a table that finds a token by its
+ * bytes.
  *
- * Promise: nothing moves; the table holds places in the array, so both are freed by their owners.
+ * Promise: nothing moves; the table (open addressing) holds places in an array of tokens that its owner
+ * keeps, so both are freed by their owners.
  */
-#ifndef TV_TEXT_TOKEN_INDEX_H
-#define TV_TEXT_TOKEN_INDEX_H
+#ifndef TV_TEXT_VOCABULARY_H
+#define TV_TEXT_VOCABULARY_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/bytes.h"
-#include "text/tokenizer.h"
+
+/* No such token. */
+#define TV_NO_TOKEN UINT32_MAX
+
+typedef struct tv_token {
+    const uint8_t *bytes;
+    uint32_t length, id;
+    bool added;          /* found in text as a whole, before pre-tokenization */
+    bool special;        /* an added token that is found only on request and left out of text on request */
+    bool lstrip, rstrip; /* an added token that takes the white space before or after it along */
+} tv_token;
+
+typedef struct tv_merge {
+    uint32_t left, right, merged;
+} tv_merge;
 
 typedef struct tv_token_index {
     uint32_t *slots; /* place in the array + 1; 0: empty */
@@ -37,6 +55,12 @@ static inline uint32_t *tv_token_index_slot(const tv_token_index *index, const t
         if (token->length == length && memcmp(token->bytes, bytes, length) == 0)
             return slot;
     }
+}
+
+/* The place of the token with exactly these bytes; TV_NO_TOKEN where none has them. */
+static inline uint32_t tv_token_index_find(const tv_token_index *index, const tv_token *tokens,
+                                           const void *bytes, uint64_t length) {
+    return *tv_token_index_slot(index, tokens, bytes, length) - 1u;
 }
 
 #endif
