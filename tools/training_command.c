@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "tools/commands.h"
@@ -70,13 +71,25 @@ static void free_settings(setting_list *list) {
         free(list->own[i]);
 }
 
+/* A lost device ends the process, not the run. */
+static tv_status advise(tv_status status, const char *run) {
+    if (status != TV_E_DEVICE_LOST)
+        return status;
+    char *last = tv_format("%s/checkpoints/last", run);
+    bool stands = last && tv_path_exists(last);
+    free(last);
+    return stands ? tv_fail(status, "%s; the last checkpoint stands: run the same command with --resume",
+                            tv_last_error())
+                  : tv_fail(status, "%s; no checkpoint was saved yet", tv_last_error());
+}
+
 static tv_status run(const tv_training_command *command, tv_run_options *options,
                      const tv_common_options *common) {
     tv_run_result result;
     options->dry_run = common->dry_run;
     options->capture_step = common->capture_given ? common->capture_step : 0;
     options->device = (tv_device_options){common->device, common->tier};
-    TV_RETURN_IF_FAILED(command->run(command->context, options, &result));
+    TV_RETURN_IF_FAILED(advise(command->run(command->context, options, &result), options->run));
     if (common->dry_run)
         return TV_OK;
     tv_info("done: step %llu, loss %.4f, %.0f tokens/s; the model is %s/checkpoints/%s",

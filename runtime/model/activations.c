@@ -134,7 +134,7 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     *out = NULL;
     if (options->tokens > config->max_positions)
         return tv_fail(TV_E_CONFIG,
-                       "data.seq_len is %llu and the model has positions for %llu; use a shorter seq_len",
+                       "sequences of %llu tokens were asked for and the model has positions for %llu",
                        (unsigned long long)options->tokens, (unsigned long long)config->max_positions);
     tv_status status;
     plan_builder plan = {0};

@@ -281,12 +281,22 @@ static tv_status fill_model(tv_run *run) {
     return tv_model_initialise(run->model, run->settings.train.seed);
 }
 
+/* What the plan did not foresee: the driver gives less than it says it has. */
+static tv_status make_trainer(tv_run *run) {
+    tv_status status = tv_model_create(run->device, run->list, true, &run->model);
+    if (status == TV_OK)
+        status = fill_model(run);
+    if (status == TV_OK)
+        status = tv_trainer_create(run->model, &run->trainer_options, &run->trainer);
+    return status == TV_E_FIT
+               ? tv_fail(status, "%s; use a smaller train.batch_size, data.seq_len or model", tv_last_error())
+               : status;
+}
+
 tv_status tv_run_start(tv_run *run) {
     const char *directory = run->options->run;
     TV_RETURN_IF_FAILED(measure_peak(run));
-    TV_RETURN_IF_FAILED(tv_model_create(run->device, run->list, true, &run->model));
-    TV_RETURN_IF_FAILED(fill_model(run));
-    TV_RETURN_IF_FAILED(tv_trainer_create(run->model, &run->trainer_options, &run->trainer));
+    TV_RETURN_IF_FAILED(make_trainer(run));
     TV_RETURN_IF_FAILED(tv_trainer_set_state(run->trainer, &run->state.update));
     if (run->stage->begin)
         TV_RETURN_IF_FAILED(run->stage->begin(run->self, run));
