@@ -192,9 +192,11 @@ static tv_status run_pack(int argc, char **argv) {
         tv_warn("%s has no end-of-text token: nothing will stand between documents", tokenizer);
     TV_TRY(name_parts(&pack, out, fraction > 0));
     for (int part = 0; part < PARTS; part++)
-        if (pack.paths[part])
+        if (pack.paths[part]) {
+            TV_TRY(tv_options_check_output(&line, pack.paths[part]));
             TV_TRY(tv_shard_writer_open(pack.paths[part], tv_tokenizer_vocab_size(pack.tokenizer),
                                         &pack.writers[part]));
+        }
     TV_TRY(tv_source_read(inputs.items, inputs.count, by_line, pack_document, &pack, &pack.totals));
     tv_log_progress_end();
     TV_TRY(commit_parts(&pack));

@@ -42,8 +42,8 @@ tv_status cmd_eval(int argc, char **argv) {
                         "see at least T - S tokens before them (default: T, windows side by side)")),
         tv_opt_given(&given[2], tv_opt_uint("batch-size", "B", &eval.batch, 1, UINT64_C(1) << 20,
                                             "windows side by side (default: by the window)")),
-        tv_opt_text("logprobs", "F", &eval.logprobs,
-                    "write the log-probability of each target token, in order, one a line"),
+        tv_opt_output(tv_opt_text("logprobs", "F", &eval.logprobs,
+                                  "write the log-probability of each target token, in order, one a line")),
     };
     const tv_command_line line = {
         .command = "eval",

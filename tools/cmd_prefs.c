@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "human/agreement.h"
 #include "human/preference_lines.h"
 #include "tools/commands.h"
@@ -92,7 +93,7 @@ tv_status cmd_prefs(int argc, char **argv) {
     const tv_option table[] = {
         tv_opt_required(tv_opt_existing(tv_opt_list(
             "rankings", "FILE", &paths, "judgments from trivium rank, of any number of annotators"))),
-        tv_opt_short('o', tv_opt_text("out", "FILE", &out, "preference data as JSON lines")),
+        tv_opt_output(tv_opt_short('o', tv_opt_text("out", "FILE", &out, "preference data as JSON lines"))),
         tv_opt_flag("listwise", &options.listwise,
                     "whole orders, {\"prompt\", \"answers\"}, instead of pairs"),
         tv_opt_flag("ties", &options.ties, "ties become pairs too, marked \"tie\": true (soft target 1/2)"),
@@ -137,6 +138,10 @@ tv_status cmd_prefs(int argc, char **argv) {
     if (reward.model && !agreement) {
         status = tv_fail(TV_E_USAGE, "--reward DIR is a part of the report on agreement; add --agreement");
         goto fail;
+    }
+    if (options.val_fraction > 0 && out) {
+        TV_TRY(tv_options_check_output(&line, val_out));
+        TV_TRY(tv_output_check(val_out, &out, 1));
     }
     reward.device = common.device;
     reward.tier = common.tier;

@@ -117,7 +117,8 @@ tv_status cmd_rank(int argc, char **argv) {
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "candidates", "FILE", &candidates, "prompts with 2 to 9 answers each, from trivium sample"))),
-        tv_opt_short('o', tv_opt_text("out", "FILE", &out, "judgments are added to it, one line each")),
+        tv_opt_output(
+            tv_opt_short('o', tv_opt_text("out", "FILE", &out, "judgments are added to it, one line each"))),
         tv_opt_text("annotator", "NAME", &annotator_given,
                     "who judges; default: the user's name, judge:CMD with --judge; --web asks for it"),
         tv_opt_text("judge", "CMD", &judge,
@@ -162,7 +163,8 @@ tv_status cmd_rank(int argc, char **argv) {
         repeats = 0;
     tv_session *session = NULL;
     uint64_t judged = 0;
-    tv_status status;
+    tv_status status, result;
+    char *reason = NULL;
     char *annotator = name_annotator(annotator_given, judge);
     if (!annotator) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a name");
@@ -173,28 +175,35 @@ tv_status cmd_rank(int argc, char **argv) {
         .candidates = candidates, .out = out, .seed = common.seed, .overlap = overlap, .repeats = repeats};
     TV_TRY(tv_session_open(&settings, &session));
     if (judge) {
-        status = tv_judge_run(session, judge, annotator, &judged);
+        result = tv_judge_run(session, judge, annotator, &judged);
     } else if (web) {
         const tv_web_ranker_options page = {.session = session, .port = (uint16_t)port, .title = candidates};
-        status = serve(session, &page, annotator_given, &judged);
+        result = serve(session, &page, annotator_given, &judged);
     } else {
         int columns = tv_terminal_columns();
         const tv_terminal_ranker_options terminal = {.annotator = annotator,
                                                      .in = stdin,
                                                      .out = stdout,
                                                      .columns = columns > 0 ? (uint32_t)columns : 0};
-        status = tv_terminal_ranker_run(session, &terminal, &judged);
+        result = tv_terminal_ranker_run(session, &terminal, &judged);
     }
-    if (status == TV_OK)
+    if (result != TV_OK && tv_session_is_broken(session)) {
+        status = result;
+        goto fail;
+    }
+    reason = tv_format("%s", tv_last_error());
+    TV_TRY(tv_session_check(session));
+    if (result == TV_OK)
         TV_TRY(conclude(session, web ? NULL : annotator, out, judged, common.json));
     else
         status =
-            tv_fail(status,
+            tv_fail(result,
                     "%s; %s has what was judged before it (%llu in this run), and the same command goes on "
                     "from there",
-                    tv_last_error(), out, (unsigned long long)judged);
+                    reason ? reason : "out of host memory", out, (unsigned long long)judged);
 fail:
     tv_session_close(&session);
     free(annotator);
+    free(reason);
     return status;
 }

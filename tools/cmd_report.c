@@ -14,7 +14,7 @@ tv_status cmd_report(int argc, char **argv) {
         tv_opt_text("pipeline", "FILE", &pipeline,
                     "what ran around them, as samples/quickstart.sh describes it: the page opens with the "
                     "workflow, and each run gets its own part"),
-        tv_opt_short('o', tv_opt_text("out", "FILE", &out, "the page to write")),
+        tv_opt_output(tv_opt_short('o', tv_opt_text("out", "FILE", &out, "the page to write"))),
     };
     const tv_command_line line = {
         .command = "report",

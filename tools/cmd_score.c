@@ -61,7 +61,8 @@ tv_status cmd_score(int argc, char **argv) {
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "data", "F", &score.data,
             "JSON lines: preferences, {\"prompt\", \"response\"}, or the candidates of trivium sample"))),
-        tv_opt_text("out", "F", &score.out, "write one score per response, in order, one a line"),
+        tv_opt_output(
+            tv_opt_text("out", "F", &score.out, "write one score per response, in order, one a line")),
         tv_opt_flag("normalised", &score.normalised,
                     "write them less the mean and divided by the deviation in the model's reward.json"),
     };

@@ -99,6 +99,11 @@ tv_option tv_opt_existing(tv_option option) {
     return option;
 }
 
+tv_option tv_opt_output(tv_option option) {
+    option.output = true;
+    return option;
+}
+
 tv_option tv_opt_given(bool *given, tv_option option) {
     option.given = given;
     return option;
@@ -343,6 +348,55 @@ static tv_status check_required(const parser *p) {
     return TV_OK;
 }
 
+/* Whether a model or a run is read by files of such names. */
+static bool is_part(const char *name) {
+    static const char *const endings[] = {".json", ".jinja", ".safetensors", "metrics.jsonl"};
+    uint64_t length = strlen(name);
+    for (uint64_t i = 0; i < TV_COUNT(endings); i++) {
+        uint64_t ending = strlen(endings[i]);
+        if (length >= ending && strcmp(name + length - ending, endings[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* `input` is a file that `path` leads to, or a directory with it among its parts. */
+static tv_status check_input(const char *path, const char *input) {
+    if (!tv_path_is_directory(input))
+        return tv_output_check(path, &input, 1);
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (!is_part(name))
+        return TV_OK;
+    char *inside = tv_format("%s/%s", input, name);
+    if (!inside)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = tv_output_check(path, (const char *const *)&inside, 1);
+    free(inside);
+    return status;
+}
+
+tv_status tv_options_check_output(const tv_command_line *line, const char *path) {
+    for (uint64_t i = 0; i < line->option_count; i++) {
+        const tv_option *option = &line->options[i];
+        if (option->output)
+            continue;
+        if ((option->type == TV_OPTION_TEXT || option->type == TV_OPTION_POSITIONAL) && *option->slot.text)
+            TV_RETURN_IF_FAILED(check_input(path, *option->slot.text));
+        if (option->type == TV_OPTION_LIST || option->type == TV_OPTION_REPEATED ||
+            option->type == TV_OPTION_POSITIONALS)
+            for (uint64_t k = 0; k < option->slot.texts->count; k++)
+                TV_RETURN_IF_FAILED(check_input(path, option->slot.texts->items[k]));
+    }
+    return TV_OK;
+}
+
+static tv_status check_outputs(const tv_command_line *line) {
+    for (uint64_t i = 0; i < line->option_count; i++)
+        if (line->options[i].output && *line->options[i].slot.text)
+            TV_RETURN_IF_FAILED(tv_options_check_output(line, *line->options[i].slot.text));
+    return TV_OK;
+}
+
 static void free_lists(const parser *p) {
     for (uint64_t i = 0; i < p->count; i++) {
         tv_option_type type = p->options[i].type;
@@ -381,6 +435,8 @@ tv_status tv_options_parse(const tv_command_line *line, int argc, char **argv, b
     }
     if (status == TV_OK)
         status = check_required(&p);
+    if (status == TV_OK)
+        status = check_outputs(line);
     if (status != TV_OK) {
         free_lists(&p);
         return see_help(&p, status);

@@ -59,7 +59,7 @@ typedef struct tv_option {
     const char *choices; /* "text|json" */
     tv_option_type type;
     char short_name;
-    bool required, must_exist;
+    bool required, must_exist, output;
     double minimum, maximum;
     bool *given; /* set to true when the option appears; NULL: not wanted */
     union {
@@ -92,6 +92,8 @@ tv_option tv_opt_required(tv_option option);
 tv_option tv_opt_short(char short_name, tv_option option);
 /* The value is a file or directory that must be there ("-" excepted). */
 tv_option tv_opt_existing(tv_option option);
+/* The value is a file that the command writes: parsing refuses one that another option reads. */
+tv_option tv_opt_output(tv_option option);
 /* Tells whether the option was given; its default is then not shown. */
 tv_option tv_opt_given(bool *given, tv_option option);
 
@@ -129,5 +131,8 @@ typedef struct tv_command_line {
  * output and sets *done; the command then returns TV_OK. On failure, and when *done, no list is left to
  * free. */
 tv_status tv_options_parse(const tv_command_line *line, int argc, char **argv, bool *done);
+/* After parsing, for outputs whose names are made from an option's: TV_E_USAGE when writing `path` would take
+ * the place of a file that is the value of any option, or part of a model or run whose directory is one. */
+tv_status tv_options_check_output(const tv_command_line *line, const char *path);
 
 #endif

@@ -12,8 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/lock.h"
-
 tv_status tv_map_file(const char *path, tv_mapping *mapping) {
     *mapping = (tv_mapping){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -81,6 +79,17 @@ bool tv_path_exists(const char *path) {
 bool tv_path_is_directory(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+const char *tv_path_kind(const char *path) {
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return "nothing of that name";
+    return S_ISREG(info.st_mode)    ? "a file"
+           : S_ISDIR(info.st_mode)  ? "a directory"
+           : S_ISFIFO(info.st_mode) ? "a pipe"
+           : S_ISSOCK(info.st_mode) ? "a socket"
+                                    : "a device";
 }
 
 tv_status tv_file_size(const char *path, uint64_t *size) {
@@ -189,7 +198,7 @@ tv_status tv_sync_dir(const char *path) {
     return result == 0 ? TV_OK : tv_fail_errno(TV_E_IO, "cannot make the directory %s durable", path);
 }
 
-static tv_status sync_parent(const char *path) {
+tv_status tv_sync_parent(const char *path) {
     const char *slash = strrchr(path, '/');
     char *parent = slash ? tv_format("%.*s", slash == path ? 1 : (int)(slash - path), path) : tv_format(".");
     if (!parent)
@@ -202,116 +211,7 @@ static tv_status sync_parent(const char *path) {
 tv_status tv_rename_durable(const char *from, const char *to) {
     if (rename(from, to) != 0)
         return tv_fail_errno(TV_E_IO, "cannot rename %s to %s", from, to);
-    return sync_parent(to);
-}
-
-struct tv_writer {
-    char *path, *temporary;
-    int fd;
-};
-
-static void free_writer(tv_writer **writer) {
-    if ((*writer)->fd >= 0)
-        close((*writer)->fd);
-    free((*writer)->path);
-    free((*writer)->temporary);
-    free(*writer);
-    *writer = NULL;
-}
-
-tv_status tv_writer_open(const char *path, tv_writer **out) {
-    *out = NULL;
-    tv_writer *writer = calloc(1, sizeof *writer);
-    if (!writer)
-        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
-    writer->fd = -1;
-    writer->path = tv_format("%s", path);
-    writer->temporary = tv_format("%s.tmp-%ld", path, (long)getpid());
-    if (!writer->path || !writer->temporary) {
-        free_writer(&writer);
-        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
-    }
-    writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (writer->fd < 0) {
-        tv_status status = tv_fail_errno(TV_E_IO, "cannot write %s", path);
-        free_writer(&writer);
-        return status;
-    }
-    *out = writer;
-    return TV_OK;
-}
-
-static tv_status write_all(int fd, const char *path, const void *bytes, uint64_t size) {
-    const char *cursor = bytes;
-    while (size > 0) {
-        /* Linux writes at most 2 GiB at a time. */
-        ssize_t done = write(fd, cursor, size > (1u << 30) ? (1u << 30) : size);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return tv_fail_errno(TV_E_IO, "cannot write %s", path);
-        cursor += done;
-        size -= (uint64_t)done;
-    }
-    return TV_OK;
-}
-
-tv_status tv_writer_write(tv_writer *writer, const void *bytes, uint64_t size) {
-    return write_all(writer->fd, writer->path, bytes, size);
-}
-
-tv_status tv_writer_write_at(tv_writer *writer, uint64_t offset, const void *bytes, uint64_t size) {
-    const char *cursor = bytes;
-    while (size > 0) {
-        ssize_t done = pwrite(writer->fd, cursor, size > (1u << 30) ? (1u << 30) : size, (off_t)offset);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return tv_fail_errno(TV_E_IO, "cannot write %s", writer->path);
-        cursor += done;
-        offset += (uint64_t)done;
-        size -= (uint64_t)done;
-    }
-    return TV_OK;
-}
-
-tv_status tv_writer_commit(tv_writer **handle) {
-    tv_writer *writer = *handle;
-    tv_status status;
-    if (fsync(writer->fd) != 0) {
-        status = tv_fail_errno(TV_E_IO, "cannot make %s durable", writer->path);
-        goto fail;
-    }
-    if (close(writer->fd) != 0) {
-        writer->fd = -1;
-        status = tv_fail_errno(TV_E_IO, "cannot close %s", writer->path);
-        goto fail;
-    }
-    writer->fd = -1;
-    TV_TRY(tv_rename_durable(writer->temporary, writer->path));
-    free_writer(handle);
-    return TV_OK;
-fail:
-    tv_writer_abort(handle);
-    return status;
-}
-
-void tv_writer_abort(tv_writer **writer) {
-    if (!writer || !*writer)
-        return;
-    unlink((*writer)->temporary);
-    free_writer(writer);
-}
-
-tv_status tv_write_file(const char *path, const void *bytes, uint64_t size) {
-    tv_writer *writer = NULL;
-    tv_status status;
-    TV_TRY(tv_writer_open(path, &writer));
-    TV_TRY(tv_writer_write(writer, bytes, size));
-    return tv_writer_commit(&writer);
-fail:
-    tv_writer_abort(&writer);
-    return status;
+    return tv_sync_parent(to);
 }
 
 /* Whether the name ends with ".tmp-" and a process number, as writers and links are called before they are
@@ -335,84 +235,6 @@ tv_status tv_remove_temporaries(const char *directory) {
     }
     tv_free_names(&names, count);
     return status;
-}
-
-struct tv_appender {
-    char *path;
-    int fd;
-    bool durable;
-};
-
-tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable, tv_appender **out) {
-    *out = NULL;
-    tv_status status;
-    tv_appender *appender = calloc(1, sizeof *appender);
-    if (!appender)
-        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
-    appender->durable = durable;
-    appender->path = tv_format("%s", path);
-    appender->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    struct stat info;
-    if (!appender->path || appender->fd < 0 || fstat(appender->fd, &info) != 0) {
-        status = tv_fail_errno(TV_E_IO, "cannot open %s for appending", path);
-        goto fail;
-    }
-    if (truncate_to < (uint64_t)info.st_size && ftruncate(appender->fd, (off_t)truncate_to) != 0) {
-        status = tv_fail_errno(TV_E_IO, "cannot cut %s", path);
-        goto fail;
-    }
-    /* A new file's name must be on the disk too. */
-    if (durable && info.st_size == 0)
-        TV_TRY(sync_parent(path));
-    *out = appender;
-    return TV_OK;
-fail:
-    tv_appender_close(&appender);
-    return status;
-}
-
-tv_status tv_appender_lock(tv_appender *appender) {
-    bool taken;
-    TV_RETURN_IF_FAILED(tv_lock_descriptor(appender->fd, appender->path, &taken));
-    if (taken)
-        return TV_OK;
-    return tv_fail(TV_E_IO, "%s is being written by another process; wait for its end or choose another file",
-                   appender->path);
-}
-
-tv_status tv_appender_cut(tv_appender *appender, uint64_t size) {
-    if (ftruncate(appender->fd, (off_t)size) != 0)
-        return tv_fail_errno(TV_E_IO, "cannot cut %s", appender->path);
-    return TV_OK;
-}
-
-tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t size) {
-    TV_RETURN_IF_FAILED(write_all(appender->fd, appender->path, bytes, size));
-    if (appender->durable && fdatasync(appender->fd) != 0)
-        return tv_fail_errno(TV_E_IO, "cannot make %s durable", appender->path);
-    return TV_OK;
-}
-
-tv_status tv_append_line(tv_appender *appender, const char *line, uint64_t length) {
-    /* One write for line and newline, so that a crash or a second process cannot split them. */
-    char *whole = malloc(length + 1);
-    if (!whole)
-        return tv_fail(TV_E_MEMORY, "out of host memory while writing %s", appender->path);
-    memcpy(whole, line, length);
-    whole[length] = '\n';
-    tv_status status = tv_append_bytes(appender, whole, length + 1);
-    free(whole);
-    return status;
-}
-
-void tv_appender_close(tv_appender **appender) {
-    if (!appender || !*appender)
-        return;
-    if ((*appender)->fd >= 0)
-        close((*appender)->fd);
-    free((*appender)->path);
-    free(*appender);
-    *appender = NULL;
 }
 
 tv_status tv_replace_link(const char *target, const char *link) {

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/output.h"
 #include "base/status.h"
 
 /* A read-only view of a file. Zero-initialised it is empty; tv_unmap clears it. */
@@ -26,6 +27,8 @@ tv_status tv_read_file(const char *path, char **text, uint64_t *size);
 
 bool tv_path_exists(const char *path);
 bool tv_path_is_directory(const char *path);
+/* "a file", "a directory", "a pipe", "a device", "a socket" or "nothing of that name", for sentences. */
+const char *tv_path_kind(const char *path);
 /* Size of a regular file; TV_E_IO with the sentence when it is missing or no file. */
 tv_status tv_file_size(const char *path, uint64_t *size);
 
@@ -37,39 +40,14 @@ void tv_free_names(char ***names, uint64_t count);
 /* Removes a file, link or whole directory tree; a missing path is fine. */
 tv_status tv_remove_tree(const char *path);
 
-/* Writing a file: bytes go to a temporary name beside `path`; tv_writer_commit fsyncs, renames and fsyncs the
- * directory. tv_writer_abort (or a failed commit) removes the temporary file and clears the handle. */
-typedef struct tv_writer tv_writer;
-tv_status tv_writer_open(const char *path, tv_writer **writer);
-tv_status tv_writer_write(tv_writer *writer, const void *bytes, uint64_t size);
-/* Overwrites bytes that were already written, for headers known only at the end. */
-tv_status tv_writer_write_at(tv_writer *writer, uint64_t offset, const void *bytes, uint64_t size);
-tv_status tv_writer_commit(tv_writer **writer);
-void tv_writer_abort(tv_writer **writer);
 /* Removes what writers of files and links in this directory left when their process was killed. */
 tv_status tv_remove_temporaries(const char *directory);
-/* All of the above in one call. */
-tv_status tv_write_file(const char *path, const void *bytes, uint64_t size);
-
-/* An append-only file of lines (metrics, rankings): each tv_append_line is one write of the line and its
- * newline; with `durable` it is fsynced before the call returns. `truncate_to` cuts the file first
- * (UINT64_MAX: keep all). */
-typedef struct tv_appender tv_appender;
-tv_status tv_appender_open(const char *path, uint64_t truncate_to, bool durable, tv_appender **appender);
-/* Refuses a second process that asks for the same file, until this one closes it or ends; TV_E_IO names the
- * file. */
-tv_status tv_appender_lock(tv_appender *appender);
-/* Cuts the file to `size` bytes: what was found torn is cut only once the file is locked. */
-tv_status tv_appender_cut(tv_appender *appender, uint64_t size);
-tv_status tv_append_line(tv_appender *appender, const char *line, uint64_t length);
-tv_status tv_append_bytes(tv_appender *appender, const void *bytes, uint64_t size);
-void tv_appender_close(tv_appender **appender);
-
 /* Makes the directory's entries durable, then renames `from` to `to`; `to` must not exist as a non-empty
  * directory. */
 tv_status tv_rename_durable(const char *from, const char *to);
-/* fsync of a directory. */
+/* fsync of a directory, and of the one in which `path` lies. */
 tv_status tv_sync_dir(const char *path);
+tv_status tv_sync_parent(const char *path);
 /* Points the relative symbolic link `link` at `target`, replaced by rename. */
 tv_status tv_replace_link(const char *target, const char *link);
 /* The link's text; the caller frees. TV_E_IO when it is no link. */

@@ -210,9 +210,9 @@ tv_status tv_preference_lines_write(const tv_rankings *rankings, const tv_prefer
     tv_status status;
     *totals = (tv_preference_lines_totals){0};
     TV_TRY(split(&w));
-    TV_TRY(tv_writer_open(options->out, &w.writers[TRAIN]));
+    TV_TRY(tv_writer_open_named(options->out, &w.writers[TRAIN]));
     if (options->val_fraction > 0)
-        TV_TRY(tv_writer_open(options->val_out, &w.writers[VAL]));
+        TV_TRY(tv_writer_open_named(options->val_out, &w.writers[VAL]));
     TV_TRY(write_all(&w));
     if (totals->lines == 0) {
         status = tv_fail(

@@ -134,6 +134,29 @@ static tv_status check_rank(const tv_session_judgment *judgment, const tv_sessio
     return TV_OK;
 }
 
+/* Where the file is not the one that was opened any more, its judgments are saved beside it, once. */
+static tv_status check_file(tv_session *s) {
+    char *reason = NULL, *rescued = NULL;
+    tv_status status = tv_appender_check(s->file);
+    if (status == TV_OK || s->broken)
+        return status;
+    s->broken = true;
+    reason = tv_format("%s", tv_last_error());
+    if (!reason)
+        return tv_fail(TV_E_MEMORY, "out of host memory");
+    if (tv_appender_rescue(s->file, &rescued) != TV_OK)
+        status = tv_fail_context(status, "%s, and the judgments in it could not be saved", reason);
+    else if (rescued)
+        status = tv_fail(status,
+                         "%s; the judgments in it were saved as %s: put the files together and start again",
+                         reason, rescued);
+    else
+        status = tv_fail(status, "%s; look into it and start again", reason);
+    free(reason);
+    free(rescued);
+    return status;
+}
+
 /* Appends the line; on failure the file ends where it did before. */
 static tv_status append(tv_session *s, const tv_text *line) {
     tv_status status = tv_append_line(s->file, (const char *)line->data, line->size);
@@ -142,11 +165,12 @@ static tv_status append(tv_session *s, const tv_text *line) {
         return TV_OK;
     }
     char *reason = tv_format("%s", tv_last_error());
-    tv_appender *cut = NULL;
-    s->broken = tv_appender_open(s->out, s->file_size, true, &cut) != TV_OK;
-    tv_appender_close(&cut);
-    status = tv_fail(TV_E_IO, "%s; this judgment was not written, all before it are safe",
-                     reason ? reason : "out of host memory");
+    tv_status file = check_file(s);
+    if (file != TV_OK)
+        status = tv_fail_context(file, "this judgment was not written");
+    else
+        status = tv_fail(TV_E_IO, "%s; this judgment was not written, all before it are safe",
+                         reason ? reason : "out of host memory");
     free(reason);
     return status;
 }
@@ -202,7 +226,8 @@ static tv_status judge(tv_session *s, const char *name, const tv_session_judgmen
     uint64_t index;
     if (s->broken)
         return tv_fail(TV_E_IO,
-                       "%s could not be repaired after a write that failed; start again when there is room",
+                       "%s is not what was written to it any more, because a write failed or another program "
+                       "changed it; start again",
                        s->out);
     TV_RETURN_IF_FAILED(find_present(s, name, &who));
     TV_RETURN_IF_FAILED(check_presentation(s, who, judgment->presentation, &item, &index));
@@ -249,18 +274,22 @@ static tv_status cut_out(tv_session *s, const tv_session_record *gone) {
     tv_writer *writer = NULL;
     tv_appender *file = NULL;
     tv_status status;
-    TV_TRY(tv_read_file(s->out, &bytes, &size));
-    if (size != s->file_size) {
-        status = tv_fail(TV_E_IO, "%s was changed by another program; nothing was undone", s->out);
+    status = tv_appender_check(s->file);
+    if (status == TV_OK)
+        status = tv_read_file(s->out, &bytes, &size);
+    if (status == TV_OK && size != s->file_size)
+        status = tv_fail(TV_E_IO, "%s was changed by another program", s->out);
+    if (status != TV_OK) {
+        tv_fail_context(status, "nothing was undone");
         goto fail;
     }
-    TV_TRY(tv_writer_open(s->out, &writer));
+    TV_TRY(tv_writer_open_named(s->out, &writer));
     TV_TRY(tv_writer_write(writer, bytes, gone->offset));
     TV_TRY(tv_writer_write(writer, bytes + after, size - after));
     TV_TRY(tv_writer_commit(&writer));
     /* From here on the old handle leads to a file without a name. */
     s->broken = true;
-    TV_TRY(tv_appender_open(s->out, UINT64_MAX, true, &file));
+    TV_TRY(tv_appender_open_named(s->out, UINT64_MAX, true, &file));
     TV_TRY(tv_appender_lock(file));
     tv_appender_close(&s->file);
     s->file = file;
@@ -339,6 +368,20 @@ uint64_t tv_session_before_others(tv_session *s, const char *name) {
             count += tv_session_is_open(s, who, i) && is_before_another(s, who, i);
     tv_mutex_unlock(s->mutex);
     return count;
+}
+
+bool tv_session_is_broken(tv_session *s) {
+    tv_mutex_lock(s->mutex);
+    bool broken = s->broken;
+    tv_mutex_unlock(s->mutex);
+    return broken;
+}
+
+tv_status tv_session_check(tv_session *s) {
+    tv_mutex_lock(s->mutex);
+    tv_status status = check_file(s);
+    tv_mutex_unlock(s->mutex);
+    return status;
 }
 
 void tv_session_totals(tv_session *s, uint64_t *judged_items, uint64_t *items, uint64_t *judgments) {

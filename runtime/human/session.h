@@ -87,5 +87,10 @@ void tv_session_progress(tv_session *session, const char *annotator, uint64_t *d
 uint64_t tv_session_before_others(tv_session *session, const char *annotator);
 /* Items with at least one judgment, and all; judgments in the file. Any may be NULL. */
 void tv_session_totals(tv_session *session, uint64_t *judged_items, uint64_t *items, uint64_t *judgments);
+/* TV_E_IO when another program has replaced, removed or changed the file: its judgments are saved beside it
+ * then, and the session takes no more. The first failure says where; tv_session_is_broken tells whether it
+ * was said. */
+tv_status tv_session_check(tv_session *session);
+bool tv_session_is_broken(tv_session *session);
 
 #endif

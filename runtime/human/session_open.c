@@ -92,7 +92,6 @@ static bool is_whole(tv_slice line, const char *where) {
 static tv_status load(tv_session *s) {
     char *bytes = NULL;
     uint64_t size = 0, foreign = 0;
-    tv_appender *cut = NULL;
     tv_status status;
     TV_TRY(tv_read_file(s->out, &bytes, &size));
     tv_line_walk walk = {.cursor = bytes, .end = bytes + size};
@@ -107,8 +106,7 @@ static tv_status load(tv_session *s) {
         status = load_line(s, line, where, offset, line_size + !walk.ended, &elsewhere);
         if (status == TV_E_DATA && !walk.ended && !is_whole(line, where)) {
             tv_info("%s: cut off its last line, which was not written to the end", s->out);
-            TV_TRY(tv_appender_open(s->out, offset, true, &cut));
-            tv_appender_close(&cut);
+            TV_TRY(tv_appender_cut(s->file, offset));
             s->file_size = offset;
             break;
         }
@@ -155,7 +153,7 @@ tv_status tv_session_open(const tv_session_options *options, tv_session **out) {
         goto fail;
     }
     TV_TRY(draw_shares(s, options));
-    TV_TRY(tv_appender_open(s->out, UINT64_MAX, true, &s->file));
+    TV_TRY(tv_appender_open_named(s->out, UINT64_MAX, true, &s->file));
     TV_TRY(tv_appender_lock(s->file));
     TV_TRY(load(s));
     *out = s;

@@ -365,7 +365,7 @@ tv_status tv_report_write(const char *const *runs, uint64_t run_count, const cha
         status = tv_fail(TV_E_MEMORY, "out of host memory for a report");
         goto fail;
     }
-    TV_TRY(tv_write_file(out, p.html.text, p.html.size));
+    TV_TRY(tv_write_named_file(out, p.html.text, p.html.size));
 fail:
     for (uint64_t i = 0; i < p.count; i++)
         tv_report_run_free(&p.runs[i]);

@@ -237,7 +237,7 @@ tv_status tv_score_file(const tv_score_options *options, tv_score_result *result
     TV_TRY(tv_reward_model_open(options->model, &f.reward));
     TV_TRY(read_file(&f));
     if (options->out)
-        TV_TRY(tv_writer_open(options->out, &f.out));
+        TV_TRY(tv_writer_open_named(options->out, &f.out));
     TV_TRY(compute(&f));
     TV_TRY(write_scores(&f));
     describe(&f, result);

@@ -221,6 +221,14 @@ static int compare_steps_down(const void *a, const void *b) {
     return x > y ? -1 : x < y;
 }
 
+tv_status tv_checkpoint_check_place(const char *run) {
+    char *checkpoints = tv_format("%s/checkpoints", run);
+    tv_status status = checkpoints ? tv_output_refuse_link(checkpoints)
+                                   : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    free(checkpoints);
+    return status;
+}
+
 /* Removes what interrupted writes left, and all but the `keep` newest checkpoints and the links' targets. A
  * checkpoint is renamed to a temporary name before it is removed, so that no half-removed one is ever found.
  */

@@ -27,6 +27,8 @@ typedef struct tv_checkpoint_state {
 /* Writes further files of a checkpoint into the directory that is being built. */
 typedef tv_status (*tv_checkpoint_more)(void *context, const char *directory);
 
+/* TV_E_IO when checkpoints/ of `run` is a link: what lies elsewhere would be written and removed. */
+tv_status tv_checkpoint_check_place(const char *run);
 /* Writes checkpoints/step-N of `run` for state->step, sets `last` (and `best` when best_step is this step),
  * and removes the oldest beyond the `keep` newest and what killed writes left. One that is already there is
  * left as it is, so that the call on resuming finishes what a kill between rename and links cut short.

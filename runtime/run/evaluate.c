@@ -270,7 +270,7 @@ tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *re
     TV_TRY(open_stream(&e));
     TV_TRY(plan_windows(&e));
     if (options->logprobs)
-        TV_TRY(tv_writer_open(options->logprobs, &e.logprobs));
+        TV_TRY(tv_writer_open_named(options->logprobs, &e.logprobs));
     TV_TRY(open_model(&e));
     TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(window_count(&e), tv_max_u64(1, e.batch)), next_batch, &e,
                                visit_losses, &e, &loss_sum, &targets));

@@ -303,6 +303,7 @@ tv_status tv_run_start(tv_run *run) {
     TV_RETURN_IF_FAILED(tv_make_dirs(directory));
     if (!run->lock)
         TV_RETURN_IF_FAILED(take_directory(run));
+    TV_RETURN_IF_FAILED(tv_checkpoint_check_place(directory));
     TV_RETURN_IF_FAILED(tv_metrics_open(directory, run->state.step, &run->metrics));
     TV_RETURN_IF_FAILED(tv_remove_temporaries(directory));
     /* In this order: a config.json without run.json is somebody else's. */

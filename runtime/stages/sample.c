@@ -186,7 +186,7 @@ static tv_status open_out(sample_run *run) {
     uint64_t size = 0;
     old_lines old = {.run = run, .path = path};
     if (!run->options->dry_run) {
-        TV_TRY(tv_appender_open(path, UINT64_MAX, true, &run->out));
+        TV_TRY(tv_appender_open_named(path, UINT64_MAX, true, &run->out));
         TV_TRY(tv_appender_lock(run->out));
     }
     if (tv_path_exists(path))

@@ -141,7 +141,7 @@ tv_status tv_shard_writer_open(const char *path, uint32_t vocab_size, tv_shard_w
     }
     writer->vocab_size = vocab_size;
     writer->token_bytes = vocab_size > UINT16_MAX ? 4 : 2;
-    TV_TRY(tv_writer_open(path, &writer->file));
+    TV_TRY(tv_writer_open_named(path, &writer->file));
     TV_TRY(tv_writer_write(writer->file, writer->buffer, TV_SHARD_HEADER_BYTES));
     *out = writer;
     return TV_OK;

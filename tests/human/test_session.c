@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
@@ -296,6 +298,77 @@ static void torn_lines_are_cut_off(void **state) {
     free(bytes);
 }
 
+/* What another program did to the file is noticed before a judgment is acknowledged, and those before it are
+ * saved. */
+static void a_replaced_file_is_noticed(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 0, 0);
+    tv_session_item item;
+    bool done;
+    char *other = tv_format("%s/other.jsonl", p->dir), *rescued = NULL, *before = NULL, *after = NULL;
+    judge_some(session, "A", 3);
+    assert_ok(tv_read_file(p->out, &before, NULL));
+    /* A copy in its place: what was judged is in it, what will be is not. */
+    assert_ok(tv_write_file(other, before, strlen(before)));
+    assert_int_equal(rename(other, p->out), 0);
+    assert_ok(tv_session_next(session, "A", &item, &done));
+    assert_int_equal(judge_item(session, "A", &item), TV_E_IO);
+    const char *name = strstr(tv_last_error(), "saved as ");
+    assert_non_null(strstr(tv_last_error(), "rankings.jsonl was replaced by another program"));
+    assert_non_null(name);
+    rescued = tv_format("%.*s", (int)strcspn(name + 9, ":"), name + 9);
+    assert_ok(tv_read_file(rescued, &after, NULL));
+    assert_string_equal(before, after);
+    assert_int_equal(judge_item(session, "A", &item), TV_E_IO);
+    assert_int_equal(tv_session_undo(session, "A", &item), TV_E_IO);
+    tv_session_close(&session);
+    assert_int_equal(count_file(p).lines, 3);
+    /* Removed, and found at the end alone. */
+    session = open_session(p, 0, 0);
+    assert_ok(tv_session_check(session));
+    assert_int_equal(remove(p->out), 0);
+    assert_int_equal(tv_session_check(session), TV_E_IO);
+    assert_non_null(strstr(tv_last_error(), "was removed by another program"));
+    tv_session_close(&session);
+    /* Cut or added to where it is. */
+    assert_ok(tv_write_file(p->out, before, strlen(before)));
+    session = open_session(p, 0, 0);
+    FILE *file = fopen(p->out, "a");
+    assert_non_null(file);
+    fputs("\n", file);
+    fclose(file);
+    assert_ok(tv_session_next(session, "A", &item, &done));
+    assert_int_equal(judge_item(session, "A", &item), TV_E_IO);
+    assert_non_null(strstr(tv_last_error(), "was changed by another program"));
+    tv_session_close(&session);
+    assert_int_equal(count_file(p).lines, 3);
+    free(other);
+    free(rescued);
+    free(before);
+    free(after);
+}
+
+static void undo_keeps_mode_and_link(void **state) {
+    const place *p = *state;
+    char *kept = tv_format("%s/kept.jsonl", p->dir);
+    struct stat info;
+    tv_session_item item;
+    assert_ok(tv_write_file(kept, "", 0));
+    assert_int_equal(chmod(kept, 0600), 0);
+    assert_int_equal(symlink("kept.jsonl", p->out), 0);
+    tv_session *session = open_session(p, 0, 0);
+    judge_some(session, "A", 3);
+    assert_ok(tv_session_undo(session, "A", &item));
+    judge_some(session, "A", 1);
+    tv_session_close(&session);
+    assert_int_equal(lstat(p->out, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(lstat(kept, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0600);
+    assert_int_equal(count_file(p).lines, 3);
+    free(kept);
+}
+
 static void others_are_refused(void **state) {
     const place *p = *state;
     tv_session *session = open_session(p, 0, 0), *second = NULL;
@@ -474,6 +547,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(threads_lose_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(undo_takes_back_ones_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(torn_lines_are_cut_off, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_replaced_file_is_noticed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(undo_keeps_mode_and_link, set_up, tear_down),
         cmocka_unit_test_setup_teardown(others_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_judgments_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(orders_are_shuffled, set_up, tear_down),
