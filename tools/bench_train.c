@@ -61,8 +61,7 @@ static tv_status random_batch(void *context, tv_micro_batch *batch) {
 
 static tv_status loaded_batch(void *context, tv_micro_batch *batch) {
     train_bench *bench = context;
-    tv_loader_next(bench->loader, &(tv_batch){batch->tokens, batch->targets, batch->doc_start});
-    return TV_OK;
+    return tv_loader_next(bench->loader, &(tv_batch){batch->tokens, batch->targets, batch->doc_start});
 }
 
 static tv_status open_loader(train_bench *bench) {

@@ -127,7 +127,7 @@ static tv_status read_input(const translation *given, char **bytes, uint64_t *si
     bool standard = !given->input || strcmp(given->input, "-") == 0;
     if (!standard && !tv_path_exists(given->input))
         return tv_fail(TV_E_DATA, "%s: expected a file to read, found nothing of that name", given->input);
-    return tv_read_file(standard ? "/dev/stdin" : given->input, bytes, size);
+    return tv_read_input(standard ? "/dev/stdin" : given->input, bytes, size);
 }
 
 static tv_status print_encoded(const tv_tokenizer *tokenizer, const tv_ids *ids, bool json) {

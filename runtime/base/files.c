@@ -12,24 +12,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-tv_status tv_map_file(const char *path, tv_mapping *mapping) {
-    *mapping = (tv_mapping){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+/* Nothing that would wait, or whose opening does something. */
+static tv_status open_regular(const char *path, int *fd, struct stat *info) {
+    *fd = -1;
+    if (stat(path, info) != 0)
         return tv_fail_errno(TV_E_IO, "cannot open %s", path);
-    tv_status status = TV_OK;
+    if (!S_ISREG(info->st_mode))
+        return tv_fail(TV_E_IO, "cannot read %s: expected a file, found %s", path, tv_path_kind(path));
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0)
+        return tv_fail_errno(TV_E_IO, "cannot open %s", path);
+    if (fstat(*fd, info) == 0 && S_ISREG(info->st_mode))
+        return TV_OK;
+    close(*fd);
+    *fd = -1;
+    return tv_fail(TV_E_IO, "cannot read %s: expected a file", path);
+}
+
+tv_status tv_map_file(const char *path, tv_mapping *mapping) {
+    int fd;
     struct stat info;
-    if (fstat(fd, &info) != 0) {
-        status = tv_fail_errno(TV_E_IO, "cannot read the size of %s", path);
-    } else if (!S_ISREG(info.st_mode)) {
-        status = tv_fail(TV_E_IO, "%s is not a regular file", path);
-    } else if (info.st_size > 0) {
-        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED)
-            status = tv_fail_errno(TV_E_IO, "cannot map %s", path);
-        else
-            *mapping = (tv_mapping){data, (uint64_t)info.st_size};
-    }
+    *mapping = (tv_mapping){0};
+    TV_RETURN_IF_FAILED(open_regular(path, &fd, &info));
+    void *data = NULL;
+    if (info.st_size > 0)
+        data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    tv_status status = data == MAP_FAILED ? tv_fail_errno(TV_E_IO, "cannot map %s", path) : TV_OK;
+    if (data && data != MAP_FAILED)
+        *mapping = (tv_mapping){data, (uint64_t)info.st_size};
     close(fd);
     return status;
 }
@@ -40,13 +50,78 @@ void tv_unmap(tv_mapping *mapping) {
     *mapping = (tv_mapping){0};
 }
 
-tv_status tv_read_file(const char *path, char **text, uint64_t *size) {
-    tv_reader *reader = NULL;
+struct tv_file {
+    char *path;
+    int fd;
+    uint64_t bytes;
+};
+
+tv_status tv_file_open(const char *path, tv_file **out) {
+    *out = NULL;
+    struct stat info;
+    tv_status status;
+    tv_file *file = calloc(1, sizeof *file);
+    if (!file)
+        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+    file->fd = -1;
+    if (!(file->path = tv_format("%s", path))) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+        goto fail;
+    }
+    TV_TRY(open_regular(path, &file->fd, &info));
+    file->bytes = (uint64_t)info.st_size;
+    *out = file;
+    return TV_OK;
+fail:
+    tv_file_close(&file);
+    return status;
+}
+
+uint64_t tv_file_bytes(const tv_file *file) {
+    return file->bytes;
+}
+
+tv_status tv_file_read_at(const tv_file *file, uint64_t offset, void *bytes, uint64_t size) {
+    char *cursor = bytes;
+    while (size > 0) {
+        ssize_t got = pread(file->fd, cursor, size > (1u << 30) ? (1u << 30) : size, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return tv_fail_errno(TV_E_IO, "cannot read %s at byte %llu", file->path,
+                                 (unsigned long long)offset);
+        if (got == 0)
+            return tv_fail(
+                TV_E_IO,
+                "%s was cut short by another program while it was being read: it had %llu bytes, and "
+                "byte %llu is not there any more",
+                file->path, (unsigned long long)file->bytes, (unsigned long long)offset);
+        cursor += got;
+        offset += (uint64_t)got;
+        size -= (uint64_t)got;
+    }
+    return TV_OK;
+}
+
+void tv_file_close(tv_file **file) {
+    if (!file || !*file)
+        return;
+    if ((*file)->fd >= 0)
+        close((*file)->fd);
+    free((*file)->path);
+    free(*file);
+    *file = NULL;
+}
+
+struct tv_reader {
+    char *path;
+    int fd;
+};
+
+static tv_status read_to_end(tv_reader *reader, const char *path, char **text, uint64_t *size) {
     tv_status status;
     uint64_t used = 0, capacity = 0;
     char *bytes = NULL;
-    *text = NULL;
-    TV_TRY(tv_reader_open(path, &reader));
     for (uint64_t got = 1; got > 0; used += got) {
         if (capacity - used < 2) {
             capacity = capacity ? capacity * 2 : 65536;
@@ -63,11 +138,28 @@ tv_status tv_read_file(const char *path, char **text, uint64_t *size) {
     *text = bytes;
     if (size)
         *size = used;
-    tv_reader_close(&reader);
     return TV_OK;
 fail:
-    tv_reader_close(&reader);
     free(bytes);
+    return status;
+}
+
+tv_status tv_read_input(const char *path, char **text, uint64_t *size) {
+    tv_reader *reader = NULL;
+    *text = NULL;
+    TV_RETURN_IF_FAILED(tv_reader_open(path, &reader));
+    tv_status status = read_to_end(reader, path, text, size);
+    tv_reader_close(&reader);
+    return status;
+}
+
+tv_status tv_read_file(const char *path, char **text, uint64_t *size) {
+    struct stat info;
+    tv_reader reader = {.path = (char *)(uintptr_t)path, .fd = -1};
+    *text = NULL;
+    TV_RETURN_IF_FAILED(open_regular(path, &reader.fd, &info));
+    tv_status status = read_to_end(&reader, path, text, size);
+    close(reader.fd);
     return status;
 }
 
@@ -264,25 +356,49 @@ tv_status tv_read_link(const char *link, char **target) {
     return *target ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
 }
 
-struct tv_reader {
-    char *path;
-    int fd;
-};
+/* Whether an open device is the terminal or /dev/null, which has nothing; others may have no end. */
+static bool is_stream(int fd, const struct stat *info) {
+    struct stat null;
+    return isatty(fd) || (stat("/dev/null", &null) == 0 && null.st_rdev == info->st_rdev);
+}
+
+static tv_status open_input(const char *path, int *fd) {
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return tv_fail_errno(TV_E_IO, "cannot open %s", path);
+    if (S_ISREG(info.st_mode))
+        return open_regular(path, fd, &info);
+    *fd = -1;
+    if (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)) {
+        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (*fd < 0)
+            return tv_fail_errno(TV_E_IO, "cannot open %s", path);
+    }
+    if (*fd >= 0 && (S_ISFIFO(info.st_mode) || is_stream(*fd, &info)))
+        return TV_OK;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    return tv_fail(TV_E_IO, "cannot read %s: expected a file or a pipe, found %s", path, tv_path_kind(path));
+}
 
 tv_status tv_reader_open(const char *path, tv_reader **out) {
     *out = NULL;
+    tv_status status;
     tv_reader *reader = calloc(1, sizeof *reader);
     if (!reader)
         return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
-    reader->path = tv_format("%s", path);
-    reader->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (!reader->path || reader->fd < 0) {
-        tv_status status = tv_fail_errno(TV_E_IO, "cannot open %s", path);
-        tv_reader_close(&reader);
-        return status;
+    reader->fd = -1;
+    if (!(reader->path = tv_format("%s", path))) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+        goto fail;
     }
+    TV_TRY(open_input(path, &reader->fd));
     *out = reader;
     return TV_OK;
+fail:
+    tv_reader_close(&reader);
+    return status;
 }
 
 tv_status tv_reader_read(tv_reader *reader, void *bytes, uint64_t size, uint64_t *got) {

@@ -1,4 +1,4 @@
-/* Files: mapping, whole reads, atomic replacement, directories, links.
+/* Files: reading by place and as a whole, atomic replacement, directories, links.
  *
  * Promise: whatever is written through here is either whole under its final name or absent; readers never see
  * half a file. With os.h the only place that knows POSIX.
@@ -13,7 +13,8 @@
 #include "base/output.h"
 #include "base/status.h"
 
-/* A read-only view of a file. Zero-initialised it is empty; tv_unmap clears it. */
+/* A read-only view of a file, for what is read once from begin to end. Zero-initialised it is empty; tv_unmap
+ * clears it. A file that is cut meanwhile ends the process: what stays open is read by place. */
 typedef struct tv_mapping {
     const uint8_t *data;
     uint64_t size;
@@ -21,9 +22,21 @@ typedef struct tv_mapping {
 tv_status tv_map_file(const char *path, tv_mapping *mapping);
 void tv_unmap(tv_mapping *mapping);
 
+/* A file that is read by place. Bytes that another program has cut off since it was opened are TV_E_IO with a
+ * sentence, where a mapping would end the process. The caller owns the handle. */
+typedef struct tv_file tv_file;
+tv_status tv_file_open(const char *path, tv_file **file);
+/* When it was opened. */
+uint64_t tv_file_bytes(const tv_file *file);
+/* [offset, offset + size) must lie within tv_file_bytes. Threads may read at once. */
+tv_status tv_file_read_at(const tv_file *file, uint64_t offset, void *bytes, uint64_t size);
+void tv_file_close(tv_file **file);
+
 /* The whole file and a terminating zero that `size` does not count. The caller frees *text. `size` may be
- * NULL. */
+ * NULL. What is no file is refused before it is opened: a pipe that nobody writes would wait for ever. */
 tv_status tv_read_file(const char *path, char **text, uint64_t *size);
+/* The same of what a person named as data: also a pipe or a terminal, to its end. */
+tv_status tv_read_input(const char *path, char **text, uint64_t *size);
 
 bool tv_path_exists(const char *path);
 bool tv_path_is_directory(const char *path);
@@ -53,7 +66,8 @@ tv_status tv_replace_link(const char *target, const char *link);
 /* The link's text; the caller frees. TV_E_IO when it is no link. */
 tv_status tv_read_link(const char *link, char **target);
 
-/* Opens for streaming input; reads up to `size` bytes, 0 at the end. */
+/* Opens for streaming input, also a pipe or a terminal, but neither directory nor device; reads up to `size`
+ * bytes, 0 at the end. */
 typedef struct tv_reader tv_reader;
 tv_status tv_reader_open(const char *path, tv_reader **reader);
 tv_status tv_reader_read(tv_reader *reader, void *bytes, uint64_t size, uint64_t *got);

@@ -192,10 +192,16 @@ static tv_status check_entry(const tv_layout_entry *entry, const place *found) {
 /* Files of tied models may hold the head too; it must be what it is tied to, bit for bit. */
 static tv_status check_tied_head(tv_model_directory *d, const place *head) {
     const place *embedding = find_entry(d, d->layout->tied_to);
-    if (strcmp(head->tensor->dtype, embedding->tensor->dtype) == 0 &&
-        head->tensor->bytes == embedding->tensor->bytes &&
-        memcmp(tv_safetensors_bytes(head->shard->file, head->tensor),
-               tv_safetensors_bytes(embedding->shard->file, embedding->tensor), head->tensor->bytes) == 0)
+    bool same = strcmp(head->tensor->dtype, embedding->tensor->dtype) == 0 &&
+                head->tensor->bytes == embedding->tensor->bytes;
+    uint8_t a[1 << 15], b[sizeof a];
+    for (uint64_t at = 0, part; same && at < head->tensor->bytes; at += part) {
+        part = tv_min_u64(sizeof a, head->tensor->bytes - at);
+        TV_RETURN_IF_FAILED(tv_safetensors_copy(head->shard->file, head->tensor, at, part, a));
+        TV_RETURN_IF_FAILED(tv_safetensors_copy(embedding->shard->file, embedding->tensor, at, part, b));
+        same = memcmp(a, b, part) == 0;
+    }
+    if (same)
         return TV_OK;
     return tv_fail(TV_E_DATA,
                    "%s: tensor \"%s\" differs from \"%s\", but config.json ties them; set "

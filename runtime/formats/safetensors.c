@@ -11,7 +11,7 @@
 /* The limit of the format's own reader. */
 #define MAX_HEADER_BYTES UINT64_C(100000000)
 
-enum { TRANSPOSED_BLOCK = 16 };
+enum { TRANSPOSED_BLOCK = 16, CHUNK_ELEMENTS = 8192 };
 
 typedef enum conversion { FROM_F32, FROM_F16, FROM_BF16, FROM_F64, FROM_NOTHING } conversion;
 
@@ -39,9 +39,10 @@ static const file_type *find_type(const char *name) {
 
 struct tv_safetensors {
     char *where;
-    tv_mapping mapping; /* empty where the caller owns the bytes */
-    const uint8_t *data;
-    uint64_t data_bytes;
+    tv_file *file;        /* NULL: the caller's bytes */
+    const uint8_t *bytes; /* of the whole file */
+    uint64_t size;
+    uint64_t data_at, data_bytes;
     cJSON *header; /* owns the names */
     const cJSON *metadata;
     tv_safetensor *tensors; /* by name */
@@ -196,12 +197,21 @@ static tv_status check_metadata(const cJSON *metadata, const char *where) {
 }
 
 /* Parses the header's JSON into file->header. */
-static tv_status parse_header(tv_safetensors *file, const uint8_t *bytes, uint64_t size) {
+static tv_status read_bytes(const tv_safetensors *file, uint64_t offset, void *out, uint64_t size) {
+    if (file->file)
+        return tv_file_read_at(file->file, offset, out, size);
+    if (size)
+        memcpy(out, file->bytes + offset, size);
+    return TV_OK;
+}
+
+static tv_status parse_header(tv_safetensors *file) {
+    uint64_t size = file->size;
     if (size < 8)
         return tv_fail(TV_E_DATA, "%s: expected a safetensors file, found only %llu bytes", file->where,
                        (unsigned long long)size);
     uint64_t length;
-    memcpy(&length, bytes, 8);
+    TV_RETURN_IF_FAILED(read_bytes(file, 0, &length, 8));
     if (length > MAX_HEADER_BYTES)
         return tv_fail(TV_E_DATA,
                        "%s: its header claims %llu bytes, more than the %llu that are allowed; this is no "
@@ -211,16 +221,17 @@ static tv_status parse_header(tv_safetensors *file, const uint8_t *bytes, uint64
         return tv_fail(TV_E_DATA,
                        "%s: its header claims %llu bytes, but only %llu follow; the file may be cut short",
                        file->where, (unsigned long long)length, (unsigned long long)(size - 8));
-    file->data = bytes + 8 + length;
+    file->data_at = 8 + length;
     file->data_bytes = size - 8 - length;
-    /* cJSON 1.7.15 may look one byte past the end, which a mapping need not have. */
-    char *text = tv_format("%.*s", (int)length, (const char *)bytes + 8);
+    /* cJSON 1.7.15 may look one byte past the end. */
+    char *text = calloc(1, length + 1);
     if (!text)
         return tv_fail(TV_E_MEMORY, "out of host memory for the header of %s", file->where);
-    tv_status status = strlen(text) == length
-                           ? tv_json_parse(text, length, file->where, &file->header)
-                           : tv_fail(TV_E_DATA, "%s: its header has a zero byte in place %llu", file->where,
-                                     (unsigned long long)strlen(text));
+    tv_status status = read_bytes(file, 8, text, length);
+    if (status == TV_OK)
+        status = strlen(text) == length ? tv_json_parse(text, length, file->where, &file->header)
+                                        : tv_fail(TV_E_DATA, "%s: its header has a zero byte in place %llu",
+                                                  file->where, (unsigned long long)strlen(text));
     free(text);
     TV_RETURN_IF_FAILED(status);
     if (!cJSON_IsObject(file->header))
@@ -258,19 +269,22 @@ static tv_status parse_tensors(tv_safetensors *file) {
     return TV_OK;
 }
 
-tv_status tv_safetensors_open_bytes(const uint8_t *bytes, uint64_t size, const char *where,
-                                    tv_safetensors **file) {
+/* Takes `source` over, which is NULL where the bytes are the caller's. */
+static tv_status open_file(tv_file *source, const uint8_t *bytes, uint64_t size, const char *where,
+                           tv_safetensors **file) {
     *file = NULL;
     tv_status status;
     tv_safetensors *made = calloc(1, sizeof *made);
-    char *copy = tv_format("%s", where);
-    if (!made || !copy) {
-        free(made);
-        free(copy);
+    if (!made) {
+        tv_file_close(&source);
         return tv_fail(TV_E_MEMORY, "out of host memory for %s", where);
     }
-    made->where = copy;
-    TV_TRY(parse_header(made, bytes, size));
+    *made = (tv_safetensors){.file = source, .bytes = bytes, .size = size};
+    if (!(made->where = tv_format("%s", where))) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for %s", where);
+        goto fail;
+    }
+    TV_TRY(parse_header(made));
     TV_TRY(parse_tensors(made));
     *file = made;
     return TV_OK;
@@ -279,23 +293,23 @@ fail:
     return status;
 }
 
+tv_status tv_safetensors_open_bytes(const uint8_t *bytes, uint64_t size, const char *where,
+                                    tv_safetensors **file) {
+    return open_file(NULL, bytes, size, where, file);
+}
+
 tv_status tv_safetensors_open(const char *path, tv_safetensors **file) {
-    tv_mapping mapping;
+    tv_file *source = NULL;
     *file = NULL;
-    TV_RETURN_IF_FAILED(tv_map_file(path, &mapping));
-    tv_status status = tv_safetensors_open_bytes(mapping.data, mapping.size, path, file);
-    if (status == TV_OK)
-        (*file)->mapping = mapping;
-    else
-        tv_unmap(&mapping);
-    return status;
+    TV_RETURN_IF_FAILED(tv_file_open(path, &source));
+    return open_file(source, NULL, tv_file_bytes(source), path, file);
 }
 
 void tv_safetensors_close(tv_safetensors **file) {
     tv_safetensors *f = *file;
     if (f) {
         cJSON_Delete(f->header);
-        tv_unmap(&f->mapping);
+        tv_file_close(&f->file);
         free(f->tensors);
         free(f->where);
         free(f);
@@ -320,8 +334,9 @@ const char *tv_safetensors_metadata(const tv_safetensors *file, const char *key)
     return cJSON_GetStringValue(tv_json_get(file->metadata, key));
 }
 
-const uint8_t *tv_safetensors_bytes(const tv_safetensors *file, const tv_safetensor *tensor) {
-    return file->data + tensor->offset;
+tv_status tv_safetensors_copy(const tv_safetensors *file, const tv_safetensor *tensor, uint64_t first,
+                              uint64_t size, void *out) {
+    return read_bytes(file, file->data_at + tensor->offset + first, out, size);
 }
 
 /* The element at unaligned `source`. */
@@ -348,6 +363,40 @@ static float convert(conversion from, const uint8_t *source) {
     return single;
 }
 
+static tv_status read_converted(const tv_safetensors *file, const tv_safetensor *tensor,
+                                const file_type *type, uint64_t first, uint64_t count, float *out) {
+    uint8_t chunk[CHUNK_ELEMENTS * 8];
+    for (uint64_t done = 0, part; done < count; done += part) {
+        part = tv_min_u64(CHUNK_ELEMENTS, count - done);
+        TV_RETURN_IF_FAILED(
+            tv_safetensors_copy(file, tensor, first + done * type->bytes, part * type->bytes, chunk));
+        for (uint64_t i = 0; i < part; i++)
+            out[done + i] = convert(type->conversion, chunk + i * type->bytes);
+    }
+    return TV_OK;
+}
+
+/* By blocks of rows, so that a cache line of `out` is filled at once. */
+static tv_status read_transposed(const tv_safetensors *file, const tv_safetensor *tensor,
+                                 const file_type *type, uint64_t first, uint64_t rows, uint64_t columns,
+                                 float *out) {
+    const uint64_t row_bytes = columns * type->bytes;
+    uint8_t *chunk = malloc(tv_min_u64(TRANSPOSED_BLOCK, rows) * row_bytes);
+    tv_status status =
+        chunk ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory while reading %s", file->where);
+    for (uint64_t block = 0; block < rows && status == TV_OK; block += TRANSPOSED_BLOCK) {
+        uint64_t end = tv_min_u64(block + TRANSPOSED_BLOCK, rows);
+        status =
+            tv_safetensors_copy(file, tensor, first + block * row_bytes, (end - block) * row_bytes, chunk);
+        for (uint64_t c = 0; c < columns && status == TV_OK; c++)
+            for (uint64_t r = block; r < end; r++)
+                out[c * rows + r] =
+                    convert(type->conversion, chunk + ((r - block) * columns + c) * type->bytes);
+    }
+    free(chunk);
+    return status;
+}
+
 tv_status tv_safetensors_read(const tv_safetensors *file, const tv_safetensor *tensor, uint64_t first_row,
                               uint64_t rows, bool transposed, float *out) {
     const file_type *type = find_type(tensor->dtype);
@@ -363,23 +412,11 @@ tv_status tv_safetensors_read(const tv_safetensors *file, const tv_safetensor *t
     if (rows == 0 || tensor->count == 0)
         return TV_OK;
     uint64_t columns = tensor->count / all_rows;
-    const uint8_t *source = tv_safetensors_bytes(file, tensor) + first_row * columns * type->bytes;
-    if (!transposed) {
-        if (type->conversion == FROM_F32)
-            memcpy(out, source, rows * columns * sizeof *out);
-        else
-            for (uint64_t i = 0; i < rows * columns; i++)
-                out[i] = convert(type->conversion, source + i * type->bytes);
-        return TV_OK;
-    }
-    /* By blocks of rows, so that a cache line of `out` is filled at once. */
-    for (uint64_t block = 0; block < rows; block += TRANSPOSED_BLOCK) {
-        uint64_t end = tv_min_u64(block + TRANSPOSED_BLOCK, rows);
-        for (uint64_t c = 0; c < columns; c++)
-            for (uint64_t r = block; r < end; r++)
-                out[c * rows + r] = convert(type->conversion, source + (r * columns + c) * type->bytes);
-    }
-    return TV_OK;
+    uint64_t first = first_row * columns * type->bytes;
+    if (!transposed && type->conversion == FROM_F32)
+        return tv_safetensors_copy(file, tensor, first, rows * columns * sizeof *out, out);
+    return transposed ? read_transposed(file, tensor, type, first, rows, columns, out)
+                      : read_converted(file, tensor, type, first, rows * columns, out);
 }
 
 struct tv_safetensors_writer {

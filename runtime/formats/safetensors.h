@@ -25,7 +25,7 @@ typedef struct tv_safetensor {
     uint64_t offset, bytes; /* within the data that follows the header */
 } tv_safetensor;
 
-/* Reading. The file stays mapped until close; tensors and their names live as long as the handle. */
+/* Reading. The file stays open until close; tensors and their names live as long as the handle. */
 typedef struct tv_safetensors tv_safetensors;
 tv_status tv_safetensors_open(const char *path, tv_safetensors **file);
 /* The same over bytes that the caller keeps alive; `where` names them in sentences. */
@@ -40,8 +40,9 @@ const tv_safetensor *tv_safetensors_at(const tv_safetensors *file, uint64_t inde
 const tv_safetensor *tv_safetensors_find(const tv_safetensors *file, const char *name);
 /* A text of `__metadata__`, or NULL. */
 const char *tv_safetensors_metadata(const tv_safetensors *file, const char *key);
-/* The tensor's bytes as they are in the file; not aligned. */
-const uint8_t *tv_safetensors_bytes(const tv_safetensors *file, const tv_safetensor *tensor);
+/* Bytes [first, first + size) of the tensor, as they are in the file. TV_E_IO when the file was cut since. */
+tv_status tv_safetensors_copy(const tv_safetensors *file, const tv_safetensor *tensor, uint64_t first,
+                              uint64_t size, void *out);
 
 /* Rows [first_row, first_row + rows) of the tensor as floats. A row is everything under one index of the
  * first dimension, columns = count / shape[0]. `out` is (rows, columns), or (columns, rows) when

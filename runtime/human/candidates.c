@@ -219,7 +219,7 @@ tv_status tv_candidates_read(const char *path, tv_candidates **candidates) {
     if (!tv_path_exists(path) || tv_path_is_directory(path))
         return tv_fail(TV_E_DATA, "%s: expected a file of candidates (trivium sample writes one), found %s",
                        path, tv_path_exists(path) ? "a folder" : "nothing of that name");
-    TV_RETURN_IF_FAILED(tv_read_file(path, &bytes, &size));
+    TV_RETURN_IF_FAILED(tv_read_input(path, &bytes, &size));
     tv_status status = tv_candidates_read_bytes(bytes, size, path, candidates);
     if (status == TV_OK)
         (*candidates)->bytes = bytes;

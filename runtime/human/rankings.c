@@ -346,7 +346,7 @@ tv_status tv_rankings_read(const char *const *paths, uint64_t count, tv_rankings
                              paths[i], tv_path_exists(paths[i]) ? "a folder" : "nothing of that name");
             goto fail;
         }
-        TV_TRY(tv_read_file(paths[i], &(*rankings)->bytes[i], &size));
+        TV_TRY(tv_read_input(paths[i], &(*rankings)->bytes[i], &size));
         (*rankings)->files = i + 1;
         TV_TRY(read_lines(*rankings, (*rankings)->bytes[i], size, paths[i]));
     }

@@ -49,10 +49,11 @@ typedef struct evaluating {
 /* By content; a name that ends in .bin says what was meant where the content is wrong. */
 static tv_status is_shard(const char *path, bool *shard) {
     uint8_t bytes[4] = {0};
-    uint64_t length = strlen(path), got = 0;
+    uint64_t length = strlen(path), got = 0, size;
     tv_reader *reader = NULL;
     *shard = length > 4 && strcmp(path + length - 4, ".bin") == 0;
-    if (tv_path_is_directory(path) || !tv_path_exists(path))
+    /* What a pipe gave once it does not give again. */
+    if (tv_file_size(path, &size) != TV_OK)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_reader_open(path, &reader));
     tv_status status = tv_reader_read(reader, bytes, sizeof bytes, &got);
@@ -101,7 +102,7 @@ static tv_status open_stream(evaluating *e) {
     TV_RETURN_IF_FAILED(is_shard(e->options->data, &shard));
     if (shard) {
         TV_RETURN_IF_FAILED(tv_shard_open(e->options->data, (uint32_t)e->list->config.vocab_size, &e->shard));
-        e->count = tv_shard_tokens(e->shard)->count;
+        e->count = tv_shard_count(e->shard);
     } else {
         TV_RETURN_IF_FAILED(read_text(e));
     }
@@ -112,11 +113,11 @@ static tv_status open_stream(evaluating *e) {
     return TV_OK;
 }
 
-static void read_tokens(const evaluating *e, uint64_t start, uint64_t count, uint32_t *out) {
+static tv_status read_tokens(const evaluating *e, uint64_t start, uint64_t count, uint32_t *out) {
     if (e->shard)
-        tv_shard_view_read(tv_shard_tokens(e->shard), start, count, out);
-    else
-        memcpy(out, e->ids.data + start, count * sizeof *out);
+        return tv_shard_read(e->shard, start, count, out);
+    memcpy(out, e->ids.data + start, count * sizeof *out);
+    return TV_OK;
 }
 
 /* ---- windows: number w reads tokens [w * stride, w * stride + T) and predicts the ones after them ---- */
@@ -151,24 +152,25 @@ static tv_status plan_windows(evaluating *e) {
 }
 
 /* What is outside the stream, or was counted by the window before, is an ignored target. */
-static void fill_window(const evaluating *e, uint64_t window, uint32_t *tokens, uint32_t *targets) {
+static tv_status fill_window(const evaluating *e, uint64_t window, uint32_t *tokens, uint32_t *targets) {
     uint64_t start = tv_min_u64(window * e->stride, e->count - 1);
     uint64_t inside = window < window_count(e) ? tv_min_u64(e->T, e->count - 1 - start) : 0;
     uint64_t counted_before = window == 0 ? 0 : e->T - e->stride;
-    read_tokens(e, start, inside, tokens);
-    read_tokens(e, start + 1, inside, targets);
+    TV_RETURN_IF_FAILED(read_tokens(e, start, inside, tokens));
+    TV_RETURN_IF_FAILED(read_tokens(e, start + 1, inside, targets));
     for (uint64_t t = 0; t < e->T; t++) {
         if (t >= inside)
             tokens[t] = 0;
         if (t >= inside || t < counted_before)
             targets[t] = TV_IGNORED_TARGET;
     }
+    return TV_OK;
 }
 
 static tv_status next_batch(void *context, tv_micro_batch *batch) {
     evaluating *e = context;
     for (uint64_t b = 0; b < e->batch; b++)
-        fill_window(e, e->window++, batch->tokens + b * e->T, batch->targets + b * e->T);
+        TV_RETURN_IF_FAILED(fill_window(e, e->window++, batch->tokens + b * e->T, batch->targets + b * e->T));
     return TV_OK;
 }
 

@@ -18,19 +18,20 @@ struct tv_metrics {
 };
 
 tv_status tv_metrics_each(const char *path, tv_metrics_visitor visit, void *context, bool *torn) {
-    tv_mapping file = {0};
+    char *bytes = NULL;
+    uint64_t size = 0;
     tv_status status = TV_OK;
     if (torn)
         *torn = false;
     if (!tv_path_exists(path))
         return TV_OK;
-    TV_RETURN_IF_FAILED(tv_map_file(path, &file));
+    TV_RETURN_IF_FAILED(tv_read_file(path, &bytes, &size));
     uint64_t number = 0;
     bool more = true;
-    for (uint64_t start = 0; more && start < file.size;) {
-        const char *line = (const char *)file.data + start;
-        const char *newline = memchr(line, '\n', file.size - start);
-        uint64_t length = newline ? (uint64_t)(newline - line) : file.size - start;
+    for (uint64_t start = 0; more && start < size;) {
+        const char *line = bytes + start;
+        const char *newline = memchr(line, '\n', size - start);
+        uint64_t length = newline ? (uint64_t)(newline - line) : size - start;
         uint64_t end = start + length + (newline != NULL);
         cJSON *tree = NULL;
         char where[320];
@@ -40,7 +41,7 @@ tv_status tv_metrics_each(const char *path, tv_metrics_visitor visit, void *cont
         if (status == TV_OK && !cJSON_IsObject(tree))
             status = tv_fail(TV_E_DATA, "%s: expected a JSON object", where);
         /* A write that was cut short leaves no newline, or (after a power cut) a last line of zeros. */
-        if (end == file.size && (!newline || status != TV_OK)) {
+        if (end == size && (!newline || status != TV_OK)) {
             status = TV_OK;
             more = false;
             if (torn)
@@ -53,7 +54,7 @@ tv_status tv_metrics_each(const char *path, tv_metrics_visitor visit, void *cont
             break;
         start = end;
     }
-    tv_unmap(&file);
+    free(bytes);
     return status;
 }
 

@@ -109,8 +109,7 @@ static tv_status open_data(void *self, tv_run *run) {
 /* ---- steps ---- */
 
 static tv_status fill_batch(tv_loader *loader, tv_micro_batch *batch) {
-    tv_loader_next(loader, &(tv_batch){batch->tokens, batch->targets, batch->doc_start});
-    return TV_OK;
+    return tv_loader_next(loader, &(tv_batch){batch->tokens, batch->targets, batch->doc_start});
 }
 
 static tv_status next_batch(void *self, tv_micro_batch *batch) {

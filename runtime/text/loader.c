@@ -45,24 +45,27 @@ struct tv_loader {
     uint64_t next_made, next_taken; /* batch numbers; made ahead are those between */
     uint64_t seeks;                 /* a batch begun before a seek is thrown away */
     bool stopping;
+    tv_status failure; /* of reading ahead, with its sentence; after it nothing is read */
+    char *sentence;
 };
 
 /* Rows. */
 
-static void read_stream(const tv_loader *loader, const stream *from, uint64_t start, uint64_t count,
-                        uint32_t *out) {
+static tv_status read_stream(const tv_loader *loader, const stream *from, uint64_t start, uint64_t count,
+                             uint32_t *out) {
     for (uint64_t s = from->first_shard; count > 0; s++) {
-        const tv_shard_view *view = tv_shard_tokens(loader->shards[s]);
-        if (start >= view->count) {
-            start -= view->count;
+        uint64_t tokens = tv_shard_count(loader->shards[s]);
+        if (start >= tokens) {
+            start -= tokens;
             continue;
         }
-        uint64_t part = tv_min_u64(count, view->count - start);
-        tv_shard_view_read(view, start, part, out);
+        uint64_t part = tv_min_u64(count, tokens - start);
+        TV_RETURN_IF_FAILED(tv_shard_read(loader->shards[s], start, part, out));
         out += part;
         count -= part;
         start = 0;
     }
+    return TV_OK;
 }
 
 /* The stream of row `row` and which of its windows, counted through all passes, that is. */
@@ -95,26 +98,28 @@ static uint64_t window_of(const tv_loader *loader, uint64_t number, uint64_t tur
 }
 
 /* inputs (T), targets (T) */
-static void fill_row(const tv_loader *loader, uint64_t number, uint64_t window, uint32_t *inputs,
-                     uint32_t *targets) {
+static tv_status fill_row(const tv_loader *loader, uint64_t number, uint64_t window, uint32_t *inputs,
+                          uint32_t *targets) {
     const stream *from = &loader->streams[number];
     uint64_t start = window * loader->T;
     uint64_t there = start + 1 < from->tokens ? tv_min_u64(loader->T, from->tokens - 1 - start) : 0;
     if (there > 0) {
-        read_stream(loader, from, start, there, inputs);
-        read_stream(loader, from, start + 1, there, targets);
+        TV_RETURN_IF_FAILED(read_stream(loader, from, start, there, inputs));
+        TV_RETURN_IF_FAILED(read_stream(loader, from, start + 1, there, targets));
     }
     for (uint64_t t = there; t < loader->T; t++) {
         inputs[t] = 0;
         targets[t] = TV_IGNORED_TARGET;
     }
+    return TV_OK;
 }
 
-static void fill_slot(const tv_loader *loader, uint64_t batch, slot *out) {
+static tv_status fill_slot(const tv_loader *loader, uint64_t batch, slot *out) {
     for (uint64_t b = 0; b < loader->B; b++) {
         uint64_t turn, number = draw_stream(loader, batch * loader->B + b, &turn);
         uint32_t *inputs = out->inputs + b * loader->T, *doc_start = out->doc_start + b * loader->T;
-        fill_row(loader, number, window_of(loader, number, turn), inputs, out->targets + b * loader->T);
+        TV_RETURN_IF_FAILED(
+            fill_row(loader, number, window_of(loader, number, turn), inputs, out->targets + b * loader->T));
         out->streams[b] = (uint32_t)number;
         uint32_t start = 0;
         for (uint64_t t = 0; t < loader->T; t++) {
@@ -123,6 +128,7 @@ static void fill_slot(const tv_loader *loader, uint64_t batch, slot *out) {
             doc_start[t] = start;
         }
     }
+    return TV_OK;
 }
 
 /* The thread. */
@@ -131,26 +137,37 @@ static void work_ahead(void *context) {
     tv_loader *loader = context;
     tv_mutex_lock(loader->mutex);
     while (!loader->stopping) {
-        if (loader->next_made - loader->next_taken >= SLOTS) {
+        if (loader->failure != TV_OK || loader->next_made - loader->next_taken >= SLOTS) {
             tv_condition_wait(loader->changed, loader->mutex);
             continue;
         }
         uint64_t batch = loader->next_made, seeks = loader->seeks;
         tv_mutex_unlock(loader->mutex);
-        fill_slot(loader, batch, &loader->slots[batch % SLOTS]);
+        tv_status status = fill_slot(loader, batch, &loader->slots[batch % SLOTS]);
         tv_mutex_lock(loader->mutex);
-        if (seeks == loader->seeks)
+        if (status != TV_OK) {
+            loader->failure = status;
+            loader->sentence = tv_format("%s", tv_last_error());
+        } else if (seeks == loader->seeks) {
             loader->next_made++;
+        }
         tv_condition_signal_all(loader->changed);
     }
     tv_mutex_unlock(loader->mutex);
 }
 
-void tv_loader_next(tv_loader *loader, tv_batch *batch) {
+tv_status tv_loader_next(tv_loader *loader, tv_batch *batch) {
     uint64_t bytes = loader->B * loader->T * sizeof(uint32_t);
     tv_mutex_lock(loader->mutex);
-    while (loader->next_made == loader->next_taken)
+    while (loader->failure == TV_OK && loader->next_made == loader->next_taken)
         tv_condition_wait(loader->changed, loader->mutex);
+    /* What was read before comes first. */
+    if (loader->next_made == loader->next_taken) {
+        tv_status status =
+            tv_fail(loader->failure, "%s", loader->sentence ? loader->sentence : "out of host memory");
+        tv_mutex_unlock(loader->mutex);
+        return status;
+    }
     const slot *ready = &loader->slots[loader->next_taken % SLOTS];
     memcpy(batch->inputs, ready->inputs, bytes);
     memcpy(batch->targets, ready->targets, bytes);
@@ -161,6 +178,7 @@ void tv_loader_next(tv_loader *loader, tv_batch *batch) {
     loader->next_taken++;
     tv_condition_signal_all(loader->changed);
     tv_mutex_unlock(loader->mutex);
+    return TV_OK;
 }
 
 /* Whole rounds of the mix by their shares, the last one row by row. */
@@ -236,7 +254,7 @@ static void share_rows(tv_loader *loader, const tv_loader_options *options) {
 static tv_status measure_stream(tv_loader *loader, stream *one, const char *path) {
     uint64_t batch = loader->B * loader->T;
     for (uint64_t s = 0; s < one->shard_count; s++)
-        one->tokens += tv_shard_tokens(loader->shards[one->first_shard + s])->count;
+        one->tokens += tv_shard_count(loader->shards[one->first_shard + s]);
     bool in_order = loader->stream_count == 1 && !loader->shuffle;
     if (loader->keep_tail)
         one->windows = tv_div_up(one->tokens - 1, batch) * loader->B;
@@ -344,6 +362,7 @@ void tv_loader_destroy(tv_loader **handle) {
     }
     for (uint64_t s = 0; s < loader->shard_count; s++)
         tv_shard_close(&loader->shards[s]);
+    free(loader->sentence);
     free(loader->shards);
     free(loader->streams);
     free(loader);

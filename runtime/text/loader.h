@@ -52,8 +52,9 @@ typedef struct tv_loader tv_loader;
 tv_status tv_loader_create(const tv_loader_options *options, tv_loader **loader);
 void tv_loader_destroy(tv_loader **loader);
 
-/* Copies the next batch; blocks until it is ready. One caller at a time. */
-void tv_loader_next(tv_loader *loader, tv_batch *batch);
+/* Copies the next batch; blocks until it is ready. One caller at a time. Fails as tv_shard_read does when a
+ * shard was cut or changed after it was opened. */
+tv_status tv_loader_next(tv_loader *loader, tv_batch *batch);
 /* The next batch will be number `batch`. Fails with TV_E_USAGE above 2^40. */
 tv_status tv_loader_seek(tv_loader *loader, uint64_t batch);
 /* Its number. */

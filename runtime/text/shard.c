@@ -9,43 +9,59 @@
 
 enum { MAGIC_16 = 20240520, VERSION_16 = 1, MAGIC_32 = 20240801, VERSION_32 = 7, BUFFERED = 32768 };
 
-static uint32_t token_at(const tv_shard_view *view, uint64_t i) {
-    if (view->token_bytes == 4) {
-        uint32_t token;
-        memcpy(&token, view->tokens + i * 4, sizeof token);
-        return token;
-    }
-    uint16_t token;
-    memcpy(&token, view->tokens + i * 2, sizeof token);
-    return token;
-}
-
-static tv_status check_tokens(const tv_shard_view *view, const char *path, uint32_t vocab_size) {
-    for (uint64_t i = 0; i < view->count; i++)
-        if (token_at(view, i) >= vocab_size)
-            return tv_fail(TV_E_DATA,
-                           "%s: expected tokens of a vocabulary of %u, found token %u at position %llu (byte "
-                           "%llu); use the tokenizer and the model that the shard was packed for",
-                           path, vocab_size, token_at(view, i), (unsigned long long)i,
-                           (unsigned long long)(TV_SHARD_HEADER_BYTES + i * view->token_bytes));
-    return TV_OK;
-}
-
 bool tv_shard_begins(const uint8_t bytes[4]) {
     int32_t magic;
     memcpy(&magic, bytes, sizeof magic);
     return magic == MAGIC_16 || magic == MAGIC_32;
 }
 
-tv_status tv_shard_check(const uint8_t *bytes, uint64_t size, const char *path, uint32_t vocab_size,
-                         tv_shard_view *view) {
+struct tv_shard {
+    char *path;
+    tv_file *file;        /* NULL: the caller's bytes */
+    const uint8_t *bytes; /* of the whole shard */
+    uint64_t size, count;
+    uint32_t token_bytes; /* 2 or 4 */
+    uint32_t vocab_size;
+};
+
+static tv_status read_bytes(const tv_shard *shard, uint64_t offset, void *out, uint64_t size) {
+    if (shard->file)
+        return tv_file_read_at(shard->file, offset, out, size);
+    memcpy(out, shard->bytes + offset, size);
+    return TV_OK;
+}
+
+tv_status tv_shard_read(const tv_shard *shard, uint64_t start, uint64_t count, uint32_t *out) {
+    uint8_t *bytes = (uint8_t *)out;
+    TV_RETURN_IF_FAILED(read_bytes(shard, TV_SHARD_HEADER_BYTES + start * shard->token_bytes, bytes,
+                                   count * shard->token_bytes));
+    /* From the end, so that none is overwritten before it is read. */
+    for (uint64_t i = count; shard->token_bytes == 2 && i-- > 0;) {
+        uint16_t token;
+        memcpy(&token, bytes + i * 2, sizeof token);
+        out[i] = token;
+    }
+    for (uint64_t i = 0; shard->vocab_size && i < count; i++)
+        if (out[i] >= shard->vocab_size)
+            return tv_fail(TV_E_DATA,
+                           "%s: expected tokens of a vocabulary of %u, found token %u at position %llu (byte "
+                           "%llu); use the tokenizer and the model that the shard was packed for",
+                           shard->path, shard->vocab_size, out[i], (unsigned long long)(start + i),
+                           (unsigned long long)(TV_SHARD_HEADER_BYTES + (start + i) * shard->token_bytes));
+    return TV_OK;
+}
+
+static tv_status check_header(tv_shard *shard) {
     int32_t header[3];
-    if (size < TV_SHARD_HEADER_BYTES)
+    uint8_t bytes[sizeof header];
+    const char *path = shard->path;
+    if (shard->size < TV_SHARD_HEADER_BYTES)
         return tv_fail(
             TV_E_DATA,
             "%s: expected a token shard with a header of %d bytes, found a file of %llu bytes; make "
             "shards with `trivium data pack`",
-            path, TV_SHARD_HEADER_BYTES, (unsigned long long)size);
+            path, TV_SHARD_HEADER_BYTES, (unsigned long long)shard->size);
+    TV_RETURN_IF_FAILED(read_bytes(shard, 0, bytes, sizeof bytes));
     memcpy(header, bytes, sizeof header);
     if (!tv_shard_begins(bytes))
         return tv_fail(
@@ -60,42 +76,48 @@ tv_status tv_shard_check(const uint8_t *bytes, uint64_t size, const char *path, 
     if (header[2] <= 0)
         return tv_fail(TV_E_DATA, "%s: expected a token shard with tokens in it, its header counts %d", path,
                        header[2]);
-    *view =
-        (tv_shard_view){bytes + TV_SHARD_HEADER_BYTES, (uint64_t)header[2], header[0] == MAGIC_16 ? 2 : 4};
-    uint64_t expected = TV_SHARD_HEADER_BYTES + view->count * view->token_bytes;
-    if (size != expected)
+    shard->count = (uint64_t)header[2];
+    shard->token_bytes = header[0] == MAGIC_16 ? 2 : 4;
+    uint64_t expected = TV_SHARD_HEADER_BYTES + shard->count * shard->token_bytes;
+    if (shard->size != expected)
         return tv_fail(TV_E_DATA,
                        "%s: expected %llu bytes for the %d tokens that its header counts, found %llu: %s",
-                       path, (unsigned long long)expected, header[2], (unsigned long long)size,
-                       size < expected ? "the file was cut short; copy or pack it again"
-                                       : "something was appended; pack it again");
-    return vocab_size ? check_tokens(view, path, vocab_size) : TV_OK;
+                       path, (unsigned long long)expected, header[2], (unsigned long long)shard->size,
+                       shard->size < expected ? "the file was cut short; copy or pack it again"
+                                              : "something was appended; pack it again");
+    return TV_OK;
 }
 
-void tv_shard_view_read(const tv_shard_view *view, uint64_t start, uint64_t count, uint32_t *out) {
-    if (view->token_bytes == 4) {
-        memcpy(out, view->tokens + start * 4, count * 4);
-        return;
-    }
-    for (uint64_t i = 0; i < count; i++)
-        out[i] = token_at(view, start + i);
+static tv_status check(tv_shard *shard) {
+    enum { CHUNK = 1 << 16 };
+    TV_RETURN_IF_FAILED(check_header(shard));
+    if (!shard->vocab_size)
+        return TV_OK;
+    uint32_t *tokens = malloc(CHUNK * sizeof *tokens);
+    tv_status status =
+        tokens ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory while reading %s", shard->path);
+    for (uint64_t i = 0; i < shard->count && status == TV_OK; i += CHUNK)
+        status = tv_shard_read(shard, i, tv_min_u64(CHUNK, shard->count - i), tokens);
+    free(tokens);
+    return status;
 }
 
-struct tv_shard {
-    tv_mapping mapping;
-    tv_shard_view view;
-};
-
-tv_status tv_shard_open(const char *path, uint32_t vocab_size, tv_shard **out) {
-    *out = NULL;
-    if (!tv_path_exists(path))
-        return tv_fail(TV_E_DATA, "%s: expected a token shard, found no such file", path);
-    tv_shard *shard = calloc(1, sizeof *shard);
-    if (!shard)
-        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+/* Takes `file` over, which is NULL where the bytes are the caller's. */
+static tv_status open_shard(tv_file *file, const uint8_t *bytes, uint64_t size, const char *path,
+                            uint32_t vocab_size, tv_shard **out) {
     tv_status status;
-    TV_TRY(tv_map_file(path, &shard->mapping));
-    TV_TRY(tv_shard_check(shard->mapping.data, shard->mapping.size, path, vocab_size, &shard->view));
+    tv_shard *shard = calloc(1, sizeof *shard);
+    *out = NULL;
+    if (!shard) {
+        tv_file_close(&file);
+        return tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+    }
+    *shard = (tv_shard){.file = file, .bytes = bytes, .size = size, .vocab_size = vocab_size};
+    if (!(shard->path = tv_format("%s", path))) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
+        goto fail;
+    }
+    TV_TRY(check(shard));
     *out = shard;
     return TV_OK;
 fail:
@@ -103,16 +125,31 @@ fail:
     return status;
 }
 
+tv_status tv_shard_open(const char *path, uint32_t vocab_size, tv_shard **shard) {
+    tv_file *file = NULL;
+    *shard = NULL;
+    if (!tv_path_exists(path))
+        return tv_fail(TV_E_DATA, "%s: expected a token shard, found no such file", path);
+    TV_RETURN_IF_FAILED(tv_file_open(path, &file));
+    return open_shard(file, NULL, tv_file_bytes(file), path, vocab_size, shard);
+}
+
+tv_status tv_shard_open_bytes(const uint8_t *bytes, uint64_t size, const char *name, uint32_t vocab_size,
+                              tv_shard **shard) {
+    return open_shard(NULL, bytes, size, name, vocab_size, shard);
+}
+
 void tv_shard_close(tv_shard **shard) {
     if (!shard || !*shard)
         return;
-    tv_unmap(&(*shard)->mapping);
+    tv_file_close(&(*shard)->file);
+    free((*shard)->path);
     free(*shard);
     *shard = NULL;
 }
 
-const tv_shard_view *tv_shard_tokens(const tv_shard *shard) {
-    return &shard->view;
+uint64_t tv_shard_count(const tv_shard *shard) {
+    return shard->count;
 }
 
 struct tv_shard_writer {

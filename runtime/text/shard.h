@@ -2,7 +2,8 @@
  *
  * Promise: magic 20240520 version 1 holds uint16 tokens, magic 20240801 version 7 holds uint32 tokens; a
  * shard that is cut short, has another header, or holds a token outside the vocabulary is refused when it is
- * opened, with the place. A written shard appears whole or not at all. Numbers in the file are little-endian.
+ * opened, with the place, and while it is read if that happens to it later. A written shard appears whole or
+ * not at all. Numbers in the file are little-endian.
  */
 #ifndef TV_TEXT_SHARD_H
 #define TV_TEXT_SHARD_H
@@ -14,27 +15,19 @@
 
 enum { TV_SHARD_HEADER_BYTES = 1024, TV_SHARD_MAX_TOKENS = INT32_MAX };
 
-/* Checked tokens in memory. */
-typedef struct tv_shard_view {
-    const uint8_t *tokens;
-    uint64_t count;
-    uint32_t token_bytes; /* 2 or 4 */
-} tv_shard_view;
-
 /* Whether a file that begins with these four bytes means to be a shard. */
 bool tv_shard_begins(const uint8_t bytes[4]);
-/* Checks the bytes of a shard; `path` names it in sentences. `vocab_size` 0: any token will do. Fails with
- * TV_E_DATA. */
-tv_status tv_shard_check(const uint8_t *bytes, uint64_t size, const char *path, uint32_t vocab_size,
-                         tv_shard_view *view);
-/* Copies tokens [start, start + count), which must lie in the shard. */
-void tv_shard_view_read(const tv_shard_view *view, uint64_t start, uint64_t count, uint32_t *out);
-
 typedef struct tv_shard tv_shard;
-/* Maps and checks; a missing file is TV_E_DATA. */
+/* Opens and checks; a missing file is TV_E_DATA. `vocab_size` 0: any token will do. */
 tv_status tv_shard_open(const char *path, uint32_t vocab_size, tv_shard **shard);
+/* The same over bytes that the caller keeps alive; `name` is for sentences. */
+tv_status tv_shard_open_bytes(const uint8_t *bytes, uint64_t size, const char *name, uint32_t vocab_size,
+                              tv_shard **shard);
 void tv_shard_close(tv_shard **shard);
-const tv_shard_view *tv_shard_tokens(const tv_shard *shard);
+uint64_t tv_shard_count(const tv_shard *shard);
+/* Copies tokens [start, start + count), which must lie in the shard. TV_E_IO when the file was cut since it
+ * was opened, TV_E_DATA when what it holds now is outside the vocabulary. */
+tv_status tv_shard_read(const tv_shard *shard, uint64_t start, uint64_t count, uint32_t *out);
 
 /* Writes uint16 tokens for a vocabulary of up to 65,535 and uint32 tokens above. */
 typedef struct tv_shard_writer tv_shard_writer;

@@ -308,7 +308,7 @@ static tv_status read_file(reading *run, const char *path, bool in_folder) {
     if (tv_file_size(path, &size) != TV_OK) {
         /* A pipe or a terminal cannot be mapped. */
         char *bytes = NULL;
-        TV_RETURN_IF_FAILED(tv_read_file(path, &bytes, &size));
+        TV_RETURN_IF_FAILED(tv_read_input(path, &bytes, &size));
         tv_status read = read_bytes(run, (const uint8_t *)bytes, size, path, in_folder);
         free(bytes);
         return read;

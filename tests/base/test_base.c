@@ -96,8 +96,8 @@ static void files_appear_whole(void **state) {
     assert_int_equal(size, 5);
     assert_string_equal(text, "whole");
     free(text);
-    tv_mapping mapping;
-    assert_int_equal(tv_map_file("/nonexistent", &mapping), TV_E_IO);
+    tv_file *file = NULL;
+    assert_int_equal(tv_file_open("/nonexistent", &file), TV_E_IO);
     free(path);
     free(parent);
     tv_test_dir_remove(&dir);

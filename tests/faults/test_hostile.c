@@ -6,11 +6,14 @@
  */
 #include "support/support.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "base/os.h"
 #include "support/small_run.h"
 #include "text/shard.h"
 
@@ -265,8 +268,92 @@ static void damaged_metrics(void **state) {
     tv_small_run_destroy(&place);
 }
 
+/* The exit code and the sentence of a command that must not wait; it is killed after a while. */
+static void expect_sentence_at_once(const char *const *argv, const char *words) {
+    tv_child child = tv_child_start(argv);
+    for (int i = 0; i < 2000 && tv_child_runs(&child); i++)
+        tv_sleep(0.01);
+    if (tv_child_runs(&child))
+        kill(child.pid, SIGKILL);
+    tv_run run = tv_child_wait(&child);
+    if (run.exit_code < 1 || run.exit_code > 2 || !strstr(run.err, words))
+        fail_msg("exit code %d, expected \"%s\": %s", run.exit_code, words, run.err);
+    tv_run_free(&run);
+}
+
+/* Pipes that nobody writes, devices without end and directories in the place of files. */
+static void what_is_no_file(void **state) {
+    (void)state;
+    tv_small_run place = tv_small_run_create(train_json);
+    char *out = tv_small_run_path(&place, "run"), *fresh = tv_small_run_path(&place, "fresh"),
+         *pipe_name = tv_small_run_path(&place, "pipe.json");
+    tv_run run =
+        tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "1");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    assert_int_equal(mkfifo(pipe_name, 0600), 0);
+    char *train = tv_format("data.train=[\"%s\"]", pipe_name);
+    const char *config[] = {TRIVIUM_COMMAND, "pretrain", "--config", pipe_name, "--out", fresh, NULL};
+    const char *shard[] = {TRIVIUM_COMMAND, "pretrain", "--config", place.config, "--out",
+                           fresh,           "--set",    train,      NULL};
+    const char *device[] = {TRIVIUM_COMMAND, "prefs", "--rankings", "/dev/zero", "--out", fresh, NULL};
+    const char *resume[] = {TRIVIUM_COMMAND, "pretrain", "--out", out, "--resume", NULL};
+    expect_sentence_at_once(config, "expected a file, found a pipe");
+    expect_sentence_at_once(shard, "expected a file, found a pipe");
+    expect_sentence_at_once(device, "found a device");
+    static const char *const parts[] = {
+        "run.json",
+        "config.json",
+        "metrics.jsonl",
+        "checkpoints/last/trainer_state.json",
+        "checkpoints/last/model.safetensors",
+        "checkpoints/last/config.json",
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char *part = tv_format("%s/%s", out, parts[i]), *kept = tv_format("%s/kept", place.dir);
+        const char *name = strrchr(parts[i], '/');
+        for (int what = 0; what < 2; what++) {
+            assert_int_equal(rename(part, kept), 0);
+            assert_int_equal(what ? mkdir(part, 0700) : mkfifo(part, 0600), 0);
+            expect_sentence_at_once(resume, name ? name : parts[i]);
+            assert_int_equal(remove(part), 0);
+            assert_int_equal(rename(kept, part), 0);
+        }
+        free(part);
+        free(kept);
+    }
+    free(train);
+    free(pipe_name);
+    free(fresh);
+    free(out);
+    tv_small_run_destroy(&place);
+}
+
+/* Data through a pipe is what a person may want. */
+static void lines_through_a_pipe(void **state) {
+    (void)state;
+    tv_small_run place = tv_small_run_create(train_json);
+    char *lines = tv_small_run_path(&place, "rankings.jsonl"),
+         *out = tv_small_run_path(&place, "prefs.jsonl");
+    tv_write_text(lines, "{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[{\"id\":\"r0\",\"text\":\"A\"},"
+                         "{\"id\":\"r1\",\"text\":\"B\"}],\"ranking\":[[\"r1\"],[\"r0\"]]}\n");
+    char *script = tv_format("cat %s | %s prefs --rankings /dev/stdin --out %s", lines, TRIVIUM_COMMAND, out),
+         *text = NULL;
+    tv_run run = tv_run_program((const char *const[]){"/bin/sh", "-c", script, NULL});
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    assert_ok(tv_read_file(out, &text, NULL));
+    assert_string_equal(text, "{\"prompt\":\"p\",\"chosen\":\"B\",\"rejected\":\"A\"}\n");
+    free(text);
+    free(script);
+    free(lines);
+    free(out);
+    tv_small_run_destroy(&place);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_no_file),     cmocka_unit_test(lines_through_a_pipe),
         cmocka_unit_test(configurations),      cmocka_unit_test(shards),
         cmocka_unit_test(initial_models),      cmocka_unit_test(places_of_others),
         cmocka_unit_test(damaged_checkpoints), cmocka_unit_test(damaged_metrics),

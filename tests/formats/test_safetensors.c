@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
@@ -327,11 +328,40 @@ static void unfinished_files_do_not_appear(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* Where a mapping would end the process. */
+static void a_file_that_is_cut_while_it_is_open(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *path = tv_format("%s/cut.safetensors", dir);
+    const tv_safetensor tensor = {.name = "t", .dtype = "F16", .rank = 2, .shape = {64, 32}};
+    static const uint16_t halves[64 * 32];
+    static float out[64 * 32];
+    tv_safetensors_writer *writer = NULL;
+    tv_safetensors *file = NULL;
+    assert_ok(tv_safetensors_writer_open(path, &tensor, 1, &writer));
+    assert_ok(tv_safetensors_write(writer, halves, sizeof halves));
+    assert_ok(tv_safetensors_writer_commit(&writer));
+    assert_ok(tv_safetensors_open(path, &file));
+    const tv_safetensor *found = tv_safetensors_at(file, 0);
+    assert_ok(tv_safetensors_read(file, found, 0, 64, true, out));
+    assert_int_equal(truncate(path, 1000), 0);
+    for (int transposed = 0; transposed < 2; transposed++) {
+        assert_int_equal(tv_safetensors_read(file, found, 0, 64, transposed, out), TV_E_IO);
+        assert_non_null(strstr(tv_last_error(), "cut.safetensors was cut short"));
+    }
+    tv_safetensors_close(&file);
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hostile_headers_are_refused),  cmocka_unit_test(lying_lengths_are_refused),
-        cmocka_unit_test(types_convert_exactly),        cmocka_unit_test(rows_and_transposes),
-        cmocka_unit_test(written_bytes_are_the_format), cmocka_unit_test(unfinished_files_do_not_appear),
+        cmocka_unit_test(hostile_headers_are_refused),
+        cmocka_unit_test(lying_lengths_are_refused),
+        cmocka_unit_test(types_convert_exactly),
+        cmocka_unit_test(rows_and_transposes),
+        cmocka_unit_test(written_bytes_are_the_format),
+        cmocka_unit_test(a_file_that_is_cut_while_it_is_open),
+        cmocka_unit_test(unfinished_files_do_not_appear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ static golden_scores open_golden(tv_device *device, const char *name) {
     assert_ok(tv_model_load_body(g.model, g.directory, 1));
     set_head(g.model);
     assert_ok(tv_shard_open(shard_path, (uint32_t)config.vocab_size, &shard));
-    tv_shard_view_read(tv_shard_tokens(shard), 0, TOKENS, g.tokens);
+    assert_ok(tv_shard_read(shard, 0, TOKENS, g.tokens));
     tv_shard_close(&shard);
     free(shard_path);
     free(json);

@@ -152,9 +152,10 @@ static void events_decode_to_what_was_written(void **state) {
     tv_metrics_close(&metrics);
 
     char *path = event_file(dir, 0);
-    tv_mapping file;
-    assert_ok(tv_map_file(path, &file));
-    cursor c = {file.data, file.data + file.size};
+    char *file = NULL;
+    uint64_t size = 0;
+    assert_ok(tv_read_file(path, &file, &size));
+    cursor c = {(const uint8_t *)file, (const uint8_t *)file + size};
     field event = {0};
     assert_true(next_record(&c, &event));
     field version = get(&event, 3);
@@ -185,7 +186,7 @@ static void events_decode_to_what_was_written(void **state) {
     assert_int_equal(get(&tensor, 1).value, 7);
     assert_true(is_text(&text, samples[0]));
     assert_false(next_record(&c, &event));
-    tv_unmap(&file);
+    free(file);
     free(path);
     tv_test_dir_remove(&dir);
 }
@@ -242,15 +243,16 @@ static void resume_cuts_back_to_the_step(void **state) {
 
     /* TensorBoard is told to forget what lies beyond: a session start at step 6. */
     char *events = event_file(dir, 2);
-    tv_mapping file;
-    assert_ok(tv_map_file(events, &file));
-    cursor c = {file.data, file.data + file.size};
+    char *file = NULL;
+    uint64_t events_size = 0;
+    assert_ok(tv_read_file(events, &file, &events_size));
+    cursor c = {(const uint8_t *)file, (const uint8_t *)file + events_size};
     field event = {0};
     assert_true(next_record(&c, &event) && next_record(&c, &event));
     field session = get(&event, 7);
     assert_int_equal(get(&session, 1).value, 1);
     assert_int_equal(get(&event, 2).value, 6);
-    tv_unmap(&file);
+    free(file);
     free(events);
 
     assert_ok(tv_metrics_open(dir, 0, &metrics));

@@ -44,7 +44,7 @@ tv_test_golden_model tv_test_golden_open(const char *name) {
     assert_ok(tv_loader_create(
         &(tv_loader_options){.sources = &source, .source_count = 1, .batch_size = BATCH, .seq_len = TOKENS},
         &loader));
-    tv_loader_next(loader, &(tv_batch){golden.tokens, golden.targets, NULL});
+    assert_ok(tv_loader_next(loader, &(tv_batch){golden.tokens, golden.targets, NULL}));
     tv_loader_destroy(&loader);
     free(figures_path);
     free(model);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
@@ -46,7 +47,7 @@ typedef struct arrays {
 static void next(tv_loader *loader, arrays *out) {
     tv_batch batch = {out->inputs, out->targets, out->doc_start};
     memset(out, 0xaa, sizeof *out);
-    tv_loader_next(loader, &batch);
+    assert_ok(tv_loader_next(loader, &batch));
 }
 
 /* Batch i is tokens [i*B*T, (i+1)*B*T), targets shifted by one; 50 tokens hold (50 - 1) / 12 = 4 such
@@ -309,12 +310,42 @@ static void impossible_options_give_sentences(void **state) {
     free(path);
 }
 
+/* Where a mapping would end the process. */
+static void a_shard_that_is_cut_while_it_is_read(void **state) {
+    (void)state;
+    char *path = counting_shard("cut", 100, 100000);
+    const tv_loader_source source = {path, 0};
+    tv_loader *loader = NULL;
+    arrays out;
+    assert_ok(tv_loader_create(
+        &(tv_loader_options){
+            .sources = &source, .source_count = 1, .batch_size = 3, .seq_len = 4, .vocab_size = 1000000},
+        &loader));
+    next(loader, &out);
+    assert_int_equal(truncate(path, 1024), 0);
+    tv_batch batch = {out.inputs, out.targets, out.doc_start};
+    tv_status status = TV_OK;
+    for (int i = 0; i < 100 && status == TV_OK; i++)
+        status = tv_loader_next(loader, &batch);
+    assert_int_equal(status, TV_E_IO);
+    assert_non_null(strstr(tv_last_error(), path));
+    assert_non_null(strstr(tv_last_error(), "was cut short"));
+    assert_int_equal(tv_loader_next(loader, &batch), TV_E_IO);
+    tv_loader_destroy(&loader);
+    free(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order_is_llm_c),          cmocka_unit_test(shards_join),
-        cmocka_unit_test(shuffling_permutes_windows), cmocka_unit_test(mixing_follows_the_weights),
-        cmocka_unit_test(seeking_resumes_exactly),    cmocka_unit_test(documents_start_after_the_end_of_text),
-        cmocka_unit_test(the_tail_is_kept),           cmocka_unit_test(impossible_options_give_sentences),
+        cmocka_unit_test(a_shard_that_is_cut_while_it_is_read),
+        cmocka_unit_test(in_order_is_llm_c),
+        cmocka_unit_test(shards_join),
+        cmocka_unit_test(shuffling_permutes_windows),
+        cmocka_unit_test(mixing_follows_the_weights),
+        cmocka_unit_test(seeking_resumes_exactly),
+        cmocka_unit_test(documents_start_after_the_end_of_text),
+        cmocka_unit_test(the_tail_is_kept),
+        cmocka_unit_test(impossible_options_give_sentences),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

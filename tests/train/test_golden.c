@@ -36,8 +36,7 @@ typedef struct golden {
 } golden;
 
 static tv_status next_batch(void *loader, tv_micro_batch *batch) {
-    tv_loader_next(loader, &(tv_batch){batch->tokens, batch->targets, batch->doc_start});
-    return TV_OK;
+    return tv_loader_next(loader, &(tv_batch){batch->tokens, batch->targets, batch->doc_start});
 }
 
 static golden open_golden(tv_device *device, const char *name, uint64_t batch, uint64_t grad_accum,

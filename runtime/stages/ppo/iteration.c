@@ -196,7 +196,7 @@ static tv_status drain(tv_ppo *p, measurement *m) {
 
 static tv_status next_ptx_batch(void *context, tv_micro_batch *batch) {
     tv_ppo *p = context;
-    tv_loader_next(p->ptx, &(tv_batch){batch->tokens, batch->targets, NULL});
+    TV_RETURN_IF_FAILED(tv_loader_next(p->ptx, &(tv_batch){batch->tokens, batch->targets, NULL}));
     p->ptx_batches++;
     return TV_OK;
 }
