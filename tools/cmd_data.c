@@ -87,6 +87,12 @@ static tv_status count_document(void *context, const uint8_t *bytes, uint64_t le
 
 /* How the text is divided, which needs its size. */
 static tv_status plan_split(packing *pack, const tv_texts *inputs, bool by_line, double fraction) {
+    for (uint64_t i = 0; i < inputs->count; i++)
+        if (tv_path_is_stream(inputs->items[i]))
+            return tv_fail(
+                TV_E_USAGE,
+                "%s: --val-fraction reads the text twice, which %s does not allow; put it into a file",
+                inputs->items[i], tv_path_kind(inputs->items[i]));
     TV_RETURN_IF_FAILED(
         tv_source_read(inputs->items, inputs->count, by_line, count_document, NULL, &pack->totals));
     pack->cut_at_end = pack->totals.documents < FEW_DOCUMENTS;

@@ -173,6 +173,11 @@ bool tv_path_is_directory(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool tv_path_is_stream(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
 const char *tv_path_kind(const char *path) {
     struct stat info;
     if (stat(path, &info) != 0)

@@ -40,6 +40,8 @@ tv_status tv_read_input(const char *path, char **text, uint64_t *size);
 
 bool tv_path_exists(const char *path);
 bool tv_path_is_directory(const char *path);
+/* A pipe or a device: what it gave once it does not give again. */
+bool tv_path_is_stream(const char *path);
 /* "a file", "a directory", "a pipe", "a device", "a socket" or "nothing of that name", for sentences. */
 const char *tv_path_kind(const char *path);
 /* Size of a regular file; TV_E_IO with the sentence when it is missing or no file. */

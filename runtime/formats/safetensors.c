@@ -196,21 +196,21 @@ static tv_status check_metadata(const cJSON *metadata, const char *where) {
     return TV_OK;
 }
 
-/* Parses the header's JSON into file->header. */
 static tv_status read_bytes(const tv_safetensors *file, uint64_t offset, void *out, uint64_t size) {
     if (file->file)
         return tv_file_read_at(file->file, offset, out, size);
-    if (size)
+    if (file->bytes && size)
         memcpy(out, file->bytes + offset, size);
     return TV_OK;
 }
 
+/* Parses the header's JSON into file->header. */
 static tv_status parse_header(tv_safetensors *file) {
     uint64_t size = file->size;
     if (size < 8)
         return tv_fail(TV_E_DATA, "%s: expected a safetensors file, found only %llu bytes", file->where,
                        (unsigned long long)size);
-    uint64_t length;
+    uint64_t length = 0;
     TV_RETURN_IF_FAILED(read_bytes(file, 0, &length, 8));
     if (length > MAX_HEADER_BYTES)
         return tv_fail(TV_E_DATA,

@@ -131,6 +131,10 @@ static tv_status list_sequences(scoring_file *f) {
 
 static tv_status read_file(scoring_file *f) {
     TV_RETURN_IF_FAILED(tv_source_read_json(&f->options->data, 1, read_line, f, NULL));
+    if (f->shape == TV_SCORE_PREFERENCES && tv_path_is_stream(f->options->data))
+        return tv_fail(TV_E_DATA,
+                       "%s: preferences are read twice, which %s does not allow; put them into a file",
+                       f->options->data, tv_path_kind(f->options->data));
     if (f->shape == TV_SCORE_PREFERENCES)
         TV_RETURN_IF_FAILED(tv_preferences_read(&(tv_preferences_options){.paths = &f->options->data,
                                                                           .path_count = 1,

@@ -346,6 +346,15 @@ static void lines_through_a_pipe(void **state) {
     assert_string_equal(text, "{\"prompt\":\"p\",\"chosen\":\"B\",\"rejected\":\"A\"}\n");
     free(text);
     free(script);
+    /* Unless it is read twice. */
+    script =
+        tv_format("cat %s | %s data pack --tokenizer tests/text/data/trained --input /dev/stdin --out %s "
+                  "--val-fraction 0.5",
+                  lines, TRIVIUM_COMMAND, out);
+    run = tv_run_program((const char *const[]){"/bin/sh", "-c", script, NULL});
+    tv_expect_sentence(&run, 2, "reads the text twice, which a pipe does not allow", "a split of a pipe");
+    tv_run_free(&run);
+    free(script);
     free(lines);
     free(out);
     tv_small_run_destroy(&place);
