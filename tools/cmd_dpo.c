@@ -11,6 +11,7 @@ static tv_status run(void *context, const tv_run_options *options, tv_run_result
 tv_status cmd_dpo(int argc, char **argv) {
     const tv_training_command command = {
         .name = "dpo",
+        .stage = TV_STAGE_DPO,
         .summary =
             "Trains a policy on preferences directly, without a reward model and without sampling: direct "
             "preference optimisation. The model it starts from is also the reference. Ctrl-C finishes the "

@@ -50,6 +50,7 @@ tv_status cmd_ppo(int argc, char **argv) {
     };
     const tv_training_command command = {
         .name = "ppo",
+        .stage = TV_STAGE_PPO,
         .summary =
             "Trains a model to answer prompts with a higher reward (stage 3), limited by the KL from "
             "the reference. A step is one iteration: draw answers, score them, update. Ctrl-C finishes "

@@ -11,6 +11,7 @@ static tv_status run(void *context, const tv_run_options *options, tv_run_result
 tv_status cmd_pretrain(int argc, char **argv) {
     const tv_training_command command = {
         .name = "pretrain",
+        .stage = TV_STAGE_PRETRAIN,
         .summary = "Trains a language model on token shards (stage 1). Ctrl-C finishes the step, saves and "
                    "says how to resume.",
         .val_help = "validation shard, in place of data.val",

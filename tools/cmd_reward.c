@@ -11,6 +11,7 @@ static tv_status run(void *context, const tv_run_options *options, tv_run_result
 tv_status cmd_reward(int argc, char **argv) {
     const tv_training_command command = {
         .name = "reward",
+        .stage = TV_STAGE_REWARD,
         .summary =
             "Trains a reward model on preferences (stage 3): a model that gives a response one number, "
             "higher where people like it better. Ctrl-C finishes the step, saves and says how to "

@@ -40,6 +40,7 @@ tv_status cmd_eval(int argc, char **argv);
 tv_status cmd_score(int argc, char **argv);
 tv_status cmd_bench(int argc, char **argv);
 tv_status cmd_report(int argc, char **argv);
+tv_status cmd_settings(int argc, char **argv);
 
 /* The result of --json: one line on standard output. */
 tv_status tv_print_json(const cJSON *result);

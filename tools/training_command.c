@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -98,6 +99,28 @@ static tv_status run(const tv_training_command *command, tv_run_options *options
     return common->json ? print_result(&result) : TV_OK;
 }
 
+/* The command's notes, and behind them the keys that --set takes. The caller frees it; NULL when memory is
+ * out. */
+static char *notes_with_settings(const tv_training_command *command) {
+    enum { WIDTH = 100 };
+    char *notes = tv_format("%s\n\nsettings, which `trivium settings %s` explains:\n ",
+                            command->notes ? command->notes : "", command->name);
+    size_t column = 1;
+    for (uint64_t i = 0; notes && i < tv_setting_count; i++) {
+        const tv_setting *setting = &tv_settings[i];
+        if (!(setting->stages >> command->stage & 1u))
+            continue;
+        size_t length = strlen(setting->section) + strlen(setting->field.key) + 2;
+        bool wraps = column + length > WIDTH;
+        char *longer =
+            tv_format("%s%s %s.%s", notes, wraps ? "\n " : "", setting->section, setting->field.key);
+        column = (wraps ? 1 : column) + length;
+        free(notes);
+        notes = longer;
+    }
+    return notes;
+}
+
 tv_status tv_training_command_run(const tv_training_command *command, int argc, char **argv) {
     tv_common_options common = {0};
     tv_run_options run_options = {0};
@@ -131,20 +154,21 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
                                    "stop after N steps, the schedule unchanged; 0: at its end");
     for (uint64_t i = 0; i < command->more_count && count < MAX_OPTIONS; i++)
         options[count++] = command->more[i];
+    char *notes = notes_with_settings(command);
     const tv_command_line line = {
         .command = command->name,
         .summary = command->summary,
-        .notes = command->notes,
+        .notes = notes,
         .options = options,
         .option_count = count,
         .common = &common,
         .common_mask = TV_COMMON_ALL,
     };
     bool done;
-    tv_status status;
-    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
-    if (done)
-        return TV_OK;
+    tv_status status = tv_options_parse(&line, argc, argv, &done);
+    free(notes);
+    if (status != TV_OK || done)
+        return status;
     if (common.seed_given)
         TV_TRY(add_set(&sets, tv_format("train.seed=\"%llu\"", (unsigned long long)common.seed)));
     if (data.count)

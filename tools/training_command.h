@@ -11,6 +11,7 @@
 
 typedef struct tv_training_command {
     const char *name, *summary, *notes;
+    tv_stage_kind stage;           /* whose settings help names */
     const char *model_help;        /* of --model; NULL: the option is --init, as in pretraining */
     const char *data_option;       /* its name; NULL: "data" */
     const char *data_help;         /* of the option for data.train; NULL: the command takes none */

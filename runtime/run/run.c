@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "formats/load.h"
+#include "run/defaults.h"
 #include "run/memory_report.h"
 #include "run/peak.h"
 #include "run/schedule.h"
@@ -160,9 +161,7 @@ static tv_status find_model(tv_run *run) {
                        "the tokenizer has %u tokens and the model's vocab_size is %" PRIu64
                        "; they must agree",
                        tv_tokenizer_vocab_size(run->tokenizer), config->vocab_size);
-    /* A default gives way to a short model; a wish does not. */
-    if (!tv_json_get(tv_json_get(run->settings.root, "data"), "seq_len"))
-        run->settings.data.seq_len = tv_min_u64(run->settings.data.seq_len, config->max_positions);
+    tv_defaults_of_model(&run->settings, run->list->elements, config->max_positions);
     if (!run->stage->own_length && run->settings.data.seq_len > config->max_positions)
         return tv_fail(TV_E_CONFIG,
                        "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
@@ -177,6 +176,14 @@ static tv_status plan_memory(tv_run *run) {
         tv_max_u64(run->trainer_options.grad_accum, run->settings.train.grad_accum);
     run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     run->trainer_options.train = true;
+    uint64_t rows = run->trainer_options.batch, tokens = run->trainer_options.tokens;
+    if (rows > (UINT64_C(1) << 31) / tokens)
+        return tv_fail(
+            TV_E_CONFIG,
+            "%" PRIu64 " sequences of %" PRIu64
+            " tokens are more than 2^31 tokens in one micro-batch; lower train.batch_size and raise "
+            "train.grad_accum",
+            rows, tokens);
     TV_RETURN_IF_FAILED(tv_memory_measure(run->list, run->device, &run->trainer_options, &run->bytes));
     return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
 }
@@ -193,6 +200,7 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     TV_RETURN_IF_FAILED(find_tokenizer(run));
     TV_RETURN_IF_FAILED(find_model(run));
     TV_RETURN_IF_FAILED(stage->open_data(self, run));
+    tv_defaults_of_schedule(&run->settings, run->total_steps);
     TV_RETURN_IF_FAILED(tv_device_open(&options->device, &run->device));
     TV_RETURN_IF_FAILED(plan_memory(run));
     if (options->dry_run)

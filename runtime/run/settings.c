@@ -1,4 +1,4 @@
-/* Tables of keys, defaults and ranges: see settings.h. */
+/* The table of keys, reading and writing by it: see settings.h. */
 #include "run/settings.h"
 
 #include <stdio.h>
@@ -7,208 +7,106 @@
 
 #include "base/bytes.h"
 #include "base/config.h"
-#include "base/log.h"
 
-/* Beyond these a value is a slip of the keyboard, and products of them stay within 64 bits. */
-#define MAX_STEPS  1e12
-#define MAX_TOKENS 1e15
-#define MAX_COEF   1e9
-
-/* The keys of data, with the lists still as trees. */
-typedef struct data_keys {
-    const cJSON *train, *val, *ptx;
-    tv_data_settings data;
-} data_keys;
-
-#define AT(key) offsetof(data_keys, key)
-static const tv_config_field data_fields[] = {
-    {"train", TV_CONFIG_TREE, AT(train), 0, 0, NULL},
-    {"val", TV_CONFIG_TREE, AT(val), 0, 0, NULL},
-    {"ptx", TV_CONFIG_TREE, AT(ptx), 0, 0, NULL},
-    {"val_fraction", TV_CONFIG_NUMBER, AT(data.val_fraction), 0, 0.9, NULL},
-    {"seq_len", TV_CONFIG_UINT, AT(data.seq_len), 1, 1 << 24, NULL},
-    {"shuffle", TV_CONFIG_BOOL, AT(data.shuffle), 0, 0, NULL},
-    {"document_mask", TV_CONFIG_BOOL, AT(data.document_mask), 0, 0, NULL},
-    {"tokenizer", TV_CONFIG_STRING, AT(data.tokenizer), 0, 0, NULL},
+const tv_setting tv_settings[] = {
+#define TV_SETTING(section, key, member, type, minimum, maximum, choices, stages, defaults, help)            \
+    {#section,                                                                                               \
+     {#key, TV_CONFIG_##type, offsetof(tv_run_settings, member), minimum, maximum, choices},                 \
+     stages,                                                                                                 \
+     defaults,                                                                                               \
+     help},
+#include "run/settings.def"
 };
-#undef AT
+const uint64_t tv_setting_count = TV_COUNT(tv_settings);
 
-#define SCHEDULES "cosine|linear|constant|wsd"
-#define AT(key)   offsetof(tv_train_settings, key)
-static const tv_config_field train_fields[] = {
-    {"steps", TV_CONFIG_UINT, AT(steps), 0, MAX_STEPS, NULL},
-    {"epochs", TV_CONFIG_NUMBER, AT(epochs), 0, 1e6, NULL},
-    {"batch_size", TV_CONFIG_UINT, AT(batch_size), 1, 1 << 20, NULL},
-    {"grad_accum", TV_CONFIG_UINT, AT(grad_accum), 1, 1 << 20, NULL},
-    {"lr", TV_CONFIG_NUMBER, AT(lr), 0, 1e3, NULL},
-    {"min_lr", TV_CONFIG_NUMBER, AT(min_lr), 0, 1e3, NULL},
-    {"schedule", TV_CONFIG_CHOICE, AT(schedule), 0, 0, SCHEDULES},
-    {"warmup_steps", TV_CONFIG_UINT, AT(warmup_steps), 0, MAX_STEPS, NULL},
-    {"weight_decay", TV_CONFIG_NUMBER, AT(weight_decay), 0, 1e3, NULL},
-    {"beta1", TV_CONFIG_NUMBER, AT(beta1), 0, 0.9999999, NULL},
-    {"beta2", TV_CONFIG_NUMBER, AT(beta2), 0, 0.9999999, NULL},
-    {"eps", TV_CONFIG_NUMBER, AT(eps), 1e-30, 1, NULL},
-    {"grad_clip", TV_CONFIG_NUMBER, AT(grad_clip), 0, MAX_COEF, NULL},
-    {"eval_every", TV_CONFIG_UINT, AT(eval_every), 0, MAX_STEPS, NULL},
-    {"eval_tokens", TV_CONFIG_UINT, AT(eval_tokens), 0, MAX_TOKENS, NULL},
-    {"checkpoint_every", TV_CONFIG_UINT, AT(checkpoint_every), 0, MAX_STEPS, NULL},
-    {"keep", TV_CONFIG_UINT, AT(keep), 1, 1e6, NULL},
-    {"seed", TV_CONFIG_UINT, AT(seed), 0, 0x1p64, NULL},
-    {"recompute", TV_CONFIG_CHOICE, AT(recompute), 0, 0, "none|block"},
-};
-#undef AT
+enum { MAX_SECTIONS = 16, MAX_FIELDS = TV_COUNT(tv_settings) };
 
-#define AT(key) offsetof(tv_sft_settings, key)
-static const tv_config_field sft_fields[] = {
-    {"packing", TV_CONFIG_BOOL, AT(packing), 0, 0, NULL},
-};
-#undef AT
-
-#define AT(key) offsetof(tv_reward_settings, key)
-static const tv_config_field reward_fields[] = {
-    {"loss", TV_CONFIG_CHOICE, AT(loss), 0, 0, "pairs|kwise|listwise"},
-    {"center", TV_CONFIG_NUMBER, AT(center), 0, MAX_COEF, NULL},
-};
-#undef AT
-
-#define AT(key) offsetof(tv_dpo_settings, key)
-static const tv_config_field dpo_fields[] = {
-    {"beta", TV_CONFIG_NUMBER, AT(beta), 0, MAX_COEF, NULL},
-};
-#undef AT
-
-#define AT(key) offsetof(tv_ppo_settings, key)
-static const tv_config_field ppo_fields[] = {
-    {"iterations", TV_CONFIG_UINT, AT(iterations), 1, MAX_STEPS, NULL},
-    {"prompts", TV_CONFIG_UINT, AT(prompts), 1, 1 << 20, NULL},
-    {"minibatch", TV_CONFIG_UINT, AT(minibatch), 1, 1 << 20, NULL},
-    {"epochs", TV_CONFIG_UINT, AT(epochs), 1, 1e6, NULL},
-    {"max_new_tokens", TV_CONFIG_UINT, AT(max_new_tokens), 1, 1 << 24, NULL},
-    {"temperature", TV_CONFIG_NUMBER, AT(temperature), 0, 100, NULL},
-    {"top_k", TV_CONFIG_UINT, AT(top_k), 0, 1 << 30, NULL},
-    {"top_p", TV_CONFIG_NUMBER, AT(top_p), 0, 1, NULL},
-    {"kl_coef", TV_CONFIG_NUMBER, AT(kl_coef), 0, MAX_COEF, NULL},
-    {"kl_estimator", TV_CONFIG_CHOICE, AT(kl_estimator), 0, 0, "k1|k2|k3"},
-    {"kl_controller", TV_CONFIG_CHOICE, AT(kl_controller), 0, 0, "fixed|adaptive"},
-    {"kl_target", TV_CONFIG_NUMBER, AT(kl_target), 0, MAX_COEF, NULL},
-    {"kl_horizon", TV_CONFIG_NUMBER, AT(kl_horizon), 1, MAX_TOKENS, NULL},
-    {"clip", TV_CONFIG_NUMBER, AT(clip), 0, MAX_COEF, NULL},
-    {"value_clip", TV_CONFIG_NUMBER, AT(value_clip), 0, MAX_COEF, NULL},
-    {"vf_coef", TV_CONFIG_NUMBER, AT(vf_coef), 0, MAX_COEF, NULL},
-    {"gamma", TV_CONFIG_NUMBER, AT(gamma), 0, 1, NULL},
-    {"lambda", TV_CONFIG_NUMBER, AT(lambda), 0, 1, NULL},
-    {"score_clip", TV_CONFIG_NUMBER, AT(score_clip), 0, MAX_COEF, NULL},
-    {"missing_eos", TV_CONFIG_CHOICE, AT(missing_eos), 0, 0, "score|penalty|none"},
-    {"missing_eos_score", TV_CONFIG_NUMBER, AT(missing_eos_score), -MAX_COEF, MAX_COEF, NULL},
-    {"missing_eos_penalty", TV_CONFIG_NUMBER, AT(missing_eos_penalty), 0, MAX_COEF, NULL},
-    {"early_stop_kl", TV_CONFIG_NUMBER, AT(early_stop_kl), 0, MAX_COEF, NULL},
-    {"ptx_coef", TV_CONFIG_NUMBER, AT(ptx_coef), 0, MAX_COEF, NULL},
-    {"value_init", TV_CONFIG_CHOICE, AT(value_init), 0, 0, "reward|policy"},
-};
-#undef AT
-
-#define AT(key) offsetof(tv_lora_settings, key)
-static const tv_config_field lora_fields[] = {
-    {"rank", TV_CONFIG_UINT, AT(rank), 0, 1 << 16, NULL},
-    {"alpha", TV_CONFIG_NUMBER, AT(alpha), 0, MAX_COEF, NULL},
-    {"targets", TV_CONFIG_TREE, AT(targets), 0, 0, NULL},
-};
-#undef AT
-
-/* The sections that are plain tables. */
-typedef struct section {
-    const char *name;
-    const tv_config_field *fields;
-    uint64_t count;
-    size_t offset; /* into tv_run_settings */
-} section;
-static const section sections[] = {
-    {"train", train_fields, TV_COUNT(train_fields), offsetof(tv_run_settings, train)},
-    {"sft", sft_fields, TV_COUNT(sft_fields), offsetof(tv_run_settings, sft)},
-    {"reward", reward_fields, TV_COUNT(reward_fields), offsetof(tv_run_settings, reward)},
-    {"dpo", dpo_fields, TV_COUNT(dpo_fields), offsetof(tv_run_settings, dpo)},
-    {"ppo", ppo_fields, TV_COUNT(ppo_fields), offsetof(tv_run_settings, ppo)},
-    {"lora", lora_fields, TV_COUNT(lora_fields), offsetof(tv_run_settings, lora)},
+static const char *const stage_names[TV_STAGE_KINDS] = {
+    [TV_STAGE_PRETRAIN] = "pretrain", [TV_STAGE_SFT] = "sft", [TV_STAGE_REWARD] = "reward",
+    [TV_STAGE_DPO] = "dpo",           [TV_STAGE_PPO] = "ppo",
 };
 
-static const tv_run_settings defaults = {
-    .data = {.seq_len = 128, .shuffle = true},
-    .train = {.batch_size = 16,
-              .grad_accum = 1,
-              .min_lr = 6e-5,
-              .beta1 = 0.9,
-              .eps = 1e-8,
-              .grad_clip = 1,
-              .keep = 2,
-              .seed = 1},
-    .sft = {.packing = true},
-    .dpo = {.beta = 0.1},
-    .ppo = {.iterations = 100,
-            .prompts = 64,
-            .minibatch = 16,
-            .epochs = 4,
-            .max_new_tokens = 64,
-            .temperature = 0.7,
-            .top_p = 1,
-            .kl_coef = 0.05,
-            .kl_target = 6,
-            .kl_horizon = 10000,
-            .clip = 0.2,
-            .value_clip = 0.2,
-            .vf_coef = 0.1,
-            .gamma = 1,
-            .lambda = 0.95,
-            .score_clip = 10,
-            .missing_eos_score = -1,
-            .missing_eos_penalty = 1},
-    .lora = {.alpha = 16},
-};
-enum { DEFAULT_STEPS = 1000 };
-
-/* What a stage does differently (stages.md: learning rates, betas, no weight decay outside of stage 1). */
-typedef struct stage_defaults {
-    double lr, weight_decay, beta2, epochs;
-    uint64_t warmup_steps, eval_every, checkpoint_every;
-    int schedule;
-} stage_defaults;
-static const stage_defaults defaults_of_stage[] = {
-    [TV_STAGE_PRETRAIN] = {6e-4, 0.1, 0.95, 0, 50, 100, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_SFT] = {2e-5, 0, 0.95, 1, 10, 100, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_REWARD] = {1e-5, 0, 0.999, 1, 10, 100, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_DPO] = {1e-6, 0, 0.999, 1, 10, 100, 500, TV_SCHEDULE_COSINE},
-    [TV_STAGE_PPO] = {3e-6, 0, 0.95, 1, 0, 10, 10, TV_SCHEDULE_CONSTANT},
-};
-/* Fine-tuning validates on all of its data, which is small. */
-static const uint64_t pretrain_eval_tokens = 16384;
-
-static tv_run_settings defaults_for(tv_stage_kind stage) {
-    const stage_defaults *d = &defaults_of_stage[stage];
-    tv_run_settings settings = defaults;
-    settings.train.lr = d->lr;
-    settings.train.weight_decay = d->weight_decay;
-    settings.train.beta2 = d->beta2;
-    settings.train.warmup_steps = d->warmup_steps;
-    settings.train.schedule = d->schedule;
-    settings.train.eval_every = d->eval_every;
-    settings.train.checkpoint_every = d->checkpoint_every;
-    settings.train.eval_tokens = stage == TV_STAGE_PRETRAIN ? pretrain_eval_tokens : 0;
-    return settings;
+const char *tv_stage_kind_name(tv_stage_kind stage) {
+    return stage_names[stage];
 }
 
-/* The top level, where each section is a tree. */
-typedef struct root_keys {
-    const cJSON *model, *data, *section[TV_COUNT(sections)];
-} root_keys;
+const char *tv_setting_default(const tv_setting *setting, tv_stage_kind stage, char *text, size_t size) {
+    const char *start = setting->defaults;
+    for (int skip = (int)stage; skip > 0 && strchr(start, '|'); skip--)
+        start = strchr(start, '|') + 1;
+    snprintf(text, size, "%.*s", (int)strcspn(start, "|"), start);
+    return text;
+}
 
-static tv_status read_root(const cJSON *root, const char *where, root_keys *keys) {
-    tv_config_field fields[2 + TV_COUNT(sections)] = {
-        {"model", TV_CONFIG_TREE, offsetof(root_keys, model), 0, 0, NULL},
-        {"data", TV_CONFIG_TREE, offsetof(root_keys, data), 0, 0, NULL},
-    };
-    for (size_t i = 0; i < TV_COUNT(sections); i++)
-        fields[2 + i] = (tv_config_field){
-            sections[i].name, TV_CONFIG_TREE, offsetof(root_keys, section) + i * sizeof(cJSON *), 0, 0, NULL};
-    return tv_config_read(root, where, fields, TV_COUNT(fields), keys);
+static bool uses(const tv_setting *setting, tv_stage_kind stage) {
+    return setting->stages >> stage & 1u;
+}
+
+/* The fields of a section that the stage uses. */
+static uint64_t fields_of(const char *section, tv_stage_kind stage, tv_config_field *fields) {
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < tv_setting_count; i++)
+        if (uses(&tv_settings[i], stage) && strcmp(tv_settings[i].section, section) == 0)
+            fields[count++] = tv_settings[i].field;
+    return count;
+}
+
+/* The names of all sections, in the table's order; the settings of one stand together. */
+static uint64_t all_sections(const char *names[MAX_SECTIONS]) {
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < tv_setting_count && count < MAX_SECTIONS; i++)
+        if (count == 0 || strcmp(names[count - 1], tv_settings[i].section) != 0)
+            names[count++] = tv_settings[i].section;
+    return count;
+}
+
+/* ---- reading ---- */
+
+static tv_status fill_defaults(tv_stage_kind stage, tv_run_settings *settings) {
+    for (uint64_t i = 0; i < tv_setting_count; i++) {
+        const tv_setting *setting = &tv_settings[i];
+        char text[64];
+        tv_setting_default(setting, stage, text, sizeof text);
+        if (!uses(setting, stage) || strcmp(text, "none") == 0 || strcmp(text, "auto") == 0)
+            continue;
+        cJSON *object = cJSON_CreateObject(), *value = cJSON_Parse(text);
+        if (!object || !value || !cJSON_AddItemToObject(object, setting->field.key, value)) {
+            cJSON_Delete(object);
+            return tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+        }
+        tv_status status = tv_config_read(object, "defaults", &setting->field, 1, settings);
+        cJSON_Delete(object);
+        TV_RETURN_IF_FAILED(status);
+    }
+    return TV_OK;
+}
+
+/* A key that exists and that this stage does not read: ignoring it would break a promise in silence. */
+static tv_status check_use(const cJSON *object, const char *where, const char *section, tv_stage_kind stage) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object) {
+        uint32_t stages = 0;
+        for (uint64_t i = 0; i < tv_setting_count; i++)
+            if (strcmp(tv_settings[i].section, section) == 0 &&
+                strcmp(tv_settings[i].field.key, item->string) == 0)
+                stages = tv_settings[i].stages | 1u << TV_STAGE_KINDS;
+        if (!stages || stages >> stage & 1u)
+            continue;
+        if (stages == 1u << TV_STAGE_KINDS)
+            return tv_fail(TV_E_CONFIG, "%s.%s: adapters are not in this version yet; leave it out", where,
+                           item->string);
+        char users[64] = "";
+        for (int kind = 0; kind < TV_STAGE_KINDS; kind++)
+            if (stages >> kind & 1u)
+                snprintf(users + strlen(users), sizeof users - strlen(users), "%s%s", users[0] ? ", " : "",
+                         stage_names[kind]);
+        return tv_fail(
+            TV_E_CONFIG,
+            "%s.%s: not a setting of %s (only of %s); leave it out (`trivium settings %s` lists what "
+            "is used)",
+            where, item->string, stage_names[stage], users, stage_names[stage]);
+    }
+    return TV_OK;
 }
 
 static tv_status read_sources(const cJSON *list, const char *where, const char *key, tv_data_source **out,
@@ -243,22 +141,10 @@ static tv_status read_sources(const cJSON *list, const char *where, const char *
     return TV_OK;
 }
 
-static tv_status read_data(const cJSON *object, const char *where, tv_data_settings *data) {
-    data_keys keys = {.data = *data};
-    TV_RETURN_IF_FAILED(tv_config_read(object, where, data_fields, TV_COUNT(data_fields), &keys));
-    *data = keys.data;
-    TV_RETURN_IF_FAILED(read_sources(keys.train, where, "train", &data->train, &data->train_count));
-    TV_RETURN_IF_FAILED(read_sources(keys.val, where, "val", &data->val, &data->val_count));
-    return read_sources(keys.ptx, where, "ptx", &data->ptx, &data->ptx_count);
-}
-
-static tv_status check_data(const tv_data_settings *data, const char *where, tv_stage_kind stage) {
-    if (data->val_fraction > 0 && stage != TV_STAGE_REWARD && stage != TV_STAGE_DPO)
-        return tv_fail(
-            TV_E_CONFIG,
-            "%s.val_fraction: only preferences are split by prompt here; name validation data with "
-            "%s.val instead",
-            where, where);
+static tv_status read_data(const char *where, tv_data_settings *data) {
+    TV_RETURN_IF_FAILED(read_sources(data->train_list, where, "train", &data->train, &data->train_count));
+    TV_RETURN_IF_FAILED(read_sources(data->val_list, where, "val", &data->val, &data->val_count));
+    TV_RETURN_IF_FAILED(read_sources(data->ptx_list, where, "ptx", &data->ptx, &data->ptx_count));
     if (data->val_fraction > 0 && data->val_count)
         return tv_fail(TV_E_CONFIG, "%s: expected val or val_fraction, found both; set the other to 0 or []",
                        where);
@@ -266,48 +152,23 @@ static tv_status check_data(const tv_data_settings *data, const char *where, tv_
 }
 
 /* What one table row cannot say. */
-static tv_status check_train(const cJSON *given, const char *where, uint64_t seq_len, tv_stage_kind stage,
-                             tv_train_settings *train) {
-    if (train->steps && train->epochs > 0)
+static tv_status check_train(const char *where, tv_run_settings *settings) {
+    tv_train_settings *train = &settings->train;
+    bool steps_given = tv_setting_given(settings, "train", "steps") && train->steps;
+    bool epochs_given = tv_setting_given(settings, "train", "epochs") && train->epochs > 0;
+    if (steps_given && epochs_given)
         return tv_fail(TV_E_CONFIG, "%s: expected steps or epochs, found both; set the other to 0", where);
-    if (!train->steps && !(train->epochs > 0)) {
-        train->epochs = defaults_of_stage[stage].epochs;
-        train->steps = train->epochs > 0 ? 0 : DEFAULT_STEPS;
-    }
-    bool decays = train->schedule != TV_SCHEDULE_CONSTANT;
-    /* The default floor would lie above a small peak. */
-    if (!tv_json_get(given, "min_lr") && train->min_lr >= train->lr) {
-        /* JSON is written with 15 digits; rounded to them, the value survives a resume to the last bit. */
-        char digits[32];
-        snprintf(digits, sizeof digits, "%.15g", train->lr / 10);
-        train->min_lr = strtod(digits, NULL);
-    }
-    if (decays && train->min_lr > train->lr)
+    /* A length that was named replaces the default one. */
+    if (steps_given)
+        train->epochs = 0;
+    if (epochs_given)
+        train->steps = 0;
+    if (settings->stage != TV_STAGE_PPO && !train->steps && !(train->epochs > 0))
+        return tv_fail(TV_E_CONFIG, "%s: expected steps or epochs above 0, found neither", where);
+    bool both = tv_setting_given(settings, "train", "lr") && tv_setting_given(settings, "train", "min_lr");
+    if (both && train->schedule != TV_SCHEDULE_CONSTANT && train->min_lr > train->lr)
         return tv_fail(TV_E_CONFIG, "%s: expected min_lr at most lr (%g), found %g", where, train->lr,
                        train->min_lr);
-    uint64_t batch_tokens = train->batch_size * seq_len;
-    if (batch_tokens > UINT64_C(1) << 31)
-        return tv_fail(TV_E_CONFIG,
-                       "%s: batch_size x seq_len = %llu x %llu is more than 2^31 tokens in one micro-batch; "
-                       "lower batch_size and raise grad_accum",
-                       where, (unsigned long long)train->batch_size, (unsigned long long)seq_len);
-    if (train->steps && train->warmup_steps > train->steps)
-        tv_warn("train.warmup_steps is %llu and train.steps %llu: the learning rate stops rising at %.0f %% "
-                "of lr; "
-                "set train.warmup_steps lower to reach it",
-                (unsigned long long)train->warmup_steps, (unsigned long long)train->steps,
-                100.0 * (double)train->steps / (double)train->warmup_steps);
-    return TV_OK;
-}
-
-static tv_status check_lora(const cJSON *targets, const char *where) {
-    const cJSON *item;
-    if (targets && !cJSON_IsArray(targets))
-        return tv_fail(TV_E_CONFIG, "%s.targets: expected a list of names, found an object", where);
-    cJSON_ArrayForEach(item, targets) {
-        if (!cJSON_IsString(item))
-            return tv_fail(TV_E_CONFIG, "%s.targets: expected a list of names", where);
-    }
     return TV_OK;
 }
 
@@ -322,39 +183,43 @@ tv_status tv_run_settings_read(const char *path, const char *const *sets, uint64
     return tv_run_settings_from_tree(root, path ? path : "settings", sets, set_count, stage, settings);
 }
 
+/* The top level: the model's tree, and one tree for each section. */
+static tv_status read_root(tv_run_settings *settings, const char *where, const char *const *sections,
+                           uint64_t section_count, const cJSON **trees) {
+    tv_config_field fields[MAX_SECTIONS + 1];
+    for (uint64_t i = 0; i < section_count; i++)
+        fields[i] = (tv_config_field){sections[i], TV_CONFIG_TREE, i * sizeof *trees, 0, 0, NULL};
+    fields[section_count] =
+        (tv_config_field){"model", TV_CONFIG_TREE, section_count * sizeof *trees, 0, 0, NULL};
+    TV_RETURN_IF_FAILED(tv_config_read(settings->root, where, fields, section_count + 1, trees));
+    settings->model = trees[section_count];
+    if (settings->model && !cJSON_IsObject(settings->model))
+        return tv_fail(TV_E_CONFIG, "%s.model: expected an object, found a list", where);
+    return TV_OK;
+}
+
 tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
                                     uint64_t set_count, tv_stage_kind stage, tv_run_settings *settings) {
     tv_status status;
-    root_keys keys = {0};
     char place[512];
-    *settings = defaults_for(stage);
-    settings->root = root;
+    const char *sections[MAX_SECTIONS];
+    const cJSON *trees[MAX_SECTIONS + 1] = {0};
+    tv_config_field fields[MAX_FIELDS];
+    uint64_t section_count = all_sections(sections);
+    *settings = (tv_run_settings){.stage = stage, .root = root};
+    TV_TRY(fill_defaults(stage, settings));
     for (uint64_t i = 0; i < set_count; i++)
         TV_TRY(tv_config_set(settings->root, sets[i]));
-    TV_TRY(read_root(settings->root, where, &keys));
-    settings->model = keys.model;
-    if (keys.model && !cJSON_IsObject(keys.model)) {
-        status = tv_fail(TV_E_CONFIG, "%s.model: expected an object, found a list", where);
-        goto fail;
+    TV_TRY(read_root(settings, where, sections, section_count, trees));
+    for (uint64_t i = 0; i < section_count; i++) {
+        snprintf(place, sizeof place, "%.480s: %s", where, sections[i]);
+        TV_TRY(check_use(trees[i], place, sections[i], stage));
+        TV_TRY(tv_config_read(trees[i], place, fields, fields_of(sections[i], stage, fields), settings));
     }
     snprintf(place, sizeof place, "%.480s: data", where);
-    TV_TRY(read_data(keys.data, place, &settings->data));
-    TV_TRY(check_data(&settings->data, place, stage));
-    for (size_t i = 0; i < TV_COUNT(sections); i++) {
-        snprintf(place, sizeof place, "%.480s: %s", where, sections[i].name);
-        TV_TRY(tv_config_read(keys.section[i], place, sections[i].fields, sections[i].count,
-                              (char *)settings + sections[i].offset));
-    }
-    snprintf(place, sizeof place, "%.480s: lora", where);
-    TV_TRY(check_lora(settings->lora.targets, place));
-    if (settings->lora.rank) {
-        status = tv_fail(TV_E_CONFIG, "%s.rank: adapters are not in this version yet; expected 0, found %llu",
-                         place, (unsigned long long)settings->lora.rank);
-        goto fail;
-    }
+    TV_TRY(read_data(place, &settings->data));
     snprintf(place, sizeof place, "%.480s: train", where);
-    TV_TRY(check_train(tv_json_get(settings->root, "train"), place, settings->data.seq_len, stage,
-                       &settings->train));
+    TV_TRY(check_train(place, settings));
     return TV_OK;
 fail:
     tv_run_settings_free(settings);
@@ -369,6 +234,10 @@ void tv_run_settings_free(tv_run_settings *settings) {
     *settings = (tv_run_settings){0};
 }
 
+bool tv_setting_given(const tv_run_settings *settings, const char *section, const char *key) {
+    return tv_json_get(tv_json_get(settings->root, section), key) != NULL;
+}
+
 const char **tv_data_paths(const tv_data_source *sources, uint64_t count) {
     const char **paths = calloc(count + 1, sizeof *paths);
     for (uint64_t i = 0; paths && i < count; i++)
@@ -381,46 +250,30 @@ void tv_free_paths(const char ***paths) {
     *paths = NULL;
 }
 
-/* A source without a weight of its own stays a plain path. */
-static bool write_sources(cJSON *object, const char *key, const tv_data_source *sources, uint64_t count) {
-    cJSON *list = cJSON_AddArrayToObject(object, key);
-    for (uint64_t i = 0; list && i < count; i++) {
-        cJSON *item = sources[i].weight == 1 ? cJSON_CreateString(sources[i].path) : cJSON_CreateObject();
-        if (!item || !cJSON_AddItemToArray(list, item))
-            return false;
-        if (cJSON_IsObject(item) && (!tv_json_set_string(item, "path", sources[i].path) ||
-                                     !tv_json_set_number(item, "weight", sources[i].weight)))
-            return false;
-    }
-    return list != NULL;
-}
+/* ---- writing ---- */
 
 tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) {
     tv_status status = TV_OK;
     bool built = true;
+    const char *sections[MAX_SECTIONS];
+    uint64_t section_count = all_sections(sections);
     cJSON *root = cJSON_CreateObject();
-    cJSON *model = settings->model ? cJSON_Duplicate(settings->model, true) : NULL;
     *out = NULL;
-    if (settings->model)
+    if (settings->model) {
+        cJSON *model = cJSON_Duplicate(settings->model, true);
         built = root && model && cJSON_AddItemToObject(root, "model", model);
-    cJSON *data = built ? cJSON_AddObjectToObject(root, "data") : NULL;
-    data_keys keys = {.data = settings->data};
-    built = data && write_sources(data, "train", settings->data.train, settings->data.train_count) &&
-            write_sources(data, "val", settings->data.val, settings->data.val_count) &&
-            (settings->data.ptx_count == 0 ||
-             write_sources(data, "ptx", settings->data.ptx, settings->data.ptx_count));
-    if (built)
-        status = tv_config_write(data, data_fields, TV_COUNT(data_fields), &keys);
-    for (size_t i = 0; i < TV_COUNT(sections) && built && status == TV_OK; i++) {
-        bool is_train = sections[i].fields == train_fields;
-        if (!is_train && !tv_json_get(settings->root, sections[i].name))
+    }
+    for (uint64_t i = 0; i < section_count && built && status == TV_OK; i++) {
+        tv_config_field fields[MAX_FIELDS];
+        uint64_t count = fields_of(sections[i], settings->stage, fields);
+        if (count == 0)
             continue;
-        cJSON *object = cJSON_AddObjectToObject(root, sections[i].name);
+        cJSON *object = cJSON_AddObjectToObject(root, sections[i]);
         built = object != NULL;
         if (built)
-            status = tv_config_write(object, sections[i].fields, sections[i].count,
-                                     (const char *)settings + sections[i].offset);
-        if (is_train && built)
+            status = tv_config_write(object, fields, count, settings);
+        /* Both would be refused when it is read again. */
+        if (built && strcmp(sections[i], "train") == 0)
             cJSON_DeleteItemFromObjectCaseSensitive(object, settings->train.steps ? "epochs" : "steps");
     }
     if (!built)

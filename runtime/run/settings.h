@@ -1,8 +1,9 @@
-/* The configuration file of a run, as C structs: one file for every stage.
+/* The configuration file of a run, as C structs. Each setting is a row of settings.def.
  *
- * Promise: what is read is checked (unknown keys, types, ranges, and values that exclude each other), what is
- * absent has the documented default, and what is written back is the whole of what was used. Whether T fits
- * the position table and heads divide C is the model's to say.
+ * Promise: what is read is checked (unknown keys, keys that the stage does not use, types, ranges, and values
+ * that exclude each other), what is absent has the documented default, and what is written back is the whole
+ * of what was used. What follows from model and data is worked out in defaults.h. Whether T fits the position
+ * table and heads divide C is the model's to say.
  */
 #ifndef TV_RUN_SETTINGS_H
 #define TV_RUN_SETTINGS_H
@@ -10,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/json.h"
+#include "base/config.h"
 #include "base/status.h"
 
 /* The stages that a configuration can be for: what is absent has the stage's own default. */
@@ -19,7 +20,8 @@ typedef enum tv_stage_kind {
     TV_STAGE_SFT,
     TV_STAGE_REWARD,
     TV_STAGE_DPO,
-    TV_STAGE_PPO
+    TV_STAGE_PPO,
+    TV_STAGE_KINDS
 } tv_stage_kind;
 
 /* One entry of data.train or data.val; `path` points into the tree. */
@@ -29,6 +31,7 @@ typedef struct tv_data_source {
 } tv_data_source;
 
 typedef struct tv_data_settings {
+    const cJSON *train_list, *val_list, *ptx_list; /* as they were read */
     tv_data_source *train, *val, *ptx; /* owned by the settings; ptx: shards of PPO's pretraining mix */
     uint64_t train_count, val_count, ptx_count;
     double val_fraction; /* of the training data's prompts, held out where `val` names nothing */
@@ -109,6 +112,7 @@ typedef struct tv_lora_settings {
 } tv_lora_settings;
 
 typedef struct tv_run_settings {
+    tv_stage_kind stage;
     cJSON *root;        /* what was read, with every --set applied; owns all texts below */
     const cJSON *model; /* NULL when absent, as with --init */
     tv_data_settings data;
@@ -134,8 +138,30 @@ void tv_run_settings_free(tv_run_settings *settings);
 const char **tv_data_paths(const tv_data_source *sources, uint64_t count);
 void tv_free_paths(const char ***paths);
 
-/* The resolved settings: model, data and train in full, the sections of other stages where they were given.
- * Reading the result again gives the same settings. The caller frees *root. */
+/* Whether the file or a --set named the key; what nobody named has its default. */
+bool tv_setting_given(const tv_run_settings *settings, const char *section, const char *key);
+
+/* The resolved settings: the model, and every setting that the stage uses. Reading the result again gives the
+ * same settings. The caller frees *root. */
 tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **root);
+
+/* ---- the table behind it (settings.def), for those who show it ---- */
+
+typedef struct tv_setting {
+    const char *section;
+    tv_config_field field; /* offsets into tv_run_settings */
+    uint32_t stages;       /* a bit (1 << kind) for each stage that uses it */
+    const char *defaults;  /* one as JSON writes it, or one for each stage, separated by "|" */
+    const char *help;      /* a sentence without its full stop */
+} tv_setting;
+
+extern const tv_setting tv_settings[];
+extern const uint64_t tv_setting_count;
+
+/* "pretrain", "sft", ... */
+const char *tv_stage_kind_name(tv_stage_kind stage);
+/* The default of one stage: "128", "\"cosine\"", "auto" where model and data decide, "none" where there is
+ * none. Fills `text` and returns it. */
+const char *tv_setting_default(const tv_setting *setting, tv_stage_kind stage, char *text, size_t size);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "run/defaults.h"
 #include "stages/dpo_pairs.h"
 
 enum { NUMBERS = 6 }; /* of a step, and again of a validation */
@@ -29,6 +30,7 @@ static bool is_useful(const void *context, const tv_preference_group *group) {
 }
 
 static tv_status plan_batches(preference_optimisation *p, tv_run *run) {
+    tv_defaults_of_data(&run->settings, p->train.count);
     const tv_train_settings *train = &run->settings.train;
     uint64_t rows = 2 * train->batch_size;
     p->train.shuffle = run->settings.data.shuffle;
@@ -39,12 +41,6 @@ static tv_status plan_batches(preference_optimisation *p, tv_run *run) {
         p->train.end = (uint64_t)ceil(train->epochs * (double)p->train.count);
         run->total_steps = tv_div_up(p->train.end, train->batch_size * train->grad_accum);
     }
-    if (rows * p->train.tokens > UINT64_C(1) << 31)
-        return tv_fail(
-            TV_E_CONFIG,
-            "train.batch_size: %" PRIu64 " pairs of %" PRIu64
-            " tokens a response are more than 2^31 tokens in one micro-batch; lower it and raise grad_accum",
-            train->batch_size, p->train.tokens);
     p->head.beta = run->settings.dpo.beta;
     run->trainer_options = (tv_trainer_options){.batch = rows,
                                                 .tokens = p->train.tokens,

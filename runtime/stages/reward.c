@@ -11,6 +11,7 @@
 #include "formats/load.h"
 #include "model/score_head.h"
 #include "reward/model.h"
+#include "run/defaults.h"
 #include "stages/preference_sets.h"
 #include "text/by_length.h"
 
@@ -100,17 +101,13 @@ static tv_status check_sizes(const reward_training *r) {
 }
 
 static tv_status plan_batches(reward_training *r, tv_run *run) {
+    tv_defaults_of_data(&run->settings, r->sets.train.count);
     const tv_train_settings *train = &run->settings.train;
     r->head.group_size = r->sets.most;
     r->tokens = tv_min_u64(tv_align_up(r->sets.longest, TV_WIDTH_STEP), run->settings.data.seq_len);
     r->groups = train->batch_size;
     r->accumulated = train->grad_accum;
     uint64_t rows = r->groups * r->head.group_size;
-    if (rows * r->tokens > UINT64_C(1) << 31)
-        return tv_fail(TV_E_CONFIG,
-                       "train.batch_size: %" PRIu64 " groups of %" PRIu64 " responses of %" PRIu64
-                       " tokens are more than 2^31 tokens in one micro-batch; lower it and raise grad_accum",
-                       r->groups, r->head.group_size, r->tokens);
     r->order = calloc(r->groups * r->accumulated, sizeof *r->order);
     if (!r->order)
         return no_memory();

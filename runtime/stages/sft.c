@@ -3,11 +3,15 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "base/tokens.h"
 #include "model/heads.h"
+#include "run/defaults.h"
 #include "stages/example_rows.h"
+#include "text/split.h"
 
 enum { EXTRA_COUNT = 2 };
 
@@ -34,6 +38,57 @@ static tv_status read_examples(const tv_run *run, const tv_data_source *sources,
     return status;
 }
 
+/* What identifies an example's prompt: the tokens before the first that is trained. */
+static uint64_t prompt_hash(const tv_example *example) {
+    uint64_t length = 0;
+    while (length < example->length && !example->trained[length])
+        length++;
+    return tv_hash_bytes(example->ids, length * sizeof *example->ids, 0);
+}
+
+static void count_in(tv_examples *examples, const tv_example *example) {
+    examples->items[examples->count++] = *example;
+    examples->tokens += example->length;
+    for (uint64_t i = 0; i < example->length; i++)
+        examples->trained_tokens += example->trained[i];
+}
+
+/* Moves a share of the prompts' examples from f->train to f->val, whose items go on pointing into f->train.
+ */
+static tv_status hold_out(fine_tuning *f, double fraction, uint64_t seed) {
+    uint64_t count = f->train->count;
+    uint64_t *hashes = calloc(count, sizeof *hashes);
+    uint8_t *held_out = calloc(count, 1);
+    f->val = calloc(1, sizeof *f->val);
+    if (f->val)
+        f->val->items = calloc(count, sizeof *f->val->items);
+    tv_status status = hashes && held_out && f->val && f->val->items
+                           ? TV_OK
+                           : tv_fail(TV_E_MEMORY, "out of host memory for examples that are held out");
+    for (uint64_t i = 0; status == TV_OK && i < count; i++)
+        hashes[i] = prompt_hash(&f->train->items[i]);
+    if (status == TV_OK)
+        status = tv_split_by_prompt(hashes, count, seed, fraction, held_out);
+    if (status == TV_OK) {
+        f->train->count = f->train->tokens = f->train->trained_tokens = 0;
+        for (uint64_t i = 0; i < count; i++) {
+            const tv_example example = f->train->items[i];
+            count_in(held_out[i] ? f->val : f->train, &example);
+        }
+        tv_info("%" PRIu64 " examples are held out to validate with", f->val->count);
+    }
+    free(hashes);
+    free(held_out);
+    return status;
+}
+
+static uint64_t longest_of(const tv_examples *examples) {
+    uint64_t longest = 0;
+    for (uint64_t i = 0; examples && i < examples->count; i++)
+        longest = tv_max_u64(longest, examples->items[i].length);
+    return longest;
+}
+
 static tv_status open_data(void *self, tv_run *run) {
     fine_tuning *f = self;
     const tv_data_settings *data = &run->settings.data;
@@ -41,11 +96,16 @@ static tv_status open_data(void *self, tv_run *run) {
     bool packing = run->settings.sft.packing;
     f->run = run;
     TV_RETURN_IF_FAILED(read_examples(run, data->train, data->train_count, &f->train));
-    TV_RETURN_IF_FAILED(tv_example_rows_create(f->train, data->seq_len, packing, &f->train_rows));
-    if (data->val_count) {
+    if (data->val_count)
         TV_RETURN_IF_FAILED(read_examples(run, data->val, data->val_count, &f->val));
+    else if (data->val_fraction > 0)
+        TV_RETURN_IF_FAILED(hold_out(f, data->val_fraction, train->seed));
+    tv_defaults_of_length(&run->settings, tv_max_u64(longest_of(f->train), longest_of(f->val)) - 1,
+                          f->train->tokens);
+    TV_RETURN_IF_FAILED(tv_example_rows_create(f->train, data->seq_len, packing, &f->train_rows));
+    if (f->val)
         TV_RETURN_IF_FAILED(tv_example_rows_create(f->val, data->seq_len, packing, &f->val_rows));
-    }
+    tv_defaults_of_data(&run->settings, f->train_rows.packing.packs);
     f->train_rows.shuffle = data->shuffle;
     f->train_rows.seed = train->seed;
     f->train_rows.next = run->state.batches * train->batch_size;

@@ -1,0 +1,94 @@
+/* Defaults from model and data: see defaults.h. */
+#include "run/defaults.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+/* Learning rates fall with the square root of the size, between the largest that a tiny model takes and the
+ * rate that is usual at the reference size and above. Pretraining: GPT-3's table (Brown et al. 2020,
+ * table 2.1). The others: what is published for models of 7 B (stages.md), and what our samples of 1 M took
+ * well. */
+typedef struct rate {
+    double usual, at, most;
+} rate;
+static const rate rates[TV_STAGE_KINDS] = {
+    [TV_STAGE_PRETRAIN] = {6e-4, 124e6, 2e-3}, [TV_STAGE_SFT] = {2e-5, 7e9, 2e-3},
+    [TV_STAGE_REWARD] = {1e-5, 7e9, 1e-4},     [TV_STAGE_DPO] = {1e-6, 7e9, 5e-5},
+    [TV_STAGE_PPO] = {3e-6, 7e9, 3e-4},
+};
+/* Where a rate is this many times the default's, it was meant for another size. */
+static const double far_above = 20, far_below = 100;
+static const double warmup_share = 0.05;
+enum { FEW_STEPS = 20, EVALUATIONS = 10, MOST_BATCH = 16, LENGTH_STEP = 64 };
+
+/* A number that people would have typed, and that JSON's 15 digits keep to the last bit. */
+static double round_to(double value, int digits) {
+    char text[32];
+    snprintf(text, sizeof text, "%.*g", digits, value);
+    return strtod(text, NULL);
+}
+
+void tv_defaults_of_model(tv_run_settings *settings, uint64_t parameters, uint64_t positions) {
+    const rate *r = &rates[settings->stage];
+    tv_train_settings *train = &settings->train;
+    double lr = r->usual * sqrt(r->at / (double)tv_max_u64(parameters, 1));
+    /* Fine-tuning never needs less than what is usual; a larger model's pretraining does. */
+    lr = settings->stage == TV_STAGE_PRETRAIN ? lr : fmax(lr, r->usual);
+    lr = round_to(fmin(lr, r->most), 2);
+    if (!tv_setting_given(settings, "train", "lr"))
+        train->lr = lr;
+    else if (train->lr > lr * far_above || (train->lr > 0 && train->lr < lr / far_below))
+        tv_warn("train.lr is %g; a model of %" PRIu64 " parameters usually takes about %g here", train->lr,
+                parameters, lr);
+    if (!tv_setting_given(settings, "train", "min_lr"))
+        train->min_lr = train->schedule == TV_SCHEDULE_CONSTANT ? train->lr : round_to(train->lr / 10, 15);
+    if (!tv_setting_given(settings, "data", "seq_len"))
+        settings->data.seq_len = tv_min_u64(positions, TV_DEFAULT_LENGTH);
+}
+
+/* What a run of `items` an epoch has in all. */
+static double items_of_run(const tv_run_settings *settings, double items) {
+    const tv_train_settings *train = &settings->train;
+    return train->steps ? (double)(train->steps * MOST_BATCH * train->grad_accum) : train->epochs * items;
+}
+
+void tv_defaults_of_length(tv_run_settings *settings, uint64_t longest, uint64_t tokens) {
+    tv_data_settings *data = &settings->data;
+    if (tv_setting_given(settings, "data", "seq_len"))
+        return;
+    double rows = items_of_run(settings, (double)tokens / (double)data->seq_len);
+    if (rows < TV_DEFAULT_STEPS * MOST_BATCH)
+        data->seq_len = tv_min_u64(data->seq_len, tv_align_up(longest, LENGTH_STEP));
+}
+
+void tv_defaults_of_data(tv_run_settings *settings, uint64_t items) {
+    tv_train_settings *train = &settings->train;
+    if (tv_setting_given(settings, "train", "batch_size"))
+        return;
+    double most = items_of_run(settings, (double)items) / (double)train->grad_accum / TV_DEFAULT_STEPS;
+    train->batch_size = MOST_BATCH;
+    while (train->batch_size > 1 && ((double)train->batch_size > most || train->batch_size > items))
+        train->batch_size /= 2;
+}
+
+void tv_defaults_of_schedule(tv_run_settings *settings, uint64_t total_steps) {
+    tv_train_settings *train = &settings->train;
+    if (!tv_setting_given(settings, "train", "warmup_steps") && train->schedule != TV_SCHEDULE_CONSTANT)
+        train->warmup_steps = (uint64_t)ceil(warmup_share * (double)total_steps);
+    if (!tv_setting_given(settings, "train", "eval_every") && settings->stage != TV_STAGE_PRETRAIN &&
+        settings->stage != TV_STAGE_PPO)
+        train->eval_every = tv_max_u64(1, total_steps / EVALUATIONS);
+    if (total_steps && train->warmup_steps >= total_steps)
+        tv_warn("train.warmup_steps is %" PRIu64 " and the run has %" PRIu64
+                " steps: the learning rate stops rising at %.0f %% of lr; lower it, or train for more epochs",
+                train->warmup_steps, total_steps, 100.0 * (double)total_steps / (double)train->warmup_steps);
+    else if (total_steps < FEW_STEPS && settings->stage != TV_STAGE_PPO)
+        tv_warn("the run has only %" PRIu64
+                " steps, which teach little; raise train.epochs, or lower train.batch_size",
+                total_steps);
+}
