@@ -22,7 +22,7 @@ static const rate rates[TV_STAGE_KINDS] = {
     [TV_STAGE_PPO] = {3e-6, 7e9, 3e-4},
 };
 /* Where a rate is this many times the default's, it was meant for another size. */
-static const double far_above = 20, far_below = 100;
+static const double far_above = 30, far_below = 50;
 static const double warmup_share = 0.05;
 enum { FEW_STEPS = 20, EVALUATIONS = 10, MOST_BATCH = 16, LENGTH_STEP = 64 };
 
@@ -39,10 +39,11 @@ void tv_defaults_of_model(tv_run_settings *settings, uint64_t parameters, uint64
     double lr = r->usual * sqrt(r->at / (double)tv_max_u64(parameters, 1));
     /* Fine-tuning never needs less than what is usual; a larger model's pretraining does. */
     lr = settings->stage == TV_STAGE_PRETRAIN ? lr : fmax(lr, r->usual);
+    double scaled = lr;
     lr = round_to(fmin(lr, r->most), 2);
     if (!tv_setting_given(settings, "train", "lr"))
         train->lr = lr;
-    else if (train->lr > lr * far_above || (train->lr > 0 && train->lr < lr / far_below))
+    else if (train->lr > scaled * far_above || (train->lr > 0 && train->lr < lr / far_below))
         tv_warn("train.lr is %g; a model of %" PRIu64 " parameters usually takes about %g here", train->lr,
                 parameters, lr);
     if (!tv_setting_given(settings, "train", "min_lr"))
@@ -87,7 +88,7 @@ void tv_defaults_of_schedule(tv_run_settings *settings, uint64_t total_steps) {
         tv_warn("train.warmup_steps is %" PRIu64 " and the run has %" PRIu64
                 " steps: the learning rate stops rising at %.0f %% of lr; lower it, or train for more epochs",
                 train->warmup_steps, total_steps, 100.0 * (double)total_steps / (double)train->warmup_steps);
-    else if (total_steps < FEW_STEPS && settings->stage != TV_STAGE_PPO)
+    else if (total_steps < FEW_STEPS && !train->steps && settings->stage != TV_STAGE_PPO)
         tv_warn("the run has only %" PRIu64
                 " steps, which teach little; raise train.epochs, or lower train.batch_size",
                 total_steps);

@@ -200,7 +200,8 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     TV_RETURN_IF_FAILED(find_tokenizer(run));
     TV_RETURN_IF_FAILED(find_model(run));
     TV_RETURN_IF_FAILED(stage->open_data(self, run));
-    tv_defaults_of_schedule(&run->settings, run->total_steps);
+    if (!run->resumed) /* a run goes on with what it began with, and was warned then */
+        tv_defaults_of_schedule(&run->settings, run->total_steps);
     TV_RETURN_IF_FAILED(tv_device_open(&options->device, &run->device));
     TV_RETURN_IF_FAILED(plan_memory(run));
     if (options->dry_run)
