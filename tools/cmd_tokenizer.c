@@ -40,6 +40,18 @@ static tv_status report_training(const tv_tokenizer *tokenizer, const char *out,
     return status;
 }
 
+/* Of the files that tv_tokenizer_save writes. */
+static tv_status check_outputs(const tv_command_line *line, const char *folder) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"};
+    tv_status status = TV_OK;
+    for (uint64_t i = 0; i < TV_COUNT(names) && status == TV_OK; i++) {
+        char *path = tv_format("%s/%s", folder, names[i]);
+        status = path ? tv_options_check_output(line, path) : out_of_memory();
+        free(path);
+    }
+    return status;
+}
+
 static tv_status run_train(int argc, char **argv) {
     tv_texts inputs = {0};
     uint64_t vocab_size = 4096, min_count = 2;
@@ -76,6 +88,7 @@ static tv_status run_train(int argc, char **argv) {
     tv_tokenizer *tokenizer = NULL;
     tv_source_totals totals = {0};
     double start = tv_seconds();
+    TV_TRY(check_outputs(&line, out));
     TV_TRY(tv_bpe_trainer_create(vocab_size, min_count, &trainer));
     TV_TRY(tv_source_read(inputs.items, inputs.count, by_line, tv_bpe_trainer_add, trainer, &totals));
     TV_TRY(tv_bpe_trainer_finish(trainer, &tokenizer));

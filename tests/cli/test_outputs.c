@@ -88,6 +88,11 @@ static void inputs_are_never_written_over(void **state) {
     expect_refusal(tv_run_trivium("data", "pack", "--tokenizer", "tests/text/data/trained", "--input", input,
                                   "--out", prefix),
                    is_read);
+    char *tokens = in_dir("tokenizer.json");
+    assert_int_equal(link(input, tokens), 0);
+    expect_refusal(
+        tv_run_trivium("tokenizer", "train", "--input", input, "--vocab-size", "270", "--out", dir), is_read);
+    free(tokens);
     /* A part of a model that is read. */
     char *config = in_dir("config.json");
     assert_int_equal(link(input, config), 0);
