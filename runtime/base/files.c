@@ -81,6 +81,13 @@ uint64_t tv_file_bytes(const tv_file *file) {
     return file->bytes;
 }
 
+static tv_status cut_short(const char *path, uint64_t had, uint64_t at) {
+    return tv_fail(TV_E_IO,
+                   "%s was cut short by another program while it was being read: it had %llu bytes, and byte "
+                   "%llu is not there any more",
+                   path, (unsigned long long)had, (unsigned long long)at);
+}
+
 tv_status tv_file_read_at(const tv_file *file, uint64_t offset, void *bytes, uint64_t size) {
     char *cursor = bytes;
     while (size > 0) {
@@ -91,11 +98,7 @@ tv_status tv_file_read_at(const tv_file *file, uint64_t offset, void *bytes, uin
             return tv_fail_errno(TV_E_IO, "cannot read %s at byte %llu", file->path,
                                  (unsigned long long)offset);
         if (got == 0)
-            return tv_fail(
-                TV_E_IO,
-                "%s was cut short by another program while it was being read: it had %llu bytes, and "
-                "byte %llu is not there any more",
-                file->path, (unsigned long long)file->bytes, (unsigned long long)offset);
+            return cut_short(file->path, file->bytes, offset);
         cursor += got;
         offset += (uint64_t)got;
         size -= (uint64_t)got;
@@ -116,6 +119,7 @@ void tv_file_close(tv_file **file) {
 struct tv_reader {
     char *path;
     int fd;
+    uint64_t size, taken; /* of a file when it was opened, 0 of a pipe; and how much of it was read */
 };
 
 static tv_status read_to_end(tv_reader *reader, const char *path, char **text, uint64_t *size) {
@@ -158,6 +162,7 @@ tv_status tv_read_file(const char *path, char **text, uint64_t *size) {
     tv_reader reader = {.path = (char *)(uintptr_t)path, .fd = -1};
     *text = NULL;
     TV_RETURN_IF_FAILED(open_regular(path, &reader.fd, &info));
+    reader.size = (uint64_t)info.st_size;
     tv_status status = read_to_end(&reader, path, text, size);
     close(reader.fd);
     return status;
@@ -367,13 +372,17 @@ static bool is_stream(int fd, const struct stat *info) {
     return isatty(fd) || (stat("/dev/null", &null) == 0 && null.st_rdev == info->st_rdev);
 }
 
-static tv_status open_input(const char *path, int *fd) {
+static tv_status open_input(const char *path, int *fd, uint64_t *size) {
     struct stat info;
     if (stat(path, &info) != 0)
         return tv_fail_errno(TV_E_IO, "cannot open %s", path);
-    if (S_ISREG(info.st_mode))
-        return open_regular(path, fd, &info);
+    if (S_ISREG(info.st_mode)) {
+        tv_status status = open_regular(path, fd, &info);
+        *size = (uint64_t)info.st_size;
+        return status;
+    }
     *fd = -1;
+    *size = 0;
     if (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)) {
         *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (*fd < 0)
@@ -398,7 +407,7 @@ tv_status tv_reader_open(const char *path, tv_reader **out) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
         goto fail;
     }
-    TV_TRY(open_input(path, &reader->fd));
+    TV_TRY(open_input(path, &reader->fd, &reader->size));
     *out = reader;
     return TV_OK;
 fail:
@@ -413,6 +422,9 @@ tv_status tv_reader_read(tv_reader *reader, void *bytes, uint64_t size, uint64_t
     while (done < 0 && errno == EINTR);
     if (done < 0)
         return tv_fail_errno(TV_E_IO, "cannot read %s", reader->path);
+    if (done == 0 && size > 0 && reader->taken < reader->size)
+        return cut_short(reader->path, reader->size, reader->taken);
+    reader->taken += (uint64_t)done;
     *got = (uint64_t)done;
     return TV_OK;
 }

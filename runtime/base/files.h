@@ -69,7 +69,7 @@ tv_status tv_replace_link(const char *target, const char *link);
 tv_status tv_read_link(const char *link, char **target);
 
 /* Opens for streaming input, also a pipe or a terminal, but neither directory nor device; reads up to `size`
- * bytes, 0 at the end. */
+ * bytes, 0 at the end. A file that has lost its end since it was opened is TV_E_IO. */
 typedef struct tv_reader tv_reader;
 tv_status tv_reader_open(const char *path, tv_reader **reader);
 tv_status tv_reader_read(tv_reader *reader, void *bytes, uint64_t size, uint64_t *got);

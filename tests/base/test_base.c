@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/bytes.h"
@@ -98,6 +99,21 @@ static void files_appear_whole(void **state) {
     free(text);
     tv_file *file = NULL;
     assert_int_equal(tv_file_open("/nonexistent", &file), TV_E_IO);
+    /* A file that another program cuts. */
+    tv_reader *reader = NULL;
+    char part[3];
+    uint64_t got;
+    assert_ok(tv_file_open(path, &file));
+    assert_ok(tv_reader_open(path, &reader));
+    assert_ok(tv_reader_read(reader, part, sizeof part, &got));
+    assert_int_equal(got, sizeof part);
+    assert_int_equal(truncate(path, 3), 0);
+    assert_int_equal(tv_reader_read(reader, part, sizeof part, &got), TV_E_IO);
+    assert_non_null(strstr(tv_last_error(), "had 5 bytes, and byte 3 is not there"));
+    assert_ok(tv_file_read_at(file, 0, part, 3));
+    assert_int_equal(tv_file_read_at(file, 2, part, 3), TV_E_IO);
+    tv_reader_close(&reader);
+    tv_file_close(&file);
     free(path);
     free(parent);
     tv_test_dir_remove(&dir);
