@@ -6,6 +6,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "base/sockets.h"
+#include "base/visible.h"
 #include "human/judge.h"
 #include "human/terminal_ranker.h"
 #include "human/web_ranker.h"
@@ -22,39 +24,41 @@ static char *name_annotator(const char *given, const char *judge) {
     return tv_format("%s", user && user[0] ? user : "anonymous");
 }
 
-/* `text` as it may stand in a query; the caller frees. */
-static char *percent_encoded(const char *text) {
-    char *encoded = malloc(3 * strlen(text) + 1), *at = encoded;
-    for (const char *c = text; encoded && *c; c++) {
-        bool plain = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z');
-        at += plain ? snprintf(at, 2, "%c", *c) : snprintf(at, 4, "%%%02X", (unsigned)(unsigned char)*c);
+/* Whom each link is for, and the link; the organiser's comes last. */
+static tv_status print_links(const tv_web_ranker *ranker) {
+    const tv_links *links = tv_web_ranker_links(ranker);
+    char name[TV_MAX_ANNOTATOR_BYTES];
+    tv_log_progress_end();
+    for (uint64_t i = 1; i <= tv_links_count(links); i++) {
+        const tv_link *link = tv_links_at(links, i % tv_links_count(links));
+        if (link->role == TV_LINK_ANNOTATOR)
+            printf("%s ranks at ", tv_visible_line(link->name, name, sizeof name));
+        else
+            printf(link->role == TV_LINK_ANYONE ? "rank at " : "follow at ");
+        printf("%s#%s\n", tv_web_ranker_url(ranker), link->secret);
     }
-    if (encoded)
-        *at = '\0';
-    return encoded;
+    return fflush(stdout) == 0 ? TV_OK : tv_fail_errno(TV_E_IO, "cannot write to standard output");
 }
 
-/* The address to open, with the name in it where one was given. */
-static tv_status print_address(const tv_web_ranker *ranker, const char *annotator) {
-    char *name = annotator ? percent_encoded(annotator) : NULL;
-    if (annotator && !name)
-        return tv_fail(TV_E_MEMORY, "out of host memory for an address");
-    tv_log_progress_end();
-    printf("rank at %s%s%s\n", tv_web_ranker_url(ranker), name ? "?annotator=" : "", name ? name : "");
-    free(name);
-    return fflush(stdout) == 0 ? TV_OK : tv_fail_errno(TV_E_IO, "cannot write to standard output");
+/* What is said of the links where they leave this machine. */
+static void warn_of_the_network(const tv_web_ranker_options *options) {
+    bool far = options->listen && !tv_address_is_loopback(options->listen);
+    if (far && !(options->url && strncmp(options->url, "https://", 8) == 0))
+        tv_warn(
+            "links, answers and judgments travel unencrypted to %s; docs/ranking.md shows a proxy with TLS",
+            options->url ? options->url : options->listen);
 }
 
 /* Serves the page until Ctrl-C, which is the usual end once every item is judged and an interruption before.
  */
-static tv_status serve(tv_session *session, const tv_web_ranker_options *options, const char *annotator,
-                       uint64_t *judged) {
+static tv_status serve(tv_session *session, const tv_web_ranker_options *options, uint64_t *judged) {
     tv_web_ranker *ranker = NULL;
     uint64_t judged_items, items, before, judgments, shown = UINT64_MAX;
     tv_status status = TV_OK;
     tv_session_totals(session, &judged_items, &items, &before);
     TV_TRY(tv_web_ranker_start(options, &ranker));
-    TV_TRY(print_address(ranker, annotator));
+    TV_TRY(print_links(ranker));
+    warn_of_the_network(options);
     tv_info("Ctrl-C ends it; every judgment is on the disk before the next item is shown");
     while (!tv_interrupted()) {
         tv_session_totals(session, &judged_items, &items, &judgments);
@@ -108,24 +112,52 @@ static tv_status conclude(tv_session *session, const char *annotator, const char
     return status;
 }
 
+/* What belongs to a page belongs to --web; who is far away gets a link with their name. */
+static tv_status check_choices(bool web, const char *judge, bool page_given, bool far, uint64_t annotators) {
+    if (web && judge)
+        return tv_fail(TV_E_USAGE, "--web is for people, --judge for a program: give one of them");
+    if (page_given && !web)
+        return tv_fail(TV_E_USAGE, "--port, --listen, --url and --away are for --web, which is not given");
+    if (!web && annotators > 1)
+        return tv_fail(TV_E_USAGE, "several annotators at once need --web; without it name one");
+    if (far && annotators == 0)
+        return tv_fail(TV_E_USAGE,
+                       "people at other machines get a link each: name them with --annotator NAME ...");
+    return TV_OK;
+}
+
 tv_status cmd_rank(int argc, char **argv) {
-    const char *candidates = NULL, *out = "rankings.jsonl", *annotator_given = NULL, *judge = NULL;
-    double overlap = TV_DEFAULT_OVERLAP, repeats = TV_DEFAULT_REPEATS;
-    bool repeats_given = false, web = false, port_given = false;
+    const char *candidates = NULL, *out = "rankings.jsonl", *judge = NULL, *listen = NULL, *url = NULL;
+    double overlap = TV_DEFAULT_OVERLAP, repeats = TV_DEFAULT_REPEATS, away = 15;
+    bool repeats_given = false, web = false, page_given = false;
     uint64_t port = 0;
+    tv_texts annotators = {0};
     tv_common_options common = {.seed = 1};
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "candidates", "FILE", &candidates, "prompts with 2 to 9 answers each, from trivium sample"))),
         tv_opt_output(
             tv_opt_short('o', tv_opt_text("out", "FILE", &out, "judgments are added to it, one line each"))),
-        tv_opt_text("annotator", "NAME", &annotator_given,
-                    "who judges; default: the user's name, judge:CMD with --judge; --web asks for it"),
+        tv_opt_list(
+            "annotator", "NAME", &annotators,
+            "who judges (default: the user's name; judge:CMD with --judge). With --web several: each gets "
+            "a link; without one the page asks for a name"),
         tv_opt_text("judge", "CMD", &judge,
                     "a program that judges: one item line in, one {\"id\", \"ranking\"} line out"),
-        tv_opt_flag("web", &web, "serves a page to rank on, to browsers of this machine only"),
-        tv_opt_given(&port_given, tv_opt_uint("port", "P", &port, 0, 65535,
+        tv_opt_flag("web", &web, "serves a page to rank on, to browsers of this machine"),
+        tv_opt_given(&page_given, tv_opt_uint("port", "P", &port, 0, 65535,
                                               "of --web (default: a free one, as 0; said when it starts)")),
+        tv_opt_given(&page_given, tv_opt_text("listen", "ADDR", &listen,
+                                              "of --web: an address of this machine that others can reach, "
+                                              "instead of the loopback ones; 0.0.0.0 is all of them")),
+        tv_opt_given(&page_given,
+                     tv_opt_text("url", "URL", &url,
+                                 "of --web: where people reach the page, such as a proxy with TLS "
+                                 "that leads here; the links begin with it")),
+        tv_opt_given(&page_given,
+                     tv_opt_number("away", "MINUTES", &away, 0.01, 1e6,
+                                   "of --web: who is silent for so long gives back the item before them when "
+                                   "others have nothing else left (default: 15)")),
         tv_opt_number("overlap", "SHARE", &overlap, 0, 1, "share of the items that several annotators see"),
         tv_opt_given(
             &repeats_given,
@@ -145,7 +177,9 @@ tv_status cmd_rank(int argc, char **argv) {
                  "  s skip, x all bad, u undo, c TEXT comment, q quit\n\n"
                  "example:\n"
                  "  trivium rank --candidates candidates.jsonl --out rankings.jsonl --annotator kim\n"
-                 "  trivium rank --candidates candidates.jsonl --out rankings.jsonl --web --port 8080",
+                 "  trivium rank --candidates candidates.jsonl --out rankings.jsonl --web --port 8080\n"
+                 "  trivium rank --candidates candidates.jsonl --web --port 8080 --annotator kim lee \\\n"
+                 "      --url https://rank.example.org/",
         .options = options,
         .option_count = TV_COUNT(options),
         .common_mask = TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
@@ -155,30 +189,41 @@ tv_status cmd_rank(int argc, char **argv) {
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
     if (done)
         return TV_OK;
-    if (web && judge)
-        return tv_fail(TV_E_USAGE, "--web is for people, --judge for a program: give one of them");
-    if (port_given && !web)
-        return tv_fail(TV_E_USAGE, "--port is for --web, which is not given");
-    if (judge && !repeats_given)
-        repeats = 0;
     tv_session *session = NULL;
     uint64_t judged = 0;
+    char *annotator = NULL, *links = NULL, *reason = NULL;
     tv_status status, result;
-    char *reason = NULL;
-    char *annotator = name_annotator(annotator_given, judge);
-    if (!annotator) {
+    status = check_choices(web, judge, page_given, listen || url, annotators.count);
+    if (status != TV_OK)
+        goto fail;
+    if (judge && !repeats_given)
+        repeats = 0;
+    annotator = name_annotator(annotators.count ? annotators.items[0] : NULL, judge);
+    links = tv_format("%s.links", out);
+    if (!annotator || !links) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a name");
         goto fail;
     }
     tv_catch_interrupts();
-    const tv_session_options settings = {
-        .candidates = candidates, .out = out, .seed = common.seed, .overlap = overlap, .repeats = repeats};
+    const tv_session_options settings = {.candidates = candidates,
+                                         .out = out,
+                                         .seed = common.seed,
+                                         .overlap = overlap,
+                                         .repeats = repeats,
+                                         .away_seconds = web ? 60 * away : 0};
     TV_TRY(tv_session_open(&settings, &session));
     if (judge) {
         result = tv_judge_run(session, judge, annotator, &judged);
     } else if (web) {
-        const tv_web_ranker_options page = {.session = session, .port = (uint16_t)port, .title = candidates};
-        result = serve(session, &page, annotator_given, &judged);
+        const tv_web_ranker_options page = {.session = session,
+                                            .port = (uint16_t)port,
+                                            .title = candidates,
+                                            .links = links,
+                                            .annotators = annotators.items,
+                                            .annotator_count = annotators.count,
+                                            .listen = listen,
+                                            .url = url};
+        result = serve(session, &page, &judged);
     } else {
         int columns = tv_terminal_columns();
         const tv_terminal_ranker_options terminal = {.annotator = annotator,
@@ -205,5 +250,7 @@ fail:
     tv_session_close(&session);
     free(annotator);
     free(reason);
+    free(links);
+    tv_texts_free(&annotators);
     return status;
 }

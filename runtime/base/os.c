@@ -46,6 +46,18 @@ tv_status tv_random_bytes(void *bytes, uint64_t size) {
     return TV_OK;
 }
 
+tv_status tv_random_hex(char *text, uint64_t digits) {
+    static const char alphabet[] = "0123456789abcdef";
+    for (uint64_t i = 0; i < digits; i += 2) {
+        uint8_t byte;
+        TV_RETURN_IF_FAILED(tv_random_bytes(&byte, 1));
+        text[i] = alphabet[byte >> 4];
+        text[i + 1] = alphabet[byte & 15];
+    }
+    text[digits] = '\0';
+    return TV_OK;
+}
+
 int tv_terminal_columns(void) {
     if (!isatty(STDERR_FILENO))
         return 0;

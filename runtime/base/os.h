@@ -18,6 +18,8 @@ void tv_sleep(double seconds);
 
 /* Bytes that nobody can guess, for secrets; what is drawn for training comes from base/rng.h. */
 tv_status tv_random_bytes(void *bytes, uint64_t size);
+/* The same as an even number of digits, 0-9 and a-f, and a terminating zero. */
+tv_status tv_random_hex(char *text, uint64_t digits);
 
 /* Columns of the terminal behind standard error; 0 when it is not a terminal. */
 int tv_terminal_columns(void);

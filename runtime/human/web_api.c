@@ -1,132 +1,86 @@
 /* The page's questions to a session: see web_api.h. */
 #include "human/web_api.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/json.h"
 #include "base/os.h"
-
-/* Growing text whose failure is asked for once, at its end. */
-typedef struct page_text {
-    tv_text *text;
-    tv_status status;
-} page_text;
-
-static void put(page_text *out, const void *bytes, uint64_t size) {
-    if (out->status == TV_OK)
-        out->status = tv_text_append(out->text, bytes, size);
-}
-
-__attribute__((format(printf, 2, 3))) static void put_format(page_text *out, const char *format, ...) {
-    char text[256];
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    put(out, text, length > 0 && (size_t)length < sizeof text ? (uint64_t)length : 0);
-}
-
-/* A control character must be escaped in JSON; everything above passes as it is, invalid UTF-8 too. */
-static void put_byte(page_text *out, char byte) {
-    if ((unsigned char)byte < 0x20)
-        put_format(out, "\\u%04x", (unsigned)byte);
-    else
-        put(out, &byte, 1);
-}
-
-/* Bytes as a JSON string. */
-static void put_string(page_text *out, tv_slice bytes) {
-    put(out, "\"", 1);
-    for (uint64_t i = 0; i < bytes.size; i++) {
-        if (bytes.data[i] == '"' || bytes.data[i] == '\\')
-            put(out, "\\", 1);
-        put_byte(out, bytes.data[i]);
-    }
-    put(out, "\"", 1);
-}
-
-static void put_sentence(page_text *out, const char *text) {
-    put_string(out, (tv_slice){text, strlen(text)});
-}
-
-/* A JSON string as it was read. cJSON takes control characters that stand in it as they are, browsers do not.
- * Another value is shown as the text it is. */
-static void put_raw_string(page_text *out, tv_slice json) {
-    if (json.size == 0 || json.data[0] != '"') {
-        put_string(out, json);
-        return;
-    }
-    for (uint64_t i = 0; i < json.size; i++)
-        put_byte(out, json.data[i]);
-}
+#include "human/page_json.h"
 
 /* A text, or a list of messages with nothing but their roles and contents. */
-static void put_prompt(page_text *out, tv_slice json) {
+static void put_prompt(tv_page_json *out, tv_slice json) {
     if (json.size == 0 || json.data[0] != '[') {
-        put_raw_string(out, json);
+        tv_page_put_raw_string(out, json);
         return;
     }
     tv_raw_walk walk = tv_raw_begin(json);
     tv_slice key, message;
     const char *separator = "[";
     while (tv_raw_next(&walk, &key, &message)) {
-        put_format(out, "%s{\"role\":", separator);
-        put_raw_string(out, tv_raw_get(message, "role"));
-        put_format(out, ",\"content\":");
-        put_raw_string(out, tv_raw_get(message, "content"));
-        put_format(out, "}");
+        tv_page_put_format(out, "%s{\"role\":", separator);
+        tv_page_put_raw_string(out, tv_raw_get(message, "role"));
+        tv_page_put_format(out, ",\"content\":");
+        tv_page_put_raw_string(out, tv_raw_get(message, "content"));
+        tv_page_put_format(out, "}");
         separator = ",";
     }
-    put_format(out, separator[0] == '[' ? "[]" : "]");
+    tv_page_put_format(out, separator[0] == '[' ? "[]" : "]");
 }
 
-static void put_item(page_text *out, const tv_session_item *item) {
-    put_format(out, "{\"presentation\":%llu,\"k\":%u,\"t_shown\":%.3f,\"id\":",
-               (unsigned long long)item->presentation, item->k, item->t_shown);
-    put_sentence(out, item->id);
-    put_format(out, ",\"prompt\":");
+static void put_item(tv_page_json *out, const tv_session_item *item) {
+    tv_page_put_format(out, "{\"presentation\":%llu,\"k\":%u,\"t_shown\":%.3f,\"id\":",
+                       (unsigned long long)item->presentation, item->k, item->t_shown);
+    tv_page_put_text(out, item->id);
+    tv_page_put_format(out, ",\"prompt\":");
     put_prompt(out, item->prompt_json);
     for (uint32_t i = 0; i < item->k; i++) {
-        put_format(out, i == 0 ? ",\"texts\":[" : ",");
-        put_raw_string(out, item->item->responses[item->order[i]].text_json);
+        tv_page_put_format(out, i == 0 ? ",\"texts\":[" : ",");
+        tv_page_put_raw_string(out, item->item->responses[item->order[i]].text_json);
     }
-    put_format(out, "]}");
+    tv_page_put_format(out, "]}");
 }
 
-static void put_progress(page_text *out, const tv_web_api *api, const char *annotator) {
+static void put_progress(tv_page_json *out, const tv_web_api *api, const char *annotator) {
     uint64_t done = 0, total = 0;
     tv_session_progress(api->session, annotator, &done, &total);
-    put_format(out, "\"progress\":{\"done\":%llu,\"total\":%llu}", (unsigned long long)done,
-               (unsigned long long)total);
+    tv_page_put_format(out, "\"progress\":{\"done\":%llu,\"total\":%llu,\"before_others\":%llu}",
+                       (unsigned long long)done, (unsigned long long)total,
+                       (unsigned long long)tv_session_before_others(api->session, annotator));
 }
 
-static void put_shown(page_text *out, const tv_web_api *api, const char *annotator,
+static void put_shown(tv_page_json *out, const tv_web_api *api, const char *annotator,
                       const tv_session_item *item) {
-    put_format(out, "{\"item\":");
+    tv_page_put_format(out, "{\"item\":");
     if (item)
         put_item(out, item);
     else
-        put_format(out, "null");
-    put_format(out, ",");
+        tv_page_put_format(out, "null");
+    tv_page_put_format(out, ",");
     put_progress(out, api, annotator);
-    put_format(out, "}");
+    tv_page_put_format(out, "}");
 }
 
-static tv_status call_start(const tv_web_api *api, const char *annotator, const cJSON *body, page_text *out) {
+static tv_status call_start(const tv_web_api *api, const char *annotator, const cJSON *body,
+                            tv_page_json *out) {
     (void)annotator;
     (void)body;
-    put_format(out, "{\"token\":\"%s\",\"title\":", api->token);
-    put_sentence(out, api->title);
-    put_format(out, ",\"version\":");
-    put_sentence(out, api->version);
-    put_format(out, "}");
+    tv_page_put_format(
+        out, "{\"organiser\":%s,\"annotator\":", api->link->role == TV_LINK_ORGANISER ? "true" : "false");
+    if (api->link->name)
+        tv_page_put_text(out, api->link->name);
+    else
+        tv_page_put_format(out, "null");
+    tv_page_put_format(out, ",\"title\":");
+    tv_page_put_text(out, api->title);
+    tv_page_put_format(out, ",\"version\":");
+    tv_page_put_text(out, api->version);
+    tv_page_put_format(out, "}");
     return TV_OK;
 }
 
-static tv_status call_next(const tv_web_api *api, const char *annotator, const cJSON *body, page_text *out) {
+static tv_status call_next(const tv_web_api *api, const char *annotator, const cJSON *body,
+                           tv_page_json *out) {
     (void)body;
     tv_session_item item;
     bool done = false;
@@ -135,7 +89,8 @@ static tv_status call_next(const tv_web_api *api, const char *annotator, const c
     return TV_OK;
 }
 
-static tv_status call_judge(const tv_web_api *api, const char *annotator, const cJSON *body, page_text *out) {
+static tv_status call_judge(const tv_web_api *api, const char *annotator, const cJSON *body,
+                            tv_page_json *out) {
     const char *where = "the judgment";
     int64_t presentation = 0, confidence = 0;
     tv_session_judgment judgment = {0};
@@ -169,7 +124,8 @@ static tv_status call_judge(const tv_web_api *api, const char *annotator, const 
     return call_next(api, annotator, body, out);
 }
 
-static tv_status call_undo(const tv_web_api *api, const char *annotator, const cJSON *body, page_text *out) {
+static tv_status call_undo(const tv_web_api *api, const char *annotator, const cJSON *body,
+                           tv_page_json *out) {
     (void)body;
     tv_session_item item;
     TV_RETURN_IF_FAILED(tv_session_undo(api->session, annotator, &item));
@@ -178,29 +134,49 @@ static tv_status call_undo(const tv_web_api *api, const char *annotator, const c
 }
 
 static tv_status call_progress(const tv_web_api *api, const char *annotator, const cJSON *body,
-                               page_text *out) {
+                               tv_page_json *out) {
     (void)body;
-    put_format(out, "{");
+    tv_page_put_format(out, "{");
     put_progress(out, api, annotator);
-    put_format(out, "}");
+    tv_page_put_format(out, "}");
     return TV_OK;
 }
 
 static tv_status call_release(const tv_web_api *api, const char *annotator, const cJSON *body,
-                              page_text *out) {
+                              tv_page_json *out) {
     (void)body;
     tv_session_release(api->session, annotator);
-    put_format(out, "{}");
+    tv_page_put_format(out, "{}");
     return TV_OK;
 }
 
+static tv_status call_here(const tv_web_api *api, const char *annotator, const cJSON *body,
+                           tv_page_json *out) {
+    int64_t presentation = 0;
+    bool kept = false;
+    TV_RETURN_IF_FAILED(
+        tv_json_integer(body, "presentation", "the request", 0, (int64_t)1 << 53, -1, &presentation));
+    if (presentation < 0)
+        return tv_fail(TV_E_DATA, "the request: expected \"presentation\"");
+    TV_RETURN_IF_FAILED(tv_session_here(api->session, annotator, (uint64_t)presentation, &kept));
+    tv_page_put_format(out, "{\"kept\":%s}", kept ? "true" : "false");
+    return TV_OK;
+}
+
+enum { ANNOTATES = 1 << TV_LINK_ANYONE | 1 << TV_LINK_ANNOTATOR, ORGANISES = 1 << TV_LINK_ORGANISER };
+
 static const struct call {
     const char *name;
-    tv_status (*answer)(const tv_web_api *api, const char *annotator, const cJSON *body, page_text *out);
-    bool posted;
+    tv_status (*answer)(const tv_web_api *api, const char *annotator, const cJSON *body, tv_page_json *out);
+    unsigned roles; /* bits of tv_link_role */
 } calls[] = {
-    {"start", call_start, false}, {"next", call_next, true},         {"judge", call_judge, true},
-    {"undo", call_undo, true},    {"progress", call_progress, true}, {"release", call_release, true},
+    {"start", call_start, ANNOTATES | ORGANISES},
+    {"next", call_next, ANNOTATES},
+    {"judge", call_judge, ANNOTATES},
+    {"undo", call_undo, ANNOTATES},
+    {"progress", call_progress, ANNOTATES},
+    {"release", call_release, ANNOTATES},
+    {"here", call_here, ANNOTATES},
 };
 
 static const struct call *find_call(const char *name) {
@@ -210,17 +186,15 @@ static const struct call *find_call(const char *name) {
     return NULL;
 }
 
-bool tv_web_api_knows(const char *name, bool *posted) {
-    const struct call *call = find_call(name);
-    *posted = call && call->posted;
-    return call != NULL;
+bool tv_web_api_knows(const char *name) {
+    return find_call(name) != NULL;
 }
 
 tv_status tv_web_api_refusal(const char *sentence, tv_text *out) {
-    page_text text = {.text = out};
-    put_format(&text, "{\"error\":");
-    put_sentence(&text, sentence);
-    put_format(&text, "}");
+    tv_page_json text = {.text = out};
+    tv_page_put_format(&text, "{\"error\":");
+    tv_page_put_text(&text, sentence);
+    tv_page_put_format(&text, "}");
     return text.status;
 }
 
@@ -229,28 +203,45 @@ static unsigned refusal_code(tv_status status) {
     return status == TV_E_USAGE ? 409 : status == TV_E_DATA ? 400 : 500;
 }
 
+/* Who asks: the name of the link, which no request may contradict, or the one that the request says. */
+static tv_status name_of(const tv_link *link, const cJSON *request, const char **name, unsigned *code) {
+    TV_RETURN_IF_FAILED(tv_json_string(request, "annotator", "the request", NULL, name));
+    if (link->name && *name && strcmp(link->name, *name) != 0) {
+        *code = 403;
+        return tv_fail(TV_E_USAGE, "the link of this page is another annotator's; load the page again");
+    }
+    if (link->name)
+        *name = link->name;
+    if (!*name || !(*name)[0])
+        return tv_fail(TV_E_DATA, "the request: expected a name as \"annotator\", found none");
+    if (strlen(*name) > TV_MAX_ANNOTATOR_BYTES)
+        return tv_fail(TV_E_DATA, "the request: a name takes at most %d bytes", TV_MAX_ANNOTATOR_BYTES);
+    return TV_OK;
+}
+
 tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_slice body, unsigned *code,
                             tv_text *out) {
     const struct call *call = find_call(name);
     cJSON *root = NULL;
     const char *annotator = NULL;
-    page_text text = {.text = out};
+    tv_page_json text = {.text = out};
     tv_status status = TV_OK;
-    *code = 200;
-    if (call->posted) {
-        TV_TRY(tv_json_parse(body.data ? body.data : "", body.size, "the request", &root));
-        TV_TRY(tv_json_string(root, "annotator", "the request", NULL, &annotator));
-        if (!annotator || !annotator[0])
-            TV_TRY(tv_fail(TV_E_DATA, "the request: expected a name as \"annotator\", found none"));
-        if (strlen(annotator) > TV_MAX_ANNOTATOR_BYTES)
-            TV_TRY(tv_fail(TV_E_DATA, "the request: a name takes at most %d bytes", TV_MAX_ANNOTATOR_BYTES));
+    *code = 0;
+    TV_TRY(tv_json_parse(body.data ? body.data : "", body.size, "the request", &root));
+    if (!(call->roles & 1u << api->link->role)) {
+        *code = 403;
+        TV_TRY(tv_fail(TV_E_USAGE, "this link is not for ranking or not for following; open the other one"));
     }
+    if (call->answer != call_start && api->link->role != TV_LINK_ORGANISER)
+        TV_TRY(name_of(api->link, root, &annotator, code));
     TV_TRY(call->answer(api, annotator, root, &text));
     cJSON_Delete(root);
+    *code = 200;
     return text.status;
 fail:
     cJSON_Delete(root);
-    *code = refusal_code(status);
+    if (*code == 0)
+        *code = refusal_code(status);
     out->size = 0;
     return tv_web_api_refusal(tv_last_error(), out);
 }

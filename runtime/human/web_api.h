@@ -1,12 +1,16 @@
 /* What the ranking page asks of a session: JSON in, JSON out. Knows of HTTP no more than its status codes.
  *
- *     start     {}                              -> {"token","title","version"}
- *     next      {"annotator"}                   -> {"item": {...} or null, "progress": {"done","total"}}
- *     judge     {"annotator","presentation","ranking","all_bad","confidence","comment","t_shown"}
+ *     start     {}                              -> {"title","version","annotator": the link's name or
+ * null,"organiser"} next      {"annotator"}                   -> {"item": {...} or null, "progress":
+ * {"done","total","before_others"}} judge
+ * {"annotator","presentation","ranking","all_bad","confidence","comment","t_shown"}
  *                                               -> the same as next, for the item that follows
  *     undo      {"annotator"}                   -> the same as next, for the item that is open again
- *     progress  {"annotator"}                   -> {"progress": {"done","total"}}
+ *     progress  {"annotator"}                   -> {"progress": {...}}
+ *     here      {"annotator","presentation"}    -> {"kept"}: false where the item went to others meanwhile
  *     release   {"annotator"}                   -> {}; what they held is free for others
+ *
+ * "annotator" may be left out where the link names one.
  *
  * An item is {"presentation","id","k","prompt","texts","t_shown"}, a ranking [[1],[0,2]], or null for a skip;
  * texts and the positions of a ranking are in the order of display, and nothing tells which answer is whose.
@@ -15,21 +19,21 @@
 #ifndef TV_HUMAN_WEB_API_H
 #define TV_HUMAN_WEB_API_H
 
+#include "human/links.h"
 #include "human/session.h"
-
-enum { TV_WEB_TOKEN_CHARACTERS = 32 };
 
 typedef struct tv_web_api {
     tv_session *session;
     const char *title;   /* what is judged, for people */
     const char *version; /* of the tool */
-    char token[TV_WEB_TOKEN_CHARACTERS + 1];
+    const tv_link *link; /* of the one who asks */
 } tv_web_api;
 
-/* True where `name` is a call. *posted: it changes something, so it must come as a POST with the token. */
-bool tv_web_api_knows(const char *name, bool *posted);
+/* True where `name` is a call. */
+bool tv_web_api_knows(const char *name);
 
-/* Answers with a status code and a body that the caller frees. Fails only when memory is out. */
+/* Answers with a status code and a body that the caller frees. `name` is a call. Fails only when memory is
+ * out. */
 tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_slice body, unsigned *code,
                             tv_text *out);
 

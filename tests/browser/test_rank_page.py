@@ -29,7 +29,7 @@ def equal(found, expected, what):
 class Ranker:
     """A file of candidates, a file of rankings, and the server between them."""
 
-    def __init__(self, trivium, folder, lines):
+    def __init__(self, trivium, folder, lines, annotators=("Ada", "Ben"), options=()):
         folder.mkdir(parents=True, exist_ok=True)
         self.trivium = trivium
         self.candidates, self.out = folder / "candidates.jsonl", folder / "rankings.jsonl"
@@ -37,23 +37,28 @@ class Ranker:
                                              json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines))
         self.out.unlink(missing_ok=True)
         self.port = 0
+        self.annotators, self.options = annotators, options
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(
             [self.trivium, "rank", "--candidates", self.candidates, "--out", self.out, "--web", "--port",
-             str(self.port), "--overlap", "0", "--repeats", "0"],
+             str(self.port), "--overlap", "0", "--repeats", "0", *self.options,
+             *(["--annotator", *self.annotators] if self.annotators else [])],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.said = []
+        self.said, self.links = [], {}
         for line in self.process.stdout:
             self.said.append(line)
-            if "http://127.0.0.1:" in line:
-                self.port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
+            if "http" in line and " at http" in line:
+                who, link = line.strip().split(" at ")
+                self.links[who.removesuffix(" ranks")] = link  # a name, "rank" for anyone, "follow" for the organiser
+            if line.startswith("follow at "):
+                self.port = int(line.split(":")[2].split("/")[0])
                 return
         raise AssertionError("the ranker did not start: " + "".join(self.said))
 
-    def url(self, annotator=None):
-        return f"http://127.0.0.1:{self.port}/" + (f"?annotator={annotator}" if annotator else "")
+    def url(self, annotator="rank"):
+        return self.links[annotator]
 
     def kill(self):
         self.process.kill()
@@ -92,8 +97,8 @@ class Tests:
         self.trivium, self.folder = trivium, folder
         self.ada, self.ben = Browser(driver), Browser(driver)
 
-    def ranker(self, name, lines):
-        self.server = Ranker(self.trivium, self.folder / name, lines)
+    def ranker(self, name, lines, **how):
+        self.server = Ranker(self.trivium, self.folder / name, lines, **how)
         return self.server
 
     def begin(self, browser, server, annotator):
@@ -271,7 +276,7 @@ class Tests:
         server.start()
         ada.wait("return !work.lost && work.item && work.item.presentation !== arguments[0]", shown)
         equal(by_position(server.once(1)[0]), [[1], [3], [0], [2]], "what was submitted without a server")
-        # Restarted unnoticed: the next call brings the old token.
+        # Restarted unnoticed: the link holds.
         ada.press("3", "1")
         server.kill()
         server.start()
@@ -347,10 +352,10 @@ class Tests:
         server.once(2)
 
     def names(self):
-        server, ben = self.ranker("names", items(3, 2)), self.ben
+        server, ben = self.ranker("names", items(3, 2), annotators=()), self.ben
+        ben.open(f"http://127.0.0.1:{server.port}/")
+        ben.wait("return document.getElementById('done-title').textContent.includes('needs its link')")
         ben.open(server.url())
-        ben.run("localStorage.clear(); sessionStorage.clear()")
-        ben.refresh()
         ben.wait("return document.getElementById('name-dialog').open")
         ben.type("Zoë <i>")
         ben.press("Enter")
@@ -371,6 +376,22 @@ class Tests:
         code, said = server.interrupt()
         equal(code, 130, "exit code with an item left")
         assert "--web" in said, f"how to go on is not said: {said}"
+
+    def left_open(self):
+        """What Ada leaves open comes to Ben, who is told that he waits for it, and Ada is told when she is back."""
+        server = self.ranker("left_open", items(2, 2), options=("--away", "0.05"))
+        self.begin(self.ada, server, "Ada")
+        left = self.ada.run("return work.item.id")
+        self.begin(self.ben, server, "Ben")
+        self.submit(self.ben, "1", "2", "Enter")
+        said = self.ben.run("return document.getElementById('done').textContent")
+        assert "1 item is before others" in said, f"Ben is not told what he waits for: {said}"
+        equal(self.ben.wait("return work.item?.id"), left, "what Ada left open")
+        self.ada.run("heard = 0")
+        self.ada.press("1")
+        self.ada.wait("return document.getElementById('notice').textContent.includes('You were away')")
+        self.submit(self.ben, "2", "1", "Enter")
+        equal([line["annotator"] for line in server.once(2)], ["Ben", "Ben"], "annotators")
 
     def alone(self):
         """Nothing from elsewhere, and no finding of the browser about the page."""

@@ -48,7 +48,18 @@ static void test_usage(void **state) {
                    "give one of them");
     assert_refused(tv_run_trivium("rank", "--candidates", candidates, "--port", "8080"), "--web");
     assert_refused(tv_run_trivium("rank", "--candidates", candidates, "--web", "--port", "65536"), "65535");
+    assert_refused(tv_run_trivium("rank", "--candidates", candidates, "--annotator", "kim", "lee"),
+                   "need --web");
+    assert_refused(tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--listen", "127.0.0.1"),
+                   "--web");
+    /* Who is far away says who they are by their link. */
+    assert_refused(tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--web", "--url",
+                                  "https://rank.example.org/"),
+                   "--annotator NAME");
     assert_false(tv_path_exists(out));
+    assert_refused(tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--web", "--listen",
+                                  "0.0.0.0", "--annotator", "kim"),
+                   "every address of this machine");
 }
 
 /* Starts it, waits for its address, interrupts it. */
@@ -62,7 +73,9 @@ static tv_run serve_once(const char *annotator, const char *expected_address) {
         ssize_t got = pread(fileno(child.out), printed, sizeof printed - 1, 0);
         printed[got > 0 ? got : 0] = '\0';
     }
-    assert_non_null(strstr(printed, "http://127.0.0.1:"));
+    const char *secret = strstr(printed, "/#");
+    assert_non_null(secret);
+    assert_int_equal(strspn(secret + 2, "0123456789abcdef"), 32);
     assert_non_null(strstr(printed, expected_address));
     kill(child.pid, SIGINT);
     return tv_child_wait(&child);
@@ -70,7 +83,7 @@ static tv_run serve_once(const char *annotator, const char *expected_address) {
 
 static void test_ends(void **state) {
     (void)state;
-    tv_run run = serve_once("Zo\xc3\xab & co", "/?annotator=Zo%C3%AB%20%26%20co\n");
+    tv_run run = serve_once("Zo\xc3\xab & co", "Zo\xc3\xab & co ranks at http://127.0.0.1:");
     assert_int_equal(run.exit_code, 130);
     assert_non_null(strstr(run.err, "0 of 1 items"));
     assert_non_null(strstr(run.err, "--web --port"));
@@ -78,7 +91,7 @@ static void test_ends(void **state) {
     const char *line = "{\"id\":\"q\",\"prompt\":\"p\",\"responses\":[{\"id\":\"a\",\"text\":\"1\"},"
                        "{\"id\":\"b\",\"text\":\"2\"}],\"ranking\":[[\"a\"],[\"b\"]]}\n";
     assert_ok(tv_write_file(out, line, strlen(line)));
-    run = serve_once("kim", "/?annotator=kim\n");
+    run = serve_once("kim", "kim ranks at http://127.0.0.1:");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "\"judged_items\":1"));
     tv_run_free(&run);

@@ -42,12 +42,13 @@ static void open_session(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char *const names[] = {"start", "next", "judge", "undo", "progress", "release"};
+    static const char *const names[] = {"start", "next", "judge", "undo", "progress", "release", "here"};
     if (!session)
         open_session();
     if (size == 0)
         return 0;
-    const tv_web_api api = {.session = session, .title = "fuzz", .version = "", .token = "token"};
+    static const tv_link link = {.role = TV_LINK_ANYONE};
+    const tv_web_api api = {.session = session, .title = "fuzz", .version = "", .link = &link};
     tv_text answer = {0};
     cJSON *root = NULL;
     unsigned code = 0;

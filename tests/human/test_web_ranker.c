@@ -1,7 +1,7 @@
 /* The web ranker over plain sockets: what it refuses and with which code, and that its calls reach the
  * session.
  *
- * Seen to fail on purpose: without the look at Host, at Origin, at Sec-Fetch-Site, at the token, without the
+ * Seen to fail on purpose: without the look at Host, at Origin, at Sec-Fetch-Site, at the link, without the
  * limit of a body (test_refusals); listening on INADDR_ANY (test_loopback_only); a nonce drawn once
  * (test_page).
  */
@@ -18,16 +18,17 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/os.h"
 #include "human/web_ranker.h"
 
 enum { ITEMS = 3, ANSWER_BYTES = 1 << 20 };
 
 typedef struct fixture {
-    char *dir, *candidates, *out;
+    char *dir, *candidates, *out, *links;
     tv_session *session;
     tv_web_ranker *ranker;
     uint16_t port;
-    char token[64];
+    char secret[64]; /* of the link for anyone */
     char answer[ANSWER_BYTES];
 } fixture;
 
@@ -67,8 +68,8 @@ static int send_text(fixture *f, const char *text) {
 static int post(fixture *f, const char *name, const char *headers, const char *body) {
     char *text =
         tv_format("POST /api/%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n"
-                  "Content-Type: application/json\r\nX-Trivium-Token: %s\r\n%sContent-Length: %zu\r\n\r\n%s",
-                  name, f->port, f->token, headers, strlen(body), body);
+                  "Content-Type: application/json\r\nX-Trivium-Link: %s\r\n%sContent-Length: %zu\r\n\r\n%s",
+                  name, f->port, f->secret, headers, strlen(body), body);
     int code = send_text(f, text);
     free(text);
     return code;
@@ -86,19 +87,23 @@ static cJSON *answer_json(const fixture *f) {
 static void start(fixture *f, uint16_t port) {
     const tv_session_options options = {.candidates = f->candidates, .out = f->out, .seed = 1};
     assert_ok(tv_session_open(&options, &f->session));
-    assert_ok(tv_web_ranker_start(
-        &(tv_web_ranker_options){.session = f->session, .port = port, .title = "a \"title\""}, &f->ranker));
+    const tv_web_ranker_options page = {
+        .session = f->session, .port = port, .title = "a \"title\"", .links = f->links};
+    assert_ok(tv_web_ranker_start(&page, &f->ranker));
     unsigned number = 0;
     assert_int_equal(sscanf(tv_web_ranker_url(f->ranker), "http://127.0.0.1:%u/", &number), 1);
     f->port = (uint16_t)number;
-    char *text =
-        tv_format("GET /api/start HTTP/1.1\r\nHost: localhost:%u\r\nConnection: close\r\n\r\n", f->port);
-    assert_int_equal(send_text(f, text), 200);
-    free(text);
+    const tv_links *links = tv_web_ranker_links(f->ranker);
+    assert_int_equal(tv_links_count(links), 2);
+    assert_int_equal(tv_links_at(links, 0)->role, TV_LINK_ORGANISER);
+    assert_int_equal(tv_links_at(links, 1)->role, TV_LINK_ANYONE);
+    snprintf(f->secret, sizeof f->secret, "%s", tv_links_at(links, 1)->secret);
+    assert_int_equal(strlen(f->secret), TV_LINK_SECRET_CHARACTERS);
+    assert_int_equal(post(f, "start", "", "{}"), 200);
     cJSON *root = answer_json(f);
     assert_string_equal(tv_json_get(root, "title")->valuestring, "a \"title\"");
-    snprintf(f->token, sizeof f->token, "%s", tv_json_get(root, "token")->valuestring);
-    assert_int_equal(strlen(f->token), 32);
+    assert_true(cJSON_IsNull(tv_json_get(root, "annotator")));
+    assert_true(cJSON_IsFalse(tv_json_get(root, "organiser")));
     cJSON_Delete(root);
 }
 
@@ -112,6 +117,7 @@ static int setup(void **state) {
     f->dir = tv_test_dir();
     f->candidates = tv_format("%s/candidates.jsonl", f->dir);
     f->out = tv_format("%s/rankings.jsonl", f->dir);
+    f->links = tv_format("%s.links", f->out);
     char *lines = tv_format("%s", "");
     for (int i = 0; i < ITEMS; i++) {
         char *more = tv_format(
@@ -134,6 +140,7 @@ static int teardown(void **state) {
     stop(f);
     free(f->candidates);
     free(f->out);
+    free(f->links);
     tv_test_dir_remove(&f->dir);
     free(f);
     return 0;
@@ -141,7 +148,7 @@ static int teardown(void **state) {
 
 static void test_refusals(void **state) {
     fixture *f = *state;
-    /* PORT and TOKEN stand for the server's own. */
+    /* PORT and SECRET stand for the server's own. */
     static const struct {
         int code;
         const char *why, *request;
@@ -152,7 +159,8 @@ static void test_refusals(void **state) {
         {200, "a link from elsewhere to the page",
          "GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Site: cross-site\r\n"},
         {403, "another name", "GET / HTTP/1.1\r\nHost: rebound.example:PORT\r\n"},
-        {403, "another name for a call", "GET /api/start HTTP/1.1\r\nHost: rebound.example:PORT\r\n"},
+        {403, "another name for a call",
+         "POST /api/start HTTP/1.1\r\nHost: rebound.example:PORT\r\nX-Trivium-Link: SECRET\r\n"},
         {403, "another port", "GET / HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"},
         {403, "no port", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"},
         {403, "a name that begins like ours", "GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT.example\r\n"},
@@ -160,35 +168,50 @@ static void test_refusals(void **state) {
         {404, "another path", "GET /rankings.jsonl HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
         {404, "a path upwards", "GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
         {404, "an unknown call",
-         "POST /api/judges HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Token: TOKEN\r\n"},
+         "POST /api/judges HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\n"},
         {404, "a call below a call", "GET /api/x/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
         {405, "posting the page", "POST / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 0\r\n"},
         {405, "getting an item",
-         "GET /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Token: TOKEN\r\n"},
+         "GET /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\n"},
         {405, "asking what is allowed",
          "OPTIONS /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: http://127.0.0.1:PORT\r\n"},
-        {403, "another site's look at the token",
-         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Site: cross-site\r\n"},
-        {403, "another port's look at the token",
-         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nSec-Fetch-Site: same-site\r\n"},
+        {405, "getting the start", "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"},
+        {403, "a call without a link",
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Type: application/json\r\n"
+         "Content-Length: 0\r\n"},
+        {403, "a call with another link",
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Type: application/json\r\n"
+         "X-Trivium-Link: 0123456789abcdef0123456789abcdef\r\nContent-Length: 0\r\n"},
+        {403, "a call with the beginning of the link",
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Type: application/json\r\n"
+         "X-Trivium-Link: \r\nContent-Length: 0\r\n"},
+        {403, "another site's call",
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\n"
+         "Sec-Fetch-Site: cross-site\r\n"},
+        {403, "another port's call",
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\n"
+         "Sec-Fetch-Site: same-site\r\n"},
         {403, "another site's origin",
-         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: http://rebound.example\r\n"},
-        {403, "no site's origin", "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: null\r\n"},
-        {200, "our own origin",
-         "GET /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: http://127.0.0.1:PORT\r\n"
-         "Sec-Fetch-Site: same-origin\r\n"},
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\n"
+         "Origin: http://rebound.example\r\n"},
+        {403, "no site's origin",
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\nOrigin: null\r\n"},
+        {400, "our own origin, and an empty body",
+         "POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\n"
+         "Origin: http://127.0.0.1:PORT\r\nSec-Fetch-Site: same-origin\r\n"
+         "Content-Type: application/json\r\nContent-Length: 0\r\n"},
         {413, "a body that is announced too large",
-         "POST /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Token: TOKEN\r\n"
+         "POST /api/next HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Trivium-Link: SECRET\r\n"
          "Content-Type: application/json\r\nContent-Length: 9000000000\r\n"},
     };
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char text[1024];
         uint64_t size = 0;
         for (const char *at = cases[i].request; *at; at++)
-            if (strncmp(at, "PORT", 4) == 0 || strncmp(at, "TOKEN", 5) == 0) {
+            if (strncmp(at, "PORT", 4) == 0 || strncmp(at, "SECRET", 6) == 0) {
                 size += (uint64_t)(*at == 'P' ? snprintf(text + size, 64, "%u", f->port)
-                                              : snprintf(text + size, 64, "%s", f->token));
-                at += *at == 'P' ? 3 : 4;
+                                              : snprintf(text + size, 64, "%s", f->secret));
+                at += *at == 'P' ? 3 : 5;
             } else {
                 text[size++] = *at;
             }
@@ -217,9 +240,9 @@ static void test_posts(void **state) {
     assert_int_equal(post(f, "next", "", ""), 400);
     assert_int_equal(post(f, "next", "", "{\"annotator\":\"\"}"), 400);
     assert_int_equal(post(f, "next", "", "{\"annotator\":7}"), 400);
-    f->token[3] = f->token[3] == 'a' ? 'b' : 'a';
+    f->secret[3] = f->secret[3] == 'a' ? 'b' : 'a';
     assert_int_equal(post(f, "next", "", kim), 403);
-    assert_non_null(strstr(f->answer, "token"));
+    assert_non_null(strstr(f->answer, "secret of a link"));
     char *plain =
         tv_format("POST /api/next HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\nContent-Type: "
                   "application/json\r\nContent-Length: 19\r\n\r\n%s",
@@ -241,14 +264,14 @@ static void test_bodies(void **state) {
     /* In chunks its size is not announced. */
     char *chunks = tv_format(
         "POST /api/progress HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\nContent-Type: "
-        "application/json\r\nX-Trivium-Token: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
-        f->port, f->token, TV_WEB_BODY_LIMIT + 1, larger);
+        "application/json\r\nX-Trivium-Link: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
+        f->port, f->secret, TV_WEB_BODY_LIMIT + 1, larger);
     assert_int_equal(send_text(f, chunks), 413);
     /* A form of another site can send text, and no JSON. */
     char *form =
         tv_format("POST /api/progress HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\nContent-Type: "
-                  "text/plain\r\nX-Trivium-Token: %s\r\nContent-Length: 19\r\n\r\n%s",
-                  f->port, f->token, kim);
+                  "text/plain\r\nX-Trivium-Link: %s\r\nContent-Length: 19\r\n\r\n%s",
+                  f->port, f->secret, kim);
     assert_int_equal(send_text(f, form), 415);
     free(form);
     free(chunks);
@@ -332,7 +355,7 @@ static void test_judging(void **state) {
     assert_int_equal(judge(f, "lee", of_lee, ",\"ranking\":null,\"all_bad\":true"), 200);
     assert_int_equal(post(f, "release", "", "{\"annotator\":\"kim\"}"), 200);
     assert_int_equal(post(f, "progress", "", "{\"annotator\":\"lee\"}"), 200);
-    assert_non_null(strstr(f->answer, "{\"progress\":{\"done\":1,\"total\":2}}"));
+    assert_non_null(strstr(f->answer, "{\"progress\":{\"done\":1,\"total\":2,\"before_others\":0}}"));
     assert_int_equal(lines_of(f->out), 2);
     free(kim);
     free(lee);
@@ -365,7 +388,7 @@ static void test_page(void **state) {
         assert_null(strstr(f->answer, "@include"));
         assert_null(strstr(f->answer, " src="));
         assert_null(strstr(f->answer, "innerHTML"));
-        assert_null(strstr(f->answer, f->token));
+        assert_null(strstr(f->answer, f->secret));
         assert_non_null(strstr(f->answer, "</html>"));
     }
     assert_string_not_equal(nonces[0], nonces[1]);
@@ -393,17 +416,125 @@ static void test_restart(void **state) {
     assert_int_equal(
         tv_web_ranker_start(&(tv_web_ranker_options){.session = f->session, .port = f->port}, &second),
         TV_E_USAGE);
-    assert_non_null(strstr(tv_last_error(), "--port"));
+    assert_non_null(strstr(tv_last_error(), "another program"));
     assert_null(second);
-    snprintf(old, sizeof old, "%s", f->token);
+    snprintf(old, sizeof old, "%s", f->secret);
     stop(f);
     start(f, f->port);
-    assert_string_not_equal(old, f->token);
+    /* The links that people have hold for the next start. */
+    assert_string_equal(old, f->secret);
     assert_int_equal(post(f, "next", "", "{\"annotator\":\"kim\"}"), 200);
     assert_true(shown(f, &after) == presentation);
     assert_int_equal(judge(f, "kim", presentation, ",\"ranking\":[[0],[1],[2]]"), 200);
     free(before);
     free(after);
+}
+
+/* Whoever has no link gets nothing that changes or tells anything; whoever has one judges under its name. */
+static void test_links(void **state) {
+    fixture *f = *state;
+    static const char *const names[] = {"kim", "lee"};
+    char *kim = NULL, *id = NULL;
+    tv_web_ranker_stop(&f->ranker);
+    const tv_web_ranker_options page = {
+        .session = f->session, .title = "t", .links = f->links, .annotators = names, .annotator_count = 2};
+    assert_ok(tv_web_ranker_start(&page, &f->ranker));
+    f->port = tv_web_ranker_port(f->ranker);
+    /* The link for anyone does not hold where people have their own. */
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"kim\"}"), 403);
+    const tv_links *links = tv_web_ranker_links(f->ranker);
+    snprintf(f->secret, sizeof f->secret, "%s", tv_links_at(links, 1)->secret);
+    assert_int_equal(post(f, "start", "", "{}"), 200);
+    assert_non_null(strstr(f->answer, "\"annotator\":\"kim\""));
+    assert_int_equal(post(f, "next", "", "{}"), 200);
+    double presentation = shown(f, &kim);
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"lee\"}"), 403);
+    assert_non_null(strstr(f->answer, "another annotator's"));
+    assert_int_equal(judge(f, "lee", presentation, ",\"ranking\":[[0],[1],[2]]"), 403);
+    snprintf(f->secret, sizeof f->secret, "%s", tv_links_at(links, 2)->secret);
+    assert_int_equal(judge(f, "kim", presentation, ",\"ranking\":[[0],[1],[2]]"), 403);
+    assert_int_equal(post(f, "next", "", "{}"), 200);
+    shown(f, &id);
+    assert_string_not_equal(id, kim);
+    /* The organiser follows and does not judge. */
+    snprintf(f->secret, sizeof f->secret, "%s", tv_links_at(links, 0)->secret);
+    assert_int_equal(post(f, "next", "", "{\"annotator\":\"kim\"}"), 403);
+    assert_int_equal(post(f, "start", "", "{}"), 200);
+    assert_non_null(strstr(f->answer, "\"organiser\":true"));
+    assert_int_equal(lines_of(f->out), 0);
+    free(kim);
+    free(id);
+}
+
+/* Connections that say nothing, or that dribble, keep nobody out. */
+static void test_slow_connections(void **state) {
+    fixture *f = *state;
+    enum { SLOW = 300 };
+    int handles[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        handles[i] = connect_to(f->port);
+        send(handles[i], "POST /api/next HTTP/1.1\r\nHost:", 32, MSG_NOSIGNAL);
+    }
+    double begin = tv_seconds();
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(post(f, "progress", "", "{\"annotator\":\"kim\"}"), 200);
+    assert_true(tv_seconds() - begin < 5);
+    for (int i = 0; i < SLOW; i++)
+        close(handles[i]);
+}
+
+static void test_addresses(void **state) {
+    fixture *f = *state;
+    tv_web_ranker *other = NULL;
+    static const char *const names[] = {"kim"};
+    tv_web_ranker_options page = {
+        .session = f->session, .title = "t", .annotators = names, .annotator_count = 1};
+    static const char *const wrong[] = {
+        "rank.example.org",      "ftp://rank.example.org/",  "https://",
+        "https://a b/",          "https://kim@example.org/", "https://example.org/?x=1",
+        "https://exa\"mple.org/"};
+    for (size_t i = 0; i < TV_COUNT(wrong); i++) {
+        page.url = wrong[i];
+        assert_int_equal(tv_web_ranker_start(&page, &other), TV_E_USAGE);
+        assert_non_null(strstr(tv_last_error(), "expected the address"));
+    }
+    page.url = NULL;
+    static const char *const nowhere[] = {"localhost", "256.0.0.1", "192.0.2.1", ""};
+    for (size_t i = 0; i < TV_COUNT(nowhere); i++) {
+        page.listen = nowhere[i];
+        assert_int_equal(tv_web_ranker_start(&page, &other), TV_E_USAGE);
+    }
+    page.listen = "0.0.0.0";
+    assert_int_equal(tv_web_ranker_start(&page, &other), TV_E_USAGE);
+    assert_non_null(strstr(tv_last_error(), "every address"));
+    /* Behind a proxy: its name is an address of this server, its path stands before the page's. */
+    page.url = "https://rank.example.org/team";
+    assert_ok(tv_web_ranker_start(&page, &other));
+    assert_string_equal(tv_web_ranker_url(other), "https://rank.example.org/team/");
+    uint16_t own = f->port;
+    f->port = tv_web_ranker_port(other);
+    snprintf(f->secret, sizeof f->secret, "%s", tv_links_at(tv_web_ranker_links(other), 1)->secret);
+    static const struct {
+        int code;
+        const char *host, *origin;
+    } cases[] = {{200, "rank.example.org", "https://rank.example.org"},
+                 {403, "rank.example.org", "http://rank.example.org"},
+                 {403, "other.example.org", "https://rank.example.org"},
+                 {403, "rank.example.org", "https://other.example.org"}};
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *text =
+            tv_format("POST /api/start HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nConnection: close\r\n"
+                      "Content-Type: application/json\r\nX-Trivium-Link: %s\r\nContent-Length: 2\r\n\r\n{}",
+                      cases[i].host, cases[i].origin, f->secret);
+        assert_int_equal(send_text(f, text), cases[i].code);
+        free(text);
+    }
+    f->port = own;
+    tv_web_ranker_stop(&other);
+    page.listen = "127.0.0.2";
+    page.url = NULL;
+    assert_ok(tv_web_ranker_start(&page, &other));
+    tv_web_ranker_stop(&other);
 }
 
 int main(void) {
@@ -415,6 +546,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_page, setup, teardown),
         cmocka_unit_test_setup_teardown(test_loopback_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_links, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_slow_connections, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

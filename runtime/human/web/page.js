@@ -115,6 +115,7 @@ function measurePace() {
 async function ask(name, body) {
   if (work.busy || work.lost) return;
   work.busy = true;
+  heard = Date.now();
   if (work.item) view.paint(work);
   try {
     accept(await server.call(name, { annotator: work.annotator, ...body }));
@@ -128,6 +129,9 @@ async function ask(name, body) {
       await ask("next", {});
       view.notice("Not written: " + error.message + ".", "warn");
       return;
+    } else if (error.status === 403) {
+      work.lost = true;
+      view.shutOut(error.message);
     } else {
       work.pending = null;
       view.notice(name === "undo" && error.status === 409 ? "There is no judgment of yours to undo since the server was started."
@@ -139,20 +143,29 @@ async function ask(name, body) {
   }
 }
 
-async function waitForServer() {
-  if (work.lost) return;
-  work.lost = true;
+/** What the server says at the start, or null where this page's link does not hold. */
+async function connect() {
   for (let first = true; ; first = false) {
     try {
-      const start = await server.connect();
+      const start = await server.call("start", {});
       showText($("source"), start.title.split("/").at(-1), "");
-      break;
-    } catch {
+      return start;
+    } catch (error) {
+      if (error instanceof Refused && error.status === 403) {
+        view.shutOut(error.message);
+        return null;
+      }
       view.notice("The server does not answer. Your work on this item is kept; this page goes on as soon as the server is back.", "lost");
       if (first && work.item) save();
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
+}
+
+async function waitForServer() {
+  if (work.lost) return;
+  work.lost = true;
+  if (!(await connect())) return;
   work.lost = false;
   view.notice(null);
   // The judgment that was under way is in the file or not: the server shows another item, or the same one again.
@@ -161,6 +174,28 @@ async function waitForServer() {
   if (pending && work.item?.presentation === pending.presentation) {
     work.pending = pending;
     judge(pending);
+  }
+}
+
+// An item that was left alone goes to others when they have nothing else, so what is done here is said to the server,
+// and who comes back too late is told before they rank in vain.
+
+const HERE_EVERY = 60000; // milliseconds
+let heard = 0;
+
+async function sayHere() {
+  if (!work.item || work.busy || work.lost || Date.now() - heard < HERE_EVERY) return;
+  heard = Date.now();
+  const { presentation } = work.item;
+  try {
+    const { kept } = await server.call("here", { annotator: work.annotator, presentation });
+    if (kept || work.item?.presentation !== presentation || work.busy) return;
+    work.item = null;
+    await ask("next", {});
+    view.notice("You were away for a while, and the item before you went to somebody else. " +
+      (work.item ? "Here is another one." : ""), "warn");
+  } catch {
+    // The next call finds out.
   }
 }
 
@@ -342,6 +377,8 @@ function listen() {
     save();
   });
   $("who").addEventListener("click", changeName);
+  for (const sign of ["pointermove", "pointerdown", "keydown", "wheel", "scroll", "focus"])
+    addEventListener(sign, sayHere, { passive: true, capture: true });
   drag.listen();
 }
 
@@ -376,23 +413,42 @@ async function changeName() {
   if (name === work.annotator || work.busy || work.lost) return;
   // What the one before has on the screen is free for others, the next one among them.
   await server.call("release", { annotator: work.annotator }).catch(() => {});
-  localStorage.setItem("trivium.annotator", name);
-  history.replaceState(null, "", location.pathname);
+  rememberName(name);
   useName(name);
   work.item = null;
   await ask("next", {});
 }
 
+function rememberName(name) {
+  try {
+    localStorage.setItem("trivium.annotator", name);
+  } catch {
+    // It is asked for again.
+  }
+}
+
+function rememberedName() {
+  try {
+    return localStorage.getItem("trivium.annotator");
+  } catch {
+    return null;
+  }
+}
+
 async function run() {
+  server.takeLink();
   listen();
-  const given = new URLSearchParams(location.search).get("annotator");
-  let name = given?.trim() || localStorage.getItem("trivium.annotator");
+  const start = await connect();
+  if (!start) return;
+  let name = start.annotator ?? rememberedName();
   if (!name) {
     name = await askName();
-    localStorage.setItem("trivium.annotator", name);
+    rememberName(name);
   }
   useName(name);
-  await waitForServer();
+  $("who").disabled = start.annotator !== null;
+  $("who").title = start.annotator === null ? "Change the name" : "This link is yours; your judgments carry this name";
+  await ask("next", {});
   // Someone who has finished sees by themselves what others give back.
   setInterval(() => {
     if (!work.item && !work.busy && !work.lost && !document.hidden) ask("next", {});

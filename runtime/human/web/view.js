@@ -55,11 +55,15 @@ const view = {
     const all = progress.done >= progress.total;
     $("desk").hidden = true;
     $("done").hidden = false;
-    $("done-title").textContent = progress.done === 0 ? "Nothing to rank" : "All done, thank you";
-    $("done-text").textContent = progress.done === 0
+    const waiting = progress.before_others > 0;
+    $("done-title").textContent = progress.done === 0 ? "Nothing to rank" : all && !waiting ? "All done, thank you" : "Done for now";
+    $("done-text").textContent = progress.done === 0 && !waiting
       ? "There is no item for you at the moment. This page looks again by itself."
-      : (all ? "You have judged every item that was meant for you." : "Nothing is open for you at the moment.") +
-        " This page looks again by itself; you may close it.";
+      : all && progress.before_others === 0 ? "You have judged every item that was meant for you. You may close this page."
+      : "Nothing is open for you at the moment" + (progress.before_others > 0
+        ? "; " + progress.before_others + (progress.before_others === 1 ? " item is" : " items are") +
+          " before others and " + (progress.before_others === 1 ? "comes" : "come") + " here if they leave." : ".") +
+        " This page looks again by itself.";
     $("done-undo").hidden = progress.done === 0;
   },
 
@@ -150,6 +154,16 @@ const view = {
     $("notice").hidden = !text;
     $("notice").textContent = text ?? "";
     $("notice").dataset.kind = kind ?? "";
+  },
+
+  /** Nothing can be done here without a link that holds. */
+  shutOut(sentence) {
+    $("desk").hidden = true;
+    $("done").hidden = false;
+    $("done-undo").hidden = true;
+    $("done-title").textContent = "This page needs its link";
+    $("done-text").textContent = "The server says: " + sentence + ".";
+    view.notice(null);
   },
 
   say(text) {
