@@ -1,6 +1,8 @@
 /* Weights into a model: see load.h. */
 #include "formats/load.h"
 
+#include "formats/checksums.h"
+
 typedef struct directory_source {
     const tv_model_directory *directory;
     const tv_parameter_list *list; /* of the model that is filled */
@@ -24,6 +26,7 @@ static tv_status read_body(void *context, uint32_t index, float *out) {
 }
 
 tv_status tv_model_load(tv_model *model, const tv_model_directory *directory) {
+    TV_RETURN_IF_FAILED(tv_checksums_check_weights(tv_model_directory_path(directory)));
     return tv_model_fill(model, read_parameter, &(directory_source){directory, tv_model_list(model), 0});
 }
 
@@ -34,5 +37,6 @@ tv_status tv_model_load_body(tv_model *model, const tv_model_directory *director
                        "%s: expected the sizes and switches of the model that starts from it, found others; "
                        "only the head may differ",
                        tv_model_directory_path(directory));
+    TV_RETURN_IF_FAILED(tv_checksums_check_weights(tv_model_directory_path(directory)));
     return tv_model_fill(model, read_body, &(directory_source){directory, list, seed});
 }

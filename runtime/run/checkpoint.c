@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "formats/checksums.h"
 #include "formats/load.h"
 #include "formats/safetensors.h"
 #include "text/tokenizer_json.h"
@@ -19,6 +20,8 @@
 enum { MOMENTS = 2, STATE_VERSION = 1 };
 static const char *const moment_names[MOMENTS] = {"exp_avg", "exp_avg_sq"};
 static const char temporary_prefix[] = ".writing-";
+/* Apart from the model, because loaders take every safetensors file of a model's directory for weights. */
+static const char moments_folder[] = "training_state", moments_file[] = "optimizer.safetensors";
 
 /* ---- moments ---- */
 
@@ -42,17 +45,20 @@ static tv_status describe_moments(const tv_parameter_list *list, tv_arena *arena
     return TV_OK;
 }
 
-static tv_status write_moments(const char *path, tv_model *model) {
+static tv_status write_moments(const char *directory, tv_model *model) {
     const tv_parameter_list *list = tv_model_list(model);
     tv_status status;
+    char *folder = tv_format("%s/%s", directory, moments_folder);
+    char *path = tv_format("%s/%s/%s", directory, moments_folder, moments_file);
     tv_arena *arena = NULL;
     tv_safetensors_writer *writer = NULL;
     tv_safetensor *tensors = NULL;
     float *values = calloc(list->max_elements, sizeof *values);
-    if (!values) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
+    if (!values || !folder || !path) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while writing the moments of %s", directory);
         goto fail;
     }
+    TV_TRY(tv_make_dirs(folder));
     TV_TRY(tv_arena_create(&arena));
     TV_TRY(describe_moments(list, arena, &tensors));
     TV_TRY(tv_safetensors_writer_open(path, tensors, MOMENTS * (uint64_t)list->count, &writer));
@@ -64,10 +70,13 @@ static tv_status write_moments(const char *path, tv_model *model) {
         }
     }
     TV_TRY(tv_safetensors_writer_commit(&writer));
+    TV_TRY(tv_sync_dir(folder));
 fail:
     tv_safetensors_writer_abort(&writer);
     tv_arena_destroy(&arena);
     free(values);
+    free(folder);
+    free(path);
     return status;
 }
 
@@ -112,9 +121,11 @@ fail:
 
 /* ---- state ---- */
 
-static tv_status write_state(const char *path, const tv_checkpoint_state *state) {
+/* The last file of a checkpoint, because it has the checksums of the others. */
+static tv_status write_state(const char *directory, const tv_checkpoint_state *state) {
+    char *path = tv_format("%s/%s", directory, TV_STATE_NAME);
     cJSON *root = cJSON_CreateObject();
-    bool built = root && tv_json_set_number(root, "version", STATE_VERSION) &&
+    bool built = path && root && tv_json_set_number(root, "version", STATE_VERSION) &&
                  tv_json_set_number(root, "global_step", (double)state->step) &&
                  tv_json_set_number(root, "batches", (double)state->batches) &&
                  tv_json_set_number(root, "tokens", (double)state->tokens) &&
@@ -123,9 +134,29 @@ static tv_status write_state(const char *path, const tv_checkpoint_state *state)
                  tv_json_set_number(root, "updates_applied", state->update.applied) &&
                  tv_json_set_number(root, "updates_skipped", state->update.skipped) &&
                  tv_json_set_number(root, "updates_skipped_in_row", state->update.skipped_in_row);
-    tv_status status = built ? tv_json_write_file(path, root)
-                             : tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
+    tv_status status = built ? tv_checksums_seal(root, directory)
+                             : tv_fail(TV_E_MEMORY, "out of host memory for the state of %s", directory);
+    if (status == TV_OK)
+        status = tv_json_write_file(path, root);
     cJSON_Delete(root);
+    free(path);
+    return status;
+}
+
+tv_status tv_checkpoint_check(const char *checkpoint, bool *sealed) {
+    cJSON *root = NULL;
+    tv_status status;
+    *sealed = false;
+    char *path = tv_format("%s/%s", checkpoint, TV_STATE_NAME);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    TV_TRY(tv_json_read_file(path, &root));
+    TV_TRY(tv_checksums_check_state(root, path, sealed));
+    if (*sealed)
+        TV_TRY(tv_checksums_check_files(root, checkpoint));
+fail:
+    cJSON_Delete(root);
+    free(path);
     return status;
 }
 
@@ -135,7 +166,7 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     tv_status status = TV_OK;
     int64_t version, step, batches, tokens, best_step, applied, skipped, in_row;
     const int64_t most = INT64_C(1) << 53;
-    char *path = tv_format("%s/trainer_state.json", checkpoint);
+    char *path = tv_format("%s/%s", checkpoint, TV_STATE_NAME);
     if (!path)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     TV_TRY(tv_json_read_file(path, &root));
@@ -168,7 +199,11 @@ fail:
 
 tv_status tv_checkpoint_read_model(const char *checkpoint, const tv_model_directory *directory,
                                    tv_model *model) {
-    char *path = tv_format("%s/optimizer.safetensors", checkpoint);
+    char *path = tv_format("%s/%s/%s", checkpoint, moments_folder, moments_file);
+    if (path && !tv_path_exists(path)) { /* where earlier versions wrote it */
+        free(path);
+        path = tv_format("%s/%s", checkpoint, moments_file);
+    }
     if (!path)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     tv_status status = tv_model_load(model, directory);
@@ -275,36 +310,22 @@ fail:
 /* ---- write and find ---- */
 
 tv_status tv_checkpoint_write_model(const char *path, tv_model *model) {
-    tv_status status;
-    char *moments = tv_format("%s/optimizer.safetensors", path);
-    if (!moments)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    TV_TRY(tv_make_dirs(path));
-    TV_TRY(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
-    TV_TRY(write_moments(moments, model));
-    TV_TRY(tv_sync_dir(path));
-fail:
-    free(moments);
-    return status;
+    TV_RETURN_IF_FAILED(tv_make_dirs(path));
+    TV_RETURN_IF_FAILED(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
+    TV_RETURN_IF_FAILED(write_moments(path, model));
+    return tv_sync_dir(path);
 }
 
 static tv_status write_content(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
                                const tv_checkpoint_state *state, tv_checkpoint_more more, void *context) {
-    tv_status status;
-    char *trainer = tv_format("%s/trainer_state.json", path);
-    if (!trainer)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    TV_TRY(tv_remove_tree(path));
-    TV_TRY(tv_checkpoint_write_model(path, model));
+    TV_RETURN_IF_FAILED(tv_remove_tree(path));
+    TV_RETURN_IF_FAILED(tv_checkpoint_write_model(path, model));
     if (tokenizer)
-        TV_TRY(tv_tokenizer_save(tokenizer, path));
-    TV_TRY(write_state(trainer, state));
+        TV_RETURN_IF_FAILED(tv_tokenizer_save(tokenizer, path));
     if (more)
-        TV_TRY(more(context, path));
-    TV_TRY(tv_sync_dir(path));
-fail:
-    free(trainer);
-    return status;
+        TV_RETURN_IF_FAILED(more(context, path));
+    TV_RETURN_IF_FAILED(write_state(path, state));
+    return tv_sync_dir(path);
 }
 
 tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
@@ -342,7 +363,9 @@ fail:
     return status;
 }
 
-tv_status tv_checkpoint_find_last(const char *run, char **path) {
+/* The newest checkpoint whose step is below `limit`; NULL when there is none. The links may be one write
+ * behind the directories: the newest directory is whole by construction. */
+static tv_status find_newest(const char *run, uint64_t limit, char **path) {
     *path = NULL;
     char **names = NULL;
     uint64_t count = 0, newest = 0;
@@ -352,23 +375,30 @@ tv_status tv_checkpoint_find_last(const char *run, char **path) {
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     if (tv_path_is_directory(checkpoints))
         TV_TRY(tv_list_dir(checkpoints, &names, &count));
-    /* The links may be one write behind the directories: the newest directory is whole by construction. */
     for (uint64_t i = 0; i < count; i++) {
         uint64_t step = step_of_name(names[i]);
-        newest = step > newest ? step : newest;
+        if (step < limit)
+            newest = tv_max_u64(newest, step);
     }
-    if (newest == 0) {
-        status = tv_fail(TV_E_CONFIG,
-                         "%s: expected a checkpoint to resume from, found none; start without --resume", run);
-        goto fail;
-    }
-    *path = tv_format("%s/step-%" PRIu64, checkpoints, newest);
-    if (!*path)
+    if (newest && !(*path = tv_format("%s/step-%" PRIu64, checkpoints, newest)))
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
 fail:
     tv_free_names(&names, count);
     free(checkpoints);
     return status;
+}
+
+tv_status tv_checkpoint_find_last(const char *run, char **path) {
+    TV_RETURN_IF_FAILED(find_newest(run, UINT64_MAX, path));
+    if (*path)
+        return TV_OK;
+    return tv_fail(TV_E_CONFIG,
+                   "%s: expected a checkpoint to resume from, found none; start without --resume", run);
+}
+
+tv_status tv_checkpoint_find_before(const char *run, const char *checkpoint, char **path) {
+    const char *slash = strrchr(checkpoint, '/');
+    return find_newest(run, step_of_name(slash ? slash + 1 : checkpoint), path);
 }
 
 tv_status tv_model_path_resolve(const char *given, char **path) {

@@ -2,9 +2,9 @@
  *
  * Promise: a checkpoint is whole or absent, whatever happens while it is written: it is built under a
  * temporary name, every file and the directory are made durable, and one rename brings it into place. It is a
- * Hugging Face directory plus optimizer.safetensors (AdamW's moments) and trainer_state.json; resuming from
- * it continues bit for bit. `last` and `best` are relative links, replaced by rename; pruning never removes
- * their targets.
+ * Hugging Face directory plus training_state/optimizer.safetensors (AdamW's moments) and trainer_state.json,
+ * which has the checksums of all the others; resuming from it continues bit for bit. `last` and `best` are
+ * relative links, replaced by rename; pruning never removes their targets.
  */
 #ifndef TV_RUN_CHECKPOINT_H
 #define TV_RUN_CHECKPOINT_H
@@ -39,6 +39,12 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
 
 /* The newest checkpoint of a run; TV_E_CONFIG when there is none. The caller frees *path. */
 tv_status tv_checkpoint_find_last(const char *run, char **path);
+/* The newest one before `checkpoint`; *path is NULL when there is none. */
+tv_status tv_checkpoint_find_before(const char *run, const char *checkpoint, char **path);
+
+/* Whether every file is as it was written; TV_E_DATA names the one that is not. *sealed is false where the
+ * checkpoint has no checksums, as those of earlier versions. */
+tv_status tv_checkpoint_check(const char *path, bool *sealed);
 
 /* Reads the state; with a model also its parameters and moments. `directory` is the opened checkpoint. */
 tv_status tv_checkpoint_read_state(const char *path, tv_checkpoint_state *state);

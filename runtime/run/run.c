@@ -107,11 +107,34 @@ fail:
     return status;
 }
 
+/* A damaged checkpoint is not gone on from; the sentence says from which one that is possible. */
+static tv_status check_checkpoint(const tv_run *run) {
+    const char *path = run->source_path;
+    bool sealed;
+    char *before = NULL;
+    tv_status status = tv_checkpoint_check(path, &sealed);
+    if (status == TV_OK && !sealed)
+        tv_warn("%s has no checksums, as checkpoints of earlier versions: damage to it would not be noticed",
+                path);
+    if (status != TV_E_DATA)
+        return status;
+    char *sentence = tv_format("%s", tv_last_error());
+    if (sentence && tv_checkpoint_find_before(run->options->run, path, &before) == TV_OK)
+        status = before ? tv_fail(status, "%s. Move %s away to continue with --resume from %s", sentence,
+                                  path, before)
+                        : tv_fail(status, "%s. %s has no checkpoint before it; begin the run anew", sentence,
+                                  run->options->run);
+    free(sentence);
+    free(before);
+    return status;
+}
+
 /* The directory that is read: of the checkpoint, or of --init. */
 static tv_status open_source(tv_run *run) {
     const tv_run_options *o = run->options;
     if (o->resume) {
         TV_RETURN_IF_FAILED(tv_checkpoint_find_last(o->run, &run->source_path));
+        TV_RETURN_IF_FAILED(check_checkpoint(run));
         TV_RETURN_IF_FAILED(tv_checkpoint_read_state(run->source_path, &run->state));
         TV_RETURN_IF_FAILED(read_init(run));
         run->resumed = true;
@@ -429,15 +452,52 @@ static tv_status one_step(tv_run *run, uint64_t step) {
     return TV_OK;
 }
 
+/* The first parameter on the device that holds a NaN or an infinity; NULL when there is none. */
+static tv_status find_nonfinite(const tv_run *run, const char **name) {
+    float *values = calloc(run->list->max_elements, sizeof *values);
+    tv_status status = values ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a parameter");
+    *name = NULL;
+    for (uint32_t i = 0; status == TV_OK && !*name && i < run->list->count; i++) {
+        status = tv_model_source(run->model, i, values);
+        for (uint64_t e = 0; status == TV_OK && !*name && e < run->list->items[i].count; e++)
+            if (!isfinite(values[e]))
+                *name = run->list->items[i].name;
+    }
+    free(values);
+    return status;
+}
+
+/* What is said of the saved parameters and of earlier ones is looked up first. */
+static tv_status say_diverged(const tv_run *run) {
+    const char *directory = run->options->run, *nonfinite;
+    char *path = tv_format("%s/checkpoints/step-%" PRIu64, directory, run->state.step), *before = NULL;
+    char *saved = NULL, *advice = NULL;
+    tv_status status = path ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (status == TV_OK)
+        status = find_nonfinite(run, &nonfinite);
+    if (status == TV_OK)
+        status = tv_checkpoint_find_before(directory, path, &before);
+    if (status != TV_OK)
+        goto fail;
+    saved = nonfinite ? tv_format("the parameters in %s are not finite either (%s)", path, nonfinite)
+                      : tv_format("%s holds the last finite parameters", path);
+    advice = before ? tv_format("Start again from %s", before) : tv_format("Start again");
+    status = tv_fail(TV_E_NUMERIC,
+                     "the gradient was not finite in the %d steps up to step %" PRIu64
+                     ", and their updates were skipped; %s. %s with a lower train.lr, and check the data",
+                     TV_SKIPS_IN_ROW, run->diverged, saved ? saved : path, advice ? advice : "Start again");
+fail:
+    free(advice);
+    free(saved);
+    free(before);
+    free(path);
+    return status;
+}
+
 tv_status tv_run_end(const tv_run *run) {
     const char *directory = run->options->run, *stage = run->stage->name;
     if (run->diverged)
-        return tv_fail(TV_E_NUMERIC,
-                       "the gradient was not finite in the %d steps up to step %" PRIu64
-                       ", and their updates were skipped; %s/checkpoints/step-%" PRIu64
-                       " holds the last finite parameters. Start again from an earlier checkpoint with "
-                       "a lower train.lr, and check the data",
-                       TV_SKIPS_IN_ROW, run->diverged, directory, run->state.step);
+        return say_diverged(run);
     if (!tv_interrupted() || run->state.step >= run->total_steps)
         return TV_OK;
     if (run->state.step == 0)

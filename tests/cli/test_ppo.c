@@ -126,7 +126,7 @@ static void expect_same_ppo(const char *a, const char *b) {
     tv_expect_same_run(a, b);
     tv_expect_same_file(a, b, "checkpoints/last/ppo_state.json");
     tv_expect_same_file(a, b, "checkpoints/last/value/model.safetensors");
-    tv_expect_same_file(a, b, "checkpoints/last/value/optimizer.safetensors");
+    tv_expect_same_file(a, b, "checkpoints/last/value/training_state/optimizer.safetensors");
     tv_expect_no_litter(b);
     tv_expect_metrics_in_order(b, false);
 }

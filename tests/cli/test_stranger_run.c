@@ -83,7 +83,8 @@ static void nobody_to_ask_is_a_no(void **state) {
     const fixture *f = *state;
     char *before = tv_tree_text(f->run);
     tv_run run = tv_run_trivium("ppo", "--out", f->run, "--resume", "--quiet", "--stop-after", "1");
-    tv_expect_sentence(&run, 2, f->program, "resumed by a script");
+    tv_expect_exit(&run, 2);
+    assert_non_null(strstr(run.err, f->program));
     assert_non_null(strstr(run.err, "ppo_state.json"));
     assert_non_null(strstr(run.err, "--reward-cmd"));
     tv_run_free(&run);

@@ -8,11 +8,13 @@
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "formats/safetensors.h"
 #include "run/checkpoint.h"
 #include "support/small_run.h"
@@ -28,14 +30,65 @@ static tv_checkpoint_state last_state(const char *out) {
     return state;
 }
 
-static void expect_stopped(tv_run *run, const char *out) {
+/* `words`: what it says of the saved parameters. */
+static void expect_stopped(tv_run *run, const char *out, const char *words) {
     tv_expect_exit(run, 1);
     const char *sentence = strstr(run->err, "trivium pretrain: ");
     assert_non_null(sentence);
     assert_non_null(strstr(sentence, "not finite in the 10 steps"));
     assert_non_null(strstr(sentence, out));
+    if (!strstr(sentence, words))
+        fail_msg("expected \"%s\" in: %s", words, sentence);
+    /* An earlier checkpoint is named only where there is one. */
+    const char *earlier = strstr(sentence, "Start again from ");
+    if (earlier) {
+        char path[512] = "";
+        assert_int_equal(sscanf(earlier, "Start again from %500s", path), 1);
+        assert_true(tv_path_is_directory(path));
+    }
     tv_run_free(run);
     tv_expect_no_litter(out);
+}
+
+/* What is changed here on purpose would be refused as damage. */
+static void forget_checksums(const char *checkpoint) {
+    char *path = tv_format("%s/trainer_state.json", checkpoint);
+    cJSON *root = NULL;
+    assert_ok(tv_json_read_file(path, &root));
+    cJSON_DeleteItemFromObjectCaseSensitive(root, "checksums");
+    assert_ok(tv_json_write_file(path, root));
+    cJSON_Delete(root);
+    free(path);
+}
+
+/* A checkpoint without checksums, as of an earlier version, whose damage makes weights that are NaN: nobody
+ * is told that those are finite. */
+static void a_nan_is_not_called_finite(void **state) {
+    (void)state;
+    tv_small_run place =
+        tv_small_run_create("\"steps\": 40, \"batch_size\": 2, \"lr\": 1e-3,"
+                            " \"warmup_steps\": 2, \"eval_every\": 0, \"checkpoint_every\": 0");
+    char *out = tv_small_run_path(&place, "run"), *bytes = NULL;
+    char *first = tv_small_run_path(&place, "run/checkpoints/step-1");
+    char *weights = tv_small_run_path(&place, "run/checkpoints/step-1/model.safetensors");
+    uint64_t size;
+    tv_run run =
+        tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "1");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    assert_ok(tv_read_file(weights, &bytes, &size));
+    const float nothing = NAN;
+    memcpy(bytes + size - sizeof nothing, &nothing, sizeof nothing);
+    assert_ok(tv_write_file(weights, bytes, size));
+    forget_checksums(first);
+    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
+    assert_non_null(strstr(run.err, "has no checksums"));
+    expect_stopped(&run, out, "are not finite either");
+    free(bytes);
+    free(weights);
+    free(first);
+    free(out);
+    tv_small_run_destroy(&place);
 }
 
 static void broken_weights_stop_the_run(void **state) {
@@ -66,9 +119,10 @@ static void broken_weights_stop_the_run(void **state) {
         memcpy(bytes + offset + i * sizeof huge, &huge, sizeof huge);
     tv_safetensors_close(&file);
     assert_ok(tv_write_file(weights, bytes, size));
+    forget_checksums(init);
 
     run = tv_run_trivium("pretrain", "--config", place.config, "--init", init, "--out", out, "--quiet");
-    expect_stopped(&run, out);
+    expect_stopped(&run, out, "holds the last finite parameters. Start again with");
     uint64_t step = tv_expect_whole_checkpoints(out);
     tv_checkpoint_state reached = last_state(out);
     assert_int_equal(reached.step, step);
@@ -79,7 +133,7 @@ static void broken_weights_stop_the_run(void **state) {
     tv_expect_same_file(init, written, "model.safetensors");
     /* Resuming it is allowed and stops again at once. */
     run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    expect_stopped(&run, out);
+    expect_stopped(&run, out, "holds the last finite parameters. Start again from");
     assert_in_range(tv_expect_whole_checkpoints(out), step + 1, step + 1 + IN_FLIGHT);
     tv_expect_same_file(init, written, "model.safetensors");
     free(bytes);
@@ -101,7 +155,7 @@ static void an_exploding_run_saves_finite_parameters(void **state) {
     char *out = tv_small_run_path(&place, "run");
     char *weights = tv_small_run_path(&place, "run/checkpoints/last/model.safetensors");
     tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
-    expect_stopped(&run, out);
+    expect_stopped(&run, out, "holds the last finite parameters. Start again from");
     (void)tv_expect_whole_checkpoints(out);
     tv_checkpoint_state reached = last_state(out);
     assert_true(reached.update.applied > 0);
@@ -130,6 +184,7 @@ static void an_exploding_run_saves_finite_parameters(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broken_weights_stop_the_run),
+        cmocka_unit_test(a_nan_is_not_called_finite),
         cmocka_unit_test(an_exploding_run_saves_finite_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

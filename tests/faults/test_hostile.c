@@ -212,7 +212,7 @@ static void damaged_checkpoints(void **state) {
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
     const char *const files[] = {"checkpoints/step-5/config.json", "checkpoints/step-5/model.safetensors",
-                                 "checkpoints/step-5/optimizer.safetensors",
+                                 "checkpoints/step-5/training_state/optimizer.safetensors",
                                  "checkpoints/step-5/trainer_state.json", "config.json"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char *path = tv_format("%s/%s", out, files[i]), *bytes = NULL;

@@ -215,7 +215,7 @@ static void every_kill_of_ppo_leaves_whole_checkpoints(void **state) {
                       (wanted_kills() + 2) / 3};
     static const char *const files[] = {"checkpoints/last/ppo_state.json",
                                         "checkpoints/last/value/model.safetensors",
-                                        "checkpoints/last/value/optimizer.safetensors"};
+                                        "checkpoints/last/value/training_state/optimizer.safetensors"};
     char *whole, *killed;
     kill_again_and_again(place.planted.dir, &v, &whole, &killed);
     for (size_t i = 0; i < TV_COUNT(files); i++)

@@ -125,7 +125,7 @@ void tv_expect_same_run(const char *a, const char *b) {
     expect_same_link(a, b, "last");
     expect_same_link(a, b, "best"); /* of a stage without evaluation: none in both */
     tv_expect_same_file(a, b, "checkpoints/last/model.safetensors");
-    tv_expect_same_file(a, b, "checkpoints/last/optimizer.safetensors");
+    tv_expect_same_file(a, b, "checkpoints/last/training_state/optimizer.safetensors");
     tv_expect_same_file(a, b, "checkpoints/last/trainer_state.json");
     char *text_a = metrics_without_speed(a), *text_b = metrics_without_speed(b);
     assert_string_equal(text_a, text_b);
@@ -146,7 +146,7 @@ static void expect_whole_checkpoint(const char *path, uint64_t step) {
     for (uint32_t i = 0; i < list->count; i++)
         assert_ok(tv_model_directory_read(model, i, values));
     free(values);
-    char *optimizer = tv_format("%s/optimizer.safetensors", path);
+    char *optimizer = tv_format("%s/training_state/optimizer.safetensors", path);
     tv_safetensors *moments = NULL;
     assert_ok(tv_safetensors_open(optimizer, &moments));
     assert_int_equal(tv_safetensors_count(moments), 2 * (uint64_t)list->count);
