@@ -204,6 +204,25 @@ tv_status tv_file_size(const char *path, uint64_t *size) {
     return TV_OK;
 }
 
+static tv_status sync_dir(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return tv_fail_errno(TV_E_IO, "cannot open the directory %s", path);
+    int result = fsync(fd);
+    close(fd);
+    return result == 0 ? TV_OK : tv_fail_errno(TV_E_IO, "cannot make the directory %s durable", path);
+}
+
+tv_status tv_sync_parent(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *parent = slash ? tv_format("%.*s", slash == path ? 1 : (int)(slash - path), path) : tv_format(".");
+    if (!parent)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = sync_dir(parent);
+    free(parent);
+    return status;
+}
+
 tv_status tv_make_dirs(const char *path) {
     char *copy = tv_format("%s", path);
     if (!copy)
@@ -214,7 +233,9 @@ tv_status tv_make_dirs(const char *path) {
             continue;
         char kept = *slash;
         *slash = '\0';
-        if (mkdir(copy, 0777) != 0 && (errno != EEXIST || !tv_path_is_directory(copy)))
+        if (mkdir(copy, 0777) == 0)
+            status = tv_sync_parent(copy);
+        else if (errno != EEXIST || !tv_path_is_directory(copy))
             status = tv_fail_errno(TV_E_IO, "cannot create the directory %s", copy);
         *slash = kept;
         if (kept == '\0')
@@ -289,25 +310,6 @@ tv_status tv_remove_tree(const char *path) {
     if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
         return tv_fail_errno(TV_E_IO, "cannot remove %s", path);
     return TV_OK;
-}
-
-tv_status tv_sync_dir(const char *path) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return tv_fail_errno(TV_E_IO, "cannot open the directory %s", path);
-    int result = fsync(fd);
-    close(fd);
-    return result == 0 ? TV_OK : tv_fail_errno(TV_E_IO, "cannot make the directory %s durable", path);
-}
-
-tv_status tv_sync_parent(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *parent = slash ? tv_format("%.*s", slash == path ? 1 : (int)(slash - path), path) : tv_format(".");
-    if (!parent)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    tv_status status = tv_sync_dir(parent);
-    free(parent);
-    return status;
 }
 
 tv_status tv_rename_durable(const char *from, const char *to) {

@@ -47,7 +47,7 @@ const char *tv_path_kind(const char *path);
 /* Size of a regular file; TV_E_IO with the sentence when it is missing or no file. */
 tv_status tv_file_size(const char *path, uint64_t *size);
 
-/* Creates the directory and its missing parents; an existing one is fine. */
+/* Creates the directory and its missing parents, durably; an existing one is fine. */
 tv_status tv_make_dirs(const char *path);
 /* Entries without "." and "..", sorted by bytes; the caller frees with tv_free_names. */
 tv_status tv_list_dir(const char *path, char ***names, uint64_t *count);
@@ -57,11 +57,9 @@ tv_status tv_remove_tree(const char *path);
 
 /* Removes what writers of files and links in this directory left when their process was killed. */
 tv_status tv_remove_temporaries(const char *directory);
-/* Makes the directory's entries durable, then renames `from` to `to`; `to` must not exist as a non-empty
- * directory. */
+/* Renames `from` to `to`, which must not exist as a non-empty directory, and makes the new name durable. */
 tv_status tv_rename_durable(const char *from, const char *to);
-/* fsync of a directory, and of the one in which `path` lies. */
-tv_status tv_sync_dir(const char *path);
+/* fsync of the directory in which `path` lies. */
 tv_status tv_sync_parent(const char *path);
 /* Points the relative symbolic link `link` at `target`, replaced by rename. */
 tv_status tv_replace_link(const char *target, const char *link);

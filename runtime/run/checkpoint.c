@@ -70,7 +70,6 @@ static tv_status write_moments(const char *directory, tv_model *model) {
         }
     }
     TV_TRY(tv_safetensors_writer_commit(&writer));
-    TV_TRY(tv_sync_dir(folder));
 fail:
     tv_safetensors_writer_abort(&writer);
     tv_arena_destroy(&arena);
@@ -312,10 +311,10 @@ fail:
 tv_status tv_checkpoint_write_model(const char *path, tv_model *model) {
     TV_RETURN_IF_FAILED(tv_make_dirs(path));
     TV_RETURN_IF_FAILED(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
-    TV_RETURN_IF_FAILED(write_moments(path, model));
-    return tv_sync_dir(path);
+    return write_moments(path, model);
 }
 
+/* Each file and folder is durable, its name too, once it is written (base/files.h). */
 static tv_status write_content(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
                                const tv_checkpoint_state *state, tv_checkpoint_more more, void *context) {
     TV_RETURN_IF_FAILED(tv_remove_tree(path));
@@ -324,8 +323,7 @@ static tv_status write_content(const char *path, tv_model *model, const tv_token
         TV_RETURN_IF_FAILED(tv_tokenizer_save(tokenizer, path));
     if (more)
         TV_RETURN_IF_FAILED(more(context, path));
-    TV_RETURN_IF_FAILED(write_state(path, state));
-    return tv_sync_dir(path);
+    return write_state(path, state);
 }
 
 tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
