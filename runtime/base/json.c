@@ -72,13 +72,18 @@ static char *print(const cJSON *root, bool indented) {
     return text;
 }
 
+tv_status tv_json_print_file(const cJSON *root, char **text) {
+    char *lines = print(root, true);
+    *text = lines ? tv_format("%s\n", lines) : NULL;
+    cJSON_free(lines);
+    return *text ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory while printing JSON");
+}
+
 tv_status tv_json_write_file(const char *path, const cJSON *root) {
-    char *text = print(root, true);
-    char *whole = text ? tv_format("%s\n", text) : NULL;
-    tv_status status = whole ? tv_write_file(path, whole, strlen(whole))
-                             : tv_fail(TV_E_MEMORY, "out of host memory while writing %s", path);
-    free(whole);
-    cJSON_free(text);
+    char *text = NULL;
+    TV_RETURN_IF_FAILED(tv_json_print_file(root, &text));
+    tv_status status = tv_write_file(path, text, strlen(text));
+    free(text);
     return status;
 }
 

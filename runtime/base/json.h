@@ -19,6 +19,8 @@
 tv_status tv_json_parse(const char *text, uint64_t size, const char *where, cJSON **root);
 tv_status tv_json_read_file(const char *path, cJSON **root);
 tv_status tv_json_write_file(const char *path, const cJSON *root);
+/* As a file holds it, with its newline at the end; the caller frees *text with free(). */
+tv_status tv_json_print_file(const cJSON *root, char **text);
 /* One line, no newline; the caller frees *line with free(). */
 tv_status tv_json_print_line(const cJSON *root, char **line);
 

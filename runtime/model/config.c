@@ -513,6 +513,23 @@ bool tv_model_config_same_body(const tv_model_config *a, const tv_model_config *
            !(fabs(a->norm_eps - b->norm_eps) > 0) && (!rotary || !(fabs(a->rope_theta - b->rope_theta) > 0));
 }
 
+bool tv_model_config_ends(const tv_model_config *config, int64_t id) {
+    bool ends = id >= 0 && config->eos_token_id == id;
+    for (int i = 0; id >= 0 && i < TV_MAX_MORE_EOS; i++)
+        ends |= config->more_eos_token_ids[i] == id;
+    return ends;
+}
+
+void tv_model_config_end_with(tv_model_config *config, int64_t id) {
+    int64_t moved = config->eos_token_id;
+    config->eos_token_id = id;
+    for (int i = 0; i < TV_MAX_MORE_EOS && moved >= 0 && moved != id; i++) {
+        int64_t next = config->more_eos_token_ids[i];
+        config->more_eos_token_ids[i] = moved;
+        moved = next;
+    }
+}
+
 static bool set_token(cJSON *root, const char *key, int64_t id) {
     return id >= 0 ? tv_json_set_number(root, key, (double)id) : cJSON_AddNullToObject(root, key) != NULL;
 }

@@ -64,6 +64,12 @@ tv_status tv_model_config_read_file(const char *path, tv_model_config *config);
 /* Sizes and values of a config that was made in code; part of every read. Fails with TV_E_CONFIG. */
 tv_status tv_model_config_check(const tv_model_config *config, const char *where);
 
+/* Whether the id ends a text by the config. */
+bool tv_model_config_ends(const tv_model_config *config, int64_t id);
+/* Makes the token the first of those that end a text, the others behind it; of TV_MAX_MORE_EOS + 1 the last
+ * is lost. */
+void tv_model_config_end_with(tv_model_config *config, int64_t id);
+
 /* Commands that need one kind of model: a TV_E_DATA that says which kind `where`, a directory, holds. */
 tv_status tv_model_config_expect_head(const tv_model_config *config, tv_model_head head, const char *where);
 

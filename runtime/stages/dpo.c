@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "run/answer_ends.h"
 #include "run/defaults.h"
 #include "stages/dpo_pairs.h"
 
@@ -56,6 +57,7 @@ static tv_status open_data(void *self, tv_run *run) {
     p->run = run;
     TV_RETURN_IF_FAILED(
         tv_preference_sets_open(&run->settings, run->tokenizer, most + 1, is_useful, NULL, &p->sets));
+    TV_RETURN_IF_FAILED(tv_run_save_ends(run, &p->sets.sets[0]->ends));
     uint64_t tokens = tv_min_u64(tv_align_up(p->sets.longest - 1, TV_WIDTH_STEP), most);
     TV_RETURN_IF_FAILED(tv_dpo_pairs_create(&p->sets.train, tokens, &p->train));
     TV_RETURN_IF_FAILED(tv_dpo_pairs_create(&p->sets.val, tokens, &p->val));

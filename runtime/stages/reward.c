@@ -48,9 +48,9 @@ static void choose_pad(const tv_tokenizer *tokenizer, tv_model_config *config) {
     uint32_t pad = tv_tokenizer_info_of(tokenizer)->pad;
     if (pad == TV_NO_TOKEN)
         pad = tv_tokenizer_find(tokenizer, TV_TOKEN_PAD, sizeof TV_TOKEN_PAD - 1);
-    if (config->pad_token_id < 0 || config->pad_token_id == config->eos_token_id)
+    if (config->pad_token_id < 0 || tv_model_config_ends(config, config->pad_token_id))
         config->pad_token_id =
-            pad < config->vocab_size && (int64_t)pad != config->eos_token_id ? (int64_t)pad : -1;
+            pad < config->vocab_size && !tv_model_config_ends(config, pad) ? (int64_t)pad : -1;
     if (config->pad_token_id < 0)
         tv_info(
             "the tokenizer has no token for padding alone, so other programs can score one text at a time");

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/tokens.h"
 #include "model/heads.h"
+#include "run/answer_ends.h"
 #include "run/defaults.h"
 #include "stages/example_rows.h"
 #include "text/split.h"
@@ -96,6 +97,7 @@ static tv_status open_data(void *self, tv_run *run) {
     bool packing = run->settings.sft.packing;
     f->run = run;
     TV_RETURN_IF_FAILED(read_examples(run, data->train, data->train_count, &f->train));
+    TV_RETURN_IF_FAILED(tv_run_save_ends(run, &f->train->ends));
     if (data->val_count)
         TV_RETURN_IF_FAILED(read_examples(run, data->val, data->val_count, &f->val));
     else if (data->val_fraction > 0)

@@ -218,6 +218,7 @@ static tv_status read_examples(const tv_examples_options *options, const uint8_t
         TV_TRY(tv_source_read_json_bytes(bytes, size, name, add_example, &r));
     else
         TV_TRY(tv_source_read_json(options->paths, options->path_count, add_example, &r, NULL));
+    r.examples->ends = tv_prompt_ends(&r.encoder);
     TV_TRY(report(&r));
 fail:
     tv_prompt_encoder_free(&r.encoder);

@@ -13,7 +13,7 @@
 #define TV_TEXT_EXAMPLES_H
 
 #include "base/arena.h"
-#include "text/tokenizer.h"
+#include "text/prompts.h"
 
 typedef struct tv_example {
     const uint32_t *ids;    /* (length) */
@@ -37,6 +37,7 @@ typedef struct tv_examples {
     uint64_t tokens, trained_tokens; /* of all items */
     uint64_t truncated;              /* items that were cut */
     uint64_t dropped;                /* examples that are not among the items: nothing trained was left */
+    tv_answer_ends ends;             /* of their answers */
     tv_arena *arena;                 /* what the items point into */
 } tv_examples;
 

@@ -305,6 +305,7 @@ static tv_status read_preferences(const tv_preferences_options *options, const u
         TV_TRY(tv_source_read_json_bytes(bytes, size, name, add_group, &r));
     else
         TV_TRY(tv_source_read_json(options->paths, options->path_count, add_group, &r, NULL));
+    r.set->ends = tv_prompt_ends(&r.encoder);
     TV_TRY(report(&r));
 fail:
     tv_prompt_encoder_free(&r.encoder);

@@ -13,7 +13,7 @@
 #define TV_TEXT_PREFERENCES_H
 
 #include "base/arena.h"
-#include "text/tokenizer.h"
+#include "text/prompts.h"
 
 typedef struct tv_preference_response {
     const uint32_t *ids; /* prompt, response, end token */
@@ -43,6 +43,7 @@ typedef struct tv_preferences {
     uint64_t responses, most; /* of all groups, and of the largest */
     uint64_t longest;         /* tokens of the longest response with its prompt */
     uint64_t too_long, same;  /* groups that were dropped */
+    tv_answer_ends ends;      /* of their answers */
     tv_arena *arena;          /* what the groups point into */
 } tv_preferences;
 

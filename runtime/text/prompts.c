@@ -35,6 +35,7 @@ static tv_status encode_plain(const tv_prompt_encoder *encoder, const void *text
 
 tv_status tv_prompt_encode_text(tv_prompt_encoder *encoder, const void *text, uint64_t length, tv_ids *ids) {
     uint64_t before = ids->size;
+    encoder->texts = true;
     TV_RETURN_IF_FAILED(tv_tokenizer_begin_text(encoder->tokenizer, ids));
     if (length > 0)
         return encode_plain(encoder, text, length, ids);
@@ -80,9 +81,16 @@ tv_status tv_answer_encode(tv_prompt_encoder *encoder, bool is_chat, const void 
         return tv_chat_encode_answer(encoder->tokenizer, &encoder->chat, content, length, ids);
     }
     uint32_t id;
+    encoder->texts = true;
     TV_RETURN_IF_FAILED(end_of_text(encoder, &id));
     TV_RETURN_IF_FAILED(encode_plain(encoder, content, length, ids));
     return tv_ids_append(ids, &id, 1);
+}
+
+tv_answer_ends tv_prompt_ends(const tv_prompt_encoder *encoder) {
+    return (tv_answer_ends){.turn = encoder->chat_known ? encoder->chat.end : TV_NO_TOKEN,
+                            .document = encoder->texts ? tv_tokenizer_info_of(encoder->tokenizer)->end_of_text
+                                                       : TV_NO_TOKEN};
 }
 
 void tv_prompt_encoder_free(tv_prompt_encoder *encoder) {
@@ -198,6 +206,7 @@ static tv_status read_prompts(const tv_prompts_options *options, const uint8_t *
         TV_TRY(tv_source_read_json(options->paths, options->path_count, add_prompt, &r, NULL));
     TV_TRY(check_ids(r.prompts));
     r.prompts->chat = r.encoder.chat;
+    r.prompts->ends = tv_prompt_ends(&r.encoder);
     tv_info("%llu prompts, %llu tokens", (unsigned long long)r.prompts->count,
             (unsigned long long)r.prompts->tokens);
 fail:

@@ -12,6 +12,12 @@
 #include "base/arena.h"
 #include "text/chat_template.h"
 
+/* The tokens that end answers, for each kind of them; TV_NO_TOKEN: there are none of the kind. */
+typedef struct tv_answer_ends {
+    uint32_t turn;     /* behind messages */
+    uint32_t document; /* behind texts */
+} tv_answer_ends;
+
 typedef struct tv_prompt {
     const char *id;
     const char *json; /* the value of "prompt" as it was read, as JSON */
@@ -33,6 +39,7 @@ typedef struct tv_prompts {
     tv_prompt *items;
     uint64_t count, tokens;
     tv_chat_template chat; /* where an item is_chat */
+    tv_answer_ends ends;   /* of answers to them */
     tv_arena *arena;       /* what the items point into */
 } tv_prompts;
 
@@ -47,6 +54,7 @@ typedef struct tv_prompt_encoder {
     tv_tokenizer *tokenizer;
     tv_chat_template chat;
     bool chat_known;      /* set with `chat` by the first list of messages */
+    bool texts;           /* set by the first text */
     tv_messages messages; /* scratch */
     tv_text text;         /* scratch */
 } tv_prompt_encoder;
@@ -63,6 +71,8 @@ tv_status tv_prompt_template(tv_prompt_encoder *encoder);
 /* Appends the tokens of an answer to it: content and the token that ends a turn or a document. */
 tv_status tv_answer_encode(tv_prompt_encoder *encoder, bool is_chat, const void *content, uint64_t length,
                            tv_ids *ids);
+/* Of all that was encoded so far. */
+tv_answer_ends tv_prompt_ends(const tv_prompt_encoder *encoder);
 void tv_prompt_encoder_free(tv_prompt_encoder *encoder);
 
 #endif

@@ -149,7 +149,8 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
         tokenizer->reversible &= !parts->tokens[i].lstrip && !parts->tokens[i].rstrip;
     tokenizer->pretokenizer = *parts->pretokenizer;
     *parts->pretokenizer = NULL;
-    TV_TRY(tv_tokenizer_describe(tokenizer, &(tv_tokenizer_info){.eos = TV_NO_TOKEN, .pad = TV_NO_TOKEN}));
+    TV_TRY(tv_tokenizer_describe(
+        tokenizer, &(tv_tokenizer_info){.end_of_text = TV_NO_TOKEN, .eos = TV_NO_TOKEN, .pad = TV_NO_TOKEN}));
     *out = tokenizer;
     return TV_OK;
 fail:
@@ -255,7 +256,10 @@ tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info
     uint32_t end = TV_NO_TOKEN;
     for (size_t i = 0; i < TV_COUNT(ends) && end == TV_NO_TOKEN; i++)
         end = tv_tokenizer_find(tokenizer, ends[i], strlen(ends[i]));
-    tokenizer->info.end_of_text = end != TV_NO_TOKEN ? end : info->eos;
+    /* Where none is known by its name, it is what eos was at first (tv_tokenizer_set_eos). */
+    tokenizer->info.end_of_text = end != TV_NO_TOKEN                 ? end
+                                  : info->end_of_text != TV_NO_TOKEN ? info->end_of_text
+                                                                     : info->eos;
     if (info->eos == TV_NO_TOKEN)
         tokenizer->info.eos = end;
     if (info->pad == TV_NO_TOKEN)

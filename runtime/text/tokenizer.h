@@ -71,7 +71,7 @@ tv_status tv_tokenizer_begin_text(const tv_tokenizer *tokenizer, tv_ids *ids);
  * token, it stands there already. */
 tv_status tv_tokenizer_begin_document(const tv_tokenizer *tokenizer, tv_ids *ids);
 
-/* Replaces it; texts are copied, end_of_text is found by name. */
+/* Replaces it; texts are copied, end_of_text is found by name, else stays, else is eos. */
 tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info *info);
 
 /* One more than the highest id. */

@@ -399,8 +399,10 @@ tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where,
     read.parts.merge_count = read.merge_count;
     read.parts.pretokenizer = &read.pretokenizer;
     TV_TRY(tv_tokenizer_create(&read.parts, where, tokenizer));
-    tv_tokenizer_info info = {
-        .eos = TV_NO_TOKEN, .pad = TV_NO_TOKEN, .json = tv_arena_copy(read.arena, json, size)};
+    tv_tokenizer_info info = {.end_of_text = TV_NO_TOKEN,
+                              .eos = TV_NO_TOKEN,
+                              .pad = TV_NO_TOKEN,
+                              .json = tv_arena_copy(read.arena, json, size)};
     TV_TRY(tv_post_processor_read(*tokenizer, tv_json_get(root, "post_processor"), where, &info));
     status = info.json ? tv_tokenizer_describe(*tokenizer, &info) : out_of_memory(&read);
 fail:

@@ -3,7 +3,8 @@
  * Promise: byte-level BPE is read as the tokenizers library means it (merges as "a b" or ["a", "b"], added
  * tokens, NFC/NFD/NFKC/NFKD, Split and ByteLevel pre-tokenizers, ignore_merges); whatever would tokenize
  * differently here than there is TV_E_DATA with the key's name, and so is every broken file. What stands
- * before a text is in post_processor.h. A tokenizer that was read is saved byte for byte.
+ * before a text is in post_processor.h. A tokenizer that was read is saved byte for byte, but for an
+ * eos_token that was set.
  */
 #ifndef TV_TEXT_TOKENIZER_JSON_H
 #define TV_TEXT_TOKENIZER_JSON_H
@@ -19,6 +20,10 @@ tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer);
 /* Writes the files that were read into the directory, which is made when missing. One trained here gets a
  * ChatML chat_template in its tokenizer_config.json. */
 tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory);
+
+/* Makes `id` the "eos_token" of the files that are saved, which is where other programs stop; what ends a
+ * document stays as it is. */
+tv_status tv_tokenizer_set_eos(tv_tokenizer *tokenizer, uint32_t id);
 
 /* Appends the token as it stands in tokenizer.json: its bytes in the byte alphabet, an added token as it is.
  */

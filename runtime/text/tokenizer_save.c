@@ -142,13 +142,17 @@ fail:
 
 static tv_status write_config(const tv_tokenizer *tokenizer, const char *path) {
     tv_status status;
+    tv_text eos = {0};
+    const tv_token *end = tv_tokenizer_token(tokenizer, tv_tokenizer_info_of(tokenizer)->eos);
+    TV_RETURN_IF_FAILED(end ? tv_token_spell(end, &eos)
+                            : tv_text_append(&eos, TV_TOKEN_END_OF_TEXT, sizeof TV_TOKEN_END_OF_TEXT - 1));
     cJSON *root = cJSON_CreateObject(), *decoder;
-    if (!root || !tv_json_set_bool(root, "add_prefix_space", false) ||
+    if (tv_text_append(&eos, "", 1) != TV_OK || !root || !tv_json_set_bool(root, "add_prefix_space", false) ||
         !(decoder = cJSON_AddObjectToObject(root, "added_tokens_decoder")) ||
         !tv_json_set_string(root, "bos_token", TV_TOKEN_END_OF_TEXT) ||
         !tv_json_set_string(root, "chat_template", CHATML) ||
         !tv_json_set_bool(root, "clean_up_tokenization_spaces", false) ||
-        !tv_json_set_string(root, "eos_token", TV_TOKEN_END_OF_TEXT) ||
+        !tv_json_set_string(root, "eos_token", (const char *)eos.data) ||
         !tv_json_set_string(root, "pad_token", TV_TOKEN_PAD) ||
         !tv_json_set_string(root, "tokenizer_class", "PreTrainedTokenizerFast")) {
         status = out_of_memory();
@@ -157,7 +161,46 @@ static tv_status write_config(const tv_tokenizer *tokenizer, const char *path) {
     TV_TRY(write_added(tokenizer, NULL, decoder));
     TV_TRY(tv_json_write_file(path, root));
 fail:
+    tv_text_free(&eos);
     cJSON_Delete(root);
+    return status;
+}
+
+tv_status tv_tokenizer_set_eos(tv_tokenizer *tokenizer, uint32_t id) {
+    const tv_token *token = tv_tokenizer_token(tokenizer, id);
+    tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
+    tv_text name = {0};
+    cJSON *root = NULL;
+    char *config = NULL;
+    tv_status status;
+    if (!token)
+        return tv_fail(TV_E_DATA,
+                       "expected a token of the vocabulary as the one that ends answers, found id %u", id);
+    if (info.eos == id)
+        return TV_OK;
+    info.eos = id;
+    /* One trained here has no file yet, and is written with info.eos. */
+    if (info.json) {
+        const char *before = info.config ? info.config : "{}";
+        TV_TRY(tv_token_spell(token, &name));
+        TV_TRY(tv_text_append(&name, "", 1));
+        TV_TRY(tv_json_parse(before, strlen(before), "tokenizer_config.json", &root));
+        cJSON *eos = cJSON_CreateString((const char *)name.data);
+        bool there = tv_json_get(root, "eos_token") != NULL;
+        if (!eos || !(there ? cJSON_ReplaceItemInObjectCaseSensitive(root, "eos_token", eos)
+                            : cJSON_AddItemToObject(root, "eos_token", eos))) {
+            cJSON_Delete(eos);
+            status = out_of_memory();
+            goto fail;
+        }
+        TV_TRY(tv_json_print_file(root, &config));
+        info.config = config;
+    }
+    TV_TRY(tv_tokenizer_describe(tokenizer, &info));
+fail:
+    free(config);
+    cJSON_Delete(root);
+    tv_text_free(&name);
     return status;
 }
 

@@ -47,9 +47,10 @@ static void every_shape_trains(void **state) {
         tv_expect_exit(&run, 0);
         if (!strstr(run.err, cases[i].shape) || !!strstr(run.err, "chat template: ChatML") != cases[i].chat)
             fail_msg("case %zu: %s", i, run.err);
+        /* With turns the configuration says where they end (test_end_tokens.c). */
         static const char *const files[] = {"tokenizer.json", "tokenizer_config.json"};
         char *last = tv_format("%s/checkpoints/last", out);
-        for (size_t f = 0; f < TV_COUNT(files); f++)
+        for (size_t f = 0; f < (cases[i].chat ? 1 : TV_COUNT(files)); f++)
             tv_expect_same_file(small->model, last, files[f]);
         free(last);
         tv_run_free(&run);

@@ -317,9 +317,25 @@ static void written_configs_read_the_same(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+static void the_last_end_comes_first(void **state) {
+    (void)state;
+    tv_model_config c = tv_model_config_defaults(TV_ARCH_LLAMA);
+    assert_false(tv_model_config_ends(&c, -1));
+    /* 9 ends are one too many; an end that is there moves to the front. */
+    static const int64_t added[] = {5, 6, 6, 5, 7, 1, 2, 3, 4, 8, 9, 7};
+    for (size_t i = 0; i < TV_COUNT(added); i++)
+        tv_model_config_end_with(&c, added[i]);
+    static const int64_t more[TV_MAX_MORE_EOS] = {9, 8, 4, 3, 2, 1, 5};
+    assert_int_equal(c.eos_token_id, 7);
+    assert_memory_equal(c.more_eos_token_ids, more, sizeof more);
+    assert_true(tv_model_config_ends(&c, 7) && tv_model_config_ends(&c, 5));
+    assert_false(tv_model_config_ends(&c, 6));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gpt2_as_published),
+        cmocka_unit_test(the_last_end_comes_first),
         cmocka_unit_test(llama_of_both_generations),
         cmocka_unit_test(score_heads_are_classifiers_of_one_label),
         cmocka_unit_test(sizes_alone_are_enough),

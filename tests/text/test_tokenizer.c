@@ -406,6 +406,47 @@ static void add_bos_token_goes_before(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* Also where the files name none, or name it at length; what ends a document stays, and so does all else. */
+static void an_eos_that_was_set_is_saved(void **state) {
+    (void)state;
+    static const char *const configs[] = {
+        NULL, "{\"eos_token\": \"<|endoftext|>\", \"model_max_length\": 1e30, \"x\": [1, null]}",
+        "{\"a\": 1, \"eos_token\": {\"content\": \"<|endoftext|>\", \"lstrip\": false}}"};
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        char *dir = tv_test_dir(), *json = tv_format("%s/tokenizer.json", dir);
+        char *config = tv_format("%s/tokenizer_config.json", dir), *text = NULL, *kept = NULL;
+        uint64_t size;
+        cJSON *before = NULL, *after = NULL;
+        tv_tokenizer *tokenizer = NULL;
+        assert_ok(tv_read_file(DATA "/trained/tokenizer.json", &text, &size));
+        assert_ok(tv_write_file(json, text, size));
+        if (configs[i])
+            assert_ok(tv_write_file(config, configs[i], strlen(configs[i])));
+        assert_ok(tv_tokenizer_load(dir, &tokenizer));
+        assert_int_equal(tv_tokenizer_set_eos(tokenizer, 99999), TV_E_DATA);
+        assert_ok(tv_tokenizer_set_eos(tokenizer, 2));
+        assert_int_equal(tv_tokenizer_info_of(tokenizer)->eos, 2);
+        assert_int_equal(tv_tokenizer_info_of(tokenizer)->end_of_text, 0);
+        assert_ok(tv_tokenizer_save(tokenizer, dir));
+        tv_tokenizer_destroy(&tokenizer);
+        assert_ok(tv_read_file(json, &kept, NULL));
+        assert_string_equal(kept, text);
+        assert_ok(tv_json_read_file(config, &after));
+        const char *source = configs[i] ? configs[i] : "{}";
+        assert_ok(tv_json_parse(source, strlen(source), "before", &before));
+        cJSON_DeleteItemFromObjectCaseSensitive(before, "eos_token");
+        assert_non_null(cJSON_AddStringToObject(before, "eos_token", "<|im_end|>"));
+        assert_true(cJSON_Compare(before, after, true));
+        cJSON_Delete(before);
+        cJSON_Delete(after);
+        free(kept);
+        free(text);
+        free(config);
+        free(json);
+        tv_test_dir_remove(&dir);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_equal_other_implementations),
@@ -416,6 +457,7 @@ int main(void) {
         cmocka_unit_test(hostile_files_give_sentences),
         cmocka_unit_test(files_say_what_a_text_begins_with),
         cmocka_unit_test(add_bos_token_goes_before),
+        cmocka_unit_test(an_eos_that_was_set_is_saved),
         cmocka_unit_test(hostile_patterns_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/visible.h"
+#include "run/answer_ends.h"
 #include "run/memory_report.h"
 #include "stages/ppo/iteration.h"
 #include "stages/sampling.h"
@@ -279,7 +280,7 @@ static tv_status open_data(void *self, tv_run *run) {
     const tv_ppo_settings *ppo = &run->settings.ppo;
     const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
     p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, chat_of(p->prompts));
-    return TV_OK;
+    return tv_run_save_ends(run, &p->prompts->ends);
 }
 
 /* ---- the device ---- */
