@@ -381,11 +381,55 @@ tv_status tv_messages_from_json(const tv_json_line *line, const cJSON *list, con
                              line->where, content_key, number, key, text ? "something else" : "no such key");
             goto fail;
         }
+        const cJSON *weight = tv_json_get(item, "weight");
+        bool none = cJSON_IsNumber(weight) && !(weight->valuedouble < 0 || weight->valuedouble > 0);
+        bool whole = cJSON_IsNumber(weight) && !(weight->valuedouble < 1 || weight->valuedouble > 1);
+        if (weight && !cJSON_IsNull(weight) && !none && !whole) {
+            status =
+                tv_fail(TV_E_DATA, "%s: expected 0 or 1 for \"weight\" of message %llu in \"%s\", found %s",
+                        line->where, number, key, cJSON_IsNumber(weight) ? "another number" : "no number");
+            goto fail;
+        }
         content.size = 0;
         TV_TRY(tv_json_line_text(line, text, &content));
         TV_TRY(tv_messages_add(messages, role, content.data, content.size));
+        messages->items[messages->count - 1].untrained = none;
     }
 fail:
     tv_text_free(&content);
+    return status;
+}
+
+tv_status tv_messages_add_system(const tv_json_line *line, tv_messages *messages) {
+    const cJSON *item = tv_json_get(line->root, "system");
+    tv_messages whole = {0};
+    tv_text text = {0};
+    tv_status status;
+    if (!item || cJSON_IsNull(item))
+        return TV_OK;
+    if (!cJSON_IsString(item))
+        return tv_fail(TV_E_DATA, "%s: expected a text for \"system\", found something else", line->where);
+    TV_TRY(tv_json_line_text(line, item, &text));
+    if (text.size == 0)
+        goto fail;
+    if (messages->count && messages->items[0].role == TV_SYSTEM) {
+        status =
+            tv_fail(TV_E_DATA,
+                    "%s: expected one message of the system, found \"system\" and another among the messages",
+                    line->where);
+        goto fail;
+    }
+    TV_TRY(tv_messages_add(&whole, TV_SYSTEM, text.data, text.size));
+    for (uint64_t i = 0; i < messages->count; i++) {
+        const tv_message *message = &messages->items[i];
+        TV_TRY(tv_messages_add(&whole, message->role, message->content, message->length));
+        whole.items[whole.count - 1].untrained = message->untrained;
+    }
+    tv_messages_free(messages);
+    *messages = whole;
+    whole = (tv_messages){0};
+fail:
+    tv_messages_free(&whole);
+    tv_text_free(&text);
     return status;
 }

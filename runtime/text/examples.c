@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "text/line_shape.h"
 #include "text/prompts.h"
+#include "text/unused_keys.h"
 
 typedef enum shape { MESSAGES, CONVERSATIONS, PROMPT_COMPLETION, INSTRUCTION } shape;
 
@@ -28,7 +29,33 @@ typedef struct reading {
     tv_text text;
     tv_ids ids;
     tv_text trained;
+    tv_unused_keys unused;
 } reading;
+
+/* What is read of each line; an id is nobody's loss. */
+static const char *const LINE_KEYS[][8] = {
+    [MESSAGES] = {"id", "messages", "system"},
+    [CONVERSATIONS] = {"id", "conversations", "system"},
+    [PROMPT_COMPLETION] = {"id", "prompt", "completion", "system"},
+    [INSTRUCTION] = {"id", "instruction", "input", "output", "system", "history"},
+};
+static const char *const TEXT_KEYS[] = {"id", "prompt", "completion", NULL};
+static const char *const MESSAGE_KEYS[] = {"role", "content", "weight", NULL};
+static const char *const FOREIGN_MESSAGE_KEYS[] = {"from", "value", "weight", NULL};
+
+static void count_unused(reading *r, const tv_json_line *line) {
+    const cJSON *prompt = tv_line_get(line, "prompt");
+    bool texts = r->shape.shape == PROMPT_COMPLETION && cJSON_IsString(prompt);
+    tv_unused_keys_add(&r->unused, r->shape.file, line->root, texts ? TEXT_KEYS : LINE_KEYS[r->shape.shape]);
+    if (r->shape.shape == MESSAGES)
+        tv_unused_keys_add_items(&r->unused, tv_line_get(line, "messages"), MESSAGE_KEYS);
+    if (r->shape.shape == CONVERSATIONS)
+        tv_unused_keys_add_items(&r->unused, tv_line_get(line, "conversations"), FOREIGN_MESSAGE_KEYS);
+    if (r->shape.shape == PROMPT_COMPLETION) {
+        tv_unused_keys_add_items(&r->unused, prompt, MESSAGE_KEYS);
+        tv_unused_keys_add_items(&r->unused, tv_line_get(line, "completion"), MESSAGE_KEYS);
+    }
+}
 
 static tv_status get_text(const tv_json_line *line, const char *key, tv_text *out) {
     const cJSON *item = tv_line_get(line, key);
@@ -57,7 +84,7 @@ static tv_status encode_messages(reading *r, const tv_json_line *line, const cha
     for (uint64_t i = context; i < messages->count; i++) {
         if (messages->items[i].role != TV_ASSISTANT)
             continue;
-        if (messages->items[i].length == 0)
+        if (messages->items[i].length == 0 && !messages->items[i].untrained)
             return empty_answer(line, key);
         answers++;
     }
@@ -96,17 +123,45 @@ static tv_status encode_prompt_completion(reading *r, const tv_json_line *line) 
     TV_RETURN_IF_FAILED(tv_messages_from_json(line, prompt, "prompt", TV_ROLE_CONTENT, &r->messages));
     TV_RETURN_IF_FAILED(
         tv_messages_from_json(line, completion, "completion", TV_ROLE_CONTENT, &r->completion));
+    TV_RETURN_IF_FAILED(tv_messages_add_system(line, &r->messages));
     uint64_t context = r->messages.count;
     for (uint64_t i = 0; i < r->completion.count; i++) {
         const tv_message *message = &r->completion.items[i];
         TV_RETURN_IF_FAILED(tv_messages_add(&r->messages, message->role, message->content, message->length));
+        r->messages.items[r->messages.count - 1].untrained = message->untrained;
     }
     return encode_messages(r, line, "completion", context);
 }
 
+/* [["question", "answer"], ...]: the turns before; their answers are learned too, as LLaMA-Factory does,
+ * whose form this is. */
+static tv_status add_history(reading *r, const tv_json_line *line) {
+    const cJSON *list = tv_line_get(line, "history"), *pair, *item;
+    if (list && !cJSON_IsArray(list))
+        return tv_fail(TV_E_DATA, "%s: expected a list of turns for \"history\", found something else",
+                       line->where);
+    cJSON_ArrayForEach(pair, list) {
+        bool two = cJSON_IsArray(pair) && cJSON_GetArraySize(pair) == 2;
+        if (!two || !cJSON_IsString(pair->child) || !cJSON_IsString(pair->child->next))
+            return tv_fail(
+                TV_E_DATA,
+                "%s: expected [\"question\", \"answer\"] as each turn of \"history\", found something else",
+                line->where);
+        cJSON_ArrayForEach(item, pair) {
+            r->text.size = 0;
+            TV_RETURN_IF_FAILED(tv_json_line_text(line, item, &r->text));
+            TV_RETURN_IF_FAILED(tv_messages_add(&r->messages, item == pair->child ? TV_USER : TV_ASSISTANT,
+                                                r->text.data, r->text.size));
+        }
+    }
+    return TV_OK;
+}
+
 /* The input, where there is one, stands below the instruction. */
 static tv_status encode_instruction(reading *r, const tv_json_line *line) {
-    r->text.size = r->messages.count = r->messages.contents.size = 0;
+    r->messages.count = r->messages.contents.size = 0;
+    TV_RETURN_IF_FAILED(add_history(r, line));
+    r->text.size = 0;
     TV_RETURN_IF_FAILED(get_text(line, "instruction", &r->text));
     uint64_t instruction = r->text.size;
     if (tv_line_get(line, "input")) {
@@ -119,12 +174,14 @@ static tv_status encode_instruction(reading *r, const tv_json_line *line) {
     r->text.size = 0;
     TV_RETURN_IF_FAILED(get_text(line, "output", &r->text));
     TV_RETURN_IF_FAILED(tv_messages_add(&r->messages, TV_ASSISTANT, r->text.data, r->text.size));
+    TV_RETURN_IF_FAILED(tv_messages_add_system(line, &r->messages));
     return encode_messages(r, line, "output", 0);
 }
 
 static tv_status encode_conversation(reading *r, const tv_json_line *line, const char *key,
                                      tv_message_keys keys) {
     TV_RETURN_IF_FAILED(tv_messages_from_json(line, tv_line_get(line, key), key, keys, &r->messages));
+    TV_RETURN_IF_FAILED(tv_messages_add_system(line, &r->messages));
     return encode_messages(r, line, key, 0);
 }
 
@@ -183,6 +240,7 @@ static tv_status add_example(void *context, const tv_json_line *line) {
     r->ids.size = r->trained.size = 0;
     r->lines++;
     TV_RETURN_IF_FAILED(tv_shape_read(&r->shape, line));
+    count_unused(r, line);
     TV_RETURN_IF_FAILED(encode_line(r, line));
     return keep(r, line);
 }
@@ -218,6 +276,7 @@ static tv_status read_examples(const tv_examples_options *options, const uint8_t
         TV_TRY(tv_source_read_json_bytes(bytes, size, name, add_example, &r));
     else
         TV_TRY(tv_source_read_json(options->paths, options->path_count, add_example, &r, NULL));
+    tv_unused_keys_report(&r.unused);
     r.examples->ends = tv_prompt_ends(&r.encoder);
     TV_TRY(report(&r));
 fail:

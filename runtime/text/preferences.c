@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "text/line_shape.h"
 #include "text/prompts.h"
+#include "text/unused_keys.h"
 
 typedef enum shape { ANSWERS, PAIR, IMPLICIT } shape;
 
@@ -38,7 +39,25 @@ typedef struct reading {
     tv_messages beginning; /* what stands in them before the answer; empty: nothing */
     tv_messages prompt;
     tv_ids ids;
+    tv_unused_keys unused;
 } reading;
+
+/* "system" is read where there is a conversation. */
+static void count_unused(reading *r, const tv_json_line *line) {
+    static const char *const line_keys[] = {"id",     "prompt", "answers", "chosen", "rejected",
+                                            "margin", "tie",    "system",  NULL};
+    static const char *const text_keys[] = {"id",       "prompt", "answers", "chosen",
+                                            "rejected", "margin", "tie",     NULL};
+    static const char *const message[] = {"role", "content", NULL};
+    static const char *const answer_keys[] = {"answer", "rank", NULL};
+    const cJSON *prompt = tv_line_get(line, "prompt");
+    tv_unused_keys_add(&r->unused, r->shape.file, line->root,
+                       r->lists || cJSON_IsArray(prompt) ? line_keys : text_keys);
+    tv_unused_keys_add_items(&r->unused, prompt, message);
+    tv_unused_keys_add_items(&r->unused, tv_line_get(line, "chosen"), message);
+    tv_unused_keys_add_items(&r->unused, tv_line_get(line, "rejected"), message);
+    tv_unused_keys_add_items(&r->unused, tv_line_get(line, "answers"), answer_keys);
+}
 
 static bool same_messages(const tv_message *a, const tv_message *b, uint64_t count) {
     for (uint64_t i = 0; i < count; i++)
@@ -267,6 +286,7 @@ static tv_status add_group(void *context, const tv_json_line *line) {
     r->beginning.count = r->beginning.contents.size = 0;
     r->lines++;
     TV_RETURN_IF_FAILED(r->shape.shape == ANSWERS ? take_answers(r, line) : take_pair(r, line, &margin));
+    count_unused(r, line);
     TV_RETURN_IF_FAILED(encode_prompt(r, line, &is_chat));
     return keep(r, line, is_chat, margin);
 }
@@ -305,6 +325,7 @@ static tv_status read_preferences(const tv_preferences_options *options, const u
         TV_TRY(tv_source_read_json_bytes(bytes, size, name, add_group, &r));
     else
         TV_TRY(tv_source_read_json(options->paths, options->path_count, add_group, &r, NULL));
+    tv_unused_keys_report(&r.unused);
     r.set->ends = tv_prompt_ends(&r.encoder);
     TV_TRY(report(&r));
 fail:

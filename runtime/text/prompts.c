@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "text/line_shape.h"
+#include "text/unused_keys.h"
 
 /* ---- tokens of prompts and answers ---- */
 
@@ -54,6 +55,15 @@ tv_status tv_prompt_encode_messages(tv_prompt_encoder *encoder, const tv_json_li
                        "assistant says is the answer",
                        line->where, messages->count ? "one of the assistant" : "no message");
     TV_RETURN_IF_FAILED(tv_prompt_template(encoder));
+    if (tv_line_get(line, "system")) {
+        tv_messages *whole = &encoder->whole;
+        whole->count = whole->contents.size = 0;
+        for (uint64_t i = 0; i < messages->count; i++)
+            TV_RETURN_IF_FAILED(tv_messages_add(whole, messages->items[i].role, messages->items[i].content,
+                                                messages->items[i].length));
+        TV_RETURN_IF_FAILED(tv_messages_add_system(line, whole));
+        messages = whole;
+    }
     return tv_chat_encode(encoder->tokenizer, &encoder->chat, messages->items, messages->count, true, ids,
                           NULL);
 }
@@ -95,6 +105,7 @@ tv_answer_ends tv_prompt_ends(const tv_prompt_encoder *encoder) {
 
 void tv_prompt_encoder_free(tv_prompt_encoder *encoder) {
     tv_messages_free(&encoder->messages);
+    tv_messages_free(&encoder->whole);
     tv_text_free(&encoder->text);
 }
 
@@ -110,6 +121,7 @@ typedef struct reading {
     tv_prompt_encoder encoder;
     tv_ids ids;
     tv_text text;
+    tv_unused_keys unused;
 } reading;
 
 static tv_status copy_text(reading *r, const char **out) {
@@ -136,11 +148,45 @@ static tv_status read_id(reading *r, const tv_json_line *line, const char **id) 
     return copy_text(r, id);
 }
 
+/* As it travels on to candidates and rankings, which have no "system" beside it. */
+static tv_status print_prompt(reading *r, const tv_json_line *line, const cJSON *value, const char **json) {
+    const cJSON *system = tv_line_get(line, "system");
+    cJSON *whole = NULL;
+    tv_status status;
+    if (cJSON_IsArray(value) && cJSON_IsString(system) && system->valuestring[0]) {
+        cJSON *first = cJSON_CreateObject();
+        whole = cJSON_Duplicate(value, true);
+        if (!whole || !first || !tv_json_set_string(first, "role", "system") ||
+            !tv_json_set_string(first, "content", system->valuestring) ||
+            !cJSON_InsertItemInArray(whole, 0, first)) {
+            cJSON_Delete(first);
+            status = tv_fail(TV_E_MEMORY, "out of host memory for a prompt");
+            goto fail;
+        }
+    }
+    TV_TRY(tv_json_line_print(line, whole ? whole : value, &r->text));
+    TV_TRY(copy_text(r, json));
+fail:
+    cJSON_Delete(whole);
+    return status;
+}
+
+static void count_unused(reading *r, const tv_json_line *line) {
+    static const char *const with_messages[] = {"id", "prompt", "system", NULL};
+    static const char *const with_text[] = {"id", "prompt", NULL};
+    static const char *const message[] = {"role", "content", NULL};
+    const cJSON *prompt = tv_line_get(line, "prompt");
+    tv_unused_keys_add(&r->unused, r->shape.file, line->root,
+                       cJSON_IsArray(prompt) ? with_messages : with_text);
+    tv_unused_keys_add_items(&r->unused, prompt, message);
+}
+
 static tv_status add_prompt(void *context, const tv_json_line *line) {
     reading *r = context;
     tv_prompt prompt = {.line = line->line};
     TV_RETURN_IF_FAILED(tv_shape_read(&r->shape, line));
     prompt.file = r->shape.file;
+    count_unused(r, line);
     TV_RETURN_IF_FAILED(read_id(r, line, &prompt.id));
     const cJSON *value = tv_line_get(line, "prompt");
     r->ids.size = r->text.size = 0;
@@ -149,8 +195,7 @@ static tv_status add_prompt(void *context, const tv_json_line *line) {
         return tv_fail(TV_E_DATA, "%s: expected a prompt of at most %llu tokens, found %llu; shorten it",
                        line->where, (unsigned long long)r->options->max_tokens,
                        (unsigned long long)r->ids.size);
-    TV_RETURN_IF_FAILED(tv_json_line_print(line, value, &r->text));
-    TV_RETURN_IF_FAILED(copy_text(r, &prompt.json));
+    TV_RETURN_IF_FAILED(print_prompt(r, line, value, &prompt.json));
     uint32_t *ids = tv_arena_alloc(r->prompts->arena, r->ids.size + 1, sizeof *ids);
     if (!ids)
         return TV_E_MEMORY;
@@ -206,6 +251,7 @@ static tv_status read_prompts(const tv_prompts_options *options, const uint8_t *
         TV_TRY(tv_source_read_json(options->paths, options->path_count, add_prompt, &r, NULL));
     TV_TRY(check_ids(r.prompts));
     r.prompts->chat = r.encoder.chat;
+    tv_unused_keys_report(&r.unused);
     r.prompts->ends = tv_prompt_ends(&r.encoder);
     tv_info("%llu prompts, %llu tokens", (unsigned long long)r.prompts->count,
             (unsigned long long)r.prompts->tokens);

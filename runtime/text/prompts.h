@@ -2,9 +2,9 @@
  *
  * Promise: texts are encoded as they are, without a template, behind what the tokenizer puts before a text;
  * an empty one is that alone, or the end-of-text token, behind which documents begin. Lists of messages get
- * the chat template and the header of the assistant's turn. Ids are unique: a line without "id" gets "p" and
- * its number in the set, from 0. Other keys are ignored. Mistakes, and prompts over `max_tokens`, are
- * TV_E_DATA with file and line.
+ * the chat template and the header of the assistant's turn; a "system" beside them is put in front. Ids are
+ * unique: a line without "id" gets "p" and its number in the set, from 0. Other keys are named once in the
+ * log. Mistakes, and prompts over `max_tokens`, are TV_E_DATA with file and line.
  */
 #ifndef TV_TEXT_PROMPTS_H
 #define TV_TEXT_PROMPTS_H
@@ -56,13 +56,14 @@ typedef struct tv_prompt_encoder {
     bool chat_known;      /* set with `chat` by the first list of messages */
     bool texts;           /* set by the first text */
     tv_messages messages; /* scratch */
+    tv_messages whole;    /* scratch */
     tv_text text;         /* scratch */
 } tv_prompt_encoder;
 
 /* Appends the tokens of a prompt, text or messages, the member "prompt" of the line. */
 tv_status tv_prompt_encode(tv_prompt_encoder *encoder, const tv_json_line *line, const cJSON *prompt,
                            tv_ids *ids, bool *is_chat);
-/* The same for a text, and for messages that end with the user's. */
+/* The same for a text, and for messages that end with the user's, behind the line's "system". */
 tv_status tv_prompt_encode_text(tv_prompt_encoder *encoder, const void *text, uint64_t length, tv_ids *ids);
 tv_status tv_prompt_encode_messages(tv_prompt_encoder *encoder, const tv_json_line *line,
                                     const tv_messages *messages, tv_ids *ids);

@@ -85,10 +85,35 @@ static void lines_that_do_not_fit_end_it(void **state) {
     }
 }
 
+/* Once for each file, with how often; what is read, empty or an id is not. */
+static void keys_that_nothing_reads_are_named(void **state) {
+    const tv_small_model *small = *state;
+    static const char lines[] =
+        "{\"prompt\": \"a\", \"completion\": \"b\", \"id\": 1, \"input\": \"x\", \"history\": []}\n"
+        "{\"prompt\": \"a\", \"completion\": \"b\", \"input\": {\"y\": 1}, \"tools\": null, \"system\": "
+        "\"be\"}\n"
+        "{\"prompt\": [{\"role\": \"user\", \"content\": \"a\", \"na\\u001bme\": 0}], \"completion\": "
+        "[{\"role\": "
+        "\"assistant\", \"content\": \"b\", \"weight\": 1}], \"system\": \"be\"}\n";
+    char *data = tv_small_model_file(small, "data.jsonl", lines), *out = tv_format("%s/unused", small->dir);
+    tv_run run = fine_tune(small, data, out);
+    tv_expect_exit(&run, 0);
+    const char *found =
+        strstr(run.err, "data.jsonl: keys that nothing reads: \"input\" of 2 lines, \"system\" of 1 "
+                        "line, \"na");
+    if (!found || !strstr(found, "me\" of 1 list item; docs/data.md") || strchr(run.err, 27))
+        fail_msg("%s", run.err);
+    assert_null(strstr(found + sizeof "data.jsonl: ", "keys that nothing reads"));
+    tv_run_free(&run);
+    free(out);
+    free(data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_trains),
         cmocka_unit_test(lines_that_do_not_fit_end_it),
+        cmocka_unit_test(keys_that_nothing_reads_are_named),
     };
     return cmocka_run_group_tests(tests, set_up, tv_small_model_remove);
 }

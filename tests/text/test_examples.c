@@ -100,6 +100,79 @@ static void messages_get_the_template(void **state) {
         "(system\ns)\n(user\nh)\n(assistant\n{g)}");
 }
 
+#define TURN(role, text) "{\"role\": \"" role "\", \"content\": \"" text "\"}"
+
+/* "system" in every shape that has turns, "history" of the instruction's. */
+static void known_keys_are_honoured(void **state) {
+    (void)state;
+    expect_example(
+        "{\"system\": \"be\", \"messages\": [" TURN("user", "hi") ", " TURN("assistant", "yo") "]}",
+        "(system\nbe)\n(user\nhi)\n(assistant\n{yo)}");
+    expect_example(
+        "{\"conversations\": [{\"from\": \"human\", \"value\": \"h\"}, {\"from\": \"gpt\", \"value\": "
+        "\"g\"}], \"system\": \"s\"}",
+        "(system\ns)\n(user\nh)\n(assistant\n{g)}");
+    expect_example(
+        "{\"prompt\": [" TURN("user", "a") "], \"completion\": [" TURN("assistant", "b") "], "
+                                                                                         "\"system\": \"s\"}",
+        "(system\ns)\n(user\na)\n(assistant\n{b)}");
+    expect_example(
+        "{\"instruction\": \"Add.\", \"input\": \"1 1\", \"output\": \"2\", \"system\": \"s\", "
+        "\"history\": [[\"q\", \"a\"], [\"r\", \"b\"]]}",
+        "(system\ns)\n(user\nq)\n(assistant\n{a)}\n(user\nr)\n(assistant\n{b)}\n(user\nAdd.\n\n1 1)\n"
+        "(assistant\n{2)}");
+    /* Empty ones are none. */
+    expect_example("{\"instruction\": \"Add.\", \"output\": \"2\", \"system\": \"\", \"history\": []}",
+                   "(user\nAdd.)\n(assistant\n{2)}");
+    expect_example("{\"instruction\": \"Add.\", \"output\": \"2\", \"system\": null, \"history\": null}",
+                   "(user\nAdd.)\n(assistant\n{2)}");
+    expect_example("{\"system\": \"\", \"messages\": [" TURN("system", "t") ", " TURN("assistant", "yo") "]}",
+                   "(system\nt)\n(assistant\n{yo)}");
+}
+
+/* A turn of weight 0 is context, whatever it says. */
+static void weights_decide_what_is_trained(void **state) {
+    (void)state;
+    expect_example(
+        "{\"messages\": [" TURN(
+            "user", "a") ", {\"role\": \"assistant\", \"content\": \"b\", "
+                         "\"weight\": 0}, " TURN(
+                             "user", "c") ", {\"role\": \"assistant\", \"content\": \"d\", \"weight\": 1}]}",
+        "(user\na)\n(assistant\nb)\n(user\nc)\n(assistant\n{d)}");
+    expect_example(
+        "{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, {\"from\": \"gpt\", \"value\": \"\", "
+        "\"weight\": 0.0}, {\"from\": \"gpt\", \"value\": \"d\", \"weight\": null}]}",
+        "(user\na)\n(assistant\n)\n(assistant\n{d)}");
+    expect_example("{\"prompt\": [" TURN(
+                       "user", "a") "], \"completion\": [{\"role\": \"assistant\", \"content\": \"b\", "
+                                    "\"weight\": 0}, " TURN("user", "c") ", " TURN("assistant", "d") "]}",
+                   "(user\na)\n(assistant\nb)\n(user\nc)\n(assistant\n{d)}");
+    static const struct {
+        const char *line, *sentence;
+    } broken[] = {
+        {"{\"messages\": [{\"role\": \"assistant\", \"content\": \"b\", \"weight\": 0.5}]}",
+         "line 1: expected 0 or 1 for \"weight\" of message 1 in \"messages\", found another number"},
+        {"{\"messages\": [{\"role\": \"assistant\", \"content\": \"b\", \"weight\": \"0\"}]}",
+         "found no number"},
+        {"{\"messages\": [" TURN("system", "s") ", " TURN("assistant", "b") "], \"system\": \"t\"}",
+         "line 1: expected one message of the system"},
+        {"{\"messages\": [" TURN("assistant", "b") "], \"system\": 7}", "expected a text for \"system\""},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": \"x\"}",
+         "expected a list of turns for \"history\""},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": [[\"x\"]]}",
+         "as each turn of \"history\""},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": [[\"x\", 1]]}",
+         "as each turn of \"history\""},
+    };
+    for (size_t i = 0; i < TV_COUNT(broken); i++) {
+        tv_examples *examples = NULL;
+        if (read_text(broken[i].line, strlen(broken[i].line), 0, &examples) != TV_E_DATA)
+            fail_msg("taken: %s", broken[i].line);
+        if (!strstr(tv_last_error(), broken[i].sentence))
+            fail_msg("\"%s\" lacks \"%s\"", tv_last_error(), broken[i].sentence);
+    }
+}
+
 static void zero_bytes_are_kept(void **state) {
     (void)state;
     static const char line[] = "{\"prompt\": \"a\\u0000b\", \"completion\": \"\\u0000\"}";
@@ -300,6 +373,8 @@ int main(void) {
         cmocka_unit_test(texts_have_no_template),
         cmocka_unit_test(texts_begin_as_the_tokenizer_says),
         cmocka_unit_test(messages_get_the_template),
+        cmocka_unit_test(known_keys_are_honoured),
+        cmocka_unit_test(weights_decide_what_is_trained),
         cmocka_unit_test(zero_bytes_are_kept),
         cmocka_unit_test(long_examples_are_cut_or_dropped),
         cmocka_unit_test(bad_lines_are_refused),

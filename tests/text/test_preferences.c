@@ -66,6 +66,15 @@ static void pairs(void **state) {
     expect_pair(
         "{\"prompt\": [" USER("q") "], \"chosen\": [" ASSISTANT("b") "], \"rejected\": [" ASSISTANT("c") "]}",
         "(user\nq)\n(assistant\n|b)", "(user\nq)\n(assistant\n|c)");
+    /* A system beside them stands in front, whichever way the conversation is there. */
+    expect_pair("{\"system\": \"s\", \"prompt\": [" USER("q") "], \"chosen\": \"b\", \"rejected\": \"c\"}",
+                "(system\ns)\n(user\nq)\n(assistant\n|b)", "(system\ns)\n(user\nq)\n(assistant\n|c)");
+    expect_pair("{\"system\": \"s\", \"prompt\": \"q\", \"chosen\": [" ASSISTANT(
+                    "b") "], \"rejected\": [" ASSISTANT("c") "]}",
+                "(system\ns)\n(user\nq)\n(assistant\n|b)", "(system\ns)\n(user\nq)\n(assistant\n|c)");
+    expect_pair("{\"system\": \"s\", \"chosen\": [" USER("q") ", " ASSISTANT("b") "], \"rejected\": [" USER(
+                    "q") ", " ASSISTANT("c") "]}",
+                "(system\ns)\n(user\nq)\n(assistant\n|b)", "(system\ns)\n(user\nq)\n(assistant\n|c)");
     /* The prompt's messages may stand in the answers again. */
     expect_pair("{\"prompt\": [" USER("q") "], \"chosen\": [" USER("q") ", " ASSISTANT(
                     "b") "], \"rejected\": [" USER("q") ", " ASSISTANT("c") "]}",

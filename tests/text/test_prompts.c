@@ -138,6 +138,24 @@ static void texts_are_never_markup(void **state) {
     tv_tokenizer_destroy(&open);
 }
 
+/* It stands in front, also in what travels on; a text has no place for it. */
+static void a_system_beside_messages_is_read(void **state) {
+    (void)state;
+    static const char lines[] =
+        "{\"prompt\": [{\"role\": \"user\", \"content\": \"u\"}], \"system\": \"s\\u0000\"}\n"
+        "{\"prompt\": \"text\", \"system\": \"s\"}\n";
+    tv_prompts *prompts = NULL;
+    assert_ok(read_text(lines, 0, &prompts));
+    assert_int_equal(prompts->items[0].ids[8], FIRST_BYTE + 's');
+    assert_int_equal(prompts->items[0].ids[9], FIRST_BYTE);
+    assert_string_equal(
+        prompts->items[0].json,
+        "[{\"role\":\"system\",\"content\":\"s\\u0000\"},{\"role\":\"user\",\"content\":\"u\"}]");
+    expect_tokens(prompts->items[1].ids, NULL, prompts->items[1].length, "text");
+    assert_string_equal(prompts->items[1].json, "\"text\"");
+    tv_prompts_destroy(&prompts);
+}
+
 /* Where the tokenizer's files say so; answers, and messages in a template of the tokenizer's own, do not. */
 static void texts_begin_as_the_tokenizer_says(void **state) {
     (void)state;
@@ -162,6 +180,7 @@ int main(void) {
         cmocka_unit_test(answers_end),
         cmocka_unit_test(texts_are_never_markup),
         cmocka_unit_test(texts_begin_as_the_tokenizer_says),
+        cmocka_unit_test(a_system_beside_messages_is_read),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
