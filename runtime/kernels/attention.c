@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/texels.h"
 #include "push_constants.h"
 
 enum {
@@ -227,7 +228,7 @@ static bool takes_texels(const tv_recorder *recorder, const tv_attention_decode 
                          const decode_part *most) {
     uint64_t elements = tv_max_u64(most->rows * qkv_row_of(decode), most->slots * cache_row_of(decode));
     return decode->head_size % 4 == 0 && decode->qkv.dtype == TV_F32 && decode->k_cache.dtype == TV_F32 &&
-           decode->v_cache.dtype == TV_F32 && elements / 4 <= tv_recorder_caps(recorder)->texels;
+           decode->v_cache.dtype == TV_F32 && elements / 4 <= tv_recorder_texels(recorder);
 }
 
 static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode,

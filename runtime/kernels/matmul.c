@@ -6,6 +6,7 @@
  */
 #include "kernels/matmul.h"
 
+#include "kernels/texels.h"
 #include "push_constants.h"
 
 enum {
@@ -134,20 +135,20 @@ static tv_tensor part_of(const operand *matrix, uint64_t product, uint64_t batch
 
 /* Whether both operands of a part lie so that four neighbours make a texel. Its push constants and bindings
  * are there. */
-static bool takes_texels(const tv_caps *caps, const tv_matmul *product, const parts *size,
+static bool takes_texels(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
                          const tv_launch *launch) {
     const tv_matmul_push *p = launch->push;
     uint64_t most =
         tv_max_u64(launch->bindings[0].span.bytes, launch->bindings[1].span.bytes) / TV_TEXEL_BYTES;
     uint64_t beside_a = product->transpose_a ? size->m : size->k,
              beside_b = product->transpose_b ? size->k : size->n;
-    return size->k > 0 && most <= caps->texels &&
+    return size->k > 0 && most <= tv_recorder_texels(recorder) &&
            (beside_a | beside_b | p->lda | p->ldb | p->first_a | p->first_b | p->stride_a | p->stride_b) %
                    4 ==
                0;
 }
 
-static void choose_cpu_variant(const tv_caps *caps, const tv_matmul *product, const parts *size,
+static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
                                tv_launch *launch) {
     /* All of them, texels or not, sum a value of C in the same order. */
     static const tv_program_id single[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
@@ -157,7 +158,7 @@ static void choose_cpu_variant(const tv_caps *caps, const tv_matmul *product, co
     static const tv_program_id few_rows[2][2] = {
         {TV_PROGRAM_matmul_cpu_nt_1, TV_PROGRAM_matmul_cpu_nt_4},
         {TV_PROGRAM_matmul_texels_nt_1, TV_PROGRAM_matmul_texels_nt_4}};
-    bool texels = takes_texels(caps, product, size, launch);
+    bool texels = takes_texels(recorder, product, size, launch);
     bool nt = !product->transpose_a && product->transpose_b;
     bool nn = !product->transpose_a && !product->transpose_b;
     uint64_t tile_m = CPU_TILE, tile_n = CPU_TILE;
@@ -182,7 +183,7 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
     const tv_matmul_push *push = launch->push;
     uint32_t *constants = launch->specialization, *count = &launch->specialization_count;
     if (caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle) {
-        choose_cpu_variant(caps, product, size, launch);
+        choose_cpu_variant(recorder, product, size, launch);
         constants[(*count)++] = gelu;
         constants[(*count)++] = push->accumulate;
     } else if (!product->transpose_a && product->transpose_b && product->rows_alone) {

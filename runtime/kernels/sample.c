@@ -1,6 +1,7 @@
 /* Launcher of the draw: see sample.h. */
 #include "kernels/sample.h"
 
+#include "kernels/texels.h"
 #include "push_constants.h"
 
 /* Invocations for a row on GPUs: decoding has few rows, so each gets as many as a workgroup can have. */
@@ -16,7 +17,7 @@ tv_status tv_sample_record(tv_recorder *recorder, const tv_sample *sample) {
     const uint64_t row_bytes[] = {vocab * sizeof(float)};
     uint64_t part;
     TV_RETURN_IF_FAILED(tv_split_rows(recorder, "sample", sample->rows, row_bytes, 1, &part));
-    bool texels = vocab % 4 == 0 && part * vocab / 4 <= tv_recorder_caps(recorder)->texels;
+    bool texels = vocab % 4 == 0 && part * vocab / 4 <= tv_recorder_texels(recorder);
     uint32_t local = (uint32_t)tv_min_u64(row_local, tv_recorder_caps(recorder)->invocations);
     for (uint64_t first = 0; first < sample->rows; first += part) {
         uint64_t rows = tv_min_u64(part, sample->rows - first);

@@ -23,11 +23,7 @@ static const double measured_seconds = 0.3;
 
 /* Everything that a change of makes the old figure wrong. */
 static uint64_t fingerprint(const tv_caps *caps) {
-    uint64_t hash = tv_hash_bytes(caps->name, strlen(caps->name), 0);
-    hash = tv_hash_bytes(caps->driver, strlen(caps->driver), hash);
-    hash = tv_hash_bytes(&caps->driver_version, sizeof caps->driver_version, hash);
-    hash = tv_hash_bytes(caps->pipeline_cache_uuid, sizeof caps->pipeline_cache_uuid, hash);
-    hash = tv_hash_bytes(&caps->tier, sizeof caps->tier, hash);
+    uint64_t hash = tv_caps_hash(caps);
     /* What TRIVIUM_CAPS_MAX can lower and a matrix product's variant depends on. */
     const uint64_t lowered[] = {caps->storage_range, caps->cpu_kernels, caps->subgroup_shuffle, caps->texels};
     hash = tv_hash_bytes(lowered, sizeof lowered, hash);

@@ -10,6 +10,14 @@
 #include "base/json.h"
 #include "vk/capture.h"
 
+uint64_t tv_caps_hash(const tv_caps *caps) {
+    uint64_t hash = tv_hash_bytes(caps->name, strlen(caps->name), 0);
+    hash = tv_hash_bytes(caps->driver, strlen(caps->driver), hash);
+    hash = tv_hash_bytes(&caps->driver_version, sizeof caps->driver_version, hash);
+    hash = tv_hash_bytes(caps->pipeline_cache_uuid, sizeof caps->pipeline_cache_uuid, hash);
+    return tv_hash_bytes(&caps->tier, sizeof caps->tier, hash);
+}
+
 const char *tv_tier_name(tv_tier tier) {
     return tier == TV_TIER_FP32 ? "fp32" : "unknown";
 }

@@ -59,6 +59,9 @@ typedef struct tv_caps {
     char refusal[256];     /* why trivium cannot use the device at all; "" when it can */
 } tv_caps;
 
+/* Of device, driver and tier: what was measured or tested is worth nothing once this changes. */
+uint64_t tv_caps_hash(const tv_caps *caps);
+
 const char *tv_tier_name(tv_tier tier);
 const char *tv_device_type_name(tv_device_type type);
 

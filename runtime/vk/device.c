@@ -164,6 +164,7 @@ tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
     }
     TV_TRY(tv_device_choose(caps, count, options ? options->select : NULL, &chosen));
     device->physical = devices[chosen];
+    device->number = chosen;
     device->caps = caps[chosen];
     if (options && options->tier) {
         char entry[64];
@@ -217,6 +218,21 @@ void tv_device_close(tv_device **handle) {
 
 const tv_caps *tv_device_caps(const tv_device *device) {
     return &device->caps;
+}
+
+uint32_t tv_device_number(const tv_device *device) {
+    return device->number;
+}
+
+tv_verdict *tv_device_texel_verdict(tv_device *device) {
+    return &device->texel_verdict;
+}
+
+void tv_device_forget_inherited(void) {
+    tv_instance_forget();
+    /* These are meant for the other process's devices. */
+    unsetenv("TRIVIUM_INJECT_DEVICE_LOST");
+    unsetenv("TRIVIUM_CAPS_MAX");
 }
 
 void tv_device_save_pipelines(tv_device *device) {

@@ -19,6 +19,18 @@ tv_status tv_device_list(tv_caps **list, uint32_t *count);
 tv_status tv_device_choose(const tv_caps *list, uint32_t count, const char *select, uint32_t *chosen);
 
 const tv_caps *tv_device_caps(const tv_device *device);
+/* Its position in the list. */
+uint32_t tv_device_number(const tv_device *device);
+
+/* What a self-test found of a feature that the driver advertises. */
+typedef enum tv_verdict { TV_UNTESTED, TV_SOUND, TV_UNSOUND } tv_verdict;
+/* Of texel loads, kept here for the device's life; kernels/texels.h finds it. */
+tv_verdict *tv_device_texel_verdict(tv_device *device);
+
+/* In a process that fork made: no device of the other process works here, and the next one that is opened
+ * gets an instance of its own. */
+void tv_device_forget_inherited(void);
+
 /* Writes the pipeline cache to disk now, not only at closing: a killed run need not compile again. */
 void tv_device_save_pipelines(tv_device *device);
 

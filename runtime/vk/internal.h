@@ -16,6 +16,8 @@
 /* The process's Vulkan instance, created at first use and shared by reference count. */
 tv_status tv_instance_acquire(VkInstance *instance);
 void tv_instance_release(void);
+/* See tv_device_forget_inherited. */
+void tv_instance_forget(void);
 /* True when the instance has VK_EXT_debug_utils. */
 bool tv_instance_has_labels(void);
 
@@ -55,8 +57,9 @@ struct tv_device {
     VkDevice handle;
     struct VolkDeviceTable vk;
     VkQueue queue;
-    uint32_t family;
+    uint32_t family, number;
     tv_caps caps;
+    tv_verdict texel_verdict;
     VkPhysicalDeviceMemoryProperties memory;
 
     VkSemaphore timeline;

@@ -85,6 +85,11 @@ void tv_instance_release(void) {
     mtx_unlock(&lock);
 }
 
+void tv_instance_forget(void) {
+    create_lock(); /* another thread may have held it */
+    memset(&loader, 0, sizeof loader);
+}
+
 bool tv_instance_has_labels(void) {
     return loader.labels;
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The kernel tests on the newest Mesa (Debian sid's lavapipe, which has cooperative matrices), in a root of its own.
+# The device tests up to training on the newest Mesa (Debian sid's lavapipe, which has cooperative matrices), with
+# subgroups of 8, 4 and 16 lanes, in a root of its own. Arguments go to ctest: newest_mesa.sh -R heads
 # Needs: root, debootstrap (tools/setup.sh --roots installs it), about 700 MB under build/roots and a minute to fill
 # it. The programs built here run there as they are: a newer glibc runs what an older one linked. Nothing is mounted;
 # what the tests need is copied to the same path inside.
@@ -41,5 +42,10 @@ done
 
 ctest_root=$root
 export LD_LIBRARY_PATH=/opt/host HOME=/root VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json
-run_ctest build -L kernels "$@"
+for width in 256 128 512; do
+    say "LP_NATIVE_VECTOR_WIDTH=$width: subgroups of $((width / 32))"
+    # A shader cache for each: Mesa 25.0's knows no widths.
+    LP_NATIVE_VECTOR_WIDTH=$width MESA_SHADER_CACHE_DIR=/tmp/shaders-$width TRIVIUM_CACHE_DIR=/tmp/trivium-$width \
+        run_ctest build -L '^(vk|kernels|model|train)$' "$@"
+done
 finish
