@@ -218,7 +218,7 @@ tv_status cmd_chat(int argc, char **argv) {
         return TV_OK;
     tv_open_model open;
     TV_RETURN_IF_FAILED(tv_open_model_open(given.model, &given.common, true, &open));
-    tv_status status = chat(&given, &open);
+    tv_status status = tv_open_model_result(&open, chat(&given, &open));
     tv_open_model_close(&open);
     return status;
 }

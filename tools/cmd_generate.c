@@ -167,7 +167,7 @@ tv_status cmd_generate(int argc, char **argv) {
         return TV_OK;
     tv_open_model open;
     TV_RETURN_IF_FAILED(tv_open_model_open(given.model, &given.common, true, &open));
-    tv_status status = generate(&given, &open);
+    tv_status status = tv_open_model_result(&open, generate(&given, &open));
     tv_open_model_close(&open);
     return status;
 }

@@ -39,7 +39,7 @@ static tv_status sample(tv_stage_sample_options *options, const char *model,
     options->tokenizer = open.tokenizer;
     options->policy = open.path;
     tv_catch_interrupts();
-    tv_status status = tv_stage_sample(options, &result);
+    tv_status status = tv_open_model_result(&open, tv_stage_sample(options, &result));
     if (status == TV_OK && !options->dry_run) {
         tv_info("%" PRIu64 " prompts in %s: %" PRIu64 " responses drawn, %" PRIu64
                 " tokens at %.1f tokens/s, %.0f %% "

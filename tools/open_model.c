@@ -46,6 +46,10 @@ fail:
     return status;
 }
 
+tv_status tv_open_model_result(const tv_open_model *open, tv_status status) {
+    return status == TV_E_NUMERIC ? tv_fail_context(status, "%s", open->path) : status;
+}
+
 void tv_open_model_close(tv_open_model *open) {
     tv_model_destroy(&open->model);
     tv_model_directory_close(&open->directory);

@@ -23,6 +23,8 @@ typedef struct tv_open_model {
  * `needs_text` and there is no tokenizer. On failure nothing is left open. */
 tv_status tv_open_model_open(const char *given, const tv_common_options *common, bool needs_text,
                              tv_open_model *open);
+/* Passes on how work with the model ended; a failure of its numbers gets the model's path. */
+tv_status tv_open_model_result(const tv_open_model *open, tv_status status);
 void tv_open_model_close(tv_open_model *open);
 
 #endif

@@ -1,6 +1,7 @@
 /* Hugging Face model directories: see directory.h. */
 #include "formats/directory.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,6 +307,21 @@ const char *tv_model_directory_path(const tv_model_directory *directory) {
     return directory->path;
 }
 
+/* A model with one value that is no number draws and scores nonsense, in some kernels without a trace. */
+static tv_status check_finite(const place *p, const float *values, uint64_t count) {
+    float none = 0;
+    for (uint64_t i = 0; i < count; i++)
+        none += values[i] * 0;
+    for (uint64_t i = 0; !(none == 0) && i < count; i++)
+        if (!isfinite(values[i]))
+            return tv_fail(
+                TV_E_DATA,
+                "%s: tensor %s holds %g, which is no weight; the training that wrote it diverged, or "
+                "the file is damaged: take an earlier checkpoint or another copy",
+                p->shard->path, p->tensor->name, (double)values[i]);
+    return TV_OK;
+}
+
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out) {
     const tv_layout *layout = directory->layout;
     for (uint64_t i = 0; i < layout->count; i++) {
@@ -316,6 +332,7 @@ tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t 
         uint64_t columns = directory->list->items[index].shape[1];
         TV_RETURN_IF_FAILED(tv_safetensors_read(p->shard->file, p->tensor, 0, entry->shape[0],
                                                 entry->transposed, out + entry->first_row * columns));
+        TV_RETURN_IF_FAILED(check_finite(p, out + entry->first_row * columns, p->tensor->count));
     }
     return TV_OK;
 }

@@ -1,6 +1,7 @@
 /* Generation with a key-value cache: see decoder.h. */
 #include "model/decoder.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -288,9 +289,12 @@ tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prom
 
 /* ---- running ---- */
 
-/* Takes the new tokens into the host's texts; ended rows leave their slots. */
-static uint64_t take_back(tv_decoder *decoder) {
-    uint64_t width = decoder->options.max_tokens, running = 0;
+/* Takes the new tokens into the host's texts; ended rows leave their slots. Of logits that are not numbers a
+ * token is drawn all the same, whose log-probability is none. */
+static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
+    uint64_t width = decoder->options.max_tokens;
+    tv_status status = TV_OK;
+    *running = 0;
     const uint32_t *positions = tv_decoder_back(decoder, STATE_POSITIONS);
     const uint32_t *finished = tv_decoder_back(decoder, STATE_FINISHED);
     const uint32_t *sequences = tv_decoder_back(decoder, STATE_SEQUENCES);
@@ -306,15 +310,21 @@ static uint64_t take_back(tv_decoder *decoder) {
         for (uint64_t i = first; i < book->length; i++) {
             decoder->tokens[row * width + i] = sequences[slot * width + i];
             decoder->logprobs[row * width + i] = logprobs[slot * width + i];
+            if (status == TV_OK && !isfinite(logprobs[slot * width + i]))
+                status =
+                    tv_fail(TV_E_NUMERIC,
+                            "token %llu of a text was drawn from logits that are not finite; the weights are "
+                            "damaged, or too large for fp32",
+                            (unsigned long long)(i + 1));
         }
         decoder->fed = book->length - 1;
-        running += book->finished == TV_DECODE_RUNNING;
+        *running += book->finished == TV_DECODE_RUNNING;
         if (book->finished != TV_DECODE_RUNNING) {
             book->slot = NO_SLOT;
             decoder->row_of[slot] = NO_SLOT;
         }
     }
-    return running;
+    return status;
 }
 
 static tv_status finish(tv_decoder *decoder, uint64_t *running) {
@@ -322,8 +332,7 @@ static tv_status finish(tv_decoder *decoder, uint64_t *running) {
     uint64_t value;
     TV_RETURN_IF_FAILED(tv_submit(device, &decoder->read_back, 1, &value));
     TV_RETURN_IF_FAILED(tv_wait(device, value));
-    *running = take_back(decoder);
-    return TV_OK;
+    return take_back(decoder, running);
 }
 
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {

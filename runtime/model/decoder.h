@@ -75,7 +75,8 @@ tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prom
 tv_status tv_decoder_check(const tv_decoder *decoder, uint64_t number, const tv_decoder_prompt *prompt);
 
 /* Reads prompts, submits `steps` steps at once, waits, reads the state back. *running: rows that have not
- * ended. Rows that end on the way cost as much as the others until the call returns. */
+ * ended. Rows that end on the way cost as much as the others until the call returns. TV_E_NUMERIC when a
+ * token was drawn from logits that are not finite. */
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running);
 
 /* What cost goes by: rows that the last run's steps computed, and tokens that passes over prompts have read

@@ -22,6 +22,7 @@
 #include "text/bpe_train.h"
 #include "text/preferences.h"
 #include "text/tokenizer_json.h"
+#include "vk/transfer.h"
 
 /* ---- gate 4 ---- */
 
@@ -136,7 +137,13 @@ static void impossible_sequences_are_refused(void **state) {
     tv_scorer_destroy(&scorer);
     tv_reward_model_close(&reward);
     assert_ok(tv_reward_model_open(broken, &reward));
+    assert_int_equal(tv_reward_model_load(&reward, device), TV_E_DATA);
+    assert_non_null(strstr(tv_last_error(), "score.weight"));
+    tv_reward_model_close(&reward);
+    assert_ok(tv_reward_model_open(path, &reward));
     assert_ok(tv_reward_model_load(&reward, device));
+    tv_tensor head = tv_model_parameter(reward.model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER);
+    assert_ok(tv_upload(device, tv_span_part(head.span, 0, sizeof(float)), &(float){NAN}, sizeof(float)));
     assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){8, 16}, &scorer));
     assert_int_equal(tv_scorer_score(scorer, &(tv_sequence){ids, 8}, 1, scores), TV_E_NUMERIC);
     tv_scorer_destroy(&scorer);
