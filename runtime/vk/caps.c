@@ -167,7 +167,6 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
         maintenance3.maxMemoryAllocationSize ? maintenance3.maxMemoryAllocationSize : UINT64_C(1) << 30;
     uint64_t buffer = properties13.maxBufferSize ? properties13.maxBufferSize : allocation;
     caps->buffer_bytes = tv_min_u64(allocation, buffer) / TV_TENSOR_ALIGNMENT * TV_TENSOR_ALIGNMENT;
-    caps->offset_alignment = limits->minStorageBufferOffsetAlignment;
     caps->shared_bytes = limits->maxComputeSharedMemorySize;
     caps->push_bytes = limits->maxPushConstantsSize;
     caps->invocations =

@@ -30,14 +30,13 @@ typedef struct tv_caps {
     uint8_t pipeline_cache_uuid[16];
     tv_device_type type;
 
-    uint64_t storage_range;    /* bytes of one storage-buffer binding */
-    uint64_t buffer_bytes;     /* bytes of one buffer, within one allocation */
-    uint64_t heap_bytes;       /* of the largest device-local heap */
-    uint64_t offset_alignment; /* of storage-buffer bindings, at most 256 */
-    uint64_t shared_bytes;     /* of a workgroup */
-    uint64_t push_bytes;       /* of push constants, at least 128 */
-    uint64_t invocations;      /* of a workgroup */
-    uint64_t group_count_x;    /* workgroups in x; larger grids are folded over y */
+    uint64_t storage_range; /* bytes of one storage-buffer binding */
+    uint64_t buffer_bytes;  /* bytes of one buffer, within one allocation */
+    uint64_t heap_bytes;    /* of the largest device-local heap */
+    uint64_t shared_bytes;  /* of a workgroup */
+    uint64_t push_bytes;    /* of push constants, at least 128 */
+    uint64_t invocations;   /* of a workgroup */
+    uint64_t group_count_x; /* workgroups in x; larger grids are folded over y */
     uint64_t group_count_y, group_count_z;
     uint64_t subgroup_size;       /* lanes of a subgroup as drivers choose it */
     uint64_t storage_buffers;     /* bindings per shader */

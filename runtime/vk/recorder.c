@@ -356,12 +356,13 @@ static tv_status check_limits(const tv_device *device, const tv_dispatch *dispat
                            "launcher must split it",
                            program->name, dispatch->shape ? dispatch->shape : "", i,
                            (unsigned long long)span->bytes, (unsigned long long)most);
-        if (span->offset % caps->offset_alignment != 0 || span->offset + span->bytes > span->buffer->bytes)
+        /* Of the strictest device, so that a launcher that cuts elsewhere fails where it was written. */
+        if (span->offset % TV_TENSOR_ALIGNMENT != 0 || span->offset + span->bytes > span->buffer->bytes)
             return tv_fail(
                 TV_E_USAGE,
-                "%s %s: binding %u at offset %llu, %llu bytes, is not aligned to %llu or leaves its buffer",
+                "%s %s: binding %u at offset %llu, %llu bytes, is not aligned to %d or leaves its buffer",
                 program->name, dispatch->shape ? dispatch->shape : "", i, (unsigned long long)span->offset,
-                (unsigned long long)span->bytes, (unsigned long long)caps->offset_alignment);
+                (unsigned long long)span->bytes, (int)TV_TENSOR_ALIGNMENT);
     }
     if (dispatch->groups_z > caps->group_count_z ||
         dispatch->groups > caps->group_count_x * caps->group_count_y)

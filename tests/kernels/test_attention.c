@@ -293,6 +293,21 @@ static void rows_do_not_depend_on_the_batch(void **state) {
     }
 }
 
+/* Where a batch element's statistics do not end on an aligned byte, a budget cuts nothing; a small binding
+ * range still does, at multiples of more elements. Tried: a cut after every element, for a budget or for a
+ * range. */
+static void cuts_are_aligned(void **state) {
+    const shape odd = {9, 63, 3, 1, 4, SOME_DOCUMENTS};
+    sample x = make_sample(&odd, 1);
+    assert_int_equal(run_within(*state, &x, 1), 3);
+    compare_sample(&x, 5e-6);
+    free_sample(&x);
+    /* 5 tokens of 3 heads, 60 bytes: every 64th element begins aligned, and 81 fit a binding. */
+    tv_device *small = open_lowered("storage_range=131072");
+    check(small, &(shape){160, 5, 3, 1, 16, SOME_DOCUMENTS});
+    tv_device_close(&small);
+}
+
 /* Submissions are cut between batch elements, which leaves every bit. */
 static void budgets_cut_batches(void **state) {
     sample whole = make_sample(&(shape){3, 64, 4, 2, 8, SOME_DOCUMENTS}, 1);
@@ -526,6 +541,7 @@ int main(void) {
         cmocka_unit_test(large_scores_stay_stable),
         cmocka_unit_test(rows_do_not_depend_on_the_batch),
         cmocka_unit_test(budgets_cut_batches),
+        cmocka_unit_test(cuts_are_aligned),
         cmocka_unit_test(lse_may_be_absent),
         cmocka_unit_test(decoding_equals_the_forward_pass),
         cmocka_unit_test(impossible_shapes_are_refused),
