@@ -126,20 +126,6 @@ static void launchers_go_by_the_verdict(void **state) {
     tv_device_close(&device);
 }
 
-static char *verdict_in(const char *dir) {
-    char **names = NULL, *path = NULL;
-    uint64_t count = 0;
-    assert_ok(tv_list_dir(dir, &names, &count));
-    for (uint64_t i = 0; i < count; i++)
-        if (strncmp(names[i], "texels-", 7) == 0) {
-            assert_null(path);
-            path = tv_format("%s/%s", dir, names[i]);
-        }
-    assert_non_null(path);
-    tv_free_names(&names, count);
-    return path;
-}
-
 /* Found once, in a process of its own, and read from then on. */
 static void the_verdict_is_kept(void **state) {
     if (!takes_texels(*state))
@@ -156,7 +142,7 @@ static void the_verdict_is_kept(void **state) {
             static const char other[] = "{\"texels_are_sound\": false}";
             char *text = NULL;
             uint64_t size;
-            path = verdict_in(dir);
+            path = tv_test_only_file(dir, "texels-");
             assert_ok(tv_read_file(path, &text, &size));
             assert_non_null(strstr(text, "true"));
             free(text);

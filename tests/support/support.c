@@ -24,3 +24,17 @@ void tv_test_dir_remove(char **path) {
     free(*path);
     *path = NULL;
 }
+
+char *tv_test_only_file(const char *dir, const char *beginning) {
+    char **names = NULL, *path = NULL;
+    uint64_t count = 0;
+    assert_ok(tv_list_dir(dir, &names, &count));
+    for (uint64_t i = 0; i < count; i++)
+        if (strncmp(names[i], beginning, strlen(beginning)) == 0) {
+            assert_null(path);
+            path = tv_format("%s/%s", dir, names[i]);
+        }
+    assert_non_null(path);
+    tv_free_names(&names, count);
+    return path;
+}

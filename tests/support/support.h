@@ -35,5 +35,7 @@ enum { TV_TEST_SKIPPED = 77 };
  */
 char *tv_test_dir(void);
 void tv_test_dir_remove(char **path);
+/* The path of the one file in `dir` whose name begins so; the caller frees it. */
+char *tv_test_only_file(const char *dir, const char *beginning);
 
 #endif
