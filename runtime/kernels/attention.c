@@ -275,10 +275,10 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
     tv_tensor v = tv_tensor_rows(decode->v_cache, cache_row, part->first_slot, part->slots);
     const tv_tensor bindings[] = {
         tv_tensor_rows(decode->qkv, qkv_row_of(decode), part->first_row, part->rows),
-        decode->positions,
+        tv_tensor_first(decode->positions, decode->rows),
         k,
         v,
-        decode->slots,
+        tv_tensor_first(decode->slots, decode->rows),
         tv_tensor_rows(decode->output, output_row, part->first_row, part->rows),
         k,
         v,

@@ -24,15 +24,16 @@ tv_status tv_cross_entropy_record(tv_recorder *recorder, const tv_cross_entropy 
         tv_tensor hits =
             push.has_hits ? tv_tensor_window(loss->hits, part.first, part.count, &push.first_row) : losses;
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder, &(tv_launch){.program = vocab % 4 == 0 ? TV_PROGRAM_cross_entropy_vec4
-                                                             : TV_PROGRAM_cross_entropy_base,
-                                   .push = &push,
-                                   .groups = part.count,
-                                   .bindings = {logits, targets, losses, loss->step, hits},
-                                   /* About four vec4s for each invocation where rows are short. */
-                                   .specialization = {tv_row_workgroup(recorder, vocab <= 1024 ? 64 : 256)},
-                                   .specialization_count = 1,
-                                   .shape = {part.count, vocab}}));
+            recorder,
+            &(tv_launch){
+                .program = vocab % 4 == 0 ? TV_PROGRAM_cross_entropy_vec4 : TV_PROGRAM_cross_entropy_base,
+                .push = &push,
+                .groups = part.count,
+                .bindings = {logits, targets, losses, tv_tensor_first(loss->step, TV_STEP_WORDS), hits},
+                /* About four vec4s for each invocation where rows are short. */
+                .specialization = {tv_row_workgroup(recorder, vocab <= 1024 ? 64 : 256)},
+                .specialization_count = 1,
+                .shape = {part.count, vocab}}));
     }
     return TV_OK;
 }

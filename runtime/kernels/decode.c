@@ -12,18 +12,18 @@ tv_status tv_decode_advance_record(tv_recorder *recorder, const tv_decode_advanc
         uint64_t rows = tv_min_u64(part, advance->rows - first);
         tv_decode_advance_push push = {(uint32_t)rows, (uint32_t)width};
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){.program = TV_PROGRAM_decode_advance_base,
-                         .push = &push,
-                         .groups = tv_div_up(rows, LOCAL_SIZE),
-                         .bindings = {tv_tensor_rows(advance->tokens, 1, first, rows),
-                                      tv_tensor_rows(advance->drawn_logprobs, 1, first, rows),
-                                      tv_tensor_rows(advance->bounds, 2, first, rows), advance->ends,
-                                      tv_tensor_rows(advance->positions, 1, first, rows),
-                                      tv_tensor_rows(advance->finished, 1, first, rows),
-                                      tv_tensor_rows(advance->sequences, width, first, rows),
-                                      tv_tensor_rows(advance->logprobs, width, first, rows)},
-                         .shape = {rows, width}}));
+            recorder, &(tv_launch){.program = TV_PROGRAM_decode_advance_base,
+                                   .push = &push,
+                                   .groups = tv_div_up(rows, LOCAL_SIZE),
+                                   .bindings = {tv_tensor_rows(advance->tokens, 1, first, rows),
+                                                tv_tensor_rows(advance->drawn_logprobs, 1, first, rows),
+                                                tv_tensor_rows(advance->bounds, 2, first, rows),
+                                                tv_tensor_first(advance->ends, TV_DECODE_ENDS_WORDS),
+                                                tv_tensor_rows(advance->positions, 1, first, rows),
+                                                tv_tensor_rows(advance->finished, 1, first, rows),
+                                                tv_tensor_rows(advance->sequences, width, first, rows),
+                                                tv_tensor_rows(advance->logprobs, width, first, rows)},
+                                   .shape = {rows, width}}));
     }
     return TV_OK;
 }

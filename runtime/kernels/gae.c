@@ -48,7 +48,7 @@ static tv_status walk(tv_recorder *recorder, const tv_gae *g, uint64_t most) {
             &(tv_launch){.program = TV_PROGRAM_gae_base,
                          .push = &push,
                          .groups = tv_div_up(part.count, LOCAL_SIZE),
-                         .bindings = {extents_of(g, part), g->beta,
+                         .bindings = {extents_of(g, part), tv_tensor_first(g->beta, 1),
                                       tv_tensor_rows(g->old_logprobs, width, part.first, part.count),
                                       tv_tensor_rows(g->ref_logprobs, width, part.first, part.count),
                                       tv_tensor_rows(g->values, width, part.first, part.count),
@@ -69,7 +69,7 @@ static tv_status deviations(tv_recorder *recorder, const tv_gae *g, uint64_t mos
             &(tv_launch){.program = TV_PROGRAM_gae_deviations_base,
                          .push = &push,
                          .groups = tv_div_up(part.count, LOCAL_SIZE),
-                         .bindings = {extents_of(g, part), g->totals,
+                         .bindings = {extents_of(g, part), tv_tensor_first(g->totals, TV_GAE_SUMS),
                                       tv_tensor_rows(g->advantages, g->tokens, part.first, part.count),
                                       tv_tensor_rows(out, 1, part.first, part.count)},
                          .shape = {part.count, g->tokens}}));
@@ -86,7 +86,7 @@ static tv_status whiten(tv_recorder *recorder, const tv_gae *g, uint64_t most, t
             &(tv_launch){.program = TV_PROGRAM_gae_whiten_base,
                          .push = &push,
                          .groups = tv_div_up(part.count * g->tokens, LOCAL_SIZE),
-                         .bindings = {extents_of(g, part), g->totals, deviation,
+                         .bindings = {extents_of(g, part), tv_tensor_first(g->totals, TV_GAE_SUMS), deviation,
                                       tv_tensor_rows(g->advantages, g->tokens, part.first, part.count)},
                          .shape = {part.count, g->tokens}}));
     }
@@ -105,7 +105,8 @@ tv_status tv_gae_record(tv_recorder *recorder, const tv_gae *g) {
     TV_RETURN_IF_FAILED(walk(recorder, g, most));
     TV_RETURN_IF_FAILED(
         tv_record_fill(recorder, tv_span_part(g->totals.span, 0, TV_GAE_SUMS * sizeof(float)), 0));
-    TV_RETURN_IF_FAILED(tv_sum_rows(recorder, g->sequences, TV_GAE_SUMS, g->sums, g->totals, partials));
+    TV_RETURN_IF_FAILED(tv_sum_rows(recorder, g->sequences, TV_GAE_SUMS, g->sums,
+                                    tv_tensor_first(g->totals, TV_GAE_SUMS), partials));
     if (!g->whiten)
         return TV_OK;
     tv_tensor each = scratch_at(g, 0, g->sequences * sizeof(float));

@@ -11,6 +11,10 @@ tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first
     return tensor;
 }
 
+tv_tensor tv_tensor_first(tv_tensor tensor, uint64_t count) {
+    return tv_tensor_rows(tensor, 1, 0, count);
+}
+
 tv_tensor tv_tensor_window(tv_tensor tensor, uint64_t first, uint64_t count, uint32_t *skip) {
     uint64_t element = tv_dtype_bytes(tensor.dtype);
     uint64_t before = first % (TV_TENSOR_ALIGNMENT / element);

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "kernels/registry.h"
+#include "push_constants.h"
 
 /* A flat device array; shapes stand in the launchers' arguments. A zeroed tensor is "absent". */
 typedef struct tv_tensor {
@@ -29,6 +30,15 @@ tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first
 /* `count` elements of a flat tensor from `first` on, which need not be aligned: the span begins at the
  * aligned place before it, and *skip is how many elements later the part begins (below 64). */
 tv_tensor tv_tensor_window(tv_tensor tensor, uint64_t first, uint64_t count, uint32_t *skip);
+
+/* The first `count` elements, for what is bound whole: a launcher names the extent of every tensor, so that
+ * one that is smaller is refused (vk/memory.h) and not read past its end. */
+tv_tensor tv_tensor_first(tv_tensor tensor, uint64_t count);
+/* Of tv_step_constants and tv_update_state. */
+enum {
+    TV_STEP_WORDS = sizeof(struct tv_step_constants) / sizeof(uint32_t),
+    TV_STATE_WORDS = sizeof(struct tv_update_state) / sizeof(uint32_t)
+};
 
 typedef struct tv_launch {
     tv_program_id program;

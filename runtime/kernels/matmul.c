@@ -44,6 +44,7 @@ static tv_status check_operand(const char *name, const operand *matrix, uint64_t
     uint64_t elements;
     if (matrix->tensor.dtype != TV_F32)
         return tv_fail(TV_E_USAGE, "matmul: %s must be 32-bit floats", name);
+    TV_RETURN_IF_FAILED(tv_span_check(matrix->tensor.span, "matmul"));
     if (matrix->ld < matrix->columns)
         return tv_fail(TV_E_USAGE, "matmul: rows of %s have %llu elements and lie only %llu apart", name,
                        (unsigned long long)matrix->columns, (unsigned long long)matrix->ld);
@@ -260,6 +261,7 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
     TV_RETURN_IF_FAILED(check_operand("A", &a, p.batch));
     TV_RETURN_IF_FAILED(check_operand("B", &b, p.batch));
     TV_RETURN_IF_FAILED(check_operand("C", &c, p.batch));
+    TV_RETURN_IF_FAILED(tv_span_check(p.bias.span, "matmul"));
     if (p.batch > 1 && p.stride_c == 0)
         return tv_fail(TV_E_USAGE, "matmul: the products of a batch need a stride between their results");
     if (p.gelu && p.accumulate)

@@ -62,20 +62,20 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
         tv_tensor input = tv_tensor_rows(norm->input, channels, part.first, part.count);
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
-            &(tv_launch){.program = choose_variant(norm->kind, channels)->forward,
-                         .push = &push,
-                         .groups = part.count,
-                         .bindings = {input, tv_tensor_rows(norm->residual, channels, part.first, part.count),
-                                      norm->gain, norm->bias,
-                                      has_residual
-                                          ? tv_tensor_rows(norm->sum, channels, part.first, part.count)
+            &(tv_launch){
+                .program = choose_variant(norm->kind, channels)->forward,
+                .push = &push,
+                .groups = part.count,
+                .bindings = {input, tv_tensor_rows(norm->residual, channels, part.first, part.count),
+                             tv_tensor_first(norm->gain, channels), tv_tensor_first(norm->bias, channels),
+                             has_residual ? tv_tensor_rows(norm->sum, channels, part.first, part.count)
                                           : input,
-                                      tv_tensor_rows(norm->output, channels, part.first, part.count),
-                                      tv_tensor_rows(norm->mean, 1, part.first, part.count),
-                                      tv_tensor_rows(norm->rstd, 1, part.first, part.count)},
-                         .specialization = {row_local_size(recorder, channels)},
-                         .specialization_count = 1,
-                         .shape = {part.count, channels}}));
+                             tv_tensor_rows(norm->output, channels, part.first, part.count),
+                             tv_tensor_rows(norm->mean, 1, part.first, part.count),
+                             tv_tensor_rows(norm->rstd, 1, part.first, part.count)},
+                .specialization = {row_local_size(recorder, channels)},
+                .specialization_count = 1,
+                .shape = {part.count, channels}}));
     }
     return TV_OK;
 }
@@ -109,11 +109,13 @@ static tv_status record_gradients(tv_recorder *recorder, const tv_norm_backward 
                                .specialization_count = 1,
                                .shape = {part.count, channels}}));
     return tv_launch_record(
-        recorder, &(tv_launch){.program = TV_PROGRAM_norm_gradients_base,
-                               .push = &push,
-                               .groups = tv_div_up(2 * channels, GRADIENTS_LOCAL_SIZE),
-                               .bindings = {partials, norm->d_gain, written_or(norm->d_bias, norm->d_gain)},
-                               .shape = {chunks, channels}});
+        recorder,
+        &(tv_launch){.program = TV_PROGRAM_norm_gradients_base,
+                     .push = &push,
+                     .groups = tv_div_up(2 * channels, GRADIENTS_LOCAL_SIZE),
+                     .bindings = {partials, tv_tensor_first(norm->d_gain, channels),
+                                  tv_tensor_first(written_or(norm->d_bias, norm->d_gain), channels)},
+                     .shape = {chunks, channels}});
 }
 
 tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward *norm) {
@@ -138,7 +140,8 @@ tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward 
                          .push = &push,
                          .groups = part.count,
                          .bindings = {tv_tensor_rows(norm->d_output, channels, part.first, part.count),
-                                      tv_tensor_rows(norm->sum, channels, part.first, part.count), norm->gain,
+                                      tv_tensor_rows(norm->sum, channels, part.first, part.count),
+                                      tv_tensor_first(norm->gain, channels),
                                       tv_tensor_rows(norm->mean, 1, part.first, part.count),
                                       tv_tensor_rows(norm->rstd, 1, part.first, part.count),
                                       tv_tensor_rows(norm->d_residual, channels, part.first, part.count),

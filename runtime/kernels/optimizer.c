@@ -51,14 +51,16 @@ tv_status tv_gradient_norm_add(tv_recorder *recorder, uint64_t count, tv_tensor 
 tv_status tv_gradient_norm_finish(tv_recorder *recorder, uint64_t total, tv_tensor partials, tv_tensor step,
                                   tv_tensor state) {
     tv_count_push push = {(uint32_t)(total / FLOATS_PER_BLOCK)};
-    return tv_launch_record(recorder,
-                            &(tv_launch){.program = TV_PROGRAM_gradient_norm_finish_base,
-                                         .push = &push,
-                                         .groups = 1,
-                                         .bindings = {tv_tensor_rows(partials, 1, 0, total), step, state},
-                                         .specialization = {tv_row_workgroup(recorder, FINISH_LOCAL)},
-                                         .specialization_count = 1,
-                                         .shape = {total}});
+    return tv_launch_record(
+        recorder,
+        &(tv_launch){.program = TV_PROGRAM_gradient_norm_finish_base,
+                     .push = &push,
+                     .groups = 1,
+                     .bindings = {tv_tensor_rows(partials, 1, 0, total), tv_tensor_first(step, TV_STEP_WORDS),
+                                  tv_tensor_first(state, TV_STATE_WORDS)},
+                     .specialization = {tv_row_workgroup(recorder, FINISH_LOCAL)},
+                     .specialization_count = 1,
+                     .shape = {total}});
 }
 
 tv_status tv_adamw_record(tv_recorder *recorder, const tv_adamw *update) {
@@ -77,7 +79,9 @@ tv_status tv_adamw_record(tv_recorder *recorder, const tv_adamw *update) {
                          .bindings = {tv_tensor_rows(update->parameter, 1, first, size),
                                       tv_tensor_rows(update->gradient, 1, first, size),
                                       tv_tensor_rows(update->m, 1, first, size),
-                                      tv_tensor_rows(update->v, 1, first, size), update->step, update->state},
+                                      tv_tensor_rows(update->v, 1, first, size),
+                                      tv_tensor_first(update->step, TV_STEP_WORDS),
+                                      tv_tensor_first(update->state, TV_STATE_WORDS)},
                          .shape = {size}}));
     }
     return TV_OK;

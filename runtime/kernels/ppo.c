@@ -21,7 +21,8 @@ tv_status tv_ppo_policy_record(tv_recorder *recorder, const tv_ppo_policy *p) {
                                                 tv_tensor_rows(p->logprobs, 1, first, rows),
                                                 tv_tensor_rows(p->old_logprobs, 1, first, rows),
                                                 tv_tensor_rows(p->advantages, 1, first, rows),
-                                                tv_tensor_rows(p->entropies, 1, first, rows), p->step,
+                                                tv_tensor_rows(p->entropies, 1, first, rows),
+                                                tv_tensor_first(p->step, TV_STEP_WORDS),
                                                 tv_tensor_rows(p->d_logprobs, 1, first, rows),
                                                 tv_tensor_rows(p->stats, TV_PPO_POLICY_STATS, first, rows)},
                                    .shape = {rows}}));
@@ -44,7 +45,8 @@ tv_status tv_ppo_value_record(tv_recorder *recorder, const tv_ppo_value *v) {
                                    .bindings = {tv_tensor_rows(v->targets, 1, first, rows),
                                                 tv_tensor_rows(v->values, 1, first, rows),
                                                 tv_tensor_rows(v->old_values, 1, first, rows),
-                                                tv_tensor_rows(v->returns, 1, first, rows), v->step,
+                                                tv_tensor_rows(v->returns, 1, first, rows),
+                                                tv_tensor_first(v->step, TV_STEP_WORDS),
                                                 tv_tensor_rows(v->d_values, 1, first, rows),
                                                 tv_tensor_rows(v->stats, TV_PPO_VALUE_STATS, first, rows)},
                                    .shape = {rows}}));

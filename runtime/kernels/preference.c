@@ -32,8 +32,10 @@ tv_status tv_preference_loss_record(tv_recorder *recorder, const tv_preference_l
                                    .groups = tv_div_up(groups, LOCAL_SIZE),
                                    .bindings = {tv_tensor_rows(l->members, size, first, groups),
                                                 tv_tensor_rows(l->ranks, size, first, groups),
-                                                tv_tensor_rows(l->margins, 1, first, groups), l->values,
-                                                l->step, l->d_values,
+                                                tv_tensor_rows(l->margins, 1, first, groups),
+                                                tv_tensor_first(l->values, l->rows),
+                                                tv_tensor_first(l->step, TV_STEP_WORDS),
+                                                tv_tensor_first(l->d_values, l->rows),
                                                 tv_tensor_rows(l->stats, TV_PREFERENCE_STATS, first, groups)},
                                    .shape = {groups, size}}));
     }
@@ -58,7 +60,9 @@ tv_status tv_dpo_record(tv_recorder *recorder, const tv_dpo *d) {
                          .push = &push,
                          .groups = part.count,
                          .bindings = {tv_tensor_rows(d->table, PAIR_WORDS, part.first, part.count),
-                                      d->logprobs, d->step, d->d_logprobs,
+                                      tv_tensor_first(d->logprobs, d->rows),
+                                      tv_tensor_first(d->step, TV_STEP_WORDS),
+                                      tv_tensor_first(d->d_logprobs, d->rows),
                                       tv_tensor_rows(d->stats, TV_DPO_STATS, part.first, part.count)},
                          .specialization = {tv_row_workgroup(recorder, 64)},
                          .specialization_count = 1,

@@ -24,15 +24,19 @@ tv_status tv_sample_record(tv_recorder *recorder, const tv_sample *sample) {
         tv_sample_push push = {(uint32_t)rows, (uint32_t)vocab, (uint32_t)first,
                                tv_tensor_present(sample->logprobs)};
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){.program = texels ? TV_PROGRAM_sample_texels_base : TV_PROGRAM_sample_base,
-                         .push = &push,
-                         .groups = rows,
-                         .bindings = {tv_tensor_rows(sample->logits, vocab, first, rows), sample->settings,
-                                      sample->sequences, sample->positions, sample->tokens, sample->logprobs},
-                         .specialization = {tv_row_workgroup(recorder, local)},
-                         .specialization_count = 1,
-                         .shape = {rows, vocab}}));
+            recorder, &(tv_launch){.program = texels ? TV_PROGRAM_sample_texels_base : TV_PROGRAM_sample_base,
+                                   .push = &push,
+                                   .groups = rows,
+                                   .bindings = {tv_tensor_rows(sample->logits, vocab, first, rows),
+                                                tv_tensor_first(sample->settings, sizeof(tv_sample_settings) /
+                                                                                      sizeof(uint32_t)),
+                                                tv_tensor_first(sample->sequences, sample->rows),
+                                                tv_tensor_first(sample->positions, sample->rows),
+                                                tv_tensor_first(sample->tokens, sample->rows),
+                                                tv_tensor_first(sample->logprobs, sample->rows)},
+                                   .specialization = {tv_row_workgroup(recorder, local)},
+                                   .specialization_count = 1,
+                                   .shape = {rows, vocab}}));
     }
     return TV_OK;
 }

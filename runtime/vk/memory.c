@@ -124,9 +124,20 @@ tv_span tv_buffer_span(tv_buffer *buffer) {
 }
 
 void *tv_span_map(tv_span span) {
-    return span.buffer && span.buffer->mapped ? (char *)span.buffer->mapped + span.offset : NULL;
+    return span.buffer && span.buffer->mapped && !tv_span_poisoned(span)
+               ? (char *)span.buffer->mapped + span.offset
+               : NULL;
 }
 
 tv_span tv_span_part(tv_span span, uint64_t offset, uint64_t bytes) {
+    if (tv_span_poisoned(span) || offset > span.bytes || bytes > span.bytes - offset)
+        return (tv_span){span.buffer, span.offset, UINT64_MAX};
     return (tv_span){span.buffer, span.offset + offset, bytes};
+}
+
+tv_status tv_span_check(tv_span span, const char *what) {
+    if (tv_span_poisoned(span))
+        return tv_fail(TV_E_USAGE, "%s of a part that is larger than its tensor, in a buffer of %llu bytes",
+                       what, (unsigned long long)(span.buffer ? span.buffer->bytes : 0));
+    return TV_OK;
 }

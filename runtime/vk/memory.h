@@ -32,7 +32,13 @@ tv_span tv_buffer_span(tv_buffer *buffer);
  * flight uses. */
 void *tv_span_map(tv_span span);
 
-/* Part of a span; both in bytes, within the span. */
+/* Part of a span; both in bytes. What is not within the span is poisoned, and so is every part of that:
+ * whatever it is given to fails with TV_E_USAGE, a dispatch by the kernel's name. */
 tv_span tv_span_part(tv_span span, uint64_t offset, uint64_t bytes);
+static inline bool tv_span_poisoned(tv_span span) {
+    return span.bytes == UINT64_MAX;
+}
+/* TV_E_USAGE, with `what`, for a poisoned one. */
+tv_status tv_span_check(tv_span span, const char *what);
 
 #endif

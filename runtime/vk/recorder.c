@@ -350,6 +350,12 @@ static tv_status check_limits(const tv_device *device, const tv_dispatch *dispat
                             : caps->storage_range;
         if (!span->buffer)
             continue;
+        if (tv_span_poisoned(*span))
+            return tv_fail(
+                TV_E_USAGE,
+                "%s %s: binding %u is a part that is larger than its tensor, in a buffer of %llu bytes",
+                program->name, dispatch->shape ? dispatch->shape : "", i,
+                (unsigned long long)span->buffer->bytes);
         if (span->bytes > most || span->bytes == 0)
             return tv_fail(TV_E_FIT,
                            "%s %s: binding %u takes %llu bytes and the device binds at most %llu; its "
@@ -526,6 +532,8 @@ tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch)
 }
 
 tv_status tv_record_copy(tv_recorder *recorder, tv_span from, tv_span to) {
+    TV_RETURN_IF_FAILED(tv_span_check(from, "a recorded copy"));
+    TV_RETURN_IF_FAILED(tv_span_check(to, "a recorded copy"));
     if (from.bytes != to.bytes || from.bytes % 4 || from.offset % 4 || to.offset % 4)
         return tv_fail(TV_E_USAGE, "a recorded copy needs equal sizes in multiples of 4 bytes");
     if (from.bytes == 0)
@@ -540,6 +548,7 @@ tv_status tv_record_copy(tv_recorder *recorder, tv_span from, tv_span to) {
 }
 
 tv_status tv_record_fill(tv_recorder *recorder, tv_span span, uint32_t word) {
+    TV_RETURN_IF_FAILED(tv_span_check(span, "a recorded fill"));
     if (span.bytes % 4 || span.offset % 4)
         return tv_fail(TV_E_USAGE, "a recorded fill needs offset and size in multiples of 4 bytes");
     if (span.bytes == 0)

@@ -62,6 +62,7 @@ fail:
 }
 
 static tv_status check_copy(tv_span span, uint64_t bytes) {
+    TV_RETURN_IF_FAILED(tv_span_check(span, "a copy"));
     if (bytes > span.bytes)
         return tv_fail(TV_E_USAGE, "a copy of %llu bytes does not fit a span of %llu",
                        (unsigned long long)bytes, (unsigned long long)span.bytes);
@@ -93,6 +94,7 @@ tv_status tv_download(tv_device *device, tv_span from, void *to, uint64_t bytes)
 }
 
 tv_status tv_clear(tv_device *device, tv_span span) {
+    TV_RETURN_IF_FAILED(tv_span_check(span, "clearing"));
     TV_RETURN_IF_FAILED(tv_wait_idle(device));
     void *mapped = tv_span_map(span);
     if (mapped) {
