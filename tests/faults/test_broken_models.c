@@ -29,7 +29,9 @@ static void spoil(const char *model, const char *name, uint64_t count, float val
     const tv_safetensor *tensor = tv_safetensors_find(file, name);
     assert_non_null(tensor);
     assert_string_equal(tensor->dtype, "F32");
-    uint64_t offset = (uint64_t)(tv_safetensors_bytes(file, tensor) - (const uint8_t *)bytes);
+    uint64_t offset; /* of the data: behind the header and its size */
+    memcpy(&offset, bytes, sizeof offset);
+    offset += sizeof offset + tensor->offset;
     for (uint64_t i = 0; i < (count ? count : tensor->count); i++)
         memcpy(bytes + offset + i * sizeof value, &value, sizeof value);
     tv_safetensors_close(&file);
