@@ -143,6 +143,17 @@ static tv_status read_input(const translation *given, char **bytes, uint64_t *si
     return tv_read_input(standard ? "/dev/stdin" : given->input, bytes, size);
 }
 
+typedef struct encoding {
+    tv_tokenizer *tokenizer;
+    bool special;
+    tv_ids ids;
+} encoding;
+
+static tv_status encode(void *context, const uint8_t *bytes, uint64_t length) {
+    encoding *e = context;
+    return tv_tokenizer_encode(e->tokenizer, bytes, length, e->special, &e->ids);
+}
+
 static tv_status print_encoded(const tv_tokenizer *tokenizer, const tv_ids *ids, bool json) {
     if (!json) {
         for (uint64_t i = 0; i < ids->size; i++)
@@ -187,18 +198,20 @@ static tv_status run_encode(int argc, char **argv) {
     if (done)
         return TV_OK;
     tv_status status;
-    tv_tokenizer *tokenizer = NULL;
+    encoding e = {.special = given.flag};
     char *bytes = NULL;
     uint64_t size = 0;
-    tv_ids ids = {0};
-    TV_TRY(tv_tokenizer_load(given.tokenizer, &tokenizer));
+    TV_TRY(tv_tokenizer_load(given.tokenizer, &e.tokenizer));
     TV_TRY(read_input(&given, &bytes, &size));
-    TV_TRY(tv_tokenizer_encode(tokenizer, bytes, size, given.flag, &ids));
-    TV_TRY(print_encoded(tokenizer, &ids, given.common.json));
+    /* Files are read as everywhere: without their mark, unpacked, and no UTF-16. */
+    TV_TRY(given.text ? encode(&e, (const uint8_t *)bytes, size)
+                      : tv_source_read_text_bytes((const uint8_t *)bytes, size,
+                                                  given.input ? given.input : "standard input", encode, &e));
+    TV_TRY(print_encoded(e.tokenizer, &e.ids, given.common.json));
 fail:
-    tv_ids_free(&ids);
+    tv_ids_free(&e.ids);
     free(bytes);
-    tv_tokenizer_destroy(&tokenizer);
+    tv_tokenizer_destroy(&e.tokenizer);
     return status;
 }
 

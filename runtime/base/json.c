@@ -8,9 +8,71 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "base/forms.h"
+
+/* cJSON takes 80 bytes for a value, and tokenizers have two million. */
+enum { EXCERPT = 20, MOST_VALUES = 8000000 };
+
+/* What stands where the parser gave up. */
+static void describe_mistake(const char *at, const char *limit, char *out, uint64_t capacity) {
+    static const char *const numbers[] = {"NaN", "nan", "Infinity", "-Infinity", "-NaN", "inf", "-inf"};
+    uint64_t left = (uint64_t)(limit - at);
+    for (uint64_t i = 0; i < TV_COUNT(numbers); i++)
+        if (left >= strlen(numbers[i]) && memcmp(at, numbers[i], strlen(numbers[i])) == 0) {
+            snprintf(out, capacity, "%s, which is no number in JSON", numbers[i]);
+            return;
+        }
+    if (left >= 6 && at[0] == '\\' && at[1] == 'u' && (at[2] == 'd' || at[2] == 'D'))
+        snprintf(out, capacity, "%.6s, which is half of a character without the other half", at);
+    else
+        snprintf(out, capacity, "\"%.*s\"%s", (int)tv_min_u64(left, EXCERPT), at,
+                 left <= EXCERPT ? ", and then the end" : "");
+}
+
+static tv_status mistake(const char *text, uint64_t size, const char *problem, const char *where) {
+    char place[64], found[128];
+    uint64_t line = 1, column = 1;
+    for (const char *c = text; c < problem; c++) {
+        column = *c == '\n' ? 1 : column + 1;
+        line += *c == '\n';
+    }
+    describe_mistake(problem, text + size, found, sizeof found);
+    if (memchr(text, '\n', size)) /* else `where` may name the line itself */
+        snprintf(place, sizeof place, "at line %llu, column %llu", (unsigned long long)line,
+                 (unsigned long long)column);
+    else
+        snprintf(place, sizeof place, "at column %llu", (unsigned long long)column);
+    return tv_fail(TV_E_DATA, "%s: expected valid JSON, found a mistake %s: %s", where, place, found);
+}
+
+/* Values behind brackets and commas: a tree has about as many. */
+static uint64_t count_values(const char *text, uint64_t size) {
+    uint64_t count = 1;
+    bool in_text = false;
+    for (uint64_t i = 0; i < size; i++) {
+        char c = text[i];
+        if (in_text && c == '\\')
+            i++;
+        else if (c == '"')
+            in_text = !in_text;
+        else if (!in_text)
+            count += c == ',' || c == '[' || c == '{';
+    }
+    return count;
+}
 
 tv_status tv_json_parse(const char *text, uint64_t size, const char *where, cJSON **root) {
-    const char *end = NULL;
+    const char *end = NULL, *form = tv_form_name(text, size);
+    uint64_t mark = tv_mark_size(text, size);
+    *root = NULL;
+    if (form)
+        return tv_fail(TV_E_DATA, "%s: expected JSON, found %s", where, form);
+    text += mark;
+    size -= mark;
+    /* A value takes two bytes at least. */
+    if (size / 2 > MOST_VALUES && count_values(text, size) > MOST_VALUES)
+        return tv_fail(TV_E_DATA, "%s: expected JSON of at most %d million values, found more", where,
+                       MOST_VALUES / 1000000);
     *root = cJSON_ParseWithLengthOpts(text, size, &end, false);
     const char *problem = end ? end : text;
     if (*root) {
@@ -23,13 +85,7 @@ tv_status tv_json_parse(const char *text, uint64_t size, const char *where, cJSO
         cJSON_Delete(*root);
         *root = NULL;
     }
-    uint64_t line = 1, column = 1;
-    for (const char *c = text; c < problem; c++) {
-        column = *c == '\n' ? 1 : column + 1;
-        line += *c == '\n';
-    }
-    return tv_fail(TV_E_DATA, "%s: expected valid JSON, found a mistake at line %llu, column %llu", where,
-                   (unsigned long long)line, (unsigned long long)column);
+    return mistake(text, size, problem, where);
 }
 
 tv_status tv_json_read_file(const char *path, cJSON **root) {
@@ -93,7 +149,12 @@ tv_status tv_json_print_line(const cJSON *root, char **line) {
 }
 
 const cJSON *tv_json_get(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
+    const cJSON *last = NULL, *item;
+    cJSON_ArrayForEach(item, object) {
+        if (item->string && strcmp(item->string, key) == 0)
+            last = item;
+    }
+    return last;
 }
 
 static const cJSON *get_present(const cJSON *object, const char *key) {
@@ -107,6 +168,29 @@ static tv_status wrong_type(const cJSON *item, const char *where, const char *ke
                                found ? found : "something else");
     cJSON_free(found);
     return status;
+}
+
+const char *tv_json_kind(const cJSON *item) {
+    if (!item)
+        return "nothing";
+    switch (item->type & 0xff) {
+    case cJSON_False:
+        return "false";
+    case cJSON_True:
+        return "true";
+    case cJSON_NULL:
+        return "null";
+    case cJSON_Number:
+        return "a number";
+    case cJSON_String:
+        return item->valuestring[0] ? "a text" : "an empty text";
+    case cJSON_Array:
+        return item->child ? "an array" : "an empty array";
+    case cJSON_Object:
+        return "an object";
+    default:
+        return "something else";
+    }
 }
 
 tv_status tv_json_string(const cJSON *object, const char *key, const char *where, const char *fallback,
@@ -165,6 +249,9 @@ tv_status tv_json_bool(const cJSON *object, const char *key, const char *where, 
 static bool set_member(cJSON *object, const char *key, cJSON *item) {
     if (!item)
         return false;
+    /* Of several of that name the last counts, and cJSON replaces the first. */
+    for (cJSON *first; (first = cJSON_GetObjectItemCaseSensitive(object, key)) != tv_json_get(object, key);)
+        cJSON_Delete(cJSON_DetachItemViaPointer(object, first));
     if (tv_json_get(object, key))
         return cJSON_ReplaceItemInObjectCaseSensitive(object, key, item);
     return cJSON_AddItemToObject(object, key, item);

@@ -1,6 +1,7 @@
 /* JSON over cJSON, with the checks that cJSON leaves to its caller.
  *
- * Promise: parsing refuses trailing garbage and names file, line and column; keys are compared with case;
+ * Promise: parsing refuses trailing garbage, names file, line and column, and passes over the mark of UTF-8;
+ * keys are compared with case, and of several of one name the last counts, as in other programs;
  * integers are exact or refused; doubles keep every bit when written; files are written atomically. cJSON's
  * own functions may be used to build trees and to walk arrays (cJSON_ArrayForEach, never by index: indexing
  * is linear).
@@ -24,8 +25,11 @@ tv_status tv_json_print_file(const cJSON *root, char **text);
 /* One line, no newline; the caller frees *line with free(). */
 tv_status tv_json_print_line(const cJSON *root, char **line);
 
-/* A member by its exact name, or NULL. */
+/* The last member of that name, or NULL. */
 const cJSON *tv_json_get(const cJSON *object, const char *key);
+
+/* What a value is, for "found %s": "true", "a number", "an empty array"; "nothing" for NULL. */
+const char *tv_json_kind(const cJSON *item);
 
 /* Typed members. A missing one gives `fallback` (a null counts as missing); one of another type, or an
  * integer with a fraction or out of [minimum, maximum], fails with TV_E_DATA and a sentence with `where` and

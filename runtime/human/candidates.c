@@ -7,11 +7,10 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "text/source.h"
 
 struct tv_candidates {
-    char *bytes; /* NULL: they belong to the caller */
-    tv_arena *arena;
+    tv_arena *arena; /* of the lines too */
     tv_item *items;
     uint64_t count, capacity;
     uint64_t *table; /* open addressing by id: item + 1, 0 is free */
@@ -173,37 +172,33 @@ static tv_status index_ids(tv_candidates *candidates, const char *name) {
     return TV_OK;
 }
 
-static tv_status read_line(tv_candidates *candidates, tv_slice line, uint64_t number, const char *name) {
-    char where[512];
-    snprintf(where, sizeof where, "%.480s line %llu", name, (unsigned long long)number);
-    cJSON *root = NULL;
-    TV_RETURN_IF_FAILED(tv_json_parse(line.data, line.size, where, &root));
-    cJSON_Delete(root);
+static tv_status add_line(void *context, const tv_json_line *read) {
+    tv_candidates *candidates = context;
+    const char *copy = tv_arena_copy(candidates->arena, read->bytes, read->size);
     void *items = candidates->items;
+    if (!copy)
+        return TV_E_MEMORY;
     TV_RETURN_IF_FAILED(tv_grow(&items, &candidates->capacity, candidates->count + 1, sizeof(tv_item)));
     candidates->items = items;
     tv_item *item = &candidates->items[candidates->count];
-    TV_RETURN_IF_FAILED(tv_item_parse(line, where, candidates->arena, item));
-    item->line = number;
+    TV_RETURN_IF_FAILED(tv_item_parse((tv_slice){copy, read->size}, read->where, candidates->arena, item));
+    item->line = read->line;
     candidates->count++;
     return TV_OK;
 }
 
-tv_status tv_candidates_read_bytes(const char *bytes, uint64_t size, const char *name, tv_candidates **out) {
+/* `bytes` NULL: the file of that name. */
+static tv_status read_candidates(const char *name, const char *bytes, uint64_t size, tv_candidates **out) {
     *out = NULL;
     tv_candidates *candidates = calloc(1, sizeof *candidates);
     if (!candidates)
         return tv_fail(TV_E_MEMORY, "out of host memory while reading %s", name);
     tv_status status;
-    tv_line_walk walk = {.cursor = bytes, .end = bytes + size};
     TV_TRY(tv_arena_create(&candidates->arena));
-    for (tv_slice line; tv_line_next(&walk, &line);)
-        if (!tv_slice_is_blank(line))
-            TV_TRY(read_line(candidates, line, walk.number, name));
-    if (candidates->count == 0) {
-        status = tv_fail(TV_E_DATA, "%s: expected lines with candidates, found none", name);
-        goto fail;
-    }
+    if (bytes)
+        TV_TRY(tv_source_read_json_bytes((const uint8_t *)bytes, size, name, add_line, candidates));
+    else
+        TV_TRY(tv_source_read_json(&name, 1, add_line, candidates, NULL));
     TV_TRY(index_ids(candidates, name));
     *out = candidates;
     return TV_OK;
@@ -212,20 +207,16 @@ fail:
     return status;
 }
 
+tv_status tv_candidates_read_bytes(const char *bytes, uint64_t size, const char *name, tv_candidates **out) {
+    return read_candidates(name, bytes ? bytes : "", size, out);
+}
+
 tv_status tv_candidates_read(const char *path, tv_candidates **candidates) {
-    char *bytes = NULL;
-    uint64_t size;
     *candidates = NULL;
     if (!tv_path_exists(path) || tv_path_is_directory(path))
         return tv_fail(TV_E_DATA, "%s: expected a file of candidates (trivium sample writes one), found %s",
                        path, tv_path_exists(path) ? "a folder" : "nothing of that name");
-    TV_RETURN_IF_FAILED(tv_read_input(path, &bytes, &size));
-    tv_status status = tv_candidates_read_bytes(bytes, size, path, candidates);
-    if (status == TV_OK)
-        (*candidates)->bytes = bytes;
-    else
-        free(bytes);
-    return status;
+    return read_candidates(path, NULL, 0, candidates);
 }
 
 void tv_candidates_destroy(tv_candidates **candidates) {
@@ -234,7 +225,6 @@ void tv_candidates_destroy(tv_candidates **candidates) {
     tv_arena_destroy(&(*candidates)->arena);
     free((*candidates)->items);
     free((*candidates)->table);
-    free((*candidates)->bytes);
     free(*candidates);
     *candidates = NULL;
 }

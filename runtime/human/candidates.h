@@ -2,9 +2,9 @@
  *
  *     {"id","prompt","responses":[{"id","text",...}, ...]}          one line per prompt, 2 to 9 responses
  *
- * Promise: a line that is not so is TV_E_DATA with "FILE line N: ..."; ids are unique in a file, ids of
- * responses in their line. Prompts (a text or a list of messages), texts and all further members are kept
- * byte for byte.
+ * Promise: files are read as everywhere (text/source.h: gzip, zstd, an array); a line that is not so is
+ * TV_E_DATA with "FILE line N: ..."; ids are unique in a file, ids of responses in their line. Prompts (a
+ * text or a list of messages), texts and all further members are kept byte for byte.
  */
 #ifndef TV_HUMAN_CANDIDATES_H
 #define TV_HUMAN_CANDIDATES_H
@@ -37,7 +37,7 @@ tv_status tv_item_parse(tv_slice line, const char *where, tv_arena *arena, tv_it
 
 typedef struct tv_candidates tv_candidates;
 tv_status tv_candidates_read(const char *path, tv_candidates **candidates);
-/* Bytes that outlive the candidates. */
+/* What lies in memory already. */
 tv_status tv_candidates_read_bytes(const char *bytes, uint64_t size, const char *name,
                                    tv_candidates **candidates);
 void tv_candidates_destroy(tv_candidates **candidates);

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "text/json_text.h"
+#include "text/source.h"
 
 /* ---- the ways of saying a ranking ---- */
 
@@ -209,14 +210,17 @@ static tv_status read_judgment(const cJSON *root, const char *where, tv_arena *a
     return TV_OK;
 }
 
-tv_status tv_ranking_parse(tv_slice line, const char *where, tv_arena *arena, tv_ranking *ranking) {
+static tv_status read_ranking(tv_slice line, const cJSON *root, const char *where, tv_arena *arena,
+                              tv_ranking *ranking) {
     *ranking = (tv_ranking){0};
+    TV_RETURN_IF_FAILED(tv_item_parse(line, where, arena, &ranking->item));
+    return read_judgment(root, where, arena, ranking);
+}
+
+tv_status tv_ranking_parse(tv_slice line, const char *where, tv_arena *arena, tv_ranking *ranking) {
     cJSON *root = NULL;
     TV_RETURN_IF_FAILED(tv_json_parse(line.data, line.size, where, &root));
-    tv_status status;
-    TV_TRY(tv_item_parse(line, where, arena, &ranking->item));
-    TV_TRY(read_judgment(root, where, arena, ranking));
-fail:
+    tv_status status = read_ranking(line, root, where, arena, ranking);
     cJSON_Delete(root);
     return status;
 }
@@ -283,45 +287,55 @@ tv_status tv_ranking_print(const tv_ranking *ranking, tv_text *line) {
 /* ---- files ---- */
 
 struct tv_rankings {
-    tv_arena *arena;
+    tv_arena *arena; /* of the lines too */
     tv_ranking *items;
     uint64_t count, capacity;
-    char **bytes; /* of each file; lines point into them */
-    uint64_t files;
+    struct judged_file {
+        const char *name; /* in the arena */
+        uint64_t hash, lines;
+    } * files;
+    uint64_t file_count, file_capacity;
 };
 
-static tv_status read_lines(tv_rankings *rankings, const char *bytes, uint64_t size, const char *name) {
-    const char *file = tv_arena_copy(rankings->arena, name, strlen(name));
-    tv_line_walk walk = {.cursor = bytes, .end = bytes + size};
-    if (!file)
+static tv_status begin_file(tv_rankings *rankings, const char *name) {
+    void *files = rankings->files;
+    TV_RETURN_IF_FAILED(
+        tv_grow(&files, &rankings->file_capacity, rankings->file_count + 1, sizeof *rankings->files));
+    rankings->files = files;
+    const char *copy = tv_arena_copy(rankings->arena, name, strlen(name));
+    rankings->files[rankings->file_count++] = (struct judged_file){.name = copy};
+    return copy ? TV_OK : TV_E_MEMORY;
+}
+
+static tv_status add_line(void *context, const tv_json_line *read) {
+    tv_rankings *rankings = context;
+    if (rankings->file_count == 0 || strcmp(rankings->files[rankings->file_count - 1].name, read->file) != 0)
+        TV_RETURN_IF_FAILED(begin_file(rankings, read->file));
+    struct judged_file *file = &rankings->files[rankings->file_count - 1];
+    const char *copy = tv_arena_copy(rankings->arena, read->bytes, read->size);
+    if (!copy)
         return TV_E_MEMORY;
-    for (tv_slice line; tv_line_next(&walk, &line);) {
-        if (tv_slice_is_blank(line))
-            continue;
-        char where[512];
-        snprintf(where, sizeof where, "%.480s line %llu", name, (unsigned long long)walk.number);
-        void *items = rankings->items;
-        TV_RETURN_IF_FAILED(tv_grow(&items, &rankings->capacity, rankings->count + 1, sizeof(tv_ranking)));
-        rankings->items = items;
-        tv_ranking *ranking = &rankings->items[rankings->count];
-        TV_RETURN_IF_FAILED(tv_ranking_parse(line, where, rankings->arena, ranking));
-        ranking->file = file;
-        ranking->line = walk.number;
-        rankings->count++;
-    }
+    file->hash = tv_hash_bytes(copy, read->size, file->hash);
+    file->lines++;
+    void *items = rankings->items;
+    TV_RETURN_IF_FAILED(tv_grow(&items, &rankings->capacity, rankings->count + 1, sizeof(tv_ranking)));
+    rankings->items = items;
+    tv_ranking *ranking = &rankings->items[rankings->count];
+    /* cJSON's texts end at a zero: the tree with a mark in its place is no tree of these bytes. */
+    TV_RETURN_IF_FAILED(
+        read->zero_mark[0]
+            ? tv_ranking_parse((tv_slice){copy, read->size}, read->where, rankings->arena, ranking)
+            : read_ranking((tv_slice){copy, read->size}, read->root, read->where, rankings->arena, ranking));
+    ranking->file = file->name;
+    ranking->line = read->line;
+    rankings->count++;
     return TV_OK;
 }
 
-static tv_status create(uint64_t files, tv_rankings **rankings) {
+static tv_status create(tv_rankings **rankings) {
     *rankings = calloc(1, sizeof **rankings);
-    char **bytes = calloc(files + 1, sizeof *bytes);
-    if (!*rankings || !bytes) {
-        free(*rankings);
-        free(bytes);
-        *rankings = NULL;
+    if (!*rankings)
         return tv_fail(TV_E_MEMORY, "out of host memory for rankings");
-    }
-    (*rankings)->bytes = bytes;
     tv_status status = tv_arena_create(&(*rankings)->arena);
     if (status != TV_OK)
         tv_rankings_destroy(rankings);
@@ -329,27 +343,47 @@ static tv_status create(uint64_t files, tv_rankings **rankings) {
 }
 
 tv_status tv_rankings_read_bytes(const char *bytes, uint64_t size, const char *name, tv_rankings **rankings) {
-    TV_RETURN_IF_FAILED(create(0, rankings));
-    tv_status status = read_lines(*rankings, bytes, size, name);
+    TV_RETURN_IF_FAILED(create(rankings));
+    tv_status status =
+        tv_source_read_json_bytes((const uint8_t *)(bytes ? bytes : ""), size, name, add_line, *rankings);
     if (status != TV_OK)
         tv_rankings_destroy(rankings);
     return status;
 }
 
+/* Judgments that count twice would look like agreement. */
+static tv_status check_files_differ(const tv_rankings *rankings) {
+    const struct judged_file *files = rankings->files;
+    for (uint64_t i = 0; i < rankings->file_count; i++)
+        for (uint64_t j = 0; j < i; j++)
+            if (files[i].hash == files[j].hash && files[i].lines == files[j].lines)
+                return tv_fail(TV_E_DATA,
+                               "%s: expected judgments that are not in another file too, found those of %s; "
+                               "leave one of them out",
+                               files[i].name, files[j].name);
+    return TV_OK;
+}
+
 tv_status tv_rankings_read(const char *const *paths, uint64_t count, tv_rankings **rankings) {
     tv_status status;
-    TV_RETURN_IF_FAILED(create(count, rankings));
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t size;
+    TV_RETURN_IF_FAILED(create(rankings));
+    for (uint64_t i = 0; i < count; i++)
         if (!tv_path_exists(paths[i]) || tv_path_is_directory(paths[i])) {
             status = tv_fail(TV_E_DATA, "%s: expected a file of rankings (trivium rank writes one), found %s",
                              paths[i], tv_path_exists(paths[i]) ? "a folder" : "nothing of that name");
             goto fail;
         }
-        TV_TRY(tv_read_input(paths[i], &(*rankings)->bytes[i], &size));
-        (*rankings)->files = i + 1;
-        TV_TRY(read_lines(*rankings, (*rankings)->bytes[i], size, paths[i]));
-    }
+    for (uint64_t i = 0; i < count; i++)
+        for (uint64_t j = 0; j < i; j++)
+            if (strcmp(paths[i], paths[j]) == 0) {
+                status =
+                    tv_fail(TV_E_DATA, "%s: expected each file of rankings once, found it twice", paths[i]);
+                goto fail;
+            }
+    for (uint64_t i = 0, size; i < count; i++)
+        if (tv_file_size(paths[i], &size) != TV_OK || size > 0) /* an annotator may not have begun */
+            TV_TRY(tv_source_read_json(&paths[i], 1, add_line, *rankings, NULL));
+    TV_TRY(check_files_differ(*rankings));
     return TV_OK;
 fail:
     tv_rankings_destroy(rankings);
@@ -360,10 +394,8 @@ void tv_rankings_destroy(tv_rankings **rankings) {
     if (!rankings || !*rankings)
         return;
     tv_arena_destroy(&(*rankings)->arena);
-    for (uint64_t i = 0; i < (*rankings)->files; i++)
-        free((*rankings)->bytes[i]);
-    free((*rankings)->bytes);
     free((*rankings)->items);
+    free((*rankings)->files);
     free(*rankings);
     *rankings = NULL;
 }

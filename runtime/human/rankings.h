@@ -35,7 +35,8 @@ typedef struct tv_ranking {
 } tv_ranking;
 
 typedef struct tv_rankings tv_rankings;
-/* All files in the order given. A file without any judgment is fine; one that does not exist is TV_E_DATA. */
+/* All files in the order given, read as everywhere (text/source.h). One that does not exist, or holds the
+ * judgments of another, is TV_E_DATA; an empty one is fine. */
 tv_status tv_rankings_read(const char *const *paths, uint64_t count, tv_rankings **rankings);
 tv_status tv_rankings_read_bytes(const char *bytes, uint64_t size, const char *name, tv_rankings **rankings);
 void tv_rankings_destroy(tv_rankings **rankings);

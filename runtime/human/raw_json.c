@@ -92,11 +92,12 @@ bool tv_raw_next(tv_raw_walk *walk, tv_slice *key, tv_slice *value) {
 
 tv_slice tv_raw_get(tv_slice object, const char *key) {
     tv_raw_walk walk = tv_raw_begin(object);
+    tv_slice found = {0};
     uint64_t length = strlen(key);
     for (tv_slice name, value; tv_raw_next(&walk, &name, &value);)
         if (name.size == length + 2 && memcmp(name.data + 1, key, length) == 0)
-            return value;
-    return (tv_slice){0};
+            found = value;
+    return found;
 }
 
 /* The four digits after "\u", or 0xffffffff. */

@@ -31,7 +31,8 @@ typedef struct tv_raw_walk {
 tv_raw_walk tv_raw_begin(tv_slice container);
 bool tv_raw_next(tv_raw_walk *walk, tv_slice *key, tv_slice *value);
 
-/* The first member of that name; empty when there is none. Keys are compared as they are written. */
+/* The last member of that name, as tv_json_get has it; empty when there is none. Keys are compared as they
+ * are written. */
 tv_slice tv_raw_get(tv_slice object, const char *key);
 
 /* Appends the bytes that a string stands for, zero bytes included. TV_E_DATA when it is no string. */

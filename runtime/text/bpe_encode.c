@@ -6,6 +6,9 @@
 
 #include "base/bytes.h"
 
+/* Merging takes 60 bytes of memory for each byte of a piece: 1 GB for the longest. */
+enum { MOST_PIECE = 16 << 20 };
+
 enum { CACHE_SLOTS = 32768, CACHE_BYTES = 24, CACHE_IDS = 8, NONE = -1 };
 
 /* Words repeat: the encoding of a short piece is kept where its hash points, the newest wins. */
@@ -93,7 +96,8 @@ void tv_bpe_destroy(tv_bpe **bpe) {
     *bpe = NULL;
 }
 
-/* Room was made by the caller: each piece pushes fewer than three candidates a symbol. */
+/* Room was made by the caller: a piece of N symbols begins with fewer than N candidates, and each of its
+ * fewer than N merges takes one off and puts up to two on. */
 static void push(tv_bpe *bpe, int32_t position) {
     if (position == NONE || bpe->symbols[position].next == NONE)
         return;
@@ -125,15 +129,16 @@ static candidate pop(tv_bpe *bpe) {
 }
 
 static tv_status merge_piece(tv_bpe *bpe, const uint8_t *piece, uint64_t length, tv_ids *ids) {
-    if (length > INT32_MAX)
+    if (length > MOST_PIECE)
         return tv_fail(TV_E_DATA,
-                       "expected pieces of text below 2 GiB, found one of %llu bytes without a break",
-                       (unsigned long long)length);
+                       "expected words of at most %d MiB, found %llu bytes without a break between words; is "
+                       "it text?",
+                       MOST_PIECE >> 20, (unsigned long long)length);
     void *symbols = bpe->symbols, *heap = bpe->heap;
     tv_status status = tv_grow(&symbols, &bpe->symbol_capacity, length, sizeof(symbol));
     bpe->symbols = symbols;
     TV_RETURN_IF_FAILED(status);
-    status = tv_grow(&heap, &bpe->heap_capacity, 3 * length, sizeof(candidate));
+    status = tv_grow(&heap, &bpe->heap_capacity, 2 * length, sizeof(candidate));
     bpe->heap = heap;
     TV_RETURN_IF_FAILED(status);
 

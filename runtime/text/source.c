@@ -7,10 +7,12 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "base/forms.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "text/buffers.h"
 #include "text/inflate.h"
+#include "text/records.h"
 
 enum { CHUNK = 1 << 18, BINARY_PROBE = 8000, MAX_DEPTH = 64 };
 
@@ -19,7 +21,7 @@ typedef struct reading {
     tv_json_line_sink json_sink; /* set: whole lines are wanted, not their texts */
     void *context;
     tv_source_totals totals;
-    bool by_line;
+    bool by_line, text; /* `text`: whatever a file's name says */
 } reading;
 
 /* One file. */
@@ -27,16 +29,20 @@ typedef struct file_reading {
     reading *run;
     const char *name;
     bool json, by_line, in_folder;
-    uint64_t line;
-    tv_text carried; /* the beginning of a line that goes on in the next chunk */
+    tv_records records;
 } file_reading;
 
-static tv_status emit(reading *run, const uint8_t *bytes, uint64_t length) {
+/* `line`: 0 where the document is the whole file. */
+static tv_status emit_document(file_reading *file, const uint8_t *bytes, uint64_t length, uint64_t line) {
+    reading *run = file->run;
     if (length == 0 || !run->sink)
         return TV_OK;
     run->totals.documents++;
     run->totals.bytes += length;
-    return run->sink(run->context, bytes, length);
+    tv_status status = run->sink(run->context, bytes, length);
+    if (status == TV_E_DATA && line)
+        return tv_fail_context(status, "%s line %llu", file->name, (unsigned long long)line);
+    return status == TV_E_DATA ? tv_fail_context(status, "%s", file->name) : status;
 }
 
 /* cJSON ends a text at "\u0000": such lines are read with a noncharacter that they do not contain in its
@@ -113,12 +119,15 @@ tv_status tv_json_line_print(const tv_json_line *line, const cJSON *value, tv_te
 static tv_status emit_text(file_reading *file, const tv_json_line *line) {
     const cJSON *text = tv_json_get(line->root, "text");
     if (!cJSON_IsString(text))
-        return tv_fail(TV_E_DATA, "%s: expected {\"text\": \"...\"}, found %s", line->where,
-                       cJSON_IsObject(line->root) ? "an object without a text under \"text\"" : "no object");
+        return tv_fail(TV_E_DATA, "%s: expected {\"text\": \"...\"}, found %s%s", line->where,
+                       tv_json_kind(text ? text : line->root),
+                       text                         ? " under \"text\""
+                       : cJSON_IsObject(line->root) ? " without \"text\""
+                                                    : "");
     tv_text bytes = {0};
     tv_status status = tv_json_line_text(line, text, &bytes);
     if (status == TV_OK)
-        status = emit(file->run, bytes.data, bytes.size);
+        status = emit_document(file, bytes.data, bytes.size, line->line);
     tv_text_free(&bytes);
     return status;
 }
@@ -126,127 +135,132 @@ static tv_status emit_text(file_reading *file, const tv_json_line *line) {
 static tv_status emit_object(file_reading *file, const tv_json_line *line) {
     if (!cJSON_IsObject(line->root))
         return tv_fail(TV_E_DATA, "%s: expected a JSON object, found %s", line->where,
-                       cJSON_IsArray(line->root) ? "an array; `jq -c '.[]'` writes its items as lines"
-                                                 : "another value");
+                       tv_json_kind(line->root));
     file->run->totals.documents++;
     return file->run->json_sink(file->run->context, line);
 }
 
-static tv_status parse_line(const uint8_t *text, uint64_t length, const char *where, cJSON **root) {
+static tv_status parse_record(const uint8_t *text, uint64_t length, const char *where, cJSON **root) {
     /* cJSON would end a text there and go on. */
     if (memchr(text, '\0', length))
         return tv_fail(TV_E_DATA, "%s: expected valid JSON, found a byte 0; in a text it is written \\u0000",
                        where);
-    tv_status status = tv_json_parse((const char *)text, length, where, root);
-    while (length > 1 && (text[length - 1] == ' ' || text[length - 1] == '\t'))
-        length--;
-    /* The first line of a file that is one JSON value over many lines. */
-    if (status != TV_OK && length == 1 && (text[0] == '[' || text[0] == '{'))
-        return tv_fail(TV_E_DATA,
-                       "%s: expected one JSON object a line, found a \"%c\" that is not closed there; `jq -c "
-                       "%s` writes lines",
-                       where, text[0], text[0] == '[' ? "'.[]'" : ".");
-    return status;
+    /* The first line of a value over many lines. */
+    if (length == 1 && (text[0] == '{' || text[0] == '['))
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected one JSON object a line, found a \"%c\" that is not closed there; `jq -c .` "
+            "writes lines",
+            where, text[0]);
+    return tv_json_parse((const char *)text, length, where, root);
 }
 
-static tv_status emit_json_line(file_reading *file, const uint8_t *line, uint64_t length) {
+static tv_status emit_json(file_reading *file, const tv_record *record) {
     char where[512];
-    snprintf(where, sizeof where, "%.480s line %llu", file->name, (unsigned long long)file->line);
+    unsigned long long number = record->line, item = record->item;
+    if (item)
+        snprintf(where, sizeof where, "%.460s line %llu, item %llu", file->name, number, item);
+    else
+        snprintf(where, sizeof where, "%.480s line %llu", file->name, number);
     cJSON *root = NULL;
     zero_escape zero = {0};
     tv_status status;
-    TV_TRY(replace_zero_escapes(line, length, &zero));
+    TV_TRY(replace_zero_escapes(record->bytes, record->size, &zero));
     if (zero.utf8[0])
-        TV_TRY(parse_line(zero.line.data, zero.line.size, where, &root));
+        TV_TRY(parse_record(zero.line.data, zero.line.size, where, &root));
     else
-        TV_TRY(parse_line(line, length, where, &root));
-    tv_json_line parsed = {.root = root, .file = file->name, .where = where, .line = file->line};
+        TV_TRY(parse_record(record->bytes, record->size, where, &root));
+    tv_json_line parsed = {.root = root,
+                           .file = file->name,
+                           .where = where,
+                           .line = record->line,
+                           .bytes = (const char *)record->bytes,
+                           .size = record->size};
     memcpy(parsed.zero_mark, zero.utf8, sizeof parsed.zero_mark);
     TV_TRY(file->run->json_sink ? emit_object(file, &parsed) : emit_text(file, &parsed));
 fail:
+    /* A tokenizer, say, does not know which text it got. */
+    if (status == TV_E_DATA && !strstr(tv_last_error(), file->name))
+        status = tv_fail_context(status, "%s", where);
     tv_text_free(&zero.line);
     cJSON_Delete(root);
     return status;
 }
 
-static bool is_blank(const uint8_t *line, uint64_t length) {
-    while (length > 0 && (line[length - 1] == ' ' || line[length - 1] == '\t'))
-        length--;
-    return length == 0;
+static tv_status take_record(void *context, const tv_record *record) {
+    file_reading *file = context;
+    return file->json ? emit_json(file, record)
+                      : emit_document(file, record->bytes, record->size, record->line);
 }
 
-/* A line without its newline. */
-static tv_status emit_line(file_reading *file, const uint8_t *line, uint64_t length) {
-    file->line++;
-    if (length > 0 && line[length - 1] == '\r')
-        length--;
-    if (!file->json)
-        return emit(file->run, line, length);
-    return is_blank(line, length) ? TV_OK : emit_json_line(file, line, length);
-}
-
-/* Lines of a chunk; what is after the last newline is carried over. */
-static tv_status take_lines(file_reading *file, const uint8_t *bytes, uint64_t size) {
-    for (const uint8_t *newline; size > 0 && (newline = memchr(bytes, '\n', size));) {
-        uint64_t length = (uint64_t)(newline - bytes);
-        if (file->carried.size) {
-            TV_RETURN_IF_FAILED(tv_text_append(&file->carried, bytes, length));
-            TV_RETURN_IF_FAILED(emit_line(file, file->carried.data, file->carried.size));
-            file->carried.size = 0;
-        } else {
-            TV_RETURN_IF_FAILED(emit_line(file, bytes, length));
-        }
-        bytes += length + 1;
-        size -= length + 1;
-    }
-    return tv_text_append(&file->carried, bytes, size);
-}
-
-static tv_status finish_lines(file_reading *file) {
-    return file->carried.size ? emit_line(file, file->carried.data, file->carried.size) : TV_OK;
-}
+/* ---- files ---- */
 
 /* Whether to pass over a file that begins so. Binary is what git takes for it: a zero byte near the start. */
-static bool skips(file_reading *file, const uint8_t *bytes, uint64_t size) {
-    if (file->json || size == 0 || !memchr(bytes, '\0', tv_min_u64(size, BINARY_PROBE)))
-        return false;
-    if (!file->in_folder) {
+static tv_status look_at(file_reading *file, const uint8_t *bytes, uint64_t size, bool *skip) {
+    const char *form = tv_form_name(bytes, size);
+    bool binary = !file->json && size > 0 && memchr(bytes, '\0', tv_min_u64(size, BINARY_PROBE));
+    *skip = file->in_folder && (form || binary);
+    if (form && !file->in_folder)
+        return tv_fail(TV_E_DATA, "%s: expected %s, found %s", file->name, file->json ? "JSON lines" : "text",
+                       form);
+    if (*skip) {
+        file->run->totals.skipped++;
+        if (form)
+            tv_warn("%s is left out: it is %s", file->name, form);
+        else
+            tv_debug("%s: skipped, it is not text", file->name);
+    } else if (binary) {
         tv_warn("%s does not look like text: it has zero bytes", file->name);
-        return false;
     }
-    file->run->totals.skipped++;
-    tv_debug("%s: skipped, it is not text", file->name);
-    return true;
+    return TV_OK;
 }
 
 static tv_status read_compressed(file_reading *file, const uint8_t *bytes, uint64_t size) {
     tv_inflater *inflater = NULL;
     tv_text whole = {0};
     uint8_t *chunk = malloc(CHUNK);
+    bool skip = false;
     tv_status status;
     if (!chunk) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", file->name);
         goto fail;
     }
     TV_TRY(tv_inflater_create(bytes, size, file->name, &inflater));
-    for (uint64_t got, at = 0;; at += got) {
+    for (uint64_t got, mark, at = 0;; at += got) {
         TV_TRY(tv_inflater_read(inflater, chunk, CHUNK, &got));
-        if (got == 0 || (at == 0 && skips(file, chunk, got)))
+        if (at == 0)
+            TV_TRY(look_at(file, chunk, got, &skip));
+        if (got == 0 || skip)
             break;
+        mark = at == 0 ? tv_mark_size(chunk, got) : 0;
         if (file->json || file->by_line)
-            TV_TRY(take_lines(file, chunk, got));
+            TV_TRY(tv_records_take(&file->records, chunk + mark, got - mark));
         else
-            TV_TRY(tv_text_append(&whole, chunk, got));
+            TV_TRY(tv_text_append(&whole, chunk + mark, got - mark));
     }
+    if (skip)
+        goto fail;
     if (file->json || file->by_line)
-        TV_TRY(finish_lines(file));
+        TV_TRY(tv_records_finish(&file->records));
     else
-        TV_TRY(emit(file->run, whole.data, whole.size));
+        TV_TRY(emit_document(file, whole.data, whole.size, 0));
 fail:
     tv_inflater_destroy(&inflater);
     tv_text_free(&whole);
     free(chunk);
     return status;
+}
+
+static tv_status read_plain(file_reading *file, const uint8_t *bytes, uint64_t size) {
+    uint64_t mark = tv_mark_size(bytes, size);
+    bool skip;
+    TV_RETURN_IF_FAILED(look_at(file, bytes, size, &skip));
+    if (skip)
+        return TV_OK;
+    if (!file->json && !file->by_line)
+        return emit_document(file, bytes + mark, size - mark, 0);
+    TV_RETURN_IF_FAILED(tv_records_take(&file->records, bytes + mark, size - mark));
+    return tv_records_finish(&file->records);
 }
 
 static bool ends_with(const char *name, uint64_t length, const char *ending) {
@@ -267,31 +281,28 @@ static bool is_json_lines(const char *name, bool in_folder) {
 static tv_status read_bytes(reading *run, const uint8_t *bytes, uint64_t size, const char *name,
                             bool in_folder) {
     file_reading file = {.run = run, .name = name, .in_folder = in_folder, .by_line = run->by_line};
-    file.json = is_json_lines(name, in_folder) || (run->json_sink && !in_folder);
+    file.json = !run->text && (is_json_lines(name, in_folder) || (run->json_sink && !in_folder));
     if (run->json_sink && !file.json) {
         run->totals.skipped++;
         return TV_OK;
     }
     run->totals.files++;
-    tv_status status;
-    if (tv_is_compressed(bytes, size)) {
-        TV_TRY(read_compressed(&file, bytes, size));
-    } else if (skips(&file, bytes, size)) {
-        status = TV_OK;
-    } else if (file.json || file.by_line) {
-        TV_TRY(take_lines(&file, bytes, size));
-        TV_TRY(finish_lines(&file));
-    } else {
-        TV_TRY(emit(run, bytes, size));
-    }
-fail:
-    tv_text_free(&file.carried);
+    file.records = (tv_records){.name = name, .sink = take_record, .context = &file, .plain = !file.json};
+    tv_status status =
+        tv_is_compressed(bytes, size) ? read_compressed(&file, bytes, size) : read_plain(&file, bytes, size);
+    tv_records_free(&file.records);
     return status;
 }
 
 tv_status tv_source_read_bytes(const uint8_t *bytes, uint64_t size, const char *name, bool by_line,
                                tv_document_sink sink, void *context) {
     reading run = {.sink = sink, .context = context, .by_line = by_line};
+    return read_bytes(&run, bytes, size, name, false);
+}
+
+tv_status tv_source_read_text_bytes(const uint8_t *bytes, uint64_t size, const char *name,
+                                    tv_document_sink sink, void *context) {
+    reading run = {.sink = sink, .context = context, .text = true};
     return read_bytes(&run, bytes, size, name, false);
 }
 

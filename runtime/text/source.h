@@ -2,9 +2,10 @@
  *
  * Promise: a text file is one document (or, by line, each line that is not empty); a folder is read with all
  * below it in the order of names, without hidden entries, links and binary files; *.jsonl and *.ndjson (and a
- * *.json that is named itself) hold one {"text": s} a line. gzip and zstd are recognised by content. Bytes
- * are handed on as they are. Lines stream; a document is in memory as a whole. Missing and empty inputs are
- * TV_E_DATA.
+ * *.json that is named itself) hold one {"text": s} a line, or are one array of them. gzip and zstd are
+ * recognised by content; a mark of UTF-8 is no part of a text. Bytes are handed on as they are. Lines stream;
+ * a document is in memory as a whole. Missing and empty inputs are TV_E_DATA, and so is what base/forms.h
+ * knows (UTF-16, pointers of Git LFS, archives): in folders it is left out with a warning.
  */
 #ifndef TV_TEXT_SOURCE_H
 #define TV_TEXT_SOURCE_H
@@ -31,12 +32,19 @@ tv_status tv_source_read(const char *const *paths, uint64_t count, bool by_line,
 tv_status tv_source_read_bytes(const uint8_t *bytes, uint64_t size, const char *name, bool by_line,
                                tv_document_sink sink, void *context);
 
-/* A line of JSON; all of it lives as long as the call that hands it on. */
+/* One document, whatever the name says. */
+tv_status tv_source_read_text_bytes(const uint8_t *bytes, uint64_t size, const char *name,
+                                    tv_document_sink sink, void *context);
+
+/* A line of JSON, or an item of the array that a file is; all of it lives as long as the call that hands it
+ * on. */
 typedef struct tv_json_line {
     const cJSON *root; /* an object */
     const char *file;
-    const char *where;    /* "FILE line N", to begin sentences with */
-    uint64_t line;        /* from 1 */
+    const char *where; /* "FILE line N", or "FILE line N, item M", to begin sentences with */
+    uint64_t line;     /* from 1 */
+    const char *bytes; /* as it stands in the file, but without line breaks; no terminating zero */
+    uint64_t size;
     uint8_t zero_mark[3]; /* stands for "\u0000" in the tree's texts; {0}: there is none */
 } tv_json_line;
 typedef tv_status (*tv_json_line_sink)(void *context, const tv_json_line *line);

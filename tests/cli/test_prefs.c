@@ -229,6 +229,30 @@ static void several_files_are_merged(void **state) {
     free(second);
 }
 
+/* Counted twice, one annotator's judgments would look like two that agree. */
+static void judgments_count_once(void **state) {
+    (void)state;
+    char *copy = tv_format("%s/copy.jsonl", dir), *empty = tv_format("%s/empty.jsonl", dir);
+    static const char lines[] = LINE("a", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "ann", "");
+    write_rankings(lines);
+    assert_ok(tv_write_file(copy, lines, sizeof lines - 1));
+    assert_ok(tv_write_file(empty, "", 0));
+    tv_run run = tv_run_trivium("prefs", "--rankings", rankings, rankings, "--out", out);
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err, "rankings.jsonl: expected each file of rankings once"));
+    tv_run_free(&run);
+    run = tv_run_trivium("prefs", "--rankings", rankings, empty, copy, "--out", out);
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err, "copy.jsonl: expected judgments that are not in another file too"));
+    assert_false(tv_path_exists(out));
+    tv_run_free(&run);
+    run = tv_run_trivium("prefs", "--rankings", rankings, empty, "--out", out);
+    assert_int_equal(run.exit_code, 0);
+    tv_run_free(&run);
+    free(empty);
+    free(copy);
+}
+
 static void bad_usage(void **state) {
     (void)state;
     write_rankings(LINE("a", "\"p\"", "[[\"r0\",\"r1\",\"r2\"]]", "ann", ""));
@@ -258,6 +282,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(preferences_read_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(splits_go_by_prompt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(several_files_are_merged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(judgments_count_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_usage, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

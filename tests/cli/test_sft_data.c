@@ -68,7 +68,8 @@ static void lines_that_do_not_fit_end_it(void **state) {
          "data.jsonl line 2: "},
         {"{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": \"a\"}\n", "data.jsonl line 3: "},
         {"{\"text\": \"a\"}\n", "found the keys text"},
-        {"[{\"prompt\": \"a\", \"completion\": \"b\"}]\n", "jq -c '.[]'"},
+        {"[{\"prompt\": \"a\", \"completion\": \"b\"}\n", "the file was cut short"},
+        {"{\n\"prompt\": \"a\", \"completion\": \"b\"}\n", "`jq -c .` writes lines"},
         {"no JSON\n", "data.jsonl line 1: "},
         {"", "data.jsonl: "},
     };

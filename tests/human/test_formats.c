@@ -27,9 +27,9 @@ static void expect_refused(const char *lines, const char *sentence) {
 
 static void bad_candidates_are_refused(void **state) {
     (void)state;
-    expect_refused("", "f.jsonl: expected lines with candidates, found none");
-    expect_refused(ITEM("\"a\"") "\n{", "f.jsonl line 3: expected valid JSON");
-    expect_refused(ITEM("\"a\"") "[1]\n", "f.jsonl line 2: expected {\"id\", \"prompt\", \"responses\"}");
+    expect_refused("", "f.jsonl: expected JSON lines, found none");
+    expect_refused(ITEM("\"a\"") "\n{", "f.jsonl line 3: expected one JSON object a line");
+    expect_refused(ITEM("\"a\"") "[1]\n", "f.jsonl line 2: expected a JSON object");
     expect_refused("{\"prompt\":\"p\"," RESPONSES "}",
                    "line 1: expected a text under \"id\", found no such member");
     expect_refused("{\"id\":\"\",\"prompt\":\"p\"," RESPONSES "}",

@@ -220,7 +220,8 @@ static void bad_lines_are_refused(void **state) {
         {"{\"id\": \"p\", \"prompt\": \"a\", \"ranking\": [[\"r1\"]], \"responses\": []}", "`trivium prefs"},
         {"{\"chosen\": \"a\", \"rejected\": \"a\"}",
          "of 1 lines 0 are longer than 0 tokens and 1 have the same answer twice"},
-        {"[", "`jq -c '.[]'` writes lines"},
+        {"[", "the file was cut short"},
+        {"{", "`jq -c .` writes lines"},
     };
     for (size_t i = 0; i < TV_COUNT(broken); i++) {
         tv_preferences *set = NULL;

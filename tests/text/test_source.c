@@ -81,9 +81,9 @@ static void json_lines_give_their_text(void **state) {
         const char *lines, *sentence;
     } broken[] = {
         {"{\"text\": \"a\"}\n{\"text\": \"b\"", "line 2"},
-        {"{\"txt\": \"a\"}", "under \"text\""},
-        {"{\"text\": 1}", "under \"text\""},
-        {"[\"text\"]", "no object"},
+        {"{\"txt\": \"a\"}", "without \"text\""},
+        {"{\"text\": 1}", "a number under \"text\""},
+        {"[\"text\"]", "found a text"},
         {"{\"text\": \"a\"} x", "line 1"},
         {"plain text", "line 1"},
         {"{\"text\": \"\"}", "expected text"},
@@ -146,7 +146,7 @@ static void json_lines_keep_file_and_line(void **state) {
         uint64_t size;
         const char *sentence;
     } broken[] = {{"{}\n{\"a\": \"\0\"}", 13, "line 2: expected valid JSON, found a byte 0"},
-                  {"{}\n\n[]", 6, "line 3: expected a JSON object, found an array"},
+                  {"{}\n\n[]", 6, "line 3: expected a JSON object, found an empty array"},
                   {"{}\n[\n{}\n]", 8, "line 2: expected one JSON object a line, found a \"[\""},
                   {"{}\n{\"a\":", 8, "line 2: expected valid JSON"},
                   {"", 0, "expected JSON lines, found none"}};
