@@ -18,13 +18,13 @@ static tv_status print_result(const tv_score_result *result) {
                  tv_json_set_number(object, "min", result->least) &&
                  tv_json_set_number(object, "max", result->most) &&
                  tv_json_set_number(object, "normalised_mean", tv_reward_normalise(scale, result->mean));
+    built = built && tv_json_set_number(object, "too_long", (double)result->too_long);
     if (built && result->shape == TV_SCORE_PREFERENCES)
         built = tv_json_set_number(object, "groups", (double)result->groups) &&
                 tv_json_set_number(object, "accuracy", result->accuracy) &&
                 tv_json_set_number(object, "margin", result->margin) &&
                 tv_json_set_number(object, "normalised_margin",
-                                   tv_reward_normalise(scale, scale->mean + result->margin)) &&
-                tv_json_set_number(object, "too_long", (double)result->too_long);
+                                   tv_reward_normalise(scale, scale->mean + result->margin));
     tv_status status =
         built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
     cJSON_Delete(object);
@@ -42,6 +42,9 @@ static void print_text(const tv_score_result *result) {
             tv_reward_normalise(scale, result->mean), tv_reward_normalise(scale, result->least),
             tv_reward_normalise(scale, result->most), (unsigned long long)scale->samples, scale->mean,
             scale->deviation);
+    if (result->shape != TV_SCORE_PREFERENCES && result->too_long)
+        printf("left out    %llu responses that are too long for the model (nan in --out)\n",
+               (unsigned long long)result->too_long);
     if (result->shape != TV_SCORE_PREFERENCES)
         return;
     printf("accuracy    %.2f %% of %llu groups in order, equal scores count half\n", 100 * result->accuracy,

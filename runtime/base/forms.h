@@ -8,6 +8,9 @@
 
 #include <stdint.h>
 
+/* So many bytes tell. */
+enum { TV_FORM_BYTES = 64 };
+
 /* For "found %s": "UTF-16 text; save it as UTF-8"; NULL where the bytes may be text, JSON or anything. gzip
  * and zstd data are among the forms. */
 const char *tv_form_name(const void *bytes, uint64_t size);

@@ -128,6 +128,32 @@ static tv_status open_sharded(tv_model_directory *d, const char *index_path) {
     return status;
 }
 
+/* What people have in place of the files that are read. */
+static tv_status other_weights(const tv_model_directory *d) {
+    static const char pickle[] =
+        "a pickle, which can hold programs and is not read; save the model as safetensors";
+    static const struct {
+        const char *name, *what;
+    } others[] = {
+        {"pytorch_model.bin", pickle},
+        {"pytorch_model.bin.index.json", pickle},
+        {"consolidated.00.pth", pickle},
+        {"adapter_model.safetensors", "an adapter alone; merge it into its model"},
+        {"tf_model.h5", "of TensorFlow; save the model as safetensors"},
+        {"flax_model.msgpack", "of Flax; save the model as safetensors"},
+    };
+    for (size_t i = 0; i < TV_COUNT(others); i++) {
+        char *path = NULL;
+        TV_RETURN_IF_FAILED(join(d->path, others[i].name, &path));
+        bool exists = tv_path_exists(path);
+        free(path);
+        if (exists)
+            return tv_fail(TV_E_DATA, "%s: expected %s or %s, found %s: %s", d->path, weights_name,
+                           index_name, others[i].name, others[i].what);
+    }
+    return tv_fail(TV_E_DATA, "%s: expected %s or %s, found neither", d->path, weights_name, index_name);
+}
+
 static tv_status open_weights(tv_model_directory *d) {
     char *single = NULL, *index = NULL;
     tv_status status;
@@ -138,10 +164,7 @@ static tv_status open_weights(tv_model_directory *d) {
     else if (tv_path_exists(index))
         status = open_sharded(d, index);
     else
-        status = tv_fail(TV_E_DATA,
-                         "%s: expected %s or %s, found neither; weights in other formats (such as "
-                         "pytorch_model.bin) have to be saved as safetensors first",
-                         d->path, weights_name, index_name);
+        status = other_weights(d);
 fail:
     free(single);
     free(index);

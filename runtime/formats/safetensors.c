@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/forms.h"
 #include "base/json.h"
 
 /* The limit of the format's own reader. */
@@ -211,7 +212,16 @@ static tv_status parse_header(tv_safetensors *file) {
         return tv_fail(TV_E_DATA, "%s: expected a safetensors file, found only %llu bytes", file->where,
                        (unsigned long long)size);
     uint64_t length = 0;
+    uint8_t beginning[TV_FORM_BYTES];
     TV_RETURN_IF_FAILED(read_bytes(file, 0, &length, 8));
+    /* A length may look like the beginning of something else; one that is out of range is. */
+    const char *form = NULL;
+    if (length > MAX_HEADER_BYTES) {
+        TV_RETURN_IF_FAILED(read_bytes(file, 0, beginning, tv_min_u64(size, sizeof beginning)));
+        form = tv_form_name(beginning, tv_min_u64(size, sizeof beginning));
+    }
+    if (form)
+        return tv_fail(TV_E_DATA, "%s: expected a safetensors file, found %s", file->where, form);
     if (length > MAX_HEADER_BYTES)
         return tv_fail(TV_E_DATA,
                        "%s: its header claims %llu bytes, more than the %llu that are allowed; this is no "

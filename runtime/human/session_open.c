@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/forms.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "human/session_state.h"
@@ -88,13 +89,29 @@ static bool is_whole(tv_slice line, const char *where) {
     return whole;
 }
 
+/* A file that is something else is not cut or appended to. */
+static tv_status check_form(const tv_session *s, const char *bytes, uint64_t size) {
+    const char *form = tv_form_name(bytes, size);
+    uint64_t start = tv_mark_size(bytes, size);
+    while (start < size &&
+           (bytes[start] == ' ' || bytes[start] == '\t' || bytes[start] == '\r' || bytes[start] == '\n'))
+        start++;
+    if (!form && start < size && bytes[start] == '[')
+        form = "a JSON array";
+    if (form)
+        return tv_fail(TV_E_DATA, "%s: expected judgments as JSON lines, to go on with, found %s", s->out,
+                       form);
+    return TV_OK;
+}
+
 /* What the file holds. A last line without its newline is kept where it is whole, else cut off. */
 static tv_status load(tv_session *s) {
     char *bytes = NULL;
     uint64_t size = 0, foreign = 0;
     tv_status status;
     TV_TRY(tv_read_file(s->out, &bytes, &size));
-    tv_line_walk walk = {.cursor = bytes, .end = bytes + size};
+    TV_TRY(check_form(s, bytes, size));
+    tv_line_walk walk = {.cursor = bytes + tv_mark_size(bytes, size), .end = bytes + size};
     s->file_size = size;
     for (tv_slice line; tv_line_next(&walk, &line);) {
         char where[512];

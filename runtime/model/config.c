@@ -287,6 +287,28 @@ static tv_status expect_flag(const cJSON *root, const char *where, const char *k
     return TV_OK;
 }
 
+/* Scaled positions are other positions: read without their scaling, a model would answer nonsense. */
+static tv_status check_rope_type(const cJSON *rope, const char *inside) {
+    const char *type = NULL, *old_type = NULL;
+    double factor = 1;
+    TV_RETURN_IF_FAILED(as_config(tv_json_string(rope, "type", inside, NULL, &old_type)));
+    TV_RETURN_IF_FAILED(as_config(tv_json_string(rope, "rope_type", inside, old_type, &type)));
+    TV_RETURN_IF_FAILED(as_config(tv_json_number(rope, "factor", inside, 1, &factor)));
+    if (type && (strcmp(type, "default") != 0 || (old_type && strcmp(old_type, "default") != 0)))
+        return tv_fail(
+            TV_E_CONFIG,
+            "%s: expected positions without scaling (\"default\"), found the rope type \"%s\"; models "
+            "with scaled positions cannot be read",
+            inside, strcmp(type, "default") != 0 ? type : old_type);
+    if (!type && !(fabs(factor - 1) <= 0))
+        return tv_fail(
+            TV_E_CONFIG,
+            "%s: expected positions without scaling (\"default\"), found a \"factor\" of %g without a "
+            "\"rope_type\"",
+            inside, factor);
+    return TV_OK;
+}
+
 /* Older files: rope_theta and rope_scaling {"type" or "rope_type"}; newer ones: rope_parameters with both. */
 static tv_status read_rope(const cJSON *root, const char *where, tv_model_config *config) {
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
@@ -300,8 +322,7 @@ static tv_status read_rope(const cJSON *root, const char *where, tv_model_config
             return tv_fail(TV_E_CONFIG, "%s: expected an object or null for \"%s\"", where, keys[i]);
         char inside[256];
         snprintf(inside, sizeof inside, "%s: %s", where, keys[i]);
-        TV_RETURN_IF_FAILED(expect_text(rope, inside, "rope_type", "default", "default"));
-        TV_RETURN_IF_FAILED(expect_text(rope, inside, "type", "default", "default"));
+        TV_RETURN_IF_FAILED(check_rope_type(rope, inside));
         double partial = 1;
         TV_RETURN_IF_FAILED(as_config(tv_json_number(rope, "partial_rotary_factor", inside, 1, &partial)));
         if (!(fabs(partial - 1) <= 0))

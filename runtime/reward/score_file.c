@@ -7,13 +7,15 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "formats/directory.h"
 #include "reward/scorer.h"
+#include "text/line_shape.h"
 #include "text/preferences.h"
 
 /* A response within `ids`. */
 typedef struct stretch {
-    uint64_t first, length;
+    uint64_t first, length; /* length 0: too long for the model */
 } stretch;
 
 typedef struct scoring_file {
@@ -25,8 +27,9 @@ typedef struct scoring_file {
     /* Of the other shapes: the tokens of all responses, and where each lies. */
     tv_ids ids;
     stretch *stretches;
-    uint64_t count, capacity;
-    tv_text text; /* scratch */
+    uint64_t count, capacity, too_long;
+    uint64_t lines; /* of the output: what is too long has one too */
+    tv_text text;   /* scratch */
     tv_sequence *sequences;
     float *scores;
     tv_device *device;
@@ -48,9 +51,9 @@ static const char *const shape_names[] = {"preferences", "a prompt and a \"respo
                                           "a prompt and \"responses\""};
 
 static tv_status check_shape(scoring_file *f, const tv_json_line *line) {
-    tv_score_shape shape = tv_json_get(line->root, "responses")  ? TV_SCORE_CANDIDATES
-                           : tv_json_get(line->root, "response") ? TV_SCORE_RESPONSES
-                                                                 : TV_SCORE_PREFERENCES;
+    tv_score_shape shape = tv_line_get(line, "responses")  ? TV_SCORE_CANDIDATES
+                           : tv_line_get(line, "response") ? TV_SCORE_RESPONSES
+                                                           : TV_SCORE_PREFERENCES;
     if (f->has_shape && shape != f->shape)
         return tv_fail(TV_E_DATA, "%s: expected %s, as in the file's first line, found %s", line->where,
                        shape_names[f->shape], shape_names[shape]);
@@ -70,11 +73,15 @@ static tv_status add_response(scoring_file *f, const tv_json_line *line, const c
     TV_RETURN_IF_FAILED(tv_answer_encode(&f->reward.encoder, is_chat, f->text.data, f->text.size, &f->ids));
     f->ids.size -= !ended;
     uint64_t length = f->ids.size - first;
-    if (length > positions(f))
-        return tv_fail(
-            TV_E_DATA,
-            "%s: prompt and response have %llu tokens, and the reward model has positions for %llu",
-            line->where, (unsigned long long)length, (unsigned long long)positions(f));
+    if (length > positions(f)) {
+        if (f->too_long++ == 0)
+            tv_warn(
+                "%s: prompt and response have %llu tokens, and the reward model has positions for %llu: no "
+                "score",
+                line->where, (unsigned long long)length, (unsigned long long)positions(f));
+        f->ids.size = first;
+        length = 0;
+    }
     TV_RETURN_IF_FAILED(tv_grow((void **)&f->stretches, &f->capacity, f->count + 1, sizeof *f->stretches));
     f->stretches[f->count++] = (stretch){first, length};
     return TV_OK;
@@ -92,8 +99,7 @@ static tv_status add_candidate(scoring_file *f, const tv_json_line *line, const 
 static tv_status read_line(void *context, const tv_json_line *line) {
     scoring_file *f = context;
     TV_RETURN_IF_FAILED(check_shape(f, line));
-    const cJSON *item, *list = tv_json_get(line->root, "responses"),
-                       *text = tv_json_get(line->root, "response");
+    const cJSON *item, *list = tv_line_get(line, "responses"), *text = tv_line_get(line, "response");
     switch (f->shape) {
     case TV_SCORE_PREFERENCES:
         return TV_OK; /* read as a whole below */
@@ -114,6 +120,7 @@ static tv_status read_line(void *context, const tv_json_line *line) {
 
 static tv_status list_sequences(scoring_file *f) {
     uint64_t count = f->preferences ? f->preferences->responses : f->count, n = 0;
+    f->lines = count;
     f->sequences = calloc(count, sizeof *f->sequences);
     f->scores = calloc(count, sizeof *f->scores);
     if (!f->sequences || !f->scores)
@@ -124,9 +131,13 @@ static tv_status list_sequences(scoring_file *f) {
             f->sequences[n++] = (tv_sequence){group->responses[k].ids, group->responses[k].length};
     }
     for (uint64_t i = 0; !f->preferences && i < count; i++)
-        f->sequences[n++] = (tv_sequence){f->ids.data + f->stretches[i].first, f->stretches[i].length};
+        if (f->stretches[i].length)
+            f->sequences[n++] = (tv_sequence){f->ids.data + f->stretches[i].first, f->stretches[i].length};
     f->count = n;
-    return TV_OK;
+    return n ? TV_OK
+             : tv_fail(TV_E_DATA,
+                       "%s: expected responses within the %llu positions of the reward model, found none",
+                       f->options->data, (unsigned long long)positions(f));
 }
 
 static tv_status read_file(scoring_file *f) {
@@ -160,8 +171,9 @@ static tv_status compute(scoring_file *f) {
 static tv_status write_scores(scoring_file *f) {
     if (!f->out)
         return TV_OK;
-    for (uint64_t i = 0; i < f->count; i++) {
-        double score = (double)f->scores[i];
+    for (uint64_t i = 0, next = 0; i < f->lines; i++) {
+        bool scored = f->preferences || f->stretches[i].length;
+        double score = scored ? (double)f->scores[next++] : (double)NAN;
         char line[40];
         int length = snprintf(line, sizeof line, "%.9g\n",
                               f->options->normalised ? tv_reward_normalise(&f->reward.scale, score) : score);
@@ -204,6 +216,7 @@ static void describe(const scoring_file *f, tv_score_result *result) {
         result->least = fmin(result->least, (double)f->scores[i]);
         result->most = fmax(result->most, (double)f->scores[i]);
     }
+    result->too_long = f->too_long;
     if (!f->preferences)
         return;
     const float *scores = f->scores;

@@ -5,8 +5,8 @@
  *   {"prompt": p, "response": text}   one score each
  *   {"prompt": p, "responses": [{"text": s, "finish": "eos|length"}, ...]}   candidates of trivium sample
  * A response is scored at its end token; one that was cut at the limit ("finish": "length") at its last
- * token. Scores come in the order of the lines and, of a line, of its responses (of a preference: best
- * first).
+ * token; one that the model has no positions for gets NaN, so that lines and numbers stay together. Scores
+ * come in the order of the lines and, of a line, of its responses (of a preference: best first).
  */
 #ifndef TV_REWARD_SCORE_FILE_H
 #define TV_REWARD_SCORE_FILE_H
@@ -32,10 +32,10 @@ typedef struct tv_score_result {
      * pairs in order (equal scores count half), and the mean difference of a pair, raw. */
     uint64_t groups;
     double accuracy, margin;
-    uint64_t too_long; /* groups left out, because the model has no positions for them */
+    uint64_t too_long; /* groups or responses without a score: the model has no positions for them */
 } tv_score_result;
 
-/* TV_E_DATA with file and line for what cannot be read or is too long for the model. */
+/* TV_E_DATA with file and line for what cannot be read, and where everything is too long for the model. */
 tv_status tv_score_file(const tv_score_options *options, tv_score_result *result);
 
 #endif

@@ -60,7 +60,8 @@ static void count_unused(reading *r, const tv_json_line *line) {
 static tv_status get_text(const tv_json_line *line, const char *key, tv_text *out) {
     const cJSON *item = tv_line_get(line, key);
     if (!cJSON_IsString(item))
-        return tv_fail(TV_E_DATA, "%s: expected a text for \"%s\", found something else", line->where, key);
+        return tv_fail(TV_E_DATA, "%s: expected a text for \"%s\", found %s", line->where, key,
+                       tv_json_kind(tv_json_get(line->root, key)));
     return tv_json_line_text(line, item, out);
 }
 
@@ -118,8 +119,8 @@ static tv_status encode_prompt_completion(reading *r, const tv_json_line *line) 
     if (!cJSON_IsArray(prompt) || !cJSON_IsArray(completion))
         return tv_fail(TV_E_DATA,
                        "%s: expected \"prompt\" and \"completion\" to be both texts or both lists of "
-                       "messages, found something else",
-                       line->where);
+                       "messages, found %s for \"prompt\" and %s for \"completion\"",
+                       line->where, tv_json_kind(prompt), tv_json_kind(completion));
     TV_RETURN_IF_FAILED(tv_messages_from_json(line, prompt, "prompt", TV_ROLE_CONTENT, &r->messages));
     TV_RETURN_IF_FAILED(
         tv_messages_from_json(line, completion, "completion", TV_ROLE_CONTENT, &r->completion));

@@ -26,6 +26,7 @@ static tv_status unknown_shape(const tv_shape_reader *reader, const tv_json_line
             TV_TRY(tv_text_append(&shapes, " or ", 4));
         TV_TRY(tv_text_append(&shapes, reader->shapes[i].name, strlen(reader->shapes[i].name)));
     }
+    static const char null[] = " (null)";
     const cJSON *item;
     cJSON_ArrayForEach(item, line->root) {
         uint64_t length = strlen(item->string);
@@ -33,6 +34,8 @@ static tv_status unknown_shape(const tv_shape_reader *reader, const tv_json_line
             continue;
         TV_TRY(tv_text_append(&keys, keys.size ? ", " : "", keys.size ? 2 : 0));
         TV_TRY(tv_text_append(&keys, item->string, tv_min_u64(length, 60)));
+        if (cJSON_IsNull(item))
+            TV_TRY(tv_text_append(&keys, null, sizeof null - 1));
     }
     status = tv_fail(TV_E_DATA, "%s: expected %.*s, found %s%.*s", line->where, (int)shapes.size,
                      (const char *)shapes.data, keys.size ? "the keys " : "an empty object", (int)keys.size,
@@ -49,8 +52,8 @@ tv_status tv_shape_read(tv_shape_reader *reader, const tv_json_line *line) {
         const char *key = missing_key(shape, line);
         if (!key)
             return TV_OK;
-        return tv_fail(TV_E_DATA, "%s: expected %s as in the file's first line, found no \"%s\"", line->where,
-                       shape->name, key);
+        return tv_fail(TV_E_DATA, "%s: expected %s as in the file's first line, found %s\"%s\"", line->where,
+                       shape->name, tv_json_get(line->root, key) ? "null for " : "no ", key);
     }
     reader->file = tv_arena_copy(reader->arena, line->file, strlen(line->file));
     if (!reader->file)

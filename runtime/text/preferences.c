@@ -102,7 +102,7 @@ static tv_status take_answer(reading *r, const tv_json_line *line, const cJSON *
         TV_RETURN_IF_FAILED(tv_json_line_text(line, item, &r->contents));
     else
         return tv_fail(TV_E_DATA, "%s: expected a text or a list of messages for \"%s\", found %s",
-                       line->where, key, item ? "something else" : "no such key");
+                       line->where, key, item ? tv_json_kind(item) : "no such key");
     taken.length = r->contents.size - taken.offset;
     void *answers = r->answers;
     TV_RETURN_IF_FAILED(tv_grow(&answers, &r->answers_capacity, r->count + 1, sizeof taken));
@@ -123,13 +123,13 @@ static tv_status take_answers(reading *r, const tv_json_line *line) {
     const cJSON *list = tv_line_get(line, "answers"), *item;
     if (!cJSON_IsArray(list) || !list->child || !list->child->next)
         return tv_fail(TV_E_DATA, "%s: expected a list of at least two answers for \"answers\", found %s",
-                       line->where, cJSON_IsArray(list) ? "a shorter one" : "something else");
+                       line->where, cJSON_IsArray(list) ? "a shorter one" : tv_json_kind(list));
     cJSON_ArrayForEach(item, list) {
         const cJSON *rank = tv_json_get(item, "rank");
         if (!cJSON_IsNumber(rank) || !isfinite(rank->valuedouble))
             return tv_fail(
                 TV_E_DATA, "%s: expected a number for \"rank\" of answer %llu in \"answers\", found %s",
-                line->where, (unsigned long long)r->count + 1, rank ? "something else" : "no such key");
+                line->where, (unsigned long long)r->count + 1, rank ? tv_json_kind(rank) : "no such key");
         TV_RETURN_IF_FAILED(take_answer(r, line, tv_json_get(item, "answer"), "answer", rank->valuedouble));
     }
     return TV_OK;
@@ -198,10 +198,8 @@ static tv_status encode_prompt(reading *r, const tv_json_line *line, bool *is_ch
     if (r->beginning.count) /* the prompt is there twice, as a text and as messages: these say more */
         return tv_prompt_encode_messages(&r->encoder, line, &r->beginning, &r->ids);
     if (!cJSON_IsString(prompt))
-        return tv_fail(TV_E_DATA,
-                       "%s: expected a text or a list of messages for \"prompt\", found "
-                       "something else",
-                       line->where);
+        return tv_fail(TV_E_DATA, "%s: expected a text or a list of messages for \"prompt\", found %s",
+                       line->where, tv_json_kind(prompt));
     tv_text *text = &r->encoder.text;
     text->size = 0;
     TV_RETURN_IF_FAILED(tv_json_line_text(line, prompt, text));

@@ -78,7 +78,7 @@ tv_status tv_prompt_encode(tv_prompt_encoder *encoder, const tv_json_line *line,
     }
     if (!cJSON_IsString(prompt))
         return tv_fail(TV_E_DATA, "%s: expected a text or a list of messages for \"prompt\", found %s",
-                       line->where, prompt ? "something else" : "no such key");
+                       line->where, prompt ? tv_json_kind(prompt) : "no such key");
     encoder->text.size = 0;
     TV_RETURN_IF_FAILED(tv_json_line_text(line, prompt, &encoder->text));
     return tv_prompt_encode_text(encoder, encoder->text.data, encoder->text.size, ids);

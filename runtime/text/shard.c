@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "base/forms.h"
 
 enum { MAGIC_16 = 20240520, VERSION_16 = 1, MAGIC_32 = 20240801, VERSION_32 = 7, BUFFERED = 32768 };
 
@@ -53,15 +54,21 @@ tv_status tv_shard_read(const tv_shard *shard, uint64_t start, uint64_t count, u
 
 static tv_status check_header(tv_shard *shard) {
     int32_t header[3];
-    uint8_t bytes[sizeof header];
-    const char *path = shard->path;
+    uint8_t bytes[TV_FORM_BYTES] = {0};
+    const char *path = shard->path, *form = NULL;
+    uint64_t probed = tv_min_u64(shard->size, sizeof bytes);
+    if (probed)
+        TV_RETURN_IF_FAILED(read_bytes(shard, 0, bytes, probed));
+    if (!tv_shard_begins(bytes))
+        form = tv_form_name(bytes, probed);
+    if (form)
+        return tv_fail(TV_E_DATA, "%s: expected a token shard, found %s", path, form);
     if (shard->size < TV_SHARD_HEADER_BYTES)
         return tv_fail(
             TV_E_DATA,
             "%s: expected a token shard with a header of %d bytes, found a file of %llu bytes; make "
             "shards with `trivium data pack`",
             path, TV_SHARD_HEADER_BYTES, (unsigned long long)shard->size);
-    TV_RETURN_IF_FAILED(read_bytes(shard, 0, bytes, sizeof bytes));
     memcpy(header, bytes, sizeof header);
     if (!tv_shard_begins(bytes))
         return tv_fail(

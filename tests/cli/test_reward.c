@@ -300,6 +300,9 @@ static void mistakes_of_score_are_said(void **state) {
         {"{\"prompt\": \"a\", \"response\": \"b\"}\n[1]\n", "line 2"},
         {"{\"prompt\": \"a\", \"response\": \"\"}\n", "line 1: expected a text that is not empty"},
         {"{\"prompt\": \"a\", \"response\": 7}\n", "\"response\""},
+        {"{\"prompt\": \"a\", \"response\": null}\n", "found the keys prompt, response (null)"},
+        {"{\"prompt\": \"a\", \"responses\": null, \"chosen\": \"b\", \"rejected\": null}\n",
+         "responses (null), chosen, rejected (null)"},
         {"{\"response\": \"b\"}\n", "\"prompt\""},
         {"{\"prompt\": 3, \"response\": \"b\"}\n", "\"prompt\""},
         {"{\"prompt\": \"a\", \"responses\": []}\n", "\"responses\""},
@@ -323,8 +326,26 @@ static void mistakes_of_score_are_said(void **state) {
     char *text = tv_format("{\"prompt\": \"a\", \"response\": \"%0*d\"}\n", 200, 7);
     char *file = write_lines(&p, "long.jsonl", text);
     tv_run run = tv_run_trivium("score", "--model", reward, "--data", file);
-    tv_expect_sentence(&run, 2, "positions for 128", "too long");
+    tv_expect_exit(&run, 2);
+    assert_non_null(strstr(run.err, "within the 128 positions of the reward model, found none"));
     tv_run_free(&run);
+    /* One of three: the others are scored, and lines and numbers stay together. */
+    char *some = tv_format(
+        "{\"prompt\": \"a\", \"response\": \"b\"}\n%s{\"prompt\": \"a\", \"response\": \"b\"}\n", text);
+    free(write_lines(&p, "long.jsonl", some));
+    run = tv_run_trivium("score", "--model", reward, "--data", file, "--out", out);
+    tv_expect_exit(&run, 0);
+    assert_non_null(strstr(run.err, "long.jsonl line 2: prompt and response have 2"));
+    assert_non_null(strstr(run.out, "left out    1 responses"));
+    tv_run_free(&run);
+    char *scores = NULL, *second = NULL;
+    assert_ok(tv_read_file(out, &scores, NULL));
+    second = strchr(scores, '\n') + 1;
+    if (strncmp(second, "nan\n", 4) != 0 || strncmp(scores, second + 4, (size_t)(second - scores)) != 0 ||
+        strlen(second + 4) != (size_t)(second - scores))
+        fail_msg("scores: %s", scores);
+    free(scores);
+    free(some);
     run = tv_run_trivium("score", "--model", p.base, "--data", good);
     tv_expect_sentence(&run, 2, "expected a reward model", "a language model");
     tv_run_free(&run);

@@ -68,6 +68,12 @@ static void lines_that_do_not_fit_end_it(void **state) {
          "data.jsonl line 2: "},
         {"{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": \"a\"}\n", "data.jsonl line 3: "},
         {"{\"text\": \"a\"}\n", "found the keys text"},
+        {"{\"prompt\": null, \"completion\": \"b\"}\n", "found the keys prompt (null), completion"},
+        {"{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"a\", \"completion\": null}\n",
+         "data.jsonl line 2: expected {\"prompt\", \"completion\"} as in the file's first line, found null "
+         "for \"completion\""},
+        {"{\"prompt\": \"a\", \"completion\": true}\n",
+         "found a text for \"prompt\" and true for \"completion\""},
         {"[{\"prompt\": \"a\", \"completion\": \"b\"}\n", "the file was cut short"},
         {"{\n\"prompt\": \"a\", \"completion\": \"b\"}\n", "`jq -c .` writes lines"},
         {"no JSON\n", "data.jsonl line 1: "},

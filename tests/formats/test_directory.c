@@ -357,8 +357,22 @@ static void weights_that_do_not_fit_are_refused(void **state) {
     char *config_path = tv_format("%s/config.json", path);
     assert_ok(tv_write_file(weights, "", 0));
     check_refused(path, "only 0 bytes");
+    static const char pointer[] =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 548105171\n";
+    assert_ok(tv_write_file(weights, pointer, sizeof pointer - 1));
+    check_refused(path, "model.safetensors: expected a safetensors file, found a pointer of Git LFS");
+    assert_ok(tv_write_file(weights, "PK\x03\x04 and so on", 14));
+    check_refused(path, "found a zip archive");
     assert_ok(tv_remove_tree(weights));
     check_refused(path, "found neither");
+    static const char *const others[] = {"adapter_model.safetensors", "pytorch_model.bin"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *other = tv_format("%s/%s", path, others[i]), *sentence = tv_format("found %s: a", others[i]);
+        assert_ok(tv_write_file(other, "", 0));
+        check_refused(path, sentence);
+        free(sentence);
+        free(other);
+    }
     assert_ok(tv_remove_tree(config_path));
     check_refused(path, "config.json, found none");
     assert_ok(tv_remove_tree(path));

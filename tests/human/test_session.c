@@ -369,6 +369,33 @@ static void undo_keeps_mode_and_link(void **state) {
     free(kept);
 }
 
+/* What is no file of judgments is said and left as it is: cut to its last newline, an archive would be empty.
+ */
+static void other_forms_are_left_alone(void **state) {
+    const place *p = *state;
+    static const struct {
+        const char *bytes, *found;
+    } cases[] = {
+        {"\x1f\x8b\x08 packed", "gzip data"},
+        {"\xff\xfe{\n", "UTF-16 text"},
+        {"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"},
+        {"\xef\xbb\xbf\n[{\"id\": 1}]", "a JSON array"},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        tv_session *session = NULL;
+        char *after = NULL;
+        assert_ok(tv_write_file(p->out, cases[i].bytes, strlen(cases[i].bytes)));
+        const tv_session_options options = {.candidates = p->candidates, .out = p->out};
+        assert_int_equal(tv_session_open(&options, &session), TV_E_DATA);
+        if (!strstr(tv_last_error(), cases[i].found) || !strstr(tv_last_error(), p->out))
+            fail_msg("\"%s\" lacks \"%s\" or the path", tv_last_error(), cases[i].found);
+        assert_ok(tv_read_file(p->out, &after, NULL));
+        assert_string_equal(after, cases[i].bytes);
+        free(after);
+    }
+    assert_ok(tv_remove_tree(p->out));
+}
+
 static void others_are_refused(void **state) {
     const place *p = *state;
     tv_session *session = open_session(p, 0, 0), *second = NULL;
@@ -549,6 +576,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(torn_lines_are_cut_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_replaced_file_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(undo_keeps_mode_and_link, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(other_forms_are_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(others_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_judgments_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(orders_are_shuffled, set_up, tear_down),

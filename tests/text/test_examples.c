@@ -244,7 +244,7 @@ static void bad_lines_are_refused(void **state) {
          "data.jsonl line 2: expected an answer to learn from in \"completion\""},
         {GOOD "\n{\"prompt\": \"a\"}", "line 3: expected {\"prompt\", \"completion\"} as in the file's first "
                                        "line, found no \"completion\""},
-        {GOOD "{\"prompt\": \"a\", \"completion\": null}", "no \"completion\""},
+        {GOOD "{\"prompt\": \"a\", \"completion\": null}", "null for \"completion\""},
         {GOOD "{\"prompt\": \"a\", \"completion\": 3}", "both texts or both lists"},
         {GOOD "{\"prompt\": \"a\", \"completion\": [{\"role\": \"assistant\", \"content\": \"b\"}]}",
          "both texts or both lists"},

@@ -86,8 +86,8 @@ static void bad_lines_are_refused(void **state) {
         {"{\"text\": \"a\"}", "line 1: expected {\"prompt\": text or messages}, found the keys text"},
         {"{\"prompt\": \"a\"}\n{\"id\": 1}",
          "line 2: expected {\"prompt\": text or messages} as in the file's first line"},
-        {"{\"prompt\": 1}", "for \"prompt\", found something else"},
-        {"{\"prompt\": {}}", "for \"prompt\", found something else"},
+        {"{\"prompt\": 1}", "for \"prompt\", found a number"},
+        {"{\"prompt\": {}}", "for \"prompt\", found an object"},
         {"{\"prompt\": []}", "found an empty one"},
         {"{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": "
          "\"b\"}]}",

@@ -100,6 +100,8 @@ static void broken_shards_are_refused(void **state) {
     /* Cut at every length. */
     for (uint64_t cut = 0; cut < size; cut += cut < 1020 ? 51 : 1)
         expect_refusal(bytes, cut, 0, cut < 1024 ? "header" : "cut short");
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+    expect_refusal((const uint8_t *)pointer, sizeof pointer - 1, 0, "found a pointer of Git LFS");
     expect_refusal(bytes, size + 1, 0, "appended");
     expect_refusal(bytes, size, 50000, "token 50000 at position 3 (byte 1030)");
     expect_refusal(bytes, size, 99, "token 99 at position 1 (byte 1026)");
