@@ -1,0 +1,28 @@
+# Installation: the command, the library (static and shared), its headers, pkg-config files and CMake package.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# What whoever links the static library links besides. By name and not as pkg-config modules: `--static` would follow
+# those into the static needs of libraries that are linked shared, down to files that no development package brings.
+set(libraries ${CJSON_LDFLAGS} ${PCRE2_LDFLAGS} ${UTF8PROC_LDFLAGS} ${ZLIB_LDFLAGS} ${ZSTD_LDFLAGS} ${XXHASH_LDFLAGS}
+  ${MICROHTTPD_LDFLAGS} -lm -ldl -lpthread)
+foreach(directory ${CMAKE_C_IMPLICIT_LINK_DIRECTORIES}) # where every linker looks by itself
+  list(REMOVE_ITEM libraries -L${directory})
+endforeach()
+list(REMOVE_DUPLICATES libraries)
+set(TRIVIUM_STATIC_LIBRARIES "${libraries}")
+string(REPLACE ";" " " TRIVIUM_STATIC_FLAGS "${libraries}")
+# Relative, so that `cmake --install --prefix` and a moved tree work.
+file(RELATIVE_PATH TRIVIUM_PC_TO_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+configure_file(cmake/trivium.pc.in trivium.pc @ONLY)
+configure_file(cmake/trivium-static.pc.in trivium-static.pc @ONLY)
+configure_package_config_file(cmake/triviumConfig.cmake.in triviumConfig.cmake
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/trivium
+  PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+write_basic_package_version_file(triviumConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(TARGETS trivium trivium_shared trivium_command)
+install(DIRECTORY include/trivium DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES ${CMAKE_BINARY_DIR}/trivium.pc ${CMAKE_BINARY_DIR}/trivium-static.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${CMAKE_BINARY_DIR}/triviumConfig.cmake ${CMAKE_BINARY_DIR}/triviumConfigVersion.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/trivium)
