@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,27 +26,6 @@ static tv_status open_regular(const char *path, int *fd, struct stat *info) {
     close(*fd);
     *fd = -1;
     return tv_fail(TV_E_IO, "cannot read %s: expected a file", path);
-}
-
-tv_status tv_map_file(const char *path, tv_mapping *mapping) {
-    int fd;
-    struct stat info;
-    *mapping = (tv_mapping){0};
-    TV_RETURN_IF_FAILED(open_regular(path, &fd, &info));
-    void *data = NULL;
-    if (info.st_size > 0)
-        data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    tv_status status = data == MAP_FAILED ? tv_fail_errno(TV_E_IO, "cannot map %s", path) : TV_OK;
-    if (data && data != MAP_FAILED)
-        *mapping = (tv_mapping){data, (uint64_t)info.st_size};
-    close(fd);
-    return status;
-}
-
-void tv_unmap(tv_mapping *mapping) {
-    if (mapping->data)
-        munmap((void *)(uintptr_t)mapping->data, mapping->size);
-    *mapping = (tv_mapping){0};
 }
 
 struct tv_file {

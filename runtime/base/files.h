@@ -1,7 +1,8 @@
-/* Files: reading by place and as a whole, atomic replacement, directories, links.
+/* Files: reading by place, as a whole and as a stream; directories, links, durable renames. Writing is
+ * output.h's.
  *
- * Promise: whatever is written through here is either whole under its final name or absent; readers never see
- * half a file. With os.h the only place that knows POSIX.
+ * Promise: nothing here waits for a pipe, or ends the process, because of what somebody put in the place of a
+ * file or did to it meanwhile; a file is whole or a sentence says so.
  */
 #ifndef TV_BASE_FILES_H
 #define TV_BASE_FILES_H
@@ -12,15 +13,6 @@
 #include "base/bytes.h"
 #include "base/output.h"
 #include "base/status.h"
-
-/* A read-only view of a file, for what is read once from begin to end. Zero-initialised it is empty; tv_unmap
- * clears it. A file that is cut meanwhile ends the process: what stays open is read by place. */
-typedef struct tv_mapping {
-    const uint8_t *data;
-    uint64_t size;
-} tv_mapping;
-tv_status tv_map_file(const char *path, tv_mapping *mapping);
-void tv_unmap(tv_mapping *mapping);
 
 /* A file that is read by place. Bytes that another program has cut off since it was opened are TV_E_IO with a
  * sentence, where a mapping would end the process. The caller owns the handle. */

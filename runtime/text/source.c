@@ -278,18 +278,26 @@ static bool is_json_lines(const char *name, bool in_folder) {
            (!in_folder && ends_with(name, length, ".json"));
 }
 
+/* False where a file of this name is passed over. */
+static bool begin_file(file_reading *file, reading *run, const char *name, bool in_folder) {
+    *file = (file_reading){.run = run, .name = name, .in_folder = in_folder, .by_line = run->by_line};
+    file->json = !run->text && (is_json_lines(name, in_folder) || (run->json_sink && !in_folder));
+    file->records = (tv_records){.name = name, .sink = take_record, .context = file, .plain = !file->json};
+    bool wanted = !run->json_sink || file->json;
+    *(wanted ? &run->totals.files : &run->totals.skipped) += 1;
+    return wanted;
+}
+
+static tv_status read_whole(file_reading *file, const uint8_t *bytes, uint64_t size) {
+    return tv_is_compressed(bytes, size) ? read_compressed(file, bytes, size) : read_plain(file, bytes, size);
+}
+
 static tv_status read_bytes(reading *run, const uint8_t *bytes, uint64_t size, const char *name,
                             bool in_folder) {
-    file_reading file = {.run = run, .name = name, .in_folder = in_folder, .by_line = run->by_line};
-    file.json = !run->text && (is_json_lines(name, in_folder) || (run->json_sink && !in_folder));
-    if (run->json_sink && !file.json) {
-        run->totals.skipped++;
+    file_reading file;
+    if (!begin_file(&file, run, name, in_folder))
         return TV_OK;
-    }
-    run->totals.files++;
-    file.records = (tv_records){.name = name, .sink = take_record, .context = &file, .plain = !file.json};
-    tv_status status =
-        tv_is_compressed(bytes, size) ? read_compressed(&file, bytes, size) : read_plain(&file, bytes, size);
+    tv_status status = read_whole(&file, bytes, size);
     tv_records_free(&file.records);
     return status;
 }
@@ -313,20 +321,62 @@ tv_status tv_source_read_json_bytes(const uint8_t *bytes, uint64_t size, const c
     return run.totals.documents ? TV_OK : tv_fail(TV_E_DATA, "%s: expected JSON lines, found none", name);
 }
 
-static tv_status read_file(reading *run, const char *path, bool in_folder) {
-    tv_mapping mapping = {0};
-    uint64_t size;
-    if (tv_file_size(path, &size) != TV_OK) {
-        /* A pipe or a terminal cannot be mapped. */
-        char *bytes = NULL;
-        TV_RETURN_IF_FAILED(tv_read_input(path, &bytes, &size));
-        tv_status read = read_bytes(run, (const uint8_t *)bytes, size, path, in_folder);
-        free(bytes);
-        return read;
+/* Appends up to CHUNK bytes; a pipe gives them in pieces. */
+static tv_status read_chunk(tv_reader *reader, uint8_t *chunk, tv_text *text, bool *ended) {
+    for (uint64_t got, taken = 0; taken < CHUNK && !*ended; taken += got) {
+        TV_RETURN_IF_FAILED(tv_reader_read(reader, chunk, CHUNK - taken, &got));
+        TV_RETURN_IF_FAILED(tv_text_append(text, chunk, got));
+        *ended = got == 0;
     }
-    TV_RETURN_IF_FAILED(tv_map_file(path, &mapping));
-    tv_status status = read_bytes(run, mapping.data, mapping.size, path, in_folder);
-    tv_unmap(&mapping);
+    return TV_OK;
+}
+
+/* Lines are taken as they come; a document, or what is compressed, is read as a whole first. */
+static tv_status read_stream(file_reading *file, tv_reader *reader) {
+    tv_text text = {0};
+    bool ended = false, skip = false;
+    uint8_t *chunk = malloc(CHUNK);
+    tv_status status;
+    if (!chunk) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", file->name);
+        goto fail;
+    }
+    TV_TRY(read_chunk(reader, chunk, &text, &ended));
+    bool whole = !(file->json || file->by_line) || tv_is_compressed(text.data, text.size);
+    while (whole && !ended)
+        TV_TRY(read_chunk(reader, chunk, &text, &ended));
+    const uint8_t *bytes = text.data ? text.data : (const uint8_t *)"";
+    if (whole || ended) {
+        status = read_whole(file, bytes, text.size);
+        goto fail;
+    }
+    TV_TRY(look_at(file, bytes, text.size, &skip));
+    if (skip)
+        goto fail;
+    uint64_t mark = tv_mark_size(bytes, text.size);
+    TV_TRY(tv_records_take(&file->records, bytes + mark, text.size - mark));
+    while (!ended) {
+        text.size = 0;
+        TV_TRY(read_chunk(reader, chunk, &text, &ended));
+        TV_TRY(tv_records_take(&file->records, text.data, text.size));
+    }
+    TV_TRY(tv_records_finish(&file->records));
+fail:
+    tv_text_free(&text);
+    free(chunk);
+    return status;
+}
+
+static tv_status read_file(reading *run, const char *path, bool in_folder) {
+    file_reading file;
+    tv_reader *reader = NULL;
+    if (!begin_file(&file, run, path, in_folder))
+        return TV_OK;
+    tv_status status = tv_reader_open(path, &reader);
+    if (status == TV_OK)
+        status = read_stream(&file, reader);
+    tv_reader_close(&reader);
+    tv_records_free(&file.records);
     return status;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -291,11 +292,46 @@ static void missing_and_empty_give_sentences(void **state) {
     free(full);
 }
 
+typedef struct cutting {
+    const char *path;
+    uint64_t documents;
+} cutting;
+
+static tv_status cut_at_the_first(void *context, const uint8_t *bytes, uint64_t length) {
+    cutting *c = context;
+    (void)bytes;
+    (void)length;
+    if (c->documents++ == 0)
+        assert_int_equal(truncate(c->path, 100), 0);
+    return TV_OK;
+}
+
+/* Where a mapping would end the process; and lines that are missing are not passed over in silence. */
+static void a_file_that_is_cut_while_it_is_read(void **state) {
+    (void)state;
+    static const char line[] = "{\"text\": \"of the thousand and one nights\"}\n";
+    tv_text all = {0};
+    while (all.size < 4 << 20)
+        assert_ok(tv_text_append(&all, line, sizeof line - 1));
+    char *path = put("cut.jsonl", all.data, all.size);
+    const char *paths[] = {path};
+    cutting c = {.path = path};
+    assert_int_equal(tv_source_read(paths, 1, false, cut_at_the_first, &c, NULL), TV_E_IO);
+    assert_non_null(strstr(tv_last_error(), "cut.jsonl was cut short by another program"));
+    assert_true(c.documents > 0);
+    tv_text_free(&all);
+    free(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_is_a_document_or_its_lines), cmocka_unit_test(json_lines_give_their_text),
-        cmocka_unit_test(folders_are_read_in_order),         cmocka_unit_test(compressed_is_read_as_plain),
-        cmocka_unit_test(missing_and_empty_give_sentences),  cmocka_unit_test(json_lines_keep_file_and_line),
+        cmocka_unit_test(a_file_that_is_cut_while_it_is_read),
+        cmocka_unit_test(a_file_is_a_document_or_its_lines),
+        cmocka_unit_test(json_lines_give_their_text),
+        cmocka_unit_test(folders_are_read_in_order),
+        cmocka_unit_test(compressed_is_read_as_plain),
+        cmocka_unit_test(missing_and_empty_give_sentences),
+        cmocka_unit_test(json_lines_keep_file_and_line),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
