@@ -76,6 +76,16 @@ static void write_notes(tv_report_page *p) {
             tv_html_text(html, p->names[i]);
             tv_html_format(html, "</b> %s</p>\n", note);
         }
+        if (run->warning) {
+            char step[40];
+            tv_html_raw(html, "<p class=\"note\"><b>");
+            tv_html_text(html, p->names[i]);
+            tv_html_format(html, "</b> warns at %llu step%s, the last time at step %s: ",
+                           (unsigned long long)run->warning_count, run->warning_count == 1 ? "" : "s",
+                           tv_html_count(run->warning_step, step));
+            tv_html_text(html, run->warning);
+            tv_html_raw(html, "</p>\n");
+        }
         if (not_finite) {
             tv_html_raw(html, "<p class=\"note\"><b>");
             tv_html_text(html, p->names[i]);

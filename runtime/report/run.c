@@ -109,6 +109,13 @@ static bool take_line(void *context, const cJSON *line, uint64_t end) {
         if (cJSON_IsString(item))
             add_sample(l, step, NULL, item->valuestring);
     }
+    const char *warning = text_of(line, "warning");
+    if (warning) {
+        free(run->warning);
+        run->warning = tv_format("%s", warning);
+        run->warning_step = step;
+        run->warning_count++;
+    }
     const char *stage = text_of(line, "stage");
     if (stage && (!run->stage || strcmp(run->stage, stage) != 0)) {
         free(run->stage);
@@ -200,6 +207,7 @@ void tv_report_run_free(tv_report_run *run) {
     }
     free(run->samples);
     free(run->steps);
+    free(run->warning);
     free(run->stage);
     free(run->name);
     free(run->path);

@@ -38,6 +38,9 @@ typedef struct tv_report_run {
     cJSON *facts;  /* run.json: device, driver, versions, as the trainer recorded them; NULL when missing */
     char **files;  /* entries of the directory worth a link */
     uint64_t file_count;
+    char *warning; /* of the last line that has one; NULL: none has */
+    double warning_step;
+    uint64_t warning_count;
     bool torn; /* the last line of metrics.jsonl was cut short */
 } tv_report_run;
 

@@ -116,6 +116,8 @@ static tv_status line_to_json(const tv_metrics_line *line, cJSON **out) {
         built = built && tv_json_set_number(object, "val_loss", line->val_loss);
     for (uint64_t i = 0; i < line->extra_count; i++)
         built = built && tv_json_set_number(object, line->extra[i].name, line->extra[i].value);
+    if (line->warning)
+        built = built && tv_json_set_string(object, "warning", line->warning);
     cJSON *samples = built && line->sample_count ? cJSON_AddArrayToObject(object, "samples") : NULL;
     for (uint64_t i = 0; i < line->sample_count; i++)
         built = built && samples && cJSON_AddItemToArray(samples, cJSON_CreateString(line->samples[i]));

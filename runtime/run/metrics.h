@@ -34,6 +34,7 @@ typedef struct tv_metrics_line {
     uint64_t extra_count;
     const char *const *samples; /* UTF-8 texts that the model wrote at this step */
     uint64_t sample_count;
+    const char *warning; /* a few words on what is wrong at this step; NULL: nothing */
 } tv_metrics_line;
 
 /* Opens `run`/metrics.jsonl and a new event file; `run` exists. `resumed_step` 0 starts anew. Fails with

@@ -59,11 +59,13 @@ void tv_progress_format(const tv_progress *progress, const tv_metrics_line *line
         format_duration(each * (double)(progress->total_steps - line->step), number, sizeof number);
         append(text, size, "  %s left", number);
     }
+    if (line->warning)
+        append(text, size, "  ! %s", line->warning);
 }
 
 void tv_progress_step(tv_progress *progress, const tv_metrics_line *line, double peak_share) {
     double now = tv_seconds();
-    char text[256];
+    char text[512];
     bool first = progress->timed_step == 0;
     /* The first step compiles shaders; the time left is reckoned from its end. */
     if (first) {
@@ -74,7 +76,10 @@ void tv_progress_step(tv_progress *progress, const tv_metrics_line *line, double
     bool last = progress->total_steps > 0 && line->step >= progress->total_steps;
     double interval = progress->plain_line_seconds > 0 ? progress->plain_line_seconds : 10;
     bool terminal = tv_terminal_columns() > 0;
-    if (last || line->has_val_loss || (!terminal && (first || now - progress->last_line >= interval))) {
+    bool begins = line->warning && !progress->warned;
+    progress->warned = line->warning != NULL;
+    if (last || begins || line->has_val_loss ||
+        (!terminal && (first || now - progress->last_line >= interval))) {
         tv_info("%s", text);
         progress->last_line = now;
     } else if (terminal) {

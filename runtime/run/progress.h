@@ -1,8 +1,8 @@
 /* The line that a person watches while a run trains.
  *
  * Promise: on a terminal one line that replaces itself (step, loss, tokens/s, share of the device's measured
- * peak, time left), with a lasting line for each evaluation; elsewhere plain lines, every few seconds and for
- * the last step.
+ * peak, time left), with a lasting line for each evaluation and where a warning begins; elsewhere plain
+ * lines, every few seconds and for the last step.
  */
 #ifndef TV_RUN_PROGRESS_H
 #define TV_RUN_PROGRESS_H
@@ -15,6 +15,7 @@ typedef struct tv_progress {
     double plain_line_seconds; /* between plain lines; 0: 10 s */
     double timed_from, last_line;
     uint64_t timed_step;
+    bool warned; /* the line before had a warning */
 } tv_progress;
 
 /* After each step. `peak_share` is the share of the device's measured peak in [0, 1]; negative when unknown.

@@ -404,9 +404,10 @@ static tv_status finish_step(tv_run *run, const tv_step_result *result) {
             run->state.best_step = run->state.step;
         }
     }
-    if (!result->state.finite)
-        tv_warn("step %" PRIu64 ": the gradient was not finite, so the update was skipped (%u so far)",
-                run->state.step, result->state.skipped);
+    if (!result->state.finite) {
+        line.warning = "the gradient was not finite, so the update was skipped";
+        tv_warn("step %" PRIu64 ": %s (%u so far)", run->state.step, line.warning, result->state.skipped);
+    }
     if (!run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
         run->diverged = run->state.step;
     return tv_run_write_line(run, &line);

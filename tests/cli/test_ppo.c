@@ -20,6 +20,7 @@
 #include "support/answering.h"
 #include "support/device.h"
 #include "support/small_run.h"
+#include "text/buffers.h"
 
 enum { SHARED = 27, MORE = 24 };
 
@@ -142,8 +143,8 @@ static void wait_for_file(const char *path, uint64_t size, const tv_child *child
 }
 
 /* Everything that a checkpoint has to know: the controller, two models, the place in the pretraining mix. */
-static const char *const resume_sets[] = {"--set", "ppo.iterations=7",  "--set", "ppo.kl_controller=adaptive",
-                                          "--set", "ppo.kl_target=0.4", "--set", "ppo.kl_horizon=60",
+static const char *const resume_sets[] = {"--set", "ppo.iterations=7", "--set", "ppo.kl_controller=adaptive",
+                                          "--set", "ppo.kl_target=4",  "--set", "ppo.kl_horizon=60",
                                           "--set", "ppo.ptx_coef=0.5"};
 
 /* Token shards of a text; the caller frees the setting that names them. */
@@ -317,6 +318,126 @@ static void scores_with_ids_come_in_any_order(void **state) {
     free(outs[1]);
 }
 
+/* ---- policies that are beyond use ---- */
+
+static char *report_of(const char *run) {
+    char *page = tv_format("%s-report.html", run), *text = NULL;
+    tv_run made = tv_run_trivium("report", run, "--out", page);
+    tv_expect_exit(&made, 0);
+    tv_run_free(&made);
+    assert_ok(tv_read_file(page, &text, NULL));
+    free(page);
+    return text;
+}
+
+static void expect_words(const char *text, const char *words) {
+    if (!strstr(text, words))
+        fail_msg("expected \"%s\", found \"%.2000s\"", words, text);
+}
+
+/* The policy always says its likeliest words, which its reference thinks little of; and one that is only far
+ * away. The line, the end and the report say so; a sound one is not spoken of. */
+static void a_collapsed_policy_is_said(void **state) {
+    const fixture *f = *state;
+    static const struct {
+        float factor;
+        const char *target, *words;
+    } cases[] = {{1e4F, "ppo.kl_target=6", "collapsed: entropy "},
+                 {4, "ppo.kl_target=0.1", "far from its reference: KL "},
+                 {1.01F, "ppo.kl_target=6", NULL}};
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *out = tv_format("%s/collapsed-%zu", f->hasty.planted.dir, i);
+        char *policy = tv_answering_sharpened(&f->hasty, cases[i].factor);
+        tv_run run =
+            tv_run_trivium("ppo", "--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward,
+                           "--prompts", f->hasty.prompts, "--out", out, "--set", "ppo.iterations=3", "--set",
+                           "ppo.prompts=12", "--set", "ppo.max_new_tokens=6", "--set", "ppo.temperature=1",
+                           "--set", "train.lr=0", "--set", "train.batch_size=3", "--set", cases[i].target);
+        tv_expect_exit(&run, 0);
+        char *page = report_of(out);
+        if (cases[i].words) {
+            char *line = tv_format("  ! %s", cases[i].words),
+                 *start = tv_format("iteration 1: the policy is %s", cases[i].words),
+                 *end = tv_format("since iteration 1 the policy is %s", cases[i].words);
+            expect_words(run.err, line);
+            expect_words(run.err, start);
+            expect_words(run.err, end);
+            expect_words(page, "warns at 3 steps, the last time at step 3");
+            expect_words(page, cases[i].words);
+            free(end);
+            free(start);
+            free(line);
+        } else {
+            assert_null(strstr(run.err, "the policy is"));
+            assert_null(strstr(page, "warns at"));
+        }
+        tv_run_free(&run);
+        free(page);
+        free(policy);
+        assert_ok(tv_remove_tree(out));
+        free(out);
+    }
+}
+
+/* Prompts of the first iteration are short; those of the second reach positions where the forward pass
+ * overflows: the run ends there, with what the first one saved. */
+static void a_policy_without_numbers_ends_the_run(void **state) {
+    const fixture *f = *state;
+    static const char word[] = "{\"prompt\": \"Of ba.\"}\n",
+                      words[] =
+                          "{\"prompt\": \"Tell me of ba and koko and mibami and nu and pera and ramiko and "
+                          "so and tutu and ba and koko and mibami and nu.\"}\n";
+    char *out = tv_answering_path(&f->hasty, "nan"), *file = tv_answering_path(&f->hasty, "two.jsonl");
+    char *policy = tv_answering_overflowing(&f->hasty, 20);
+    tv_text prompts = {0};
+    for (int i = 0; i < 12; i++)
+        assert_ok(tv_text_append(&prompts, word, sizeof word - 1));
+    for (int i = 0; i < 12; i++)
+        assert_ok(tv_text_append(&prompts, words, sizeof words - 1));
+    assert_ok(tv_write_file(file, prompts.data, prompts.size));
+    tv_text_free(&prompts);
+    for (int saved = 1; saved >= 0; saved--) {
+        tv_run run = tv_run_trivium(
+            "ppo", "--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward, "--prompts",
+            file, "--out", out, "--set", "ppo.iterations=3", "--set", "ppo.prompts=12", "--set",
+            "ppo.max_new_tokens=6", "--set", "train.lr=0", "--set", "train.batch_size=3", "--set",
+            "data.shuffle=false", "--set", saved ? "train.checkpoint_every=1" : "train.checkpoint_every=0");
+        tv_expect_exit(&run, 1);
+        expect_words(run.err, "iteration 2: the policy's log-probabilities are not finite");
+        expect_words(run.err, saved ? "checkpoints/step-1 is the last checkpoint whose numbers are finite"
+                                    : "no checkpoint stands before it");
+        expect_words(run.err, "step 2/3  loss nan");
+        tv_run_free(&run);
+        assert_int_equal(tv_expect_whole_checkpoints(out), saved);
+        char *page = report_of(out);
+        expect_words(page, "warns at 1 step, the last time at step 2: the policy");
+        expect_words(page, "log-probabilities are not finite");
+        free(page);
+        assert_ok(tv_remove_tree(out));
+    }
+    free(policy);
+    free(file);
+    free(out);
+}
+
+/* Logits of 1e35 are floats; one update multiplies them by a million. What it leaves is not saved. */
+static void a_ruined_policy_is_not_saved(void **state) {
+    const fixture *f = *state;
+    char *out = tv_answering_path(&f->hasty, "ruined"), *policy = tv_answering_sharpened(&f->hasty, 1e34F);
+    tv_run run =
+        train(f, out,
+              MORE_ARGS("--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward, "--set",
+                        "ppo.iterations=1", "--set", "ppo.minibatch=12", "--set", "ppo.epochs=1", "--set",
+                        "train.lr=1000", "--set", "train.weight_decay=1000"));
+    tv_expect_exit(&run, 1);
+    expect_words(run.err, "not finite");
+    expect_words(run.err, "nothing is saved");
+    tv_run_free(&run);
+    assert_int_equal(tv_expect_whole_checkpoints(out), 0);
+    free(policy);
+    free(out);
+}
+
 /* ---- mistakes ---- */
 
 static void mistakes_are_said(void **state) {
@@ -354,6 +475,10 @@ static void mistakes_are_said(void **state) {
         {{"--reward-cmd", reward, "--set", "ppo.top_p=0"}, "ppo.top_p"},
         {{"--reward-cmd", reward, "--set", "ppo.kl_estimator=k4"}, "k1|k2|k3"},
         {{"--reward-cmd", reward, "--set", "ppo.ptx_coef=1"}, "data.ptx"},
+        {{"--reward-cmd", reward, "--set", "ppo.kl_controller=adaptive", "--set", "ppo.kl_horizon=4.7"},
+         "expected at least 4.8"},
+        {{"--reward-cmd", reward, "--set", "ppo.kl_controller=adaptive", "--set", "ppo.kl_horizon=1"},
+         "ppo.kl_horizon"},
         {{"--reward-cmd", reward, "--set", "lora.rank=4"}, "adapters"},
         {{"--reward-cmd", reward, "--set", "ppo.kl_coeff=1"}, "kl_coef"},
         {{"--reward-cmd", reward, "--model", "no/such/model"}, "no/such/model"},
@@ -389,6 +514,9 @@ int main(void) {
         cmocka_unit_test(programs_that_fail_lose_nothing),
         cmocka_unit_test(scores_that_shift_are_found),
         cmocka_unit_test(scores_with_ids_come_in_any_order),
+        cmocka_unit_test(a_collapsed_policy_is_said),
+        cmocka_unit_test(a_policy_without_numbers_ends_the_run),
+        cmocka_unit_test(a_ruined_policy_is_not_saved),
         cmocka_unit_test(mistakes_are_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

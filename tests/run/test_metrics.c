@@ -286,6 +286,9 @@ static void progress_reads_well(void **state) {
     line.val_loss = 3;
     tv_progress_format(&progress, &line, -1, 60, text, sizeof text);
     assert_string_equal(text, "step 1000/1000  loss 3.2145  val 3.0000  999 tokens/s");
+    line.warning = "collapsed";
+    tv_progress_format(&progress, &line, -1, 60, text, sizeof text);
+    assert_string_equal(text, "step 1000/1000  loss 3.2145  val 3.0000  999 tokens/s  ! collapsed");
 }
 
 int main(void) {

@@ -1,6 +1,7 @@
 /* A small model that answers: see answering.h. */
 #include "support/answering.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,36 +106,48 @@ char *tv_answering_path(const tv_answering *place, const char *name) {
     return path;
 }
 
-typedef struct sharpening {
+typedef struct change {
     const tv_model_directory *source;
-    float factor;
-} sharpening;
+    float factor;            /* of the logits */
+    uint64_t first_position; /* from here on the sum over a position is beyond floats */
+} change;
 
-static tv_status yield_sharpened(void *context, uint32_t index, float *out) {
-    const sharpening *s = context;
+static tv_status yield_changed(void *context, uint32_t index, float *out) {
+    const change *s = context;
     const tv_parameter *p = &tv_model_directory_parameters(s->source)->items[index];
     TV_RETURN_IF_FAILED(tv_model_directory_read(s->source, index, out));
     bool last = p->role == TV_PARAMETER_FINAL_NORM_GAIN || p->role == TV_PARAMETER_FINAL_NORM_BIAS;
     for (uint64_t i = 0; last && i < p->count; i++)
         out[i] *= s->factor;
+    if (p->role == TV_PARAMETER_POSITIONS)
+        for (uint64_t i = s->first_position * p->shape[1]; i < p->count; i++)
+            out[i] = FLT_MAX;
     return TV_OK;
 }
 
-char *tv_answering_sharpened(const tv_answering *place, float factor) {
-    char *path = tv_answering_path(place, "sharpened"),
-         *source = tv_format("%s/checkpoints/last", place->model);
+static char *write_changed(const tv_answering *place, const char *name, float factor,
+                           uint64_t first_position) {
+    char *path = tv_answering_path(place, name), *source = tv_format("%s/checkpoints/last", place->model);
     tv_model_directory *directory = NULL;
     tv_tokenizer *tokenizer = NULL;
     assert_ok(tv_make_dirs(path));
     assert_ok(tv_model_directory_open(source, &directory));
-    assert_ok(tv_model_directory_write(path, tv_model_directory_parameters(directory), yield_sharpened,
-                                       &(sharpening){directory, factor}));
+    assert_ok(tv_model_directory_write(path, tv_model_directory_parameters(directory), yield_changed,
+                                       &(change){directory, factor, first_position}));
     assert_ok(tv_tokenizer_load(source, &tokenizer));
     assert_ok(tv_tokenizer_save(tokenizer, path));
     tv_tokenizer_destroy(&tokenizer);
     tv_model_directory_close(&directory);
     free(source);
     return path;
+}
+
+char *tv_answering_sharpened(const tv_answering *place, float factor) {
+    return write_changed(place, "sharpened", factor, UINT32_MAX);
+}
+
+char *tv_answering_overflowing(const tv_answering *place, uint64_t first_position) {
+    return write_changed(place, "overflowing", 1, first_position);
 }
 
 typedef struct wanted {

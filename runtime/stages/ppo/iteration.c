@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "base/os.h"
 #include "base/rng.h"
 #include "base/tokens.h"
+#include "stages/ppo/health.h"
 #include "stages/sampling.h"
 #include "text/utf8.h"
 #include "vk/submit.h"
@@ -28,7 +30,7 @@ typedef struct measurement {
     double terms, value_terms; /* response tokens that the updates saw */
     double first_deviation;    /* root mean square of ratio - 1 in the first minibatch */
     double grad_norm, value_grad_norm, ptx_loss;
-    uint64_t updates, value_updates, ptx_updates;
+    uint64_t updates, value_updates, ptx_updates, skipped;
     double draw_seconds, score_seconds, forward_seconds, update_seconds;
     double device_share; /* of the iteration, in which the host only waited for the device */
 } measurement;
@@ -127,14 +129,39 @@ static tv_status forward(const tv_ppo *p, tv_trainer *trainer, float *first, flo
                               tv_ppo_outputs_take, &outputs);
 }
 
+static tv_status evaluate_policy(tv_ppo *p) {
+    tv_ppo_rollout *r = &p->rollout;
+    TV_RETURN_IF_FAILED(forward(p, p->run->trainer, r->old_logprobs, r->entropies));
+    TV_RETURN_IF_FAILED(
+        tv_ppo_expect_finite(r, r->old_logprobs, "the policy's log-probabilities", TV_E_NUMERIC));
+    return tv_ppo_expect_finite(r, r->entropies, "the policy's entropies", TV_E_NUMERIC);
+}
+
+/* It never changes: what it gives is a matter of its files. */
+static tv_status evaluate_reference(tv_ppo *p) {
+    tv_ppo_rollout *r = &p->rollout;
+    TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, r->ref_logprobs, NULL));
+    return tv_ppo_expect_finite(r, r->ref_logprobs, "the reference's log-probabilities", TV_E_DATA);
+}
+
+static tv_status evaluate_value(tv_ppo *p) {
+    TV_RETURN_IF_FAILED(forward(p, p->value.trainer, p->rollout.values, NULL));
+    return tv_ppo_expect_finite(&p->rollout, p->rollout.values, "the value model's values", TV_E_NUMERIC);
+}
+
 /* In the micro-batches of the first epoch's updates: the same shapes give the same bits, and the first
  * ratios are exactly 1. */
 static tv_status evaluate_roles(tv_ppo *p) {
-    tv_ppo_rollout *r = &p->rollout;
     TV_RETURN_IF_FAILED(order_epoch(p, 0));
-    TV_RETURN_IF_FAILED(forward(p, p->run->trainer, r->old_logprobs, r->entropies));
-    TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, r->ref_logprobs, NULL));
-    return forward(p, p->value.trainer, r->values, NULL);
+    TV_RETURN_IF_FAILED(evaluate_policy(p));
+    TV_RETURN_IF_FAILED(evaluate_reference(p));
+    return evaluate_value(p);
+}
+
+tv_status tv_ppo_check(tv_ppo *p) {
+    TV_RETURN_IF_FAILED(order_epoch(p, 0));
+    TV_RETURN_IF_FAILED(evaluate_policy(p));
+    return evaluate_value(p);
 }
 
 /* ---- updates ---- */
@@ -151,6 +178,7 @@ static void take_policy_result(tv_ppo *p, measurement *m, const tv_step_result *
     m->terms += (double)result->terms;
     m->grad_norm += result->grad_norm;
     m->updates++;
+    m->skipped += !result->state.finite;
     p->run->last = *result;
     p->run->state.update = result->state;
     if (!p->run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
@@ -162,6 +190,7 @@ static void take_value_result(tv_ppo *p, measurement *m, const tv_step_result *r
     m->value_terms += (double)result->terms;
     m->value_grad_norm += result->grad_norm;
     m->value_updates++;
+    m->skipped += !result->state.finite;
     p->value_state = result->state;
     if (!p->run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
         p->run->diverged = p->run->state.step + 1;
@@ -335,8 +364,8 @@ static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
         TV_RETURN_IF_FAILED(draw(p, p->val, first_val_sequence(p) + first));
         TV_RETURN_IF_FAILED(score(p, p->val, &unused));
         TV_RETURN_IF_FAILED(order_epoch(p, 0));
-        TV_RETURN_IF_FAILED(forward(p, p->run->trainer, p->rollout.old_logprobs, NULL));
-        TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, p->rollout.ref_logprobs, NULL));
+        TV_RETURN_IF_FAILED(evaluate_policy(p));
+        TV_RETURN_IF_FAILED(evaluate_reference(p));
         for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {
             *score_sum += (double)p->rewards[s];
             for (uint64_t i = s * T; i < (s + 1) * T; i++)
@@ -415,6 +444,7 @@ static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
         .extra_count = p->number_count,
         .samples = (const char *const *)samples,
         .sample_count = sample_count,
+        .warning = p->warning[0] ? p->warning : NULL,
     };
     run->last.loss = line.loss;
     tv_status status = TV_OK;
@@ -453,7 +483,46 @@ static void control_kl(tv_ppo *p, const measurement *m) {
     p->kl_coef *= 1 + fmax(-0.2, fmin(0.2, error)) * S / settings->kl_horizon;
 }
 
-tv_status tv_ppo_iterate(tv_ppo *p) {
+/* Losses that are not finite are those of models that are beyond use; a gradient alone may be an accident. */
+static tv_status expect_finite_losses(const measurement *m) {
+    double policy = m->policy[TV_PPO_POLICY_LOSS] + m->policy[TV_PPO_APPROX_KL],
+           value = m->value[TV_PPO_VALUE_LOSS];
+    return isfinite(policy) && isfinite(value)
+               ? TV_OK
+               : tv_fail(TV_E_NUMERIC, "the %s loss of the iteration's updates is not finite",
+                         isfinite(policy) ? "value model's" : "policy's");
+}
+
+/* What is wrong but no reason to stop goes into the line, and is said when it begins. */
+static void watch_policy(tv_ppo *p, const measurement *m) {
+    const uint64_t step = p->run->state.step + 1;
+    double tokens = (double)tv_ppo_rollout_response_tokens(&p->rollout), entropy = 0;
+    for (uint64_t i = 0; i < p->rollout.sequences * p->rollout.tokens; i++)
+        if (p->rollout.targets[i] != TV_IGNORED_TARGET)
+            entropy += (double)p->rollout.entropies[i] / fmax(tokens, 1);
+    tv_ppo_describe_collapse(&p->run->settings.ppo, entropy,
+                             m->totals[TV_GAE_LOG_RATIO] / (double)p->rollout.sequences, p->warning,
+                             sizeof p->warning);
+    if (!p->warning[0])
+        p->collapsed_since = 0;
+    else if (!p->collapsed_since) {
+        p->collapsed_since = step;
+        tv_warn("iteration %" PRIu64
+                ": the policy is %s; use an earlier checkpoint, and a lower train.lr or a "
+                "higher ppo.kl_coef",
+                step, p->warning);
+    }
+    if (m->skipped == 0)
+        return;
+    tv_warn("iteration %" PRIu64 ": the gradient was not finite in %" PRIu64 " of %" PRIu64
+            " updates, which were skipped",
+            step, m->skipped, m->updates + m->value_updates);
+    if (!p->warning[0])
+        snprintf(p->warning, sizeof p->warning, "%" PRIu64 " updates skipped: gradient not finite",
+                 m->skipped);
+}
+
+static tv_status iterate(tv_ppo *p) {
     measurement m = {0};
     double begin = tv_seconds(), waited = tv_waited_seconds(p->run->device);
     TV_RETURN_IF_FAILED(draw_training(p));
@@ -470,8 +539,35 @@ tv_status tv_ppo_iterate(tv_ppo *p) {
     m.forward_seconds = evaluated - scored;
     m.update_seconds = end - evaluated;
     m.device_share = (tv_waited_seconds(p->run->device) - waited) / (end - begin);
+    TV_RETURN_IF_FAILED(expect_finite_losses(&m));
     describe(p, &m);
     watch_kl(p, &m);
+    watch_policy(p, &m);
     control_kl(p, &m);
     return write_line(p, &m, end - begin);
+}
+
+/* The line of a step that is not counted; resuming cuts it off again. */
+static tv_status write_end(tv_ppo *p, uint64_t step) {
+    char *sentence = tv_format("%s", tv_last_error());
+    const tv_metrics_line line = {.stage = p->run->stage->name,
+                                  .step = step,
+                                  .loss = NAN,
+                                  .grad_norm = NAN,
+                                  .lr = p->run->last.lr,
+                                  .tokens = p->run->state.tokens,
+                                  .warning = sentence ? sentence : "numbers that are not finite"};
+    (void)tv_run_write_line(p->run, &line);
+    tv_status status = tv_fail(TV_E_NUMERIC, "iteration %" PRIu64 ": %s", step, line.warning);
+    free(sentence);
+    return status;
+}
+
+tv_status tv_ppo_iterate(tv_ppo *p) {
+    uint64_t done = p->run->state.step;
+    tv_status status = iterate(p);
+    if (status != TV_E_NUMERIC)
+        return status;
+    p->run->state.step = done;
+    return write_end(p, done + 1);
 }

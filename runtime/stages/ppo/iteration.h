@@ -40,9 +40,14 @@ typedef struct tv_ppo {
     struct tv_update_state value_state;
     tv_metric_number numbers[TV_PPO_NUMBERS]; /* of the last line */
     uint64_t number_count;
+    char warning[160];        /* of the last line; empty: none */
+    uint64_t collapsed_since; /* the first step of those in a row with one, up to the last; 0: none */
 } tv_ppo;
 
-/* Iteration number run->state.step, which is one more afterwards. */
+/* Iteration number run->state.step, which is one more afterwards. TV_E_NUMERIC where the policy or the value
+ * model gives numbers that are not finite; the step is then not counted, but has a line that says so. */
 tv_status tv_ppo_iterate(tv_ppo *ppo);
+/* Whether both models give finite numbers as they are now, for the last rollout: TV_E_NUMERIC when not. */
+tv_status tv_ppo_check(tv_ppo *ppo);
 
 #endif

@@ -24,6 +24,7 @@ typedef struct ppo_stage {
     char *reward, *reward_command, *reference; /* as resolved; NULL: none */
     char *value_checkpoint;                    /* value/ of the checkpoint that is resumed; NULL: none */
     uint64_t rows;                             /* of the rollout's decoder */
+    uint64_t good_step; /* of the last checkpoint that is known to give finite numbers; 0: none */
 } ppo_stage;
 
 /* ---- ppo_state.json: what a checkpoint knows beside the models ---- */
@@ -60,6 +61,12 @@ static tv_status keep_text(const char *given, const cJSON *root, const char *key
 static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) {
     int64_t negative, batches, applied, skipped, in_row;
     TV_RETURN_IF_FAILED(tv_json_number(root, "kl_coef", where, s->ppo.kl_coef, &s->ppo.kl_coef));
+    if (!(s->ppo.kl_coef >= 0))
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected a kl_coef of at least 0, found %g, which would pay for drift; start again "
+            "from this checkpoint with --model",
+            where, s->ppo.kl_coef);
     TV_RETURN_IF_FAILED(tv_json_integer(root, "negative_kl", where, 0, INT32_MAX, 0, &negative));
     TV_RETURN_IF_FAILED(tv_json_integer(root, "value_updates_applied", where, 0, UINT32_MAX, 0, &applied));
     TV_RETURN_IF_FAILED(tv_json_integer(root, "value_updates_skipped", where, 0, UINT32_MAX, 0, &skipped));
@@ -116,6 +123,10 @@ fail:
 
 /* ---- settings, prompts, models ---- */
 
+/* The controller's factor is 1 +- 0.2 prompts / horizon: from 5 horizons on it is 0 or less; here it is at
+ * least a half. */
+static const double MOST_HORIZONS = 2.5;
+
 static tv_status check_settings(const tv_run *run) {
     const tv_ppo_settings *ppo = &run->settings.ppo;
     if (!(ppo->temperature > 0))
@@ -125,6 +136,12 @@ static tv_status check_settings(const tv_run *run) {
                        ppo->temperature);
     if (!(ppo->top_p > 0))
         return tv_fail(TV_E_CONFIG, "ppo.top_p: expected a share in (0, 1], found %g", ppo->top_p);
+    if (ppo->kl_controller == TV_KL_ADAPTIVE && !((double)ppo->prompts <= MOST_HORIZONS * ppo->kl_horizon))
+        return tv_fail(TV_E_CONFIG,
+                       "ppo.kl_horizon: expected at least %g with ppo.prompts=%" PRIu64
+                       ", found %g; the adaptive controller changes kl_coef by up to 0.2 x prompts / horizon "
+                       "an iteration, and a change of more than half of it may end in paying for drift",
+                       (double)ppo->prompts / MOST_HORIZONS, ppo->prompts, ppo->kl_horizon);
     if (ppo->ptx_coef > 0 && run->settings.data.ptx_count == 0)
         return tv_fail(TV_E_CONFIG,
                        "ppo.ptx_coef is %g, and data.ptx names no token shard to learn from; make one with "
@@ -376,12 +393,44 @@ static tv_status one_iteration(ppo_stage *s, tv_run *run) {
     return status;
 }
 
+static tv_status say_not_finite(const ppo_stage *s, const tv_run *run) {
+    char *sentence = tv_format("%s", tv_last_error());
+    const char *what = sentence ? sentence : "numbers are not finite", *directory = run->options->run;
+    tv_status status =
+        s->good_step
+            ? tv_fail(
+                  TV_E_NUMERIC,
+                  "%s, so nothing more is saved; %s/checkpoints/step-%" PRIu64
+                  " is the last checkpoint whose numbers are finite: start again from it (--model) with a "
+                  "lower train.lr or a higher ppo.kl_coef",
+                  what, directory, s->good_step)
+            : tv_fail(TV_E_NUMERIC,
+                      "%s, so nothing is saved, and no checkpoint stands before it; start again with a lower "
+                      "train.lr or a higher ppo.kl_coef, and check --model",
+                      what);
+    free(sentence);
+    return status;
+}
+
+/* A model that gives no finite numbers takes no checkpoint's place. */
+static tv_status save_checkpoint(ppo_stage *s, tv_run *run) {
+    tv_status status = tv_ppo_check(&s->ppo);
+    if (status == TV_E_NUMERIC)
+        return say_not_finite(s, run);
+    TV_RETURN_IF_FAILED(status);
+    TV_RETURN_IF_FAILED(tv_run_save(run));
+    s->good_step = run->state.step;
+    return TV_OK;
+}
+
 /* What was done stays, also when a reward program dies on the way. */
-static tv_status save_after_failure(tv_run *run, tv_status failure) {
+static tv_status save_after_failure(ppo_stage *s, tv_run *run, tv_status failure) {
+    if (failure == TV_E_NUMERIC)
+        return say_not_finite(s, run);
     if (failure == TV_E_DEVICE_LOST || run->state.step == run->first_step)
         return failure;
     char *sentence = tv_format("%s", tv_last_error());
-    bool saved = tv_run_save(run) == TV_OK;
+    bool saved = save_checkpoint(s, run) == TV_OK;
     tv_status status = tv_fail(failure,
                                "%s (%" PRIu64 " iterations are %s; continue with: trivium ppo --out "
                                "%s --resume)",
@@ -401,12 +450,17 @@ static tv_status all_iterations(ppo_stage *s, tv_run *run) {
         if (status == TV_E_INTERRUPTED) /* while a reward program was waited for: nothing has changed yet */
             break;
         if (status != TV_OK)
-            return save_after_failure(run, status);
+            return save_after_failure(s, run, status);
+        /* The iteration began with what the checkpoint holds. */
+        if (!s->good_step && run->resumed)
+            s->good_step = run->first_step;
         if (tv_run_is_due(every, run->state.step, run->total_steps))
-            TV_RETURN_IF_FAILED(tv_run_save(run));
+            TV_RETURN_IF_FAILED(save_checkpoint(s, run));
     }
     if (run->state.step > run->first_step)
-        TV_RETURN_IF_FAILED(tv_run_save(run));
+        TV_RETURN_IF_FAILED(save_checkpoint(s, run));
+    if (s->ppo.collapsed_since && s->ppo.collapsed_since < run->state.step)
+        tv_warn("since iteration %" PRIu64 " the policy is %s", s->ppo.collapsed_since, s->ppo.warning);
     TV_RETURN_IF_FAILED(tv_run_end(run));
     return tv_ppo_reward_finish(s->ppo.reward);
 }

@@ -153,8 +153,17 @@ static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts
     }
     TV_TRY(collect(reward, prompts, rollout, sequences, &ids, &text));
     TV_TRY(tv_scorer_score(reward->scorer, sequences, rollout->sequences, scores));
-    for (uint64_t s = 0; s < rollout->sequences; s++)
+    for (uint64_t s = 0; s < rollout->sequences; s++) {
         rollout->items[s].score = tv_reward_normalise(&reward->model.scale, (double)scores[s]);
+        if (!isfinite(rollout->items[s].score)) {
+            status = tv_fail(TV_E_DATA,
+                             "the reward model %s scores a response to prompt %s with %g; expected a finite "
+                             "number",
+                             reward->options.model, prompts->items[rollout->items[s].prompt].id,
+                             rollout->items[s].score);
+            goto fail;
+        }
+    }
 fail:
     free(sequences);
     free(scores);

@@ -1,0 +1,32 @@
+/* Broken policies: see health.h. */
+#include "stages/ppo/health.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/tokens.h"
+
+/* Of a token's distribution, in nats: at 0.001 one token has 99.99 % and the rest share what is left. */
+static const double least_entropy = 1e-3;
+/* Times ppo.kl_target, which is where a policy is meant to be. */
+static const double far_kl = 5;
+
+tv_status tv_ppo_expect_finite(const tv_ppo_rollout *r, const float *numbers, const char *what,
+                               tv_status status) {
+    for (uint64_t i = 0; i < r->sequences * r->tokens; i++)
+        if (r->targets[i] != TV_IGNORED_TARGET && !isfinite(numbers[i]))
+            return tv_fail(status, "%s are not finite: %s at token %llu of answer %llu of the iteration",
+                           what, isnan(numbers[i]) ? "NaN" : "infinity",
+                           (unsigned long long)(i % r->tokens + 1), (unsigned long long)(i / r->tokens + 1));
+    return TV_OK;
+}
+
+void tv_ppo_describe_collapse(const tv_ppo_settings *settings, double entropy, double kl, char *text,
+                              uint64_t size) {
+    text[0] = '\0';
+    if (!(entropy >= least_entropy))
+        snprintf(text, size, "collapsed: entropy %.2g nats a token, KL %.3g an answer", entropy, kl);
+    else if (settings->kl_target > 0 && !(kl <= far_kl * settings->kl_target))
+        snprintf(text, size, "far from its reference: KL %.3g an answer, over %g times ppo.kl_target=%g", kl,
+                 far_kl, settings->kl_target);
+}

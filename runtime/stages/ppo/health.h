@@ -1,0 +1,21 @@
+/* Signs that a policy is beyond use: numbers that are not finite, answers without a choice, a policy far
+ * away.
+ *
+ * Promise: numbers of prompts and padding are never looked at.
+ */
+#ifndef TV_STAGES_PPO_HEALTH_H
+#define TV_STAGES_PPO_HEALTH_H
+
+#include "run/settings.h"
+#include "stages/ppo/rollout.h"
+
+/* `status` with a sentence unless `numbers` (S, T), called `what`, are finite at every response token. */
+tv_status tv_ppo_expect_finite(const tv_ppo_rollout *rollout, const float *numbers, const char *what,
+                               tv_status status);
+
+/* "collapsed: ..." or "far from its reference: ..." into text; empty while neither is so. `entropy` is the
+ * mean per token in nats, `kl` the mean per answer. */
+void tv_ppo_describe_collapse(const tv_ppo_settings *settings, double entropy, double kl, char *text,
+                              uint64_t size);
+
+#endif
