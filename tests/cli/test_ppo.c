@@ -438,6 +438,23 @@ static void a_ruined_policy_is_not_saved(void **state) {
     free(out);
 }
 
+/* The limit of scores would make the best answer of one that has no score. */
+static void a_reward_model_without_numbers_is_said(void **state) {
+    const fixture *f = *state;
+    char *out = tv_answering_path(&f->hasty, "no-score"),
+         *reward = tv_planted_reward(&f->hasty.planted, "r", 1);
+    char *scale = tv_format("%s/reward.json", reward);
+    tv_write_text(scale, "{\"mean\": 0.1, \"deviation\": 1e-320, \"samples\": 9}");
+    tv_run run = train(f, out, MORE_ARGS("--reward", reward, "--set", "ppo.iterations=1"));
+    tv_expect_exit(&run, 2);
+    expect_words(run.err, "expected a finite number");
+    expect_words(run.err, reward);
+    tv_run_free(&run);
+    free(scale);
+    free(reward);
+    free(out);
+}
+
 /* ---- mistakes ---- */
 
 static void mistakes_are_said(void **state) {
@@ -517,6 +534,7 @@ int main(void) {
         cmocka_unit_test(a_collapsed_policy_is_said),
         cmocka_unit_test(a_policy_without_numbers_ends_the_run),
         cmocka_unit_test(a_ruined_policy_is_not_saved),
+        cmocka_unit_test(a_reward_model_without_numbers_is_said),
         cmocka_unit_test(mistakes_are_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
