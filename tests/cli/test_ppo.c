@@ -121,6 +121,27 @@ static void gate_6_a_negative_kl_is_said(void **state) {
     free(reference);
 }
 
+/* Five in a row are five also when the run stopped after the third. */
+static void negative_kls_are_counted_across_a_stop(void **state) {
+    const fixture *f = *state;
+    char *reference = tv_answering_sharpened(&f->hasty, 1.5F),
+         *out = tv_answering_path(&f->hasty, "gate6-parts");
+    tv_run run = train(f, out,
+                       MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
+                                 "ppo.iterations=5", "--set", "train.lr=0", "--set", "ppo.epochs=1", "--set",
+                                 "ppo.top_k=1", "--stop-after", "3"));
+    tv_expect_exit(&run, 0);
+    assert_null(strstr(run.err, "KL was negative"));
+    tv_run_free(&run);
+    run = tv_run_trivium("ppo", "--out", out, "--quiet", "--resume", "--reward-cmd", f->hasty.reward);
+    tv_expect_exit(&run, 0);
+    if (!strstr(run.err, "the mean KL was negative in the last 5 iterations"))
+        fail_msg("\"%s\"", run.err);
+    tv_run_free(&run);
+    free(out);
+    free(reference);
+}
+
 /* ---- resuming ---- */
 
 static void expect_same_ppo(const char *a, const char *b) {
@@ -527,6 +548,7 @@ static void mistakes_are_said(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gate_6_a_negative_kl_is_said),
+        cmocka_unit_test(negative_kls_are_counted_across_a_stop),
         cmocka_unit_test(stopped_runs_go_on_with_the_same_bits),
         cmocka_unit_test(programs_that_fail_lose_nothing),
         cmocka_unit_test(scores_that_shift_are_found),

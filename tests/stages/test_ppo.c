@@ -28,8 +28,10 @@
 #include "model/score_head.h"
 #include "oracle/gae.h"
 #include "oracle/logprobs.h"
+#include "oracle/ppo.h"
 #include "reward/score_file.h"
 #include "reward/scorer.h"
+#include "run/checkpoint.h"
 #include "stages/ppo/ppo.h"
 #include "stages/ppo/rollout.h"
 #include "stages/rollout.h"
@@ -188,13 +190,12 @@ static tv_status keep(void *context, uint64_t index, const tv_decoder_row *row) 
     return TV_OK;
 }
 
-/* Responses of iteration `iteration`, from 0, with the prompts in their order. */
-static void draw(tv_device *device, const tv_answering *place, const char *policy, uint64_t iteration,
-                 double temperature, expectation *e) {
+/* Responses to S prompts of the file from number `first` on; their draws are addressed from `address` on. */
+static void draw_at(tv_device *device, const char *path, const char *policy, uint64_t first, uint64_t address,
+                    double temperature, expectation *e) {
     opened o = open_model(device, policy, false);
     tv_tokenizer *tokenizer = NULL;
     tv_prompts *prompts = NULL;
-    const char *path = place->prompts;
     assert_ok(tv_tokenizer_load(policy, &tokenizer));
     assert_ok(tv_prompts_read(&(tv_prompts_options){.paths = &path, .path_count = 1, .tokenizer = tokenizer},
                               &prompts));
@@ -205,10 +206,10 @@ static void draw(tv_device *device, const tv_answering *place, const char *polic
     assert_ok(tv_ppo_rollout_create(S, longest + MAX_NEW - 1, &e->rollout));
     tv_rollout_request requests[S];
     for (uint64_t s = 0; s < S; s++) {
-        uint64_t number = iteration * S + s;
-        const tv_prompt *prompt = &prompts->items[number % prompts->count];
-        e->rollout.items[s].prompt = number % prompts->count;
-        requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)number};
+        uint64_t number = (first + s) % prompts->count;
+        const tv_prompt *prompt = &prompts->items[number];
+        e->rollout.items[s].prompt = number;
+        requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(address + s)};
     }
     const tv_sampling sampling = {1, temperature, 0, 1};
     const tv_decoder_settings settings = tv_sampling_settings(&sampling, &o.list->config, tokenizer, NULL);
@@ -226,6 +227,12 @@ static void draw(tv_device *device, const tv_answering *place, const char *polic
     tv_prompts_destroy(&prompts);
     tv_tokenizer_destroy(&tokenizer);
     close_model(&o);
+}
+
+/* Responses of iteration `iteration`, from 0, with the prompts in their order. */
+static void draw(tv_device *device, const tv_answering *place, const char *policy, uint64_t iteration,
+                 double temperature, expectation *e) {
+    draw_at(device, place->prompts, policy, iteration * S, iteration * S, temperature, e);
 }
 
 static void forget(expectation *e) {
@@ -448,6 +455,154 @@ static void an_iteration_equals_double_precision(void **state) {
     check_iteration(*state, "k3", 3);
 }
 
+/* ---- held-out prompts ---- */
+
+/* The first twelve prompts, backwards, so that neither a prompt nor its draws are training's. */
+static char *write_held_out(const tv_answering *place) {
+    char *path = tv_answering_path(place, "held-out.jsonl"), *prompts = NULL, *ends[S];
+    tv_text text = {0};
+    assert_ok(tv_read_file(place->prompts, &prompts, NULL));
+    char *line = prompts;
+    for (int s = 0; s < S; s++) {
+        ends[s] = line;
+        line += strcspn(line, "\n") + 1;
+    }
+    for (int s = S - 1; s >= 0; s--)
+        assert_ok(tv_text_append(&text, ends[s], strcspn(ends[s], "\n") + 1));
+    assert_ok(tv_write_file(path, text.data, text.size));
+    tv_text_free(&text);
+    free(prompts);
+    return path;
+}
+
+/* Answers, scores and KL of every evaluation anew from the checkpoint it was made of; the best one is the one
+ * with the highest score less its penalty. */
+static void an_evaluation_equals_double_precision(void **state) {
+    const fixture *f = *state;
+    enum { STEPS = 4 };
+    char *run = tv_answering_path(&f->hasty, "evaluation"), *held_out = write_held_out(&f->hasty);
+    char *val = tv_format("data.val=[\"%s\"]", held_out), *last = tv_format("%s/checkpoints/last", run);
+    char *reference = tv_format("%s/checkpoints/last", f->taught.model);
+    train(&f->hasty,
+          &(request){.run = run,
+                     .reference = f->taught.model,
+                     .sets = SETS("ppo.iterations=4", "ppo.epochs=2", "train.lr=3e-3", "ppo.temperature=0.7",
+                                  "ppo.missing_eos=none", "ppo.kl_coef=0.3", "train.eval_every=1",
+                                  "train.checkpoint_every=1", "train.keep=9", val)});
+    double losses[STEPS + 1] = {0};
+    uint64_t best = 1, worst = 1;
+    for (uint64_t step = 1; step <= STEPS; step++) {
+        char *policy = tv_format("%s/checkpoints/step-%" PRIu64, run, step);
+        expectation e = {0};
+        draw_at(f->device, held_out, policy, 0, STEPS * S, 0.7, &e);
+        logprobs_of(f->device, policy, 0.7, &e.rollout, e.rollout.old_logprobs, NULL);
+        logprobs_of(f->device, reference, 0.7, &e.rollout, e.rollout.ref_logprobs, NULL);
+        for (uint64_t i = 0; i < S * e.rollout.tokens; i++)
+            if (e.rollout.targets[i] != TV_IGNORED_TARGET)
+                e.kl += ((double)e.rollout.old_logprobs[i] - (double)e.rollout.ref_logprobs[i]) / S;
+        for (int s = 0; s < S; s++)
+            e.score += golden_share((const char *)e.texts[s].data) / S;
+        losses[step] = tv_expect_metric(run, step, "val_loss");
+        assert_true(fabs(0.3 * e.kl) > 1e-2);
+        assert_near(tv_expect_metric(run, step, "eval/score"), e.score, 1e-7);
+        assert_near(tv_expect_metric(run, step, "eval/kl"), e.kl, 1e-4);
+        assert_near(losses[step], -(e.score - 0.3 * e.kl), 1e-4);
+        best = losses[step] < losses[best] ? step : best;
+        worst = losses[step] > losses[worst] ? step : worst;
+        print_message("step %" PRIu64 ": score %g, KL %g, loss %g\n", step, e.score, e.kl, losses[step]);
+        forget(&e);
+        free(policy);
+    }
+    tv_checkpoint_state reached;
+    assert_ok(tv_checkpoint_read_state(last, &reached));
+    assert_true(worst != best);
+    assert_int_equal(reached.best_step, best);
+    assert_near(reached.best_val_loss, losses[best], 0);
+    free(reference);
+    free(last);
+    free(val);
+    free(held_out);
+    free(run);
+}
+
+/* ---- what updates report ---- */
+
+/* Two updates over the whole rollout: the first at ratios of 1, the second with the models that a run of one
+ * update leaves. Every mean is one over the tokens of both. */
+static void updates_are_reported_per_token(void **state) {
+    const fixture *f = *state;
+    static const char *const epochs[] = {"ppo.epochs=1", "ppo.epochs=2"};
+    char *runs[2];
+    for (int i = 0; i < 2; i++) {
+        runs[i] = tv_format("%s/updates-%d", f->hasty.planted.dir, i);
+        train(&f->hasty,
+              &(request){.run = runs[i],
+                         .reference = f->taught.model,
+                         .sets = SETS("ppo.iterations=1", epochs[i], "train.lr=3e-3", "ppo.minibatch=12",
+                                      "train.batch_size=12", "ppo.temperature=0.7", "ppo.missing_eos=none",
+                                      "ppo.kl_coef=0.3", "ppo.gamma=0.9", "ppo.lambda=0.8", "ppo.clip=0.1",
+                                      "ppo.value_clip=0.02")});
+    }
+    char *start = tv_format("%s/checkpoints/last", f->hasty.model);
+    char *policy = tv_format("%s/checkpoints/last", runs[0]), *value = tv_format("%s/value", policy);
+    char *reference = tv_format("%s/checkpoints/last", f->taught.model);
+    expectation e = {0}, after = {0};
+    draw(f->device, &f->hasty, start, 0, 0.7, &e);
+    draw(f->device, &f->hasty, start, 0, 0.7, &after);
+    logprobs_of(f->device, start, 0.7, &e.rollout, e.rollout.old_logprobs, e.rollout.entropies);
+    logprobs_of(f->device, reference, 0.7, &e.rollout, e.rollout.ref_logprobs, NULL);
+    compute(&(oracle_gae_settings){1, 0.3, 0.9, 0.8}, 0, &e); /* values begin as zeros */
+    logprobs_of(f->device, policy, 0.7, &after.rollout, after.rollout.old_logprobs, NULL);
+    values_of(f->device, value, &after.rollout);
+    double n = 0, approx = 0, clipped = 0, ratio = 0, square = 0, loss = 0, value_loss = 0, value_clipped = 0;
+    for (uint64_t i = 0; i < S * e.rollout.tokens; i++) {
+        if (e.rollout.targets[i] == TV_IGNORED_TARGET)
+            continue;
+        const tv_ppo_rollout *r = &e.rollout;
+        double A = (double)r->advantages[i], R = (double)r->returns[i], V = (double)r->values[i];
+        double old = (double)r->old_logprobs[i], logprob = (double)after.rollout.old_logprobs[i];
+        oracle_ppo p = oracle_ppo_policy(logprob, old, A, 0.1);
+        oracle_ppo v = oracle_ppo_value((double)after.rollout.values[i], V, R, 0.02);
+        n += 2;
+        approx += (logprob - old) * (logprob - old) / 2;
+        clipped += p.clipped;
+        ratio += p.ratio - 1;
+        square += (p.ratio - 1) * (p.ratio - 1);
+        loss += p.loss - A;
+        value_loss += v.loss + oracle_ppo_value(V, V, R, 0.02).loss;
+        value_clipped += v.clipped;
+    }
+    const struct {
+        const char *key;
+        double value;
+    } expected[] = {
+        {"policy/approx_kl", approx / n},
+        {"policy/clip_frac", clipped / n},
+        {"val/ratio", 1 + ratio / n},
+        {"val/ratio_var", square / n - ratio / n * (ratio / n)},
+        {"loss/policy", loss / n},
+        {"loss/value", value_loss / n},
+        {"val/clip_frac", value_clipped / n},
+    };
+    for (size_t i = 0; i < TV_COUNT(expected); i++) {
+        double found = tv_expect_metric(runs[1], 1, expected[i].key);
+        print_message("%s: %g\n", expected[i].key, found);
+        assert_true(fabs(found) > 1e-3);
+        for (size_t other = 0; other < i; other++)
+            assert_true(fabs(expected[i].value - expected[other].value) > 1e-3);
+        if (!(fabs(found - expected[i].value) <= 1e-4))
+            fail_msg("%s is %.9g, expected %.9g", expected[i].key, found, expected[i].value);
+    }
+    forget(&e);
+    forget(&after);
+    free(reference);
+    free(value);
+    free(policy);
+    free(start);
+    free(runs[0]);
+    free(runs[1]);
+}
+
 /* ---- settings with a formula ---- */
 
 static void the_controller_follows_its_formula(void **state) {
@@ -520,6 +675,36 @@ static void an_epoch_too_far_is_the_last(void **state) {
               &(request){.run = run,
                          .sets = SETS("ppo.iterations=1", "ppo.epochs=3", "train.lr=1e-3", cases[i].limit)});
         assert_near(state_number(run, "value_updates_applied"), cases[i].updates, 0);
+        free(run);
+    }
+}
+
+/* The limit holds for the mean over the tokens of the last epoch: not for their sum, which is some fifty
+ * times as much, and not for the mean over all epochs so far, which is less. */
+static void early_stop_takes_the_mean_of_an_epoch(void **state) {
+    const fixture *f = *state;
+    static const char *const epochs[] = {"ppo.epochs=1", "ppo.epochs=2"};
+    double means[2];
+    for (int i = 0; i < 2; i++) {
+        char *run = tv_format("%s/mean-%d", f->hasty.planted.dir, i);
+        train(&f->hasty,
+              &(request){.run = run, .sets = SETS("ppo.iterations=1", epochs[i], "train.lr=1e-3")});
+        means[i] = tv_expect_metric(run, 1, "policy/approx_kl");
+        free(run);
+    }
+    const double first = means[0], second = 2 * means[1] - means[0];
+    assert_true(first > 0 && second > 1.2 * first);
+    const struct {
+        double limit, updates;
+    } cases[] = {{first / 2, 2}, {(means[1] + second) / 2, 4}, {second * 2, 6}};
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        char *run = tv_format("%s/limit-%zu", f->hasty.planted.dir, i);
+        char *limit = tv_format("ppo.early_stop_kl=%.9g", cases[i].limit);
+        train(
+            &f->hasty,
+            &(request){.run = run, .sets = SETS("ppo.iterations=1", "ppo.epochs=3", "train.lr=1e-3", limit)});
+        assert_near(state_number(run, "value_updates_applied"), cases[i].updates, 0);
+        free(limit);
         free(run);
     }
 }
@@ -638,6 +823,9 @@ int main(void) {
         cmocka_unit_test(gate_1_the_first_ratios_are_exactly_1),
         cmocka_unit_test(gate_2_without_a_rate_no_ratio_moves),
         cmocka_unit_test(an_iteration_equals_double_precision),
+        cmocka_unit_test(an_evaluation_equals_double_precision),
+        cmocka_unit_test(updates_are_reported_per_token),
+        cmocka_unit_test(early_stop_takes_the_mean_of_an_epoch),
         cmocka_unit_test(the_controller_follows_its_formula),
         cmocka_unit_test(responses_without_an_end),
         cmocka_unit_test(an_epoch_too_far_is_the_last),
