@@ -3,7 +3,8 @@
  *
  * Tried on 2026-11-26, each fails: no warning of a negative KL; prompts, or the value model's count of
  * updates, from the beginning after a resume; batches of the pretraining mix from the beginning; nothing
- * saved where a program fails; Ctrl-C during the wait for a program taken for the end.
+ * saved where a program fails; Ctrl-C during the wait for a program taken for the end; negative KLs counted
+ * from 0 after a resume; no trial of what a checkpoint would hold; a NaN score clipped to the best.
  */
 #include "support/support.h"
 
