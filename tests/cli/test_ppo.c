@@ -464,7 +464,7 @@ static void a_ruined_policy_is_not_saved(void **state) {
 static void a_reward_model_without_numbers_is_said(void **state) {
     const fixture *f = *state;
     char *out = tv_answering_path(&f->hasty, "no-score"),
-         *reward = tv_planted_reward(&f->hasty.planted, "r", 1);
+         *reward = tv_planted_reward(&f->hasty.planted, "scoreless", 1);
     char *scale = tv_format("%s/reward.json", reward);
     tv_write_text(scale, "{\"mean\": 0.1, \"deviation\": 1e-320, \"samples\": 9}");
     tv_run run = train(f, out, MORE_ARGS("--reward", reward, "--set", "ppo.iterations=1"));
