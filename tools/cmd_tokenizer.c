@@ -64,7 +64,8 @@ static tv_status run_train(int argc, char **argv) {
                                     "(*.jsonl); gzip or zstd compressed or not")),
         tv_opt_required(tv_opt_uint("vocab-size", "N", &vocab_size, TV_MIN_VOCAB_SIZE, TV_MAX_VOCAB_SIZE,
                                     "tokens in all: 4 reserved ones, 256 bytes, the rest learnt")),
-        tv_opt_short('o', tv_opt_required(tv_opt_text("out", "DIR", &out, "where the tokenizer is written"))),
+        tv_opt_output(tv_opt_short(
+            'o', tv_opt_required(tv_opt_text("out", "DIR", &out, "where the tokenizer is written")))),
         tv_opt_uint("min-count", "N", &min_count, 1, INT64_MAX, "learn pairs that occur at least so often"),
         tv_opt_flag("by-line", &by_line, "each line of a text file is a document"),
     };
