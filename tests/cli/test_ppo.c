@@ -425,15 +425,16 @@ static void a_policy_without_numbers_ends_the_run(void **state) {
             "ppo.max_new_tokens=6", "--set", "train.lr=0", "--set", "train.batch_size=3", "--set",
             "data.shuffle=false", "--set", saved ? "train.checkpoint_every=1" : "train.checkpoint_every=0");
         tv_expect_exit(&run, 1);
-        expect_words(run.err, "iteration 2: the policy's log-probabilities are not finite");
+        expect_words(run.err, "iteration 2: ");
+        expect_words(run.err, "not finite");
         expect_words(run.err, saved ? "checkpoints/step-1 is the last checkpoint whose numbers are finite"
                                     : "no checkpoint stands before it");
         expect_words(run.err, "step 2/3  loss nan");
         tv_run_free(&run);
         assert_int_equal(tv_expect_whole_checkpoints(out), saved);
         char *page = report_of(out);
-        expect_words(page, "warns at 1 step, the last time at step 2: the policy");
-        expect_words(page, "log-probabilities are not finite");
+        expect_words(page, "warns at 1 step, the last time at step 2: ");
+        expect_words(page, "not finite");
         free(page);
         assert_ok(tv_remove_tree(out));
     }
