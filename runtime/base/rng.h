@@ -12,18 +12,21 @@
 /* Who draws. Values are pinned: changing one changes every seeded run. */
 typedef enum tv_stream {
     TV_STREAM_INIT = 1,    /* parameter initialisation; step = tensor number */
-    TV_STREAM_SHUFFLE = 2, /* order of windows and documents; step = epoch */
+    TV_STREAM_SHUFFLE = 2, /* order of windows (of the first source), examples, minibatches; step = epoch */
     TV_STREAM_MIX = 3,     /* choice of source */
     TV_STREAM_SAMPLE = 4,  /* tokens drawn in generation; step = prompt and candidate */
     TV_STREAM_SPLIT = 5,   /* train and validation split */
     TV_STREAM_ORDER = 6,   /* display order, presentation */
-    TV_STREAM_TEST = 7
+    TV_STREAM_TEST = 7,
+    TV_STREAM_PROMPTS = 8, /* order of the prompts that PPO draws answers to; step = pass */
+    TV_STREAM_SOURCE =
+        256 /* and the number of a source beyond the first: order of its windows; step = epoch */
 } tv_stream;
 
 typedef struct tv_rng {
     uint64_t seed;
     uint16_t stream;
-    uint16_t rank;
+    uint16_t rank; /* of the device that draws: 0 where one draws for all */
     uint32_t step;
 } tv_rng;
 

@@ -77,8 +77,8 @@ static uint64_t pack_order(const uint8_t *order, uint32_t k) {
 /* Drawn from the item's id and not its number, so that it stays when lines are added or moved. */
 static void draw_order(const tv_session *s, const tv_annotator *who, const tv_item *item, uint8_t *order) {
     tv_rng rng = {.seed = s->seed, .stream = TV_STREAM_ORDER};
-    rng.step = (uint32_t)tv_hash_bytes(item->id, strlen(item->id), 0);
-    rng.rank = (uint16_t)tv_hash_bytes(who->name, strlen(who->name), 0);
+    uint64_t person = tv_hash_bytes(who->name, strlen(who->name), 0);
+    rng.step = (uint32_t)tv_hash_bytes(item->id, strlen(item->id), person);
     for (uint32_t i = 0; i < item->count; i++)
         order[i] = (uint8_t)i;
     for (uint32_t i = item->count - 1; i > 0; i--) {

@@ -12,6 +12,7 @@
 #include "text/shard.h"
 
 enum { SLOTS = 3, MIX_ROWS = 65536, MAX_STREAMS = 4096 };
+_Static_assert(TV_STREAM_SOURCE + MAX_STREAMS <= UINT16_MAX, "every source has a stream of draws");
 #define MAX_BATCH (UINT64_C(1) << 40)
 
 /* Shards that are read as one. */
@@ -91,8 +92,7 @@ static uint64_t window_of(const tv_loader *loader, uint64_t number, uint64_t tur
     if (!loader->shuffle)
         return window;
     tv_rng rng = {.seed = loader->seed,
-                  .stream = TV_STREAM_SHUFFLE,
-                  .rank = (uint16_t)number,
+                  .stream = (uint16_t)(number ? TV_STREAM_SOURCE + number : TV_STREAM_SHUFFLE),
                   .step = (uint32_t)(turn / from->windows)};
     return tv_permute(&rng, window, from->windows);
 }

@@ -40,10 +40,8 @@ typedef struct measurement {
 /* Prompt of sequence i: every prompt once a pass, in an order drawn by seed and pass. */
 static uint64_t prompt_of(const tv_ppo *p, uint64_t number) {
     uint64_t count = p->prompts->count;
-    const tv_rng rng = {.seed = p->run->settings.train.seed,
-                        .stream = TV_STREAM_SHUFFLE,
-                        .rank = 1, /* rank 0 orders the minibatches */
-                        .step = (uint32_t)(number / count)};
+    const tv_rng rng = {
+        .seed = p->run->settings.train.seed, .stream = TV_STREAM_PROMPTS, .step = (uint32_t)(number / count)};
     return p->run->settings.data.shuffle ? tv_permute(&rng, number % count, count) : number % count;
 }
 
