@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/attention.h"
 #include "oracle/attention.h"
@@ -226,7 +227,9 @@ static void check_all(tv_device *device, size_t wide) {
 }
 
 static void attention_equals_the_oracle(void **state) {
-    check_all(*state, sizeof wide_shapes / sizeof *wide_shapes);
+    const tv_caps *caps = tv_device_caps(*state);
+    bool slow_tiles = strstr(caps->name, "llvmpipe") && caps->subgroup_size != 8;
+    check_all(*state, slow_tiles ? 1 : sizeof wide_shapes / sizeof *wide_shapes);
 }
 
 /* Without shuffles every device takes the tiles. */
