@@ -558,6 +558,9 @@ tv_status tv_run_stage(const tv_stage *stage, void *self, const tv_run_options *
     tv_status status;
     TV_TRY(tv_run_open(&run, stage, self, options));
     if (options->dry_run) {
+        tv_run_plan plan = {0};
+        stage->plan(self, &run, &plan);
+        tv_run_plan_print(&run.settings, &plan, run.total_steps);
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
         goto fail;
     }

@@ -13,6 +13,7 @@
 #include "formats/directory.h"
 #include "run/checkpoint.h"
 #include "run/metrics.h"
+#include "run/plan.h"
 #include "run/progress.h"
 #include "run/settings.h"
 #include "text/tokenizer.h"
@@ -56,6 +57,8 @@ typedef struct tv_stage {
     tv_status (*choose_model)(void *self, tv_run *run);
     /* Opens the data; sets run->trainer_options (all but stage and grad_accum) and run->total_steps. */
     tv_status (*open_data)(void *self, tv_run *run);
+    /* Says for a dry run what a pass through the data is; the data are open. */
+    void (*plan)(void *self, const tv_run *run, tv_run_plan *plan);
     /* Fills the model that was made; NULL: all of run->source, or drawn by seed. Not called on resuming. */
     tv_status (*fill_model)(void *self, tv_run *run);
     /* Before the first step; the trainer stands. */

@@ -64,6 +64,23 @@ static tv_status open_data(void *self, tv_run *run) {
     return plan_batches(p, run);
 }
 
+static void plan(void *self, const tv_run *run, tv_run_plan *plan) {
+    const preference_optimisation *p = self;
+    const tv_train_settings *train = &run->settings.train;
+    uint64_t count = p->train.count, drawn = run->total_steps * train->batch_size * train->grad_accum;
+    *plan = (tv_run_plan){.items = "pairs",
+                          .count = count,
+                          .held_out = p->val.count,
+                          .left_out = p->sets.left_out,
+                          .passes = (double)tv_min_u64(drawn, p->train.end) / (double)count};
+    for (uint64_t i = 0; i < count; i++)
+        plan->tokens += p->train.items[i].chosen->length + p->train.items[i].rejected->length - 2;
+    for (uint64_t i = 0; i < count; i += train->batch_size) {
+        uint64_t longest = tv_dpo_pairs_longest(&p->train, i, train->batch_size) - 1;
+        plan->slots += run->trainer_options.batch * tv_trainer_width(&run->trainer_options, longest);
+    }
+}
+
 /* ---- the reference ---- */
 
 /* The training list, and the validation list where there is one. */
@@ -186,6 +203,7 @@ static const tv_stage stage = {
     .needs_model = true,
     .no_data = "expected preferences, --data F or data.train, found none; docs/data.md shows the shapes",
     .open_data = open_data,
+    .plan = plan,
     .begin = begin,
     .next = next_batch,
     .has_evaluation = has_evaluation,

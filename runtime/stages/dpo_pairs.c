@@ -62,10 +62,9 @@ static const tv_dpo_item *item_at(const tv_dpo_pairs *pairs, uint64_t i) {
     return &pairs->items[pairs->shuffle ? tv_permute(&rng, place, pairs->count) : place];
 }
 
-/* The longest response of the next `batch_pairs` pairs. */
-static uint64_t longest_of(const tv_dpo_pairs *pairs, uint64_t batch_pairs) {
-    uint64_t longest = 1, end = tv_min_u64(pairs->end, pairs->next + batch_pairs);
-    for (uint64_t i = pairs->next; i < end; i++) {
+uint64_t tv_dpo_pairs_longest(const tv_dpo_pairs *pairs, uint64_t first, uint64_t batch_pairs) {
+    uint64_t longest = 1, end = tv_min_u64(pairs->end, first + batch_pairs);
+    for (uint64_t i = first; i < end; i++) {
         const tv_dpo_item *item = item_at(pairs, i);
         longest = tv_max_u64(longest, tv_max_u64(item->chosen->length, item->rejected->length));
     }
@@ -87,7 +86,7 @@ static void put_response(const tv_preference_response *response, uint64_t row, t
 
 void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch *batch) {
     struct tv_dpo_pair *table = batch->inputs[TV_DPO_PAIRS];
-    tv_micro_batch_narrow(batch, longest_of(pairs, batch_pairs) - 1);
+    tv_micro_batch_narrow(batch, tv_dpo_pairs_longest(pairs, pairs->next, batch_pairs) - 1);
     uint64_t slots = 2 * batch_pairs * batch->width;
     memset(batch->tokens, 0, slots * sizeof *batch->tokens);
     memset(table, 0, batch_pairs * sizeof *table);

@@ -36,6 +36,9 @@ void tv_dpo_pairs_free(tv_dpo_pairs *pairs);
 /* Fills the next `batch_pairs` pairs; terms are the pairs that are there. */
 void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch *batch);
 
+/* The longest response of pairs [first, first + batch_pairs) of all passes. */
+uint64_t tv_dpo_pairs_longest(const tv_dpo_pairs *pairs, uint64_t first, uint64_t batch_pairs);
+
 /* Pairs of a filled micro-batch, for those who visit its outputs. */
 uint64_t tv_dpo_pairs_there(const tv_micro_batch *batch, uint64_t batch_pairs);
 

@@ -133,7 +133,9 @@ tv_status tv_preference_sets_open(const tv_run_settings *settings, tv_tokenizer 
         if (sets->sets[s]) {
             sets->longest = tv_max_u64(sets->longest, sets->sets[s]->longest);
             sets->most = tv_max_u64(sets->most, sets->sets[s]->most);
+            sets->left_out += sets->sets[s]->too_long + sets->sets[s]->same;
         }
+    sets->left_out += o.useless;
     report(&o);
     return warn_of_overlap(sets);
 }

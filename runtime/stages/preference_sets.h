@@ -18,8 +18,9 @@ typedef struct tv_preference_list {
 typedef struct tv_preference_sets {
     tv_preferences *sets[2]; /* data.train, data.val */
     tv_preference_list train, val;
-    uint64_t longest; /* tokens of the longest response with its prompt */
-    uint64_t most;    /* responses of the largest group */
+    uint64_t longest;  /* tokens of the longest response with its prompt */
+    uint64_t most;     /* responses of the largest group */
+    uint64_t left_out; /* groups: too long, twice the same answer, or without one that is better */
 } tv_preference_sets;
 
 /* `max_tokens` as in text/preferences.h. `is_useful` says whether a group is kept. No group left to train on

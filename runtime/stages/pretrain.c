@@ -106,6 +106,17 @@ static tv_status open_data(void *self, tv_run *run) {
     return TV_OK;
 }
 
+static void plan(void *self, const tv_run *run, tv_run_plan *plan) {
+    const pretraining *p = self;
+    const tv_train_settings *train = &run->settings.train;
+    double batches = (double)run->total_steps * (double)train->grad_accum;
+    uint64_t rows = tv_loader_pass_batches(p->train) * train->batch_size;
+    *plan = (tv_run_plan){.items = "tokens",
+                          .held_out = p->val ? tv_loader_token_count(p->val) : 0,
+                          .tokens = rows * run->settings.data.seq_len,
+                          .passes = batches / (double)tv_loader_pass_batches(p->train)};
+}
+
 /* ---- steps ---- */
 
 static tv_status fill_batch(tv_loader *loader, tv_micro_batch *batch) {
@@ -161,6 +172,7 @@ static const tv_stage stage = {
     .no_data = "data.train: expected at least one token shard, found none; make one with trivium data pack",
     .choose_model = choose_model,
     .open_data = open_data,
+    .plan = plan,
     .next = next_batch,
     .has_evaluation = has_evaluation,
     .evaluate = evaluate,

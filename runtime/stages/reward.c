@@ -212,6 +212,24 @@ static tv_status next_batch(void *self, tv_micro_batch *batch) {
     return TV_OK;
 }
 
+static void plan(void *self, const tv_run *run, tv_run_plan *plan) {
+    reward_training *r = self;
+    *plan = (tv_run_plan){.items = "groups",
+                          .count = r->sets.train.count,
+                          .held_out = r->sets.val.count,
+                          .left_out = r->sets.left_out,
+                          .passes = (double)run->total_steps / (double)r->epoch_steps};
+    for (uint64_t i = 0; i < r->sets.train.count; i++)
+        for (uint64_t k = 0; k < r->sets.train.items[i]->count; k++)
+            plan->tokens += r->sets.train.items[i]->responses[k].length;
+    for (uint64_t step = 0; step < r->epoch_steps; step++) {
+        uint64_t count = order_step(r, step);
+        for (uint64_t g = 0; g < count; g += r->groups)
+            plan->slots +=
+                run->trainer_options.batch * tv_trainer_width(&run->trainer_options, r->order[g].length);
+    }
+}
+
 /* A forward pass over `count` groups of a list, evenly spaced. */
 typedef struct pass {
     const reward_training *r;
@@ -357,6 +375,7 @@ static const tv_stage stage = {
                "them from rankings with trivium prefs",
     .choose_model = choose_model,
     .open_data = open_data,
+    .plan = plan,
     .fill_model = fill_model,
     .next = next_batch,
     .has_evaluation = has_evaluation,

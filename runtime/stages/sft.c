@@ -130,6 +130,25 @@ static tv_status open_data(void *self, tv_run *run) {
     return TV_OK;
 }
 
+static void plan(void *self, const tv_run *run, tv_run_plan *plan) {
+    const fine_tuning *f = self;
+    const tv_train_settings *train = &run->settings.train;
+    uint64_t packs = f->train_rows.packing.packs, rows = train->batch_size * train->grad_accum;
+    const tv_examples *sets[] = {f->train, f->val};
+    *plan = (tv_run_plan){.items = "examples",
+                          .count = f->train->count,
+                          .held_out = f->val ? f->val->count : 0,
+                          .tokens = f->train->tokens - f->train->count,
+                          .trained_tokens = f->train->trained_tokens,
+                          .slots = packs * run->settings.data.seq_len,
+                          .passes =
+                              (double)tv_min_u64(run->total_steps * rows, f->train_rows.end) / (double)packs};
+    for (int s = 0; s < 2 && sets[s]; s++) {
+        plan->cut += sets[s]->truncated;
+        plan->left_out += sets[s]->dropped;
+    }
+}
+
 /* ---- steps ---- */
 
 static tv_status next_batch(void *self, tv_micro_batch *batch) {
@@ -205,6 +224,7 @@ static const tv_stage stage = {
     .needs_model = true,
     .no_data = "expected demonstrations, --data F or data.train, found none; docs/data.md shows the shapes",
     .open_data = open_data,
+    .plan = plan,
     .next = next_batch,
     .has_evaluation = has_evaluation,
     .evaluate = evaluate,

@@ -53,6 +53,8 @@ typedef struct tv_micro_batch {
 } tv_micro_batch;
 /* W becomes the least width that takes `longest` tokens. Without tv_trainer_options.narrow there is but T. */
 void tv_micro_batch_narrow(tv_micro_batch *batch, uint64_t longest);
+/* That width, for those who plan. */
+uint64_t tv_trainer_width(const tv_trainer_options *options, uint64_t longest);
 /* Fills the next micro-batch. Whatever it leaves untouched holds the values of an earlier one. */
 typedef tv_status (*tv_batch_source)(void *context, tv_micro_batch *batch);
 

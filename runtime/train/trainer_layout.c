@@ -14,6 +14,14 @@ static uint32_t plan_widths(const tv_trainer_options *options, uint64_t *widths)
     return count;
 }
 
+uint64_t tv_trainer_width(const tv_trainer_options *options, uint64_t longest) {
+    uint64_t widths[TV_TRAINER_WIDTHS];
+    uint32_t count = plan_widths(options, widths), w = 0;
+    while (w + 1 < count && widths[w] < longest)
+        w++;
+    return widths[w];
+}
+
 static tv_loss_head head_of(const tv_trainer_options *options, uint64_t width) {
     if (!options->head)
         return tv_language_loss_head(options->batch, width);

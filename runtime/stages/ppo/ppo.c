@@ -485,6 +485,22 @@ static void release(ppo_stage *s) {
     free(s->value_checkpoint);
 }
 
+static void print_plan(const ppo_stage *s, const tv_run *run) {
+    const tv_ppo_settings *ppo = &run->settings.ppo;
+    const tv_prompts *prompts = s->ppo.prompts, *val = s->ppo.val;
+    double answers = (double)ppo->iterations * (double)ppo->prompts;
+    printf("data       %" PRIu64 " prompts of up to %" PRIu64 " tokens; %" PRIu64 " held out\n",
+           prompts->count, longest_prompt(prompts), val ? val->count : 0);
+    printf("run        %" PRIu64 " iterations of %" PRIu64 " answers of up to %" PRIu64
+           " tokens; each prompt is answered %.3g times\n",
+           ppo->iterations, ppo->prompts, ppo->max_new_tokens, answers / (double)prompts->count);
+    printf("updates    %" PRIu64 " an iteration: %" PRIu64 " times through its answers, %" PRIu64
+           " at a time\n",
+           ppo->epochs * tv_div_up(ppo->prompts, ppo->minibatch), ppo->epochs,
+           tv_min_u64(ppo->minibatch, ppo->prompts));
+    tv_schedule_print(&run->settings, val != NULL);
+}
+
 static void print_command(const ppo_stage *s) {
     char shown[4096];
     if (s->reward_command)
@@ -499,6 +515,7 @@ tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
     tv_status status;
     TV_TRY(tv_run_open(&run, &stage, &s, &options->run));
     if (options->run.dry_run) {
+        print_plan(&s, &run);
         print_command(&s);
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
         goto fail;
