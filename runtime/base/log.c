@@ -35,6 +35,11 @@ void tv_log_progress_end(void) {
         fputs("\n", stderr);
 }
 
+void tv_log_progress_clear(void) {
+    if (atomic_exchange(&progress_open, false))
+        fputs("\r\033[K", stderr);
+}
+
 void tv_log(tv_log_level level, const char *format, ...) {
     static const char *const prefixes[] = {"debug: ", "", "warning: ", "error: "};
     if (!is_enabled(level))

@@ -27,5 +27,7 @@ void tv_log_failure(const char *who);
 void tv_log_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Ends such a line, for whoever writes to standard error or standard output directly. */
 void tv_log_progress_end(void);
+/* Takes such a line away, for one that says the same and stays. */
+void tv_log_progress_clear(void);
 
 #endif

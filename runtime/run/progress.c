@@ -1,6 +1,7 @@
 /* The progress line: see progress.h. */
 #include "run/progress.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,27 +41,87 @@ __attribute__((format(printf, 3, 4))) static void append(char *text, uint64_t si
     va_end(args);
 }
 
-void tv_progress_format(const tv_progress *progress, const tv_metrics_line *line, double peak_share,
-                        double now, char *text, uint64_t size) {
-    char number[40];
+static const tv_progress_number loss_and_validation[] = {
+    {"loss", "loss", TV_PROGRESS_LOSS, false}, {"val_loss", "val", TV_PROGRESS_LOSS, true}, {0}};
+
+/* NaN where the line has no such number. */
+static double number_of(const tv_metrics_line *line, const char *series) {
+    if (strcmp(series, "loss") == 0)
+        return line->loss;
+    if (strcmp(series, "val_loss") == 0)
+        return line->has_val_loss ? line->val_loss : NAN;
+    for (uint64_t i = 0; i < line->extra_count; i++)
+        if (strcmp(line->extra[i].name, series) == 0)
+            return line->extra[i].value;
+    return NAN;
+}
+
+static void append_number(const tv_progress_number *number, double value, char *text, uint64_t size) {
+    switch (number->form) {
+    case TV_PROGRESS_LOSS:
+        append(text, size, "  %s %.4f", number->label, value);
+        break;
+    case TV_PROGRESS_SIGNED:
+        append(text, size, "  %s %+.2f", number->label, value);
+        break;
+    case TV_PROGRESS_SHORT:
+        append(text, size, "  %s %.1f", number->label, value);
+        break;
+    case TV_PROGRESS_PERCENT:
+        append(text, size, "  %s %.0f %%", number->label, 100 * value);
+        break;
+    }
+}
+
+/* What the stage shows; returns whether something of it was evaluated at this step. */
+static bool append_shown(tv_progress *progress, const tv_metrics_line *line, char *text, uint64_t size) {
+    const tv_progress_number *shown = progress->shown ? progress->shown : loss_and_validation;
+    bool evaluated = false;
+    for (uint64_t i = 0; i < TV_PROGRESS_NUMBERS && shown[i].series; i++) {
+        double value = number_of(line, shown[i].series);
+        if (shown[i].evaluated) {
+            if (!isnan(value)) {
+                progress->values[i] = value;
+                progress->seen[i] = evaluated = true;
+            }
+            if (!progress->seen[i])
+                continue;
+            value = progress->values[i];
+        }
+        append_number(&shown[i], value, text, size);
+    }
+    return evaluated;
+}
+
+static uint64_t end_of(const tv_progress *progress) {
+    return progress->end_step ? progress->end_step : progress->total_steps;
+}
+
+bool tv_progress_format(tv_progress *progress, const tv_metrics_line *line, double peak_share, double now,
+                        uint64_t columns, char *text, uint64_t size) {
+    char number[40], speed[64] = "", peak[40] = "", left[64] = "", warning[160] = "";
     text[0] = '\0';
     append(text, size, "step %llu", (unsigned long long)line->step);
     if (progress->total_steps)
         append(text, size, "/%llu", (unsigned long long)progress->total_steps);
-    append(text, size, "  loss %.4f", line->loss);
-    if (line->has_val_loss)
-        append(text, size, "  val %.4f", line->val_loss);
+    bool evaluated = append_shown(progress, line, text, size);
     format_count(line->tokens_per_second, number, sizeof number);
-    append(text, size, "  %s tokens/s", number);
+    snprintf(speed, sizeof speed, "  %s tokens/s", number);
     if (peak_share >= 0)
-        append(text, size, "  %.0f %% of peak", 100 * peak_share);
-    if (line->step > progress->timed_step && progress->total_steps > line->step) {
+        snprintf(peak, sizeof peak, "  %.0f %% of peak", 100 * peak_share);
+    uint64_t end = end_of(progress);
+    if (line->step > progress->timed_step && end > line->step) {
         double each = (now - progress->timed_from) / (double)(line->step - progress->timed_step);
-        format_duration(each * (double)(progress->total_steps - line->step), number, sizeof number);
-        append(text, size, "  %s left", number);
+        format_duration(each * (double)(end - line->step), number, sizeof number);
+        snprintf(left, sizeof left, "  %s left", number);
     }
     if (line->warning)
-        append(text, size, "  ! %s", line->warning);
+        snprintf(warning, sizeof warning, "  ! %s", line->warning);
+    uint64_t rest = columns ? columns : UINT64_MAX, needed = strlen(text) + strlen(left) + strlen(warning);
+    bool show_speed = needed + strlen(speed) <= rest;
+    bool show_peak = needed + strlen(speed) + strlen(peak) <= rest;
+    append(text, size, "%s%s%s%s", show_speed ? speed : "", show_peak ? peak : "", left, warning);
+    return evaluated;
 }
 
 void tv_progress_step(tv_progress *progress, const tv_metrics_line *line, double peak_share) {
@@ -72,14 +133,17 @@ void tv_progress_step(tv_progress *progress, const tv_metrics_line *line, double
         progress->timed_step = line->step;
         progress->timed_from = now;
     }
-    tv_progress_format(progress, line, peak_share, now, text, sizeof text);
-    bool last = progress->total_steps > 0 && line->step >= progress->total_steps;
+    int columns = tv_terminal_columns();
+    bool terminal = columns > 0;
+    /* A line as wide as the terminal would wrap. */
+    bool evaluated = tv_progress_format(progress, line, peak_share, now, terminal ? (uint64_t)columns - 1 : 0,
+                                        text, sizeof text);
+    bool last = end_of(progress) > 0 && line->step >= end_of(progress);
     double interval = progress->plain_line_seconds > 0 ? progress->plain_line_seconds : 10;
-    bool terminal = tv_terminal_columns() > 0;
     bool begins = line->warning && !progress->warned;
     progress->warned = line->warning != NULL;
-    if (last || begins || line->has_val_loss ||
-        (!terminal && (first || now - progress->last_line >= interval))) {
+    if (last || begins || evaluated || (!terminal && (first || now - progress->last_line >= interval))) {
+        tv_log_progress_clear();
         tv_info("%s", text);
         progress->last_line = now;
     } else if (terminal) {

@@ -325,6 +325,11 @@ static tv_status make_trainer(tv_run *run) {
                : status;
 }
 
+uint64_t tv_run_last_step(const tv_run *run) {
+    uint64_t asked = run->options->stop_after;
+    return asked && asked < run->total_steps - run->first_step ? run->first_step + asked : run->total_steps;
+}
+
 tv_status tv_run_start(tv_run *run) {
     const char *directory = run->options->run;
     TV_RETURN_IF_FAILED(measure_peak(run));
@@ -343,8 +348,10 @@ tv_status tv_run_start(tv_run *run) {
     TV_RETURN_IF_FAILED(write_resolved_config(run));
     if (run->resumed)
         TV_RETURN_IF_FAILED(tv_run_save(run));
-    run->progress.total_steps = run->total_steps;
     run->first_step = run->state.step;
+    run->progress.total_steps = run->total_steps;
+    run->progress.end_step = tv_run_last_step(run);
+    run->progress.shown = run->stage->shown;
     char size[32];
     tv_info("%s: %" PRIu64 " parameters, %s of device memory on %s",
             run->resumed ? "resuming" : run->stage->doing, run->list->elements,
@@ -512,9 +519,7 @@ tv_status tv_run_end(const tv_run *run) {
 }
 
 static tv_status all_steps(tv_run *run) {
-    uint64_t end = run->total_steps;
-    if (run->options->stop_after)
-        end = tv_min_u64(end, run->first_step + run->options->stop_after);
+    uint64_t end = tv_run_last_step(run);
     tv_catch_interrupts();
     for (uint64_t step = run->first_step; step < end && !tv_interrupted() && !run->diverged; step++)
         TV_RETURN_IF_FAILED(one_step(run, step));

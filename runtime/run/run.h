@@ -46,11 +46,13 @@ typedef struct tv_run tv_run;
 /* What a stage is. Functions get `self`, the stage's own state; NULL where there is nothing to do. */
 typedef struct tv_stage {
     tv_stage_kind kind;
-    const char *name;    /* as typed and as in metrics: "sft" */
-    const char *doing;   /* for a line of the log: "fine-tuning" */
-    bool needs_text;     /* a tokenizer must stand beside the model */
-    bool needs_model;    /* --model or --init is required */
-    bool own_length;     /* T comes from the data; data.seq_len says nothing */
+    const char *name;  /* as typed and as in metrics: "sft" */
+    const char *doing; /* for a line of the log: "fine-tuning" */
+    bool needs_text;   /* a tokenizer must stand beside the model */
+    bool needs_model;  /* --model or --init is required */
+    bool own_length;   /* T comes from the data; data.seq_len says nothing */
+    /* What the progress line shows of its numbers (progress.h); NULL: loss and validation. */
+    const tv_progress_number *shown;
     tv_model_head head;  /* of the model that is trained; a model with another is refused */
     const char *no_data; /* the sentence where data.train is empty */
     /* Sets run->list when the directory's own list is not what is trained; it belongs to run->own_list. */
@@ -126,6 +128,8 @@ tv_status tv_run_end(const tv_run *run);
 void tv_run_describe(const tv_run *run, tv_run_result *result);
 void tv_run_close(tv_run *run);
 
+/* The step at which this invocation ends: of the schedule, or earlier where it was asked to stop. */
+uint64_t tv_run_last_step(const tv_run *run);
 /* Whether something that happens every `every` steps (0: only at the end) is due after `step`. */
 bool tv_run_is_due(uint64_t every, uint64_t step, uint64_t total);
 /* The constants of step number `step`, from 0. */

@@ -195,10 +195,19 @@ static tv_status evaluate(void *self, tv_run *run, tv_metrics_line *line) {
     return TV_OK;
 }
 
+static const tv_progress_number progress_numbers[] = {
+    {"loss", "loss", TV_PROGRESS_LOSS, false},
+    {"rewards/margins", "margin", TV_PROGRESS_SIGNED, false},
+    {"rewards/accuracies", "accuracy", TV_PROGRESS_PERCENT, false},
+    {"val_loss", "val", TV_PROGRESS_LOSS, true},
+    {"val_rewards/accuracies", "val accuracy", TV_PROGRESS_PERCENT, true},
+    {0}};
+
 static const tv_stage stage = {
     .kind = TV_STAGE_DPO,
     .name = "dpo",
     .doing = "preference optimisation",
+    .shown = progress_numbers,
     .needs_text = true,
     .needs_model = true,
     .no_data = "expected preferences, --data F or data.train, found none; docs/data.md shows the shapes",

@@ -364,10 +364,18 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     return status;
 }
 
+static const tv_progress_number progress_numbers[] = {
+    {"loss", "loss", TV_PROGRESS_LOSS, false},
+    {"accuracy", "accuracy", TV_PROGRESS_PERCENT, false},
+    {"val_loss", "val", TV_PROGRESS_LOSS, true},
+    {"val_accuracy", "val accuracy", TV_PROGRESS_PERCENT, true},
+    {0}};
+
 static const tv_stage stage = {
     .kind = TV_STAGE_REWARD,
     .name = "reward",
     .doing = "training a reward model",
+    .shown = progress_numbers,
     .needs_text = true,
     .needs_model = true,
     .head = TV_MODEL_HEAD_SCORE,

@@ -9,7 +9,6 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "run/metrics.h"
-#include "run/progress.h"
 #include "run/tfevents.h"
 
 /* The check value of the CRC catalogue, and 32 zeros and ones of RFC 3720, B.4. */
@@ -269,34 +268,11 @@ static void resume_cuts_back_to_the_step(void **state) {
     tv_test_dir_remove(&dir);
 }
 
-static void progress_reads_well(void **state) {
-    (void)state;
-    char text[256];
-    tv_progress progress = {.total_steps = 1000, .timed_from = 10, .timed_step = 1};
-    tv_metrics_line line = example;
-    line.step = 101;
-    line.loss = 3.21449;
-    line.tokens_per_second = 1234567;
-    /* 100 steps in 50 s leave 899 steps, 449.5 s. */
-    tv_progress_format(&progress, &line, 0.414, 60, text, sizeof text);
-    assert_string_equal(text, "step 101/1000  loss 3.2145  1,234,567 tokens/s  41 % of peak  7 min left");
-    line.step = 1000;
-    line.tokens_per_second = 999;
-    line.has_val_loss = true;
-    line.val_loss = 3;
-    tv_progress_format(&progress, &line, -1, 60, text, sizeof text);
-    assert_string_equal(text, "step 1000/1000  loss 3.2145  val 3.0000  999 tokens/s");
-    line.warning = "collapsed";
-    tv_progress_format(&progress, &line, -1, 60, text, sizeof text);
-    assert_string_equal(text, "step 1000/1000  loss 3.2145  val 3.0000  999 tokens/s  ! collapsed");
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_equals_the_published_values),
         cmocka_unit_test(events_decode_to_what_was_written),
         cmocka_unit_test(resume_cuts_back_to_the_step),
-        cmocka_unit_test(progress_reads_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

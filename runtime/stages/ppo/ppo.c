@@ -367,10 +367,19 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     return status == TV_OK ? write_state(s, directory) : status;
 }
 
+static const tv_progress_number progress_numbers[] = {
+    {"objective/score", "reward", TV_PROGRESS_SIGNED, false},
+    {"objective/kl", "KL", TV_PROGRESS_SIGNED, false},
+    {"response_tokens", "length", TV_PROGRESS_SHORT, false},
+    {"eval/score", "held-out reward", TV_PROGRESS_SIGNED, true},
+    {"eval/kl", "held-out KL", TV_PROGRESS_SIGNED, true},
+    {0}};
+
 static const tv_stage stage = {
     .kind = TV_STAGE_PPO,
     .name = "ppo",
     .doing = "reinforcement learning",
+    .shown = progress_numbers,
     .needs_text = true,
     .needs_model = true,
     .own_length = true,
@@ -441,9 +450,7 @@ static tv_status save_after_failure(ppo_stage *s, tv_run *run, tv_status failure
 }
 
 static tv_status all_iterations(ppo_stage *s, tv_run *run) {
-    uint64_t end = run->total_steps, every = run->settings.train.checkpoint_every;
-    if (run->options->stop_after)
-        end = tv_min_u64(end, run->first_step + run->options->stop_after);
+    uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
     tv_catch_interrupts();
     while (run->state.step < end && !tv_interrupted() && !run->diverged) {
         tv_status status = one_iteration(s, run);
