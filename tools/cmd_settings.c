@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/choices.h"
 #include "base/json.h"
 #include "run/settings.h"
 #include "tools/commands.h"
@@ -28,15 +29,9 @@ static const char *describe_type(const tv_config_field *field, char *text, size_
     case TV_CONFIG_TREE:
         snprintf(text, size, "list");
         break;
-    case TV_CONFIG_CHOICE: {
-        size_t used = 0;
-        for (const char *at = field->choices; *at && used < size;) {
-            size_t length = strcspn(at, "|");
-            used += (size_t)snprintf(text + used, size - used, "%s%.*s", used ? ", " : "", (int)length, at);
-            at += length + (at[length] == '|');
-        }
+    case TV_CONFIG_CHOICE:
+        tv_choices_list(field->choices, text, size);
         break;
-    }
     }
     return text;
 }

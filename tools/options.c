@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/choices.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -223,16 +224,10 @@ static tv_status read_number(const tv_option *option, const char *value) {
 
 static tv_status read_choice(const tv_option *option, const char *value) {
     char name[96];
-    size_t length = strlen(value);
-    int position = 0;
-    for (const char *start = option->choices; start; position++) {
-        const char *end = strchr(start, '|');
-        size_t size = end ? (size_t)(end - start) : strlen(start);
-        if (size == length && memcmp(start, value, length) == 0) {
-            *option->slot.choice = position;
-            return TV_OK;
-        }
-        start = end ? end + 1 : NULL;
+    int position = tv_choice_find(option->choices, value);
+    if (position >= 0) {
+        *option->slot.choice = position;
+        return TV_OK;
     }
     return tv_fail(TV_E_USAGE, "%s expects one of %s, found \"%s\"", spelled(option, name), option->choices,
                    value);

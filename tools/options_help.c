@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/choices.h"
+
 enum { HELP_COLUMNS = 96, MAX_LEFT = 34 };
 
 /* Prints `text` from column `column` on, wrapped at HELP_COLUMNS with a hanging indent. */
@@ -66,10 +68,7 @@ static void format_help(const tv_option *option, char *text, size_t size) {
     } else if (option->type == TV_OPTION_NUMBER) {
         snprintf(value, sizeof value, "%g", *option->slot.number);
     } else if (option->type == TV_OPTION_CHOICE && *option->slot.choice >= 0) {
-        const char *start = option->choices;
-        for (int skip = *option->slot.choice; skip > 0 && strchr(start, '|'); skip--)
-            start = strchr(start, '|') + 1;
-        snprintf(value, sizeof value, "%.*s", (int)strcspn(start, "|"), start);
+        tv_choice_word(option->choices, *option->slot.choice, value, sizeof value);
     }
     if (option->required)
         snprintf(text, size, "%s (required)", option->help);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/choices.h"
 
 enum { MAX_FIELDS = 128 };
 
@@ -29,21 +30,6 @@ static tv_status wrong_value(const cJSON *item, const char *where, const char *k
                                found ? found : "something else");
     cJSON_free(found);
     return status;
-}
-
-/* The position of `word` in "a|b|c", or -1. */
-static int find_choice(const char *choices, const char *word) {
-    size_t length = strlen(word);
-    int position = 0;
-    for (const char *start = choices;; position++) {
-        const char *end = strchr(start, '|');
-        size_t size = end ? (size_t)(end - start) : strlen(start);
-        if (size == length && memcmp(start, word, length) == 0)
-            return position;
-        if (!end)
-            return -1;
-        start = end + 1;
-    }
 }
 
 static tv_status read_field(const cJSON *item, const char *where, const tv_config_field *field, void *slot) {
@@ -86,7 +72,7 @@ static tv_status read_field(const cJSON *item, const char *where, const tv_confi
         *(const char **)slot = item->valuestring;
         return TV_OK;
     case TV_CONFIG_CHOICE: {
-        int choice = cJSON_IsString(item) ? find_choice(field->choices, item->valuestring) : -1;
+        int choice = cJSON_IsString(item) ? tv_choice_find(field->choices, item->valuestring) : -1;
         if (choice < 0) {
             snprintf(expected, sizeof expected, "one of %s", field->choices);
             return wrong_value(item, where, field->key, expected);
@@ -150,11 +136,8 @@ tv_status tv_config_write(cJSON *object, const tv_config_field *fields, uint64_t
                 written = tv_json_set_string(object, key, *(const char *const *)slot);
             break;
         case TV_CONFIG_CHOICE: {
-            const char *start = fields[i].choices;
-            for (int skip = *(const int *)slot; skip > 0 && strchr(start, '|'); skip--)
-                start = strchr(start, '|') + 1;
             char text[64];
-            snprintf(text, sizeof text, "%.*s", (int)strcspn(start, "|"), start);
+            tv_choice_word(fields[i].choices, *(const int *)slot, text, sizeof text);
             written = tv_json_set_string(object, key, text);
             break;
         }

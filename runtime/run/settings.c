@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/choices.h"
 #include "base/config.h"
 
 const tv_setting tv_settings[] = {
@@ -31,11 +32,7 @@ const char *tv_stage_kind_name(tv_stage_kind stage) {
 }
 
 const char *tv_setting_default(const tv_setting *setting, tv_stage_kind stage, char *text, size_t size) {
-    const char *start = setting->defaults;
-    for (int skip = (int)stage; skip > 0 && strchr(start, '|'); skip--)
-        start = strchr(start, '|') + 1;
-    snprintf(text, size, "%.*s", (int)strcspn(start, "|"), start);
-    return text;
+    return tv_choice_word(setting->defaults, (int)stage, text, size);
 }
 
 static bool uses(const tv_setting *setting, tv_stage_kind stage) {
