@@ -11,8 +11,8 @@
 
 /* Learning rates fall with the square root of the size, between the largest that a tiny model takes and the
  * rate that is usual at the reference size and above. Pretraining: GPT-3's table (Brown et al. 2020,
- * table 2.1). The others: what is published for models of 7 B (stages.md), and what our samples of 1 M took
- * well. */
+ * table 2.1). The others: what is published for models of 7 B (Llama 2, Touvron et al. 2023; DPO, Rafailov et
+ * al. 2023), and what our samples of 1 M took well. */
 typedef struct rate {
     double usual, at, most;
 } rate;

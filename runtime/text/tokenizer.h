@@ -17,7 +17,7 @@
 #include "text/utf8.h"
 #include "text/vocabulary.h"
 
-/* The tokens that a tokenizer trained here reserves (stages.md), with ids 0 to 3 in this order. */
+/* The tokens that a tokenizer trained here reserves, with ids 0 to 3 in this order. */
 #define TV_TOKEN_END_OF_TEXT "<|endoftext|>"
 #define TV_TOKEN_IM_START    "<|im_start|>"
 #define TV_TOKEN_IM_END      "<|im_end|>"

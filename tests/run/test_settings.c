@@ -253,7 +253,7 @@ static void defaults_follow_model_and_data(void **state) {
     tv_run_settings_free(&s);
 }
 
-/* stages.md: betas and weight decay of the later stages. Tried: a swapped entry of a row fails here. */
+/* Betas and weight decay of the later stages. Tried: a swapped entry of a row fails here. */
 static void stages_have_their_own_defaults(void **state) {
     (void)state;
     const struct {

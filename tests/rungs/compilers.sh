@@ -7,7 +7,8 @@
 build_with() { # NAME COMPILER BUILD-TYPE
     local folder=$work/$1
     say "$1: $2, $3"
-    if cmake -S . -B "$folder" -G Ninja -DCMAKE_C_COMPILER="$2" -DCMAKE_BUILD_TYPE="$3" >"$work/$1.log" 2>&1 &&
+    if cmake -S . -B "$folder" -G Ninja -DCMAKE_C_COMPILER="$2" -DCMAKE_BUILD_TYPE="$3" \
+        -DTRIVIUM_WERROR=ON >"$work/$1.log" 2>&1 &&
         cmake --build "$folder" -j "$jobs" -- -k 0 >>"$work/$1.log" 2>&1; then
         passed=$((passed + 1))
     else
