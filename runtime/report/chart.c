@@ -168,35 +168,88 @@ static bool thin(const tv_chart_line *line, points *out) {
     return true;
 }
 
-/* The weighted mean over a window of a twentieth of the line around each bucket's middle. */
-static bool smooth(const tv_chart_line *line, points *out) {
-    uint64_t buckets = tv_min_u64(line->count, BUCKETS);
-    uint64_t reach = line->count / 40 + 1;
-    if (!make_points(out, buckets))
-        return false;
-    for (uint64_t b = 0; b < buckets; b++) {
-        uint64_t middle = buckets > 1 ? b * (line->count - 1) / (buckets - 1) : 0;
-        /* Shrinking on both sides alike keeps the ends from leaning inwards. */
-        uint64_t side = tv_min_u64(reach, tv_min_u64(middle, line->count - 1 - middle));
-        double sum = 0, weights = 0;
-        for (uint64_t i = middle - side; i <= middle + side; i++) {
-            /* Weights that fall off linearly turn a spike into a small peak instead of a box. */
-            double weight = (double)(side + 1 - (i > middle ? i - middle : middle - i));
-            if (isfinite(line->y[i])) {
-                sum += weight * line->y[i];
-                weights += weight;
-            }
-        }
-        if (weights > 0)
-            add_point(out, line->x[middle], sum / weights);
-    }
-    return true;
+/* ---- the trend ---- */
+
+/* Points of a line around one of them, how far away each is, and how much each says. */
+typedef struct window {
+    const double *x, *y;
+    double *weights, *residuals;
+    uint64_t count, at;
+} window;
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-static void write_path(tv_html *html, const char *class, uint64_t run, const points *p, const axis *x,
-                       const axis *y) {
-    tv_html_format(html, "<path class=\"%s r%llu c%llu\" d=\"", class, (unsigned long long)run,
-                   (unsigned long long)(run % TV_CHART_COLORS));
+/* The weighted least-squares line through them, as its value at the point and its slope; NaN without points.
+ */
+static void fit_line(const window *w, double *level, double *slope) {
+    double w_sum = 0, x_sum = 0, y_sum = 0, xx_sum = 0, xy_sum = 0;
+    for (uint64_t i = 0; i < w->count; i++) {
+        double weight = isfinite(w->y[i]) ? w->weights[i] : 0, x = w->x[i] - w->x[w->at];
+        if (!(weight > 0))
+            continue;
+        w_sum += weight;
+        x_sum += weight * x;
+        y_sum += weight * w->y[i];
+        xx_sum += weight * x * x;
+        xy_sum += weight * x * w->y[i];
+    }
+    double spread = w_sum * xx_sum - x_sum * x_sum;
+    /* Fewer than two different steps have no slope. */
+    *slope = spread > 1e-12 * w_sum * xx_sum ? (w_sum * xy_sum - x_sum * y_sum) / spread : 0;
+    *level = (y_sum - *slope * x_sum) / w_sum;
+}
+
+/* LOWESS with one robust pass (Cleveland 1979): what is far from the first line by six times the median
+ * distance does not bend the second. */
+static double fitted(const window *w) {
+    double reach = (double)(tv_max_u64(w->at, w->count - 1 - w->at) + 1), level, slope;
+    for (uint64_t i = 0; i < w->count; i++)
+        w->weights[i] = reach - (double)(i > w->at ? i - w->at : w->at - i);
+    fit_line(w, &level, &slope);
+    uint64_t finite = 0;
+    for (uint64_t i = 0; i < w->count; i++)
+        if (isfinite(w->y[i]))
+            w->residuals[finite++] = fabs(w->y[i] - level - slope * (w->x[i] - w->x[w->at]));
+    if (finite < 3)
+        return level;
+    qsort(w->residuals, finite, sizeof *w->residuals, by_size);
+    double far = 6 * w->residuals[finite / 2];
+    if (!(far > 0))
+        return level;
+    for (uint64_t i = 0; i < w->count; i++) {
+        double share = fabs(w->y[i] - level - slope * (w->x[i] - w->x[w->at])) / far;
+        w->weights[i] *= share < 1 ? (1 - share * share) * (1 - share * share) : 0;
+    }
+    fit_line(w, &level, &slope);
+    return level;
+}
+
+/* Over a twentieth of the line. At the ends the window slides inwards instead of shrinking, and the line
+ * through it keeps the trend, so that the curve neither follows the last step's noise nor leans aside. */
+static bool smooth(const tv_chart_line *line, points *out) {
+    uint64_t buckets = tv_min_u64(line->count, BUCKETS);
+    uint64_t width = tv_min_u64(2 * (line->count / 40 + 1) + 1, line->count);
+    double *scratch = malloc(2 * width * sizeof *scratch);
+    bool made = scratch && make_points(out, buckets);
+    for (uint64_t b = 0; made && b < buckets; b++) {
+        uint64_t middle = buckets > 1 ? b * (line->count - 1) / (buckets - 1) : 0;
+        uint64_t first = tv_min_u64(middle > width / 2 ? middle - width / 2 : 0, line->count - width);
+        const window w = {line->x + first, line->y + first, scratch, scratch + width, width, middle - first};
+        double value = fitted(&w);
+        if (isfinite(value))
+            add_point(out, line->x[middle], value);
+    }
+    free(scratch);
+    return made;
+}
+
+static void write_path(tv_html *html, const char *class, const tv_chart_line *line, const points *p,
+                       const axis *x, const axis *y) {
+    tv_html_format(html, "<path class=\"%s r%llu c%llu\" d=\"", class, (unsigned long long)line->run,
+                   (unsigned long long)(line->color % TV_CHART_COLORS));
     bool pen_down = false;
     for (uint64_t i = 0; i < p->count; i++) {
         bool drawn = isfinite(p->y[i]) && (!y->logarithmic || p->y[i] > 0);
@@ -210,9 +263,10 @@ static void write_path(tv_html *html, const char *class, uint64_t run, const poi
 }
 
 /* Lines without length and with round ends: dots that stay round when the SVG is stretched. */
-static void write_dots(tv_html *html, uint64_t run, const points *p, const axis *x, const axis *y) {
-    tv_html_format(html, "<path class=\"dots r%llu c%llu\" d=\"", (unsigned long long)run,
-                   (unsigned long long)(run % TV_CHART_COLORS));
+static void write_dots(tv_html *html, const tv_chart_line *line, const points *p, const axis *x,
+                       const axis *y) {
+    tv_html_format(html, "<path class=\"dots r%llu c%llu\" d=\"", (unsigned long long)line->run,
+                   (unsigned long long)(line->color % TV_CHART_COLORS));
     for (uint64_t i = 0; i < p->count; i++)
         if (isfinite(p->y[i]) && (!y->logarithmic || p->y[i] > 0))
             tv_html_format(html, "M%.1f %.1fh.01", place(x, p->x[i], false, WIDTH),
@@ -233,13 +287,15 @@ static bool add_numbers(cJSON *object, const char *key, const double *values, ui
 }
 
 /* What the script needs to find the nearest point. */
-static bool add_readout(cJSON *lines, const tv_chart_line *line, const points *p) {
+static bool add_readout(cJSON *lines, const tv_chart_line *line, const points *p, bool trend) {
     cJSON *object = cJSON_CreateObject();
     if (!object || !cJSON_AddItemToArray(lines, object))
         return false;
-    return tv_json_set_string(object, "name", line->label) &&
-           tv_json_set_number(object, "run", (double)line->run) &&
-           tv_json_set_number(object, "color", (double)(line->run % TV_CHART_COLORS)) &&
+    char *name = tv_format(trend ? "%s, trend" : "%s", line->label);
+    bool named = name && tv_json_set_string(object, "name", name);
+    free(name);
+    return named && tv_json_set_number(object, "run", (double)line->run) &&
+           tv_json_set_number(object, "color", (double)(line->color % TV_CHART_COLORS)) &&
            add_numbers(object, "x", p->x, p->count) && add_numbers(object, "y", p->y, p->count);
 }
 
@@ -247,13 +303,14 @@ static bool write_line(tv_html *html, const tv_chart_line *line, bool exact, con
                        cJSON *lines) {
     points drawn = {0}, mean = {0};
     bool smoothed = !line->sparse && !exact && line->count >= TV_CHART_SMOOTH_FROM;
-    bool done = thin(line, &drawn) && (!smoothed || smooth(line, &mean)) && add_readout(lines, line, &drawn);
+    bool done = thin(line, &drawn) && add_readout(lines, line, &drawn, false) &&
+                (!smoothed || (smooth(line, &mean) && add_readout(lines, line, &mean, true)));
     if (done) {
-        write_path(html, smoothed ? "raw" : line->sparse ? "sparse" : "line", line->run, &drawn, x, y);
+        write_path(html, smoothed ? "raw" : line->sparse ? "sparse" : "line", line, &drawn, x, y);
         if (smoothed)
-            write_path(html, "line", line->run, &mean, x, y);
+            write_path(html, "line", line, &mean, x, y);
         if (line->sparse)
-            write_dots(html, line->run, &drawn, x, y);
+            write_dots(html, line, &drawn, x, y);
     }
     free_points(&drawn);
     free_points(&mean);

@@ -13,7 +13,8 @@
 
 typedef struct tv_chart_line {
     const char *label;   /* for the readout: "run-a train" */
-    uint64_t run;        /* chooses the colour, and hides with the run */
+    uint64_t run;        /* hides with the run */
+    uint64_t color;      /* repeats after TV_CHART_COLORS */
     bool sparse;         /* few points, such as evaluations: dashed, with dots */
     const double *x, *y; /* NaN in y: no point */
     uint64_t count;
@@ -35,7 +36,7 @@ typedef struct tv_chart {
  * values span more than a factor of 30. */
 bool tv_chart_write(tv_html *html, const tv_chart *chart);
 
-/* Lines of at least this many points are noisy enough to get a mean beside them. */
+/* Lines of at least this many points are noisy enough to get a trend beside them. */
 enum { TV_CHART_SMOOTH_FROM = 120 };
 
 /* Colours of runs repeat after this many. */

@@ -29,34 +29,209 @@ static void write_legend(tv_report_page *p) {
     tv_html_raw(html, "<div class=\"legend\"><span><span class=\"key\"></span>training");
     if (smoothed)
         tv_html_raw(html,
-                    ", mean of neighbouring steps</span><span><span class=\"key thin\"></span>training, "
+                    ", trend of neighbouring steps</span><span><span class=\"key thin\"></span>training, "
                     "every step");
     if (validated)
         tv_html_raw(html, "</span><span><span class=\"key dash\"></span>validation");
     tv_html_raw(html, "</span></div>\n");
 }
 
-/* Adds the series `name` of every run that has it. */
-static uint64_t add_lines(const tv_report_page *p, const char *name, const char *what, bool sparse,
-                          tv_chart_line *lines, char **labels) {
-    uint64_t count = 0;
-    for (uint64_t i = 0; i < p->count; i++) {
-        const double *values = tv_report_values(&p->runs[i], name);
-        uint64_t finite = 0;
-        for (uint64_t j = 0; values && j < p->runs[i].line_count; j++)
-            finite += isfinite(values[j]) ? 1 : 0;
-        if (!finite)
-            continue;
-        labels[count] = p->count > 1 ? tv_format("%s %s", p->names[i], what) : tv_format("%s", what);
-        lines[count] = (tv_chart_line){.label = labels[count] ? labels[count] : what,
-                                       .run = i,
-                                       .sparse = sparse || finite < p->runs[i].line_count / 2,
-                                       .x = p->runs[i].steps,
-                                       .y = values,
-                                       .count = p->runs[i].line_count};
-        count++;
-    }
-    return count;
+enum { MOST_CURVES = 8 };
+
+/* A number of metrics.jsonl, and what it is called beside others of its chart. */
+typedef struct curve {
+    const char *series, *what;
+} curve;
+
+enum {
+    SHOWS_WORK = 1, /* whether the stage did its work; the others are folded away */
+    WIDE = 2,
+    EXACT = 4,
+    FROM_ZERO = 8,
+    CLIPS = 16, /* train.grad_clip is a line in it */
+};
+
+/* Numbers that mean the same, and so share an axis. */
+typedef struct meaning {
+    const char *stage; /* NULL: of every stage; "": of those that have no row here */
+    const char *id, *title, *unit;
+    curve curves[MOST_CURVES];
+    unsigned traits;
+} meaning;
+
+#define ORDERED "share of pairs in the people's order"
+static const meaning meanings[] = {
+    {"pretrain",
+     "loss",
+     "Loss",
+     "nats per token",
+     {{"loss", "training"}, {"val_loss", "validation"}},
+     SHOWS_WORK | WIDE},
+    {"sft",
+     "loss",
+     "Loss",
+     "nats per token of the answers",
+     {{"loss", "training"}, {"val_loss", "validation"}},
+     SHOWS_WORK},
+    {"sft",
+     "accuracy",
+     "Token accuracy",
+     "share of tokens that were the likeliest",
+     {{"mean_token_accuracy", "training"}, {"val_mean_token_accuracy", "validation"}},
+     SHOWS_WORK},
+    {"reward",
+     "loss",
+     "Loss",
+     "nats per comparison",
+     {{"loss", "training"}, {"val_loss", "validation"}},
+     SHOWS_WORK},
+    {"reward",
+     "accuracy",
+     "Accuracy",
+     ORDERED,
+     {{"accuracy", "training"}, {"val_accuracy", "validation"}},
+     SHOWS_WORK},
+    {"reward",
+     "margin",
+     "Margin",
+     "score of the better answer less that of the other",
+     {{"margin", "training"}, {"val_margin", "validation"}},
+     0},
+    {"reward",
+     "scores",
+     "Scores",
+     "of the answers of a group",
+     {{"max_reward", "highest"},
+      {"mean_reward", "mean"},
+      {"min_reward", "lowest"},
+      {"val_max_reward", "highest, validation"},
+      {"val_mean_reward", "mean, validation"},
+      {"val_min_reward", "lowest, validation"}},
+     0},
+    {"dpo",
+     "loss",
+     "Loss",
+     "nats per comparison",
+     {{"loss", "training"}, {"val_loss", "validation"}},
+     SHOWS_WORK},
+    {"dpo",
+     "accuracy",
+     "Accuracy",
+     ORDERED,
+     {{"rewards/accuracies", "training"}, {"val_rewards/accuracies", "validation"}},
+     SHOWS_WORK},
+    {"dpo",
+     "rewards",
+     "Implicit rewards",
+     "beta times the log-ratio to the reference",
+     {{"rewards/margins", "margin"},
+      {"rewards/chosen", "chosen"},
+      {"rewards/rejected", "rejected"},
+      {"val_rewards/margins", "margin, validation"},
+      {"val_rewards/chosen", "chosen, validation"},
+      {"val_rewards/rejected", "rejected, validation"}},
+     SHOWS_WORK},
+    {"dpo",
+     "logps",
+     "Log-probabilities",
+     "nats per answer",
+     {{"logps/chosen", "chosen"},
+      {"logps/rejected", "rejected"},
+      {"val_logps/chosen", "chosen, validation"},
+      {"val_logps/rejected", "rejected, validation"}},
+     0},
+    {"ppo",
+     "reward",
+     "Reward",
+     "mean score of the answers, normalised",
+     {{"objective/score", "training"}, {"eval/score", "held-out prompts"}},
+     SHOWS_WORK},
+    {"ppo",
+     "kl",
+     "KL from the model it began as",
+     "nats per answer",
+     {{"objective/kl", "training"}, {"eval/kl", "held-out prompts"}},
+     SHOWS_WORK},
+    {"ppo",
+     "length",
+     "Length",
+     "tokens per answer",
+     {{"response_tokens", "training"}},
+     SHOWS_WORK | FROM_ZERO},
+    {"ppo",
+     "entropy",
+     "Entropy of the policy",
+     "nats per token",
+     {{"policy/entropy", "entropy"}},
+     SHOWS_WORK},
+    {"ppo",
+     "rewarded",
+     "What is rewarded",
+     "per answer",
+     {{"objective/rlhf_reward", "score less the KL's price"},
+      {"objective/non_score_reward", "the KL's price"}},
+     0},
+    {"ppo",
+     "losses",
+     "Loss",
+     "of the policy, with the value model's share",
+     {{"loss", "sum"}, {"loss/policy", "policy"}},
+     0},
+    {"ppo",
+     "objective",
+     "Objective on held-out prompts",
+     "score less KL, negated; the lowest is the best",
+     {{"val_loss", "validation"}},
+     0},
+    {"ppo",
+     "clipped",
+     "Clipped",
+     "share of tokens",
+     {{"policy/clip_frac", "policy"}, {"val/clip_frac", "value"}},
+     0},
+    {"ppo",
+     "seconds",
+     "Time of an iteration",
+     "seconds",
+     {{"seconds/draw", "draw"},
+      {"seconds/score", "score"},
+      {"seconds/forward", "forward"},
+      {"seconds/update", "update"}},
+     FROM_ZERO},
+    {"", "loss", "Loss", "", {{"loss", "training"}, {"val_loss", "validation"}}, SHOWS_WORK | WIDE},
+    {NULL, "lr", "Learning rate", "", {{"lr", "learning rate"}}, EXACT | FROM_ZERO},
+    {NULL, "grad-norm", "Gradient norm", "before clipping", {{"grad_norm", "norm"}}, CLIPS},
+    {NULL, "throughput", "Throughput", "tokens per second", {{"tokens_per_second", "tokens/s"}}, FROM_ZERO},
+};
+
+static const char *stage_of(const tv_report_run *run) {
+    const char *stage = run->stage ? run->stage : "";
+    for (uint64_t i = 0; i < TV_COUNT(meanings); i++)
+        if (meanings[i].stage && strcmp(meanings[i].stage, stage) == 0)
+            return stage;
+    return "";
+}
+
+static bool is_of(const meaning *m, const tv_report_run *run) {
+    return !m->stage || strcmp(m->stage, stage_of(run)) == 0;
+}
+
+/* Whether a chart of the table shows this number of the run. */
+static bool is_known(const tv_report_run *run, const char *series) {
+    for (uint64_t i = 0; i < TV_COUNT(meanings); i++)
+        for (uint64_t c = 0; is_of(&meanings[i], run) && c < MOST_CURVES && meanings[i].curves[c].series; c++)
+            if (strcmp(meanings[i].curves[c].series, series) == 0)
+                return true;
+    return strcmp(series, "tokens") == 0;
+}
+
+/* The clip of the gradient norm, where all runs agree on one. */
+static double common_clip(const tv_report_page *p) {
+    double clip = tv_report_number_at(p->runs[0].config, "train", "grad_clip");
+    for (uint64_t i = 1; i < p->count; i++)
+        if (tv_report_number_at(p->runs[i].config, "train", "grad_clip") != clip)
+            return NAN;
+    return clip > 0 ? clip : NAN;
 }
 
 /* Ids of charts are unique on a page. */
@@ -69,131 +244,110 @@ static bool draw(tv_report_page *p, tv_chart chart) {
     return drawn;
 }
 
-/* A chart of one series of all runs and, where `second` is given, of a sparse one beside it. */
-static bool write_series(tv_report_page *p, tv_chart chart, const char *first, const char *first_what,
-                         const char *second, const char *second_what) {
-    tv_chart_line *lines = calloc(2 * p->count + 1, sizeof *lines);
-    char **labels = calloc(2 * p->count + 1, sizeof *labels);
-    bool drawn = false;
-    if (lines && labels) {
-        uint64_t count = add_lines(p, first, first_what, false, lines, labels);
-        if (second)
-            count += add_lines(p, second, second_what, true, lines + count, labels + count);
-        chart.lines = lines;
-        chart.line_count = count;
-        drawn = draw(p, chart);
-    } else {
-        p->html.failed = true;
+static bool is_validation(const char *series) {
+    return strncmp(series, "val_", 4) == 0 || strncmp(series, "eval/", 5) == 0;
+}
+
+/* Adds a number of a run, where it has it, as a line; `label` belongs to the caller. */
+static bool add_line(const tv_report_run *run, uint64_t index, const curve *c, const char *label,
+                     tv_chart_line *line) {
+    const double *values = tv_report_values(run, c->series);
+    uint64_t finite = 0;
+    for (uint64_t j = 0; values && j < run->line_count; j++)
+        finite += isfinite(values[j]) ? 1 : 0;
+    *line = (tv_chart_line){.label = label,
+                            .run = index,
+                            .sparse = is_validation(c->series) || finite < run->line_count / 2,
+                            .x = run->steps,
+                            .y = values,
+                            .count = run->line_count};
+    return finite > 0;
+}
+
+/* The chart of a meaning, of all runs whose stage has it. With one run the colours tell its numbers apart,
+ * with several the runs. */
+static bool write_meaning(tv_report_page *p, const meaning *m, const char *stage_named) {
+    tv_chart_line *lines = calloc(MOST_CURVES * p->count, sizeof *lines);
+    char **labels = calloc(MOST_CURVES * p->count, sizeof *labels);
+    char *id = stage_named ? tv_format("%s-%s", stage_named, m->id) : tv_format("%s", m->id);
+    char *title = stage_named ? tv_format("%s: %s", stage_named, m->title) : tv_format("%s", m->title);
+    uint64_t count = 0;
+    bool made = lines && labels && id && title, drawn = false;
+    for (uint64_t i = 0; made && i < p->count; i++) {
+        uint64_t training = 0, validation = 0;
+        for (uint64_t c = 0; made && is_of(m, &p->runs[i]) && c < MOST_CURVES && m->curves[c].series; c++) {
+            const char *what = m->curves[c].what;
+            labels[count] = p->count > 1 ? tv_format("%s %s", p->names[i], what) : tv_format("%s", what);
+            made = labels[count] != NULL;
+            if (made && add_line(&p->runs[i], i, &m->curves[c], labels[count], &lines[count])) {
+                uint64_t *turn = is_validation(m->curves[c].series) ? &validation : &training;
+                lines[count++].color = p->count > 1 ? i : (*turn)++;
+            } else {
+                free(labels[count]);
+                labels[count] = NULL;
+            }
+        }
     }
-    for (uint64_t i = 0; labels && i < 2 * p->count; i++)
+    if (made)
+        drawn = draw(p, (tv_chart){.id = id,
+                                   .title = title,
+                                   .unit = m->unit,
+                                   .wide = (m->traits & WIDE) != 0,
+                                   .exact = (m->traits & EXACT) != 0,
+                                   .from_zero = (m->traits & FROM_ZERO) != 0,
+                                   .reference = m->traits & CLIPS ? common_clip(p) : NAN,
+                                   .reference_label = "clip",
+                                   .lines = lines,
+                                   .line_count = count});
+    p->html.failed = p->html.failed || !made;
+    for (uint64_t i = 0; labels && i < count; i++)
         free(labels[i]);
     free(labels);
     free(lines);
+    free(title);
+    free(id);
     return drawn;
 }
 
-/* The clip of the gradient norm, where all runs agree on one. */
-static double common_clip(const tv_report_page *p) {
-    double clip = tv_report_number_at(p->runs[0].config, "train", "grad_clip");
-    for (uint64_t i = 1; i < p->count; i++)
-        if (tv_report_number_at(p->runs[i].config, "train", "grad_clip") != clip)
-            return NAN;
-    return clip > 0 ? clip : NAN;
+/* A number that only some stages or runs record, with what validation says of it. */
+static void write_unknown(tv_report_page *p, const char *name) {
+    const char *base = strncmp(name, "val_", 4) == 0 ? name + 4 : name;
+    char *validation = tv_format("val_%s", base);
+    const meaning m = {
+        .id = base, .title = base, .unit = "", .curves = {{base, base}, {validation, "validation"}}};
+    if (validation)
+        write_meaning(p, &m, NULL);
+    p->html.failed = p->html.failed || !validation;
+    free(validation);
 }
 
-static bool has_own_chart(const char *name) {
-    static const char *const known[] = {"loss", "val_loss", "lr", "grad_norm", "tokens_per_second", "tokens"};
-    for (uint64_t i = 0; i < TV_COUNT(known); i++)
-        if (strcmp(known[i], name) == 0)
+/* Whether the number was in a chart of an earlier run, or of this one under its other name. */
+static bool is_done(const tv_report_page *p, uint64_t run, uint64_t series) {
+    const char *name = p->runs[run].series[series].name;
+    const char *base = strncmp(name, "val_", 4) == 0 ? name + 4 : name;
+    for (uint64_t i = 0; i <= run; i++)
+        for (uint64_t s = 0; s < (i == run ? series : p->runs[i].series_count); s++) {
+            const char *other = p->runs[i].series[s].name;
+            if (!is_known(&p->runs[i], other) &&
+                strcmp(strncmp(other, "val_", 4) == 0 ? other + 4 : other, base) == 0)
+                return true;
+        }
+    return false;
+}
+
+static bool has_several_stages(const tv_report_page *p) {
+    for (uint64_t i = 1; i < p->count; i++)
+        if (strcmp(stage_of(&p->runs[0]), stage_of(&p->runs[i])) != 0)
             return true;
     return false;
 }
 
-/* Numbers that only some stages or runs record, one chart each. */
-static void write_other_charts(tv_report_page *p) {
-    for (uint64_t i = 0; i < p->count; i++) {
-        for (uint64_t s = 0; s < p->runs[i].series_count; s++) {
-            const char *name = p->runs[i].series[s].name;
-            bool before = false;
-            for (uint64_t j = 0; j < i; j++)
-                before = before || tv_report_values(&p->runs[j], name);
-            if (!before && !has_own_chart(name))
-                write_series(p, (tv_chart){.id = name, .title = name, .unit = "", .reference = NAN}, name,
-                             name, NULL, NULL);
-        }
+static void write_table(tv_report_page *p, bool shows_work, bool general) {
+    for (uint64_t i = 0; i < TV_COUNT(meanings); i++) {
+        const meaning *m = &meanings[i];
+        if (((m->traits & SHOWS_WORK) != 0) == shows_work && (m->stage == NULL) == general)
+            write_meaning(p, m, m->stage && m->stage[0] && has_several_stages(p) ? m->stage : NULL);
     }
-}
-
-void tv_report_write_curves(tv_report_page *p) {
-    bool any = false;
-    for (uint64_t i = 0; i < p->count; i++)
-        any = any || p->runs[i].line_count;
-    if (!any)
-        return;
-    tv_html_raw(&p->html, "<h2>Curves</h2>\n");
-    write_legend(p);
-    tv_html_raw(&p->html, "<div class=\"charts\">\n");
-    write_series(
-        p,
-        (tv_chart){.id = "loss", .title = "Loss", .unit = "nats per token", .wide = true, .reference = NAN},
-        "loss", "training", "val_loss", "validation");
-    write_series(p,
-                 (tv_chart){.id = "lr",
-                            .title = "Learning rate",
-                            .unit = "",
-                            .exact = true,
-                            .from_zero = true,
-                            .reference = NAN},
-                 "lr", "lr", NULL, NULL);
-    write_series(p,
-                 (tv_chart){.id = "grad-norm",
-                            .title = "Gradient norm",
-                            .unit = "before clipping",
-                            .reference = common_clip(p),
-                            .reference_label = "clip"},
-                 "grad_norm", "norm", NULL, NULL);
-    write_series(p,
-                 (tv_chart){.id = "throughput",
-                            .title = "Throughput",
-                            .unit = "tokens per second",
-                            .from_zero = true,
-                            .reference = NAN},
-                 "tokens_per_second", "tokens/s", NULL, NULL);
-    write_other_charts(p);
-    tv_html_raw(&p->html, "</div>\n");
-}
-
-typedef struct main_chart {
-    const char *stage, *series, *title, *unit, *what;
-    const char *second, *second_what; /* evaluated now and then, on text that is not trained on */
-    bool wide;
-} main_chart;
-
-/* What shows whether a stage did its work; the other numbers are folded away. */
-static const main_chart main_charts[] = {
-    {"pretrain", "loss", "Loss", "nats per token", "training", "val_loss", "validation", true},
-    {"sft", "loss", "Loss", "nats per token of the answers", "training", "val_loss", "validation", false},
-    {"sft", "mean_token_accuracy", "Token accuracy", "share of tokens that were the likeliest", "training",
-     "val_mean_token_accuracy", "validation", false},
-    {"reward", "loss", "Loss", "nats per comparison", "training", "val_loss", "validation", false},
-    {"reward", "accuracy", "Accuracy", "share of pairs in the people's order", "training", "val_accuracy",
-     "validation", false},
-    {"dpo", "loss", "Loss", "nats per comparison", "training", "val_loss", "validation", false},
-    {"dpo", "rewards/accuracies", "Accuracy", "share of pairs in the people's order", "training", NULL, NULL,
-     false},
-    {"ppo", "objective/score", "Reward", "mean score of the answers, normalised", "score", NULL, NULL, false},
-    {"ppo", "objective/kl", "KL from the fine-tuned model", "nats per answer", "KL", NULL, NULL, false},
-    {"ppo", "policy/entropy", "Entropy of the policy", "nats per token", "entropy", NULL, NULL, false},
-};
-
-static const main_chart *main_chart_of(const char *stage, const char *series) {
-    for (uint64_t i = 0; i < TV_COUNT(main_charts); i++) {
-        const main_chart *m = &main_charts[i];
-        bool second = m->second && strcmp(m->second, series) == 0;
-        if (strcmp(m->stage, stage) == 0 && (second || strcmp(m->series, series) == 0))
-            return m;
-    }
-    return NULL;
 }
 
 typedef struct trade {
@@ -240,30 +394,40 @@ static void write_trade(tv_report_page *p) {
     free(y);
 }
 
-void tv_report_write_stage_curves(tv_report_page *p) {
-    const tv_report_run *run = &p->runs[0];
-    const char *stage = run->stage ? run->stage : "";
-    if (!run->line_count)
+static void write_charts(tv_report_page *p, bool general_folded) {
+    bool any = false;
+    for (uint64_t i = 0; i < p->count; i++)
+        any = any || p->runs[i].line_count;
+    if (!any)
         return;
     write_legend(p);
     tv_html_raw(&p->html, "<div class=\"charts\">\n");
-    for (uint64_t i = 0; i < TV_COUNT(main_charts); i++) {
-        const main_chart *m = &main_charts[i];
-        if (strcmp(m->stage, stage) == 0)
-            write_series(
-                p,
-                (tv_chart){
-                    .id = m->series, .title = m->title, .unit = m->unit, .wide = m->wide, .reference = NAN},
-                m->series, m->what, m->second, m->second_what);
-    }
-    write_trade(p);
+    write_table(p, true, false);
+    if (p->count == 1)
+        write_trade(p);
+    if (!general_folded)
+        write_table(p, false, true);
     tv_html_raw(&p->html, "</div>\n<details><summary>Everything else that was recorded</summary>\n"
                           "<div class=\"charts\">\n");
-    for (uint64_t s = 0; s < run->series_count; s++) {
-        const char *name = run->series[s].name;
-        if (!main_chart_of(stage, name) && strcmp(name, "tokens") != 0)
-            write_series(p, (tv_chart){.id = name, .title = name, .unit = "", .reference = NAN}, name, name,
-                         NULL, NULL);
-    }
+    if (general_folded)
+        write_table(p, false, true);
+    write_table(p, false, false);
+    for (uint64_t i = 0; i < p->count; i++)
+        for (uint64_t s = 0; s < p->runs[i].series_count; s++)
+            if (!is_known(&p->runs[i], p->runs[i].series[s].name) && !is_done(p, i, s))
+                write_unknown(p, p->runs[i].series[s].name);
     tv_html_raw(&p->html, "</div></details>\n");
+}
+
+void tv_report_write_curves(tv_report_page *p) {
+    bool any = false;
+    for (uint64_t i = 0; i < p->count; i++)
+        any = any || p->runs[i].line_count;
+    if (any)
+        tv_html_raw(&p->html, "<h2>Curves</h2>\n");
+    write_charts(p, false);
+}
+
+void tv_report_write_stage_curves(tv_report_page *p) {
+    write_charts(p, true);
 }

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "report/assets.h"
 #include "report/curves.h"
+#include "report/facts.h"
 #include "report/page.h"
 #include "report/pipeline.h"
 #include "report/settings.h"
@@ -111,14 +112,28 @@ static void write_tile(tv_html *html, const char *value, const char *label, cons
     tv_html_raw(html, "</span></div>");
 }
 
-static void write_tiles(tv_html *html, const tv_report_totals *t) {
+/* A perplexity is of tokens: losses of comparisons and of policies have none. */
+static bool is_of_tokens(const tv_report_run *run) {
+    return run->stage && (strcmp(run->stage, "pretrain") == 0 || strcmp(run->stage, "sft") == 0);
+}
+
+/* Losses where they are what the stage is judged by, and what else it is judged by. */
+static void write_tiles(tv_html *html, const tv_report_run *run, const tv_report_totals *t) {
     char value[40], more[40], detail[96] = "";
+    const char *label;
+    bool judged = false;
     tv_html_raw(html, "<div class=\"tiles\">");
-    if (isfinite(t->loss))
+    for (uint64_t i = 0; i < tv_report_fact_count && !is_of_tokens(run); i++)
+        if (tv_report_fact(run, i, &label, value)) {
+            write_tile(html, value, label, "");
+            judged = true;
+        }
+    if (isfinite(t->loss) && !judged)
         write_tile(html, format_loss(t->loss, value), "last training loss", "");
-    if (isfinite(t->best_val)) {
-        snprintf(detail, sizeof detail, "step %s, perplexity %s", tv_html_count(t->best_val_step, value),
-                 tv_html_number(exp(t->best_val), more));
+    if (isfinite(t->best_val) && !judged) {
+        bool perplexity = is_of_tokens(run);
+        snprintf(detail, sizeof detail, "step %s%s%s", tv_html_count(t->best_val_step, value),
+                 perplexity ? ", perplexity " : "", perplexity ? tv_html_number(exp(t->best_val), more) : "");
         write_tile(html, format_loss(t->best_val, value), "best validation loss", detail);
     }
     if (isfinite(t->steps)) {
@@ -160,8 +175,10 @@ static void write_comparison(tv_report_page *p) {
         tv_html_raw(html, "</td>");
         write_cell(html, tv_html_count(t.steps, text));
         write_cell(html, tv_html_count(t.tokens, text));
-        write_cell(html, format_loss(t.loss, text));
-        write_cell(html, format_loss(t.best_val, text));
+        /* PPO's losses say nothing of how good it is. */
+        bool losses = !p->runs[i].stage || strcmp(p->runs[i].stage, "ppo") != 0;
+        write_cell(html, losses ? format_loss(t.loss, text) : "");
+        write_cell(html, losses ? format_loss(t.best_val, text) : "");
         write_cell(html, tv_html_count(t.best_val_step, text));
         write_cell(html, tv_html_count(t.tokens_per_second, text));
         write_cell(html, tv_html_duration(t.seconds, text));
@@ -175,7 +192,7 @@ static void write_summary(tv_report_page *p) {
     if (p->count > 1)
         write_comparison(p);
     else if (p->runs[0].line_count)
-        write_tiles(&p->html, &first);
+        write_tiles(&p->html, &p->runs[0], &first);
 }
 
 enum { MAX_SAMPLE_BYTES = 4000, MAX_SAMPLES = 100 };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "report/facts.h"
 
 enum { COLUMNS = 7, ROWS = 3 };
 
@@ -28,43 +29,6 @@ static const struct {
     bool above, below;
 } heads[] = {{"sft", true, false}, {"sample", true, false}, {"ppo", true, true}};
 
-/* How a number of a run is said in its box. */
-typedef enum fact_kind { FACT_LAST, FACT_LOWEST, FACT_FIRST, FACT_TAIL } fact_kind;
-typedef struct run_fact {
-    const char *stage, *series, *label;
-    fact_kind kind;
-    bool percent;
-} run_fact;
-
-static const run_fact run_facts[] = {
-    {"pretrain", "tokens", "tokens", FACT_LAST, false},
-    {"pretrain", "val_loss", "validation loss", FACT_LOWEST, false},
-    {"sft", "tokens", "tokens", FACT_LAST, false},
-    {"sft", "val_loss", "validation loss", FACT_LOWEST, false},
-    {"sft", "mean_token_accuracy", "token accuracy", FACT_TAIL, true},
-    {"reward", "loss", "loss", FACT_TAIL, false},
-    {"reward", "accuracy", "accuracy", FACT_TAIL, true},
-    {"ppo", "objective/score", "reward, first", FACT_FIRST, false},
-    {"ppo", "objective/score", "reward, last", FACT_TAIL, false},
-    {"ppo", "objective/kl", "KL per answer", FACT_TAIL, false},
-};
-
-/* The last tenth of what was recorded is averaged: single steps are noisy. */
-static double fact_of(const double *values, uint64_t count, fact_kind kind) {
-    double result = NAN, sum = 0;
-    uint64_t finite = 0, first = kind == FACT_TAIL ? count - (count + 9) / 10 : 0;
-    for (uint64_t i = first; i < count; i++) {
-        if (!isfinite(values[i]))
-            continue;
-        sum += values[i];
-        finite++;
-        bool take = kind == FACT_LAST || (kind == FACT_LOWEST && !(values[i] >= result)) ||
-                    (kind == FACT_FIRST && finite == 1);
-        result = take ? values[i] : result;
-    }
-    return kind == FACT_TAIL && finite ? sum / (double)finite : result;
-}
-
 static void write_fact(tv_html *html, const char *label, const char *value) {
     tv_html_raw(html, "<li><b>");
     tv_html_text(html, value);
@@ -73,30 +37,15 @@ static void write_fact(tv_html *html, const char *label, const char *value) {
     tv_html_raw(html, "</li>");
 }
 
-static const char *say_number(double value, bool percent, char text[40]) {
-    if (percent && isfinite(value))
-        snprintf(text, 40, "%.1f %%", 100 * value);
-    else if (value == floor(value) || fabs(value) >= 1000)
-        tv_html_count(value, text);
-    else
-        snprintf(text, 40, isfinite(value) ? "%.3g" : "n/a", value);
-    return text;
-}
-
 static void write_run_facts(tv_report_page *page, const char *path) {
     char text[40];
     for (uint64_t r = 0; r < page->count; r++) {
-        const tv_report_run *run = &page->runs[r];
-        if (strcmp(run->path, path) != 0 || !run->stage)
+        const char *label;
+        if (strcmp(page->runs[r].path, path) != 0)
             continue;
-        for (uint64_t i = 0; i < TV_COUNT(run_facts); i++) {
-            const run_fact *fact = &run_facts[i];
-            const double *values =
-                strcmp(fact->stage, run->stage) == 0 ? tv_report_values(run, fact->series) : NULL;
-            double value = values ? fact_of(values, run->line_count, fact->kind) : NAN;
-            if (isfinite(value))
-                write_fact(&page->html, fact->label, say_number(value, fact->percent, text));
-        }
+        for (uint64_t i = 0; i < tv_report_fact_count; i++)
+            if (tv_report_fact(&page->runs[r], i, &label, text))
+                write_fact(&page->html, label, text);
     }
 }
 
@@ -137,7 +86,7 @@ static void write_box(tv_report_page *page, const tv_report_box *box, const cJSO
     const cJSON *item;
     cJSON_ArrayForEach(item, tv_json_get(given, "facts")) {
         write_fact(html, item->string,
-                   cJSON_IsString(item) ? item->valuestring : say_number(item->valuedouble, false, text));
+                   cJSON_IsString(item) ? item->valuestring : tv_report_say(item->valuedouble, false, text));
     }
     write_run_facts(page, run);
     tv_html_raw(html, "</ul><p class=\"links\">");
@@ -170,13 +119,13 @@ static void write_checks(tv_report_page *page, const cJSON *checks) {
         const cJSON *value = tv_json_get(check, "value");
         bool held = is_held(check), percent = cJSON_IsTrue(tv_json_get(check, "percent"));
         tv_html_raw(html, held ? "<li class=\"held\"><b>" : "<li class=\"missed\"><b>");
-        tv_html_text(html, say_number(cJSON_IsNumber(value) ? value->valuedouble : NAN, percent, text));
+        tv_html_text(html, tv_report_say(cJSON_IsNumber(value) ? value->valuedouble : NAN, percent, text));
         tv_html_raw(html, "</b><span>");
         tv_html_text(html, tv_report_pipeline_text(check, "what"));
         tv_html_raw(html, held ? "<em>" : "<em>missed: ");
         tv_html_text(html, tv_report_pipeline_text(check, "relation"));
         tv_html_raw(html, " ");
-        tv_html_text(html, say_number(tv_json_get(check, "bound")->valuedouble, percent, text));
+        tv_html_text(html, tv_report_say(tv_json_get(check, "bound")->valuedouble, percent, text));
         tv_html_raw(html, tv_report_pipeline_text(check, "detail")[0] ? "; " : "");
         tv_html_text(html, tv_report_pipeline_text(check, "detail"));
         tv_html_raw(html, "</em></span></li>");
