@@ -28,6 +28,10 @@ shown=$(nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); p
 difference=$(diff <(echo "$declared") <(echo "$shown")) ||
     fail "the headers (<) and libtrivium.so (>) differ; put the functions into runtime/api/exports.map: $difference"
 
+# C++ programs include the headers too.
+echo '#include <trivium/trivium.h>' | c++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only -I"$prefix/include" -x c++ - ||
+    fail "the headers are not C++"
+
 linked() { # PROGRAM shared|static: is it so?
     local found=static
     [[ $(readelf -d "$1") != *'[libtrivium.so'* ]] || found=shared

@@ -6,10 +6,6 @@
 #include "base/os.h"
 #include "text/visible_text.h"
 
-/* Between two looks at the text the device works on its own for about this long. */
-static const double seconds_per_look = 0.1;
-enum { MAX_STEPS_PER_LOOK = 64 };
-
 void tv_text_stream_free(tv_text_stream *stream) {
     tv_text_free(&stream->text);
 }
@@ -40,22 +36,13 @@ static tv_status take(tv_text_stream *stream, const uint32_t *tokens, uint64_t c
     return TV_OK;
 }
 
+static tv_status look(void *context, const tv_decoder_row *row, bool *go_on) {
+    (void)go_on;
+    uint64_t end = row->length - (row->finished == TV_DECODE_END_OF_TEXT);
+    return take(context, row->tokens + row->prompt_length, end - tv_min_u64(end, row->prompt_length),
+                row->finished != TV_DECODE_RUNNING);
+}
+
 tv_status tv_text_stream_run(tv_decoder *decoder, tv_text_stream *stream, double *seconds) {
-    tv_decoder_row row = tv_decoder_read(decoder, 0);
-    /* The first look comes with the first drawn token. */
-    uint64_t steps = row.prompt_length - row.length + 1, running = 1;
-    for (double start = 0; running;) {
-        double before = tv_seconds();
-        TV_RETURN_IF_FAILED(tv_decoder_run(decoder, steps, &running));
-        double now = tv_seconds();
-        row = tv_decoder_read(decoder, 0);
-        uint64_t end = row.length - (row.finished == TV_DECODE_END_OF_TEXT);
-        TV_RETURN_IF_FAILED(
-            take(stream, row.tokens + row.prompt_length, end - tv_min_u64(end, row.prompt_length), !running));
-        double fitting = seconds_per_look * (double)steps / (now - before);
-        steps = fitting < 1 ? 1 : fitting > MAX_STEPS_PER_LOOK ? MAX_STEPS_PER_LOOK : (uint64_t)fitting;
-        start = start > 0 ? start : now;
-        *seconds = now - start;
-    }
-    return TV_OK;
+    return tv_sampling_run(decoder, look, stream, seconds);
 }

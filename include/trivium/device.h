@@ -23,9 +23,15 @@ typedef struct tv_device_options {
     const char *tier; /* "fp32": at most this tier; NULL: the best */
 } tv_device_options;
 
-/* `options` may be NULL. TV_E_NO_DEVICE says what was found and why each was refused. */
+/* The fastest real GPU at its best tier. */
+tv_device_options tv_device_default_options(void);
+
+/* `options` may be NULL: the defaults. TV_E_NO_DEVICE says what was found and why each was refused.
+ * Cost: the first time on a driver kernels are tested and compiled, which takes seconds; a cache keeps that.
+ */
 tv_status tv_device_open(const tv_device_options *options, tv_device **device);
-/* Accepts NULL and clears the pointer. Destroy what was made from the device first. */
+/* Accepts NULL and clears the pointer. Destroy what was made from the device first. Blocks: until the device
+ * is idle. */
 void tv_device_close(tv_device **device);
 
 /* The driver's name of the device; lives as long as it. */

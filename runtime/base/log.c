@@ -16,9 +16,16 @@ enum { LINE_BYTES = 4096, SHOWN_BYTES = 2 * LINE_BYTES };
 
 static atomic_int minimum_level = -1;
 static atomic_bool progress_open;
+static _Atomic(tv_log_callback) sink;
+static _Atomic(void *) sink_context;
 
 void tv_log_set_level(tv_log_level level) {
     atomic_store(&minimum_level, (int)level);
+}
+
+void tv_log_set_callback(tv_log_callback callback, void *context) {
+    atomic_store(&sink_context, context);
+    atomic_store(&sink, callback);
 }
 
 static bool is_enabled(tv_log_level level) {
@@ -49,8 +56,14 @@ void tv_log(tv_log_level level, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    tv_visible_line(text, shown, sizeof shown);
+    tv_log_callback callback = atomic_load(&sink);
+    if (callback) {
+        callback(atomic_load(&sink_context), level, shown);
+        return;
+    }
     tv_log_progress_end();
-    fprintf(stderr, "%s%s\n", prefixes[level], tv_visible_line(text, shown, sizeof shown));
+    fprintf(stderr, "%s%s\n", prefixes[level], shown);
 }
 
 void tv_log_failure(const char *who) {
@@ -62,7 +75,7 @@ void tv_log_failure(const char *who) {
 
 void tv_log_progress(const char *format, ...) {
     int columns = tv_terminal_columns();
-    if (columns <= 0 || !is_enabled(TV_LOG_INFO))
+    if (columns <= 0 || !is_enabled(TV_LOG_INFO) || atomic_load(&sink))
         return;
     char text[512], shown[sizeof text];
     va_list args;

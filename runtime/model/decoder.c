@@ -369,6 +369,15 @@ tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row) {
                             .finished = book->finished};
 }
 
+/* Nothing of a step writes over them: the head is its last use of the activations. */
+tv_status tv_decoder_logits(const tv_decoder *decoder, float *logits) {
+    if (decoder->options.rows != 1)
+        return tv_fail(TV_E_USAGE, "only a decoder of one row hands out its logits, and this one has %llu",
+                       (unsigned long long)decoder->options.rows);
+    return tv_download(tv_model_device(decoder->model), decoder->activations->logits.span, logits,
+                       tv_model_list(decoder->model)->config.vocab_size * sizeof *logits);
+}
+
 tv_status tv_decoder_profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count) {
     uint64_t value, running;
     TV_RETURN_IF_FAILED(tv_decoder_place_rows(decoder));

@@ -95,6 +95,9 @@ typedef struct tv_decoder_row {
 } tv_decoder_row;
 tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row);
 
+/* logits (V) of the last step of a decoder of one row: those that its last token was drawn from. */
+tv_status tv_decoder_logits(const tv_decoder *decoder, float *logits);
+
 /* Runs one step more and tells what each of its dispatches took; the caller frees *times with free(). Texts
  * in them last until the next call or the decoder's end. */
 tv_status tv_decoder_profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count);

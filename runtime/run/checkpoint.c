@@ -19,7 +19,7 @@
 
 enum { MOMENTS = 2, STATE_VERSION = 1 };
 static const char *const moment_names[MOMENTS] = {"exp_avg", "exp_avg_sq"};
-static const char temporary_prefix[] = ".writing-";
+static const char temporary_prefix[] = ".writing-", temporary_suffix[] = ".trivium-writing";
 /* Apart from the model, because loaders take every safetensors file of a model's directory for weights. */
 static const char moments_folder[] = "training_state", moments_file[] = "optimizer.safetensors";
 
@@ -326,6 +326,34 @@ static tv_status write_content(const char *path, tv_model *model, const tv_token
     return write_state(path, state);
 }
 
+/* A write that failed half-way leaves what was there as it was and no litter. */
+static tv_status remove_half(const char *temporary, tv_status status) {
+    char *sentence = tv_format("%s", tv_last_error());
+    (void)tv_remove_tree(temporary);
+    if (sentence)
+        status = tv_fail(status, "%s", sentence);
+    free(sentence);
+    return status;
+}
+
+tv_status tv_checkpoint_write_alone(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
+                                    const tv_checkpoint_state *state) {
+    if (tv_path_exists(path))
+        return tv_fail(TV_E_IO,
+                       "%s is there already; a checkpoint does not replace another, name a new directory",
+                       path);
+    char *temporary = tv_format("%s%s", path, temporary_suffix);
+    if (!temporary)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = write_content(temporary, model, tokenizer, state, NULL, NULL);
+    if (status == TV_OK)
+        status = tv_rename_durable(temporary, path);
+    if (status != TV_OK)
+        status = remove_half(temporary, status);
+    free(temporary);
+    return status;
+}
+
 tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
                               const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
                               void *context) {
@@ -347,14 +375,8 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
         TV_TRY(set_link(checkpoints, "best", state->step));
     TV_TRY(prune(checkpoints, keep));
 fail:
-    /* A write that failed half-way leaves the last checkpoint as it was and no litter. */
-    if (status != TV_OK && temporary) {
-        char *sentence = tv_format("%s", tv_last_error());
-        (void)tv_remove_tree(temporary);
-        if (sentence)
-            status = tv_fail(status, "%s", sentence);
-        free(sentence);
-    }
+    if (status != TV_OK && temporary)
+        status = remove_half(temporary, status);
     free(checkpoints);
     free(temporary);
     free(final);

@@ -37,6 +37,10 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
                               const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
                               void *context);
 
+/* The same as a directory of its own, outside of any run: `path`, which must not exist. */
+tv_status tv_checkpoint_write_alone(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
+                                    const tv_checkpoint_state *state);
+
 /* The newest checkpoint of a run; TV_E_CONFIG when there is none. The caller frees *path. */
 tv_status tv_checkpoint_find_last(const char *run, char **path);
 /* The newest one before `checkpoint`; *path is NULL when there is none. */

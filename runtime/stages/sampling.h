@@ -15,10 +15,16 @@ typedef struct tv_sampling {
     double top_p;       /* 1: all */
 } tv_sampling;
 
-/* A text ends with what the config or the tokenizer calls its end, and, where `chat` is not NULL, with the
- * template's end of a turn. */
+/* A text ends with what the config or the tokenizer (may be NULL) calls its end, and, where `chat` is not
+ * NULL, with the template's end of a turn. */
 tv_decoder_settings tv_sampling_settings(const tv_sampling *sampling, const tv_model_config *config,
                                          const tv_tokenizer *tokenizer, const tv_chat_template *chat);
+
+/* Gets the row after each look at it; false in *go_on stops the text there. */
+typedef tv_status (*tv_sampling_look)(void *context, const tv_decoder_row *row, bool *go_on);
+/* Runs a decoder of one row to the end of its text, with about ten looks a second, the first at the first
+ * drawn token. *seconds (may be NULL) is the time after that one. */
+tv_status tv_sampling_run(tv_decoder *decoder, tv_sampling_look look, void *context, double *seconds);
 
 /* Appends the bytes of one drawn token: nothing for a special one and for one beyond the tokenizer's
  * vocabulary, which a model's may be padded over. */

@@ -23,7 +23,7 @@ typedef enum tv_chat_kind { TV_CHAT_CHATML, TV_CHAT_LLAMA3, TV_CHAT_PLAIN } tv_c
 
 enum { TV_MAX_CHAT_PREAMBLE = 1023 };
 
-typedef struct tv_chat_template {
+struct tv_chat_template {
     tv_chat_kind kind;
     bool own;     /* the tokenizer's own; otherwise the built-in */
     bool begins;  /* its own: with <|begin_of_text|> (Llama 3); the built-in: as any text of the tokenizer */
@@ -32,16 +32,7 @@ typedef struct tv_chat_template {
     /* ChatML: the system message of conversations that have none. Llama 3.1 and later: what stands before
      * each system message, which is then always written. */
     char system[TV_MAX_CHAT_PREAMBLE + 1];
-} tv_chat_template;
-
-typedef enum tv_role { TV_SYSTEM, TV_USER, TV_ASSISTANT } tv_role;
-
-typedef struct tv_message {
-    tv_role role;
-    const char *content; /* bytes, not zero-terminated */
-    uint64_t length;
-    bool untrained; /* of the assistant's: context, and no target */
-} tv_message;
+};
 
 /* The tokenizer's own template where it is known, else the built-in: ChatML where <|im_start|> and <|im_end|>
  * are tokens, plain text otherwise. Logs which it is and, when its own was not taken, why. Plain text needs
@@ -50,12 +41,6 @@ tv_status tv_chat_template_of(const tv_tokenizer *tokenizer, tv_chat_template *c
 /* "ChatML", "Llama 3", "plain text". */
 const char *tv_chat_kind_name(tv_chat_kind kind);
 
-/* Appends the tokens of the messages and, with `add_generation_prompt`, the header of the assistant's next
- * turn. `trained` (or NULL) gets a byte for each: 1 for the content of an assistant's turn and its end token,
- * but for untrained ones.
- */
-tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
-                         uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained);
 /* Appends a content as it stands within a turn. */
 tv_status tv_chat_encode_content(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
                                  uint64_t length, tv_ids *ids);

@@ -3,8 +3,8 @@
  * Promise: decoding the ids of a text gives its bytes back exactly, whatever they are, as long as the
  * tokenizer has no normalizer, no add_prefix_space and no added token that strips
  * (tv_tokenizer_is_reversible); encoding takes time n log n in the longest piece. An object serves one thread
- * at a time (it caches words); threads each load their own. tokenizer_json.h reads and writes it, bpe_train.h
- * makes one from text.
+ * at a time (it caches words); threads each load their own. Encoding and decoding stand in
+ * trivium/tokenizer.h; tokenizer_json.h reads and writes it, bpe_train.h makes one from text.
  */
 #ifndef TV_TEXT_TOKENIZER_H
 #define TV_TEXT_TOKENIZER_H
@@ -16,6 +16,7 @@
 #include "text/pretokenizer.h"
 #include "text/utf8.h"
 #include "text/vocabulary.h"
+#include "trivium/tokenizer.h"
 
 /* The tokens that a tokenizer trained here reserves, with ids 0 to 3 in this order. */
 #define TV_TOKEN_END_OF_TEXT "<|endoftext|>"
@@ -38,19 +39,8 @@ typedef struct tv_tokenizer_parts {
     tv_pretokenizer **pretokenizer; /* taken over: cleared when the tokenizer is made */
 } tv_tokenizer_parts;
 
-typedef struct tv_tokenizer tv_tokenizer;
-
 /* Fails with TV_E_DATA and `where` in front when ids clash or a byte has no token. */
 tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where, tv_tokenizer **tokenizer);
-void tv_tokenizer_destroy(tv_tokenizer **tokenizer);
-
-/* Appends the ids of the text. With `special`, special tokens written in the text become their ids; without,
- * they are text like any other. */
-tv_status tv_tokenizer_encode(tv_tokenizer *tokenizer, const void *text, uint64_t length, bool special,
-                              tv_ids *ids);
-/* Appends the bytes of the ids; `skip_special` leaves special tokens out. An unknown id is TV_E_DATA. */
-tv_status tv_tokenizer_decode(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
-                              bool skip_special, tv_text *text);
 
 /* What the files say beyond the tokens. Ids are TV_NO_TOKEN and texts NULL where they say nothing. */
 typedef struct tv_tokenizer_info {
@@ -64,23 +54,16 @@ typedef struct tv_tokenizer_info {
     const char *jinja;         /* chat_template.jinja as it was read; NULL where there is none */
 } tv_tokenizer_info;
 const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer);
-/* Appends what a text begins with, by the tokenizer's files; often nothing. tv_tokenizer_encode never does.
- */
-tv_status tv_tokenizer_begin_text(const tv_tokenizer *tokenizer, tv_ids *ids);
-/* The same for a document that follows others, each ended by end_of_text: where a text begins with that very
- * token, it stands there already. */
+/* As tv_tokenizer_begin_text, for a document that follows others, each ended by end_of_text: where a text
+ * begins with that very token, it stands there already. */
 tv_status tv_tokenizer_begin_document(const tv_tokenizer *tokenizer, tv_ids *ids);
 
 /* Replaces it; texts are copied, end_of_text is found by name, else stays, else is eos. */
 tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info *info);
 
-/* One more than the highest id. */
-uint32_t tv_tokenizer_vocab_size(const tv_tokenizer *tokenizer);
 bool tv_tokenizer_is_reversible(const tv_tokenizer *tokenizer);
 /* NULL for an id that stands for no token. The bytes belong to the tokenizer. */
 const tv_token *tv_tokenizer_token(const tv_tokenizer *tokenizer, uint32_t id);
-/* The id of exactly these bytes, added tokens included; TV_NO_TOKEN when there is none. */
-uint32_t tv_tokenizer_find(const tv_tokenizer *tokenizer, const void *bytes, uint64_t length);
 uint64_t tv_tokenizer_merge_count(const tv_tokenizer *tokenizer);
 const tv_merge *tv_tokenizer_merges(const tv_tokenizer *tokenizer);
 

@@ -4,7 +4,8 @@
  * tokens, NFC/NFD/NFKC/NFKD, Split and ByteLevel pre-tokenizers, ignore_merges); whatever would tokenize
  * differently here than there is TV_E_DATA with the key's name, and so is every broken file. What stands
  * before a text is in post_processor.h. A tokenizer that was read is saved byte for byte, but for an
- * eos_token that was set.
+ * eos_token that was set; one trained here gets a ChatML chat_template. tv_tokenizer_load and
+ * tv_tokenizer_save stand in trivium/tokenizer.h.
  */
 #ifndef TV_TEXT_TOKENIZER_JSON_H
 #define TV_TEXT_TOKENIZER_JSON_H
@@ -13,13 +14,6 @@
 
 /* The text of a tokenizer.json; `where` names it in sentences. */
 tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where, tv_tokenizer **tokenizer);
-
-/* From a directory with tokenizer.json and, if they are there, tokenizer_config.json and chat_template.jinja,
- * whose template goes before that of the configuration. */
-tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer);
-/* Writes the files that were read into the directory, which is made when missing. One trained here gets a
- * ChatML chat_template in its tokenizer_config.json. */
-tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory);
 
 /* Makes `id` the "eos_token" of the files that are saved, which is where other programs stop; what ends a
  * document stays as it is. */

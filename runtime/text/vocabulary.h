@@ -13,9 +13,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
-
-/* No such token. */
-#define TV_NO_TOKEN UINT32_MAX
+#include "trivium/tokenizer.h"
 
 typedef struct tv_token {
     const uint8_t *bytes;

@@ -139,6 +139,10 @@ static void read_environment(tv_device *device) {
     device->lose_at_submission = lose ? strtoull(lose, NULL, 10) : 0;
 }
 
+tv_device_options tv_device_default_options(void) {
+    return (tv_device_options){0};
+}
+
 tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
     *out = NULL;
     VkInstance instance;

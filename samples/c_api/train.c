@@ -31,7 +31,8 @@ static void fill(unsigned step, unsigned tokens[BATCH * LENGTH], unsigned target
 }
 
 static tv_status run(tv_device *device, tv_language_model **model) {
-    tv_status status = tv_language_model_create(device, config, 1, model);
+    tv_status status =
+        tv_language_model_create(device, config, 1, &(tv_language_model_options){.train = true}, model);
     if (status != TV_OK)
         return status;
     printf("%s, %llu parameters\n", tv_device_name(device),

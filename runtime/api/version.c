@@ -1,0 +1,6 @@
+/* See trivium/trivium.h. */
+#include "trivium/trivium.h"
+
+const char *tv_version(void) {
+    return TRIVIUM_VERSION;
+}
