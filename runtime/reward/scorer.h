@@ -1,9 +1,9 @@
 /* Scores of finished sequences: one number for each, read at its last token.
  *
  * Promise: a sequence's score depends on its tokens alone, never on its neighbours in a batch or on padding:
- * the same bits. Sequences are batched by length, longest first, in rows of up to four widths, so that at
- * most the last batch of a call is not full. Everything on the device is made at creation, and
- * tv_scorer_measure says how much.
+ * the same bits. Sequences are batched by length, longest first, in rows of up to eight widths and more rows
+ * of the narrow ones, so that at most the last batch of a call is not full. Everything on the device is made
+ * at creation, and tv_scorer_measure says how much.
  */
 #ifndef TV_REWARD_SCORER_H
 #define TV_REWARD_SCORER_H

@@ -150,8 +150,8 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
                              const batch_slot *batch, uint32_t width, const step_slot *step) {
     const tv_step_tensors *tensors = &trainer->tensors[width];
     const tv_loss_head *head = &trainer->layout.heads[width];
-    const tv_activations activations =
-        tv_activations_of_fewer(trainer->activations, trainer->options.batch, trainer->layout.widths[width]);
+    const tv_activations activations = tv_activations_of_fewer(
+        trainer->activations, trainer->layout.rows[width], trainer->layout.widths[width]);
     switch (work) {
     case WORK_BEGIN:
         TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->head.step.span));
@@ -322,6 +322,8 @@ tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state
 static tv_micro_batch view_batch(const tv_trainer *trainer, uint32_t *words) {
     const tv_trainer_layout *layout = &trainer->layout;
     tv_micro_batch batch = {.widths = layout->widths,
+                            .rows_at = layout->rows,
+                            .rows = trainer->options.batch,
                             .width = trainer->options.tokens,
                             .terms = TV_TERMS_ARE_TARGETS,
                             .used = TV_TERMS_ARE_TARGETS};
@@ -340,10 +342,11 @@ static tv_micro_batch view_batch(const tv_trainer *trainer, uint32_t *words) {
 }
 
 void tv_micro_batch_narrow(tv_micro_batch *batch, uint64_t longest) {
-    const uint64_t *width = batch->widths;
-    while (*width < longest && *width < batch->width)
-        width++;
-    batch->width = *width;
+    uint32_t which = 0;
+    while (batch->widths[which] < longest && batch->widths[which] < batch->width)
+        which++;
+    batch->width = batch->widths[which];
+    batch->rows = batch->rows_at[which];
 }
 
 static uint32_t *host_batch(const tv_trainer *trainer, uint64_t number) {
@@ -362,11 +365,11 @@ static tv_status draw_batch(tv_trainer *trainer, uint64_t number, tv_batch_sourc
     return TV_OK;
 }
 
-static uint64_t terms_of(const tv_trainer *trainer, const tv_micro_batch *batch) {
+static uint64_t terms_of(const tv_micro_batch *batch) {
     if (batch->terms != TV_TERMS_ARE_TARGETS || !batch->targets)
         return batch->terms;
     uint64_t valid = 0;
-    for (uint64_t i = 0; i < trainer->options.batch * batch->width; i++)
+    for (uint64_t i = 0; i < batch->rows * batch->width; i++)
         valid += batch->targets[i] != TV_IGNORED_TARGET;
     return valid;
 }
@@ -426,7 +429,7 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
         tv_micro_batch batch;
         TV_RETURN_IF_FAILED(draw_batch(trainer, i, source, context, &batch));
-        uint64_t own = terms_of(trainer, &batch);
+        uint64_t own = terms_of(&batch);
         terms += own;
         tokens += batch.used == TV_TERMS_ARE_TARGETS ? own : batch.used;
     }
@@ -478,6 +481,7 @@ static tv_status read_outputs(tv_trainer *trainer, batch_slot *slot, tv_outputs_
         if (trainer->layout.heads[slot->width].output_words[i])
             outputs[i] = back + tv_trainer_layout_output_offset(&trainer->layout, i);
     tv_micro_batch batch = view_batch(trainer, tv_span_map(slot->upload));
+    batch.rows = trainer->layout.rows[slot->width];
     batch.width = trainer->layout.widths[slot->width];
     return visit(context, &batch, outputs);
 }
@@ -488,6 +492,8 @@ tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_sou
     for (uint64_t i = 0; i < batches; i++) {
         tv_micro_batch batch;
         TV_RETURN_IF_FAILED(draw_batch(trainer, 0, source, context, &batch));
+        if (batch.end)
+            break;
         batch_slot *slot;
         TV_RETURN_IF_FAILED(load_batch(trainer, 0, &slot));
         TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->forward[slot->width], 1, &slot->value));
@@ -499,7 +505,6 @@ tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_sou
 }
 
 typedef struct evaluation {
-    uint64_t batch; /* B */
     tv_losses_visitor visit;
     void *context;
     double loss_sum;
@@ -509,20 +514,20 @@ typedef struct evaluation {
 static tv_status add_losses(void *context, const tv_micro_batch *batch,
                             const float *const outputs[TV_HEAD_TENSORS]) {
     evaluation *eval = context;
-    uint64_t rows = eval->batch * batch->width;
-    for (uint64_t i = 0; i < rows; i++) {
+    uint64_t count = batch->rows * batch->width;
+    for (uint64_t i = 0; i < count; i++) {
         if (batch->targets[i] == TV_IGNORED_TARGET)
             continue;
         eval->loss_sum += (double)outputs[0][i];
         eval->targets++;
     }
-    return eval->visit ? eval->visit(eval->context, outputs[0], batch->targets, rows) : TV_OK;
+    return eval->visit ? eval->visit(eval->context, outputs[0], batch->targets, count) : TV_OK;
 }
 
 tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                               tv_losses_visitor visit, void *visit_context, double *loss_sum,
                               uint64_t *targets) {
-    evaluation eval = {.batch = trainer->options.batch, .visit = visit, .context = visit_context};
+    evaluation eval = {.visit = visit, .context = visit_context};
     TV_RETURN_IF_FAILED(tv_trainer_forward(trainer, batches, source, context, add_losses, &eval));
     *loss_sum = eval.loss_sum;
     *targets = eval.targets;

@@ -29,6 +29,7 @@ typedef struct tv_trainer_options {
     bool document_mask;        /* doc_start is filled and used */
     bool positions;            /* positions are filled and used; else a row's are 0, 1, 2, ... */
     bool narrow;               /* sources may fill narrower micro-batches */
+    bool more_rows;            /* those have as many more rows, so that all have about B T tokens */
     bool recompute;
     bool train;   /* false: only forward passes */
     bool profile; /* timestamps around every kernel; serialises a GPU */
@@ -42,14 +43,16 @@ enum { TV_WIDTH_STEP = 8 };
 
 /* One micro-batch, to be filled by the caller. What the options do not ask for is NULL. */
 typedef struct tv_micro_batch {
-    const uint64_t *widths; /* that it may have, rising up to T */
-    uint64_t width;         /* W; preset to T. tv_micro_batch_narrow before anything is filled */
-    uint32_t *tokens, *positions, *doc_start; /* (B, W) */
+    const uint64_t *widths, *rows_at; /* that it may have, rising up to T, and the rows of each */
+    /* (R, W); preset to (B, T). tv_micro_batch_narrow before anything is filled. R is B but for more_rows. */
+    uint64_t rows, width;
+    uint32_t *tokens, *positions, *doc_start; /* (R, W) */
     void *inputs[TV_HEAD_TENSORS];            /* of the head, its input_words each */
-    uint32_t *targets;                        /* inputs[0] of heads that predict tokens: (B, W), may be
+    uint32_t *targets;                        /* inputs[0] of heads that predict tokens: (R, W), may be
                                                  TV_IGNORED_TARGET */
     uint64_t terms; /* what the loss is the mean of; preset to TV_TERMS_ARE_TARGETS */
     uint64_t used;  /* tokens that are no padding, for the speed; preset to TV_TERMS_ARE_TARGETS: as terms */
+    bool end;       /* of a forward pass: nothing was filled, there is no more */
 } tv_micro_batch;
 /* W becomes the least width that takes `longest` tokens. Without tv_trainer_options.narrow there is but T. */
 void tv_micro_batch_narrow(tv_micro_batch *batch, uint64_t longest);
@@ -104,15 +107,15 @@ tv_status tv_trainer_accumulate(tv_trainer *trainer, double scale, tv_batch_sour
 /* The next result of a step in flight, waiting for it; *has_result is false when none is in flight. */
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result);
 
-/* `batches` micro-batches forward only; `visit` gets each with the head's outputs, in order; of its batch,
- * terms and used are not set. No step may be in flight. */
+/* `batches` micro-batches forward only, fewer where the source says `end`; `visit` gets each with the head's
+ * outputs, in order; of its batch, terms and used are not set. No step may be in flight. */
 typedef tv_status (*tv_outputs_visitor)(void *context, const tv_micro_batch *batch,
                                         const float *const outputs[TV_HEAD_TENSORS]);
 tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                              tv_outputs_visitor visit, void *visit_context);
 
 /* The same for the next token's cross-entropy: sum of the losses and number of valid targets. `visit` (may be
- * NULL) is called with the row losses of each batch, (B, T), and its targets. */
+ * NULL) is called with the row losses of each batch, (R, W), and its targets. */
 typedef tv_status (*tv_losses_visitor)(void *context, const float *losses, const uint32_t *targets,
                                        uint64_t count);
 tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,

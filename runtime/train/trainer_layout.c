@@ -22,17 +22,20 @@ uint64_t tv_trainer_width(const tv_trainer_options *options, uint64_t longest) {
     return widths[w];
 }
 
-static tv_loss_head head_of(const tv_trainer_options *options, uint64_t width) {
+static tv_loss_head head_of(const tv_trainer_options *options, uint64_t rows, uint64_t width) {
     if (!options->head)
-        return tv_language_loss_head(options->batch, width);
-    return options->head(options->head_settings, options->batch, width);
+        return tv_language_loss_head(rows, width);
+    return options->head(options->head_settings, rows, width);
 }
 
 tv_trainer_layout tv_trainer_layout_make(const tv_parameter_list *list, const tv_trainer_options *options) {
     tv_trainer_layout layout = {.options = *options, .partials = options->train ? tv_step_partials(list) : 0};
     layout.count = plan_widths(options, layout.widths);
-    for (uint32_t w = 0; w < layout.count; w++)
-        layout.heads[w] = head_of(options, layout.widths[w]);
+    for (uint32_t w = 0; w < layout.count; w++) {
+        uint64_t fitting = options->batch * options->tokens / tv_max_u64(1, layout.widths[w]);
+        layout.rows[w] = options->more_rows ? fitting : options->batch;
+        layout.heads[w] = head_of(options, layout.rows[w], layout.widths[w]);
+    }
     return layout;
 }
 
@@ -43,7 +46,7 @@ uint64_t tv_trainer_layout_upload_words(const tv_trainer_layout *layout, uint32_
     if ((part == TV_UPLOAD_POSITIONS && !options->positions) ||
         (part == TV_UPLOAD_DOC_START && !options->document_mask))
         return 0;
-    return options->batch * layout->widths[width];
+    return layout->rows[width] * layout->widths[width];
 }
 
 static uint64_t aligned_words(uint64_t words) {
@@ -52,15 +55,23 @@ static uint64_t aligned_words(uint64_t words) {
 
 uint64_t tv_trainer_layout_upload_offset(const tv_trainer_layout *layout, uint32_t part) {
     uint64_t words = 0;
-    for (uint32_t i = 0; i < part; i++)
-        words += aligned_words(tv_trainer_layout_upload_words(layout, layout->count - 1, i));
+    for (uint32_t i = 0; i < part; i++) {
+        uint64_t most = 0;
+        for (uint32_t w = 0; w < layout->count; w++)
+            most = tv_max_u64(most, tv_trainer_layout_upload_words(layout, w, i));
+        words += aligned_words(most);
+    }
     return words;
 }
 
 uint64_t tv_trainer_layout_output_offset(const tv_trainer_layout *layout, uint32_t output) {
     uint64_t words = 0;
-    for (uint32_t i = 0; i < output; i++)
-        words += aligned_words(layout->heads[layout->count - 1].output_words[i]);
+    for (uint32_t i = 0; i < output; i++) {
+        uint64_t most = 0;
+        for (uint32_t w = 0; w < layout->count; w++)
+            most = tv_max_u64(most, layout->heads[w].output_words[i]);
+        words += aligned_words(most);
+    }
     return words;
 }
 

@@ -1,8 +1,8 @@
 /* Where the parts of a micro-batch lie: in what the host uploads, on the device, in what is read back; and
  * the widths that it may have.
  *
- * Promise: a narrower micro-batch, (B, width) of at most (B, T), takes the front of the same places, so that
- * widths cost recordings and no memory.
+ * Promise: a narrower micro-batch, of as many rows or as many more as fit into B T tokens, takes the front of
+ * the same places, so that widths cost recordings and no memory.
  */
 #ifndef TV_TRAIN_TRAINER_LAYOUT_H
 #define TV_TRAIN_TRAINER_LAYOUT_H
@@ -40,6 +40,7 @@ typedef struct tv_trainer_layout {
     uint64_t partials;                  /* of the gradient norm; 0 without training */
     uint32_t count;                     /* of widths */
     uint64_t widths[TV_TRAINER_WIDTHS]; /* rising, the last one T */
+    uint64_t rows[TV_TRAINER_WIDTHS];   /* of a micro-batch of each; the last one B */
     tv_loss_head heads[TV_TRAINER_WIDTHS];
     tv_plan_item parts[TV_PART_COUNT]; /* placed by tv_trainer_layout_plan */
 } tv_trainer_layout;
