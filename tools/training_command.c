@@ -93,9 +93,12 @@ static tv_status run(const tv_training_command *command, tv_run_options *options
     TV_RETURN_IF_FAILED(advise(command->run(command->context, options, &result), options->run));
     if (common->dry_run)
         return TV_OK;
-    tv_info("done: step %llu, loss %.4f, %.0f tokens/s; the model is %s/checkpoints/%s",
-            (unsigned long long)result.step, result.loss, result.tokens_per_second, options->run,
-            isfinite(result.best_val_loss) ? "best" : "last");
+    char speed[64] = "";
+    if (!result.already_finished)
+        snprintf(speed, sizeof speed, ", %.0f tokens/s", result.tokens_per_second);
+    tv_info("%s: step %llu, loss %.4f%s; the model is %s/checkpoints/%s",
+            result.already_finished ? "nothing was left to do" : "done", (unsigned long long)result.step,
+            result.loss, speed, options->run, isfinite(result.best_val_loss) ? "best" : "last");
     return common->json ? print_result(&result) : TV_OK;
 }
 
@@ -150,6 +153,10 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     options[count++] =
         tv_opt_repeated("set", "KEY=VALUE", &sets.texts, "change a setting, such as train.lr=1e-3");
     options[count++] = tv_opt_flag("resume", &run_options.resume, "continue from the run's last checkpoint");
+    options[count++] =
+        tv_opt_flag("accept-changes", &run_options.accept_changes,
+                    "with --resume: go on although data, models or their order are not those of the "
+                    "checkpoint, with what is there now; without it a difference is refused by name");
     options[count++] = tv_opt_uint("stop-after", "N", &run_options.stop_after, 0, UINT64_C(1) << 40,
                                    "stop after N steps, the schedule unchanged; 0: at its end");
     for (uint64_t i = 0; i < command->more_count && count < MAX_OPTIONS; i++)
@@ -169,6 +176,8 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     free(notes);
     if (status != TV_OK || done)
         return status;
+    if (run_options.accept_changes && !run_options.resume)
+        return tv_fail(TV_E_USAGE, "--accept-changes is for --resume, which is not given");
     if (common.seed_given)
         TV_TRY(add_set(&sets, tv_format("train.seed=\"%llu\"", (unsigned long long)common.seed)));
     if (data.count)

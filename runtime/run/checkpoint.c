@@ -17,7 +17,7 @@
 #include "text/tokenizer_json.h"
 #include "vk/transfer.h"
 
-enum { MOMENTS = 2, STATE_VERSION = 1 };
+enum { MOMENTS = 2, STATE_VERSION = 2 };
 static const char *const moment_names[MOMENTS] = {"exp_avg", "exp_avg_sq"};
 static const char temporary_prefix[] = ".writing-", temporary_suffix[] = ".trivium-writing";
 /* Apart from the model, because loaders take every safetensors file of a model's directory for weights. */
@@ -126,8 +126,9 @@ static tv_status write_state(const char *directory, const tv_checkpoint_state *s
     cJSON *root = cJSON_CreateObject();
     bool built = path && root && tv_json_set_number(root, "version", STATE_VERSION) &&
                  tv_json_set_number(root, "global_step", (double)state->step) &&
-                 tv_json_set_number(root, "batches", (double)state->batches) &&
+                 tv_json_set_number(root, "examples", (double)state->examples) &&
                  tv_json_set_number(root, "tokens", (double)state->tokens) &&
+                 tv_json_set_number(root, "loss", state->loss) &&
                  tv_json_set_number(root, "best_val_loss", state->best_val_loss) &&
                  tv_json_set_number(root, "best_step", (double)state->best_step) &&
                  tv_json_set_number(root, "updates_applied", state->update.applied) &&
@@ -163,7 +164,7 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     *state = (tv_checkpoint_state){0};
     cJSON *root = NULL;
     tv_status status = TV_OK;
-    int64_t version, step, batches, tokens, best_step, applied, skipped, in_row;
+    int64_t version, step, examples, tokens, best_step, applied, skipped, in_row;
     const int64_t most = INT64_C(1) << 53;
     char *path = tv_format("%s/%s", checkpoint, TV_STATE_NAME);
     if (!path)
@@ -171,20 +172,29 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     TV_TRY(tv_json_read_file(path, &root));
     TV_TRY(tv_json_integer(root, "version", path, 1, STATE_VERSION, 0, &version));
     TV_TRY(tv_json_integer(root, "global_step", path, 0, most, -1, &step));
-    TV_TRY(tv_json_integer(root, "batches", path, 0, most, -1, &batches));
+    TV_TRY(tv_json_integer(root, "examples", path, 0, most, -1, &examples));
     TV_TRY(tv_json_integer(root, "tokens", path, 0, most, 0, &tokens));
+    TV_TRY(tv_json_number(root, "loss", path, NAN, &state->loss));
     TV_TRY(tv_json_number(root, "best_val_loss", path, INFINITY, &state->best_val_loss));
     TV_TRY(tv_json_integer(root, "best_step", path, 0, most, 0, &best_step));
     TV_TRY(tv_json_integer(root, "updates_applied", path, 0, UINT32_MAX, -1, &applied));
     TV_TRY(tv_json_integer(root, "updates_skipped", path, 0, UINT32_MAX, 0, &skipped));
     TV_TRY(tv_json_integer(root, "updates_skipped_in_row", path, 0, UINT32_MAX, 0, &in_row));
-    if (version < 1 || step < 0 || batches < 0 || applied < 0) {
+    if (version == 1) {
+        status =
+            tv_fail(TV_E_DATA,
+                    "%s: an earlier version wrote it, which did not note at which example it stood, so it "
+                    "cannot be resumed; its model can be the start of a new run",
+                    path);
+        goto fail;
+    }
+    if (version < 1 || step < 0 || examples < 0 || applied < 0) {
         status = tv_fail(TV_E_DATA,
-                         "%s: expected version, global_step, batches and updates_applied, found less", path);
+                         "%s: expected version, global_step, examples and updates_applied, found less", path);
         goto fail;
     }
     state->step = (uint64_t)step;
-    state->batches = (uint64_t)batches;
+    state->examples = (uint64_t)examples;
     state->tokens = (uint64_t)tokens;
     state->best_step = (uint64_t)best_step;
     state->update.applied = (uint32_t)applied;
@@ -246,6 +256,20 @@ static tv_status remove_entry(const char *checkpoints, const char *name) {
     if (!path)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     tv_status status = tv_remove_tree(path);
+    free(path);
+    return status;
+}
+
+/* `best` leads to step `best`, and to nothing where there is none (any more). */
+static tv_status set_best(const char *checkpoints, uint64_t best) {
+    char *path = tv_format("%s/step-%" PRIu64, checkpoints, best);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status = TV_OK;
+    if (best == 0)
+        status = remove_entry(checkpoints, "best");
+    else if (best != step_of_link(checkpoints, "best") && tv_path_is_directory(path))
+        status = set_link(checkpoints, "best", best);
     free(path);
     return status;
 }
@@ -371,8 +395,7 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
         TV_TRY(tv_rename_durable(temporary, final));
     }
     TV_TRY(set_link(checkpoints, "last", state->step));
-    if (state->best_step == state->step)
-        TV_TRY(set_link(checkpoints, "best", state->step));
+    TV_TRY(set_best(checkpoints, state->best_step));
     TV_TRY(prune(checkpoints, keep));
 fail:
     if (status != TV_OK && temporary)

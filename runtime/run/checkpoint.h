@@ -17,8 +17,9 @@
 /* trainer_state.json. */
 typedef struct tv_checkpoint_state {
     uint64_t step;        /* updates done, skipped ones included */
-    uint64_t batches;     /* micro-batches drawn from the loader */
+    uint64_t examples;    /* drawn from the data in all: windows, rows, pairs, groups or prompts */
     uint64_t tokens;      /* trained on */
+    double loss;          /* of the last step; NaN before it */
     double best_val_loss; /* infinity before the first evaluation */
     uint64_t best_step;   /* 0: none */
     struct tv_update_state update;

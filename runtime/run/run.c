@@ -14,6 +14,7 @@
 #include "formats/load.h"
 #include "run/defaults.h"
 #include "run/memory_report.h"
+#include "run/model_settings.h"
 #include "run/peak.h"
 #include "run/schedule.h"
 #include "text/tokenizer_json.h"
@@ -21,6 +22,29 @@
 #include "vk/capture.h"
 
 /* ---- settings, model, data: everything that can be wrong, before anything is written ---- */
+
+/* A run belongs to the stage that began it: another one's optimizer and positions say nothing. */
+static tv_status check_stage(const tv_run *run) {
+    const char *directory = run->options->run, *stage;
+    cJSON *root = NULL;
+    tv_status status = TV_OK;
+    char *path = tv_format("%s/run.json", directory);
+    if (!path)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (!run->options->resume || !tv_path_exists(path))
+        goto fail;
+    TV_TRY(tv_json_read_file(path, &root));
+    TV_TRY(tv_json_string(root, "stage", path, run->stage->name, &stage));
+    if (strcmp(stage, run->stage->name) != 0)
+        status = tv_fail(TV_E_USAGE,
+                         "%s is a run of %s and not of %s; continue it with trivium %s, or begin a run of %s "
+                         "from its model in another directory",
+                         directory, stage, run->stage->name, stage, run->stage->name);
+fail:
+    cJSON_Delete(root);
+    free(path);
+    return status;
+}
 
 static tv_status read_settings(tv_run *run) {
     const tv_run_options *o = run->options;
@@ -136,6 +160,7 @@ static tv_status open_source(tv_run *run) {
         TV_RETURN_IF_FAILED(tv_checkpoint_find_last(o->run, &run->source_path));
         TV_RETURN_IF_FAILED(check_checkpoint(run));
         TV_RETURN_IF_FAILED(tv_checkpoint_read_state(run->source_path, &run->state));
+        TV_RETURN_IF_FAILED(tv_made_with_read(run->source_path, &run->before));
         TV_RETURN_IF_FAILED(read_init(run));
         run->resumed = true;
     } else if (o->init) {
@@ -172,8 +197,12 @@ static tv_status find_tokenizer(tv_run *run) {
 }
 
 static tv_status find_model(tv_run *run) {
-    if (run->source)
+    if (run->source) {
         run->list = tv_model_directory_parameters(run->source);
+        if (run->settings.model)
+            TV_RETURN_IF_FAILED(
+                tv_model_settings_check(run->settings.model, &run->list->config, run->source_path));
+    }
     if (run->stage->choose_model)
         TV_RETURN_IF_FAILED(run->stage->choose_model(run->self, run));
     const tv_model_config *config = &run->list->config;
@@ -190,6 +219,48 @@ static tv_status find_model(tv_run *run) {
                        "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
                        "; use a shorter seq_len or a model with more positions",
                        run->settings.data.seq_len, config->max_positions);
+    return TV_OK;
+}
+
+static tv_status add_sources(tv_run *run, const char *key, const tv_data_source *sources, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "data.%s[%" PRIu64 "]", key, i);
+        TV_RETURN_IF_FAILED(tv_inputs_add(&run->now.inputs, name, sources[i].path));
+    }
+    return TV_OK;
+}
+
+/* Everything that is read besides the checkpoint, and the settings, as they are now. */
+static tv_status find_inputs(tv_run *run) {
+    const tv_data_settings *data = &run->settings.data;
+    TV_RETURN_IF_FAILED(tv_run_settings_whole(&run->settings, &run->now.settings));
+    TV_RETURN_IF_FAILED(add_sources(run, "train", data->train, data->train_count));
+    TV_RETURN_IF_FAILED(add_sources(run, "val", data->val, data->val_count));
+    TV_RETURN_IF_FAILED(add_sources(run, "ptx", data->ptx, data->ptx_count));
+    if (run->options->init)
+        TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "model", run->options->init));
+    return run->stage->add_inputs ? run->stage->add_inputs(run->self, run) : TV_OK;
+}
+
+/* A run that goes on: with what it was, or with what changed on request. */
+static tv_status compare_inputs(tv_run *run) {
+    bool other_measure = false;
+    const tv_input *began = tv_inputs_find(&run->before.inputs, "model");
+    TV_RETURN_IF_FAILED(tv_made_with_compare(&run->before, &run->now,
+                                             &(tv_made_with_rules){.checkpoint = run->source_path,
+                                                                   .own_length = run->stage->own_length,
+                                                                   .accept = run->options->accept_changes,
+                                                                   .other_measure = &other_measure}));
+    TV_RETURN_IF_FAILED(tv_inputs_keep(&run->now.inputs, began));
+    if (other_measure && isfinite(run->state.best_val_loss)) {
+        tv_info("validation measures something else from here on, so the best loss so far, %.4f of step "
+                "%" PRIu64 ", is compared with no more",
+                run->state.best_val_loss, run->state.best_step);
+        run->state.best_val_loss = INFINITY;
+        run->state.loss = NAN;
+        run->state.best_step = 0;
+    }
     return TV_OK;
 }
 
@@ -218,15 +289,23 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     run->state.best_val_loss = INFINITY;
     TV_RETURN_IF_FAILED(check_directory(run));
     TV_RETURN_IF_FAILED(take_begun_directory(run));
+    TV_RETURN_IF_FAILED(check_stage(run));
     TV_RETURN_IF_FAILED(read_settings(run));
     TV_RETURN_IF_FAILED(open_source(run));
     TV_RETURN_IF_FAILED(find_tokenizer(run));
     TV_RETURN_IF_FAILED(find_model(run));
+    TV_RETURN_IF_FAILED(find_inputs(run));
+    if (run->resumed)
+        TV_RETURN_IF_FAILED(compare_inputs(run));
     TV_RETURN_IF_FAILED(stage->open_data(self, run));
     if (!run->resumed) /* a run goes on with what it began with, and was warned then */
         tv_defaults_of_schedule(&run->settings, run->total_steps);
     TV_RETURN_IF_FAILED(tv_device_open(&options->device, &run->device));
     TV_RETURN_IF_FAILED(plan_memory(run));
+    /* Once more: the data may have chosen what was left to it. */
+    cJSON_Delete(run->now.settings);
+    run->now.settings = NULL;
+    TV_RETURN_IF_FAILED(tv_run_settings_whole(&run->settings, &run->now.settings));
     if (options->dry_run)
         return TV_OK;
     return tv_memory_check(run->list, run->device, &run->trainer_options, &run->bytes);
@@ -295,12 +374,16 @@ static tv_status measure_peak(tv_run *run) {
 
 static tv_status save_more(void *context, const char *directory) {
     tv_run *run = context;
-    return run->stage->save(run->self, run, directory, run->state.step >= run->total_steps);
+    TV_RETURN_IF_FAILED(tv_made_with_write(directory, &run->now));
+    return run->stage->save ? run->stage->save(run->self, run, directory, run->state.step >= run->total_steps)
+                            : TV_OK;
 }
 
 tv_status tv_run_save(tv_run *run) {
+    if (run->stage->position) /* which is that of run->state.step: nothing is in flight */
+        run->state.examples = run->stage->position(run->self);
     return tv_checkpoint_write(run->options->run, run->model, run->tokenizer, &run->state,
-                               run->settings.train.keep, run->stage->save ? save_more : NULL, run);
+                               run->settings.train.keep, save_more, run);
 }
 
 static tv_status fill_model(tv_run *run) {
@@ -352,6 +435,10 @@ tv_status tv_run_start(tv_run *run) {
     run->progress.total_steps = run->total_steps;
     run->progress.end_step = tv_run_last_step(run);
     run->progress.shown = run->stage->shown;
+    if (run->resumed && run->state.step >= run->total_steps)
+        tv_info("%s is at its end already: %" PRIu64 " steps are done and the schedule has %" PRIu64
+                "; nothing is left to do",
+                directory, run->state.step, run->total_steps);
     char size[32];
     tv_info("%s: %" PRIu64 " parameters, %s of device memory on %s",
             run->resumed ? "resuming" : run->stage->doing, run->list->elements,
@@ -361,6 +448,11 @@ tv_status tv_run_start(tv_run *run) {
 }
 
 /* ---- steps ---- */
+
+uint64_t tv_run_steps_to(const tv_run *run, uint64_t end, uint64_t step_examples) {
+    uint64_t left = end > run->state.examples ? end - run->state.examples : 0;
+    return run->state.step + tv_div_up(left, step_examples);
+}
 
 struct tv_step_constants tv_run_constants(const tv_run *run, uint64_t step) {
     const tv_train_settings *train = &run->settings.train;
@@ -386,8 +478,8 @@ tv_status tv_run_write_line(tv_run *run, const tv_metrics_line *line) {
 /* Accounts for a finished step; evaluates where it is due (nothing is in flight then) and writes its line. */
 static tv_status finish_step(tv_run *run, const tv_step_result *result) {
     run->last = *result;
+    run->state.loss = result->loss;
     run->state.step++;
-    run->state.batches += run->trainer_options.grad_accum;
     run->state.tokens += result->tokens;
     run->state.update = result->state;
     run->session_tokens += result->tokens;
@@ -538,6 +630,8 @@ void tv_run_close(tv_run *run) {
     tv_parameter_list_destroy(&run->own_list);
     tv_model_directory_close(&run->source);
     tv_run_settings_free(&run->settings);
+    tv_made_with_free(&run->before);
+    tv_made_with_free(&run->now);
     tv_lock_release(&run->lock);
     free(run->source_path);
     free(run->init);
@@ -548,7 +642,8 @@ void tv_run_describe(const tv_run *run, tv_run_result *result) {
     *result = (tv_run_result){
         .step = run->state.step,
         .tokens = run->state.tokens,
-        .loss = run->last.loss,
+        .loss = run->state.loss,
+        .already_finished = run->resumed && run->first_step >= run->total_steps,
         .best_val_loss = isfinite(run->state.best_val_loss) ? run->state.best_val_loss : NAN,
         .tokens_per_second = run->seconds > 0 ? (double)run->session_tokens / run->seconds : 0,
         .device_bytes = run->device ? tv_device_peak_bytes(run->device) : 0,

@@ -12,6 +12,7 @@
 #include "base/lock.h"
 #include "formats/directory.h"
 #include "run/checkpoint.h"
+#include "run/made_with.h"
 #include "run/metrics.h"
 #include "run/plan.h"
 #include "run/progress.h"
@@ -26,6 +27,7 @@ typedef struct tv_run_options {
     const char *const *sets; /* "train.lr=1e-3", applied in order */
     uint64_t set_count;
     bool resume;
+    bool accept_changes;   /* resume although inputs changed, with what is there now */
     bool dry_run;          /* print the plan and return */
     uint64_t stop_after;   /* steps of this invocation; 0: to the end of the schedule */
     uint64_t capture_step; /* RenderDoc captures this step, from 1; 0: none */
@@ -34,11 +36,12 @@ typedef struct tv_run_options {
 
 typedef struct tv_run_result {
     uint64_t step, tokens;
-    double loss;              /* of the last step */
+    double loss;              /* of the last step, also of an earlier invocation; NaN before the first */
     double best_val_loss;     /* NaN without an evaluation */
     double tokens_per_second; /* of this invocation */
     uint64_t device_bytes, planned_bytes;
-    bool finished; /* the schedule is at its end */
+    bool finished;         /* the schedule is at its end */
+    bool already_finished; /* and was when this invocation began */
 } tv_run_result;
 
 typedef struct tv_run tv_run;
@@ -57,7 +60,10 @@ typedef struct tv_stage {
     const char *no_data; /* the sentence where data.train is empty */
     /* Sets run->list when the directory's own list is not what is trained; it belongs to run->own_list. */
     tv_status (*choose_model)(void *self, tv_run *run);
-    /* Opens the data; sets run->trainer_options (all but stage and grad_accum) and run->total_steps. */
+    /* Adds to run->now.inputs what the stage reads besides the settings' data; NULL: nothing. */
+    tv_status (*add_inputs)(void *self, tv_run *run);
+    /* Opens the data, from example run->state.examples on; sets run->trainer_options (all but stage and
+     * grad_accum) and run->total_steps. */
     tv_status (*open_data)(void *self, tv_run *run);
     /* Says for a dry run what a pass through the data is; the data are open. */
     void (*plan)(void *self, const tv_run *run, tv_run_plan *plan);
@@ -66,6 +72,8 @@ typedef struct tv_stage {
     /* Before the first step; the trainer stands. */
     tv_status (*begin)(void *self, tv_run *run);
     tv_batch_source next; /* of a training step, with `self` */
+    /* Examples that `next` has handed out in all; NULL: the stage keeps run->state.examples itself. */
+    uint64_t (*position)(const void *self);
     /* Whether an evaluation has anything to do; the pipeline is drained for it. */
     bool (*has_evaluation)(const void *self);
     /* Sets line->val_loss and has_val_loss, or further numbers. */
@@ -99,6 +107,7 @@ struct tv_run {
     tv_metrics *metrics;
     tv_progress progress;
     tv_checkpoint_state state;
+    tv_made_with before, now; /* of the checkpoint that is resumed; of this invocation */
     uint64_t total_steps;
     uint64_t first_step; /* of this invocation */
     double peak;         /* FLOP/s that the device was measured at; 0: unknown */
@@ -132,6 +141,9 @@ void tv_run_close(tv_run *run);
 uint64_t tv_run_last_step(const tv_run *run);
 /* Whether something that happens every `every` steps (0: only at the end) is due after `step`. */
 bool tv_run_is_due(uint64_t every, uint64_t step, uint64_t total);
+/* How many steps a run has that goes on from run->state.examples to example number `end`, `step_examples` a
+ * step. */
+uint64_t tv_run_steps_to(const tv_run *run, uint64_t end, uint64_t step_examples);
 /* The constants of step number `step`, from 0. */
 struct tv_step_constants tv_run_constants(const tv_run *run, uint64_t step);
 

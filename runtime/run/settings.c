@@ -281,3 +281,9 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) 
         *out = root;
     return status;
 }
+
+tv_status tv_run_settings_whole(const tv_run_settings *settings, cJSON **root) {
+    TV_RETURN_IF_FAILED(tv_run_settings_resolve(settings, root));
+    cJSON_DeleteItemFromObjectCaseSensitive(*root, "model");
+    return TV_OK;
+}

@@ -144,6 +144,8 @@ bool tv_setting_given(const tv_run_settings *settings, const char *section, cons
 /* The resolved settings: the model, and every setting that the stage uses. Reading the result again gives the
  * same settings. The caller frees *root. */
 tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **root);
+/* Every section in full, without the model: what a run's steps depend on. */
+tv_status tv_run_settings_whole(const tv_run_settings *settings, cJSON **root);
 
 /* ---- the table behind it (settings.def), for those who show it ---- */
 

@@ -36,11 +36,11 @@ static tv_status plan_batches(preference_optimisation *p, tv_run *run) {
     uint64_t rows = 2 * train->batch_size;
     p->train.shuffle = run->settings.data.shuffle;
     p->train.seed = train->seed;
-    p->train.next = run->state.batches * train->batch_size;
+    p->train.next = run->state.examples;
     run->total_steps = train->steps;
     if (!train->steps) {
         p->train.end = (uint64_t)ceil(train->epochs * (double)p->train.count);
-        run->total_steps = tv_div_up(p->train.end, train->batch_size * train->grad_accum);
+        run->total_steps = tv_run_steps_to(run, p->train.end, train->batch_size * train->grad_accum);
     }
     p->head.beta = run->settings.dpo.beta;
     run->trainer_options = (tv_trainer_options){.batch = rows,
@@ -126,6 +126,10 @@ static tv_status next_batch(void *self, tv_micro_batch *batch) {
     preference_optimisation *p = self;
     tv_dpo_pairs_fill(&p->train, p->run->settings.train.batch_size, batch);
     return TV_OK;
+}
+
+static uint64_t position(const void *self) {
+    return ((const preference_optimisation *)self)->train.next;
 }
 
 /* Means over the pairs of sums as the head keeps them. */
@@ -215,6 +219,7 @@ static const tv_stage stage = {
     .plan = plan,
     .begin = begin,
     .next = next_batch,
+    .position = position,
     .has_evaluation = has_evaluation,
     .evaluate = evaluate,
     .describe = describe,

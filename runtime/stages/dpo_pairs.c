@@ -93,10 +93,8 @@ void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch
     for (uint64_t i = 0; i < slots; i++)
         batch->targets[i] = TV_IGNORED_TARGET;
     batch->terms = batch->used = 0;
-    for (uint64_t p = 0; p < batch_pairs; p++, pairs->next++) {
-        if (pairs->next >= pairs->end)
-            continue;
-        const tv_dpo_item *item = item_at(pairs, pairs->next);
+    for (uint64_t p = 0; p < batch_pairs && pairs->next < pairs->end; p++) {
+        const tv_dpo_item *item = item_at(pairs, pairs->next++);
         struct tv_dpo_pair *pair = &table[p];
         put_response(item->chosen, 2 * p, batch, &pair->chosen_first, &pair->chosen_count);
         put_response(item->rejected, 2 * p + 1, batch, &pair->rejected_first, &pair->rejected_count);

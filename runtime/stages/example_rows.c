@@ -64,10 +64,10 @@ static uint64_t fill_example(const tv_example_rows *rows, const tv_example *exam
 
 void tv_example_rows_fill(tv_example_rows *rows, uint64_t batch_size, tv_micro_batch *batch) {
     batch->used = 0;
-    for (uint64_t b = 0; b < batch_size; b++, rows->next++) {
+    for (uint64_t b = 0; b < batch_size; b++) {
         uint64_t first = 0;
         if (rows->next < rows->end) {
-            uint64_t pack = pack_of(rows, rows->next);
+            uint64_t pack = pack_of(rows, rows->next++);
             for (uint64_t i = rows->packing.starts[pack]; i < rows->packing.starts[pack + 1]; i++)
                 first += fill_example(rows, &rows->examples->items[rows->packing.items[i]], batch, b, first);
         }

@@ -20,7 +20,7 @@ typedef struct tv_example_rows {
     bool shuffle;
     uint64_t seed;
     uint64_t end;  /* rows behind this number, over all passes, are empty */
-    uint64_t next; /* the next row */
+    uint64_t next; /* the next row; at most `end` */
 } tv_example_rows;
 
 /* `examples` outlives the rows, and none is longer than T + 1. `end` starts as endless, `next` as 0. */

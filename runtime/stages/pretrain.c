@@ -60,7 +60,7 @@ static tv_status open_loader(const tv_run *run, const tv_data_source *sources, u
                                               .document_mask = data->document_mask,
                                               .end_of_text = end_of_text(run),
                                               .seed = run->settings.train.seed,
-                                              .first_batch = training ? run->state.batches : 0},
+                                              .first_row = training ? run->state.examples : 0},
                          loader);
     free(list);
     return status;
@@ -100,7 +100,11 @@ static tv_status open_data(void *self, tv_run *run) {
     if (data->val_count)
         TV_RETURN_IF_FAILED(open_loader(run, data->val, data->val_count, false, &p->val));
     uint64_t pass_steps = tv_max_u64(1, tv_loader_pass_batches(p->train) / train->grad_accum);
-    run->total_steps = train->steps ? train->steps : (uint64_t)ceil(train->epochs * (double)pass_steps);
+    /* Rows that a step in batches of another size began with may leave a part of one. */
+    double done = (double)run->state.examples / (double)(train->batch_size * train->grad_accum);
+    run->total_steps =
+        train->steps ? train->steps
+                     : run->state.step + (uint64_t)ceil(fmax(0, train->epochs * (double)pass_steps - done));
     run->trainer_options = (tv_trainer_options){
         .batch = train->batch_size, .tokens = data->seq_len, .document_mask = data->document_mask};
     return TV_OK;
@@ -125,6 +129,10 @@ static tv_status fill_batch(tv_loader *loader, tv_micro_batch *batch) {
 
 static tv_status next_batch(void *self, tv_micro_batch *batch) {
     return fill_batch(((pretraining *)self)->train, batch);
+}
+
+static uint64_t position(const void *self) {
+    return tv_loader_position(((const pretraining *)self)->train);
 }
 
 static tv_status next_val_batch(void *self, tv_micro_batch *batch) {
@@ -174,6 +182,7 @@ static const tv_stage stage = {
     .open_data = open_data,
     .plan = plan,
     .next = next_batch,
+    .position = position,
     .has_evaluation = has_evaluation,
     .evaluate = evaluate,
 };

@@ -33,7 +33,8 @@ typedef struct reward_training {
     uint64_t groups, tokens; /* G and T of a micro-batch */
     uint64_t accumulated;    /* micro-batches in a step */
     uint64_t epoch_steps;
-    uint64_t next_batch; /* micro-batches drawn so far */
+    uint64_t next;        /* the step's first group, over all epochs */
+    uint64_t micro_batch; /* of the step, drawn so far */
     uint64_t seed;
     bool shuffle;
     tv_item_length *order; /* (groups of a step) */
@@ -100,6 +101,15 @@ static tv_status check_sizes(const reward_training *r) {
     return TV_OK;
 }
 
+/* Steps of `epochs` that are not done. The last step of an epoch may hold fewer groups than the others. */
+static uint64_t steps_left(const reward_training *r, double epochs) {
+    uint64_t count = r->sets.train.count, in_epoch = count - r->next % count;
+    uint64_t done =
+        r->next / count * r->epoch_steps + r->epoch_steps - tv_div_up(in_epoch, r->groups * r->accumulated);
+    uint64_t all = (uint64_t)ceil(epochs * (double)r->epoch_steps);
+    return all > done ? all - done : 0;
+}
+
 static tv_status plan_batches(reward_training *r, tv_run *run) {
     tv_defaults_of_data(&run->settings, r->sets.train.count);
     const tv_train_settings *train = &run->settings.train;
@@ -112,7 +122,7 @@ static tv_status plan_batches(reward_training *r, tv_run *run) {
     if (!r->order)
         return no_memory();
     r->epoch_steps = tv_div_up(r->sets.train.count, r->groups * r->accumulated);
-    run->total_steps = train->steps ? train->steps : (uint64_t)ceil(train->epochs * (double)r->epoch_steps);
+    run->total_steps = train->steps ? train->steps : run->state.step + steps_left(r, train->epochs);
     run->trainer_options = (tv_trainer_options){.batch = rows,
                                                 .tokens = r->tokens,
                                                 .narrow = true,
@@ -131,7 +141,7 @@ static tv_status open_data(void *self, tv_run *run) {
                                        .center = run->settings.reward.center};
     r->seed = run->settings.train.seed;
     r->shuffle = data->shuffle;
-    r->next_batch = run->state.batches;
+    r->next = run->state.examples;
     TV_RETURN_IF_FAILED(
         tv_preference_sets_open(&run->settings, run->tokenizer, data->seq_len, is_useful, r, &r->sets));
     TV_RETURN_IF_FAILED(check_sizes(r));
@@ -187,16 +197,14 @@ static tv_item_length by_length(const tv_preference_list *list, uint64_t item) {
     return found;
 }
 
-/* The groups of a step, by length, so that its micro-batches are no wider than they must be; returns how many
+/* The groups of the step that begins with number `next`, by length, so that its micro-batches are no wider than they must be; returns how many
  * there are: the last step of an epoch may hold fewer than the others. */
-static uint64_t order_step(const reward_training *r, uint64_t step) {
-    uint64_t size = r->groups * r->accumulated, first = step % r->epoch_steps * size, count = 0;
-    const tv_rng rng = {
-        .seed = r->seed, .stream = TV_STREAM_SHUFFLE, .step = (uint32_t)(step / r->epoch_steps)};
-    for (; count < size && first + count < r->sets.train.count; count++) {
+static uint64_t order_step(const reward_training *r, uint64_t next) {
+    uint64_t all = r->sets.train.count, first = next % all, count = 0;
+    const tv_rng rng = {.seed = r->seed, .stream = TV_STREAM_SHUFFLE, .step = (uint32_t)(next / all)};
+    for (; count < r->groups * r->accumulated && first + count < all; count++) {
         uint64_t place = first + count;
-        r->order[count] =
-            by_length(&r->sets.train, r->shuffle ? tv_permute(&rng, place, r->sets.train.count) : place);
+        r->order[count] = by_length(&r->sets.train, r->shuffle ? tv_permute(&rng, place, all) : place);
     }
     tv_sort_by_length(r->order, count);
     return count;
@@ -204,11 +212,12 @@ static uint64_t order_step(const reward_training *r, uint64_t step) {
 
 static tv_status next_batch(void *self, tv_micro_batch *batch) {
     reward_training *r = self;
-    uint64_t step = r->next_batch / r->accumulated, begin = r->next_batch % r->accumulated * r->groups;
-    uint64_t count = order_step(r, step);
-    r->next_batch++;
-    begin = tv_min_u64(begin, count);
+    uint64_t count = order_step(r, r->next), begin = tv_min_u64(r->micro_batch++ * r->groups, count);
     fill_batch(r, &r->sets.train, r->order + begin, count - begin, batch);
+    if (r->micro_batch == r->accumulated) {
+        r->next += count;
+        r->micro_batch = 0;
+    }
     return TV_OK;
 }
 
@@ -223,11 +232,15 @@ static void plan(void *self, const tv_run *run, tv_run_plan *plan) {
         for (uint64_t k = 0; k < r->sets.train.items[i]->count; k++)
             plan->tokens += r->sets.train.items[i]->responses[k].length;
     for (uint64_t step = 0; step < r->epoch_steps; step++) {
-        uint64_t count = order_step(r, step);
+        uint64_t count = order_step(r, step * r->groups * r->accumulated);
         for (uint64_t g = 0; g < count; g += r->groups)
             plan->slots +=
                 run->trainer_options.batch * tv_trainer_width(&run->trainer_options, r->order[g].length);
     }
+}
+
+static uint64_t position(const void *self) {
+    return ((const reward_training *)self)->next;
 }
 
 /* A forward pass over `count` groups of a list, evenly spaced. */
@@ -386,6 +399,7 @@ static const tv_stage stage = {
     .plan = plan,
     .fill_model = fill_model,
     .next = next_batch,
+    .position = position,
     .has_evaluation = has_evaluation,
     .evaluate = evaluate,
     .describe = describe,

@@ -110,12 +110,12 @@ static tv_status open_data(void *self, tv_run *run) {
     tv_defaults_of_data(&run->settings, f->train_rows.packing.packs);
     f->train_rows.shuffle = data->shuffle;
     f->train_rows.seed = train->seed;
-    f->train_rows.next = run->state.batches * train->batch_size;
+    f->train_rows.next = run->state.examples;
     uint64_t packs = f->train_rows.packing.packs, step_rows = train->batch_size * train->grad_accum;
     run->total_steps = train->steps;
     if (!train->steps) {
         f->train_rows.end = (uint64_t)ceil(train->epochs * (double)packs);
-        run->total_steps = tv_div_up(f->train_rows.end, step_rows);
+        run->total_steps = tv_run_steps_to(run, f->train_rows.end, step_rows);
     }
     if (packing)
         tv_info("packed into %" PRIu64 " rows of %" PRIu64 " tokens, %.0f %% filled", packs, data->seq_len,
@@ -166,6 +166,10 @@ static void describe(void *self, const tv_run *run, const tv_step_result *result
     };
     line->extra = f->extra;
     line->extra_count = 1;
+}
+
+static uint64_t position(const void *self) {
+    return ((const fine_tuning *)self)->train_rows.next;
 }
 
 /* ---- evaluation ---- */
@@ -226,6 +230,7 @@ static const tv_stage stage = {
     .open_data = open_data,
     .plan = plan,
     .next = next_batch,
+    .position = position,
     .has_evaluation = has_evaluation,
     .evaluate = evaluate,
     .describe = describe,

@@ -14,6 +14,7 @@
 enum { SLOTS = 3, MIX_ROWS = 65536, MAX_STREAMS = 4096 };
 _Static_assert(TV_STREAM_SOURCE + MAX_STREAMS <= UINT16_MAX, "every source has a stream of draws");
 #define MAX_BATCH (UINT64_C(1) << 40)
+#define MAX_ROW   (UINT64_C(1) << 53)
 
 /* Shards that are read as one. */
 typedef struct stream {
@@ -31,7 +32,7 @@ typedef struct slot {
 
 struct tv_loader {
     uint64_t B, T;
-    uint64_t seed, pass_batches, token_count;
+    uint64_t seed, pass_batches, token_count, first_row;
     uint32_t end_of_text;
     bool shuffle, document_mask, keep_tail;
     tv_shard **shards;
@@ -116,7 +117,7 @@ static tv_status fill_row(const tv_loader *loader, uint64_t number, uint64_t win
 
 static tv_status fill_slot(const tv_loader *loader, uint64_t batch, slot *out) {
     for (uint64_t b = 0; b < loader->B; b++) {
-        uint64_t turn, number = draw_stream(loader, batch * loader->B + b, &turn);
+        uint64_t turn, number = draw_stream(loader, loader->first_row + batch * loader->B + b, &turn);
         uint32_t *inputs = out->inputs + b * loader->T, *doc_start = out->doc_start + b * loader->T;
         TV_RETURN_IF_FAILED(
             fill_row(loader, number, window_of(loader, number, turn), inputs, out->targets + b * loader->T));
@@ -199,7 +200,7 @@ tv_status tv_loader_seek(tv_loader *loader, uint64_t batch) {
     tv_mutex_lock(loader->mutex);
     loader->next_made = loader->next_taken = batch;
     loader->seeks++;
-    count_rows(loader, batch * loader->B);
+    count_rows(loader, loader->first_row + batch * loader->B);
     tv_condition_signal_all(loader->changed);
     tv_mutex_unlock(loader->mutex);
     return TV_OK;
@@ -215,9 +216,9 @@ static tv_status check_options(const tv_loader_options *options, bool *weighted)
     if (options->batch_size == 0 || options->seq_len == 0)
         return tv_fail(TV_E_CONFIG, "expected a batch of at least 1 row of 1 token, found %u of %u",
                        options->batch_size, options->seq_len);
-    if (options->first_batch > MAX_BATCH)
-        return tv_fail(TV_E_CONFIG, "expected a first batch up to 2^40, found %llu",
-                       (unsigned long long)options->first_batch);
+    if (options->first_row > MAX_ROW)
+        return tv_fail(TV_E_CONFIG, "expected a first row up to 2^53, found %llu",
+                       (unsigned long long)options->first_row);
     for (uint64_t i = 0; i < options->source_count; i++) {
         double weight = options->sources[i].weight;
         if (!(weight >= 0) || !isfinite(weight))
@@ -324,6 +325,7 @@ tv_status tv_loader_create(const tv_loader_options *options, tv_loader **out) {
     loader->B = options->batch_size;
     loader->T = options->seq_len;
     loader->seed = options->seed;
+    loader->first_row = options->first_row;
     loader->end_of_text = options->end_of_text;
     loader->shuffle = options->shuffle;
     loader->document_mask = options->document_mask;
@@ -332,7 +334,7 @@ tv_status tv_loader_create(const tv_loader_options *options, tv_loader **out) {
     TV_TRY(make_slots(loader));
     TV_TRY(tv_mutex_create(&loader->mutex));
     TV_TRY(tv_condition_create(&loader->changed));
-    TV_TRY(tv_loader_seek(loader, options->first_batch));
+    TV_TRY(tv_loader_seek(loader, 0));
     TV_TRY(tv_thread_start(&loader->thread, work_ahead, loader));
     *out = loader;
     return TV_OK;
@@ -370,7 +372,7 @@ void tv_loader_destroy(tv_loader **handle) {
 }
 
 uint64_t tv_loader_position(const tv_loader *loader) {
-    return loader->next_taken;
+    return loader->first_row + loader->next_taken * loader->B;
 }
 
 uint64_t tv_loader_token_count(const tv_loader *loader) {

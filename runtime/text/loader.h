@@ -1,10 +1,10 @@
 /* Batches of token windows from shards, for training and evaluation.
  *
- * Promise: batch i is a pure function of the options and i, so a run resumes exactly from its batch number,
- * and a thread that keeps batches ready changes nothing. Sources without weights are one stream, joined in
- * their order.
- * - In order: row b of batch i is the tokens from (i * B + b) * T on; the pass ends, as in llm.c, where a
- * whole batch and one more token for its last target no longer fit, and starts again.
+ * Promise: batch i is a pure function of the options and i, so a run resumes exactly from its number of rows,
+ * also in batches of another size, and a thread that keeps batches ready changes nothing. Sources without
+ * weights are one stream, joined in their order.
+ * - In order: row b of batch i is the tokens from (first + i * B + b) * T on; the pass ends, as in llm.c,
+ * where a whole batch and one more token for its last target no longer fit, and starts again.
  * - Shuffled: the stream's windows of T tokens are permuted by seed and pass.
  * - With weights each row draws its source: of every 65,536 rows, in an order drawn by seed (TV_STREAM_MIX),
  * each source has its share; a source's own windows come as above.
@@ -35,7 +35,7 @@ typedef struct tv_loader_options {
     bool document_mask;   /* fill doc_start */
     uint32_t end_of_text; /* ends a document; needed for document_mask */
     uint64_t seed;
-    uint64_t first_batch;
+    uint64_t first_row; /* batch 0 begins with it: how many were drawn before, in whatever batches */
 } tv_loader_options;
 
 /* The caller's arrays of (B, T). */
@@ -55,9 +55,9 @@ void tv_loader_destroy(tv_loader **loader);
 /* Copies the next batch; blocks until it is ready. One caller at a time. Fails as tv_shard_read does when a
  * shard was cut or changed after it was opened. */
 tv_status tv_loader_next(tv_loader *loader, tv_batch *batch);
-/* The next batch will be number `batch`. Fails with TV_E_USAGE above 2^40. */
+/* The next batch will be number `batch`, from 0 at first_row. Fails with TV_E_USAGE above 2^40. */
 tv_status tv_loader_seek(tv_loader *loader, uint64_t batch);
-/* Its number. */
+/* Rows before it, over all passes. */
 uint64_t tv_loader_position(const tv_loader *loader);
 
 /* Tokens in all sources; batches in one pass over them (at least 1). */

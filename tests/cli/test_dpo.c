@@ -41,7 +41,11 @@ static void resume_continues_exactly(void **state) {
     /* Other data than the references are of. */
     char *set = tv_format("data.train=[\"%s\"]", others);
     run = tv_run_trivium("dpo", "--out", parts, "--quiet", "--resume", "--set", set);
-    tv_expect_sentence(&run, 2, "other pairs than data.train gives now", "other data");
+    tv_expect_sentence(&run, 2, "data.train[0] was ", "other data");
+    tv_run_free(&run);
+    /* The reference is gone, so other pairs cannot be taken over. */
+    run = tv_run_trivium("dpo", "--out", parts, "--quiet", "--resume", "--set", set, "--accept-changes");
+    tv_expect_sentence(&run, 2, "other pairs than data.train gives now", "other data, accepted");
     tv_run_free(&run);
     run = tv_run_trivium("dpo", "--out", parts, "--quiet", "--resume", "--json");
     tv_expect_exit(&run, 0);

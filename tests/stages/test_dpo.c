@@ -348,12 +348,13 @@ static void every_pair_is_seen_once_a_pass(void **state) {
     tv_micro_batch batch = {
         .widths = widths, .width = SEQ_LEN, .tokens = tokens, .inputs = {targets, table}, .targets = targets};
     int order[2 * COUNT], seen[COUNT] = {0}, count = 0;
-    while (f.pairs.next < 2 * COUNT + BATCH) {
+    for (int fill = 0; fill < 2 * COUNT / BATCH + 2; fill++) {
         tv_dpo_pairs_fill(&f.pairs, BATCH, &batch);
         for (uint64_t p = 0; p < batch.terms; p++)
             order[count++] = (int)table[p].chosen_reference;
     }
     assert_int_equal(count, 2 * COUNT);
+    assert_int_equal(f.pairs.next, 2 * COUNT); /* and no further: more epochs go on from here */
     for (int i = 0; i < COUNT; i++) {
         seen[order[i]] += 1;
         seen[order[COUNT + i]] += 100;

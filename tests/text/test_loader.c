@@ -63,7 +63,7 @@ static void in_order_is_llm_c(void **state) {
     assert_int_equal(tv_loader_pass_batches(loader), 4);
     assert_int_equal(tv_loader_token_count(loader), 50);
     for (uint32_t i = 0; i < 11; i++) {
-        assert_int_equal(tv_loader_position(loader), i);
+        assert_int_equal(tv_loader_position(loader), i * 3);
         next(loader, &out);
         for (uint32_t t = 0; t < 12; t++) {
             assert_int_equal(out.inputs[t], 100 + i % 4 * 12 + t);
@@ -214,10 +214,21 @@ static void seeking_resumes_exactly(void **state) {
             assert_memory_equal(&out, &straight[batch], sizeof out);
         }
         tv_loader_destroy(&loader);
-        options.first_batch = 31;
+        options.first_row = 31 * 3;
         assert_ok(tv_loader_create(&options, &loader));
         next(loader, &out);
         assert_memory_equal(&out, &straight[31], sizeof out);
+        tv_loader_destroy(&loader);
+        /* In batches of another size, behind a row that ended no batch: shuffled rows depend on their number
+         * alone. */
+        options.first_row = 31 * 3 + 1;
+        options.batch_size = 2;
+        assert_ok(tv_loader_create(&options, &loader));
+        assert_int_equal(tv_loader_position(loader), options.first_row);
+        next(loader, &out);
+        if (options.shuffle)
+            assert_memory_equal(out.inputs, straight[31].inputs + 5, 10 * sizeof *out.inputs);
+        options.batch_size = 3;
         assert_int_equal(tv_loader_seek(loader, UINT64_MAX), TV_E_USAGE);
         tv_loader_destroy(&loader);
         free(straight);

@@ -70,7 +70,7 @@ static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
 }
 
 static tv_status draw_training(tv_ppo *p) {
-    uint64_t count = p->rollout.sequences, first = p->run->state.step * count;
+    uint64_t count = p->rollout.sequences, first = p->run->state.examples;
     for (uint64_t s = 0; s < count; s++)
         p->rollout.items[s] = (tv_ppo_sequence){.prompt = prompt_of(p, first + s)};
     return draw(p, p->prompts, first);
@@ -224,7 +224,7 @@ static tv_status drain(tv_ppo *p, measurement *m) {
 static tv_status next_ptx_batch(void *context, tv_micro_batch *batch) {
     tv_ppo *p = context;
     TV_RETURN_IF_FAILED(tv_loader_next(p->ptx, &(tv_batch){batch->tokens, batch->targets, NULL}));
-    p->ptx_batches++;
+    p->ptx_examples += p->run->trainer_options.batch;
     return TV_OK;
 }
 
@@ -345,11 +345,6 @@ static void describe(tv_ppo *p, const measurement *m) {
 
 /* ---- held-out prompts ---- */
 
-/* Draws of an evaluation are addressed behind all of training's, and are the same ones each time. */
-static uint64_t first_val_sequence(const tv_ppo *p) {
-    return p->run->settings.ppo.iterations * p->run->settings.ppo.prompts;
-}
-
 /* Score and KL (k1) of one answer to each held-out prompt, in rollouts of the training's size; what is over
  * at the end repeats prompts and is not counted. */
 static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
@@ -359,7 +354,7 @@ static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
         measurement unused = {0};
         for (uint64_t s = 0; s < S; s++)
             p->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % p->val->count};
-        TV_RETURN_IF_FAILED(draw(p, p->val, first_val_sequence(p) + first));
+        TV_RETURN_IF_FAILED(draw(p, p->val, p->first_val + first));
         TV_RETURN_IF_FAILED(score(p, p->val, &unused));
         TV_RETURN_IF_FAILED(order_epoch(p, 0));
         TV_RETURN_IF_FAILED(evaluate_policy(p));
@@ -426,6 +421,7 @@ static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
         if (!(samples[sample_count] = sample_text(p, sample_count)))
             break;
     run->state.step++;
+    run->state.examples += p->rollout.sequences;
     run->state.tokens += tokens;
     run->session_tokens += tokens;
     run->seconds += seconds;
@@ -444,7 +440,7 @@ static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
         .sample_count = sample_count,
         .warning = p->warning[0] ? p->warning : NULL,
     };
-    run->last.loss = line.loss;
+    run->state.loss = line.loss;
     tv_status status = TV_OK;
     if (p->val && tv_run_is_due(run->settings.train.eval_every, run->state.step, run->total_steps))
         status = evaluate_line(p, &line);

@@ -34,9 +34,10 @@ typedef struct tv_ppo {
     tv_prompts *val; /* held-out prompts; NULL: none */
     tv_loader *ptx;  /* pretraining text that the policy keeps learning; NULL: none */
     tv_trainer *ptx_trainer;
-    uint64_t ptx_batches; /* drawn so far */
-    double kl_coef;       /* beta as the controller has it */
-    uint64_t negative_kl; /* iterations in a row whose mean KL was clearly negative */
+    uint64_t ptx_examples; /* windows drawn so far */
+    uint64_t first_val;    /* the address of the first held-out prompt's draws, behind all of training's */
+    double kl_coef;        /* beta as the controller has it */
+    uint64_t negative_kl;  /* iterations in a row whose mean KL was clearly negative */
     struct tv_update_state value_state;
     tv_metric_number numbers[TV_PPO_NUMBERS]; /* of the last line */
     uint64_t number_count;

@@ -35,7 +35,7 @@ static tv_status write_state(const ppo_stage *s, const char *directory) {
     cJSON *root = cJSON_CreateObject();
     bool built = path && root && tv_json_set_number(root, "kl_coef", p->kl_coef) &&
                  tv_json_set_number(root, "negative_kl", (double)p->negative_kl) &&
-                 tv_json_set_number(root, "ptx_batches", (double)p->ptx_batches) &&
+                 tv_json_set_number(root, "ptx_examples", (double)p->ptx_examples) &&
                  tv_json_set_string(root, "reference", s->reference) &&
                  (!s->reward || tv_json_set_string(root, "reward", s->reward)) &&
                  (!s->reward_command || tv_json_set_string(root, "reward_cmd", s->reward_command)) &&
@@ -59,7 +59,7 @@ static tv_status keep_text(const char *given, const cJSON *root, const char *key
 }
 
 static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) {
-    int64_t negative, batches, applied, skipped, in_row;
+    int64_t negative, examples, applied, skipped, in_row;
     TV_RETURN_IF_FAILED(tv_json_number(root, "kl_coef", where, s->ppo.kl_coef, &s->ppo.kl_coef));
     if (!(s->ppo.kl_coef >= 0))
         return tv_fail(
@@ -72,8 +72,8 @@ static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) 
     TV_RETURN_IF_FAILED(tv_json_integer(root, "value_updates_skipped", where, 0, UINT32_MAX, 0, &skipped));
     TV_RETURN_IF_FAILED(
         tv_json_integer(root, "value_updates_skipped_in_row", where, 0, UINT32_MAX, 0, &in_row));
-    TV_RETURN_IF_FAILED(tv_json_integer(root, "ptx_batches", where, 0, INT64_C(1) << 40, 0, &batches));
-    s->ppo.ptx_batches = (uint64_t)batches;
+    TV_RETURN_IF_FAILED(tv_json_integer(root, "ptx_examples", where, 0, INT64_C(1) << 53, 0, &examples));
+    s->ppo.ptx_examples = (uint64_t)examples;
     s->ppo.negative_kl = (uint64_t)negative;
     s->ppo.value_state.applied = (uint32_t)applied;
     s->ppo.value_state.skipped = (uint32_t)skipped;
@@ -107,6 +107,9 @@ static tv_status find_sources(ppo_stage *s, const tv_run *run) {
         }
         TV_TRY(tv_json_read_file(path, &root));
         TV_TRY(read_state(s, root, path));
+        /* The controller's coefficient goes on, unless another one is asked for. */
+        if (tv_made_with_setting_changed(&run->before, &run->now, "ppo", "kl_coef"))
+            s->ppo.kl_coef = run->settings.ppo.kl_coef;
     }
     TV_TRY(keep_text(o->reward, reward_given ? NULL : root, "reward", path, &s->reward));
     TV_TRY(keep_text(o->reward_command, reward_given ? NULL : root, "reward_cmd", path, &s->reward_command));
@@ -119,6 +122,15 @@ fail:
     cJSON_Delete(root);
     free(path);
     return status;
+}
+
+/* A program is not looked into: its command is no file. */
+static tv_status add_inputs(void *self, tv_run *run) {
+    ppo_stage *s = self;
+    TV_RETURN_IF_FAILED(find_sources(s, run));
+    if (s->reward)
+        TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "reward", s->reward));
+    return s->reference ? tv_inputs_add_model(&run->now.inputs, "reference", s->reference) : TV_OK;
 }
 
 /* ---- settings, prompts, models ---- */
@@ -147,7 +159,7 @@ static tv_status check_settings(const tv_run *run) {
                        "ppo.ptx_coef is %g, and data.ptx names no token shard to learn from; make one with "
                        "trivium data pack",
                        ppo->ptx_coef);
-    if (ppo->iterations * ppo->prompts > UINT32_MAX / 2)
+    if (run->state.examples + ppo->iterations * ppo->prompts > UINT32_MAX / 2)
         return tv_fail(TV_E_CONFIG,
                        "ppo.iterations x ppo.prompts = %" PRIu64 " x %" PRIu64
                        " is more responses than can be addressed (2^31)",
@@ -241,7 +253,7 @@ static tv_status open_ptx(tv_ppo *p, const tv_run *run) {
                                               .vocab_size = (uint32_t)run->list->config.vocab_size,
                                               .shuffle = true,
                                               .seed = run->settings.train.seed,
-                                              .first_batch = p->ptx_batches},
+                                              .first_row = p->ptx_examples},
                          &p->ptx);
     free(sources);
     return status;
@@ -271,7 +283,6 @@ static tv_status open_data(void *self, tv_run *run) {
     run->settings.train.grad_accum = 1;
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
     TV_RETURN_IF_FAILED(check_settings(run));
-    TV_RETURN_IF_FAILED(find_sources(s, run));
     const tv_data_settings *data = &run->settings.data;
     TV_RETURN_IF_FAILED(read_prompts(run, data->train, data->train_count, &p->prompts));
     if (data->val_count)
@@ -294,6 +305,9 @@ static tv_status open_data(void *self, tv_run *run) {
     choose_shapes(s, run);
     TV_RETURN_IF_FAILED(open_ptx(p, run));
     run->total_steps = run->settings.ppo.iterations;
+    p->first_val = run->state.examples;
+    if (run->total_steps > run->state.step)
+        p->first_val += (run->total_steps - run->state.step) * run->settings.ppo.prompts;
     const tv_ppo_settings *ppo = &run->settings.ppo;
     const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
     p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, chat_of(p->prompts));
@@ -384,6 +398,7 @@ static const tv_stage stage = {
     .needs_model = true,
     .own_length = true,
     .no_data = "expected prompts, --prompts F or data.train, found none; each line is {\"prompt\": TEXT}",
+    .add_inputs = add_inputs,
     .open_data = open_data,
     .measure = measure,
     .begin = begin,
