@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "run/inputs.h"
 #include "stages/sample.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
@@ -38,8 +39,12 @@ static tv_status sample(tv_stage_sample_options *options, const char *model,
     options->model = open.model;
     options->tokenizer = open.tokenizer;
     options->policy = open.path;
+    char fingerprint[TV_HASH_TEXT];
     tv_catch_interrupts();
-    tv_status status = tv_open_model_result(&open, tv_stage_sample(options, &result));
+    tv_status status = tv_fingerprint_model(open.path, fingerprint);
+    options->policy_fingerprint = fingerprint;
+    if (status == TV_OK)
+        status = tv_open_model_result(&open, tv_stage_sample(options, &result));
     if (status == TV_OK && !options->dry_run) {
         tv_info("%" PRIu64 " prompts in %s: %" PRIu64 " responses drawn, %" PRIu64
                 " tokens at %.1f tokens/s, %.0f %% "
@@ -75,6 +80,9 @@ tv_status cmd_sample(int argc, char **argv) {
         tv_opt_temperature(&sampling.sampling.temperature),
         tv_opt_top_k(&sampling.sampling.top_k),
         tv_opt_top_p(&sampling.sampling.top_p),
+        tv_opt_flag("accept-changes", &sampling.accept_changes,
+                    "go on behind lines that another model drew, or other settings; without it they are "
+                    "refused by name"),
         tv_opt_uint("rows", "R", &sampling.rows, 1, 1 << 16,
                     "answers drawn side by side; they do not depend on it"),
     };
@@ -83,7 +91,8 @@ tv_status cmd_sample(int argc, char **argv) {
         .summary =
             "Draws k answers of a model to each prompt (stage 3a) and writes them as candidates for "
             "`trivium rank`, each prompt's line as soon as it is complete. Interrupted, the same command "
-            "goes on behind the last whole line of --out; a file of other prompts or settings is refused.",
+            "goes on behind the last whole line of --out; a file of other prompts, of another model or of "
+            "other settings is refused.",
         .notes = "example:\n  trivium sample --model runs/sft --prompts prompts.jsonl -k 4 --out "
                  "candidates.jsonl\n\nAn answer depends on --seed, the number of its prompt and its own, not "
                  "on -k, "

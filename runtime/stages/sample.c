@@ -53,6 +53,7 @@ static tv_status print_response(const sample_run *run, uint64_t candidate, const
         !cJSON_AddRawToObject(object, "text", (const char *)string.data) ||
         !tv_json_set_number(object, "tokens", (double)(row->length - row->prompt_length)) ||
         !tv_json_set_string(object, "policy", run->options->policy) ||
+        !tv_json_set_string(object, "policy_fingerprint", run->options->policy_fingerprint) ||
         !cJSON_AddRawToObject(object, "seed", seed) ||
         !tv_json_set_number(object, "temperature", sampling->temperature) ||
         !tv_json_set_number(object, "top_k", (double)sampling->top_k) ||
@@ -102,14 +103,15 @@ typedef struct old_lines {
     const sample_run *run;
     const char *path;
     uint64_t count;
+    bool differed; /* accepted, and said once */
 } old_lines;
 
 static tv_status other_settings(const tv_json_line *line, const char *what, const cJSON *found,
                                 const char *expected) {
     char *text = cJSON_PrintUnformatted(found);
     tv_status status = tv_fail(TV_E_DATA,
-                               "%s: %s is %.80s and this run's is %.80s; give another --out, or the settings "
-                               "and prompts of that file",
+                               "%s: %s is %.80s and this run's is %.80s; give another --out, or the model, "
+                               "settings and prompts of that file",
                                line->where, what, text ? text : "absent", expected);
     cJSON_free(text);
     return status;
@@ -143,11 +145,22 @@ static tv_status check_length(const tv_json_line *line, const cJSON *response, u
     return fits ? TV_OK : other_settings(line, "tokens", tokens, text);
 }
 
+/* Who drew a response, and how. A model is known by what it is, not by where it lies. */
+static tv_status check_response(const sample_run *run, const tv_prompt *prompt, const tv_json_line *line,
+                                const cJSON *response) {
+    const tv_sampling *sampling = &run->options->sampling;
+    TV_RETURN_IF_FAILED(check_text(line, response, "policy_fingerprint", run->options->policy_fingerprint));
+    TV_RETURN_IF_FAILED(check_number(line, response, "seed", (double)sampling->seed));
+    TV_RETURN_IF_FAILED(check_number(line, response, "temperature", sampling->temperature));
+    TV_RETURN_IF_FAILED(check_number(line, response, "top_k", (double)sampling->top_k));
+    TV_RETURN_IF_FAILED(check_number(line, response, "top_p", sampling->top_p));
+    return check_length(line, response, limit_of(run, prompt));
+}
+
 /* A line that is there against what this run would write. */
 static tv_status check_old_line(void *context, const tv_json_line *line) {
     old_lines *old = context;
     const sample_run *run = old->run;
-    const tv_sampling *sampling = &run->options->sampling;
     if (old->count >= run->prompts->count)
         return tv_fail(TV_E_DATA, "%s: there are only %" PRIu64 " prompts; give another --out", line->where,
                        run->prompts->count);
@@ -168,12 +181,12 @@ static tv_status check_old_line(void *context, const tv_json_line *line) {
     if ((uint64_t)cJSON_GetArraySize(responses) != run->options->candidates)
         return other_settings(line, "the number of responses", responses, k);
     cJSON_ArrayForEach(response, responses) {
-        TV_RETURN_IF_FAILED(check_text(line, response, "policy", run->options->policy));
-        TV_RETURN_IF_FAILED(check_number(line, response, "seed", (double)sampling->seed));
-        TV_RETURN_IF_FAILED(check_number(line, response, "temperature", sampling->temperature));
-        TV_RETURN_IF_FAILED(check_number(line, response, "top_k", (double)sampling->top_k));
-        TV_RETURN_IF_FAILED(check_number(line, response, "top_p", sampling->top_p));
-        TV_RETURN_IF_FAILED(check_length(line, response, limit_of(run, prompt)));
+        status = check_response(run, prompt, line, response);
+        if (status != TV_E_DATA || !run->options->accept_changes)
+            TV_RETURN_IF_FAILED(status);
+        else if (!old->differed)
+            tv_info("taken over: %s", tv_last_error());
+        old->differed |= status != TV_OK;
     }
     return TV_OK;
 }

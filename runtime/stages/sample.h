@@ -1,12 +1,12 @@
 /* Stage 3a: k answers of a policy to each prompt of a set, as candidates that people rank.
  *
- *     {"id","prompt","responses":[{"id","text","tokens","policy","seed","temperature","top_k","top_p","finish"}]}
+ *     {"id","prompt","responses":[{"id","text","tokens","policy","policy_fingerprint","seed","temperature","top_k","top_p","finish"}]}
  *
  * Promise: one line per prompt, in the order of the prompts, each written durably as soon as its answers and
  * those before it are there. A file that is already there is continued behind its last whole line, with the
  * lines that an uninterrupted run would have written, and refused where it came from other prompts or
- * settings. An answer depends on the seed, its prompt's number and its own number, and on nothing else: not
- * on k, rows or what was drawn before.
+ * settings, or from another model under the same name, unless that is accepted. An answer depends on the
+ * seed, its prompt's number and its own number, and on nothing else: not on k, rows or what was drawn before.
  */
 #ifndef TV_STAGES_SAMPLE_H
 #define TV_STAGES_SAMPLE_H
@@ -19,7 +19,8 @@ enum { TV_MAX_CANDIDATES = 256 };
 typedef struct tv_stage_sample_options {
     const tv_model *model;
     tv_tokenizer *tokenizer;
-    const char *policy; /* what a line calls the model */
+    const char *policy;             /* what a line calls the model */
+    const char *policy_fingerprint; /* by which another one of that name is noticed (run/inputs.h) */
     const char *const *prompts;
     uint64_t prompt_paths;
     uint64_t candidates; /* k, from 1 to TV_MAX_CANDIDATES */
@@ -27,7 +28,8 @@ typedef struct tv_stage_sample_options {
     uint64_t max_new; /* tokens of an answer; the model's context ends it too */
     uint64_t rows;    /* answers side by side; never more than there are to draw */
     tv_sampling sampling;
-    bool dry_run; /* print what it takes of the device's memory and stop */
+    bool accept_changes; /* go on behind answers of another model or of other settings */
+    bool dry_run;        /* print what it takes of the device's memory and stop */
 } tv_stage_sample_options;
 
 typedef struct tv_stage_sample_result {

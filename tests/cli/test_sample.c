@@ -338,11 +338,56 @@ static int make(void **state) {
     return tv_small_model_make(state);
 }
 
+/* A model that was trained on under the same name, as a run's best checkpoint is: a file of candidates is not
+ * continued with its answers, unless that is asked for. One that only lies elsewhere is the same. */
+static void another_model_under_the_name_is_noticed(void **state) {
+    const tv_small_model *small = *state;
+    char *prompts = tv_small_model_file(small, "prompts.jsonl", PROMPTS),
+         *out = path_of(small, "model.jsonl");
+    char *moved = tv_format("%s-moved", small->model);
+    char *weights = tv_format("%s/model.safetensors", small->model), *bytes = NULL;
+    uint64_t size;
+    assert_done(sample(small, prompts, out, "-k", "2", "--max-tokens", "9"));
+    char *whole = text_of(out);
+    assert_non_null(whole);
+    const uint64_t two_lines = (uint64_t)(strstr(whole, "{\"id\":\"p2\"") - whole);
+    assert_ok(tv_rename_durable(small->model, moved));
+    assert_ok(tv_write_file(out, whole, two_lines));
+    assert_done(tv_run_trivium("sample", "--model", moved, "--prompts", prompts, "--out", out, "--quiet",
+                               "-k", "2", "--max-tokens", "9"));
+    assert_ok(tv_rename_durable(moved, small->model));
+    assert_ok(tv_read_file(weights, &bytes, &size));
+    bytes[size - 2] ^= 1; /* of the last float */
+    assert_ok(tv_write_file(weights, bytes, size));
+    assert_ok(tv_write_file(out, whole, two_lines));
+    tv_run run = sample(small, prompts, out, "-k", "2", "--max-tokens", "9");
+    assert_int_equal(run.exit_code, 2);
+    if (!strstr(run.err, "line 1: policy_fingerprint is "))
+        fail_msg("it said: %s", run.err);
+    tv_run_free(&run);
+    assert_done(sample(small, prompts, out, "-k", "2", "--max-tokens", "9", "--accept-changes"));
+    char *now = text_of(out);
+    assert_memory_equal(now, whole, two_lines);
+    cJSON *lines = lines_of(out);
+    assert_int_equal(cJSON_GetArraySize(lines), COUNT);
+    cJSON_Delete(lines);
+    bytes[size - 2] ^= 1;
+    assert_ok(tv_write_file(weights, bytes, size));
+    free(now);
+    free(bytes);
+    free(weights);
+    free(whole);
+    free(moved);
+    free(out);
+    free(prompts);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_have_the_fields_in_the_order_of_the_prompts),
         cmocka_unit_test(answers_depend_on_seed_prompt_and_number_only),
         cmocka_unit_test(a_cut_file_is_continued_and_a_foreign_one_refused),
+        cmocka_unit_test(another_model_under_the_name_is_noticed),
         cmocka_unit_test(a_file_that_another_process_writes_is_left_alone),
         cmocka_unit_test(an_interrupted_run_goes_on),
         cmocka_unit_test(a_dry_run_prints_bytes_and_writes_nothing),
