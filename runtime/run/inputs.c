@@ -178,15 +178,26 @@ void tv_inputs_free(tv_inputs *inputs) {
 
 /* ---- JSON ---- */
 
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(const tv_input *const *)a)->name, (*(const tv_input *const *)b)->name);
+}
+
 tv_status tv_inputs_tree(const tv_inputs *inputs, cJSON **out) {
     cJSON *root = cJSON_CreateObject();
-    bool built = root != NULL;
+    /* By name: a run that was resumed, which finds its inputs in another order, writes the same file. */
+    const tv_input **order = calloc(inputs->count + 1, sizeof *order);
+    bool built = root && order;
+    for (uint64_t i = 0; built && i < inputs->count; i++)
+        order[i] = &inputs->items[i];
+    if (built)
+        qsort((void *)order, inputs->count, sizeof *order, by_name);
     for (uint64_t i = 0; built && i < inputs->count; i++) {
-        const tv_input *item = &inputs->items[i];
+        const tv_input *item = order[i];
         cJSON *object = cJSON_AddObjectToObject(root, item->name);
         built = object && tv_json_set_string(object, "path", item->path) &&
                 tv_json_set_string(object, "fingerprint", item->fingerprint);
     }
+    free((void *)order);
     *out = built ? root : NULL;
     if (built)
         return TV_OK;

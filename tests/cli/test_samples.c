@@ -42,7 +42,7 @@ static void the_annotator_goes_by_the_lexicon(void **state) {
     char *dir = tv_test_dir(), *file = put(dir, "items.jsonl", items);
     tv_run run = judge(dir, file, "--noise 0");
     assert_string_equal(run.err, "");
-    assert_string_equal(run.out, "{\"ranking\":[[\"r2\"],[\"r1\",\"r3\"],[\"r0\"]]}\n");
+    assert_string_equal(run.out, "{\"id\":\"a\",\"ranking\":[[\"r2\"],[\"r1\",\"r3\"],[\"r0\"]]}\n");
     tv_run_free(&run);
     free(file);
     /* Said twice or once: a tie. */
@@ -50,7 +50,7 @@ static void the_annotator_goes_by_the_lexicon(void **state) {
                "{\"id\":\"b\",\"prompt\":\"p\",\"responses\":[{\"id\":\"x\",\"text\":\"happy happy\"},"
                "{\"id\":\"y\",\"text\":\"happy\"}]}\n");
     run = judge(dir, file, "--noise 0");
-    assert_string_equal(run.out, "{\"ranking\":[[\"x\",\"y\"]]}\n");
+    assert_string_equal(run.out, "{\"id\":\"b\",\"ranking\":[[\"x\",\"y\"]]}\n");
     tv_run_free(&run);
     free(file);
     tv_test_dir_remove(&dir);

@@ -135,7 +135,7 @@ static void kill_again_and_again(const char *dir, const victim *v, char **whole,
     k.steps = tv_format("%s=%" PRIu64, v->steps, steps);
     *whole = tv_format("%s/whole", dir);
     *killed = k.out;
-    tv_child child = start_anew(&k, *whole, "train.checkpoint_every=0");
+    tv_child child = start_anew(&k, *whole, "train.checkpoint_every=1");
     tv_run run = tv_child_wait(&child);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
