@@ -17,9 +17,9 @@ struct tv_language_model {
     tv_model *model;
     tv_trainer *trainer; /* from the first step or loss on, for (batch, length) */
     uint64_t batch, length;
-    struct tv_update_state update; /* after the last step: what outlives a trainer */
-    uint64_t steps, tokens;        /* trained, for checkpoints */
-    tv_decoder *decoder;           /* from the first text on */
+    struct tv_update_state update;    /* after the last step: what outlives a trainer */
+    uint64_t steps, examples, tokens; /* trained, for checkpoints */
+    tv_decoder *decoder;              /* from the first text on */
     uint64_t decoder_tokens;
     bool decoder_stale; /* its cache is of other weights */
 };

@@ -74,6 +74,7 @@ tv_status tv_language_model_step(tv_language_model *lm, uint64_t batch, uint64_t
     TV_RETURN_IF_FAILED(tv_trainer_drain(lm->trainer, &result, &has_result));
     lm->update = result.state;
     lm->steps++;
+    lm->examples += batch;
     lm->tokens += from.count;
     if (loss)
         *loss = result.loss;
@@ -99,7 +100,7 @@ tv_status tv_language_model_loss(tv_language_model *lm, uint64_t batch, uint64_t
 tv_status tv_language_model_save_training(tv_language_model *lm, const char *directory) {
     TV_RETURN_IF_FAILED(expect_training(lm));
     const tv_checkpoint_state state = {.step = lm->steps,
-                                       .batches = lm->steps,
+                                       .examples = lm->examples,
                                        .tokens = lm->tokens,
                                        .best_val_loss = INFINITY,
                                        .update = lm->update};
@@ -130,6 +131,7 @@ tv_status tv_language_model_load_training(tv_language_model *lm, const char *pat
     TV_TRY(tv_checkpoint_read_model(path, directory, lm->model));
     lm->update = state.update;
     lm->steps = state.step;
+    lm->examples = state.examples;
     lm->tokens = state.tokens;
     if (lm->trainer)
         TV_TRY(tv_trainer_set_state(lm->trainer, &lm->update));
