@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 # What whoever links the static library links besides. By name and not as pkg-config modules: `--static` would follow
 # those into the static needs of libraries that are linked shared, down to files that no development package brings.
 set(libraries ${CJSON_LDFLAGS} ${PCRE2_LDFLAGS} ${UTF8PROC_LDFLAGS} ${ZLIB_LDFLAGS} ${ZSTD_LDFLAGS} ${XXHASH_LDFLAGS}
-  ${MICROHTTPD_LDFLAGS} -lm -ldl -lpthread)
+  ${MICROHTTPD_LDFLAGS} ${CMARK_LDFLAGS} -lm -ldl -lpthread)
 foreach(directory ${CMAKE_C_IMPLICIT_LINK_DIRECTORIES}) # where every linker looks by itself
   list(REMOVE_ITEM libraries -L${directory})
 endforeach()

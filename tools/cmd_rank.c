@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "base/sockets.h"
 #include "base/visible.h"
 #include "human/judge.h"
+#include "human/markdown.h"
 #include "human/terminal_ranker.h"
 #include "human/web_ranker.h"
 #include "tools/commands.h"
@@ -112,12 +114,22 @@ static tv_status conclude(tv_session *session, const char *annotator, const char
     return status;
 }
 
+static tv_status read_guidelines(const char *path, char **text, uint64_t *size) {
+    TV_RETURN_IF_FAILED(tv_read_file(path, text, size));
+    if (*size > TV_MARKDOWN_LIMIT)
+        return tv_fail(TV_E_USAGE,
+                       "%s is %llu bytes long; guidelines are read beside each item, so at most %d", path,
+                       (unsigned long long)*size, TV_MARKDOWN_LIMIT);
+    return TV_OK;
+}
+
 /* What belongs to a page belongs to --web; who is far away gets a link with their name. */
 static tv_status check_choices(bool web, const char *judge, bool page_given, bool far, uint64_t annotators) {
     if (web && judge)
         return tv_fail(TV_E_USAGE, "--web is for people, --judge for a program: give one of them");
     if (page_given && !web)
-        return tv_fail(TV_E_USAGE, "--port, --listen, --url and --away are for --web, which is not given");
+        return tv_fail(TV_E_USAGE,
+                       "--port, --guidelines, --listen, --url and --away are for --web, which is not given");
     if (!web && annotators > 1)
         return tv_fail(TV_E_USAGE, "several annotators at once need --web; without it name one");
     if (far && annotators == 0)
@@ -127,7 +139,8 @@ static tv_status check_choices(bool web, const char *judge, bool page_given, boo
 }
 
 tv_status cmd_rank(int argc, char **argv) {
-    const char *candidates = NULL, *out = "rankings.jsonl", *judge = NULL, *listen = NULL, *url = NULL;
+    const char *candidates = NULL, *out = "rankings.jsonl", *judge = NULL, *listen = NULL, *url = NULL,
+               *guidelines = NULL;
     double overlap = TV_DEFAULT_OVERLAP, repeats = TV_DEFAULT_REPEATS, away = 15;
     bool repeats_given = false, web = false, page_given = false;
     uint64_t port = 0;
@@ -135,7 +148,7 @@ tv_status cmd_rank(int argc, char **argv) {
     tv_common_options common = {.seed = 1};
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(tv_opt_text(
-            "candidates", "FILE", &candidates, "prompts with 2 to 9 answers each, from trivium sample"))),
+            "candidates", "FILE", &candidates, "prompts with 2 to 16 answers each, from trivium sample"))),
         tv_opt_output(
             tv_opt_short('o', tv_opt_text("out", "FILE", &out, "judgments are added to it, one line each"))),
         tv_opt_list(
@@ -147,6 +160,9 @@ tv_status cmd_rank(int argc, char **argv) {
         tv_opt_flag("web", &web, "serves a page to rank on, to browsers of this machine"),
         tv_opt_given(&page_given, tv_opt_uint("port", "P", &port, 0, 65535,
                                               "of --web (default: a free one, as 0; said when it starts)")),
+        tv_opt_given(&page_given, tv_opt_existing(tv_opt_text(
+                                      "guidelines", "FILE", &guidelines,
+                                      "of --web: what the page shows beside each item, as Markdown"))),
         tv_opt_given(&page_given, tv_opt_text("listen", "ADDR", &listen,
                                               "of --web: an address of this machine that others can reach, "
                                               "instead of the loopback ones; 0.0.0.0 is all of them")),
@@ -191,7 +207,8 @@ tv_status cmd_rank(int argc, char **argv) {
         return TV_OK;
     tv_session *session = NULL;
     uint64_t judged = 0;
-    char *annotator = NULL, *links = NULL, *reason = NULL;
+    char *annotator = NULL, *links = NULL, *rules = NULL, *reason = NULL;
+    uint64_t rules_size = 0;
     tv_status status, result;
     status = check_choices(web, judge, page_given, listen || url, annotators.count);
     if (status != TV_OK)
@@ -204,6 +221,8 @@ tv_status cmd_rank(int argc, char **argv) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a name");
         goto fail;
     }
+    if (guidelines)
+        TV_TRY(read_guidelines(guidelines, &rules, &rules_size));
     tv_catch_interrupts();
     const tv_session_options settings = {.candidates = candidates,
                                          .out = out,
@@ -218,6 +237,7 @@ tv_status cmd_rank(int argc, char **argv) {
         const tv_web_ranker_options page = {.session = session,
                                             .port = (uint16_t)port,
                                             .title = candidates,
+                                            .guidelines = {rules, rules_size},
                                             .links = links,
                                             .annotators = annotators.items,
                                             .annotator_count = annotators.count,
@@ -251,6 +271,7 @@ fail:
     free(annotator);
     free(reason);
     free(links);
+    free(rules);
     tv_texts_free(&annotators);
     return status;
 }

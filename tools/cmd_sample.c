@@ -72,7 +72,7 @@ tv_status cmd_sample(int argc, char **argv) {
             "prompts", "F", &prompts,
             "JSON lines {\"prompt\": text or messages} (and \"id\"); messages get the chat template"))),
         tv_opt_short('k', tv_opt_uint("candidates", "N", &sampling.candidates, 1, TV_MAX_CANDIDATES,
-                                      "answers to each prompt; people can rank 2 to 9")),
+                                      "answers to each prompt; people can rank 2 to 16")),
         tv_opt_output(tv_opt_required(
             tv_opt_short('o', tv_opt_text("out", "F", &sampling.out, "the candidates, one line a prompt")))),
         tv_opt_uint("max-tokens", "N", &sampling.max_new, 1, UINT32_MAX,

@@ -1,6 +1,6 @@
 /* Candidates: prompts with the answers that a policy gave, as `trivium sample` writes them.
  *
- *     {"id","prompt","responses":[{"id","text",...}, ...]}          one line per prompt, 2 to 9 responses
+ *     {"id","prompt","responses":[{"id","text",...}, ...]}          one line per prompt, 2 to 16 responses
  *
  * Promise: files are read as everywhere (text/source.h: gzip, zstd, an array); a line that is not so is
  * TV_E_DATA with "FILE line N: ..."; ids are unique in a file, ids of responses in their line. Prompts (a
@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "human/raw_json.h"
 
-enum { TV_MIN_RESPONSES = 2, TV_MAX_RESPONSES = 9 };
+enum { TV_MIN_RESPONSES = 2, TV_MAX_RESPONSES = 16 };
 
 typedef struct tv_response {
     const char *id;   /* a text; a number as it is written */

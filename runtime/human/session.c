@@ -15,6 +15,7 @@ enum { REPEAT_GAP = 10 };
 static tv_status find_present(tv_session *s, const char *name, tv_annotator **who) {
     TV_RETURN_IF_FAILED(tv_session_find_annotator(s, name, who));
     (*who)->heard = s->clock();
+    (*who)->present = true;
     return TV_OK;
 }
 
@@ -396,4 +397,27 @@ void tv_session_totals(tv_session *s, uint64_t *judged_items, uint64_t *items, u
     if (judgments)
         *judgments = s->record_count;
     tv_mutex_unlock(s->mutex);
+}
+
+void tv_session_people(tv_session *s, void (*visit)(void *context, const tv_session_person *person),
+                       void *context) {
+    tv_mutex_lock(s->mutex);
+    for (uint32_t i = 0; i < s->annotator_count; i++) {
+        const tv_annotator *who = &s->annotators[i];
+        const tv_session_person person = {.name = who->name,
+                                          .judgments = who->done,
+                                          .held = who->held_count,
+                                          .silent = who->present ? s->clock() - who->heard : -1};
+        if (person.judgments || person.held)
+            visit(context, &person);
+    }
+    tv_mutex_unlock(s->mutex);
+}
+
+tv_status tv_session_rankings(tv_session *s, tv_rankings **rankings) {
+    const char *path = s->out;
+    tv_mutex_lock(s->mutex);
+    tv_status status = tv_rankings_read(&path, 1, rankings);
+    tv_mutex_unlock(s->mutex);
+    return status;
 }

@@ -93,4 +93,17 @@ void tv_session_totals(tv_session *session, uint64_t *judged_items, uint64_t *it
 tv_status tv_session_check(tv_session *session);
 bool tv_session_is_broken(tv_session *session);
 
+/* How far one annotator is. */
+typedef struct tv_session_person {
+    const char *name; /* for the call only */
+    uint64_t judgments, held;
+    double silent; /* seconds since they were heard of; negative: not since the session was opened */
+} tv_session_person;
+/* Calls `visit` for everybody with a judgment in the file or an item before them; the session waits for it.
+ */
+void tv_session_people(tv_session *session, void (*visit)(void *context, const tv_session_person *person),
+                       void *context);
+/* The judgments of the file, which nobody adds to meanwhile. */
+tv_status tv_session_rankings(tv_session *session, tv_rankings **rankings);
+
 #endif

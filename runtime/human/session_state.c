@@ -1,6 +1,7 @@
 /* Who, what and when of a session: see session_state.h. */
 #include "human/session_state.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,8 @@ uint16_t tv_session_number_of(const tv_session *s, const tv_annotator *who) {
 }
 
 /* ---- orders and presentations ---- */
+
+static_assert(TV_MAX_RESPONSES <= 16, "an order is packed into 64 bits, four to a position");
 
 static uint64_t pack_order(const uint8_t *order, uint32_t k) {
     uint64_t packed = 0;

@@ -37,6 +37,7 @@ typedef struct tv_annotator {
     uint64_t done;
     tv_holding *held; /* in the order of handing out */
     uint64_t held_count, held_capacity;
+    bool present; /* heard of in this session */
     double heard; /* by the session's clock, the last call */
 } tv_annotator;
 

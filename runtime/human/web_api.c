@@ -6,7 +6,19 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "base/os.h"
+#include "human/markdown.h"
 #include "human/page_json.h"
+#include "human/web_overview.h"
+
+/* What a model wrote is also given as Markdown; what people wrote stands as they wrote it. */
+static void put_tree_of(tv_page_json *out, tv_slice content) {
+    tv_text text = {0};
+    if (tv_raw_string(content, &text) == TV_OK) {
+        tv_page_put_format(out, ",\"tree\":");
+        tv_markdown_put(out, (tv_slice){(const char *)text.data, text.size});
+    }
+    tv_text_free(&text);
+}
 
 /* A text, or a list of messages with nothing but their roles and contents. */
 static void put_prompt(tv_page_json *out, tv_slice json) {
@@ -22,6 +34,8 @@ static void put_prompt(tv_page_json *out, tv_slice json) {
         tv_page_put_raw_string(out, tv_raw_get(message, "role"));
         tv_page_put_format(out, ",\"content\":");
         tv_page_put_raw_string(out, tv_raw_get(message, "content"));
+        if (tv_slice_is(tv_raw_get(message, "role"), "\"assistant\""))
+            put_tree_of(out, tv_raw_get(message, "content"));
         tv_page_put_format(out, "}");
         separator = ",";
     }
@@ -37,6 +51,10 @@ static void put_item(tv_page_json *out, const tv_session_item *item) {
     for (uint32_t i = 0; i < item->k; i++) {
         tv_page_put_format(out, i == 0 ? ",\"texts\":[" : ",");
         tv_page_put_raw_string(out, item->item->responses[item->order[i]].text_json);
+    }
+    for (uint32_t i = 0; i < item->k; i++) {
+        tv_page_put_format(out, i == 0 ? "],\"trees\":[" : ",");
+        tv_markdown_put(out, item->texts[i]);
     }
     tv_page_put_format(out, "]}");
 }
@@ -75,6 +93,11 @@ static tv_status call_start(const tv_web_api *api, const char *annotator, const 
     tv_page_put_text(out, api->title);
     tv_page_put_format(out, ",\"version\":");
     tv_page_put_text(out, api->version);
+    tv_page_put_format(out, ",\"guidelines\":");
+    if (api->guidelines.size > 0)
+        tv_markdown_put(out, api->guidelines);
+    else
+        tv_page_put_format(out, "null");
     tv_page_put_format(out, "}");
     return TV_OK;
 }
@@ -163,6 +186,13 @@ static tv_status call_here(const tv_web_api *api, const char *annotator, const c
     return TV_OK;
 }
 
+static tv_status call_overview(const tv_web_api *api, const char *annotator, const cJSON *body,
+                               tv_page_json *out) {
+    (void)annotator;
+    (void)body;
+    return tv_web_overview_put(api->session, api->links, out);
+}
+
 enum { ANNOTATES = 1 << TV_LINK_ANYONE | 1 << TV_LINK_ANNOTATOR, ORGANISES = 1 << TV_LINK_ORGANISER };
 
 static const struct call {
@@ -177,6 +207,7 @@ static const struct call {
     {"progress", call_progress, ANNOTATES},
     {"release", call_release, ANNOTATES},
     {"here", call_here, ANNOTATES},
+    {"overview", call_overview, ORGANISES},
 };
 
 static const struct call *find_call(const char *name) {

@@ -11,6 +11,7 @@
 #include "base/loopback.h"
 #include "base/os.h"
 #include "base/sockets.h"
+#include "human/markdown.h"
 #include "human/web/page.h"
 #include "human/web_api.h"
 #include "human/web_clients.h"
@@ -357,15 +358,19 @@ tv_status tv_web_ranker_start(const tv_web_ranker_options *options, tv_web_ranke
     tv_web_ranker *ranker = calloc(1, sizeof *ranker);
     if (!ranker)
         return tv_fail(TV_E_MEMORY, "out of host memory for the web ranker");
-    ranker->api =
-        (tv_web_api){.session = options->session, .title = options->title, .version = TRIVIUM_VERSION};
+    ranker->api = (tv_web_api){.session = options->session,
+                               .title = options->title,
+                               .version = TRIVIUM_VERSION,
+                               .guidelines = options->guidelines};
     if (options->listen)
         TV_TRY(tv_socket_listen(options->listen, options->port, &at.sockets[0], &at.port));
     else
         TV_TRY(tv_loopback_listen(options->port, &at));
     ranker->port = at.port;
     TV_TRY(name_hosts(ranker, options));
+    tv_markdown_prepare();
     TV_TRY(tv_links_open(options->links, options->annotators, options->annotator_count, &ranker->links));
+    ranker->api.links = ranker->links;
     TV_TRY(tv_web_clients_create(CONNECTIONS, tv_socket_hang_up, &ranker->clients));
     TV_TRY(serve(ranker, at.sockets));
     *out = ranker;

@@ -21,6 +21,7 @@ typedef struct tv_web_ranker_options {
     tv_session *session;           /* outlives the ranker */
     uint16_t port;                 /* 0: a free one */
     const char *title;             /* what is judged, such as the candidates' file name */
+    tv_slice guidelines;           /* Markdown, shown beside each item; empty: none */
     const char *links;             /* the file that keeps them, or NULL (links.h) */
     const char *const *annotators; /* each gets a link; none: one link for anyone */
     uint64_t annotator_count;

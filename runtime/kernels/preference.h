@@ -11,9 +11,6 @@
 #include "kernels/launch.h"
 #include "push_constants.h"
 
-/* Members of a group, at most. */
-enum { TV_PREFERENCE_MEMBERS = 9 };
-
 /* Columns of the statistics of tv_preference_loss. */
 enum {
     TV_PREFERENCE_LOSS,

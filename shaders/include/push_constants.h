@@ -97,6 +97,8 @@ TV_PUSH_SIZE(struct tv_gae_extent, 16);
 #define TV_PREFERENCE_PAIRS    0
 #define TV_PREFERENCE_KWISE    1
 #define TV_PREFERENCE_LISTWISE 2
+/* Members of a group, at most: as many answers as people can rank. */
+#define TV_PREFERENCE_MEMBERS 16
 
 /* One pair of DPO: the rows that predict each response. Both counts 0: no pair. */
 struct tv_dpo_pair {

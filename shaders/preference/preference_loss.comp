@@ -2,7 +2,7 @@
  *
  * members, ranks: (G, K); margins: (G); values, d_values: (N); stats: (G, 8), columns as TV_PREFERENCE_* of kernels/preference.h. d_values is
  * written where members are, the rest is the launcher's to clear; stats is overwritten. Members are distinct rows, so no two groups meet.
- * One invocation a group, K at most 9: groups are few, and only the launch counts.
+ * One invocation a group, K at most TV_PREFERENCE_MEMBERS: groups are few, and only the launch counts.
  *   x = r_c - r_r - margin, target y (1; 1/2 for a tie): y softplus(-x) + (1 - y) softplus(x), slope (1 - y) sigmoid(x) - y sigmoid(-x)
  *   Plackett-Luce: m + log1p(sum of the others' e^(r - m)) - r_i, m the largest; slope of i: -(sum of all but i) / (sum)
  * so that small losses and slopes keep their digits. A value that is not finite makes its group NaN.
@@ -39,7 +39,7 @@ layout(push_constant) uniform Push {
     tv_preference_push p;
 };
 
-const uint most = 9;
+const uint most = TV_PREFERENCE_MEMBERS;
 
 /* The members that are there, one behind the other. */
 uint count = 0;

@@ -95,11 +95,17 @@ def items(count, k, prompt="Which one?"):
 class Tests:
     def __init__(self, trivium, folder, driver):
         self.trivium, self.folder = trivium, folder
+        self.driver, self.others = driver, []
         self.ada, self.ben = Browser(driver), Browser(driver)
 
     def ranker(self, name, lines, **how):
         self.server = Ranker(self.trivium, self.folder / name, lines, **how)
         return self.server
+
+    def browser(self):
+        """One more, until the test ends."""
+        self.others.append(Browser(self.driver))
+        return self.others[-1]
 
     def begin(self, browser, server, annotator):
         browser.open(server.url(annotator))
@@ -321,6 +327,9 @@ class Tests:
         server, ada = self.ranker("hostile", [line, broken]), self.ada
         self.begin(ada, server, "Ada")
         ada.console()
+        equal(ada.run("return document.querySelectorAll('#desk :is(script, img, svg, b, i, a, iframe, style)').length"), 0,
+              "elements made of text that is read as Markdown")
+        ada.press("m")
         shown = ada.run("return Object.fromEntries([...document.querySelectorAll('.card .text')].map("
                         "(e, i) => [work.item.texts[i], e.textContent]))")
         symbols = {"\u202e": "RLO", "\u202c": "PDF", "\u2066": "LRI", "\u2069": "PDI", "\u200f": "RLM", "\u200b": "ZWSP",
@@ -343,6 +352,7 @@ class Tests:
         equal(ada.run("return [...document.querySelectorAll('.card .text')].map(e => e.textContent).sort()"),
               ["cut \ufffd \ufffd\ufffd\ufffd here", "zero NUL and\tescapes"], "invalid UTF-8 as it is shown")
         self.submit(ada, "1", "2", "Enter")
+        ada.press("m")
         equal(ada.console(), [], "the console")
         written = server.out.read_bytes().splitlines(keepends=True)
         for source, judged in zip((line, broken), written):
@@ -350,6 +360,178 @@ class Tests:
             body = source[start:].strip()[:-1].strip()
             assert body in judged, f"the answers are not in the file as they were: {judged[:300]}"
         server.once(2)
+
+    def markdown(self):
+        """Elements of a few names, text in them, and no address but the web's that a click would follow."""
+        tick = "`" * 3
+        good = ("# Title\n\nOne *two* **three** ~~four~~ `a < b` and\nthe next line\n\n1. first\n2. second\n   - inner\n\n"
+                f"{tick}python\nif a < b:\n\tprint(\"<b>\")\n{tick}\n\n| x | y |\n|---|---:|\n| 1 | 2 |\n\n> said\n\n- [x] done\n- [ ] open\n")
+        bad = ("<script>alert(1)</script> <img src=x onerror=alert(2)> <b>bold</b>\n\n<iframe src='https://example.org'></iframe>\n\n"
+               "[j](javascript:alert(3)) [d](data:text/html,<script>alert(4)</script>) [v](vbscript:x) [J](JaVaScRiPt:alert(5))\n"
+               "[e](&#106;avascript:alert(6)) [t](\tjavascript:alert(7)) [r](/api/next) [f](file:///etc/passwd) <javascript:alert(8)>\n"
+               "![pixel](https://example.org/pixel.png) ![](data:image/png;base64,AAAA)\n"
+               "[bank.example](https://evil.example/x) https://plain.example/y [quote](https://a.example/\"onclick=alert(9))\n"
+               "&#0; &#x202e;abc &#xd800; &lt;b&gt; \u202eabc `\x1b[31m`\n\n" + ">" * 300 + " deep\n\n" + "- " * 300 + "deep")
+        server, ada = self.ranker("markdown", [{"id": "q", "prompt": [
+            {"role": "user", "content": "*as written* <b>"}, {"role": "assistant", "content": "*rendered*"},
+            {"role": "user", "content": "and?"}],
+            "responses": [{"id": "good", "text": good}, {"id": "bad", "text": bad}]}]), self.ada
+        self.begin(ada, server, "Ada")
+        ada.console()
+        card = ada.run("return work.item.texts.findIndex(text => text.startsWith('# Title'))")
+        html = ada.run("return document.querySelectorAll('.card .text')[arguments[0]].innerHTML", card)
+        for part in ('<h3 class="h1">Title</h3>', "<em>two</em>", "<strong>three</strong>", "<del>four</del>",
+                     "<code>a &lt; b</code> and<br>the next line", '<ol dir="auto"><li>first</li>', '<ul dir="auto"><li>inner', '<div class="language">python</div>',
+                     '<pre dir="ltr" tabindex="0"><code>if a &lt; b:\n\tprint("&lt;b&gt;")\n</code></pre>', '<td class="right">2</td>',
+                     "<blockquote", 'class="task">☑ done', 'class="task">☐ open'):
+            assert part in html, f"expected {part} in {html}"
+        mono = ada.run("return getComputedStyle(document.querySelector('.card pre code')).fontFamily")
+        assert "mono" in mono.lower(), f"code is set in {mono}"
+        found = ada.run("const box = document.querySelectorAll('.card .text')[1 - arguments[0]]; return {"
+                        " tags: [...new Set([...box.querySelectorAll('*')].map(e => e.localName))].sort(),"
+                        " links: [...box.querySelectorAll('a')].map(e => [e.href, e.rel, e.target]),"
+                        " attributes: [...new Set([...box.querySelectorAll('*')].flatMap(e => e.getAttributeNames()))].sort(),"
+                        " text: box.textContent, depth: Math.max(...[...box.querySelectorAll('*')].map(e => {"
+                        " let n = 0; for (let at = e; at !== box; at = at.parentElement) n++; return n; }))}", card)
+        assert set(found["tags"]) <= {"p", "br", "span", "a", "code", "blockquote", "ul", "li", "div", "pre"}, found["tags"]
+        assert set(found["attributes"]) <= {"class", "dir", "href", "rel", "target", "title", "tabindex"}, found["attributes"]
+        equal([link[0] for link in found["links"]],
+              ["https://evil.example/x", "https://plain.example/y", "https://a.example/%22onclick=alert(9)"], "links")
+        equal({(link[1], link[2]) for link in found["links"]}, {("noopener noreferrer nofollow", "_blank")}, "what links say")
+        for part in ("<script>alert(1)</script>", "<b>bold</b>", "j (javascript:alert(3))", "bank.example (evil.example)",
+                     "image: pixel (https://example.org/pixel.png)", "NUL", "RLOabc", "ESC[31m", "<b>"):
+            assert part in found["text"] or part == "NUL", f"expected {part} in {found['text'][:1500]}"
+        assert found["depth"] <= 60, f"elements are nested {found['depth']} deep"
+        equal(ada.run("return [...document.querySelectorAll('#prompt .text')].map(e => e.innerHTML)"),
+              ["*as written* &lt;b&gt;", "<p><em>rendered</em></p>", "and?"], "turns of the prompt")
+        own = ada.run("return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin))")
+        equal(own, [], "resources from elsewhere")
+        equal(ada.console(), [], "the console")
+        # The switch shows what was written, and is remembered.
+        ada.press("2", "m")
+        equal(ada.run("return [...document.querySelectorAll('.card .text')][arguments[0]].textContent", card), good, "the plain text")
+        equal(ada.run(PLACED), "[[1]]", "the ranking after the switch")
+        ada.refresh()
+        ada.wait(SHOWN)
+        equal(ada.run("return [...document.querySelectorAll('.card .text')][arguments[0]].textContent", card), good, "plain text after a reload")
+        ada.click("#form-button")
+        assert ada.run("return document.querySelector('.card h3') !== null"), "the button does not bring Markdown back"
+        self.submit(ada, "1", "Enter")
+        server.once(1)
+
+    def twelve(self):
+        """More answers than digits: by clicks and by dragging."""
+        server, ada = self.ranker("twelve", items(2, 12)), self.ada
+        self.begin(ada, server, "Ada")
+        handle = ".handle[data-card='{}']"
+        equal(ada.run("return [...document.querySelectorAll('.rank')].map(e => e.textContent).join('')"), "", "places before any is placed")
+        ada.drag(ada.point(handle.format(11)), ada.point("#order", 0.5, 0.3))
+        equal(ada.run("return [...document.querySelectorAll('.rank')].map(e => e.textContent).filter(Boolean)"), ["1st"], "places")
+        ada.click(handle.format(10))
+        ada.press("1")
+        ada.drag(ada.point(handle.format(9)), ada.point(".place[data-index='0']", 0.5, 0.05))
+        ada.drag(ada.point("#rest .chip[data-card='8']"), ada.point(".place[data-index='1']"))
+        equal(ada.run(PLACED), "[[9],[11,8],[10],[0]]", "the order")
+        for card in range(1, 8):
+            ada.run("document.querySelector(arguments[0]).scrollIntoView()", handle.format(card))
+            ada.run("document.querySelector(arguments[0]).click()", handle.format(card))
+        self.submit(ada, "Enter")
+        self.submit(ada, "s")
+        equal(by_position(server.once(2)[0]), [[9], [8, 11], [10], [0], *[[card] for card in range(1, 8)]], "the ranking")
+
+    def team(self):
+        """Three annotators at another address with their links and guidelines, one leaves in the middle; the organiser follows."""
+        folder = self.folder / "team"
+        folder.mkdir(parents=True, exist_ok=True)
+        rules = folder / "guidelines.md"
+        rules.write_text("# What is good\n\n- **True** before *nice*\n- `code` that runs\n\n<script>alert(1)</script>\n")
+        server = self.ranker("team", items(6, 3), annotators=("Ada", "Ben", "Kim <i>"),
+                             options=("--listen", "127.0.0.2", "--url", "http://127.0.0.2:8137/", "--port", "8137",
+                                      "--away", "0.05", "--guidelines", str(rules), "--overlap", "1"))
+        ada, ben, kim = self.ada, self.ben, self.browser()
+        for browser, name in ((ada, "Ada"), (ben, "Ben"), (kim, "Kim <i>")):
+            self.begin(browser, server, name)
+            equal(browser.run("return work.annotator"), name, "the name of the link")
+            equal(browser.run("return location.hash"), "", "the secret in the address bar")
+            assert browser.run("return document.getElementById('who').disabled"), "a link's name can be changed"
+        equal(ada.run("const g = document.getElementById('guidelines'); return [g.hidden, g.querySelector('h3').textContent,"
+                      " g.querySelector('script')]"), [False, "What is good", None], "the guidelines")
+        ada.press("g")
+        assert ada.run("return document.getElementById('guidelines').hidden"), "g does not hide the guidelines"
+        ada.refresh()
+        ada.wait(SHOWN)
+        assert ada.run("return document.getElementById('guidelines').hidden"), "hidden guidelines come back"
+        ada.press("g")
+        equal(len({browser.run("return work.item.id") for browser in (ada, ben, kim)}), 3, "items of three people")
+        self.submit(kim, "1", "2", "3", "Enter")
+        kim.open("about:blank")  # in the middle of an item
+        for browser in (ada, ben):
+            for _ in range(6):
+                if not browser.wait("return (work.item && !work.busy) || !document.getElementById('done').hidden", seconds=30):
+                    break
+                if browser.run("return work.item === null"):
+                    browser.wait(SHOWN, seconds=30)
+                self.submit(browser, "2", "3", "1", "Enter")
+        lines = server.lines()
+        equal(sorted(line["annotator"] for line in lines), ["Ada"] * 6 + ["Ben"] * 6 + ["Kim <i>"], "judgments")
+        # The organiser's page.
+        kim.open(server.url("follow"))
+        kim.wait("return document.querySelectorAll('#people tbody tr').length === 3")
+        rows = kim.run("return [...document.querySelectorAll('#people tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
+        equal([row[:3] for row in rows], [["Ada", "6", "0"], ["Ben", "6", "0"], ["Kim <i>", "1", "0"]], "the table of people")
+        equal(kim.run("return document.getElementById('judged-items').textContent"), "6 of 6", "items")
+        equal(kim.run("return [...document.querySelectorAll('#pairs tbody tr')].map(r => [...r.cells].slice(0, 2).map(c => c.textContent))"),
+              [["Kim <i> and Ada", "1"], ["Kim <i> and Ben", "1"], ["Ada and Ben", "6"]], "the table of pairs")
+        for width in (1400, 420):
+            for scheme in ("light", "dark"):
+                kim.resize(width, 900)
+                kim.prefer(scheme)
+                equal(kim.run("return document.documentElement.scrollWidth <= innerWidth"), True, f"the organiser's page fits {width} pixels")
+                kim.screenshot(folder / f"organiser-{width}-{scheme}.png")
+        # Somebody who has only the address.
+        stranger = self.browser()
+        stranger.open("http://127.0.0.2:8137/")
+        stranger.wait("return document.getElementById('done-title').textContent.includes('needs its link')")
+
+    def looks(self):
+        """Every number of answers in wide and narrow windows, light and dark: nothing is cut off or lies on something else. The
+        pictures stay in the folder, to be looked at."""
+        folder = self.folder / "looks"
+        folder.mkdir(parents=True, exist_ok=True)
+        rules = folder / "guidelines.md"
+        rules.write_text("# How to rank\n\nRank what **helps the one who asked** most.\n\n1. Is it *true*?\n2. Does it answer the question?\n"
+                         "3. Is it as short as it can be?\n\n> When two are as good, tie them.\n\nCode must run: `python3 x.py`.\n")
+        tick = "`" * 3
+        texts = ["## Sorting\n\nUse `sorted`, which **returns a new list**:\n\n" + tick + "python\ndef by_length(words):\n    # stable: equal lengths keep their order\n"
+                 "    return sorted(words, key=lambda word: (len(word), word.casefold()), reverse=False)\n" + tick + "\n\n- stable\n- O(n log n)\n",
+                 "השתמשו בפונקציה `sorted` כדי למיין רשימה:\n\n1. היא מחזירה רשימה חדשה\n2. היא **יציבה**\n\n" + tick + "\nsorted(words, key=len)\n" + tick,
+                 "| method | in place | returns |\n|---|:-:|---:|\n| `sorted` | no | a list |\n| `list.sort` | yes | `None` |\n\nSee https://docs.python.org/3/howto/sorting.html "
+                 "or [the page](https://example.org/sort), not [this](javascript:alert(1)).",
+                 "Just call sort.", "", "> It depends.\n\n" + "A longer answer that goes on and on. " * 30]
+        lines = [{"id": f"k{k}", "prompt": [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": "How do I sort words by length in Python?"}],
+                  "responses": [{"id": f"r{i}", "text": texts[i % len(texts)]} for i in range(k)]} for k in (2, 4, 9, 12)]
+        server, ada = self.ranker("looks", lines, options=("--guidelines", str(rules))), self.ada
+        self.begin(ada, server, "Ada")
+        for k in (2, 4, 9, 12):
+            ada.resize(1400, 900)
+            for card in range(k // 2):
+                ada.run("document.querySelector(arguments[0]).click()", f".handle[data-card='{card}']")
+            ada.press("=", ".", ".", ".")
+            for width in (1400, 420):
+                for scheme in ("light", "dark"):
+                    ada.resize(width, 900)
+                    ada.prefer(scheme)
+                    ada.run("scrollTo(0, 0)")
+                    equal(ada.run("return document.documentElement.scrollWidth <= innerWidth"), True, f"{k} answers fit {width} pixels")
+                    cut = ada.run("return [...document.querySelectorAll('button, #hint, .legend, .label')].filter(e => e.offsetParent &&"
+                                  " !e.closest('.card, .chip') && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflow === 'visible')"
+                                  ".map(e => e.outerHTML)")
+                    equal(cut, [], f"texts that are wider than their boxes at {width}")
+                    ada.screenshot(folder / f"k{k}-{width}-{scheme}.png")
+            ada.prefer("light")
+            self.submit(ada, "s")
+        ada.resize(1440, 900)
+        server.once(4)
 
     def names(self):
         server, ben = self.ranker("names", items(3, 2), annotators=()), self.ben
@@ -413,7 +595,7 @@ class Tests:
 
 def main():
     trivium, folder, wanted = sys.argv[1], pathlib.Path(sys.argv[2]).absolute(), sys.argv[3:]
-    names = [name for name in vars(Tests) if not name.startswith("_") and name not in ("ranker", "begin", "submit")]
+    names = [name for name in vars(Tests) if not name.startswith("_") and name not in ("ranker", "browser", "begin", "submit")]
     passed = failed = 0
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "chromedriver.log", "w") as log:
@@ -436,6 +618,8 @@ def main():
                         except Exception as error:
                             print(f"no screenshot: {error}")
                 finally:
+                    while tests.others:
+                        tests.others.pop().close()
                     if tests.server and tests.server.process.poll() is None:
                         tests.server.kill()
         finally:

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "human/markdown.h"
 #include "human/web_api.h"
 #include "support/support.h"
 
@@ -42,18 +43,24 @@ static void open_session(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char *const names[] = {"start", "next", "judge", "undo", "progress", "release", "here"};
-    if (!session)
+    static const char *const names[] = {"start",    "next",    "judge", "undo",
+                                        "progress", "release", "here",  "overview"};
+    if (!session) {
+        tv_markdown_prepare();
         open_session();
+    }
     if (size == 0)
         return 0;
-    static const tv_link link = {.role = TV_LINK_ANYONE};
-    const tv_web_api api = {.session = session, .title = "fuzz", .version = "", .link = &link};
+    static const tv_link anyone = {.role = TV_LINK_ANYONE}, organiser = {.role = TV_LINK_ORGANISER};
     tv_text answer = {0};
     cJSON *root = NULL;
     unsigned code = 0;
     /* '0' is start, '1' next and so on, so that the corpus can be read. */
     const char *name = names[(uint8_t)(data[0] - '0') % TV_COUNT(names)];
+    const tv_web_api api = {.session = session,
+                            .title = "fuzz",
+                            .version = "",
+                            .link = strcmp(name, "overview") == 0 ? &organiser : &anyone};
     if (tv_web_api_answer(&api, name, (tv_slice){(const char *)data + 1, size - 1}, &code, &answer) != TV_OK)
         abort();
     if (code != 200 && code != 400 && code != 409)

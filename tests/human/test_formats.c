@@ -42,8 +42,10 @@ static void bad_candidates_are_refused(void **state) {
     expect_refused("{\"id\":\"a\",\"prompt\":\"p\"}",
                    "a list of responses under \"responses\", found no such member");
     expect_refused("{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[{\"id\":\"r\",\"text\":\"\"}]}",
-                   "expected 2 to 9 responses, found 1");
-    expect_refused("{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[1,2,3,4,5,6,7,8,9,10]}", "found 10");
+                   "expected 2 to 16 responses, found 1");
+    expect_refused(
+        "{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}",
+        "found 17");
     expect_refused("{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[1,2]}",
                    "line 1, response 1: expected {\"id\", \"text\"");
     expect_refused("{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[{\"id\":\"r\",\"text\":\"\"},{\"id\":\"r\","

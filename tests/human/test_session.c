@@ -33,7 +33,7 @@ static void write_candidates(const char *path, uint64_t count) {
             snprintf(line, sizeof line, "{\"id\":\"p%llu\",\"prompt\":\"question %llu\",\"responses\":[",
                      (unsigned long long)i, (unsigned long long)i);
         assert_ok(tv_text_append(&text, line, (uint64_t)length));
-        uint64_t k = 2 + i % 8;
+        uint64_t k = 2 + i % 10;
         for (uint64_t j = 0; j < k; j++) {
             length = snprintf(line, sizeof line,
                               "%s{\"id\":\"r%llu\",\"text\":\"answer %llu\",\"seed\":12345678901234567890}",
@@ -455,7 +455,7 @@ static void wrong_judgments_are_refused(void **state) {
  * standard deviations of a fair draw. */
 static void orders_are_shuffled(void **state) {
     const place *p = *state;
-    enum { PEOPLE = 60, MOST = 9 };
+    enum { PEOPLE = 60, MOST = 11 };
     uint64_t seen[MOST + 1][MOST][MOST] = {{{0}}}, shown[MOST + 1] = {0}, same_for_two = 0;
     tv_session *session = open_session(p, 1, 0);
     tv_session_item item;

@@ -247,7 +247,7 @@ static void sizes_out_of_range_are_refused(void **state) {
         tv_recorder *recorder = tv_test_begin(*state);
         assert_int_equal(tv_preference_loss_record(recorder, &(tv_preference_loss){.group_size = sizes[i]}),
                          TV_E_CONFIG);
-        assert_non_null(strstr(tv_last_error(), "from 2 to 9"));
+        assert_non_null(strstr(tv_last_error(), "from 2 to 16"));
         tv_recorder_abort(&recorder);
     }
 }

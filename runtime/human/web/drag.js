@@ -59,8 +59,7 @@ const drag = {
   },
 
   lift(event) {
-    const text = make("span", "excerpt");
-    showText(text, excerptOf(work.item.texts[drag.begun.card]), "(empty)");
+    const text = view.excerpt(work.item, drag.begun.card);
     drag.ghost = make("div", "ghost", make("span", "digit", String(drag.begun.card + 1)), text);
     document.body.append(drag.ghost);
     document.body.classList.add("dragging");

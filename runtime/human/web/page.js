@@ -70,16 +70,16 @@ function accept(shown) {
 }
 
 function begin(item) {
-  const kept = stored("work", {});
+  const before = stored("work", {});
   const past = stored("past", []).find((entry) => entry.presentation === item.presentation);
   Object.assign(work, { item, groups: [], selected: null, history: [], confidence: 0, comment: "", began: Date.now() });
-  if (kept.annotator === work.annotator && kept.presentation === item.presentation && isRanking(kept.groups, item.k)) {
+  if (before.annotator === work.annotator && before.presentation === item.presentation && isRanking(before.groups, item.k)) {
     // A reload in the middle.
     Object.assign(work, {
-      groups: kept.groups, selected: kept.selected, history: kept.history,
-      confidence: kept.confidence, comment: kept.comment,
+      groups: before.groups, selected: before.selected, history: before.history,
+      confidence: before.confidence, comment: before.comment,
     });
-    item.t_shown = kept.t_shown || item.t_shown;
+    item.t_shown = before.t_shown || item.t_shown;
   } else if (past && past.annotator === work.annotator && isRanking(past.groups, item.k)) {
     // A judgment that was undone: its ranking comes back, and each further undo takes one card off it.
     Object.assign(work, { groups: past.groups, confidence: past.confidence, comment: past.comment });
@@ -188,8 +188,8 @@ async function sayHere() {
   heard = Date.now();
   const { presentation } = work.item;
   try {
-    const { kept } = await server.call("here", { annotator: work.annotator, presentation });
-    if (kept || work.item?.presentation !== presentation || work.busy) return;
+    const answer = await server.call("here", { annotator: work.annotator, presentation });
+    if (answer.kept || work.item?.presentation !== presentation || work.busy) return;
     work.item = null;
     await ask("next", {});
     view.notice("You were away for a while, and the item before you went to somebody else. " +
@@ -297,6 +297,24 @@ function showExtras(on) {
   $("more").setAttribute("aria-expanded", String(on));
 }
 
+/** Texts are made anew; the ranking, and what is scrolled, stay. */
+function showPlain(plain) {
+  view.plain = plain;
+  keep("plain", plain ? "yes" : "no");
+  view.form();
+  if (!work.item) return;
+  view.showTexts(work.item);
+  view.paint(work);
+  view.say(plain ? "Answers as plain text" : "Answers as Markdown");
+}
+
+function showGuidelines(on) {
+  if ($("guidelines-button").hidden) return;
+  $("guidelines").hidden = !on;
+  $("guidelines-button").setAttribute("aria-expanded", String(on));
+  keep("guidelines", on ? "yes" : "no");
+}
+
 // ---- keys and buttons ----
 
 function onKey(event) {
@@ -318,6 +336,8 @@ function onKey(event) {
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.key === "?") $("help").showModal();
+  else if (event.key === "m") showPlain(!view.plain);
+  else if (event.key === "g") showGuidelines($("guidelines").hidden);
   else if (event.key === "u" || event.key === "Backspace") undo(event.repeat);
   else if (!work.item || work.busy) return;
   else if (/^[1-9]$/.test(event.key)) place(Number(event.key) - 1);
@@ -377,6 +397,8 @@ function listen() {
     save();
   });
   $("who").addEventListener("click", changeName);
+  $("form-button").addEventListener("click", () => showPlain(!view.plain));
+  $("guidelines-button").addEventListener("click", () => showGuidelines($("guidelines").hidden));
   for (const sign of ["pointermove", "pointerdown", "keydown", "wheel", "scroll", "focus"])
     addEventListener(sign, sayHere, { passive: true, capture: true });
   drag.listen();
@@ -413,23 +435,24 @@ async function changeName() {
   if (name === work.annotator || work.busy || work.lost) return;
   // What the one before has on the screen is free for others, the next one among them.
   await server.call("release", { annotator: work.annotator }).catch(() => {});
-  rememberName(name);
+  keep("annotator", name);
   useName(name);
   work.item = null;
   await ask("next", {});
 }
 
-function rememberName(name) {
+/** What the browser keeps for the next visit, where it keeps anything. */
+function keep(key, value) {
   try {
-    localStorage.setItem("trivium.annotator", name);
+    localStorage.setItem("trivium." + key, value);
   } catch {
     // It is asked for again.
   }
 }
 
-function rememberedName() {
+function kept(key) {
   try {
-    return localStorage.getItem("trivium.annotator");
+    return localStorage.getItem("trivium." + key);
   } catch {
     return null;
   }
@@ -440,10 +463,18 @@ async function run() {
   listen();
   const start = await connect();
   if (!start) return;
-  let name = start.annotator ?? rememberedName();
+  if (start.organiser) return organiser.run();
+  showPlain(kept("plain") === "yes");
+  if (start.guidelines) {
+    markdown.show($("guidelines").firstElementChild, start.guidelines);
+    $("guidelines-button").hidden = false;
+    // In a narrow window they would push the item away.
+    showGuidelines(kept("guidelines") === null ? innerWidth > 860 : kept("guidelines") === "yes");
+  }
+  let name = start.annotator ?? kept("annotator");
   if (!name) {
     name = await askName();
-    rememberName(name);
+    keep("annotator", name);
   }
   useName(name);
   $("who").disabled = start.annotator !== null;

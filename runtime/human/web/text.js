@@ -20,25 +20,26 @@ function symbolOf(character) {
   return CHARACTER_NAMES.get(code) ?? "U+" + code.toString(16).toUpperCase().padStart(4, "0");
 }
 
-/** Fills the element with the text, or with a word for an empty one. */
-function showText(element, text, empty) {
-  element.replaceChildren();
-  element.classList.toggle("empty", text === "");
-  if (text === "") {
-    element.append(empty);
-    return;
-  }
+/** The text as nodes: text, and a symbol for each character that would act. */
+function textNodes(text) {
   text = text.replaceAll("\r\n", "\n");
+  const nodes = [];
   let from = 0;
   for (const match of text.matchAll(ACTING)) {
-    element.append(text.slice(from, match.index));
     const symbol = document.createElement("span");
     symbol.className = "symbol";
     symbol.textContent = symbolOf(match[0]);
-    element.append(symbol);
+    nodes.push(document.createTextNode(text.slice(from, match.index)), symbol);
     from = match.index + match[0].length;
   }
-  element.append(text.slice(from));
+  nodes.push(document.createTextNode(text.slice(from)));
+  return nodes;
+}
+
+/** Fills the element with the text, or with a word for an empty one. */
+function showText(element, text, empty) {
+  element.classList.toggle("empty", text === "");
+  element.replaceChildren(...(text === "" ? [empty] : textNodes(text)));
 }
 
 /** The beginning of a text in one line. */

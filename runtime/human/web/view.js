@@ -5,13 +5,14 @@ const $ = (id) => document.getElementById(id);
 
 function make(tag, className, ...children) {
   const element = document.createElement(tag);
-  element.className = className;
+  if (className) element.className = className;
   element.append(...children);
   return element;
 }
 
 const view = {
-  cards: [], // per display position: {card, handle, place}
+  cards: [], // per display position: {card, handle, place, text}
+  plain: false, // answers as they were written, not as Markdown
 
   showPrompt(prompt) {
     const turns = typeof prompt === "string" ? [{ content: prompt }] : prompt;
@@ -19,33 +20,51 @@ const view = {
       ...turns.map((turn) => {
         const text = make("div", "text");
         text.dir = "auto";
-        showText(text, turn.content, "(empty prompt)");
+        view.showAnswer(text, turn.content, turn.tree, "(empty prompt)");
         if (turn.role === undefined) return make("div", "turn", text);
         const role = make("div", "role");
         showText(role, turn.role, "(no role)");
         return make("div", "turn", role, text);
       }),
     );
-    $("prompt").scrollTop = 0;
+  },
+
+  /** What a model wrote: as Markdown where the server could read it so, and as it is where that was asked for. */
+  showAnswer(element, text, tree, empty) {
+    const rich = !view.plain && text !== "" && Boolean(tree);
+    element.classList.toggle("rich", rich);
+    if (rich) markdown.show(element, tree);
+    else showText(element, text, empty);
+  },
+
+  showTexts(item) {
+    view.showPrompt(item.prompt);
+    view.cards.forEach(({ text }, card) => view.showAnswer(text, item.texts[card], item.trees[card], "(empty answer)"));
+  },
+
+  form() {
+    $("form-button").textContent = view.plain ? "Plain text" : "Markdown";
+    $("form-button").setAttribute("aria-label", view.plain ? "Plain text. Show answers as Markdown" : "Markdown. Show answers as plain text");
   },
 
   showItem(item) {
-    view.showPrompt(item.prompt);
-    view.cards = item.texts.map((content, card) => {
+    view.cards = item.texts.map((_, card) => {
       const digit = make("span", "digit", String(card + 1));
       const place = make("span", "rank");
       const handle = make("button", "handle", digit, place);
       handle.type = "button";
+      handle.title = "Click to give it the next place, or drag it into your order";
       const text = make("div", "text");
       text.dir = "auto";
-      showText(text, content, "(empty answer)");
       const article = make("article", "card", handle, text);
       article.dataset.card = handle.dataset.card = card;
       article.tabIndex = 0;
-      return { card: article, handle, place };
+      return { card: article, handle, place, text };
     });
     $("cards").replaceChildren(...view.cards.map((entry) => entry.card));
     $("cards").dataset.k = item.k;
+    view.showTexts(item);
+    $("prompt").scrollTop = 0;
     $("desk").hidden = false;
     $("done").hidden = true;
     window.scrollTo(0, 0);
@@ -67,10 +86,15 @@ const view = {
     $("done-undo").hidden = progress.done === 0;
   },
 
-  chip(card, text, groups) {
-    const excerpt = make("span", "excerpt");
+  excerpt(item, card) {
+    const excerpt = make("span", "excerpt"), tree = item.trees[card];
     excerpt.dir = "auto";
-    showText(excerpt, excerptOf(text), "(empty)");
+    showText(excerpt, excerptOf(view.plain || !tree ? item.texts[card] : markdown.text(tree)), "(empty)");
+    return excerpt;
+  },
+
+  chip(card, item, groups) {
+    const excerpt = view.excerpt(item, card);
     const chip = make("button", "chip", make("span", "digit", String(card + 1)), excerpt);
     chip.type = "button";
     chip.dataset.card = card;
@@ -90,7 +114,7 @@ const view = {
       card.classList.toggle("placed", placed);
       card.classList.toggle("first", at === 0);
       card.classList.toggle("selected", selected === i);
-      place.textContent = placed ? name + (tied ? " =" : "") : "place " + ordinal(next);
+      place.textContent = placed ? name + (tied ? " =" : "") : "";
       const spoken = "Answer " + (i + 1) + (placed ? ", " + (tied ? "tied " : "") + name : ", not placed");
       card.setAttribute("aria-label", spoken);
       handle.setAttribute("aria-label", placed ? spoken + ". Select" : "Place answer " + (i + 1) + " " + ordinal(next));
@@ -100,14 +124,14 @@ const view = {
     $("places").replaceChildren(
       ...groups.map((group, i) => {
         const number = make("span", "ordinal", String(ranking.placeOf(groups, group[0])));
-        const chips = make("div", "chips", ...group.map((card) => view.chip(card, item.texts[card], groups)));
+        const chips = make("div", "chips", ...group.map((card) => view.chip(card, item, groups)));
         const place = make("li", "place", number, chips);
         place.dataset.index = i;
         place.classList.toggle("tied", group.length > 1);
         return place;
       }),
     );
-    $("rest").replaceChildren(...rest.map((card) => view.chip(card, item.texts[card], groups)));
+    $("rest").replaceChildren(...rest.map((card) => view.chip(card, item, groups)));
     $("order").classList.toggle("untouched", groups.length === 0);
     for (const chip of document.querySelectorAll(".chip")) {
       chip.classList.toggle("selected", Number(chip.dataset.card) === selected);
@@ -123,7 +147,7 @@ const view = {
     $("submit").disabled = work.busy || rest.length > 1;
     for (const id of ["skip", "all-bad", "undo"]) $(id).disabled = work.busy;
     $("hint").textContent = rest.length === item.k
-      ? "Press the number of the best answer, or drag it here."
+      ? (item.k > 9 ? "Click the heading of the best answer, or drag it here." : "Press the number of the best answer, or drag it here.")
       : rest.length > 1 ? "Now the next best."
       : rest.length === 1 ? "Enter puts " + (rest[0] + 1) + " last and submits." : "Enter submits.";
   },
