@@ -26,3 +26,17 @@ install(FILES ${CMAKE_BINARY_DIR}/trivium.pc ${CMAKE_BINARY_DIR}/trivium-static.
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${CMAKE_BINARY_DIR}/triviumConfig.cmake ${CMAKE_BINARY_DIR}/triviumConfigVersion.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/trivium)
+
+# The manual page and the completion come from the program's own tables, so they are made where it runs.
+if(NOT CMAKE_CROSSCOMPILING)
+  foreach(made trivium.1:--man-page trivium.bash:--bash-completion)
+    string(REGEX MATCH "(.*):(.*)" unused ${made})
+    set(file ${CMAKE_BINARY_DIR}/generated/${CMAKE_MATCH_1})
+    add_custom_command(OUTPUT ${file} COMMAND trivium_command ${CMAKE_MATCH_2} > ${file} VERBATIM)
+    list(APPEND described ${file})
+  endforeach()
+  add_custom_target(trivium_described ALL DEPENDS ${described})
+  install(FILES ${CMAKE_BINARY_DIR}/generated/trivium.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES ${CMAKE_BINARY_DIR}/generated/trivium.bash
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME trivium)
+endif()

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/os.h"
+#include "tools/options_describe.h"
 #include "tools/options_help.h"
 #include "tools/text_stream.h"
 
@@ -21,6 +22,19 @@ static void print_list(const char *path, const char *summary, const tv_command *
     printf("\n`%s COMMAND --help` shows the options of a command.\n", path);
 }
 
+/* Every command of the table describes itself; a table of tables goes down. */
+static tv_status describe_all(tv_describe describe, const char *path, const char *summary,
+                              const tv_command *table, char *word) {
+    tv_describe_begin(describe, path, summary, table);
+    for (const tv_command *command = table; command->name; command++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s", command->name);
+        TV_RETURN_IF_FAILED(command->run(2, (char *[]){name, word, NULL}));
+    }
+    tv_describe_end(describe, path);
+    return TV_OK;
+}
+
 tv_status tv_command_dispatch(const char *path, const char *summary, const tv_command *table, int argc,
                               char **argv) {
     if (argc < 2)
@@ -29,6 +43,9 @@ tv_status tv_command_dispatch(const char *path, const char *summary, const tv_co
         print_list(path, summary, table);
         return TV_OK;
     }
+    tv_describe describe = tv_describe_asked(argc, argv);
+    if (describe != TV_DESCRIBE_NOTHING)
+        return describe_all(describe, path, summary, table, argv[1]);
     const char *names[MAX_COMMANDS];
     uint64_t count = 0;
     for (const tv_command *command = table; command->name; command++) {

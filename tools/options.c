@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "tools/options_describe.h"
 #include "tools/options_help.h"
 
 void tv_texts_free(tv_texts *texts) {
@@ -411,6 +412,12 @@ tv_status tv_options_parse(const tv_command_line *line, int argc, char **argv, b
     tv_option common[MAX_COMMON];
     uint64_t common_count = line->common ? common_options(line->common_mask, line->common, common) : 0;
     *done = false;
+    tv_describe describe = tv_describe_asked(argc, argv);
+    if (describe != TV_DESCRIBE_NOTHING) {
+        tv_describe_command(describe, line, common, common_count);
+        *done = true;
+        return TV_OK;
+    }
     if (asks_for_help(argc, argv)) {
         tv_options_print_help(line, common, common_count);
         *done = true;

@@ -41,8 +41,7 @@ static bool takes_many(const tv_option *option) {
     return option->type == TV_OPTION_LIST || option->type == TV_OPTION_POSITIONALS;
 }
 
-/* "-o, --out FILE" */
-static void format_left(const tv_option *option, char *text, size_t size) {
+void tv_help_left(const tv_option *option, char *text, size_t size) {
     const char *dots = takes_many(option) ? "..." : "";
     if (option->type >= TV_OPTION_POSITIONAL) {
         snprintf(text, size, "%s%s", option->name, dots);
@@ -55,8 +54,7 @@ static void format_left(const tv_option *option, char *text, size_t size) {
     snprintf(text, size, "%s--%s%s%s%s", letter, option->name, *value ? " " : "", value, dots);
 }
 
-/* "the help (default: 4; may be repeated)" */
-static void format_help(const tv_option *option, char *text, size_t size) {
+void tv_help_text(const tv_option *option, char *text, size_t size) {
     char value[256] = "";
     if (option->given) {
         value[0] = '\0';
@@ -86,8 +84,8 @@ static void print_group(const char *title, const tv_option *options, uint64_t co
     printf("\n%s:\n", title);
     for (uint64_t i = 0; i < count; i++) {
         char left[128], text[1024];
-        format_left(&options[i], left, sizeof left);
-        format_help(&options[i], text, sizeof text);
+        tv_help_left(&options[i], left, sizeof left);
+        tv_help_text(&options[i], text, sizeof text);
         tv_help_row(left, left_width, text);
     }
 }
@@ -95,7 +93,7 @@ static void print_group(const char *title, const tv_option *options, uint64_t co
 static int widest(const tv_option *options, uint64_t count, int width) {
     for (uint64_t i = 0; i < count; i++) {
         char left[128];
-        format_left(&options[i], left, sizeof left);
+        tv_help_left(&options[i], left, sizeof left);
         int length = (int)strlen(left);
         if (length > width && length <= MAX_LEFT)
             width = length;
@@ -130,7 +128,7 @@ void tv_options_print_help(const tv_command_line *line, const tv_option *common,
     if (common_count == 0)
         printf("\ncommon options:\n");
     char left[128];
-    format_left(&help, left, sizeof left);
+    tv_help_left(&help, left, sizeof left);
     tv_help_row(left, width, help.help);
     if (line->notes)
         printf("\n%s\n", line->notes);

@@ -11,6 +11,11 @@
 /* To standard output. */
 void tv_options_print_help(const tv_command_line *line, const tv_option *common, uint64_t common_count);
 
+/* "-o, --out FILE", or "    --out FILE". */
+void tv_help_left(const tv_option *option, char *text, size_t size);
+/* "the help (default: 4; may be repeated)" */
+void tv_help_text(const tv_option *option, char *text, size_t size);
+
 /* One row of a help table: `left` in a column, `text` wrapped beside it. */
 void tv_help_row(const char *left, int left_width, const char *text);
 
