@@ -101,7 +101,9 @@ static tv_status check_presentation(const tv_session *s, const tv_annotator *who
     if (repeat)
         return TV_OK;
     uint16_t holder = s->items[*index].holder;
-    if (holder != TV_NOBODY && holder != tv_session_number_of(s, who))
+    /* Two may have it before them: one who undid a judgment, and one who had got it meanwhile. */
+    bool theirs = place_of(who, *index, false) < who->held_count;
+    if (!theirs && holder != TV_NOBODY && holder != tv_session_number_of(s, who))
         return tv_fail(
             TV_E_USAGE,
             "item \"%s\" is before another annotator, to whom it went while %s was silent; ask for "

@@ -193,6 +193,8 @@ void tv_session_let_go(tv_session *s, tv_annotator *who, uint64_t place) {
     who->held_count--;
     if (held.repeat)
         return;
+    if (s->items[held.item].holder != tv_session_number_of(s, who))
+        return;
     s->items[held.item].holder = TV_NOBODY;
     s->fresh = tv_min_u64(s->fresh, held.item);
 }

@@ -272,6 +272,26 @@ static void undo_takes_back_ones_own(void **state) {
         assert_int_equal(c.judged[i], 1);
 }
 
+/* A shared item that another has got before the judgment of it is undone is both's. */
+static void undo_takes_nothing_from_others(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 1, 0);
+    tv_session_item first, item, undone;
+    bool done;
+    assert_ok(tv_session_next(session, "A", &first, &done));
+    assert_ok(judge_item(session, "A", &first));
+    assert_ok(tv_session_next(session, "B", &item, &done));
+    assert_string_equal(item.id, first.id);
+    assert_ok(tv_session_undo(session, "A", &undone));
+    assert_string_equal(undone.id, first.id);
+    assert_ok(judge_item(session, "B", &item));
+    assert_ok(judge_item(session, "A", &undone));
+    tv_session_close(&session);
+    counts c = count_file(p);
+    assert_int_equal(c.lines, 2);
+    assert_int_equal(c.judged[0], 2);
+}
+
 static void torn_lines_are_cut_off(void **state) {
     const place *p = *state;
     char *bytes = NULL;
@@ -573,6 +593,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(shares_are_drawn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(threads_lose_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(undo_takes_back_ones_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(undo_takes_nothing_from_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(torn_lines_are_cut_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_replaced_file_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(undo_keeps_mode_and_link, set_up, tear_down),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The web ranker in a real browser: keyboard, dragging, undo, reload, two people at once, a killed server, hostile
+# The web ranker in a real browser: keyboard, dragging, undo, reload, people at once, a killed server, Markdown, hostile
 # texts; afterwards the file holds each judgment once. tests/browser/test_rank_page.py is the test.
 # Needs: chromium, chromedriver and python3 (tools/setup.sh --browser installs them).
 # shellcheck source=lib.sh
