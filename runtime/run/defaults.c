@@ -17,14 +17,15 @@ typedef struct rate {
     double usual, at, most;
 } rate;
 static const rate rates[TV_STAGE_KINDS] = {
-    [TV_STAGE_PRETRAIN] = {6e-4, 124e6, 2e-3}, [TV_STAGE_SFT] = {2e-5, 7e9, 2e-3},
+    [TV_STAGE_PRETRAIN] = {6e-4, 124e6, 2e-3}, [TV_STAGE_SFT] = {2e-5, 7e9, 5e-4},
     [TV_STAGE_REWARD] = {1e-5, 7e9, 1e-4},     [TV_STAGE_DPO] = {1e-6, 7e9, 5e-5},
-    [TV_STAGE_PPO] = {3e-6, 7e9, 3e-4},
+    [TV_STAGE_PPO] = {3e-6, 7e9, 1e-4},
 };
 /* Where a rate is this many times the default's, it was meant for another size. */
 static const double far_above = 30, far_below = 50;
 static const double warmup_share = 0.05;
 enum { FEW_STEPS = 20, EVALUATIONS = 10, MOST_BATCH = 16, LENGTH_STEP = 64 };
+enum { FEW_PROMPTS = 16, MOST_PROMPTS = 64, MOST_ITERATIONS = 100 };
 
 /* A number that people would have typed, and that JSON's 15 digits keep to the last bit. */
 static double round_to(double value, int digits) {
@@ -75,6 +76,22 @@ void tv_defaults_of_data(tv_run_settings *settings, uint64_t items) {
     train->batch_size = MOST_BATCH;
     while (train->batch_size > 1 && ((double)train->batch_size > most || train->batch_size > items))
         train->batch_size /= 2;
+}
+
+void tv_defaults_of_prompts(tv_run_settings *settings, uint64_t prompts, uint64_t longest,
+                            uint64_t positions) {
+    tv_ppo_settings *ppo = &settings->ppo;
+    if (!tv_setting_given(settings, "ppo", "max_new_tokens"))
+        ppo->max_new_tokens = tv_min_u64(TV_DEFAULT_ANSWER_TOKENS, positions - longest);
+    if (!tv_setting_given(settings, "ppo", "prompts")) {
+        ppo->prompts = MOST_PROMPTS;
+        while (ppo->prompts > prompts && ppo->prompts > FEW_PROMPTS)
+            ppo->prompts /= 2;
+    }
+    if (!tv_setting_given(settings, "ppo", "iterations")) {
+        uint64_t wanted = tv_div_up(TV_DEFAULT_ANSWERS * prompts, ppo->prompts);
+        ppo->iterations = tv_min_u64(MOST_ITERATIONS, tv_max_u64(FEW_STEPS, wanted));
+    }
 }
 
 void tv_defaults_of_schedule(tv_run_settings *settings, uint64_t total_steps) {

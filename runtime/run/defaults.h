@@ -22,6 +22,14 @@ void tv_defaults_of_length(tv_run_settings *settings, uint64_t longest, uint64_t
 enum { TV_DEFAULT_STEPS = 100 };
 void tv_defaults_of_data(tv_run_settings *settings, uint64_t items);
 
+/* ppo.max_new_tokens, ppo.prompts and ppo.iterations from the `prompts` that there are, the `longest` of them
+ * and the model's `positions`: answers as long as `trivium sample` draws them, where they fit behind every
+ * prompt; rollouts of 64, or of the largest power of two that repeats no prompt, but of 16 at least; so many
+ * that each prompt is answered TV_DEFAULT_ANSWERS times, within 20 and 100. */
+enum { TV_DEFAULT_ANSWERS = 8, TV_DEFAULT_ANSWER_TOKENS = 128 };
+void tv_defaults_of_prompts(tv_run_settings *settings, uint64_t prompts, uint64_t longest,
+                            uint64_t positions);
+
 /* train.warmup_steps and train.eval_every from the number of steps. Warns where a schedule cannot work: a
  * warm-up that the run does not leave, or hardly any steps. */
 void tv_defaults_of_schedule(tv_run_settings *settings, uint64_t total_steps);

@@ -64,7 +64,9 @@ static double result(const char *json, const char *key) {
     cJSON *root = NULL;
     assert_non_null(last);
     assert_ok(tv_json_parse(last, strlen(last), "result", &root));
-    double value = tv_json_get(root, key)->valuedouble;
+    const cJSON *item = tv_json_get(root, key);
+    assert_non_null(item);
+    double value = item->valuedouble;
     cJSON_Delete(root);
     return value;
 }

@@ -89,3 +89,23 @@ run_ctest() { # FOLDER [CTEST-ARGUMENT...]
         skip && /<system-out>/           { sub(/.*<system-out>/, ""); print "SKIPPED " name ": " $0; skip = 0 }
         /^\[  SKIPPED \] [^ ]+$/         { if (!seen[name, $NF]++) print "SKIPPED " name ": case " $NF }' "$junit"
 }
+
+# Fills build/roots/NAME with a Debian of its own, once, and sets $root to it; skips the rung where that is not possible.
+debian_root() { # NAME SUITE [DEBOOTSTRAP-OPTION...]
+    local name=$1 suite=$2 mirror
+    shift 2
+    [ "$(id -u)" = 0 ] || skip_rung "chroot needs root"
+    tools/setup.sh --roots
+    command -v debootstrap >/dev/null || skip_rung "debootstrap is not installed"
+    root=$PWD/build/roots/$name
+    [ ! -e "$root.done" ] || return 0
+    # shellcheck disable=SC2016 # $(CODENAME) is apt's own format
+    mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+        awk '$1 ~ /^[a-z]+$/ && $2 == "main" && !found { found = $3 } END { print found }' || true)
+    [ -n "$mirror" ] || skip_rung "this machine has no Debian mirror among its package sources"
+    rm -rf "$root" && mkdir -p "$root"
+    say "filling $root"
+    debootstrap --variant=minbase --components=main "$@" "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+        skip_rung "debootstrap of $suite failed: $(tail -n 1 "$work/debootstrap.log") (all of it in $work/debootstrap.log)"
+    touch "$root.done"
+}

@@ -7,22 +7,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-[ "$(id -u)" = 0 ] || skip_rung "chroot needs root"
-tools/setup.sh --roots
-command -v debootstrap >/dev/null || skip_rung "debootstrap is not installed"
-root=$PWD/build/roots/sid
-if [ ! -e "$root.done" ]; then
-    # shellcheck disable=SC2016 # $(CODENAME) is apt's own format
-    mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-        awk '$1 ~ /^[a-z]+$/ && $2 == "main" && !found { found = $3 } END { print found }' || true)
-    [ -n "$mirror" ] || skip_rung "this machine has no Debian mirror among its package sources"
-    rm -rf "$root" && mkdir -p "$root"
-    say "filling $root"
-    debootstrap --variant=minbase --components=main --include=mesa-vulkan-drivers,libvulkan1,cmake \
-        sid "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
-        skip_rung "debootstrap of sid failed: $(tail -n 1 "$work/debootstrap.log") (all of it in $work/debootstrap.log)"
-    touch "$root.done"
-fi
+debian_root sid sid --include=mesa-vulkan-drivers,libvulkan1,cmake
 # shellcheck disable=SC2016 # ${Version} is dpkg-query's own format
 say "Mesa $(chroot "$root" dpkg-query -W -f '${Version}' mesa-vulkan-drivers)"
 

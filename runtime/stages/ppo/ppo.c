@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/visible.h"
 #include "run/answer_ends.h"
+#include "run/defaults.h"
 #include "run/memory_report.h"
 #include "stages/ppo/iteration.h"
 #include "stages/sampling.h"
@@ -169,7 +170,10 @@ static tv_status check_settings(const tv_run *run) {
 
 static tv_status read_prompts(const tv_run *run, const tv_data_source *sources, uint64_t count,
                               tv_prompts **prompts) {
+    /* Where the prompts decide how long an answer may be, they leave it a quarter of the context. */
     uint64_t positions = run->list->config.max_positions, most = run->settings.ppo.max_new_tokens;
+    if (!tv_setting_given(&run->settings, "ppo", "max_new_tokens"))
+        most = tv_div_up(positions, 4);
     if (most >= positions)
         return tv_fail(TV_E_CONFIG,
                        "ppo.max_new_tokens is %" PRIu64 " and the model has positions for %" PRIu64
@@ -282,13 +286,14 @@ static tv_status open_data(void *self, tv_run *run) {
     p->run = run;
     run->settings.train.grad_accum = 1;
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
-    TV_RETURN_IF_FAILED(check_settings(run));
     const tv_data_settings *data = &run->settings.data;
     TV_RETURN_IF_FAILED(read_prompts(run, data->train, data->train_count, &p->prompts));
     if (data->val_count)
         TV_RETURN_IF_FAILED(read_prompts(run, data->val, data->val_count, &p->val));
-    run->settings.data.seq_len =
-        tv_max_u64(longest_prompt(p->prompts), longest_prompt(p->val)) + run->settings.ppo.max_new_tokens;
+    uint64_t longest = tv_max_u64(longest_prompt(p->prompts), longest_prompt(p->val));
+    tv_defaults_of_prompts(&run->settings, p->prompts->count, longest, config->max_positions);
+    TV_RETURN_IF_FAILED(check_settings(run));
+    run->settings.data.seq_len = longest + run->settings.ppo.max_new_tokens;
     TV_RETURN_IF_FAILED(tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->reward,
                                                                     .command = s->reward_command,
                                                                     .tokenizer = run->tokenizer,
