@@ -20,9 +20,13 @@ foreach(row ${rows})
   endif()
   set(source ${CMAKE_SOURCE_DIR}/shaders/${CMAKE_MATCH_3})
   set(output ${TRIVIUM_SPIRV_DIR}/${CMAKE_MATCH_1}.${CMAKE_MATCH_2}.spv)
+  set(local_size)
+  if(NOT CMAKE_MATCH_5 EQUAL 0)
+    set(local_size -DTV_LOCAL_SIZE=${CMAKE_MATCH_5})
+  endif()
   separate_arguments(defines UNIX_COMMAND "${CMAKE_MATCH_4}")
   add_custom_command(OUTPUT ${output}
-    COMMAND ${GLSLANG} --quiet -V --target-env vulkan1.2 -DTV_GLSL=1 ${defines} ${TRIVIUM_GLSLANG_FLAGS}
+    COMMAND ${GLSLANG} --quiet -V --target-env vulkan1.2 -DTV_GLSL=1 ${local_size} ${defines} ${TRIVIUM_GLSLANG_FLAGS}
       -I${CMAKE_SOURCE_DIR}/shaders/include --depfile ${output}.d -o ${output} ${source}
     COMMAND ${SPIRV_VAL} --target-env vulkan1.2 ${output}
     DEPENDS ${source} DEPFILE ${output}.d VERBATIM

@@ -43,7 +43,7 @@ check() { # ROOT: prints "FILE:LINE: reason" for each breach
                 if (path[1] == "runtime" && layer != "base" && !(layer == "vk" && header == "dlfcn.h") && header ~ posix)
                     breach("POSIX belongs in runtime/base")
                 # The one header that C and GLSL share (shaders/include): for the kernels and what stands on them.
-                if (header == "push_constants.h") {
+                if (header == "push_constants.h" || header == "sizes.h") {
                     if (FILENAME !~ "^tools/" && index(may[layer], ",kernels,") == 0) breach("this is below the kernels")
                     next
                 }

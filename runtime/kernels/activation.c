@@ -5,7 +5,7 @@
 
 /* SWIGLU_TILE: enough for every invocation of a workgroup to run a few vec4s, little enough that one row
  * fills several. */
-enum { LOCAL_SIZE = 256, SWIGLU_TILE = 4096 };
+enum { SWIGLU_WORKGROUP = 256, SWIGLU_TILE = 4096 };
 
 /* `tensors` arrays of `count`, elementwise; the last is written. */
 static tv_status record_elementwise(tv_recorder *recorder, const char *what, tv_program_id scalar,
@@ -21,7 +21,7 @@ static tv_status record_elementwise(tv_recorder *recorder, const char *what, tv_
         tv_count_push push = {(uint32_t)part.count};
         tv_launch launch = {.program = width == 4 ? vec4 : scalar,
                             .push = &push,
-                            .groups = tv_div_up(part.count / width, LOCAL_SIZE),
+                            .invocations = part.count / width,
                             .shape = {part.count}};
         for (uint32_t i = 0; i < tensors; i++)
             launch.bindings[i] = tv_tensor_rows(arrays[i], 1, part.first, part.count);
@@ -58,7 +58,7 @@ static tv_status record_swiglu(tv_recorder *recorder, tv_program_id scalar, tv_p
         tv_launch launch = {.program = features % 4 == 0 ? vec4 : scalar,
                             .push = &push,
                             .groups = part.count * tiles,
-                            .specialization = {tv_row_workgroup(recorder, LOCAL_SIZE)},
+                            .specialization = {tv_row_workgroup(recorder, SWIGLU_WORKGROUP)},
                             .specialization_count = 1,
                             .shape = {part.count, features}};
         for (uint32_t i = 0; i < tensors; i++)

@@ -6,16 +6,15 @@
 
 #include "kernels/texels.h"
 #include "push_constants.h"
+#include "sizes.h"
 
 enum {
-    LANES = 8,       /* of the CPU variants, which hand values round a subgroup of exactly 8 lanes */
-    LANES_PART = 64, /* channels that a CPU variant holds: wider heads take several workgroups */
+    LANES = TV_CPU_LANES,
     /* Vectors of 8 channels that a CPU variant takes from each row block of the other side in one iteration.
      * More than 8 spill: at D 32, 32 took twice the time. Wide heads load their own row again in every
      * iteration, so there a larger block pays: at D 128, 8 took two to three times as long as 32. */
     LANES_VECTORS = 8,
     LANES_VECTORS_WIDE = 32,
-    TILE_BASE_ROWS = 16, /* rows of a GPU tile for each of an invocation's own rows */
     MAX_HEAD_SIZE = 256,
     CACHE_WORKGROUP = 128, /* of cache_write.comp on GPUs */
 };
@@ -58,7 +57,7 @@ static bool takes_lanes(const tv_recorder *recorder) {
 static choice choose(const tv_recorder *recorder, uint64_t head_size, tv_program_id lanes,
                      const tile_variant *tiles) {
     if (takes_lanes(recorder)) {
-        uint64_t parts = tv_div_up(head_size, LANES_PART);
+        uint64_t parts = tv_div_up(head_size, TV_ATTENTION_LANES_PART);
         uint64_t chunks = tv_div_up(tv_div_up(head_size, LANES), parts);
         uint64_t vectors = parts > 1 ? LANES_VECTORS_WIDE : LANES_VECTORS;
         uint64_t block = tv_max_u64(1, tv_min_u64(LANES, vectors / chunks));
@@ -67,8 +66,11 @@ static choice choose(const tv_recorder *recorder, uint64_t head_size, tv_program
     int class = 0;
     while (tiles[class].head_size < head_size)
         class ++;
-    return (choice){
-        tiles[class].program, (uint64_t)TILE_BASE_ROWS * tiles[class].rows, 1, {head_size % 4 == 0}, 1};
+    return (choice){tiles[class].program,
+                    (uint64_t)TV_ATTENTION_TILE_ROWS * tiles[class].rows,
+                    1,
+                    {head_size % 4 == 0},
+                    1};
 }
 
 static tv_status check_shape(const char *what, uint64_t heads, uint64_t kv_heads, uint64_t head_size) {
@@ -242,7 +244,7 @@ static choice choose_decode(const tv_recorder *recorder, const tv_attention_deco
     return (choice){takes_texels(recorder, decode, most) ? TV_PROGRAM_attention_decode_texels_lanes8
                                                          : TV_PROGRAM_attention_decode_lanes8,
                     1,
-                    decode->heads * tv_div_up(decode->head_size, LANES_PART),
+                    decode->heads * tv_div_up(decode->head_size, TV_ATTENTION_LANES_PART),
                     {(uint32_t)decode->head_size},
                     1};
 }

@@ -1,8 +1,6 @@
 /* Launcher of the decoding step's bookkeeping: see decode.h. */
 #include "kernels/decode.h"
 
-enum { LOCAL_SIZE = 64 };
-
 tv_status tv_decode_advance_record(tv_recorder *recorder, const tv_decode_advance *advance) {
     uint64_t width = advance->max_tokens;
     const uint64_t bytes[] = {sizeof(uint32_t), 2 * sizeof(uint32_t), width * sizeof(uint32_t)};
@@ -14,7 +12,7 @@ tv_status tv_decode_advance_record(tv_recorder *recorder, const tv_decode_advanc
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder, &(tv_launch){.program = TV_PROGRAM_decode_advance_base,
                                    .push = &push,
-                                   .groups = tv_div_up(rows, LOCAL_SIZE),
+                                   .invocations = rows,
                                    .bindings = {tv_tensor_rows(advance->tokens, 1, first, rows),
                                                 tv_tensor_rows(advance->drawn_logprobs, 1, first, rows),
                                                 tv_tensor_rows(advance->bounds, 2, first, rows),

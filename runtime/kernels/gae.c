@@ -3,8 +3,6 @@
 
 #include "kernels/reduce.h"
 
-enum { LOCAL_SIZE = 64 };
-
 /* Where things lie in scratch: squared deviations (S), their sum, the partial sums of reductions. */
 typedef struct layout {
     uint64_t sum, partials, bytes;
@@ -47,7 +45,7 @@ static tv_status walk(tv_recorder *recorder, const tv_gae *g, uint64_t most) {
             recorder,
             &(tv_launch){.program = TV_PROGRAM_gae_base,
                          .push = &push,
-                         .groups = tv_div_up(part.count, LOCAL_SIZE),
+                         .invocations = part.count,
                          .bindings = {extents_of(g, part), tv_tensor_first(g->beta, 1),
                                       tv_tensor_rows(g->old_logprobs, width, part.first, part.count),
                                       tv_tensor_rows(g->ref_logprobs, width, part.first, part.count),
@@ -68,7 +66,7 @@ static tv_status deviations(tv_recorder *recorder, const tv_gae *g, uint64_t mos
             recorder,
             &(tv_launch){.program = TV_PROGRAM_gae_deviations_base,
                          .push = &push,
-                         .groups = tv_div_up(part.count, LOCAL_SIZE),
+                         .invocations = part.count,
                          .bindings = {extents_of(g, part), tv_tensor_first(g->totals, TV_GAE_SUMS),
                                       tv_tensor_rows(g->advantages, g->tokens, part.first, part.count),
                                       tv_tensor_rows(out, 1, part.first, part.count)},
@@ -85,7 +83,7 @@ static tv_status whiten(tv_recorder *recorder, const tv_gae *g, uint64_t most, t
             recorder,
             &(tv_launch){.program = TV_PROGRAM_gae_whiten_base,
                          .push = &push,
-                         .groups = tv_div_up(part.count * g->tokens, LOCAL_SIZE),
+                         .invocations = part.count * g->tokens,
                          .bindings = {extents_of(g, part), tv_tensor_first(g->totals, TV_GAE_SUMS), deviation,
                                       tv_tensor_rows(g->advantages, g->tokens, part.first, part.count)},
                          .shape = {part.count, g->tokens}}));

@@ -10,19 +10,7 @@
 
 #include "kernels/launch.h"
 #include "push_constants.h"
-
-/* Columns of the sums over a sequence; the last is set in the totals only. */
-enum {
-    TV_GAE_KL,               /* kl_t by the chosen estimator */
-    TV_GAE_ENTROPY,          /* -lp_old */
-    TV_GAE_NON_SCORE_REWARD, /* -beta kl_t */
-    TV_GAE_LOG_RATIO,        /* lp_old - lp_ref: the estimator k1, whatever was chosen */
-    TV_GAE_ADVANTAGE,        /* before whitening */
-    TV_GAE_TOKENS,           /* response tokens */
-    TV_GAE_RETURN,
-    TV_GAE_UNUSED,
-    TV_GAE_SUMS
-};
+#include "sizes.h" /* columns of the sums */
 
 typedef struct tv_gae {
     uint64_t sequences, tokens; /* S, T */

@@ -33,10 +33,12 @@ tv_status tv_launch_record(tv_recorder *recorder, const tv_launch *launch) {
     for (int i = 0; i < 4 && launch->shape[i]; i++)
         used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%llu", i ? "x" : "",
                                  (unsigned long long)launch->shape[i]);
+    const tv_program *program = tv_program_get(launch->program);
     tv_dispatch dispatch = {
-        .program = tv_program_get(launch->program),
+        .program = program,
         .push = launch->push,
-        .groups = launch->groups,
+        .groups = launch->invocations ? tv_div_up(launch->invocations, tv_max_u64(1, program->local_size))
+                                      : launch->groups,
         .groups_z = launch->groups_z,
         .specialization_count = launch->specialization_count,
         .shape = used ? shape : NULL,

@@ -43,8 +43,9 @@ enum {
 typedef struct tv_launch {
     tv_program_id program;
     const void *push;
-    uint64_t groups;   /* workgroups in x, folded by the recorder */
-    uint32_t groups_z; /* 0: none */
+    uint64_t groups;      /* workgroups in x, folded by the recorder */
+    uint64_t invocations; /* instead of groups, where kernels.def states the size of a workgroup */
+    uint32_t groups_z;    /* 0: none */
     tv_tensor bindings[TV_MAX_BINDINGS];
     uint32_t specialization[TV_MAX_SPECIALIZATION];
     uint32_t specialization_count;

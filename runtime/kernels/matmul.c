@@ -8,15 +8,11 @@
 
 #include "kernels/texels.h"
 #include "push_constants.h"
+#include "sizes.h"
 
 enum {
-    TILE = 64,     /* of matmul.comp */
-    CPU_TILE = 16, /* of matmul_cpu.comp */
-    CPU_LANES = 8,
-    TEXEL_TILE = 32, /* of matmul_texels.comp, across the lanes */
-    FEW_ROWS = 8,    /* of matmul_rows.comp, with its columns per workgroup */
-    FEW_ROWS_COLUMNS = 8,
-    FEW_ROWS_WORKGROUP = 128
+    TILE = TV_MATMUL_TILE,
+    FEW_ROWS_WORKGROUP = 128, /* of matmul_rows.comp on GPUs */
 };
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
@@ -162,10 +158,10 @@ static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *pro
     bool texels = takes_texels(recorder, product, size, launch);
     bool nt = !product->transpose_a && product->transpose_b;
     bool nn = !product->transpose_a && !product->transpose_b;
-    uint64_t tile_m = CPU_TILE, tile_n = CPU_TILE;
+    uint64_t tile_m = TV_MATMUL_CPU_ROWS, tile_n = TV_MATMUL_CPU_COLUMNS;
     launch->program = (texels ? of_texels : single)[product->transpose_a][product->transpose_b];
     if (texels)
-        *(nn ? &tile_m : &tile_n) = TEXEL_TILE;
+        *(nn ? &tile_m : &tile_n) = TV_MATMUL_TEXEL_COLUMNS;
     if (nt && size->m <= 4) {
         tile_m = size->m == 1 ? 1 : 4;
         launch->program = few_rows[texels][tile_m == 4];
@@ -183,16 +179,16 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
     const tv_caps *caps = tv_recorder_caps(recorder);
     const tv_matmul_push *push = launch->push;
     uint32_t *constants = launch->specialization, *count = &launch->specialization_count;
-    if (caps->cpu_kernels && caps->subgroup_size == CPU_LANES && caps->subgroup_shuffle) {
+    if (caps->cpu_kernels && caps->subgroup_size == TV_CPU_LANES && caps->subgroup_shuffle) {
         choose_cpu_variant(recorder, product, size, launch);
         constants[(*count)++] = gelu;
         constants[(*count)++] = push->accumulate;
     } else if (!product->transpose_a && product->transpose_b && product->rows_alone) {
         uint64_t rows = 1;
-        while (rows < size->m && rows < FEW_ROWS)
+        while (rows < size->m && rows < TV_MATMUL_FEW_ROWS)
             rows *= 2;
         launch->program = TV_PROGRAM_matmul_rows_nt;
-        launch->groups = tv_div_up(size->m, rows) * tv_div_up(size->n, FEW_ROWS_COLUMNS);
+        launch->groups = tv_div_up(size->m, rows) * tv_div_up(size->n, TV_MATMUL_FEW_COLUMNS);
         constants[(*count)++] = tv_row_workgroup(recorder, FEW_ROWS_WORKGROUP);
         constants[(*count)++] = (uint32_t)rows;
         constants[(*count)++] = gelu;

@@ -6,7 +6,7 @@
 /* Gradients of gain and bias are summed over at most MAX_CHUNKS chunks of rows, so that the second stage
  * stays short, of at least MIN_CHUNK_ROWS rows, so that the partial sums take a small part of the traffic of
  * the first. */
-enum { MIN_CHUNK_ROWS = 32, MAX_CHUNKS = 256, COLUMN_LOCAL_SIZE = 64, GRADIENTS_LOCAL_SIZE = 64 };
+enum { MIN_CHUNK_ROWS = 32, MAX_CHUNKS = 256, COLUMN_LOCAL_SIZE = 64 };
 
 typedef struct variant {
     tv_program_id forward, backward, partials;
@@ -112,7 +112,7 @@ static tv_status record_gradients(tv_recorder *recorder, const tv_norm_backward 
         recorder,
         &(tv_launch){.program = TV_PROGRAM_norm_gradients_base,
                      .push = &push,
-                     .groups = tv_div_up(2 * channels, GRADIENTS_LOCAL_SIZE),
+                     .invocations = 2 * channels,
                      .bindings = {partials, tv_tensor_first(norm->d_gain, channels),
                                   tv_tensor_first(written_or(norm->d_bias, norm->d_gain), channels)},
                      .shape = {chunks, channels}});

@@ -3,12 +3,11 @@
 #include "kernels/optimizer.h"
 
 #include "push_constants.h"
+#include "sizes.h"
 
 enum {
     BLOCK_LOCAL = 256,
     FINISH_LOCAL = 256,
-    ADAMW_LOCAL = 256,
-    ADAMW_VECTORS = 4, /* of an invocation; the shader knows it too */
     FLOATS_PER_BLOCK = 2,
 };
 static const uint64_t partial_granule = TV_TENSOR_ALIGNMENT / sizeof(float);
@@ -72,17 +71,16 @@ tv_status tv_adamw_record(tv_recorder *recorder, const tv_adamw *update) {
         bool vectors = size % 4 == 0;
         tv_adamw_push push = {(uint32_t)size, update->decay};
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){.program = vectors ? TV_PROGRAM_adamw_vec4 : TV_PROGRAM_adamw_scalar,
-                         .push = &push,
-                         .groups = tv_div_up(vectors ? size / 4 : size, ADAMW_LOCAL * ADAMW_VECTORS),
-                         .bindings = {tv_tensor_rows(update->parameter, 1, first, size),
-                                      tv_tensor_rows(update->gradient, 1, first, size),
-                                      tv_tensor_rows(update->m, 1, first, size),
-                                      tv_tensor_rows(update->v, 1, first, size),
-                                      tv_tensor_first(update->step, TV_STEP_WORDS),
-                                      tv_tensor_first(update->state, TV_STATE_WORDS)},
-                         .shape = {size}}));
+            recorder, &(tv_launch){.program = vectors ? TV_PROGRAM_adamw_vec4 : TV_PROGRAM_adamw_scalar,
+                                   .push = &push,
+                                   .invocations = tv_div_up(vectors ? size / 4 : size, TV_ADAMW_VECTORS),
+                                   .bindings = {tv_tensor_rows(update->parameter, 1, first, size),
+                                                tv_tensor_rows(update->gradient, 1, first, size),
+                                                tv_tensor_rows(update->m, 1, first, size),
+                                                tv_tensor_rows(update->v, 1, first, size),
+                                                tv_tensor_first(update->step, TV_STEP_WORDS),
+                                                tv_tensor_first(update->state, TV_STATE_WORDS)},
+                                   .shape = {size}}));
     }
     return TV_OK;
 }

@@ -3,8 +3,6 @@
 
 #include "push_constants.h"
 
-enum { LOCAL_SIZE = 64 };
-
 tv_status tv_ppo_policy_record(tv_recorder *recorder, const tv_ppo_policy *p) {
     const uint64_t bytes[] = {sizeof(float), TV_PPO_POLICY_STATS * sizeof(float)};
     uint64_t most;
@@ -16,7 +14,7 @@ tv_status tv_ppo_policy_record(tv_recorder *recorder, const tv_ppo_policy *p) {
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder, &(tv_launch){.program = TV_PROGRAM_ppo_policy_base,
                                    .push = &push,
-                                   .groups = tv_div_up(rows, LOCAL_SIZE),
+                                   .invocations = rows,
                                    .bindings = {tv_tensor_rows(p->targets, 1, first, rows),
                                                 tv_tensor_rows(p->logprobs, 1, first, rows),
                                                 tv_tensor_rows(p->old_logprobs, 1, first, rows),
@@ -41,7 +39,7 @@ tv_status tv_ppo_value_record(tv_recorder *recorder, const tv_ppo_value *v) {
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder, &(tv_launch){.program = TV_PROGRAM_ppo_value_base,
                                    .push = &push,
-                                   .groups = tv_div_up(rows, LOCAL_SIZE),
+                                   .invocations = rows,
                                    .bindings = {tv_tensor_rows(v->targets, 1, first, rows),
                                                 tv_tensor_rows(v->values, 1, first, rows),
                                                 tv_tensor_rows(v->old_values, 1, first, rows),

@@ -9,17 +9,7 @@
 
 #include "base/tokens.h"
 #include "kernels/launch.h"
-
-/* Columns of the statistics; rho = exp(logprob - old_logprob). */
-enum {
-    TV_PPO_POLICY_LOSS,      /* max(-A rho, -A clip(rho, 1 - clip, 1 + clip)) */
-    TV_PPO_APPROX_KL,        /* 1/2 (log rho)^2 */
-    TV_PPO_CLIPPED,          /* 1 where the clipped term is the larger one, else 0 */
-    TV_PPO_RATIO_MINUS_1,    /* rho - 1 */
-    TV_PPO_RATIO_MINUS_1_SQ, /* (rho - 1)^2 */
-    TV_PPO_ENTROPY,          /* of the policy's distribution */
-    TV_PPO_POLICY_STATS
-};
+#include "sizes.h" /* columns of the statistics */
 
 typedef struct tv_ppo_policy {
     uint64_t rows;
@@ -35,12 +25,6 @@ typedef struct tv_ppo_policy {
 } tv_ppo_policy;
 /* log rho is taken within +-40 for rho: beyond that a ratio means nothing, and its square would overflow. */
 tv_status tv_ppo_policy_record(tv_recorder *recorder, const tv_ppo_policy *policy);
-
-enum {
-    TV_PPO_VALUE_LOSS,    /* 1/2 max((V' - R)^2, (clip(V', V - eps, V + eps) - R)^2), before vf_coef */
-    TV_PPO_VALUE_CLIPPED, /* 1 where the clipped term is the larger one, else 0 */
-    TV_PPO_VALUE_STATS
-};
 
 typedef struct tv_ppo_value {
     uint64_t rows;

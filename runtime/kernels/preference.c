@@ -1,8 +1,6 @@
 /* Launchers of preference losses: see preference.h. */
 #include "kernels/preference.h"
 
-enum { LOCAL_SIZE = 64 };
-
 static tv_status clear(tv_recorder *recorder, tv_tensor gradient, uint64_t rows) {
     if (!tv_tensor_present(gradient))
         return TV_OK;
@@ -29,7 +27,7 @@ tv_status tv_preference_loss_record(tv_recorder *recorder, const tv_preference_l
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder, &(tv_launch){.program = TV_PROGRAM_preference_loss_base,
                                    .push = &push,
-                                   .groups = tv_div_up(groups, LOCAL_SIZE),
+                                   .invocations = groups,
                                    .bindings = {tv_tensor_rows(l->members, size, first, groups),
                                                 tv_tensor_rows(l->ranks, size, first, groups),
                                                 tv_tensor_rows(l->margins, 1, first, groups),

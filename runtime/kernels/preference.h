@@ -10,20 +10,7 @@
 #include "base/tokens.h"
 #include "kernels/launch.h"
 #include "push_constants.h"
-
-/* Columns of the statistics of tv_preference_loss. */
-enum {
-    TV_PREFERENCE_LOSS,
-    TV_PREFERENCE_ACCURACY, /* share of the strict pairs whose better member has the higher value; equal
-                               values count half */
-    TV_PREFERENCE_MARGIN,   /* mean value of the better minus the worse over the strict pairs */
-    TV_PREFERENCE_STRICT,   /* 1 where the group has a strict pair: what accuracy and margin are means over */
-    TV_PREFERENCE_VALUES,   /* sum of the members' values */
-    TV_PREFERENCE_COUNT,    /* members */
-    TV_PREFERENCE_LEAST,    /* smallest value */
-    TV_PREFERENCE_MOST,     /* largest value */
-    TV_PREFERENCE_STATS
-};
+#include "sizes.h" /* columns of the statistics */
 
 /* TV_PREFERENCE_PAIRS      the mean over the group's pairs of -log sigmoid(r_c - r_r - margin) + center (r_c
  * + r_r)^2; two members of equal rank are a pair with the soft target 1/2 and no margin TV_PREFERENCE_KWISE
@@ -45,19 +32,6 @@ typedef struct tv_preference_loss {
     tv_tensor stats;    /* (G, TV_PREFERENCE_STATS) out */
 } tv_preference_loss;
 tv_status tv_preference_loss_record(tv_recorder *recorder, const tv_preference_loss *loss);
-
-/* Columns of the statistics of tv_dpo. */
-enum {
-    TV_DPO_LOSS,
-    TV_DPO_CHOSEN,   /* beta (lp_c - ref_c) */
-    TV_DPO_REJECTED, /* beta (lp_r - ref_r) */
-    TV_DPO_MARGIN,   /* chosen - rejected */
-    TV_DPO_ACCURACY, /* 1 where the margin is above 0, 1/2 where it is 0 */
-    TV_DPO_CHOSEN_LOGPROB,
-    TV_DPO_REJECTED_LOGPROB,
-    TV_DPO_UNUSED,
-    TV_DPO_STATS
-};
 
 /* Direct preference optimisation (Rafailov et al. 2023): -log sigmoid(beta ((lp_c - ref_c) - (lp_r -
  * ref_r))), lp summed over the response. A pair's target t between 0 and 1 makes it -t log sigmoid(x) - (1 -

@@ -7,7 +7,6 @@
 enum {
     /* Of a block's workgroup on GPUs: four vectors of four elements for each invocation. */
     BLOCK_LOCAL = 256,
-    ROWS_LOCAL = 64,
     MIN_BLOCK_ROWS = 32,
     MAX_BLOCK_ROWS = 256,
 };
@@ -105,14 +104,13 @@ static tv_status sum_row_blocks(tv_recorder *recorder, uint64_t rows, uint64_t c
                                  .rows_per_block = (uint32_t)block,
                                  .accumulate = accumulate || first % block != 0};
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){.program = vectors ? TV_PROGRAM_sum_rows_vec4 : TV_PROGRAM_sum_rows_scalar,
-                         .push = &push,
-                         .groups = tv_div_up(blocks * (vectors ? columns / 4 : columns), ROWS_LOCAL),
-                         .bindings = {tv_tensor_rows(input, columns, first, size),
-                                      tv_tensor_window(output, first / block * columns, blocks * columns,
-                                                       &push.first)},
-                         .shape = {size, columns}}));
+            recorder, &(tv_launch){.program = vectors ? TV_PROGRAM_sum_rows_vec4 : TV_PROGRAM_sum_rows_scalar,
+                                   .push = &push,
+                                   .invocations = blocks * (vectors ? columns / 4 : columns),
+                                   .bindings = {tv_tensor_rows(input, columns, first, size),
+                                                tv_tensor_window(output, first / block * columns,
+                                                                 blocks * columns, &push.first)},
+                                   .shape = {size, columns}}));
     }
     return TV_OK;
 }

@@ -5,8 +5,6 @@
 
 #include "push_constants.h"
 
-enum { LOCAL_SIZE = 256 };
-
 void tv_rotary_table(uint64_t max_positions, uint64_t head_size, double theta, float *table) {
     uint64_t half = head_size / 2;
     for (uint64_t i = 0; i < half; i++) {
@@ -56,7 +54,7 @@ tv_status tv_rotary_record(tv_recorder *recorder, const tv_rotary *rotary) {
             recorder, &(tv_launch){
                           .program = TV_PROGRAM_rotary_base,
                           .push = &push,
-                          .groups = tv_div_up(rows * rotary->heads * half, LOCAL_SIZE),
+                          .invocations = rows * rotary->heads * half,
                           .bindings = {tv_tensor_rows(rotary->positions, 1, first, rows), table,
                                        tv_tensor_rows(rotary->qkv, rotary->row_stride, first, rows)},
                           .shape = {rows, rotary->heads, rotary->head_size},

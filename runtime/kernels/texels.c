@@ -11,15 +11,12 @@
 #include "base/os.h"
 #include "base/trial.h"
 #include "push_constants.h"
+#include "sizes.h"
 #include "vk/capture.h"
 #include "vk/submit.h"
 #include "vk/transfer.h"
 
-enum {
-    LANES = 8, /* of the kernels that read texels */
-    PROBE_TEXELS = 1009,
-    PROBE_WORKGROUP = 64
-};
+enum { PROBE_TEXELS = 1009 };
 /* A cold compiler on a busy machine takes a second. */
 static const double trial_seconds = 120;
 
@@ -27,7 +24,7 @@ tv_status tv_texel_probe(tv_recorder *recorder, uint64_t count, tv_tensor texels
     const tv_count_push push = {(uint32_t)count};
     return tv_launch_record(recorder, &(tv_launch){.program = TV_PROGRAM_texel_probe_base,
                                                    .push = &push,
-                                                   .groups = tv_div_up(count, PROBE_WORKGROUP),
+                                                   .invocations = count,
                                                    .bindings = {texels, sums},
                                                    .shape = {count}});
 }
@@ -183,7 +180,7 @@ static tv_verdict judge(tv_device *device) {
 uint64_t tv_recorder_texels(const tv_recorder *recorder) {
     tv_device *device = tv_recorder_device(recorder);
     const tv_caps *caps = tv_device_caps(device);
-    if (!caps->cpu_kernels || caps->texels == 0 || caps->subgroup_size != LANES)
+    if (!caps->cpu_kernels || caps->texels == 0 || caps->subgroup_size != TV_CPU_LANES)
         return 0;
     tv_verdict *verdict = tv_device_texel_verdict(device);
     if (*verdict == TV_UNTESTED)

@@ -12,7 +12,7 @@
 #include "push_constants.h"
 #include "vector.glsl"
 
-layout(local_size_x = 256) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer X {
     TV_ACTS x[];
 };

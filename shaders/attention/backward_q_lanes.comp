@@ -13,7 +13,7 @@
 #include "push_constants.h"
 #include "types.glsl"
 
-layout(local_size_x = 8) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer Qkv {
     TV_ACT qkv[];
 };

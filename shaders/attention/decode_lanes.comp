@@ -22,7 +22,7 @@
 #include "push_constants.h"
 #include "types.glsl"
 
-layout(local_size_x = 8) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 1) readonly buffer Positions {
     uint positions[];
 };

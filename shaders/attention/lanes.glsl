@@ -8,6 +8,11 @@
 #ifndef TV_ATTENTION_LANES_GLSL
 #define TV_ATTENTION_LANES_GLSL
 
+#include "sizes.h"
+
+#define LANES TV_CPU_LANES
+#define MAX_CHUNKS (TV_ATTENTION_LANES_PART / LANES) /* of a part */
+
 layout(constant_id = 0) const uint head_size = 64;
 /* Rows of the other side taken at once, at most 8: an iteration of a loop costs a blend of every carried value under the
  * execution mask on a CPU, and too many rows spill. The launcher knows the balance.
@@ -15,13 +20,11 @@ layout(constant_id = 0) const uint head_size = 64;
 layout(constant_id = 1) const uint block = 8;
 
 const uint chunks = (head_size + 7) / 8;
-const uint parts = (chunks + 7) / 8;
+const uint parts = (chunks + MAX_CHUNKS - 1) / MAX_CHUNKS;
 const uint part_chunks = (chunks + parts - 1) / parts;
 const bool wide = parts > 1;
 const bool ragged = parts * part_chunks * 8 != head_size;
 
-#define LANES 8
-#define MAX_CHUNKS 8 /* of a part */
 #define MAX_D (8 * MAX_CHUNKS)
 #define MAX_BLOCK 8
 

@@ -17,7 +17,9 @@
 /* 1: D is a multiple of 4 and rows are read as vectors. */
 layout(constant_id = 0) const uint aligned = 1;
 
-#define TILE_ROWS (16 * ROWS)
+#include "sizes.h"
+
+#define TILE_ROWS (TV_ATTENTION_TILE_ROWS * ROWS)
 #define TILE_OTHER 32
 #define D_PARTS (D_CLASS / 32)
 #define PITCH 9
@@ -39,7 +41,7 @@ uint tile_tx() {
     return gl_LocalInvocationIndex % 8;
 }
 uint tile_row(uint r) {
-    return gl_LocalInvocationIndex / 8 + 16 * r;
+    return gl_LocalInvocationIndex / 8 + TV_ATTENTION_TILE_ROWS * r;
 }
 
 /* Channels d .. d + 3 of a row; 0 past the end. */

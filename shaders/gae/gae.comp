@@ -2,7 +2,7 @@
  *   reward_t = -beta kl_t, plus the score at the last row;  delta_t = reward_t + gamma V_(t+1) - V_t
  *   A_t = delta_t + gamma lambda A_(t+1);  R_t = A_t + V_t;  V and A behind the last row are 0.
  *
- * old_logprobs, ref_logprobs, values, advantages, returns: (S, T); extents: (S); beta: (1); sums: (S, 8), columns as TV_GAE_* of kernels/gae.h.
+ * old_logprobs, ref_logprobs, values, advantages, returns: (S, T); extents: (S); beta: (1); sums: (S, TV_GAE_SUMS), columns TV_GAE_* of sizes.h.
  * advantages, returns and sums are overwritten; values, advantages and returns are 0 outside the response, whose inputs are not read.
  * One invocation a sequence, sums in the order of the walk: a recurrence has no more parallelism, and a rollout is a few hundred sequences.
  * Floor: 24 bytes a token, which latency exceeds. Limits: S * T of one dispatch below 2^32.
@@ -12,8 +12,9 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer Extents {
     tv_gae_extent extents[];
 };
@@ -36,7 +37,7 @@ layout(std430, binding = 6) writeonly buffer Returns {
     float returns[];
 };
 layout(std430, binding = 7) writeonly buffer Sums {
-    vec4 sums[];
+    float sums[];
 };
 layout(push_constant) uniform Push {
     tv_gae_push p;
@@ -84,6 +85,13 @@ void main() {
         next_value = value;
         next_advantage = advantage;
     }
-    sums[2 * sequence] = vec4(kl_sum, entropy_sum, reward_sum, ratio_sum);
-    sums[2 * sequence + 1] = vec4(advantage_sum, float(count), return_sum, 0.0);
+    uint at = sequence * TV_GAE_SUMS;
+    sums[at + TV_GAE_KL] = kl_sum;
+    sums[at + TV_GAE_ENTROPY] = entropy_sum;
+    sums[at + TV_GAE_NON_SCORE_REWARD] = reward_sum;
+    sums[at + TV_GAE_LOG_RATIO] = ratio_sum;
+    sums[at + TV_GAE_ADVANTAGE] = advantage_sum;
+    sums[at + TV_GAE_TOKENS] = float(count);
+    sums[at + TV_GAE_RETURN] = return_sum;
+    sums[at + TV_GAE_UNUSED] = 0.0;
 }

@@ -1,14 +1,15 @@
 /* Squared deviations of each sequence's advantages from the mean over all: deviations[s] = sum over the response of (A - mean)^2.
  *
- * extents: (S); totals: (8), of which the sum of advantages and the number of tokens are read; advantages: (S, T); deviations: (S), overwritten.
+ * extents: (S); totals: (TV_GAE_SUMS), of which the sum of advantages and the number of tokens are read; advantages: (S, T); deviations: (S), overwritten.
  * One invocation a sequence, summed in order. A second pass, because E[A^2] - mean^2 loses the digits. 4 bytes a token.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "grid.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer Extents {
     tv_gae_extent extents[];
 };
@@ -31,7 +32,7 @@ void main() {
         return;
     tv_gae_extent extent = extents[sequence];
     uint first = min(extent.first, p.tokens), count = min(extent.count, p.tokens - first);
-    float mean = totals[4] / max(totals[5], 1.0), sum = 0.0;
+    float mean = totals[TV_GAE_ADVANTAGE] / max(totals[TV_GAE_TOKENS], 1.0), sum = 0.0;
     for (uint t = first; t < first + count; t++) {
         float deviation = advantages[sequence * p.tokens + t] - mean;
         sum += deviation * deviation;

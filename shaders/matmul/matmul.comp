@@ -14,9 +14,10 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 #include "types.glsl"
 
-layout(local_size_x = 256) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(constant_id = 0) const bool GELU = false;
 layout(std430, binding = 0) readonly buffer A {
     TV_ACT a[];
@@ -34,7 +35,7 @@ layout(push_constant) uniform Push {
     tv_matmul_push p;
 };
 
-const uint TILE = 64, STEP = 16, SIDE = 16, EACH = TILE / SIDE, UNROLL = 4;
+const uint TILE = TV_MATMUL_TILE, STEP = 16, SIDE = 16, EACH = TILE / SIDE, UNROLL = 4;
 /* One vector of padding: the columns that a transposing store touches then lie in different banks, but for pairs. */
 shared vec4 tile_a[STEP][TILE / EACH + 1];
 shared vec4 tile_b[STEP][TILE / EACH + 1];

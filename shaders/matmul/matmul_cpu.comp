@@ -20,9 +20,10 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 #include "types.glsl"
 
-layout(local_size_x = 8) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 /* Constants, because both sides of a branch are run where these kernels are. */
 layout(constant_id = 0) const bool GELU = false;
 layout(constant_id = 1) const bool ACCUMULATE = false;
@@ -43,9 +44,9 @@ layout(push_constant) uniform Push {
 };
 
 #ifndef TV_ROWS
-#define TV_ROWS 16
+#define TV_ROWS TV_MATMUL_CPU_ROWS
 #endif
-const uint LANES = 8, STEP = LANES, ROWS = TV_ROWS, EACH = 2, COLUMNS = LANES * EACH;
+const uint LANES = TV_CPU_LANES, STEP = LANES, ROWS = TV_ROWS, COLUMNS = TV_MATMUL_CPU_COLUMNS, EACH = COLUMNS / LANES;
 
 void main() {
     uint lane = gl_SubgroupInvocationID;

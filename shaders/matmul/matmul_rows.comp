@@ -15,6 +15,7 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 #include "types.glsl"
 
 layout(local_size_x_id = 0) in;
@@ -37,7 +38,7 @@ layout(push_constant) uniform Push {
 };
 
 /* Loads in flight per lane; MAX_ROWS because arrays are not sized by specialization. */
-const uint UNROLL = 4, COLUMNS = 8, MAX_ROWS = 8;
+const uint UNROLL = 4, COLUMNS = TV_MATMUL_FEW_COLUMNS, MAX_ROWS = TV_MATMUL_FEW_ROWS;
 
 void main() {
     uint blocks = (p.m + ROWS - 1) / ROWS, row_0 = tv_group() % blocks * ROWS, rows = p.m - row_0;

@@ -22,9 +22,10 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 #include "types.glsl"
 
-layout(local_size_x = 8) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 /* Constants, because both sides of a branch are run where these kernels are. */
 layout(constant_id = 0) const bool GELU = false;
 layout(constant_id = 1) const bool ACCUMULATE = false;
@@ -55,9 +56,9 @@ layout(push_constant) uniform Push {
 #define ACROSS_ALONG (!TV_TRANSPOSE_A || TV_TRANSPOSE_B)
 
 #ifndef TV_ROWS
-#define TV_ROWS 16
+#define TV_ROWS TV_MATMUL_CPU_ROWS
 #endif
-const uint LANES = 8, ROWS = TV_ROWS, EACH = 4, COLUMNS = LANES * EACH;
+const uint LANES = TV_CPU_LANES, ROWS = TV_ROWS, COLUMNS = TV_MATMUL_TEXEL_COLUMNS, EACH = COLUMNS / LANES;
 #if ACROSS_ALONG
 const uint STEP = 8;
 #else

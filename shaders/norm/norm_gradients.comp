@@ -8,7 +8,7 @@
 #include "grid.glsl"
 #include "push_constants.h"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer Partials {
     float partials[];
 };

@@ -13,8 +13,9 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 
-layout(local_size_x = 256) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) buffer Parameter {
     TV_VECTOR parameter[];
 };
@@ -37,7 +38,7 @@ layout(push_constant) uniform Push {
     tv_adamw_push p;
 };
 
-const uint vectors = 4; /* of an invocation; the launcher knows it too */
+const uint vectors = TV_ADAMW_VECTORS;
 
 void main() {
     uint begin = tv_group() * gl_WorkGroupSize.x * vectors + gl_LocalInvocationIndex;

@@ -1,7 +1,7 @@
 /* PPO's clipped loss per token (Schulman et al. 2017): loss = max(-A rho, -A clip(rho, 1 - eps, 1 + eps)), rho = e^(lp - lp_old);
  * d_logprobs = loss_scale * d loss / d lp = -loss_scale * A rho, or 0 where the clipped term is the larger one.
  *
- * All (rows); stats: (rows, 6), columns as TV_PPO_* of kernels/ppo.h. Outputs are overwritten; rows whose target is ignored get zeros and
+ * All (rows); stats: (rows, TV_PPO_POLICY_STATS), columns TV_PPO_* of sizes.h. Outputs are overwritten; rows whose target is ignored get zeros and
  * their inputs are not read. rho - 1 keeps its digits near 0 and is exactly 0 for equal log-probabilities. For rho, log rho is taken
  * within +-40, so that (rho - 1)^2 stays in fp32. A log-probability that is not finite makes its row NaN. 52 bytes a row.
  */
@@ -10,8 +10,9 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer Targets {
     uint targets[];
 };
@@ -41,7 +42,7 @@ layout(push_constant) uniform Push {
 };
 
 const uint ignored = 0xffffffffu;
-const uint columns = 6;
+const uint columns = TV_PPO_POLICY_STATS;
 
 void main() {
     uint row = tv_thread();
@@ -60,10 +61,10 @@ void main() {
     float plain = -advantage * ratio, limited = -advantage * clamp(ratio, 1.0 - p.clip, 1.0 + p.clip);
     bool clipped = limited > plain;
     d_logprobs[row] = clipped ? 0.0 : constants.loss_scale * plain;
-    stats[at + 0] = clipped ? limited : plain;
-    stats[at + 1] = 0.5 * log_ratio * log_ratio;
-    stats[at + 2] = clipped ? 1.0 : 0.0;
-    stats[at + 3] = minus_1;
-    stats[at + 4] = minus_1 * minus_1;
-    stats[at + 5] = entropies[row];
+    stats[at + TV_PPO_POLICY_LOSS] = clipped ? limited : plain;
+    stats[at + TV_PPO_APPROX_KL] = 0.5 * log_ratio * log_ratio;
+    stats[at + TV_PPO_CLIPPED] = clipped ? 1.0 : 0.0;
+    stats[at + TV_PPO_RATIO_MINUS_1] = minus_1;
+    stats[at + TV_PPO_RATIO_MINUS_1_SQ] = minus_1 * minus_1;
+    stats[at + TV_PPO_ENTROPY] = entropies[row];
 }

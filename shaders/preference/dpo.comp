@@ -2,7 +2,7 @@
  * loss = t softplus(-x) + (1 - t) softplus(x); d_logprobs = loss_scale * beta * ((1 - t) sigmoid(x) - t sigmoid(-x)) over the rows of the
  * chosen response, the negative of it over those of the rejected one.
  *
- * table: (P); logprobs, d_logprobs: (N); stats: (P, 8), columns as TV_DPO_* of kernels/preference.h. d_logprobs is written in the responses, the
+ * table: (P); logprobs, d_logprobs: (N); stats: (P, TV_DPO_STATS), columns TV_DPO_* of sizes.h. d_logprobs is written in the responses, the
  * rest is the launcher's to clear; stats is overwritten. One workgroup a pair; lane i adds up rows i, i + lanes, ... of a response, so a
  * sum does not depend on where the response lies. A log-probability that is not finite makes its pair NaN. 8 bytes a row.
  */
@@ -13,6 +13,7 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 #include "reduce.glsl"
 
 layout(local_size_x_id = 0) in;
@@ -29,7 +30,7 @@ layout(std430, binding = 3) writeonly buffer Gradients {
     float d_logprobs[];
 };
 layout(std430, binding = 4) writeonly buffer Stats {
-    vec4 stats[];
+    float stats[];
 };
 layout(push_constant) uniform Push {
     tv_dpo_push p;
@@ -57,12 +58,12 @@ void main() {
     if (number >= p.pairs)
         return;
     tv_dpo_pair pair = table[number];
+    uint at = number * TV_DPO_STATS;
     bool lane_0 = gl_LocalInvocationIndex == 0;
     if (pair.chosen_count + pair.rejected_count == 0) {
-        if (lane_0) {
-            stats[2 * number] = vec4(0.0);
-            stats[2 * number + 1] = vec4(0.0);
-        }
+        if (lane_0)
+            for (uint c = 0; c < TV_DPO_STATS; c++)
+                stats[at + c] = 0.0;
         return;
     }
     float chosen = sum_of(pair.chosen_first, pair.chosen_count);
@@ -79,7 +80,13 @@ void main() {
     }
     if (lane_0) {
         float loss = finite ? target * tv_softplus(-x) + rest * tv_softplus(x) : TV_NAN;
-        stats[2 * number] = vec4(loss, reward_chosen, reward_rejected, x);
-        stats[2 * number + 1] = vec4(x > 0.0 ? 1.0 : x == 0.0 ? 0.5 : 0.0, chosen, rejected, 0.0);
+        stats[at + TV_DPO_LOSS] = loss;
+        stats[at + TV_DPO_CHOSEN] = reward_chosen;
+        stats[at + TV_DPO_REJECTED] = reward_rejected;
+        stats[at + TV_DPO_MARGIN] = x;
+        stats[at + TV_DPO_ACCURACY] = x > 0.0 ? 1.0 : x == 0.0 ? 0.5 : 0.0;
+        stats[at + TV_DPO_CHOSEN_LOGPROB] = chosen;
+        stats[at + TV_DPO_REJECTED_LOGPROB] = rejected;
+        stats[at + TV_DPO_UNUSED] = 0.0;
     }
 }

@@ -1,6 +1,6 @@
 /* Losses of groups of ranked responses from one value each (kernels/preference.h states the three).
  *
- * members, ranks: (G, K); margins: (G); values, d_values: (N); stats: (G, 8), columns as TV_PREFERENCE_* of kernels/preference.h. d_values is
+ * members, ranks: (G, K); margins: (G); values, d_values: (N); stats: (G, TV_PREFERENCE_STATS), columns TV_PREFERENCE_* of sizes.h. d_values is
  * written where members are, the rest is the launcher's to clear; stats is overwritten. Members are distinct rows, so no two groups meet.
  * One invocation a group, K at most TV_PREFERENCE_MEMBERS: groups are few, and only the launch counts.
  *   x = r_c - r_r - margin, target y (1; 1/2 for a tie): y softplus(-x) + (1 - y) softplus(x), slope (1 - y) sigmoid(x) - y sigmoid(-x)
@@ -12,8 +12,9 @@
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer Members {
     uint members[];
 };
@@ -33,7 +34,7 @@ layout(std430, binding = 5) writeonly buffer Gradients {
     float d_values[];
 };
 layout(std430, binding = 6) writeonly buffer Stats {
-    vec4 stats[];
+    float stats[];
 };
 layout(push_constant) uniform Push {
     tv_preference_push p;
@@ -123,6 +124,13 @@ void main() {
         for (uint i = 0; i < count; i++)
             d_values[place[i]] = broken ? TV_NAN : constants.loss_scale * slope[i];
     float pairs = max(strict, 1.0);
-    stats[2 * group] = vec4(broken ? TV_NAN : loss, accuracy / pairs, margin / pairs, min(strict, 1.0));
-    stats[2 * group + 1] = vec4(sum, float(count), low, high);
+    uint at = group * TV_PREFERENCE_STATS;
+    stats[at + TV_PREFERENCE_LOSS] = broken ? TV_NAN : loss;
+    stats[at + TV_PREFERENCE_ACCURACY] = accuracy / pairs;
+    stats[at + TV_PREFERENCE_MARGIN] = margin / pairs;
+    stats[at + TV_PREFERENCE_STRICT] = min(strict, 1.0);
+    stats[at + TV_PREFERENCE_VALUES] = sum;
+    stats[at + TV_PREFERENCE_COUNT] = float(count);
+    stats[at + TV_PREFERENCE_LEAST] = low;
+    stats[at + TV_PREFERENCE_MOST] = high;
 }

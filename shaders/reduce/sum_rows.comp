@@ -7,7 +7,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
-layout(local_size_x = 64) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 
 #include "grid.glsl"
 #include "push_constants.h"

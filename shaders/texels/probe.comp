@@ -9,7 +9,7 @@
 #include "grid.glsl"
 #include "push_constants.h"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(binding = 0) uniform samplerBuffer texels;
 layout(std430, binding = 1) writeonly buffer Sums {
     vec4 sums[];

@@ -1,0 +1,83 @@
+/* What C and GLSL both count with: tiles of kernels, and columns of the statistics that kernels leave behind.
+ *
+ * Sizes of workgroups stand in kernels.def, which gives them to the shaders as TV_LOCAL_SIZE.
+ */
+#ifndef TV_SIZES_H
+#define TV_SIZES_H
+
+/* ---- tiles ---- */
+
+/* matmul.comp: rows and columns of a workgroup. */
+#define TV_MATMUL_TILE 64
+/* Lanes of the CPU variants, which hand values round a subgroup of exactly so many. */
+#define TV_CPU_LANES 8
+/* matmul_cpu.comp and matmul_texels.comp: rows of a tile where a variant's TV_ROWS says nothing else, and
+ * columns. */
+#define TV_MATMUL_CPU_ROWS      16
+#define TV_MATMUL_CPU_COLUMNS   16
+#define TV_MATMUL_TEXEL_COLUMNS 32
+/* matmul_rows.comp: most rows, and columns of a workgroup. */
+#define TV_MATMUL_FEW_ROWS    8
+#define TV_MATMUL_FEW_COLUMNS 8
+
+/* Channels that a CPU variant of attention holds: wider heads take several workgroups. */
+#define TV_ATTENTION_LANES_PART 64
+/* Rows of a GPU tile of attention for each of an invocation's own rows. */
+#define TV_ATTENTION_TILE_ROWS 16
+
+/* adamw.comp: vectors of an invocation. */
+#define TV_ADAMW_VECTORS 4
+
+/* ---- columns of PPO's statistics; rho = exp(logprob - old_logprob) ---- */
+
+#define TV_PPO_POLICY_LOSS      0 /* max(-A rho, -A clip(rho, 1 - clip, 1 + clip)) */
+#define TV_PPO_APPROX_KL        1 /* 1/2 (log rho)^2 */
+#define TV_PPO_CLIPPED          2 /* 1 where the clipped term is the larger one, else 0 */
+#define TV_PPO_RATIO_MINUS_1    3 /* rho - 1 */
+#define TV_PPO_RATIO_MINUS_1_SQ 4 /* (rho - 1)^2 */
+#define TV_PPO_ENTROPY          5 /* of the policy's distribution */
+#define TV_PPO_POLICY_STATS     6
+
+#define TV_PPO_VALUE_LOSS    0 /* 1/2 max((V' - R)^2, (clip(V', V - eps, V + eps) - R)^2), before vf_coef */
+#define TV_PPO_VALUE_CLIPPED 1 /* 1 where the clipped term is the larger one, else 0 */
+#define TV_PPO_VALUE_STATS   2
+
+/* ---- columns of the sums over a sequence ---- */
+
+#define TV_GAE_KL               0 /* kl_t by the chosen estimator */
+#define TV_GAE_ENTROPY          1 /* -lp_old */
+#define TV_GAE_NON_SCORE_REWARD 2 /* -beta kl_t */
+#define TV_GAE_LOG_RATIO        3 /* lp_old - lp_ref: the estimator k1, whatever was chosen */
+#define TV_GAE_ADVANTAGE        4 /* before whitening */
+#define TV_GAE_TOKENS           5 /* response tokens */
+#define TV_GAE_RETURN           6
+#define TV_GAE_UNUSED           7
+#define TV_GAE_SUMS             8
+
+/* ---- columns of the statistics of a group of preferences ---- */
+
+#define TV_PREFERENCE_LOSS 0
+#define TV_PREFERENCE_ACCURACY                                                                               \
+    1 /* share of the strict pairs whose better member has the higher value; equal ones half */
+#define TV_PREFERENCE_MARGIN 2 /* mean value of the better minus the worse over the strict pairs */
+#define TV_PREFERENCE_STRICT                                                                                 \
+    3 /* 1 where the group has a strict pair: what accuracy and margin are means over */
+#define TV_PREFERENCE_VALUES 4 /* sum of the members' values */
+#define TV_PREFERENCE_COUNT  5 /* members */
+#define TV_PREFERENCE_LEAST  6 /* smallest value */
+#define TV_PREFERENCE_MOST   7 /* largest value */
+#define TV_PREFERENCE_STATS  8
+
+/* ---- columns of the statistics of a pair of DPO ---- */
+
+#define TV_DPO_LOSS             0
+#define TV_DPO_CHOSEN           1 /* beta (lp_c - ref_c) */
+#define TV_DPO_REJECTED         2 /* beta (lp_r - ref_r) */
+#define TV_DPO_MARGIN           3 /* chosen - rejected */
+#define TV_DPO_ACCURACY         4 /* 1 where the margin is above 0, 1/2 where it is 0 */
+#define TV_DPO_CHOSEN_LOGPROB   5
+#define TV_DPO_REJECTED_LOGPROB 6
+#define TV_DPO_UNUSED           7
+#define TV_DPO_STATS            8
+
+#endif
