@@ -9,6 +9,8 @@
 
 /* Logits of one chunk: large enough to fill a device, small beside the activations of a real batch. */
 enum { LOGITS_BYTES = 128 << 20, CHUNK_STEP = 64 };
+/* Kernels count rows in 32 bits, with room for the part of a grid that lies past the end. */
+static const uint64_t MOST_TOKENS = UINT64_C(1) << 31;
 
 typedef struct plan_builder {
     tv_plan_item *items;
@@ -136,6 +138,9 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
         return tv_fail(TV_E_CONFIG,
                        "sequences of %llu tokens were asked for and the model has positions for %llu",
                        (unsigned long long)options->tokens, (unsigned long long)config->max_positions);
+    if (options->batch > MOST_TOKENS / tv_max_u64(1, options->tokens))
+        return tv_fail(TV_E_FIT, "%llu sequences of %llu tokens side by side are more than 2^31 tokens",
+                       (unsigned long long)options->batch, (unsigned long long)options->tokens);
     tv_status status;
     plan_builder plan = {0};
     tv_memory_plan placed = {0};

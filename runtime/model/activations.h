@@ -55,7 +55,7 @@ typedef struct tv_activations {
 } tv_activations;
 
 /* Plans, and allocates when `device` is not NULL. `caps` are the device's. T over max_positions is
- * TV_E_CONFIG; TV_E_FIT when one tensor is over every buffer. */
+ * TV_E_CONFIG; TV_E_FIT when one tensor is over every buffer, or B T over 2^31. */
 tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_model_config *config,
                                 const tv_activations_options *options, tv_activations **activations);
 void tv_activations_destroy(tv_activations **activations);

@@ -270,14 +270,6 @@ static tv_status plan_memory(tv_run *run) {
         tv_max_u64(run->trainer_options.grad_accum, run->settings.train.grad_accum);
     run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     run->trainer_options.train = true;
-    uint64_t rows = run->trainer_options.batch, tokens = run->trainer_options.tokens;
-    if (rows > (UINT64_C(1) << 31) / tokens)
-        return tv_fail(
-            TV_E_CONFIG,
-            "%" PRIu64 " sequences of %" PRIu64
-            " tokens are more than 2^31 tokens in one micro-batch; lower train.batch_size and raise "
-            "train.grad_accum",
-            rows, tokens);
     TV_RETURN_IF_FAILED(tv_memory_measure(run->list, run->device, &run->trainer_options, &run->bytes));
     return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
 }

@@ -146,12 +146,30 @@ static void a_sequence_over_one_binding_is_refused(void **state) {
     tv_device_close(&device);
 }
 
+/* The one check: training, evaluation, scoring and the API all plan activations. The batch is also one whose
+ * product with the length leaves 64 bits. */
+static void more_than_2_31_tokens_are_refused(void **state) {
+    tv_device *device = *state;
+    tv_test_golden_model golden = tv_test_golden_open(models[0]);
+    const tv_parameter_list *list = tv_model_directory_parameters(golden.directory);
+    const uint64_t batches[] = {(UINT64_C(1) << 25) + 1, UINT64_C(1) << 62};
+    for (size_t i = 0; i < TV_COUNT(batches); i++) {
+        const tv_trainer_options options = {.stage = "test", .batch = batches[i], .tokens = 64};
+        tv_trainer_bytes bytes;
+        assert_int_equal(tv_trainer_measure(list, tv_device_caps(device), &options, &bytes), TV_E_FIT);
+        assert_non_null(strstr(tv_last_error(), "2^31 tokens"));
+        assert_non_null(strstr(tv_last_error(), i == 0 ? "33554433 sequences of 64" : "sequences of 64"));
+    }
+    tv_test_golden_close(&golden);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_step_within_limits),
         cmocka_unit_test(smallest_range),
         cmocka_unit_test(vocabulary_over_one_binding),
         cmocka_unit_test(a_sequence_over_one_binding_is_refused),
+        cmocka_unit_test(more_than_2_31_tokens_are_refused),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }
