@@ -8,6 +8,7 @@
 #include "base/dialogue.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "text/json_text.h"
 
 /* Enough that a program which takes several at once is never idle. */
 enum { IN_FLIGHT = 16 };
@@ -23,27 +24,16 @@ typedef struct judging {
     double last_progress;
 } judging;
 
-static tv_status add(tv_text *out, const char *text) {
-    return tv_text_append(out, text, strlen(text));
-}
-
-static tv_status add_span(tv_text *out, tv_slice span) {
-    return tv_text_append(out, span.data, span.size);
-}
-
 static tv_status ask(judging *j, uint64_t place) {
     const tv_session_item *item = &j->items[place];
     j->line.size = 0;
-    TV_RETURN_IF_FAILED(add(&j->line, "{\"id\":"));
-    TV_RETURN_IF_FAILED(add_span(&j->line, item->item->id_json));
-    TV_RETURN_IF_FAILED(add(&j->line, ",\"prompt\":"));
-    TV_RETURN_IF_FAILED(add_span(&j->line, item->prompt_json));
-    TV_RETURN_IF_FAILED(add(&j->line, ",\"responses\":["));
-    for (uint32_t i = 0; i < item->k; i++) {
-        TV_RETURN_IF_FAILED(add(&j->line, i ? "," : ""));
-        TV_RETURN_IF_FAILED(add_span(&j->line, item->item->responses[item->order[i]].json));
-    }
-    TV_RETURN_IF_FAILED(add(&j->line, "]}"));
+    TV_RETURN_IF_FAILED(tv_raw_append(&j->line, "{\"id\":", item->item->id_json));
+    TV_RETURN_IF_FAILED(tv_raw_append(&j->line, ",\"prompt\":", item->prompt_json));
+    TV_RETURN_IF_FAILED(tv_json_append(&j->line, ",\"responses\":["));
+    for (uint32_t i = 0; i < item->k; i++)
+        TV_RETURN_IF_FAILED(
+            tv_raw_append(&j->line, i ? "," : "", item->item->responses[item->order[i]].json));
+    TV_RETURN_IF_FAILED(tv_json_append(&j->line, "]}"));
     j->out[place] = true;
     return tv_dialogue_ask(j->program, place, item->item->id, (const char *)j->line.data, j->line.size);
 }

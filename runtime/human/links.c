@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/private_file.h"
 #include "human/raw_json.h"
+#include "text/json_text.h"
 
 struct tv_links {
     tv_link *all; /* those of this start first, then what else the file has */
@@ -89,13 +90,15 @@ static tv_status write_file(const tv_links *links, const char *path) {
         if (line && tv_json_set_string(line, "role", roles[link->role]) &&
             (!link->name || tv_json_set_string(line, "name", link->name)) &&
             tv_json_set_string(line, "secret", link->secret))
-            printed = cJSON_PrintUnformatted(line);
+            status = tv_json_print_line(line, &printed);
+        else
+            status = tv_fail(TV_E_MEMORY, "out of host memory for the links");
         cJSON_Delete(line);
-        status = printed ? tv_text_append(&text, printed, strlen(printed))
-                         : tv_fail(TV_E_MEMORY, "out of host memory for the links");
-        cJSON_free(printed);
         if (status == TV_OK)
-            status = tv_text_append(&text, "\n", 1);
+            status = tv_json_append(&text, printed);
+        if (status == TV_OK)
+            status = tv_json_append(&text, "\n");
+        free(printed);
         if (status != TV_OK)
             break;
     }

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "text/json_text.h"
 #include "text/split.h"
 
 enum { TRAIN, VAL, PARTS };
@@ -102,30 +103,20 @@ fail:
 
 /* ---- lines ---- */
 
-static tv_status add(writing *w, const char *text) {
-    return tv_text_append(&w->line, text, strlen(text));
-}
-
-static tv_status add_span(writing *w, tv_slice span) {
-    return tv_text_append(&w->line, span.data, span.size);
-}
-
 static tv_status begin_line(writing *w, const tv_item *item) {
     w->line.size = 0;
-    TV_RETURN_IF_FAILED(add(w, "{\"prompt\":"));
-    return add_span(w, item->prompt_json);
+    return tv_raw_append(&w->line, "{\"prompt\":", item->prompt_json);
 }
 
 static tv_status add_answer(writing *w, const tv_item *item, uint32_t response) {
     bool messages = item->prompt_json.data[0] == '[';
-    if (messages)
-        TV_RETURN_IF_FAILED(add(w, "[{\"role\":\"assistant\",\"content\":"));
-    TV_RETURN_IF_FAILED(add_span(w, item->responses[response].text_json));
-    return messages ? add(w, "}]") : TV_OK;
+    const char *before = messages ? "[{\"role\":\"assistant\",\"content\":" : "";
+    TV_RETURN_IF_FAILED(tv_raw_append(&w->line, before, item->responses[response].text_json));
+    return messages ? tv_json_append(&w->line, "}]") : TV_OK;
 }
 
 static tv_status end_line(writing *w, int part) {
-    TV_RETURN_IF_FAILED(add(w, "}\n"));
+    TV_RETURN_IF_FAILED(tv_json_append(&w->line, "}\n"));
     *(part == VAL ? &w->totals->val_lines : &w->totals->lines) += 1;
     return tv_writer_write(w->writers[part], w->line.data, w->line.size);
 }
@@ -133,12 +124,12 @@ static tv_status end_line(writing *w, int part) {
 static tv_status write_pair(writing *w, const tv_item *item, uint32_t chosen, uint32_t rejected, bool tie,
                             int part) {
     TV_RETURN_IF_FAILED(begin_line(w, item));
-    TV_RETURN_IF_FAILED(add(w, ",\"chosen\":"));
+    TV_RETURN_IF_FAILED(tv_json_append(&w->line, ",\"chosen\":"));
     TV_RETURN_IF_FAILED(add_answer(w, item, chosen));
-    TV_RETURN_IF_FAILED(add(w, ",\"rejected\":"));
+    TV_RETURN_IF_FAILED(tv_json_append(&w->line, ",\"rejected\":"));
     TV_RETURN_IF_FAILED(add_answer(w, item, rejected));
     if (tie)
-        TV_RETURN_IF_FAILED(add(w, ",\"tie\":true"));
+        TV_RETURN_IF_FAILED(tv_json_append(&w->line, ",\"tie\":true"));
     return end_line(w, part);
 }
 
@@ -154,15 +145,15 @@ static void sort_by_rank(const tv_ranking *ranking, uint32_t *sorted) {
 static tv_status write_list(writing *w, const tv_ranking *ranking, const uint32_t *sorted, int part) {
     const tv_item *item = &ranking->item;
     TV_RETURN_IF_FAILED(begin_line(w, item));
-    TV_RETURN_IF_FAILED(add(w, ",\"answers\":["));
+    TV_RETURN_IF_FAILED(tv_json_append(&w->line, ",\"answers\":["));
     for (uint32_t i = 0; i < item->count; i++) {
         char rank[32];
         snprintf(rank, sizeof rank, ",\"rank\":%u}", ranking->rank[sorted[i]] + 1u);
-        TV_RETURN_IF_FAILED(add(w, i ? ",{\"answer\":" : "{\"answer\":"));
+        TV_RETURN_IF_FAILED(tv_json_append(&w->line, i ? ",{\"answer\":" : "{\"answer\":"));
         TV_RETURN_IF_FAILED(add_answer(w, item, sorted[i]));
-        TV_RETURN_IF_FAILED(add(w, rank));
+        TV_RETURN_IF_FAILED(tv_json_append(&w->line, rank));
     }
-    TV_RETURN_IF_FAILED(add(w, "]"));
+    TV_RETURN_IF_FAILED(tv_json_append(&w->line, "]"));
     return end_line(w, part);
 }
 

@@ -225,63 +225,54 @@ tv_status tv_ranking_parse(tv_slice line, const char *where, tv_arena *arena, tv
     return status;
 }
 
-static tv_status add(tv_text *out, const char *text) {
-    return tv_text_append(out, text, strlen(text));
-}
-
-static tv_status add_span(tv_text *out, const char *before, tv_slice span) {
-    TV_RETURN_IF_FAILED(add(out, before));
-    return tv_text_append(out, span.data, span.size);
-}
-
 static tv_status add_string(tv_text *out, const char *before, const char *text) {
-    TV_RETURN_IF_FAILED(add(out, before));
+    TV_RETURN_IF_FAILED(tv_json_append(out, before));
     return tv_json_append_string(text ? text : "", text ? strlen(text) : 0, out);
 }
 
 static tv_status print_groups(const tv_ranking *ranking, tv_text *line) {
     const tv_item *item = &ranking->item;
     if (ranking->skipped)
-        return add(line, "null");
-    TV_RETURN_IF_FAILED(add(line, "["));
+        return tv_json_append(line, "null");
+    TV_RETURN_IF_FAILED(tv_json_append(line, "["));
     for (uint32_t group = 0, printed = 0; printed < item->count && group < item->count; group++) {
-        TV_RETURN_IF_FAILED(add(line, group ? ",[" : "["));
+        TV_RETURN_IF_FAILED(tv_json_append(line, group ? ",[" : "["));
         bool first = true;
         for (uint32_t i = 0; i < item->count; i++) {
             if (ranking->rank[i] != group)
                 continue;
-            TV_RETURN_IF_FAILED(add_span(line, first ? "" : ",", item->responses[i].id_json));
+            TV_RETURN_IF_FAILED(tv_raw_append(line, first ? "" : ",", item->responses[i].id_json));
             first = false;
             printed++;
         }
-        TV_RETURN_IF_FAILED(add(line, "]"));
+        TV_RETURN_IF_FAILED(tv_json_append(line, "]"));
     }
-    return add(line, "]");
+    return tv_json_append(line, "]");
 }
 
 tv_status tv_ranking_print(const tv_ranking *ranking, tv_text *line) {
     const tv_item *item = &ranking->item;
     char numbers[2 * (DBL_MAX_10_EXP + sizeof ".000") + 64]; /* any two times that a file may hold */
-    TV_RETURN_IF_FAILED(add_span(line, "{\"id\":", item->id_json));
-    TV_RETURN_IF_FAILED(add_span(line, ",\"prompt\":", item->prompt_json));
-    TV_RETURN_IF_FAILED(add_span(line, ",\"responses\":", item->responses_json));
-    TV_RETURN_IF_FAILED(add(line, ",\"order\":["));
+    TV_RETURN_IF_FAILED(tv_raw_append(line, "{\"id\":", item->id_json));
+    TV_RETURN_IF_FAILED(tv_raw_append(line, ",\"prompt\":", item->prompt_json));
+    TV_RETURN_IF_FAILED(tv_raw_append(line, ",\"responses\":", item->responses_json));
+    TV_RETURN_IF_FAILED(tv_json_append(line, ",\"order\":["));
     for (uint32_t i = 0; i < item->count; i++)
-        TV_RETURN_IF_FAILED(add_span(line, i ? "," : "", item->responses[ranking->order[i]].id_json));
-    TV_RETURN_IF_FAILED(add(line, "],\"ranking\":"));
+        TV_RETURN_IF_FAILED(tv_raw_append(line, i ? "," : "", item->responses[ranking->order[i]].id_json));
+    TV_RETURN_IF_FAILED(tv_json_append(line, "],\"ranking\":"));
     TV_RETURN_IF_FAILED(print_groups(ranking, line));
     TV_RETURN_IF_FAILED(add_string(line, ",\"annotator\":", ranking->annotator));
     snprintf(numbers, sizeof numbers, ",\"t_shown\":%.3f,\"t_done\":%.3f,\"confidence\":", ranking->t_shown,
              ranking->t_done);
-    TV_RETURN_IF_FAILED(add(line, numbers));
+    TV_RETURN_IF_FAILED(tv_json_append(line, numbers));
     snprintf(numbers, sizeof numbers, "%d", ranking->confidence);
-    TV_RETURN_IF_FAILED(add(line, ranking->confidence ? numbers : "null"));
-    TV_RETURN_IF_FAILED(add(line, ",\"flags\":["));
+    TV_RETURN_IF_FAILED(tv_json_append(line, ranking->confidence ? numbers : "null"));
+    TV_RETURN_IF_FAILED(tv_json_append(line, ",\"flags\":["));
     for (uint64_t i = 0; i < ranking->flag_count; i++)
         TV_RETURN_IF_FAILED(add_string(line, i ? "," : "", ranking->flags[i]));
     TV_RETURN_IF_FAILED(add_string(line, "],\"comment\":", ranking->comment));
     TV_RETURN_IF_FAILED(add_string(line, ",\"tool_version\":", ranking->tool_version));
-    return add(line, "}");
+    return tv_json_append(line, "}");
 }
 
 /* ---- files ---- */

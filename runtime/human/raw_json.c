@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "text/json_text.h"
 #include "text/utf8.h"
 
 bool tv_slice_equal(tv_slice a, tv_slice b) {
@@ -172,4 +173,9 @@ bool tv_line_next(tv_line_walk *walk, tv_slice *line) {
         line->size--;
     walk->cursor = newline ? newline + 1 : walk->end;
     return true;
+}
+
+tv_status tv_raw_append(tv_text *out, const char *before, tv_slice value) {
+    TV_RETURN_IF_FAILED(tv_json_append(out, before));
+    return tv_text_append(out, value.data, value.size);
 }

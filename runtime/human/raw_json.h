@@ -47,4 +47,7 @@ typedef struct tv_line_walk {
 } tv_line_walk;
 bool tv_line_next(tv_line_walk *walk, tv_slice *line);
 
+/* Appends `before`, then the value byte for byte. */
+tv_status tv_raw_append(tv_text *out, const char *before, tv_slice value);
+
 #endif

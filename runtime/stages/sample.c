@@ -70,27 +70,23 @@ fail:
     return status;
 }
 
-static tv_status append(tv_text *line, const char *text) {
-    return tv_text_append(line, text, strlen(text));
-}
-
 static tv_status write_line(sample_run *run, uint64_t index) {
     const tv_prompt *prompt = &run->prompts->items[index];
     uint64_t k = run->options->candidates;
     char **responses = run->responses + (index - run->first) * k;
     tv_status status;
     tv_text line = {0};
-    TV_TRY(append(&line, "{\"id\":"));
+    TV_TRY(tv_json_append(&line, "{\"id\":"));
     TV_TRY(tv_json_append_string(prompt->id, strlen(prompt->id), &line));
-    TV_TRY(append(&line, ",\"prompt\":"));
-    TV_TRY(append(&line, prompt->json));
+    TV_TRY(tv_json_append(&line, ",\"prompt\":"));
+    TV_TRY(tv_json_append(&line, prompt->json));
     for (uint64_t c = 0; c < k; c++) {
-        TV_TRY(append(&line, c == 0 ? ",\"responses\":[" : ","));
-        TV_TRY(append(&line, responses[c]));
+        TV_TRY(tv_json_append(&line, c == 0 ? ",\"responses\":[" : ","));
+        TV_TRY(tv_json_append(&line, responses[c]));
         free(responses[c]);
         responses[c] = NULL;
     }
-    TV_TRY(append(&line, "]}"));
+    TV_TRY(tv_json_append(&line, "]}"));
     TV_TRY(tv_append_line(run->out, (const char *)line.data, line.size));
 fail:
     tv_text_free(&line);

@@ -2,6 +2,7 @@
 #include "text/json_text.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "text/utf8.h"
 
@@ -26,4 +27,8 @@ tv_status tv_json_append_string(const void *bytes, uint64_t size, tv_text *out) 
         }
     }
     return tv_text_append(out, "\"", 1);
+}
+
+tv_status tv_json_append(tv_text *out, const char *json) {
+    return tv_text_append(out, json, strlen(json));
 }

@@ -8,4 +8,7 @@
  * invalid UTF-8 becomes U+FFFD. */
 tv_status tv_json_append_string(const void *bytes, uint64_t size, tv_text *out);
 
+/* Appends what stands between the values of a line, or a value that is JSON already. */
+tv_status tv_json_append(tv_text *out, const char *json);
+
 #endif
