@@ -11,6 +11,7 @@
 #include "base/loopback.h"
 #include "base/os.h"
 #include "base/sockets.h"
+#include "base/web_reply.h"
 #include "human/markdown.h"
 #include "human/web/page.h"
 #include "human/web_api.h"
@@ -122,35 +123,15 @@ static void check(const tv_web_ranker *ranker, struct MHD_Connection *connection
 
 static enum MHD_Result send_reply(struct MHD_Connection *connection, unsigned code, tv_text *body,
                                   const char *type, const char *policy, const char *allow) {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer((size_t)body->size, body->data, MHD_RESPMEM_MUST_COPY);
+    const tv_web_reply reply = {.code = code, .type = type, .policy = policy, .allow = allow};
+    bool sent = tv_web_reply_send(connection, &reply, body->data, body->size);
     tv_text_free(body);
-    if (!response)
-        return MHD_NO;
-    const char *const headers[][2] = {
-        {MHD_HTTP_HEADER_CONTENT_TYPE, type},
-        {MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
-        {"Content-Security-Policy", policy},
-        {"X-Content-Type-Options", "nosniff"},
-        {"X-Frame-Options", "DENY"},
-        {"Referrer-Policy", "no-referrer"},
-        {"Cross-Origin-Resource-Policy", "same-origin"},
-        {"Cross-Origin-Opener-Policy", "same-origin"},
-        {MHD_HTTP_HEADER_ALLOW, allow},
-    };
-    for (size_t i = 0; i < TV_COUNT(headers); i++)
-        if (headers[i][1])
-            MHD_add_response_header(response, headers[i][0], headers[i][1]);
-    enum MHD_Result result = MHD_queue_response(connection, code, response);
-    MHD_destroy_response(response);
-    return result;
+    return sent ? MHD_YES : MHD_NO;
 }
-
-static const char locked_policy[] = "default-src 'none'; frame-ancestors 'none'";
 
 static enum MHD_Result send_json(struct MHD_Connection *connection, unsigned code, tv_text *body,
                                  const char *allow) {
-    return send_reply(connection, code, body, "application/json; charset=utf-8", locked_policy, allow);
+    return send_reply(connection, code, body, "application/json; charset=utf-8", NULL, allow);
 }
 
 static enum MHD_Result send_page(struct MHD_Connection *connection) {

@@ -149,7 +149,7 @@ const char tv_report_css[] =
 
 /* The readout: the nearest drawn step under the pointer, and each visible line's value there. */
 const char tv_report_script[] =
-    "for (const figure of document.querySelectorAll('.chart')) {\n"
+    "const readouts = () => { for (const figure of document.querySelectorAll('.chart')) {\n"
     "  const plot = figure.querySelector('.plot'), cursor = figure.querySelector('.cursor');\n"
     "  const readout = figure.querySelector('.readout');\n"
     "  const data = JSON.parse(figure.querySelector('script').textContent);\n"
@@ -198,4 +198,53 @@ const char tv_report_script[] =
     "  plot.addEventListener('pointermove', show);\n"
     "  plot.addEventListener('pointerdown', show);\n"
     "  plot.addEventListener('pointerleave', hide);\n"
-    "}\n";
+    "}};\n"
+    "readouts();\n";
+
+/* Asks for the page every two seconds and puts what is new in the place of what was, but not under a pointer
+ * that reads values or a selection; what was hidden, opened and scrolled to stays so. */
+const char tv_report_follow_script[] =
+    "let tag = null, at = Date.now();\n"
+    "const say = text => { document.getElementById('live').textContent = text; };\n"
+    "const keep = () => ({\n"
+    "  hidden: [...document.querySelectorAll('.runs input')].map(input => !input.checked),\n"
+    "  open: [...document.querySelectorAll('details')].map(details => details.open)});\n"
+    "const restore = kept => {\n"
+    "  document.querySelectorAll('.runs input').forEach((input, i) => { input.checked = !kept.hidden[i]; "
+    "});\n"
+    "  document.querySelectorAll('details').forEach((details, i) => { details.open = !!kept.open[i]; });\n"
+    "};\n"
+    "const busy = () => document.querySelector('.plot:hover') || getSelection().type === 'Range';\n"
+    "const show = text => {\n"
+    "  const kept = keep(), left = scrollX, top = scrollY;\n"
+    "  const next = new DOMParser().parseFromString(text, 'text/html').querySelector('main');\n"
+    "  document.querySelector('main').replaceWith(document.adoptNode(next));\n"
+    "  restore(kept);\n"
+    "  readouts();\n"
+    "  scrollTo(left, top);\n"
+    "};\n"
+    "const ago = () => {\n"
+    "  const seconds = Math.round((Date.now() - at) / 1000);\n"
+    "  return seconds < 100 ? seconds + ' s' : Math.round(seconds / 60) + ' min';\n"
+    "};\n"
+    "const ask = async () => {\n"
+    "  try {\n"
+    "    if (!busy()) {\n"
+    "      const reply = await fetch(location.pathname, {cache: 'no-store', headers: tag ? {'If-None-Match': "
+    "tag} "
+    ": {}});\n"
+    "      if (reply.status === 200) {\n"
+    "        show(await reply.text());\n"
+    "        if (tag && tag !== reply.headers.get('ETag')) at = Date.now();\n"
+    "        tag = reply.headers.get('ETag');\n"
+    "      }\n"
+    "      say(reply.status === 200 || reply.status === 304 ? 'following the runs; last news ' + ago() + ' "
+    "ago'\n"
+    "        : 'not readable at the moment: ' + await reply.text());\n"
+    "    }\n"
+    "  } catch {\n"
+    "    say('the server has ended; this is the last that it showed');\n"
+    "  }\n"
+    "  setTimeout(ask, 2000);\n"
+    "};\n"
+    "ask();\n";

@@ -7,5 +7,6 @@
 
 extern const char tv_report_css[];
 extern const char tv_report_script[];
+extern const char tv_report_follow_script[]; /* after the other, of a page that is served */
 
 #endif

@@ -170,6 +170,8 @@ static bool thin(const tv_chart_line *line, points *out) {
 
 /* ---- the trend ---- */
 
+enum { LEAST_WINDOW = 25, ROBUST_PASSES = 3 };
+
 /* Points of a line around one of them, how far away each is, and how much each says. */
 typedef struct window {
     const double *x, *y;
@@ -202,36 +204,43 @@ static void fit_line(const window *w, double *level, double *slope) {
     *level = (y_sum - *slope * x_sum) / w_sum;
 }
 
-/* LOWESS with one robust pass (Cleveland 1979): what is far from the first line by six times the median
- * distance does not bend the second. */
-static double fitted(const window *w) {
-    double reach = (double)(tv_max_u64(w->at, w->count - 1 - w->at) + 1), level, slope;
-    for (uint64_t i = 0; i < w->count; i++)
-        w->weights[i] = reach - (double)(i > w->at ? i - w->at : w->at - i);
-    fit_line(w, &level, &slope);
+static double distance(const window *w, uint64_t i, double level, double slope) {
+    return fabs(w->y[i] - level - slope * (w->x[i] - w->x[w->at]));
+}
+
+static double median_distance(const window *w, double level, double slope) {
     uint64_t finite = 0;
     for (uint64_t i = 0; i < w->count; i++)
         if (isfinite(w->y[i]))
-            w->residuals[finite++] = fabs(w->y[i] - level - slope * (w->x[i] - w->x[w->at]));
-    if (finite < 3)
-        return level;
+            w->residuals[finite++] = distance(w, i, level, slope);
     qsort(w->residuals, finite, sizeof *w->residuals, by_size);
-    double far = 6 * w->residuals[finite / 2];
-    if (!(far > 0))
-        return level;
-    for (uint64_t i = 0; i < w->count; i++) {
-        double share = fabs(w->y[i] - level - slope * (w->x[i] - w->x[w->at])) / far;
-        w->weights[i] *= share < 1 ? (1 - share * share) * (1 - share * share) : 0;
+    return finite ? w->residuals[finite / 2] : 0;
+}
+
+/* LOWESS with robust passes (Cleveland 1979): what is far from one pass's line, by six times the median
+ * distance, does not bend the next one's. */
+static double fitted(const window *w) {
+    double reach = (double)(tv_max_u64(w->at, w->count - 1 - w->at) + 1), level = NAN, slope = 0,
+           far = INFINITY;
+    for (int pass = 0; pass <= ROBUST_PASSES && far > 0; pass++) {
+        double before = level, slope_before = slope;
+        for (uint64_t i = 0; i < w->count; i++) {
+            double share = pass ? distance(w, i, before, slope_before) / far : 0;
+            double near = reach - (double)(i > w->at ? i - w->at : w->at - i);
+            w->weights[i] = share < 1 ? near * (1 - share * share) * (1 - share * share) : 0;
+        }
+        fit_line(w, &level, &slope);
+        far = 6 * median_distance(w, level, slope);
     }
-    fit_line(w, &level, &slope);
     return level;
 }
 
-/* Over a twentieth of the line. At the ends the window slides inwards instead of shrinking, and the line
- * through it keeps the trend, so that the curve neither follows the last step's noise nor leans aside. */
+/* Over a twentieth of the line, or what it takes to tell a trend from noise. At the ends the window slides
+ * inwards instead of shrinking, and the line through it keeps the trend, so that the curve neither follows
+ * the last step's noise nor leans aside. */
 static bool smooth(const tv_chart_line *line, points *out) {
     uint64_t buckets = tv_min_u64(line->count, BUCKETS);
-    uint64_t width = tv_min_u64(2 * (line->count / 40 + 1) + 1, line->count);
+    uint64_t width = tv_min_u64(tv_max_u64(line->count / 20, LEAST_WINDOW), line->count);
     double *scratch = malloc(2 * width * sizeof *scratch);
     bool made = scratch && make_points(out, buckets);
     for (uint64_t b = 0; made && b < buckets; b++) {

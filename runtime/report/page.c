@@ -89,7 +89,7 @@ char *tv_report_link(const char *page_path, const char *path) {
 }
 
 void tv_report_write_link(tv_report_page *page, const char *path, const char *text) {
-    char *link = tv_report_link(page->out, path);
+    char *link = page->out ? tv_report_link(page->out, path) : NULL;
     if (link) {
         tv_html_raw(&page->html, "<a href=\"");
         tv_html_href(&page->html, link);

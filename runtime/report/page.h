@@ -14,8 +14,9 @@ typedef struct tv_report_page {
     tv_report_run *runs;
     const char **names; /* as shown: the directory's name, or its path where two are alike */
     uint64_t count;
-    const char *out;
-    cJSON *pipeline;          /* NULL where none was given */
+    const char *out;   /* where the page will lie; NULL: it is served, and files are not reached from it */
+    const char *nonce; /* of the script of a page that is served; NULL: it is a file */
+    cJSON *pipeline;   /* NULL where none was given */
     const char *chart_prefix; /* goes before the ids of charts; "" where each is there once */
 } tv_report_page;
 

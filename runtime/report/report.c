@@ -59,7 +59,10 @@ static void write_title(tv_report_page *p) {
         tv_html_text(html, p->runs[0].stage);
         tv_html_raw(html, " &middot; ");
     }
-    tv_html_format(html, "report of %s</p></header>\n", date);
+    if (p->nonce)
+        tv_html_raw(html, "<span id=\"live\">following the runs</span></p></header>\n");
+    else
+        tv_html_format(html, "report of %s</p></header>\n", date);
 }
 
 static void write_notes(tv_report_page *p) {
@@ -70,7 +73,7 @@ static void write_notes(tv_report_page *p) {
         const char *note = NULL;
         if (run->line_count == 0)
             note = "has no steps in metrics.jsonl yet.";
-        else if (run->torn)
+        else if (run->torn && !p->nonce) /* a line that is being written is none to mention */
             note = "ends in a line that was cut short while it was written; that line is left out.";
         if (note) {
             tv_html_raw(html, "<p class=\"note\"><b>");
@@ -300,8 +303,17 @@ static void write_foot(tv_report_page *p) {
     tv_html_raw(&p->html,
                 "<footer>Written by trivium report. Curves of long runs are thinned to the lowest and "
                 "highest of neighbouring steps; metrics.jsonl has every one.</footer>\n"
-                "</main>\n<script>\n");
+                "</main>\n");
+    if (p->nonce) {
+        tv_html_raw(&p->html, "<script nonce=\"");
+        tv_html_text(&p->html, p->nonce);
+        tv_html_raw(&p->html, "\">\n");
+    } else {
+        tv_html_raw(&p->html, "<script>\n");
+    }
     tv_html_raw(&p->html, tv_report_script);
+    if (p->nonce)
+        tv_html_raw(&p->html, tv_report_follow_script);
     tv_html_raw(&p->html, "</script></body></html>\n");
 }
 
@@ -364,36 +376,47 @@ static void choose_names(tv_report_page *p) {
     }
 }
 
-tv_status tv_report_write(const char *const *runs, uint64_t run_count, const char *pipeline,
-                          const char *out) {
+/* The page's text into `page`, which the caller frees. */
+static tv_status make(const char *const *runs, uint64_t run_count, const char *pipeline, const char *out,
+                      const char *nonce, char **page, uint64_t *size) {
     tv_status status = TV_OK;
     tv_report_page p = {.chart_prefix = "",
                         .runs = calloc(run_count + 1, sizeof *p.runs),
                         .names = calloc(run_count + 1, sizeof *p.names),
-                        .out = out};
+                        .out = out,
+                        .nonce = nonce};
+    *page = NULL;
     if (!p.runs || !p.names) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a report");
-        goto fail;
+        goto done;
     }
     if (run_count == 0) {
         status = tv_fail(TV_E_USAGE, "expected at least one run directory");
-        goto fail;
+        goto done;
     }
-    for (; p.count < run_count; p.count++)
-        TV_TRY(tv_report_run_load(runs[p.count], &p.runs[p.count]));
+    for (; p.count < run_count; p.count++) {
+        status = tv_report_run_load(runs[p.count], &p.runs[p.count]);
+        if (status != TV_OK)
+            goto done;
+    }
     choose_names(&p);
-    if (pipeline)
-        TV_TRY(tv_report_pipeline_read(pipeline, &p.pipeline));
+    if (pipeline) {
+        status = tv_report_pipeline_read(pipeline, &p.pipeline);
+        if (status != TV_OK)
+            goto done;
+    }
     const section *sections = pipeline ? of_a_pipeline : of_runs;
     uint64_t section_count = pipeline ? TV_COUNT(of_a_pipeline) : TV_COUNT(of_runs);
     for (uint64_t i = 0; i < section_count; i++)
         sections[i](&p);
     if (p.html.failed) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a report");
-        goto fail;
+        goto done;
     }
-    TV_TRY(tv_write_named_file(out, p.html.text, p.html.size));
-fail:
+    *page = p.html.text;
+    *size = p.html.size;
+    p.html.text = NULL;
+done:
     for (uint64_t i = 0; i < p.count; i++)
         tv_report_run_free(&p.runs[i]);
     free(p.runs);
@@ -401,4 +424,19 @@ fail:
     free(p.html.text);
     cJSON_Delete(p.pipeline);
     return status;
+}
+
+tv_status tv_report_write(const char *const *runs, uint64_t run_count, const char *pipeline,
+                          const char *out) {
+    char *page;
+    uint64_t size;
+    TV_RETURN_IF_FAILED(make(runs, run_count, pipeline, out, NULL, &page, &size));
+    tv_status status = tv_write_named_file(out, page, size);
+    free(page);
+    return status;
+}
+
+tv_status tv_report_make(const char *const *runs, uint64_t run_count, const char *pipeline, const char *nonce,
+                         char **page, uint64_t *size) {
+    return make(runs, run_count, pipeline, NULL, nonce, page, size);
 }

@@ -15,5 +15,10 @@
  * what ran around them (pipeline.h): the page then opens with the workflow. TV_E_USAGE where a
  * directory is no run; TV_E_DATA for a file that cannot be read as what it should be. */
 tv_status tv_report_write(const char *const *runs, uint64_t run_count, const char *pipeline, const char *out);
+/* The same page as a text, which the caller frees: without links to files, and with a script that asks for
+ * the page's newer state (follow.h), which the browser runs by `nonce`. The same files give the same bytes.
+ */
+tv_status tv_report_make(const char *const *runs, uint64_t run_count, const char *pipeline, const char *nonce,
+                         char **page, uint64_t *size);
 
 #endif

@@ -127,6 +127,12 @@ class Browser:
         self.post("/actions", {"actions": [{"type": "pointer", "id": "the " + pointer,
                                             "parameters": {"pointerType": pointer}, "actions": actions}]})
 
+    def move(self, *points):
+        """The mouse to each point of the window, no button held."""
+        self.post("/actions", {"actions": [{"type": "pointer", "id": "the mouse", "parameters": {"pointerType": "mouse"},
+                                            "actions": [{"type": "pointerMove", "x": round(x), "y": round(y), "duration": 15}
+                                                        for x, y in points]}]})
+
     def point(self, selector, across=0.5, down=0.5):
         """A point of the element, scrolled into view, as parts of its size."""
         box = self.run("const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'nearest'});"

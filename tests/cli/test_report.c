@@ -1,12 +1,15 @@
 /* trivium report as a person runs it. */
 #include "support/support.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/os.h"
 #include "support/subprocess.h"
 
 static void help_shows_every_option(void **state) {
@@ -46,6 +49,33 @@ static void a_page_is_written(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* Starts it, reads its address, interrupts it: that is how it ends. */
+static void following_prints_its_address_and_ends_well(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *path = tv_format("%s/metrics.jsonl", dir);
+    const char *line = "{\"stage\":\"pretrain\",\"step\":1,\"loss\":2}\n";
+    assert_ok(tv_write_file(path, line, strlen(line)));
+    tv_child child = tv_start_trivium("report", dir, "--follow");
+    char printed[256] = "";
+    for (int i = 0; i < 200 && !strchr(printed, '\n') && tv_child_runs(&child); i++) {
+        tv_sleep(0.05);
+        /* The program writes at the same offset, so it must not move. */
+        ssize_t got = pread(fileno(child.out), printed, sizeof printed - 1, 0);
+        printed[got > 0 ? got : 0] = '\0';
+    }
+    kill(child.pid, SIGINT);
+    tv_run run = tv_child_wait(&child);
+    assert_int_equal(run.exit_code, 0);
+    const char *start = "follow at http://127.0.0.1:";
+    assert_int_equal(strncmp(printed, start, strlen(start)), 0);
+    const char *secret = strchr(printed + strlen(start), '/');
+    assert_non_null(secret);
+    assert_int_equal(strspn(secret + 1, "0123456789abcdef"), 32);
+    tv_run_free(&run);
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 static void mistakes_give_exit_code_2(void **state) {
     (void)state;
     char *dir = tv_test_dir();
@@ -57,6 +87,8 @@ static void mistakes_give_exit_code_2(void **state) {
         {{"/nonexistent", "--json"}, "/nonexistent"},
         {{"--json", "--quiet"}, "RUN is missing"},
         {{dir, "--json"}, "metrics.jsonl"},
+        {{dir, "--follow"}, "metrics.jsonl"},
+        {{dir, "--port=8080"}, "--port is for --follow"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tv_run run = tv_run_trivium("report", cases[i].words[0], cases[i].words[1]);
@@ -77,6 +109,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_shows_every_option),
         cmocka_unit_test(a_page_is_written),
+        cmocka_unit_test(following_prints_its_address_and_ends_well),
         cmocka_unit_test(mistakes_give_exit_code_2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
