@@ -1,8 +1,9 @@
 /* The workflow as boxes and arrows: see pipeline.h.
  *
- * Boxes lie on a grid of cells that are all alike, so the lines of one stretched SVG behind them, drawn from
- * middle to middle in units of cells, meet them at any width. In narrow windows the boxes stand below each
- * other and each says in words what it gets from elsewhere.
+ * Boxes lie on a grid of columns that are all alike; a row is as high as its fullest box. Arrows to the right
+ * go from box to box; those to other rows run in rows of their own between the boxes, each a small SVG that
+ * is stretched over the columns it crosses, so that it meets the boxes' middles at any width. In narrow
+ * windows the boxes stand below each other and each says in words what it gets from elsewhere.
  */
 #include "report/pipeline.h"
 
@@ -13,14 +14,16 @@
 #include "base/bytes.h"
 #include "report/facts.h"
 
-enum { COLUMNS = 7, ROWS = 3 };
-
-/* The arrows that do not go to the neighbour at the right. */
-static const char *const paths[] = {
-    "M2.5 .5V1H1.5V1.5",  /* base model -> fine-tuning */
-    "M2.5 1.5V2H1.5V2.5", /* fine-tuned model -> sampling */
-    "M2.5 1.5H5.5V2.5",   /* fine-tuned model -> reinforcement learning: start and reference */
-    "M.5 2.5V3H5.5V2.5",  /* prompts -> reinforcement learning */
+/* The arrows that do not go to the neighbour at the right: over the columns `first` to `last` below row `row`
+ * of boxes, drawn in units of columns and of the row's height. */
+static const struct {
+    int row, first, last;
+    const char *path;
+} wires[] = {
+    {1, 2, 3, "M1.5 0V.5H.5V1"}, /* base model -> fine-tuning */
+    {2, 2, 3, "M1.5 0V.5H.5V1"}, /* fine-tuned model -> sampling */
+    {2, 3, 6, "M.5 0V.5H3.5V1"}, /* fine-tuned model -> reinforcement learning: start and reference */
+    {3, 1, 6, "M.5 0V.6H5.5V0"}, /* prompts -> reinforcement learning */
 };
 
 /* Where those arrows arrive: the middle of a box's upper or lower edge. */
@@ -66,7 +69,8 @@ static void write_box(tv_report_page *page, const tv_report_box *box, const cJSO
         below = below || (mine && heads[i].below);
     }
     tv_html_format(html, "%s%s", above ? " above" : "", below ? " below" : "");
-    tv_html_format(html, "\" id=\"box-%s\" style=\"grid-area:%d/%d\">", box->id, box->row, box->column);
+    tv_html_format(html, "\" id=\"box-%s\" style=\"grid-area:%d/%d\">", box->id, 2 * box->row - 1,
+                   box->column);
     tv_html_format(html, "%s%s", above ? "<i></i>" : "", below ? "<u></u>" : "");
     if (box->column == 1)
         tv_html_format(html, "<span class=\"lane\">Stage %d</span>", box->stage);
@@ -135,13 +139,13 @@ static void write_checks(tv_report_page *page, const cJSON *checks) {
 
 void tv_report_write_workflow(tv_report_page *page, const cJSON *pipeline) {
     tv_html *html = &page->html;
-    tv_html_format(html,
-                   "<nav class=\"flow\" aria-label=\"The workflow\"><svg viewBox=\"0 0 %d %d\" "
-                   "preserveAspectRatio=\"none\" aria-hidden=\"true\">",
-                   COLUMNS, ROWS);
-    for (uint64_t i = 0; i < TV_COUNT(paths); i++)
-        tv_html_format(html, "<path d=\"%s\"/>", paths[i]);
-    tv_html_raw(html, "</svg>\n");
+    tv_html_raw(html, "<nav class=\"flow\" aria-label=\"The workflow\">");
+    for (uint64_t i = 0; i < TV_COUNT(wires); i++)
+        tv_html_format(html,
+                       "<svg class=\"wire\" style=\"grid-area:%d/%d/%d/%d\" viewBox=\"0 0 %d 1\" "
+                       "preserveAspectRatio=\"none\" aria-hidden=\"true\"><path d=\"%s\"/></svg>",
+                       2 * wires[i].row, wires[i].first, 2 * wires[i].row + 1, wires[i].last + 1,
+                       wires[i].last + 1 - wires[i].first, wires[i].path);
     for (uint64_t i = 0; i < TV_REPORT_BOXES; i++)
         write_box(page, &tv_report_boxes[i],
                   tv_json_get(tv_json_get(pipeline, "boxes"), tv_report_boxes[i].id));

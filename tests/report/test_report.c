@@ -409,6 +409,10 @@ static void a_pipeline_opens_with_the_workflow(void **state) {
     assert_null(strstr(box, "tokens"));
     free(box);
 
+    /* A row of boxes is as high as its fullest one, and the arrows between rows lie in rows of their own. */
+    assert_non_null(strstr(page, "grid-template-rows:auto 22px auto 40px auto 22px"));
+    assert_non_null(strstr(page, "id=\"box-sft\" style=\"grid-area:3/2\""));
+    assert_int_equal(occurrences(page, "<svg class=\"wire\""), 4);
     assert_int_equal(occurrences(page, "<li class=\"held\">"), 1);
     assert_int_equal(occurrences(page, "<li class=\"missed\">"), 2);
     assert_non_null(strstr(page, "<li class=\"held\"><b>80.0 %</b>"));
