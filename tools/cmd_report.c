@@ -32,7 +32,9 @@ tv_status cmd_report(int argc, char **argv) {
     bool follow = false, port_given = false;
     double port = 0;
     const tv_option options[] = {
-        tv_opt_positionals("RUN", &runs, "directories that training commands wrote; several are overlaid"),
+        tv_opt_positionals("RUN", &runs,
+                           "directories that training commands wrote: steps of one workflow, with those that "
+                           "they began from, become its diagram; others are overlaid"),
         tv_opt_text("pipeline", "FILE", &pipeline,
                     "what ran around them, as samples/quickstart.sh describes it: the page opens with the "
                     "workflow, and each run gets its own part"),

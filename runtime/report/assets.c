@@ -114,6 +114,8 @@ const char tv_report_css[] =
     ".answer p{margin:0 0 6px;font-weight:600}.answer .prompt{color:var(--c0)}\n"
     ".answer dl{margin:0}.answer dt{font-size:12.5px;color:var(--muted)}\n"
     ".answer dd{margin:0 0 6px;white-space:pre-line;overflow-wrap:anywhere}\n"
+    "p.lesson{max-width:76ch}figure.lesson{margin:12px 0;max-width:76ch}.lesson figcaption{margin:0 0 4px;"
+    "font-weight:600;font-size:14px}.lesson .prompt{color:var(--c0)}\n"
     ".narrow{width:auto}\n"
     "details{margin:8px 0}\n"
     "summary{cursor:pointer}\n"

@@ -11,8 +11,10 @@
 #include "base/files.h"
 #include "base/os.h"
 #include "report/assets.h"
+#include "report/chain.h"
 #include "report/curves.h"
 #include "report/facts.h"
+#include "report/lesson.h"
 #include "report/page.h"
 #include "report/pipeline.h"
 #include "report/settings.h"
@@ -192,6 +194,8 @@ static void write_comparison(tv_report_page *p) {
 
 static void write_summary(tv_report_page *p) {
     tv_report_totals first = tv_report_add_up(&p->runs[0]);
+    if (p->count == 1 && !p->pipeline)
+        tv_report_write_lesson(p);
     if (p->count > 1)
         write_comparison(p);
     else if (p->runs[0].line_count)
@@ -346,6 +350,7 @@ static void write_stages(tv_report_page *p) {
         tv_html_raw(&one.html, "<h2>");
         tv_html_text(&one.html, stage_title(one.runs->stage ? one.runs->stage : one.names[0]));
         tv_html_raw(&one.html, "</h2>\n");
+        tv_report_write_lesson(&one);
         write_summary(&one);
         tv_report_write_stage_curves(&one);
         if (one.runs->sample_count) {
@@ -376,6 +381,24 @@ static void choose_names(tv_report_page *p) {
     }
 }
 
+/* Runs that are steps of one workflow, with those that they began from, get its diagram. */
+static tv_status make_chain(tv_report_page *p) {
+    uint64_t given = p->count;
+    TV_RETURN_IF_FAILED(tv_report_chain_complete(&p->runs, &p->count));
+    if (!tv_report_chain_is_one(p->runs, p->count))
+        while (p->count > given)
+            tv_report_run_free(&p->runs[--p->count]);
+    const char **names = realloc(p->names, (p->count + 1) * sizeof *names);
+    if (!names)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a report");
+    p->names = names;
+    if (!tv_report_chain_is_one(p->runs, p->count))
+        return TV_OK;
+    tv_report_chain_sort(p->runs, p->count);
+    p->pipeline = tv_report_chain_pipeline(p->runs, p->count);
+    return p->pipeline ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a report");
+}
+
 /* The page's text into `page`, which the caller frees. */
 static tv_status make(const char *const *runs, uint64_t run_count, const char *pipeline, const char *out,
                       const char *nonce, char **page, uint64_t *size) {
@@ -399,14 +422,12 @@ static tv_status make(const char *const *runs, uint64_t run_count, const char *p
         if (status != TV_OK)
             goto done;
     }
+    status = pipeline ? tv_report_pipeline_read(pipeline, &p.pipeline) : make_chain(&p);
+    if (status != TV_OK)
+        goto done;
     choose_names(&p);
-    if (pipeline) {
-        status = tv_report_pipeline_read(pipeline, &p.pipeline);
-        if (status != TV_OK)
-            goto done;
-    }
-    const section *sections = pipeline ? of_a_pipeline : of_runs;
-    uint64_t section_count = pipeline ? TV_COUNT(of_a_pipeline) : TV_COUNT(of_runs);
+    const section *sections = p.pipeline ? of_a_pipeline : of_runs;
+    uint64_t section_count = p.pipeline ? TV_COUNT(of_a_pipeline) : TV_COUNT(of_runs);
     for (uint64_t i = 0; i < section_count; i++)
         sections[i](&p);
     if (p.html.failed) {
