@@ -37,10 +37,13 @@ static tv_status take(tv_text_stream *stream, const uint32_t *tokens, uint64_t c
 }
 
 static tv_status look(void *context, const tv_decoder_row *row, bool *go_on) {
-    (void)go_on;
+    tv_text_stream *stream = context;
+    bool running = row->finished == TV_DECODE_RUNNING;
+    stream->stopped = stream->interruptible && running && tv_interrupted();
+    *go_on = !stream->stopped;
     uint64_t end = row->length - (row->finished == TV_DECODE_END_OF_TEXT);
-    return take(context, row->tokens + row->prompt_length, end - tv_min_u64(end, row->prompt_length),
-                row->finished != TV_DECODE_RUNNING);
+    return take(stream, row->tokens + row->prompt_length, end - tv_min_u64(end, row->prompt_length),
+                !running || stream->stopped);
 }
 
 tv_status tv_text_stream_run(tv_decoder *decoder, tv_text_stream *stream, double *seconds) {

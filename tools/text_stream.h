@@ -13,8 +13,10 @@
 
 typedef struct tv_text_stream {
     const tv_tokenizer *tokenizer;
-    bool print;       /* to standard output as it comes */
-    bool visible;     /* as a terminal may see it (text/visible_text.h); else byte for byte */
+    bool print;         /* to standard output as it comes */
+    bool visible;       /* as a terminal may see it (text/visible_text.h); else byte for byte */
+    bool interruptible; /* tv_interrupted ends the text early and sets `stopped`; the row still runs then */
+    bool stopped;
     tv_text text;     /* all that was drawn */
     uint64_t printed; /* bytes of it */
     uint64_t tokens;  /* decoded so far */

@@ -96,11 +96,20 @@ static void on_interrupt(int number) {
     }
 }
 
-void tv_catch_interrupts(void) {
-    struct sigaction action = {.sa_handler = on_interrupt};
+static void catch_signal(int number, int flags) {
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = flags};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    sigaction(number, &action, NULL);
+}
+
+void tv_catch_interrupts(void) {
+    catch_signal(SIGINT, 0);
+    catch_signal(SIGTERM, 0);
+}
+
+void tv_catch_ctrl_c(void) {
+    interrupts = 0;
+    catch_signal(SIGINT, SA_RESTART); /* what is being printed goes on */
 }
 
 bool tv_interrupted(void) {

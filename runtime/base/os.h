@@ -36,6 +36,8 @@ bool tv_ask(const char *question);
  * second one ends the process at once. */
 void tv_catch_interrupts(void);
 bool tv_interrupted(void);
+/* The same for Ctrl-C alone, from now on: one that was caught before is forgotten. */
+void tv_catch_ctrl_c(void);
 
 typedef struct tv_thread tv_thread;
 typedef void (*tv_thread_main)(void *context);

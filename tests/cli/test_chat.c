@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "text/visible_text.h"
 
 /* What chat makes of these lines; the options are one text for the shell. */
@@ -92,6 +93,92 @@ static void seeds_decide_and_system_messages_count(void **state) {
     tv_run_free(&d);
 }
 
+/* Without --seed answers differ from one beginning to the next, and the log tells how to have one again. */
+static void seeds_are_new_unless_given(void **state) {
+    const tv_small_model *small = *state;
+    tv_run run = chat(small, "It was\n/reset\nIt was\n", "--temperature 1"),
+           other = chat(small, "It was\n", "--temperature 1");
+    assert_done(&run);
+    assert_done(&other);
+    const char *first = strstr(run.err, "--seed "), *second = first ? strstr(first + 1, "--seed ") : NULL;
+    assert_non_null(second);
+    char *seeds[2], *texts[2];
+    for (int i = 0; i < 2; i++) {
+        seeds[i] = tv_format("--temperature 1 --seed %llu", strtoull((i ? second : first) + 7, NULL, 10));
+        tv_run again = chat(small, "It was\n", seeds[i]);
+        assert_done(&again);
+        texts[i] = tv_format("%s", again.out);
+        tv_run_free(&again);
+        free(seeds[i]);
+    }
+    char *both = tv_format("%s%s", texts[0], texts[1]);
+    assert_string_equal(run.out, both);
+    assert_string_not_equal(texts[0], texts[1]);
+    assert_string_not_equal(texts[0], other.out);
+    for (int i = 0; i < 2; i++)
+        free(texts[i]);
+    free(both);
+    tv_run_free(&run);
+    tv_run_free(&other);
+}
+
+static void commands_do_what_they_say(void **state) {
+    const tv_small_model *small = *state;
+    char *path = tv_format("%s/saved.jsonl", small->dir);
+    char *lines =
+        tv_format("/save %s\n/system\n/system  Be brief.\n/system\nIt was\n//quit\n/save %s\n/save %s\n"
+                  "/sytem x\n/save\n/save %s/config.json\n/help\n/system -\nand\n/quit\nnever\n",
+                  path, path, path, small->model);
+    tv_run run = chat(small, lines, "--temperature 0 --max-tokens 2"),
+           plain = chat(small, "It was\n/quit\n", "--temperature 0 --max-tokens 2 --system 'Be brief.'"),
+           bare = chat(small, "and\n", "--temperature 0 --max-tokens 2");
+    assert_done(&run);
+    assert_done(&plain);
+    assert_done(&bare);
+    assert_int_equal(strncmp(run.out, plain.out, strlen(plain.out)), 0);
+    assert_true(strlen(run.out) > strlen(bare.out));
+    assert_string_equal(run.out + strlen(run.out) - strlen(bare.out), bare.out);
+    const char *const said[] = {"nothing was said yet",
+                                "no system message",
+                                "message is: Be brief.",
+                                "5 messages",
+                                "5 messages",
+                                "nearest known one is /system",
+                                "name of a file",
+                                "config.json: expected the name of a new file",
+                                "/reset",
+                                "without a system"};
+    const char *at = run.err;
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        at = strstr(at, said[i]);
+        if (!at)
+            fail_msg("not said, or not in order: %s: %s", said[i], run.err);
+        at++;
+    }
+    static const struct {
+        const char *role, *content;
+    } messages[] = {{"system", "Be brief."},
+                    {"user", "It was"},
+                    {"assistant", NULL},
+                    {"user", "/quit"},
+                    {"assistant", NULL}};
+    cJSON *root = NULL;
+    assert_ok(tv_json_read_file(path, &root));
+    assert_int_equal(cJSON_GetArraySize(tv_json_get(root, "messages")), TV_COUNT(messages));
+    for (int i = 0; i < (int)TV_COUNT(messages); i++) {
+        const cJSON *item = cJSON_GetArrayItem(tv_json_get(root, "messages"), i);
+        assert_string_equal(tv_json_get(item, "role")->valuestring, messages[i].role);
+        if (messages[i].content)
+            assert_string_equal(tv_json_get(item, "content")->valuestring, messages[i].content);
+    }
+    cJSON_Delete(root);
+    tv_run_free(&run);
+    tv_run_free(&plain);
+    tv_run_free(&bare);
+    free(lines);
+    free(path);
+}
+
 /* generate --chat prints the bytes of the same answer. */
 static void the_first_answer_is_that_of_generate(void **state) {
     const tv_small_model *small = *state;
@@ -163,6 +250,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conversations_are_kept_until_reset),
         cmocka_unit_test(seeds_decide_and_system_messages_count),
+        cmocka_unit_test(seeds_are_new_unless_given),
+        cmocka_unit_test(commands_do_what_they_say),
         cmocka_unit_test(the_first_answer_is_that_of_generate),
         cmocka_unit_test(a_full_context_forgets_the_oldest),
         cmocka_unit_test(controls_are_shown),
