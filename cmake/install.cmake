@@ -1,4 +1,5 @@
-# Installation: the command, the library (static and shared), its headers, pkg-config files and CMake package.
+# Installation: the command, the library (static and shared) with its headers, pkg-config files and CMake package, and
+# what is to be read.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -40,3 +41,7 @@ if(NOT CMAKE_CROSSCOMPILING)
   install(FILES ${CMAKE_BINARY_DIR}/generated/trivium.bash
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME trivium)
 endif()
+install(FILES README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY samples/c_api samples/pretrain DESTINATION ${CMAKE_INSTALL_DOCDIR}/samples)
