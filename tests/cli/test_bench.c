@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "support/command_result.h"
 #include "support/subprocess.h"
 
 static const char gpt2[] = TRIVIUM_SOURCE_DIR "/samples/bench/gpt2_875k.json";
@@ -16,24 +17,14 @@ static const char llama[] = TRIVIUM_SOURCE_DIR "/samples/bench/llama_260k.json";
 static const char golden[] = TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k";
 
 static cJSON *result_of(tv_run *run) {
-    if (run->exit_code != 0)
-        fail_msg("exit code %d: %s", run->exit_code, run->err);
-    cJSON *result = NULL;
-    assert_ok(tv_json_parse(run->out, strlen(run->out), "output", &result));
+    cJSON *result = tv_result_of(run);
     tv_run_free(run);
     return result;
 }
 
-static double number_of(const cJSON *result, const char *key) {
-    const cJSON *item = tv_json_get(result, key);
-    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
-        fail_msg("expected a number at \"%s\"", key);
-    return item->valuedouble;
-}
-
 static void assert_positive(const cJSON *result, const char *const *keys, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (!(number_of(result, keys[i]) > 0))
+        if (!(tv_result_number(result, keys[i]) > 0))
             fail_msg("\"%s\" is not above 0", keys[i]);
 }
 
@@ -73,8 +64,8 @@ static void every_kernel_has_a_row(void **state) {
         const cJSON *row;
         bool found = false;
         cJSON_ArrayForEach(row, tv_json_get(result, "kernels")) {
-            number_of(row, "gflops");
-            assert_true(number_of(row, "ms") > 0);
+            tv_result_number(row, "gflops");
+            assert_true(tv_result_number(row, "ms") > 0);
             found |= strstr(tv_json_get(row, "kernel")->valuestring, names[i]) != NULL;
         }
         if (!found)
@@ -98,9 +89,11 @@ static void training(void **state) {
         cJSON *result = result_of(&run);
         assert_int_equal(cJSON_GetArraySize(result), 5);
         assert_positive(result, keys, sizeof keys / sizeof *keys);
-        double step = number_of(result, "step_ms");
-        assert_near(number_of(result, "gap_ms"), step - number_of(result, "kernel_ms"), 1e-6 * step);
-        assert_near(number_of(result, "tokens_per_second"), 16 / (step * 1e-3), 1e-6 * 16 / (step * 1e-3));
+        double step = tv_result_number(result, "step_ms");
+        assert_near(tv_result_number(result, "gap_ms"), step - tv_result_number(result, "kernel_ms"),
+                    1e-6 * step);
+        assert_near(tv_result_number(result, "tokens_per_second"), 16 / (step * 1e-3),
+                    1e-6 * 16 / (step * 1e-3));
         cJSON_Delete(result);
     }
     tv_run run = tv_run_trivium("bench", "train", "--config", llama, "--set", "train.batch_size=1", "--set",
@@ -119,7 +112,7 @@ static void decoding(void **state) {
     cJSON *result = result_of(&run);
     assert_int_equal(cJSON_GetArraySize(result), 3);
     assert_positive(result, keys, 2);
-    assert_int_equal(number_of(result, "rows"), 2);
+    assert_int_equal(tv_result_number(result, "rows"), 2);
     cJSON_Delete(result);
     run = tv_run_trivium("bench", "decode", "--model", golden, "--tokens", "16", "--json");
     result = result_of(&run);

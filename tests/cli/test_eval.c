@@ -8,30 +8,11 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "support/command_result.h"
 #include "support/subprocess.h"
 
 static const char model[] = TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k";
 static const char shard[] = TRIVIUM_SOURCE_DIR "/tests/golden/tokens.bin";
-
-/* The last line of the output. */
-static cJSON *result_of(const tv_run *run) {
-    if (run->exit_code != 0)
-        fail_msg("exit code %d: %s", run->exit_code, run->err);
-    uint64_t length = strlen(run->out);
-    assert_true(length > 1 && run->out[length - 1] == '\n');
-    const char *line = run->out + length - 1;
-    while (line > run->out && line[-1] != '\n')
-        line--;
-    cJSON *result = NULL;
-    assert_ok(tv_json_parse(line, strlen(line), "output", &result));
-    return result;
-}
-
-static double number_of(const cJSON *result, const char *key) {
-    const cJSON *item = tv_json_get(result, key);
-    assert_true(cJSON_IsNumber(item));
-    return item->valuedouble;
-}
 
 static uint64_t count_lines(const char *path) {
     char *text = NULL;
@@ -60,12 +41,12 @@ static void a_shard_gives_the_three_keys(void **state) {
     char *dir = tv_test_dir(), *logprobs = tv_format("%s/logprobs.txt", dir);
     tv_run run = tv_run_trivium("eval", "--model", model, "--data", shard, "--seq-len", "64", "--logprobs",
                                 logprobs, "--json");
-    cJSON *result = result_of(&run);
-    double loss = number_of(result, "loss");
+    cJSON *result = tv_result_of(&run);
+    double loss = tv_result_number(result, "loss");
     assert_int_equal(cJSON_GetArraySize(result), 3);
     assert_true(loss > 1 && loss < 10);
-    assert_near(number_of(result, "perplexity"), exp(loss), 1e-6 * exp(loss));
-    assert_int_equal(number_of(result, "tokens"), 10240);
+    assert_near(tv_result_number(result, "perplexity"), exp(loss), 1e-6 * exp(loss));
+    assert_int_equal(tv_result_number(result, "tokens"), 10240);
     assert_int_equal(count_lines(logprobs), 10240);
     cJSON_Delete(result);
     tv_run_free(&run);

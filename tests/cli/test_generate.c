@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "support/command_result.h"
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k/"
 
@@ -29,15 +30,6 @@ static int make_model(void **state) {
     return tv_small_model_make(state);
 }
 
-/* The last line of standard output. */
-static cJSON *result_of(const tv_run *run) {
-    if (run->exit_code != 0)
-        fail_msg("exit %d: %s", run->exit_code, run->err);
-    cJSON *result = NULL;
-    assert_ok(tv_json_parse(run->out, strlen(run->out), "output", &result));
-    return result;
-}
-
 static uint64_t count_of(const cJSON *result, const char *key) {
     return (uint64_t)cJSON_GetArraySize(tv_json_get(result, key));
 }
@@ -47,7 +39,7 @@ static void json_has_text_ids_and_logprobs(void **state) {
     tv_run run = tv_run_trivium("generate", "--model", f->model, "--prompt", "It was ", "--max-tokens", "24",
                                 "--seed", "5", "--temperature", "1", "--json", "--quiet");
     assert_string_equal(run.err, "");
-    cJSON *result = result_of(&run);
+    cJSON *result = tv_result_of(&run);
     uint64_t count = count_of(result, "ids");
     assert_in_range(count, 1, 24);
     assert_int_equal(count_of(result, "logprobs"), count);
@@ -69,7 +61,7 @@ static void json_has_text_ids_and_logprobs(void **state) {
     assert_ok(tv_write_file(ids, list, strlen(list)));
     tv_run decoded = tv_run_trivium("tokenizer", "decode", "--tokenizer", f->model, "--input", ids,
                                     "--skip-special", "--json");
-    cJSON *text = result_of(&decoded);
+    cJSON *text = tv_result_of(&decoded);
     assert_string_equal(tv_json_get(text, "text")->valuestring, tv_json_get(result, "text")->valuestring);
     cJSON_Delete(text);
     cJSON_Delete(result);
@@ -111,11 +103,11 @@ static void the_context_ends_the_text(void **state) {
     prompt[100] = 0;
     tv_run encoded =
         tv_run_trivium("tokenizer", "encode", "--tokenizer", f->model, "--text", prompt, "--json");
-    cJSON *ids = result_of(&encoded);
+    cJSON *ids = tv_result_of(&encoded);
     uint64_t length = count_of(ids, "ids");
     tv_run run = tv_run_trivium("generate", "--model", f->model, "--prompt", prompt, "--max-tokens", "500",
                                 "--temperature", "0", "--json");
-    cJSON *result = result_of(&run);
+    cJSON *result = tv_result_of(&run);
     assert_string_equal(tv_json_get(result, "finish")->valuestring, "length");
     assert_int_equal(count_of(result, "ids"), CONTEXT - length);
     cJSON_Delete(ids);
@@ -128,7 +120,7 @@ static void the_context_ends_the_text(void **state) {
 static cJSON *ids_behind(const char *model, const char *prompt) {
     tv_run run = tv_run_trivium("generate", "--model", model, "--prompt", prompt, "--max-tokens", "500",
                                 "--temperature", "0", "--json");
-    cJSON *result = result_of(&run), *ids = cJSON_DetachItemFromObjectCaseSensitive(result, "ids");
+    cJSON *result = tv_result_of(&run), *ids = cJSON_DetachItemFromObjectCaseSensitive(result, "ids");
     cJSON_Delete(result);
     tv_run_free(&run);
     return ids;
@@ -173,7 +165,7 @@ static void a_run_and_no_prompt_do(void **state) {
         copy_file(f->model, step, names[i]);
     assert_ok(tv_replace_link("step-1", best));
     tv_run run = tv_run_trivium("generate", "--model", run_path, "--max-tokens", "3", "--json");
-    cJSON *result = result_of(&run);
+    cJSON *result = tv_result_of(&run);
     assert_in_range(count_of(result, "ids"), 1, 3);
     cJSON_Delete(result);
     tv_run_free(&run);

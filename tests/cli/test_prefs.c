@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "support/command_result.h"
 #include "support/subprocess.h"
 #include "text/buffers.h"
 #include "text/preferences.h"
@@ -60,21 +61,6 @@ static void expect_file(const char *path, const char *expected) {
     free(text);
 }
 
-static cJSON *result_of(const tv_run *run) {
-    cJSON *root = NULL;
-    if (run->exit_code != 0)
-        fail_msg("exit code %d: %s", run->exit_code, run->err);
-    assert_ok(tv_json_parse(run->out, strlen(run->out), "output", &root));
-    return root;
-}
-
-static double number(const cJSON *object, const char *key) {
-    const cJSON *item = tv_json_get(object, key);
-    if (!cJSON_IsNumber(item))
-        fail_msg("no number \"%s\"", key);
-    return item->valuedouble;
-}
-
 static void pairs_keep_every_byte(void **state) {
     (void)state;
     write_rankings(LINE("a", "\"p\\u0000\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "ann", "")
@@ -84,16 +70,16 @@ static void pairs_keep_every_byte(void **state) {
                                    LINE("c", "[{\"role\":\"user\",\"content\":\"hi\"}]",
                                         "[[\"r0\",\"r1\",\"r2\"]]", "ann", "\"all_bad\""));
     tv_run run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--json");
-    cJSON *result = result_of(&run);
-    assert_near(number(result, "judgments"), 5, 0);
-    assert_near(number(result, "skipped"), 1, 0);
-    assert_near(number(result, "repeats"), 1, 0);
-    assert_near(number(result, "all_bad"), 1, 0);
-    assert_near(number(result, "pairs"), 4, 0);
-    assert_near(number(result, "ties"), 2, 0);
-    assert_near(number(result, "same"), 3, 0); /* r0 and r2 have the same text */
-    assert_near(number(result, "lines"), 4, 0);
-    assert_near(number(result, "prompts"), 1, 0);
+    cJSON *result = tv_result_of(&run);
+    assert_near(tv_result_number(result, "judgments"), 5, 0);
+    assert_near(tv_result_number(result, "skipped"), 1, 0);
+    assert_near(tv_result_number(result, "repeats"), 1, 0);
+    assert_near(tv_result_number(result, "all_bad"), 1, 0);
+    assert_near(tv_result_number(result, "pairs"), 4, 0);
+    assert_near(tv_result_number(result, "ties"), 2, 0);
+    assert_near(tv_result_number(result, "same"), 3, 0); /* r0 and r2 have the same text */
+    assert_near(tv_result_number(result, "lines"), 4, 0);
+    assert_near(tv_result_number(result, "prompts"), 1, 0);
     cJSON_Delete(result);
     tv_run_free(&run);
 #define B_OVER_A "{\"prompt\":\"p\\u0000\",\"chosen\":\"B\\u0000\xff\",\"rejected\":\"A\"}\n"
@@ -101,9 +87,9 @@ static void pairs_keep_every_byte(void **state) {
     expect_file(out, B_OVER_A B_OVER_A A_OVER_B B_OVER_A);
 
     run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--ties", "--json");
-    result = result_of(&run);
-    assert_near(number(result, "lines"), 6, 0);
-    assert_near(number(result, "prompts"), 2, 0);
+    result = tv_result_of(&run);
+    assert_near(tv_result_number(result, "lines"), 6, 0);
+    assert_near(tv_result_number(result, "prompts"), 2, 0);
     char *text = contents(out);
     assert_non_null(
         strstr(text, "{\"prompt\":[{\"role\":\"user\",\"content\":\"hi\"}],"
@@ -194,10 +180,10 @@ static void splits_go_by_prompt(void **state) {
         snprintf(number_text, sizeof number_text, "%d", seed);
         tv_run run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--val-fraction", "0.25",
                                     "--seed", number_text, "--json");
-        cJSON *result = result_of(&run);
+        cJSON *result = tv_result_of(&run);
         bool train_seen[20] = {0}, val_seen[20] = {0};
-        assert_near(number(result, "prompts"), 20, 0);
-        assert_near(number(result, "val_prompts"), 5, 0);
+        assert_near(tv_result_number(result, "prompts"), 20, 0);
+        assert_near(tv_result_number(result, "val_prompts"), 5, 0);
         assert_int_equal(prompts_of(out, train_seen), 15 * 6);
         assert_int_equal(prompts_of(val, val_seen), 5 * 6);
         for (int i = 0; i < 20; i++)
@@ -214,10 +200,10 @@ static void several_files_are_merged(void **state) {
     static const char lines[] = LINE("a", "\"p\"", "[[\"r1\"],[\"r0\"],[\"r2\"]]", "bob\\u001b[31m", "");
     assert_ok(tv_write_file(second, lines, sizeof lines - 1));
     tv_run run = tv_run_trivium("prefs", "--rankings", rankings, second, "--agreement", "--json");
-    cJSON *result = result_of(&run);
+    cJSON *result = tv_result_of(&run);
     const cJSON *all = tv_json_get(tv_json_get(result, "agreement"), "all");
-    assert_near(number(all, "agreement"), 2.5 / 3, 1e-12);
-    assert_near(number(all, "items"), 1, 0);
+    assert_near(tv_result_number(all, "agreement"), 2.5 / 3, 1e-12);
+    assert_near(tv_result_number(all, "items"), 1, 0);
     cJSON_Delete(result);
     tv_run_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, second, "--out", out, "--agreement");

@@ -12,28 +12,9 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "support/command_result.h"
 #include "support/planted.h"
 #include "support/small_run.h"
-
-/* The last line of the output. */
-static cJSON *result_of(const tv_run *run) {
-    tv_expect_exit(run, 0);
-    uint64_t length = strlen(run->out);
-    assert_true(length > 1 && run->out[length - 1] == '\n');
-    const char *line = run->out + length - 1;
-    while (line > run->out && line[-1] != '\n')
-        line--;
-    cJSON *result = NULL;
-    assert_ok(tv_json_parse(line, strlen(line), "output", &result));
-    return result;
-}
-
-static double number_of(const cJSON *result, const char *key) {
-    const cJSON *item = tv_json_get(result, key);
-    if (!cJSON_IsNumber(item))
-        fail_msg("no number \"%s\"", key);
-    return item->valuedouble;
-}
 
 static void resume_continues_exactly(void **state) {
     (void)state;
@@ -52,8 +33,8 @@ static void resume_continues_exactly(void **state) {
         tv_run_free(&run);
     }
     tv_run run = tv_run_trivium("reward", "--out", parts, "--quiet", "--resume", "--json");
-    cJSON *result = result_of(&run);
-    assert_near(number_of(result, "step"), 10, 0);
+    cJSON *result = tv_result_of(&run);
+    assert_near(tv_result_number(result, "step"), 10, 0);
     cJSON_Delete(result);
     tv_run_free(&run);
     tv_expect_same_run(whole, parts);
@@ -75,18 +56,18 @@ static void a_reward_model_goes_on(void **state) {
         tv_run_trivium("reward", "--model", p.base, "--data", data, "--out", first, "--set", "train.lr=3e-3",
                        "--set", "train.epochs=5", "--set", "train.batch_size=8", "--set", "data.seq_len=48",
                        "--set", "train.warmup_steps=4", "--quiet", "--json");
-    cJSON *result = result_of(&run);
-    double learned = number_of(result, "loss");
-    double planned = number_of(result, "planned_bytes");
-    assert_near(number_of(result, "device_bytes"), planned, 0.02 * planned);
+    cJSON *result = tv_result_of(&run);
+    double learned = tv_result_number(result, "loss");
+    double planned = tv_result_number(result, "planned_bytes");
+    assert_near(tv_result_number(result, "device_bytes"), planned, 0.02 * planned);
     cJSON_Delete(result);
     tv_run_free(&run);
     assert_true(learned < 0.4);
     run =
         tv_run_trivium("reward", "--model", first, "--data", data, "--out", second, "--set", "train.steps=1",
                        "--set", "train.batch_size=8", "--set", "data.seq_len=48", "--quiet", "--json");
-    result = result_of(&run);
-    assert_true(number_of(result, "loss") < 0.45);
+    result = tv_result_of(&run);
+    assert_true(tv_result_number(result, "loss") < 0.45);
     cJSON_Delete(result);
     tv_run_free(&run);
     /* What writes text cannot use it, and says so. */
@@ -159,20 +140,20 @@ static void three_shapes_are_scored(void **state) {
         "\"\"}]}\n");
     double of_pairs[8], of_lines[8], of_candidates[8];
     tv_run run = tv_run_trivium("score", "--model", reward, "--data", pairs, "--out", out, "--json");
-    cJSON *result = result_of(&run);
+    cJSON *result = tv_result_of(&run);
     /* The second pair is the first turned around. */
-    assert_near(number_of(result, "accuracy"), 0.5, 0);
-    assert_near(number_of(result, "margin"), 0, 0);
-    assert_near(number_of(result, "groups"), 2, 0);
-    assert_near(number_of(result, "responses"), 4, 0);
+    assert_near(tv_result_number(result, "accuracy"), 0.5, 0);
+    assert_near(tv_result_number(result, "margin"), 0, 0);
+    assert_near(tv_result_number(result, "groups"), 2, 0);
+    assert_near(tv_result_number(result, "responses"), 4, 0);
     assert_int_equal(read_scores(out, of_pairs), 4);
-    assert_near(number_of(result, "mean"), (of_pairs[0] + of_pairs[1]) / 2, 1e-6);
-    assert_near(number_of(result, "max"), fmax(of_pairs[0], of_pairs[1]), 1e-6);
-    assert_near(number_of(result, "normalised_mean"), number_of(result, "mean"), 0);
+    assert_near(tv_result_number(result, "mean"), (of_pairs[0] + of_pairs[1]) / 2, 1e-6);
+    assert_near(tv_result_number(result, "max"), fmax(of_pairs[0], of_pairs[1]), 1e-6);
+    assert_near(tv_result_number(result, "normalised_mean"), tv_result_number(result, "mean"), 0);
     cJSON_Delete(result);
     tv_run_free(&run);
     run = tv_run_trivium("score", "--model", reward, "--data", lines, "--out", out, "--json");
-    result = result_of(&run);
+    result = tv_result_of(&run);
     assert_null(tv_json_get(result, "accuracy"));
     assert_string_equal(cJSON_GetStringValue(tv_json_get(result, "shape")), "responses");
     cJSON_Delete(result);
@@ -250,14 +231,14 @@ static void a_reward_model_stands_beside_people(void **state) {
     char *rankings = write_lines(&p, "rankings.jsonl", all);
     /* Pairs: 3 right, 3 wrong; of the third judgment 2 right and a tie. */
     run = tv_run_trivium("prefs", "--rankings", rankings, "--agreement", "--reward", reward, "--json");
-    cJSON *result = result_of(&run);
+    cJSON *result = tv_result_of(&run);
     const cJSON *found = tv_json_get(result, "reward");
-    assert_near(number_of(found, "judgments"), 3, 0);
-    assert_near(number_of(found, "pairs"), 9, 0);
-    assert_near(number_of(found, "strict_pairs"), 8, 0);
-    assert_near(number_of(found, "accuracy"), 5.0 / 8, 1e-12);
-    assert_near(number_of(found, "agreement"), 5.5 / 9, 1e-12);
-    assert_near(number_of(found, "too_long"), 0, 0);
+    assert_near(tv_result_number(found, "judgments"), 3, 0);
+    assert_near(tv_result_number(found, "pairs"), 9, 0);
+    assert_near(tv_result_number(found, "strict_pairs"), 8, 0);
+    assert_near(tv_result_number(found, "accuracy"), 5.0 / 8, 1e-12);
+    assert_near(tv_result_number(found, "agreement"), 5.5 / 9, 1e-12);
+    assert_near(tv_result_number(found, "too_long"), 0, 0);
     cJSON_Delete(result);
     tv_run_free(&run);
     /* ann and bob agree on none of three pairs, so that the model stands above them. */

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "support/command_result.h"
 #include "support/subprocess.h"
 #include "text/shard.h"
 #include "text/tokenizer_json.h"
@@ -28,30 +29,15 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static cJSON *last_line(const tv_run *run) {
-    cJSON *root = NULL;
-    if (run->exit_code != 0)
-        fail_msg("exit code %d: %s", run->exit_code, run->err);
-    assert_ok(tv_json_parse(run->out, strlen(run->out), "output", &root));
-    return root;
-}
-
-static double number(const cJSON *object, const char *key) {
-    const cJSON *item = tv_json_get(object, key);
-    if (!cJSON_IsNumber(item))
-        fail_msg("no number \"%s\"", key);
-    return item->valuedouble;
-}
-
 static void training_writes_both_files(void **state) {
     (void)state;
     char *out = tv_format("%s/new/tokenizer", dir), *made = tv_format("%s/tokenizer.json", out);
     tv_run run = tv_run_trivium("tokenizer", "train", "--input", EXCERPT, "--vocab-size", "512", "--out", out,
                                 "--json");
-    cJSON *result = last_line(&run);
-    assert_near(number(result, "vocab_size"), 512, 0);
-    assert_near(number(result, "merges"), 512 - 260, 0);
-    assert_near(number(result, "bytes"), 12000, 0);
+    cJSON *result = tv_result_of(&run);
+    assert_near(tv_result_number(result, "vocab_size"), 512, 0);
+    assert_near(tv_result_number(result, "merges"), 512 - 260, 0);
+    assert_near(tv_result_number(result, "bytes"), 12000, 0);
     char *text = NULL, *expected = NULL;
     assert_ok(tv_read_file(made, &text, NULL));
     assert_ok(tv_read_file(DATA "/trained/tokenizer.json", &expected, NULL));
@@ -68,7 +54,7 @@ static void ids_and_back(void **state) {
     (void)state;
     tv_run run = tv_run_trivium("tokenizer", "encode", "--tokenizer", TOKENIZER, "--text",
                                 "Caf\xc3\xa9 <|im_end|>", "--special", "--json");
-    cJSON *result = last_line(&run);
+    cJSON *result = tv_result_of(&run);
     const cJSON *ids = tv_json_get(result, "ids"), *tokens = tv_json_get(result, "tokens");
     assert_int_equal(cJSON_GetArraySize(ids), cJSON_GetArraySize(tokens));
     assert_int_equal(cJSON_GetArrayItem(ids, cJSON_GetArraySize(ids) - 1)->valueint, 2);
@@ -79,7 +65,7 @@ static void ids_and_back(void **state) {
     tv_run_free(&back);
     back = tv_run_trivium("tokenizer", "decode", "--tokenizer", TOKENIZER, "--text", run.out,
                           "--skip-special", "--json");
-    cJSON *decoded = last_line(&back);
+    cJSON *decoded = tv_result_of(&back);
     assert_string_equal(tv_json_get(decoded, "text")->valuestring, "Caf\xc3\xa9 ");
     cJSON_Delete(decoded);
     cJSON_Delete(result);
@@ -124,9 +110,9 @@ static void documents_end_with_end_of_text(void **state) {
     assert_ok(tv_write_file(input, "one\n\ntwo <|im_end|>\n", 20));
     tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, "--out", shard,
                                 "--by-line", "--json");
-    cJSON *result = last_line(&run);
+    cJSON *result = tv_result_of(&run);
     assert_string_equal(tv_json_get(result, "train")->valuestring, shard);
-    assert_near(number(result, "documents"), 2, 0);
+    assert_near(tv_result_number(result, "documents"), 2, 0);
     char *text = shard_text(shard);
     assert_string_equal(text, "one<|endoftext|>two <|im_end|><|endoftext|>");
     free(text);
@@ -151,7 +137,7 @@ static void validation_is_held_out(void **state) {
          *val = tv_format("%s_val.bin", out), *expected = NULL;
     tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", EXCERPT, "--out", out,
                                 "--val-fraction", "0.1", "--json");
-    cJSON *result = last_line(&run);
+    cJSON *result = tv_result_of(&run);
     char *first = shard_text(train), *second = shard_text(val), *joined = tv_format("%s%s", first, second);
     assert_ok(tv_read_file(EXCERPT, &expected, NULL));
     assert_memory_equal(joined, expected, 12000);
@@ -174,7 +160,7 @@ static void validation_is_held_out(void **state) {
         run =
             tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", lines, "--out", out,
                            "--by-line", "--val-fraction", "0.05", "--seed", seed == 1 ? "1" : "2", "--json");
-        result = last_line(&run);
+        result = tv_result_of(&run);
         char seen[1000] = {0};
         int counts[2] = {0};
         for (int part = 0; part < 2; part++) {

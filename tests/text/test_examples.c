@@ -4,7 +4,7 @@
  * Broken on purpose and seen to fail: the prompt's answers trained; the end token left out of the mask; cut
  * without looking for the last trained token; a zero byte that ends a text. */
 #include "support/support.h"
-#include "text/byte_tokenizer.h"
+#include "text/shared_tokenizer.h"
 
 #include <stdlib.h>
 
@@ -13,21 +13,6 @@
 #include "base/log.h"
 #include "text/examples.h"
 #include "text/tokenizer_json.h"
-
-static tv_tokenizer *tokenizer;
-
-static int set_up(void **state) {
-    (void)state;
-    tv_log_set_level(TV_LOG_ERROR);
-    tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, NULL);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_tokenizer_destroy(&tokenizer);
-    return 0;
-}
 
 static tv_status read_text(const char *lines, uint64_t size, uint64_t max_tokens, tv_examples **examples) {
     const tv_examples_options options = {.tokenizer = tokenizer, .max_tokens = max_tokens};

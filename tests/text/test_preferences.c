@@ -4,28 +4,13 @@
  * Broken on purpose and seen to fail: the higher rank taken as better; ties given ranks of their own; a
  * prompt that ends within a word; groups over the limit cut; lists compared by length alone. */
 #include "support/support.h"
-#include "text/byte_tokenizer.h"
+#include "text/shared_tokenizer.h"
 
 #include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
 #include "text/preferences.h"
-
-static tv_tokenizer *tokenizer;
-
-static int set_up(void **state) {
-    (void)state;
-    tv_log_set_level(TV_LOG_ERROR);
-    tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, NULL);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_tokenizer_destroy(&tokenizer);
-    return 0;
-}
 
 static tv_status read_text(const char *lines, uint64_t max_tokens, tv_preferences **set) {
     const tv_preferences_options options = {.tokenizer = tokenizer, .max_tokens = max_tokens};

@@ -3,28 +3,13 @@
  * Broken on purpose and seen to fail: a text with the template; no generation prompt; ids not compared; a
  * zero byte printed as the noncharacter that stands for it. */
 #include "support/support.h"
-#include "text/byte_tokenizer.h"
+#include "text/shared_tokenizer.h"
 
 #include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
 #include "text/prompts.h"
-
-static tv_tokenizer *tokenizer;
-
-static int set_up(void **state) {
-    (void)state;
-    tv_log_set_level(TV_LOG_ERROR);
-    tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, NULL);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_tokenizer_destroy(&tokenizer);
-    return 0;
-}
 
 static tv_status read_text(const char *lines, uint64_t max_tokens, tv_prompts **prompts) {
     const tv_prompts_options options = {.tokenizer = tokenizer, .max_tokens = max_tokens};
