@@ -26,7 +26,7 @@ void tv_defaults_of_data(tv_run_settings *settings, uint64_t items);
  * and the model's `positions`: answers as long as `trivium sample` draws them, where they fit behind every
  * prompt; rollouts of 64, or of the largest power of two that repeats no prompt, but of 16 at least; so many
  * that each prompt is answered TV_DEFAULT_ANSWERS times, within 20 and 100. */
-enum { TV_DEFAULT_ANSWERS = 8, TV_DEFAULT_ANSWER_TOKENS = 128 };
+enum { TV_DEFAULT_ANSWERS = 5, TV_DEFAULT_ANSWER_TOKENS = 128 };
 void tv_defaults_of_prompts(tv_run_settings *settings, uint64_t prompts, uint64_t longest,
                             uint64_t positions);
 
