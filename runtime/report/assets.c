@@ -40,6 +40,8 @@ const char tv_report_css[] =
     "break-inside:avoid}\n"
     ".chart.wide{grid-column:1/-1}\n"
     "figcaption{display:flex;flex-wrap:wrap;align-items:baseline;gap:0 10px;margin:0 0 12px 8px}\n"
+    ".keys{display:flex;flex-wrap:wrap;gap:0 14px;margin:-8px 0 10px "
+    "8px;font-size:12.5px;color:var(--muted)}\n"
     ".unit{font-size:13px}\n"
     ".plot{position:relative;height:210px;margin:0 6px 26px 54px;touch-action:pan-y}\n"
     ".wide .plot{height:330px}\n"

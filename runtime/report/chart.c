@@ -364,6 +364,32 @@ static void write_reference(tv_html *html, const tv_chart *chart, const axis *y,
     }
 }
 
+/* Numbers of one run are told apart by colour, which nothing else on the page explains; the first line of
+ * each colour names it. */
+static void write_keys(tv_html *html, const tv_chart *chart) {
+    bool several = false;
+    for (uint64_t i = 0; i < chart->line_count; i++) {
+        if (chart->lines[i].run != chart->lines[0].run)
+            return;
+        several = several || chart->lines[i].color != chart->lines[0].color;
+    }
+    if (!several)
+        return;
+    tv_html_raw(html, "<div class=\"keys\">");
+    for (uint64_t i = 0; i < chart->line_count; i++) {
+        bool before = false;
+        for (uint64_t j = 0; j < i; j++)
+            before = before || chart->lines[j].color == chart->lines[i].color;
+        if (before)
+            continue;
+        tv_html_format(html, "<span><span class=\"key c%llu\"></span>",
+                       (unsigned long long)(chart->lines[i].color % TV_CHART_COLORS));
+        tv_html_text(html, chart->lines[i].label);
+        tv_html_raw(html, "</span>");
+    }
+    tv_html_raw(html, "</div>");
+}
+
 bool tv_chart_write(tv_html *html, const tv_chart *chart) {
     axis x, y;
     if (!fit_axes(chart, &x, &y))
@@ -382,7 +408,9 @@ bool tv_chart_write(tv_html *html, const tv_chart *chart) {
     tv_html_raw(html, "</h3><span class=\"unit\">");
     tv_html_text(html, chart->unit);
     tv_html_raw(html, !y.logarithmic ? "" : chart->unit[0] ? ", logarithmic" : "logarithmic");
-    tv_html_raw(html, "</span></figcaption><div class=\"plot\"><svg viewBox=\"0 0 1000 400\" "
+    tv_html_raw(html, "</span></figcaption>");
+    write_keys(html, chart);
+    tv_html_raw(html, "<div class=\"plot\"><svg viewBox=\"0 0 1000 400\" "
                       "preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
     tv_html_text(html, chart->title);
     tv_html_raw(html, " by ");

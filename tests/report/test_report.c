@@ -278,6 +278,8 @@ static void an_axis_has_one_meaning(void **state) {
     assert_lines(page, "loss", "training|validation");
     assert_lines(page, "accuracy", "training|validation");
     assert_lines(page, "scores", "highest|mean|lowest");
+    assert_non_null(strstr(page, "<span class=\"key c2\"></span>lowest</span></div>"));
+    assert_null(strstr(page, "<span class=\"key c0\"></span>training</span></div>"));
     assert_null(strstr(page, "perplexity"));
     assert_null(strstr(page, "nats per token"));
     assert_non_null(strstr(page, "<b>75.0 %</b><span>held-out accuracy"));
