@@ -148,7 +148,7 @@ static const meaning meanings[] = {
      SHOWS_WORK},
     {"ppo",
      "kl",
-     "KL from the model it began as",
+     "KL from the reference",
      "nats per answer",
      {{"objective/kl", "training"}, {"eval/kl", "held-out prompts"}},
      SHOWS_WORK},
