@@ -51,8 +51,8 @@ static cJSON *first_line_of(const tv_report_run *run) {
     const cJSON *path = cJSON_IsObject(item) ? tv_json_get(item, "path") : item;
     cJSON *first = NULL;
     /* A pipe would be waited for, or emptied for whoever it is meant for. */
-    if (!cJSON_IsString(path) || !tv_path_exists(path->valuestring) || tv_path_is_stream(path->valuestring) ||
-        tv_path_is_directory(path->valuestring))
+    if (!path || !cJSON_IsString(path) || !tv_path_exists(path->valuestring) ||
+        tv_path_is_stream(path->valuestring) || tv_path_is_directory(path->valuestring))
         return NULL;
     const char *const paths[] = {path->valuestring};
     (void)tv_source_read_json(paths, 1, take_first, &first, NULL);

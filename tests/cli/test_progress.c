@@ -16,8 +16,10 @@
 /* The first line on standard error that begins with "step 2/"; the caller frees. */
 static char *line_of(const tv_run *run) {
     const char *at = strstr(run->err, "\nstep 2/");
-    if (!at)
+    if (!at) {
         fail_msg("no line of step 2:\n%s", run->err);
+        return NULL;
+    }
     at++;
     return tv_format("%.*s", (int)strcspn(at, "\n"), at);
 }
@@ -26,13 +28,12 @@ static void expect_words(const tv_run *run, const char *const *words, const char
     tv_expect_exit(run, 0);
     char *line = line_of(run);
     const char *at = line;
-    for (; *words; words++) {
-        const char *found = strstr(at, *words);
-        if (!found)
+    for (; *words && at; words++) {
+        at = strstr(at, *words);
+        if (!at)
             fail_msg("\"%s\" is not where it belongs in: %s", *words, line);
-        at = found;
     }
-    if (absent && strstr(line, absent))
+    if (absent && line && strstr(line, absent))
         fail_msg("\"%s\" is in: %s", absent, line);
     free(line);
 }

@@ -75,11 +75,10 @@ static char *page_of(const char *first, const char *second) {
 
 /* Each of `words` (NULL-terminated) is in the text, in this order. */
 static void expect_in_order(const char *text, const char *const *words) {
-    for (; *words; words++) {
-        const char *found = strstr(text, *words);
-        if (!found)
+    for (; *words && text; words++) {
+        text = strstr(text, *words);
+        if (!text)
             fail_msg("\"%s\" is not where it belongs", *words);
-        text = found;
     }
 }
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
