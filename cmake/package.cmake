@@ -16,6 +16,6 @@ set(CPACK_DEBIAN_PACKAGE_DEPENDS libvulkan1)
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS mesa-vulkan-drivers)
 # What a program needs that links the static library.
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS
-  "libcjson-dev, libpcre2-dev, libutf8proc-dev, zlib1g-dev, libzstd-dev, libxxhash-dev, libmicrohttpd-dev")
+  "libcjson-dev, libpcre2-dev, libutf8proc-dev, zlib1g-dev, libzstd-dev, libxxhash-dev, libmicrohttpd-dev, libcmark-gfm-dev, libcmark-gfm-extensions-dev")
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 include(CPack)
