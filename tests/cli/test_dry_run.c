@@ -22,10 +22,8 @@ enum { ARGUMENTS = 32 };
 
 static int set_up(void **state) {
     tv_answering *place = calloc(1, sizeof *place);
-    void *device;
     assert_non_null(place);
-    tv_test_open_device(&device);
-    tv_test_close_device(&device);
+    tv_test_need_device();
     tv_log_set_level(TV_LOG_WARNING);
     *place = tv_answering_create(TV_ARCH_LLAMA, 8);
     *state = place;

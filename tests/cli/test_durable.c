@@ -259,10 +259,8 @@ static void checkpoints(void **state) {
 }
 
 static int set_up(void **state) {
-    void *device;
     (void)state;
-    tv_test_open_device(&device);
-    tv_test_close_device(&device);
+    tv_test_need_device();
     tv_log_set_level(TV_LOG_WARNING);
     return 0;
 }

@@ -31,10 +31,8 @@ typedef struct fixture {
 
 static int set_up(void **state) {
     fixture *f = calloc(1, sizeof *f);
-    void *device;
     assert_non_null(f);
-    tv_test_open_device(&device);
-    tv_test_close_device(&device);
+    tv_test_need_device();
     tv_log_set_level(TV_LOG_WARNING);
     f->hasty = tv_answering_create(TV_ARCH_GPT2, 40);
     *state = f;

@@ -28,10 +28,8 @@ typedef struct fixture {
 
 static int set_up(void **state) {
     fixture *f = calloc(1, sizeof *f);
-    void *device;
     assert_non_null(f);
-    tv_test_open_device(&device);
-    tv_test_close_device(&device);
+    tv_test_need_device();
     f->place = tv_answering_create(TV_ARCH_LLAMA, 5);
     f->base = f->place.planted.base;
     f->sft_data = tv_answering_path(&f->place, "demonstrations.jsonl");

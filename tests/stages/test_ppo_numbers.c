@@ -579,12 +579,13 @@ static void the_plan_is_what_it_takes(void **state) {
             expectation e = {0};
             char *policy = tv_format("%s/checkpoints/last", f->hasty.model);
             draw(f->device, &f->hasty, policy, 0, 0.7, &e);
+            assert_non_null(e.rollout.items);
             opened o = open_model(f->device, reward, false);
             tv_scorer *scorer = NULL;
             tv_sequence sequences[S];
             float scores[S];
             double mean = 0;
-            for (int s = 0; s < S; s++)
+            for (int s = 0; e.rollout.items && s < S; s++)
                 sequences[s] = (tv_sequence){e.rollout.ids + (uint64_t)s * (e.rollout.tokens + 1),
                                              e.rollout.items[s].length};
             assert_ok(tv_scorer_create(o.model, &(tv_scorer_options){MOST, 0}, &scorer));

@@ -29,6 +29,12 @@ int tv_test_open_device(void **state) {
     return 0;
 }
 
+void tv_test_need_device(void) {
+    void *device = NULL;
+    assert_int_equal(tv_test_open_device(&device), 0);
+    tv_test_close_device(&device);
+}
+
 tv_device *tv_test_open_lowered(const char *caps) {
     tv_device *device = NULL;
     assert_int_equal(setenv("TRIVIUM_CAPS_MAX", caps, 1), 0);
