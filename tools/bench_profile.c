@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+
 enum { TABLE_ROWS = 16 };
 
 tv_status tv_bench_profile_add(tv_bench_profile *profile, const tv_dispatch_time *time,
@@ -38,14 +40,42 @@ static int compare_rows(const void *a, const void *b) {
     return x > y ? -1 : x < y;
 }
 
-void tv_bench_profile_print(tv_bench_profile *profile) {
-    double total = 0, others = 0;
-    printf("%-28s %-18s %10s %10s %11s %9s %9s\n", "kernel", "shape", "dispatches", "ms/step", "of kernels",
-           "GFLOP/s", "GB/s");
+/* Milliseconds of all. */
+static double sort_rows(tv_bench_profile *profile) {
+    double total = 0;
     if (profile->count)
         qsort(profile->rows, profile->count, sizeof *profile->rows, compare_rows);
     for (uint64_t i = 0; i < profile->count; i++)
         total += profile->rows[i].milliseconds;
+    return total;
+}
+
+bool tv_bench_profile_add_json(tv_bench_profile *profile, cJSON *result) {
+    double total = sort_rows(profile);
+    cJSON *rows = cJSON_AddArrayToObject(result, "kernels");
+    for (uint64_t i = 0; rows && i < profile->count; i++) {
+        const tv_bench_profile_row *row = &profile->rows[i];
+        cJSON *object = cJSON_CreateObject();
+        if (!object || !cJSON_AddItemToArray(rows, object)) {
+            cJSON_Delete(object);
+            return false;
+        }
+        if (!tv_json_set_string(object, "kernel", row->program) ||
+            !tv_json_set_string(object, "shape", row->shape) ||
+            !tv_json_set_number(object, "dispatches", row->dispatches) ||
+            !tv_json_set_number(object, "ms", row->milliseconds) ||
+            !tv_json_set_number(object, "share", row->milliseconds / total) ||
+            !tv_json_set_number(object, "gflops", row->flops / row->milliseconds * 1e-6) ||
+            !tv_json_set_number(object, "gbps", row->bytes / row->milliseconds * 1e-6))
+            return false;
+    }
+    return rows != NULL;
+}
+
+void tv_bench_profile_print(tv_bench_profile *profile) {
+    double total = sort_rows(profile), others = 0;
+    printf("%-28s %-18s %10s %10s %11s %9s %9s\n", "kernel", "shape", "dispatches", "ms/step", "of kernels",
+           "GFLOP/s", "GB/s");
     for (uint64_t i = 0; i < profile->count; i++) {
         const tv_bench_profile_row *row = &profile->rows[i];
         if (i >= TABLE_ROWS)

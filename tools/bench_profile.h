@@ -2,6 +2,9 @@
 #ifndef TV_TOOLS_BENCH_PROFILE_H
 #define TV_TOOLS_BENCH_PROFILE_H
 
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
 #include "vk/timestamps.h"
 
 typedef struct tv_bench_profile_row {
@@ -18,6 +21,8 @@ typedef struct tv_bench_profile {
 /* `times_per_step`: how often a step does this, over the number of steps that are added. */
 tv_status tv_bench_profile_add(tv_bench_profile *profile, const tv_dispatch_time *time,
                                double times_per_step);
+/* Adds "kernels", all of them, the longest first; sorts the rows. False when memory is out. */
+bool tv_bench_profile_add_json(tv_bench_profile *profile, cJSON *result);
 /* The longest first; sorts the rows. */
 void tv_bench_profile_print(tv_bench_profile *profile);
 void tv_bench_profile_free(tv_bench_profile *profile);

@@ -25,6 +25,8 @@
 #include "tools/options.h"
 #include "train/step.h"
 #include "train/trainer.h"
+#include "vk/marks.h"
+#include "vk/trace.h"
 
 enum { GROUPS = 5, MAX_GROUP_STEPS = 1000, MOST_READINGS = 5 };
 static const double group_seconds = 1;
@@ -38,6 +40,7 @@ typedef struct train_bench {
     uint64_t drawn;    /* random tokens so far */
     tv_trainer_options trainer_options;
     tv_trainer *trainer;
+    const char *trace;        /* NULL: none is written */
     tv_bench_profile profile; /* mean over the profiled steps */
     double tokens_per_second, step_ms, device_ms, kernel_ms;
     uint64_t device_bytes, group_steps;
@@ -160,9 +163,18 @@ static tv_status add_profile(train_bench *bench, tv_recording *recording, double
     return status;
 }
 
+static tv_status trace_step(train_bench *bench) {
+    double seconds;
+    TV_RETURN_IF_FAILED(tv_trace_begin(bench->device));
+    double begin = tv_mark_begin(bench->device);
+    TV_RETURN_IF_FAILED(run_steps(bench, 1, &seconds));
+    tv_mark_end(bench->device, begin, "host", "a training step");
+    return tv_trace_end(bench->device, bench->trace);
+}
+
 /* Milliseconds of a step's kernels in the profiling recording: the mean over `readings`, as the steps of a
  * group have their mean. */
-static tv_status profile_steps(train_bench *bench, uint64_t readings, double *kernel_ms) {
+static tv_status profile_steps(train_bench *bench, uint64_t readings, bool traced, double *kernel_ms) {
     const double weight = 1 / (double)readings;
     double seconds;
     *kernel_ms = 0;
@@ -176,6 +188,8 @@ static tv_status profile_steps(train_bench *bench, uint64_t readings, double *ke
         TV_RETURN_IF_FAILED(
             add_profile(bench, tv_trainer_update_recording(bench->trainer), weight, kernel_ms));
     }
+    if (traced)
+        TV_RETURN_IF_FAILED(trace_step(bench));
     tv_trainer_destroy(&bench->trainer);
     return TV_OK;
 }
@@ -187,7 +201,7 @@ static tv_status time_groups(train_bench *bench, uint64_t warmup) {
     for (int g = 0; g < GROUPS; g++) {
         TV_RETURN_IF_FAILED(time_group(bench, warmup, &steps[g]));
         uint64_t readings = tv_min_u64(MOST_READINGS, tv_max_u64(1, bench->group_steps / 2));
-        TV_RETURN_IF_FAILED(profile_steps(bench, readings, &kernels[g]));
+        TV_RETURN_IF_FAILED(profile_steps(bench, readings, bench->trace && g == GROUPS - 1, &kernels[g]));
     }
     double step = tv_median(steps, GROUPS);
     bench->step_ms = step * 1e3;
@@ -218,13 +232,14 @@ static void print_result(train_bench *bench, double peak) {
            speed * 1e-9, peak * 1e-9, tv_format_bytes(bench->device_bytes, bytes, sizeof bytes));
 }
 
-static tv_status print_json(const train_bench *bench) {
+static tv_status print_json(train_bench *bench) {
     cJSON *result = cJSON_CreateObject();
     bool built = result && tv_json_set_number(result, "tokens_per_second", bench->tokens_per_second) &&
                  tv_json_set_number(result, "step_ms", bench->step_ms) &&
                  tv_json_set_number(result, "kernel_ms", bench->kernel_ms) &&
                  tv_json_set_number(result, "gap_ms", bench->step_ms - bench->kernel_ms) &&
-                 tv_json_set_number(result, "device_bytes", (double)bench->device_bytes);
+                 tv_json_set_number(result, "device_bytes", (double)bench->device_bytes) &&
+                 tv_bench_profile_add_json(&bench->profile, result);
     tv_status status =
         built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
     cJSON_Delete(result);
@@ -297,6 +312,8 @@ tv_status tv_bench_train(int argc, char **argv) {
                      tv_opt_uint("steps", "N", &bench.group_steps, 1, MAX_GROUP_STEPS,
                                  "steps in each of the five measured groups (default: about a second)")),
         tv_opt_uint("warmup", "N", &warmup, 1, MAX_GROUP_STEPS, "steps before each group"),
+        tv_opt_output(tv_opt_text("trace", "FILE", &bench.trace,
+                                  "write a trace of a profiled step, for ui.perfetto.dev")),
         tv_opt_flag("synthetic", &synthetic, "random tokens even where the configuration names data"),
     };
     const tv_command_line line = {

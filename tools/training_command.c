@@ -152,6 +152,9 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
                                                             command->val_fraction_help));
     options[count++] =
         tv_opt_repeated("set", "KEY=VALUE", &sets.texts, "change a setting, such as train.lr=1e-3");
+    options[count++] = tv_opt_output(
+        tv_opt_text("trace", "FILE", &run_options.trace,
+                    "write a trace of the third step, or the last of fewer, for ui.perfetto.dev"));
     options[count++] = tv_opt_flag("resume", &run_options.resume, "continue from the run's last checkpoint");
     options[count++] =
         tv_opt_flag("accept-changes", &run_options.accept_changes,

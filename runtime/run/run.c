@@ -17,9 +17,11 @@
 #include "run/model_settings.h"
 #include "run/peak.h"
 #include "run/schedule.h"
+#include "run/trace_step.h"
 #include "text/tokenizer_json.h"
 #include "train/step.h"
 #include "vk/capture.h"
+#include "vk/marks.h"
 
 /* ---- settings, model, data: everything that can be wrong, before anything is written ---- */
 
@@ -523,14 +525,23 @@ static tv_status one_step(tv_run *run, uint64_t step) {
     struct tv_step_constants constants = tv_run_constants(run, step);
     tv_step_result result;
     bool has_result;
-    if (capture) {
+    bool trace = tv_trace_step_is(run, step, tv_run_last_step(run));
+    if (capture || trace)
         TV_RETURN_IF_FAILED(drain(run));
+    if (capture)
         TV_RETURN_IF_FAILED(tv_capture_begin(run->device, "a training step"));
-    }
+    if (trace)
+        TV_RETURN_IF_FAILED(tv_trace_step_begin(run));
+    double begin = tv_mark_begin(run->device);
     TV_RETURN_IF_FAILED(
         tv_trainer_step(run->trainer, &constants, run->stage->next, run->self, &result, &has_result));
     if (has_result)
         TV_RETURN_IF_FAILED(finish_step(run, &result));
+    if (trace) {
+        TV_RETURN_IF_FAILED(drain(run));
+        tv_mark_end(run->device, begin, "host", "a training step");
+        TV_RETURN_IF_FAILED(tv_trace_step_end(run, step));
+    }
     if (capture)
         TV_RETURN_IF_FAILED(tv_capture_end(run->device));
     bool checkpoint = tv_run_is_due(train->checkpoint_every, step + 1, run->total_steps);

@@ -31,6 +31,7 @@ typedef struct tv_run_options {
     bool dry_run;          /* print the plan and return */
     uint64_t stop_after;   /* steps of this invocation; 0: to the end of the schedule */
     uint64_t capture_step; /* RenderDoc captures this step, from 1; 0: none */
+    const char *trace;     /* where a trace of a step is written (run/trace_step.h); NULL: none is taken */
     tv_device_options device;
 } tv_run_options;
 

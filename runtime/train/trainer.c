@@ -10,8 +10,10 @@
 #include "base/os.h"
 #include "base/tokens.h"
 #include "train/trainer_layout.h"
+#include "vk/marks.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"
+#include "vk/trace.h"
 #include "vk/transfer.h"
 
 enum { SLOTS = 2 };
@@ -230,6 +232,12 @@ static tv_status tune_submissions(tv_trainer *trainer) {
     return record_all(trainer);
 }
 
+tv_status tv_trainer_set_profile(tv_trainer *trainer, bool profile) {
+    trainer->options.profile = profile;
+    TV_RETURN_IF_FAILED(tv_wait_idle(trainer->device));
+    return record_all(trainer);
+}
+
 /* ---- life ---- */
 
 static tv_status create_buffers(tv_trainer *trainer) {
@@ -356,8 +364,10 @@ static uint32_t *host_batch(const tv_trainer *trainer, uint64_t number) {
 /* Lets the source fill host batch `number`. */
 static tv_status draw_batch(tv_trainer *trainer, uint64_t number, tv_batch_source source, void *context,
                             tv_micro_batch *batch) {
+    double begin = tv_mark_begin(trainer->device);
     *batch = view_batch(trainer, host_batch(trainer, number));
     TV_RETURN_IF_FAILED(source(context, batch));
+    tv_mark_end(trainer->device, begin, "host", "draw a batch");
     uint32_t width = 0;
     while (trainer->layout.widths[width] < batch->width)
         width++;
@@ -389,14 +399,23 @@ static tv_status load_batch(tv_trainer *trainer, uint64_t number, batch_slot **o
         if (trainer->steps[i % SLOTS].value < slot->value)
             TV_RETURN_IF_FAILED(wait_for_step(trainer, &trainer->steps[i % SLOTS]));
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
+    for (uint32_t w = 0; w < trainer->layout.count; w++) {
+        TV_RETURN_IF_FAILED(tv_trace_collect(slot->train[w]));
+        TV_RETURN_IF_FAILED(tv_trace_collect(slot->forward[w]));
+    }
+    double begin = tv_mark_begin(trainer->device);
     memcpy(tv_span_map(slot->upload), host_batch(trainer, number), slot->upload.bytes);
     slot->width = trainer->host_widths[number];
+    tv_mark_end(trainer->device, begin, "host", "hand a batch over");
     *out = slot;
     return TV_OK;
 }
 
 static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_result *result) {
     TV_RETURN_IF_FAILED(wait_for_step(trainer, slot));
+    TV_RETURN_IF_FAILED(tv_trace_collect(slot->begin));
+    TV_RETURN_IF_FAILED(tv_trace_collect(slot->update));
+    TV_RETURN_IF_FAILED(tv_trace_collect(slot->results_copy));
     const step_results *results = tv_span_map(slot->results);
     *result = (tv_step_result){
         .number = slot->number, .lr = slot->lr, .terms = slot->terms, .tokens = slot->tokens};

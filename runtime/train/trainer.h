@@ -122,6 +122,9 @@ tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_so
                               tv_losses_visitor visit, void *visit_context, double *loss_sum,
                               uint64_t *targets);
 
+/* Records all work again, with timestamps around every kernel or without. No step may be in flight. */
+tv_status tv_trainer_set_profile(tv_trainer *trainer, bool profile);
+
 /* The recordings of the last step, for profiles: the micro-batch and the update. */
 tv_recording *tv_trainer_micro_batch_recording(tv_trainer *trainer);
 tv_recording *tv_trainer_update_recording(tv_trainer *trainer);

@@ -194,6 +194,7 @@ void tv_device_close(tv_device **handle) {
     if (!handle || !*handle)
         return;
     tv_device *device = *handle;
+    tv_marks_free(&device->marks);
     if (device->handle) {
         /* A lost device may never become idle. */
         if (!device->lost)

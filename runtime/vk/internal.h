@@ -52,6 +52,36 @@ typedef struct tv_pending {
     char label[TV_LABEL_BYTES];
 } tv_pending;
 
+/* Of a trace that is being taken; times in seconds, the host's by tv_seconds, a run's and a kernel's by the
+ * device's clock. */
+typedef struct tv_mark {
+    char category[16], name[64];
+    double begin, end;
+} tv_mark;
+typedef struct tv_marked_kernel {
+    char *name, *label, *shape;
+    double begin, end, flops, bytes;
+} tv_marked_kernel;
+typedef struct tv_marked_run {
+    struct tv_recording *recording; /* NULL: collected, replayed since, or gone */
+    char *name;
+    double submitted, begin, end;
+    bool timed;
+    tv_marked_kernel *kernels;
+    uint32_t kernel_count;
+} tv_marked_run;
+typedef struct tv_marks {
+    double begin;
+    tv_mark *rows;
+    tv_marked_run *runs;
+    uint64_t count, run_count;
+    bool incomplete;
+} tv_marks;
+/* A run that was submitted at `begin`; an earlier one of the same recording cannot be read any more. */
+void tv_marks_submission(tv_device *device, tv_recording *recording, double begin);
+void tv_marks_forget(tv_device *device, const tv_recording *recording);
+void tv_marks_free(tv_marks **marks);
+
 struct tv_device {
     VkPhysicalDevice physical;
     VkDevice handle;
@@ -65,8 +95,9 @@ struct tv_device {
     VkSemaphore timeline;
     uint64_t submitted; /* the last value handed out */
     tv_pending pending[TV_PENDING_SUBMISSIONS];
-    double timeout; /* seconds; 0: none */
-    double waited;  /* seconds in tv_wait so far */
+    double timeout;  /* seconds; 0: none */
+    double waited;   /* seconds in tv_wait so far */
+    tv_marks *marks; /* NULL: no trace is taken */
     bool barrier_always;
 
     bool lost;

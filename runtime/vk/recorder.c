@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "vk/trace.h"
 
 enum { MAX_LABEL_DEPTH = 8, SETS_PER_POOL = 256, PROFILE_DISPATCHES = 16384 };
 
@@ -305,8 +306,11 @@ void tv_recording_destroy(tv_recording **handle) {
     tv_recording *recording = *handle;
     tv_device *device = recording->device;
     /* On a lost device there is nothing to wait for. */
-    if (!device->lost && recording->value)
+    if (!device->lost && recording->value) {
         (void)tv_wait(device, recording->value);
+        (void)tv_trace_collect(recording); /* a trace without it says so */
+    }
+    tv_marks_forget(device, recording);
     for (uint32_t i = 0; i < recording->dispatch_count; i++) {
         free(recording->dispatches[i].label);
         free(recording->dispatches[i].shape);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/os.h"
+#include "vk/marks.h"
 
 tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t count, uint64_t *value) {
     TV_RETURN_IF_FAILED(tv_device_check(device));
@@ -21,6 +22,7 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
     }
     uint32_t n = 0;
     uint64_t reached = device->submitted;
+    double begin = tv_mark_begin(device);
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t s = 0; s < recordings[i]->segment_count; s++, n++) {
             reached++;
@@ -50,9 +52,12 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
     TV_TRY(tv_vk_check(device, device->vk.vkQueueSubmit2(device->queue, n, submits, VK_NULL_HANDLE),
                        "submit work"));
     /* Only now: nobody may wait for what the driver refused. */
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         recordings[i]->value = device->submitted += recordings[i]->segment_count;
+        tv_marks_submission(device, recordings[i], begin);
+    }
     *value = device->submitted;
+    tv_mark_end(device, begin, "submit", count ? recordings[0]->name : "nothing");
 fail:
     free(submits);
     free(buffers);
@@ -94,6 +99,7 @@ tv_status tv_wait(tv_device *device, uint64_t value) {
     double begin = tv_seconds();
     tv_status status = wait(device, value);
     device->waited += tv_seconds() - begin;
+    tv_mark_end(device, device->marks ? begin : 0, "wait", "wait for the device");
     return status;
 }
 

@@ -21,6 +21,22 @@ static double milliseconds(const tv_device *device, uint64_t begin, uint64_t end
     return (double)((end - begin) & mask) * device->caps.timestamp_ns * 1e-6;
 }
 
+/* A counter of fewer bits that wraps within a trace puts what follows first: it happens once in minutes. */
+static double seconds(const tv_device *device, uint64_t ticks) {
+    return (double)ticks * device->caps.timestamp_ns * 1e-9;
+}
+
+tv_status tv_recording_ends(tv_recording *recording, double *begin, double *end) {
+    *begin = *end = NAN;
+    uint64_t ticks[2];
+    if (!recording->queries || !recording->value)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(read_queries(recording, 2, ticks));
+    *begin = seconds(recording->device, ticks[0]);
+    *end = *begin + milliseconds(recording->device, ticks[0], ticks[1]) * 1e-3;
+    return TV_OK;
+}
+
 tv_status tv_recording_milliseconds(tv_recording *recording, double *out) {
     *out = NAN;
     uint64_t ticks[2];
@@ -54,6 +70,7 @@ tv_status tv_recording_profile(tv_recording *recording, tv_dispatch_time **times
             .program = dispatch->program->name,
             .label = dispatch->label,
             .shape = dispatch->shape,
+            .begin = recording->queries ? seconds(recording->device, ticks[2 + 2 * i]) : NAN,
             .milliseconds = recording->queries
                                 ? milliseconds(recording->device, ticks[2 + 2 * i], ticks[3 + 2 * i])
                                 : NAN,

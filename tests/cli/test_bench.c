@@ -87,8 +87,24 @@ static void training(void **state) {
         tv_run run = tv_run_trivium("bench", "train", "--config", configs[i], "--set", "train.batch_size=1",
                                     "--set", "data.seq_len=16", "--steps", "2", "--warmup", "1", "--json");
         cJSON *result = result_of(&run);
-        assert_int_equal(cJSON_GetArraySize(result), 5);
+        assert_int_equal(cJSON_GetArraySize(result), 6);
         assert_positive(result, keys, sizeof keys / sizeof *keys);
+        /* The table has all of the kernels' time, the longest first. */
+        double share = 0, before = INFINITY;
+        bool adamw = false;
+        const cJSON *row;
+        cJSON_ArrayForEach(row, tv_json_get(result, "kernels")) {
+            const char *const numbers[] = {"dispatches", "ms"};
+            assert_positive(row, numbers, 2);
+            assert_true(tv_result_number(row, "gflops") >= 0 && tv_result_number(row, "gbps") >= 0);
+            assert_true(tv_result_number(row, "ms") <= before);
+            assert_true(cJSON_IsString(tv_json_get(row, "shape")));
+            before = tv_result_number(row, "ms");
+            share += tv_result_number(row, "share");
+            adamw |= strncmp(tv_json_get(row, "kernel")->valuestring, "adamw", 5) == 0;
+        }
+        assert_near(share, 1, 1e-9);
+        assert_true(adamw);
         double step = tv_result_number(result, "step_ms");
         assert_near(tv_result_number(result, "gap_ms"), step - tv_result_number(result, "kernel_ms"),
                     1e-6 * step);

@@ -13,9 +13,11 @@
 #include "run/answer_ends.h"
 #include "run/defaults.h"
 #include "run/memory_report.h"
+#include "run/trace_step.h"
 #include "stages/ppo/iteration.h"
 #include "stages/sampling.h"
 #include "vk/capture.h"
+#include "vk/marks.h"
 
 enum { SHOWN_BYTES = 120 };
 
@@ -416,7 +418,15 @@ static tv_status one_iteration(ppo_stage *s, tv_run *run) {
     bool capture = run->options->capture_step == run->state.step + 1;
     if (capture)
         TV_RETURN_IF_FAILED(tv_capture_begin(run->device, "an iteration of PPO"));
+    uint64_t step = run->state.step;
+    bool trace = tv_trace_step_is(run, step, tv_run_last_step(run));
+    if (trace)
+        TV_RETURN_IF_FAILED(tv_trace_step_begin(run));
+    double begin = tv_mark_begin(run->device);
     tv_status status = tv_ppo_iterate(&s->ppo);
+    tv_mark_end(run->device, begin, "host", "an iteration of PPO");
+    if (trace && status == TV_OK)
+        status = tv_trace_step_end(run, step);
     if (capture && status == TV_OK)
         status = tv_capture_end(run->device);
     return status;
