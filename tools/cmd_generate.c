@@ -109,6 +109,7 @@ static tv_status generate(const generate_options *given, const tv_open_model *op
         .rows = 1, .max_tokens = ids.size + tv_min_u64(given->max_tokens, config->max_positions - ids.size)};
     const tv_decoder_prompt prompt = {.tokens = ids.data, .length = ids.size, .max_new = given->max_tokens};
     TV_TRY(tv_decoder_create(open->model, &options, &decoder));
+    tv_decoder_capture(decoder, given->common.capture_given ? given->common.capture_step : 0);
     TV_TRY(tv_decoder_start(decoder, &prompt, 1, &settings));
     if (stream.print && !given->chat)
         TV_TRY(tv_text_print(given->prompt, strlen(given->prompt), stream.visible));
@@ -158,7 +159,8 @@ tv_status cmd_generate(int argc, char **argv) {
             "example:\n  trivium generate --model runs/a --prompt 'It was ' --temperature 0.7 --top-k 40",
         .options = options,
         .option_count = TV_COUNT(options),
-        .common_mask = TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
+        .common_mask =
+            TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET | TV_COMMON_CAPTURE,
         .common = &given.common,
     };
     bool done;

@@ -102,8 +102,8 @@ tv_status cmd_sample(int argc, char **argv) {
         .options = options,
         .option_count = TV_COUNT(options),
         .common = &common,
-        .common_mask =
-            TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET | TV_COMMON_DRY_RUN,
+        .common_mask = TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET |
+                       TV_COMMON_CAPTURE | TV_COMMON_DRY_RUN,
     };
     bool done;
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
@@ -113,6 +113,7 @@ tv_status cmd_sample(int argc, char **argv) {
     sampling.prompt_paths = prompts.count;
     sampling.sampling.seed = common.seed;
     sampling.dry_run = common.dry_run;
+    sampling.capture_step = common.capture_given ? common.capture_step : 0;
     tv_status status = sample(&sampling, model, &common);
     tv_texts_free(&prompts);
     return status;

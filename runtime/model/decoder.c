@@ -9,6 +9,7 @@
 #include "model/decoder_state.h"
 #include "model/forward.h"
 #include "model/heads.h"
+#include "vk/capture.h"
 #include "vk/submit.h"
 #include "vk/transfer.h"
 
@@ -335,7 +336,7 @@ static tv_status finish(tv_decoder *decoder, uint64_t *running) {
     return take_back(decoder, running);
 }
 
-tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
+static tv_status run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
     tv_device *device = tv_model_device(decoder->model);
     TV_RETURN_IF_FAILED(tv_decoder_place_rows(decoder));
     tv_recording **step = &decoder->steps[decoder->level];
@@ -350,6 +351,21 @@ tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running)
         TV_RETURN_IF_FAILED(
             tv_submit(device, batch, (uint32_t)tv_min_u64(STEPS_PER_SUBMIT, steps - done), &value));
     return finish(decoder, running);
+}
+
+tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
+    tv_device *device = tv_model_device(decoder->model);
+    uint64_t before = decoder->steps_run;
+    bool capture = decoder->capture_step > before && decoder->capture_step <= before + steps;
+    if (capture)
+        TV_RETURN_IF_FAILED(tv_capture_begin(device, "steps of drawing"));
+    tv_status status = run(decoder, steps, running);
+    decoder->steps_run += steps;
+    return capture && status == TV_OK ? tv_capture_end(device) : status;
+}
+
+void tv_decoder_capture(tv_decoder *decoder, uint64_t step) {
+    decoder->capture_step = step;
 }
 
 uint64_t tv_decoder_step_rows(const tv_decoder *decoder) {

@@ -79,6 +79,10 @@ tv_status tv_decoder_check(const tv_decoder *decoder, uint64_t number, const tv_
  * token was drawn from logits that are not finite. */
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running);
 
+/* RenderDoc captures the run in which step number `step` lies, from 1, since the decoder's creation; 0: none.
+ */
+void tv_decoder_capture(tv_decoder *decoder, uint64_t step);
+
 /* What cost goes by: rows that the last run's steps computed, and tokens that passes over prompts have read
  * since the decoder's creation. */
 uint64_t tv_decoder_step_rows(const tv_decoder *decoder);

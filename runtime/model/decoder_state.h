@@ -63,13 +63,14 @@ struct tv_decoder {
     tv_recording *steps[MAX_LEVELS]; /* of rows >> level, rounded up; recorded when first needed */
     tv_recording *reads[MAX_LEVELS]; /* the same of reading rows: passes that read prompts */
     tv_recording *read_back, *columns, *change, *profile;
-    uint64_t fed;     /* in a decoder of one row: tokens of its text that the cache holds */
-    uint32_t level;   /* of the last run */
-    bool changed;     /* the host's books are ahead of the device */
-    row_book *books;  /* (rows) */
-    uint64_t *row_of; /* (slots) the row that stands there; NO_SLOT: free */
-    uint32_t *tokens; /* (rows, max_tokens) texts */
-    float *logprobs;  /* (rows, max_tokens) */
+    uint64_t steps_run, capture_step; /* 0: none */
+    uint64_t fed;                     /* in a decoder of one row: tokens of its text that the cache holds */
+    uint32_t level;                   /* of the last run */
+    bool changed;                     /* the host's books are ahead of the device */
+    row_book *books;                  /* (rows) */
+    uint64_t *row_of;                 /* (slots) the row that stands there; NO_SLOT: free */
+    uint32_t *tokens;                 /* (rows, max_tokens) texts */
+    float *logprobs;                  /* (rows, max_tokens) */
 };
 
 /* The caller frees the plan, also on failure. */

@@ -261,7 +261,8 @@ static tv_status take(void *context, uint64_t index, const tv_decoder_row *row) 
 static tv_rollout_options rollout_options(const sample_run *run) {
     uint64_t waiting = (run->prompts->count - run->first) * run->options->candidates;
     return (tv_rollout_options){.rows = tv_max_u64(1, tv_min_u64(run->options->rows, waiting)),
-                                .max_tokens = run->context};
+                                .max_tokens = run->context,
+                                .capture_step = run->options->capture_step};
 }
 
 static tv_status draw(sample_run *run) {

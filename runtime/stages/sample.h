@@ -28,8 +28,9 @@ typedef struct tv_stage_sample_options {
     uint64_t max_new; /* tokens of an answer; the model's context ends it too */
     uint64_t rows;    /* answers side by side; never more than there are to draw */
     tv_sampling sampling;
-    bool accept_changes; /* go on behind answers of another model or of other settings */
-    bool dry_run;        /* print what it takes of the device's memory and stop */
+    uint64_t capture_step; /* of tv_decoder_capture */
+    bool accept_changes;   /* go on behind answers of another model or of other settings */
+    bool dry_run;          /* print what it takes of the device's memory and stop */
 } tv_stage_sample_options;
 
 typedef struct tv_stage_sample_result {

@@ -96,6 +96,35 @@ static void seeds_and_greed_decide(void **state) {
     tv_run_free(&b);
 }
 
+/* A capture changes no text; each is asked for once, at its step. */
+static void drawing_is_captured(void **state) {
+    const fixture *f = *state;
+    tv_run plain = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "9"),
+           captured = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "9",
+                                     "--capture-step", "3"),
+           beyond = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "9",
+                                   "--capture-step", "3000");
+    assert_int_equal(captured.exit_code, 0);
+    assert_string_equal(captured.out, plain.out);
+    const char *said = strstr(captured.err, "no capture");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "no capture"));
+    assert_null(strstr(plain.err, "no capture"));
+    assert_null(strstr(beyond.err, "no capture"));
+    tv_run_free(&plain);
+    tv_run_free(&captured);
+    tv_run_free(&beyond);
+    char *prompts = tv_small_model_file(f, "prompts.jsonl", "{\"prompt\": \"It\"}\n");
+    char *out = tv_format("%s/candidates.jsonl", f->dir);
+    captured = tv_run_trivium("sample", "--model", f->model, "--prompts", prompts, "--out", out,
+                              "--max-tokens", "9", "--capture-step", "6");
+    assert_int_equal(captured.exit_code, 0);
+    assert_non_null(strstr(captured.err, "no capture"));
+    tv_run_free(&captured);
+    free(prompts);
+    free(out);
+}
+
 static void the_context_ends_the_text(void **state) {
     const fixture *f = *state;
     char prompt[101];
@@ -211,6 +240,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_has_text_ids_and_logprobs),
         cmocka_unit_test(seeds_and_greed_decide),
+        cmocka_unit_test(drawing_is_captured),
         cmocka_unit_test(the_context_ends_the_text),
         cmocka_unit_test(a_run_and_no_prompt_do),
         cmocka_unit_test(mistakes_give_exit_code_2),

@@ -225,7 +225,8 @@ static void mistakes_are_refused_before_the_first_step(void **state) {
     fixture f;
     open_model(*state, GOLDEN "gpt2_100k", &f);
     tv_rollout *rollout = NULL;
-    assert_int_equal(tv_rollout_create(f.model, &(tv_rollout_options){0, 16}, &rollout), TV_E_USAGE);
+    assert_int_equal(tv_rollout_create(f.model, &(tv_rollout_options){.max_tokens = 16}, &rollout),
+                     TV_E_USAGE);
     assert_null(rollout);
     const tv_rollout_options options = {.rows = 2, .max_tokens = WIDTH};
     assert_ok(tv_rollout_create(f.model, &options, &rollout));
