@@ -39,8 +39,8 @@ static RENDERDOC_DevicePointer device_pointer(void) {
 tv_status tv_capture_begin(tv_device *device, const char *title) {
     RENDERDOC_API_1_1_2 *api = find_api();
     if (!api) {
-        tv_warn("no capture was taken: run the command under RenderDoc (renderdoccmd capture -w -c NAME "
-                "trivium ...)");
+        tv_warn("no capture of %s was taken: the program does not run under RenderDoc (docs/profiling.md)",
+                title);
         return TV_OK;
     }
     TV_RETURN_IF_FAILED(tv_wait_idle(device));

@@ -29,7 +29,8 @@ void tv_mark_end(tv_device *device, double begin, const char *category, const ch
 
 void tv_marks_submission(tv_device *device, tv_recording *recording, double begin) {
     tv_marks *marks = device->marks;
-    if (!marks || begin == 0)
+    /* Steps of drawing overlap, so they have no times to be kept. */
+    if (!marks || begin == 0 || !recording->queries)
         return;
     tv_marks_forget(device, recording);
     tv_marked_run *runs = realloc(marks->runs, (marks->run_count + 1) * sizeof *runs);
