@@ -43,7 +43,7 @@ void tv_defaults_of_model(tv_run_settings *settings, uint64_t parameters, uint64
     double scaled = lr;
     lr = round_to(fmin(lr, r->most), 2);
     if (!tv_setting_given(settings, "train", "lr"))
-        train->lr = lr;
+        train->lr = tv_setting_given(settings, "train", "min_lr") ? fmax(lr, train->min_lr) : lr;
     else if (train->lr > scaled * far_above || (train->lr > 0 && train->lr < lr / far_below))
         tv_warn("train.lr is %g; a model of %" PRIu64 " parameters usually takes about %g here", train->lr,
                 parameters, lr);

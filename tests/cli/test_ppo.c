@@ -427,7 +427,7 @@ static void a_policy_without_numbers_ends_the_run(void **state) {
         expect_words(run.err, "not finite");
         expect_words(run.err, saved ? "checkpoints/step-1 is the last checkpoint whose numbers are finite"
                                     : "no checkpoint stands before it");
-        expect_words(run.err, "step 2/3  loss nan");
+        expect_words(run.err, "step 2/3  reward +nan");
         tv_run_free(&run);
         assert_int_equal(tv_expect_whole_checkpoints(out), saved);
         char *page = report_of(out);

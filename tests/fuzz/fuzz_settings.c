@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "run/defaults.h"
 #include "run/schedule.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,6 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (tv_json_parse((const char *)data, size, "fuzz", &root) != TV_OK ||
         tv_run_settings_from_tree(root, "fuzz", NULL, 0, TV_STAGE_PRETRAIN, &first) != TV_OK)
         return 0;
+    /* What is "auto" is not written before it is worked out. */
+    tv_defaults_of_model(&first, 1000000, 128);
+    tv_defaults_of_data(&first, 1000);
+    tv_defaults_of_schedule(&first, first.train.steps ? first.train.steps : 100);
     /* A finite rate at every step that the settings allow, and at their ends. */
     const uint64_t total = first.train.steps ? first.train.steps : 100;
     const uint64_t steps[] = {0, first.train.warmup_steps, total / 2, total - 1, total};

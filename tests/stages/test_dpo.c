@@ -296,9 +296,13 @@ static void pairs_of_ranked_answers(void **state) {
     enum { PAIRS = 5 };
     uint32_t tokens[2 * PAIRS * SEQ_LEN], targets[2 * PAIRS * SEQ_LEN];
     struct tv_dpo_pair table[PAIRS];
-    const uint64_t widths[] = {4, 5, 6, 7, 8, 9, 10, 11, 12, SEQ_LEN};
-    tv_micro_batch batch = {
-        .widths = widths, .width = SEQ_LEN, .tokens = tokens, .inputs = {targets, table}, .targets = targets};
+    const uint64_t widths[] = {4, 5, 6, 7, 8, 9, 10, 11, 12, SEQ_LEN}, rows[TV_COUNT(widths)] = {0};
+    tv_micro_batch batch = {.widths = widths,
+                            .rows_at = rows,
+                            .width = SEQ_LEN,
+                            .tokens = tokens,
+                            .inputs = {targets, table},
+                            .targets = targets};
     f.pairs.end = 4;
     f.pairs.items[2].references[0] = -3;
     f.pairs.items[2].references[1] = -4;
@@ -344,9 +348,13 @@ static void every_pair_is_seen_once_a_pass(void **state) {
         f.pairs.items[i].references[0] = (float)i;
     uint32_t tokens[2 * BATCH * SEQ_LEN], targets[2 * BATCH * SEQ_LEN];
     struct tv_dpo_pair table[BATCH];
-    const uint64_t widths[] = {SEQ_LEN};
-    tv_micro_batch batch = {
-        .widths = widths, .width = SEQ_LEN, .tokens = tokens, .inputs = {targets, table}, .targets = targets};
+    const uint64_t widths[] = {SEQ_LEN}, rows[] = {2 * BATCH};
+    tv_micro_batch batch = {.widths = widths,
+                            .rows_at = rows,
+                            .width = SEQ_LEN,
+                            .tokens = tokens,
+                            .inputs = {targets, table},
+                            .targets = targets};
     int order[2 * COUNT], seen[COUNT] = {0}, count = 0;
     for (int fill = 0; fill < 2 * COUNT / BATCH + 2; fill++) {
         tv_dpo_pairs_fill(&f.pairs, BATCH, &batch);
