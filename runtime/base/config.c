@@ -160,10 +160,10 @@ tv_status tv_config_write(cJSON *object, const tv_config_field *fields, uint64_t
 tv_status tv_config_set(cJSON *root, const char *assignment) {
     const char *equals = strchr(assignment, '=');
     if (!equals || equals == assignment)
-        return tv_fail(TV_E_USAGE, "--set expects key=value such as train.lr=1e-3, found \"%s\"", assignment);
+        return tv_fail(TV_E_USAGE, "expected KEY=VALUE, found \"%s\"", assignment);
     char *path = tv_format("%.*s", (int)(equals - assignment), assignment);
     if (!path)
-        return tv_fail(TV_E_MEMORY, "out of host memory for --set");
+        return tv_fail(TV_E_MEMORY, "out of host memory for a setting");
     tv_status status = TV_OK;
     cJSON *object = root;
     char *key = path;
@@ -173,8 +173,7 @@ tv_status tv_config_set(cJSON *root, const char *assignment) {
         if (!child)
             child = cJSON_AddObjectToObject(object, key);
         if (!cJSON_IsObject(child))
-            status =
-                tv_fail(TV_E_USAGE, "--set %s: \"%s\" is a value and has no keys below it", assignment, key);
+            status = tv_fail(TV_E_USAGE, "%s: \"%s\" is a value and has no keys below it", assignment, key);
         object = child;
         key = dot + 1;
     }
@@ -184,7 +183,7 @@ tv_status tv_config_set(cJSON *root, const char *assignment) {
             value = cJSON_CreateString(equals + 1);
         cJSON_DeleteItemFromObjectCaseSensitive(object, key);
         if (!value || !cJSON_AddItemToObject(object, key, value))
-            status = tv_fail(TV_E_MEMORY, "out of host memory for --set");
+            status = tv_fail(TV_E_MEMORY, "out of host memory for a setting");
     }
     free(path);
     return status;

@@ -205,8 +205,13 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
     uint64_t section_count = all_sections(sections);
     *settings = (tv_run_settings){.stage = stage, .root = root};
     TV_TRY(fill_defaults(stage, settings));
-    for (uint64_t i = 0; i < set_count; i++)
-        TV_TRY(tv_config_set(settings->root, sets[i]));
+    for (uint64_t i = 0; i < set_count; i++) {
+        status = tv_config_set(settings->root, sets[i]);
+        if (status != TV_OK) {
+            status = tv_fail_context(status, "--set");
+            goto fail;
+        }
+    }
     TV_TRY(read_root(settings, where, sections, section_count, trees));
     for (uint64_t i = 0; i < section_count; i++) {
         snprintf(place, sizeof place, "%.480s: %s", where, sections[i]);

@@ -178,6 +178,14 @@ static void config_names_the_nearest_key(void **state) {
                      TV_E_CONFIG);
     assert_non_null(strstr(tv_last_error(), "\"steps\""));
     cJSON_Delete(root);
+    /* What the assignment came from is the caller's to say. */
+    root = cJSON_CreateObject();
+    assert_ok(tv_config_set(root, "train.lr=1"));
+    assert_int_equal(tv_config_set(root, "nothing"), TV_E_USAGE);
+    assert_string_equal(tv_last_error(), "expected KEY=VALUE, found \"nothing\"");
+    assert_int_equal(tv_config_set(root, "train.lr.x=1"), TV_E_USAGE);
+    assert_string_equal(tv_last_error(), "train.lr.x=1: \"lr\" is a value and has no keys below it");
+    cJSON_Delete(root);
     root = cJSON_CreateObject();
     const char *const bad[] = {"steps=0", "steps=1.5",  "steps=\"x\"",
                                "lr=11",   "schedule=3", "schedule=cosin"};

@@ -225,7 +225,7 @@ static void mistakes_are_sentences(void **state) {
         {data_wrong, "wrong.bin"},
         {data_outside, "outside.bin"},
         {"train.batch_size=1000000", "fit"},
-        {"steps", "key=value"},
+        {"steps", "KEY=VALUE"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tv_run run =

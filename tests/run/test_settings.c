@@ -125,7 +125,7 @@ static void mistakes_are_named(void **state) {
         {{"data.val_fraction=0.1", "train.lr=1e-3"}, TV_E_CONFIG, "only of sft, reward, dpo"},
         {{"lora.rank=8", "train.lr=1e-3"}, TV_E_CONFIG, "adapters"},
         {{"model=[]", "train.lr=1e-3"}, TV_E_CONFIG, "model"},
-        {{"train.lr", "train.lr=1e-3"}, TV_E_USAGE, "key=value"},
+        {{"train.lr", "train.lr=1e-3"}, TV_E_USAGE, "--set: expected KEY=VALUE"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tv_run_settings s;
