@@ -19,7 +19,7 @@ typedef struct rate {
 static const rate rates[TV_STAGE_KINDS] = {
     [TV_STAGE_PRETRAIN] = {6e-4, 124e6, 2e-3}, [TV_STAGE_SFT] = {2e-5, 7e9, 5e-4},
     [TV_STAGE_REWARD] = {1e-5, 7e9, 3e-4},     [TV_STAGE_DPO] = {1e-6, 7e9, 5e-5},
-    [TV_STAGE_PPO] = {3e-6, 7e9, 1e-4},
+    [TV_STAGE_PPO] = {3e-6, 7e9, 5e-5},
 };
 /* Where a rate is this many times the default's, it was meant for another size. */
 static const double far_above = 30, far_below = 50;

@@ -208,9 +208,10 @@ static void defaults_follow_model_and_data(void **state) {
         {TV_STAGE_SFT, 70000000000, 2e-5},
         {TV_STAGE_REWARD, 1000, 3e-4},
         {TV_STAGE_DPO, 7000000000, 1e-6},
-        /* 3e-6 sqrt(7e9 / 70e6) = 3e-5. Above 1e-4, a third of the ratios of a small model were clipped. */
+        /* 3e-6 sqrt(7e9 / 70e6) = 3e-5. At 1e-4 a model of a million parameters drifted by 20 nats in 24
+           iterations. */
         {TV_STAGE_PPO, 70000000, 3e-5},
-        {TV_STAGE_PPO, 875000, 1e-4},
+        {TV_STAGE_PPO, 875000, 5e-5},
     };
     for (size_t i = 0; i < TV_COUNT(rates); i++) {
         tv_run_settings s;
