@@ -151,7 +151,7 @@ tv_status tv_bench_decode(int argc, char **argv) {
     if (!directory == !config) {
         status = tv_fail(TV_E_USAGE, "expected either --model DIR or --config F, found %s",
                          directory ? "both" : "neither");
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_run_settings_read(config, sets.items, sets.count, TV_STAGE_PRETRAIN, &settings));
     TV_TRY(tv_device_open(&(tv_device_options){common.device, common.tier}, &device));
@@ -165,7 +165,7 @@ tv_status tv_bench_decode(int argc, char **argv) {
     TV_TRY(time_decoder(decoder, rows, steps, &found.drawn, &profile));
     TV_TRY(time_reading(decoder, rows, tokens, common.seed, &found.read));
     TV_TRY(print_result(device, &found, rows, tokens, &profile, common.json));
-fail:
+done:
     tv_bench_profile_free(&profile);
     tv_decoder_destroy(&decoder);
     tv_bench_model_free(&model);

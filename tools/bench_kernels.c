@@ -34,11 +34,11 @@ static tv_status record_case(tv_kernel_run *run, tv_record_kernel kernel, const 
     tv_recorder *recorder = NULL;
     tv_status status;
     tv_recording_destroy(recording);
-    TV_TRY(
+    TV_TRY_OR_FAIL(
         tv_recorder_begin(run->device, &(tv_recorder_options){.name = "bench", .profile = true}, &recorder));
     for (uint64_t i = 0; i < launches; i++) {
         run->next = 0;
-        TV_TRY(kernel(recorder, run, d));
+        TV_TRY_OR_FAIL(kernel(recorder, run, d));
     }
     return tv_recorder_end(&recorder, recording);
 fail:
@@ -85,7 +85,7 @@ static tv_status time_case(tv_device *device, tv_record_kernel kernel, const uin
     row->milliseconds = tv_median(values, repeats) / (double)launches;
     row->gflops = info.flops / (double)launches / row->milliseconds * 1e-6;
     row->gbps = info.bytes / (double)launches / row->milliseconds * 1e-6;
-fail:
+done:
     tv_recording_destroy(&recording);
     tv_kernel_run_free(&run);
     return status;
@@ -168,11 +168,11 @@ static tv_status run_json(tv_device *device, const kernels_options *options) {
         kernels = cJSON_AddArrayToObject(result, "kernels");
     if (!kernels) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-        goto fail;
+        goto done;
     }
     TV_TRY(run_cases(device, options, kernels));
     TV_TRY(tv_print_json(result));
-fail:
+done:
     cJSON_Delete(result);
     return status;
 }
@@ -235,7 +235,7 @@ tv_status tv_bench_kernels(int argc, char **argv) {
     TV_TRY(check_options(shape, &kernels));
     TV_TRY(tv_device_open(&(tv_device_options){common.device, common.tier}, &device));
     TV_TRY(common.json ? run_json(device, &kernels) : run_cases(device, &kernels, NULL));
-fail:
+done:
     tv_device_close(&device);
     return status;
 }

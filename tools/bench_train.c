@@ -335,7 +335,7 @@ tv_status tv_bench_train(int argc, char **argv) {
     TV_TRY(
         tv_run_settings_read(bench.config_path, sets.items, sets.count, TV_STAGE_PRETRAIN, &bench.settings));
     TV_TRY(measure(&bench, &(tv_device_options){common.device, common.tier}, warmup, synthetic, common.json));
-fail:
+done:
     release(&bench);
     tv_texts_free(&sets);
     return status;

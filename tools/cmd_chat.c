@@ -142,7 +142,7 @@ static tv_status talk(tv_conversation *conversation, tv_line_reader *reader, boo
             tv_catch_ctrl_c();
         TV_TRY(take_line(conversation, &line, &quit));
     }
-fail:
+done:
     tv_text_free(&line);
     return status;
 }
@@ -161,7 +161,7 @@ static tv_status chat(const chat_options *given, const tv_open_model *open) {
             tv_conversation_context(conversation));
     TV_TRY(tv_conversation_begin(conversation));
     TV_TRY(talk(conversation, reader, terminal));
-fail:
+done:
     tv_line_reader_close(&reader);
     tv_conversation_destroy(&conversation);
     return status;

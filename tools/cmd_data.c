@@ -207,7 +207,7 @@ static tv_status run_pack(int argc, char **argv) {
     tv_log_progress_end();
     TV_TRY(commit_parts(&pack));
     TV_TRY(report_packing(&pack, common.json));
-fail:
+done:
     for (int part = 0; part < PARTS; part++) {
         tv_shard_writer_abort(&pack.writers[part]);
         free(pack.paths[part]);

@@ -101,7 +101,7 @@ tv_status cmd_devices(int argc, char **argv) {
         print_device(&list[i], i, i == chosen);
     /* The list is printed even where no device of it is usable. */
     status = choice;
-fail:
+done:
     free(list);
     return status;
 }

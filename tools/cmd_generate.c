@@ -72,7 +72,7 @@ static tv_status print_result(const tv_decoder_row *row, const tv_text *text) {
     cJSON *result = cJSON_CreateObject();
     if (!result) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_json_add_text(result, "text", text));
     cJSON *ids = cJSON_AddArrayToObject(result, "ids");
@@ -83,10 +83,10 @@ static tv_status print_result(const tv_decoder_row *row, const tv_text *text) {
                 cJSON_AddItemToArray(logprobs, cJSON_CreateNumber((double)row->logprobs[i]));
     if (!built || !tv_json_set_string(result, "finish", tv_sampling_finish(row))) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_print_json(result));
-fail:
+done:
     cJSON_Delete(result);
     return status;
 }
@@ -125,7 +125,7 @@ static tv_status generate(const generate_options *given, const tv_open_model *op
         tv_info("%llu tokens at %.1f tokens/s, ended by %s", (unsigned long long)drawn,
                 (double)(drawn - 1) / seconds,
                 row.finished == TV_DECODE_END_OF_TEXT ? "end of text" : "length");
-fail:
+done:
     tv_decoder_destroy(&decoder);
     tv_text_stream_free(&stream);
     tv_ids_free(&ids);

@@ -78,7 +78,7 @@ static tv_status report_agreement(const tv_rankings *rankings, const tv_score_te
         if (reward->model)
             tv_reward_agreement_print(&model, agreement->all.agreement, stdout);
     }
-fail:
+done:
     tv_agreement_destroy(&agreement);
     return status;
 }
@@ -127,17 +127,17 @@ tv_status cmd_prefs(int argc, char **argv) {
     tv_status status;
     if (!result || (out && !val_out)) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-        goto fail;
+        goto done;
     }
     if (!out && !agreement) {
         status = tv_fail(TV_E_USAGE,
                          "--out FILE is missing: where the preference data go (or --agreement for a report "
                          "alone; see trivium prefs --help)");
-        goto fail;
+        goto done;
     }
     if (reward.model && !agreement) {
         status = tv_fail(TV_E_USAGE, "--reward DIR is a part of the report on agreement; add --agreement");
-        goto fail;
+        goto done;
     }
     if (options.val_fraction > 0 && out) {
         TV_TRY(tv_options_check_output(&line, val_out));
@@ -154,14 +154,14 @@ tv_status cmd_prefs(int argc, char **argv) {
         say_totals(&options, &totals);
         if (!add_totals(result, &options, &totals)) {
             status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-            goto fail;
+            goto done;
         }
     }
     if (agreement)
         TV_TRY(report_agreement(rankings, &reward, result, common.json));
     if (common.json)
         TV_TRY(tv_print_json(result));
-fail:
+done:
     cJSON_Delete(result);
     tv_rankings_destroy(&rankings);
     tv_texts_free(&paths);

@@ -81,7 +81,7 @@ static tv_status serve(tv_session *session, const tv_web_ranker_options *options
             tv_fail(TV_E_INTERRUPTED,
                     "stopped with %llu of %llu items judged; with --web --port %u pages that are open go on",
                     (unsigned long long)judged_items, (unsigned long long)items, port);
-fail:
+done:
     tv_web_ranker_stop(&ranker);
     return status;
 }
@@ -212,14 +212,14 @@ tv_status cmd_rank(int argc, char **argv) {
     tv_status status, result;
     status = check_choices(web, judge, page_given, listen || url, annotators.count);
     if (status != TV_OK)
-        goto fail;
+        goto done;
     if (judge && !repeats_given)
         repeats = 0;
     annotator = name_annotator(annotators.count ? annotators.items[0] : NULL, judge);
     links = tv_format("%s.links", out);
     if (!annotator || !links) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a name");
-        goto fail;
+        goto done;
     }
     if (guidelines)
         TV_TRY(read_guidelines(guidelines, &rules, &rules_size));
@@ -254,7 +254,7 @@ tv_status cmd_rank(int argc, char **argv) {
     }
     if (result != TV_OK && tv_session_is_broken(session)) {
         status = result;
-        goto fail;
+        goto done;
     }
     reason = tv_format("%s", tv_last_error());
     TV_TRY(tv_session_check(session));
@@ -266,7 +266,7 @@ tv_status cmd_rank(int argc, char **argv) {
                     "%s; %s has what was judged before it (%llu in this run), and the same command goes on "
                     "from there",
                     reason ? reason : "out of host memory", out, (unsigned long long)judged);
-fail:
+done:
     tv_session_close(&session);
     free(annotator);
     free(reason);

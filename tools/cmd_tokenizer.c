@@ -95,7 +95,7 @@ static tv_status run_train(int argc, char **argv) {
     TV_TRY(tv_bpe_trainer_finish(trainer, &tokenizer));
     TV_TRY(tv_tokenizer_save(tokenizer, out));
     TV_TRY(report_training(tokenizer, out, &totals, tv_seconds() - start, common.json));
-fail:
+done:
     tv_tokenizer_destroy(&tokenizer);
     tv_bpe_trainer_destroy(&trainer);
     tv_texts_free(&inputs);
@@ -168,7 +168,7 @@ static tv_status print_encoded(const tv_tokenizer *tokenizer, const tv_ids *ids,
     if (!result || !(numbers = cJSON_AddArrayToObject(result, "ids")) ||
         !(names = cJSON_AddArrayToObject(result, "tokens"))) {
         status = out_of_memory();
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i < ids->size; i++) {
         name.size = 0;
@@ -177,11 +177,11 @@ static tv_status print_encoded(const tv_tokenizer *tokenizer, const tv_ids *ids,
         if (!cJSON_AddItemToArray(numbers, cJSON_CreateNumber(ids->data[i])) ||
             !cJSON_AddItemToArray(names, cJSON_CreateString((const char *)name.data))) {
             status = out_of_memory();
-            goto fail;
+            goto done;
         }
     }
     TV_TRY(tv_print_json(result));
-fail:
+done:
     tv_text_free(&name);
     cJSON_Delete(result);
     return status;
@@ -209,7 +209,7 @@ static tv_status run_encode(int argc, char **argv) {
                       : tv_source_read_text_bytes((const uint8_t *)bytes, size,
                                                   given.input ? given.input : "standard input", encode, &e));
     TV_TRY(print_encoded(e.tokenizer, &e.ids, given.common.json));
-fail:
+done:
     tv_ids_free(&e.ids);
     free(bytes);
     tv_tokenizer_destroy(&e.tokenizer);
@@ -288,7 +288,7 @@ static tv_status run_decode(int argc, char **argv) {
     TV_TRY(parse_ids(bytes, size, &ids));
     TV_TRY(tv_tokenizer_decode(tokenizer, ids.data, ids.size, given.flag, &text));
     TV_TRY(print_decoded(&text, given.common.json));
-fail:
+done:
     tv_text_free(&text);
     tv_ids_free(&ids);
     free(bytes);

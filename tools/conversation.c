@@ -35,9 +35,9 @@ tv_status tv_conversation_create(const tv_open_model *open, const tv_conversatio
     c->open = open;
     c->options = *options;
     c->options.context = tv_min_u64(options->context, tv_model_list(open->model)->config.max_positions);
-    TV_TRY(tv_chat_template_of(open->tokenizer, &c->chat));
-    TV_TRY(tv_decoder_create(open->model, &(tv_decoder_options){.rows = 1, .max_tokens = c->options.context},
-                             &c->decoder));
+    TV_TRY_OR_FAIL(tv_chat_template_of(open->tokenizer, &c->chat));
+    TV_TRY_OR_FAIL(tv_decoder_create(
+        open->model, &(tv_decoder_options){.rows = 1, .max_tokens = c->options.context}, &c->decoder));
     return TV_OK;
 fail:
     tv_conversation_destroy(out);
@@ -158,7 +158,7 @@ static tv_status answer(tv_conversation *c, const tv_ids *ids) {
         tv_info("stopped; what was said of the answer stays in the conversation");
         TV_TRY(start_decoder(c));
     }
-fail:
+done:
     tv_text_stream_free(&stream);
     return status;
 }
@@ -173,7 +173,7 @@ tv_status tv_conversation_say(tv_conversation *c, const void *text, uint64_t siz
         TV_TRY(answer(c, &ids));
     else
         TV_TRY(take_out(c, c->messages.count - 1, 1));
-fail:
+done:
     tv_ids_free(&ids);
     return status;
 }
@@ -207,11 +207,11 @@ tv_status tv_conversation_save(tv_conversation *c, const char *path, uint64_t *m
     *messages = 0;
     if (!kept) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-        goto fail;
+        goto done;
     }
     if (tv_path_exists(path) && !again) {
         status = tv_fail(TV_E_USAGE, "%s: expected the name of a new file, found one; name another", path);
-        goto fail;
+        goto done;
     }
     status = TV_OK;
     if (c->messages.count > c->system_messages) {
@@ -222,7 +222,7 @@ tv_status tv_conversation_save(tv_conversation *c, const char *path, uint64_t *m
         c->saved = kept;
         kept = before;
     }
-fail:
+done:
     free(kept);
     tv_text_free(&line);
     return status;

@@ -10,7 +10,7 @@ tv_status tv_json_add_text(cJSON *object, const char *key, const tv_text *text) 
     TV_TRY(tv_text_append(&escaped, "", 1));
     if (!cJSON_AddRawToObject(object, key, (const char *)escaped.data))
         status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-fail:
+done:
     tv_text_free(&escaped);
     return status;
 }

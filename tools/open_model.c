@@ -30,16 +30,16 @@ tv_status tv_open_model_open(const char *given, const tv_common_options *common,
     *open = (tv_open_model){0};
     tv_status status;
     /* The files first: their mistakes are found before a device is taken. */
-    TV_TRY(tv_model_path_resolve(given, &open->path));
-    TV_TRY(load_tokenizer(open->path, needs_text, &open->tokenizer));
-    TV_TRY(tv_model_directory_open(open->path, &open->directory));
-    TV_TRY(tv_model_config_expect_head(&tv_model_directory_parameters(open->directory)->config,
-                                       TV_MODEL_HEAD_LANGUAGE, open->path));
-    TV_TRY(
+    TV_TRY_OR_FAIL(tv_model_path_resolve(given, &open->path));
+    TV_TRY_OR_FAIL(load_tokenizer(open->path, needs_text, &open->tokenizer));
+    TV_TRY_OR_FAIL(tv_model_directory_open(open->path, &open->directory));
+    TV_TRY_OR_FAIL(tv_model_config_expect_head(&tv_model_directory_parameters(open->directory)->config,
+                                               TV_MODEL_HEAD_LANGUAGE, open->path));
+    TV_TRY_OR_FAIL(
         tv_device_open(&(tv_device_options){.select = common->device, .tier = common->tier}, &open->device));
-    TV_TRY(
+    TV_TRY_OR_FAIL(
         tv_model_create(open->device, tv_model_directory_parameters(open->directory), false, &open->model));
-    TV_TRY(tv_model_load(open->model, open->directory));
+    TV_TRY_OR_FAIL(tv_model_load(open->model, open->directory));
     return TV_OK;
 fail:
     tv_open_model_close(open);

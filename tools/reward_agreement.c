@@ -100,7 +100,7 @@ tv_status tv_reward_agreement_measure(const tv_rankings *rankings, const tv_scor
     agreement->accuracy =
         agreement->strict_pairs ? agreement->accuracy / (double)agreement->strict_pairs : NAN;
     agreement->agreement = agreement->pairs ? agreement->agreement / (double)agreement->pairs : NAN;
-fail:
+done:
     free_answers(&a);
     return status;
 }

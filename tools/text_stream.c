@@ -16,7 +16,7 @@ tv_status tv_text_print(const void *bytes, uint64_t size, bool visible) {
     TV_TRY(visible ? tv_visible_text(bytes, size, &shown) : tv_text_append(&shown, bytes, size));
     if (fwrite(shown.data, 1, shown.size, stdout) != shown.size || fflush(stdout) != 0)
         status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
-fail:
+done:
     tv_text_free(&shown);
     return status;
 }

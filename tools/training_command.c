@@ -192,7 +192,7 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     run_options.sets = sets.texts.items;
     run_options.set_count = sets.texts.count;
     TV_TRY(run(command, &run_options, &common));
-fail:
+done:
     free_settings(&sets);
     tv_texts_free(&data);
     return status;

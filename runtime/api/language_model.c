@@ -32,13 +32,13 @@ tv_status tv_language_model_create(tv_device *device, const char *config_json, u
     cJSON *tree = NULL;
     tv_model_config config;
     *out = NULL;
-    TV_TRY(allocate(device, options, &lm));
-    TV_TRY(tv_json_parse(config_json, strlen(config_json), "config_json", &tree));
-    TV_TRY(tv_model_config_read(tree, "config_json", false, &config));
-    TV_TRY(tv_model_config_expect_head(&config, TV_MODEL_HEAD_LANGUAGE, "config_json"));
-    TV_TRY(tv_parameter_list_create(&config, &lm->own_list));
-    TV_TRY(tv_model_create(device, lm->own_list, lm->train, &lm->model));
-    TV_TRY(tv_model_initialise(lm->model, seed));
+    TV_TRY_OR_FAIL(allocate(device, options, &lm));
+    TV_TRY_OR_FAIL(tv_json_parse(config_json, strlen(config_json), "config_json", &tree));
+    TV_TRY_OR_FAIL(tv_model_config_read(tree, "config_json", false, &config));
+    TV_TRY_OR_FAIL(tv_model_config_expect_head(&config, TV_MODEL_HEAD_LANGUAGE, "config_json"));
+    TV_TRY_OR_FAIL(tv_parameter_list_create(&config, &lm->own_list));
+    TV_TRY_OR_FAIL(tv_model_create(device, lm->own_list, lm->train, &lm->model));
+    TV_TRY_OR_FAIL(tv_model_initialise(lm->model, seed));
     cJSON_Delete(tree);
     *out = lm;
     return TV_OK;
@@ -53,12 +53,13 @@ tv_status tv_language_model_load(tv_device *device, const char *directory,
     tv_status status;
     tv_language_model *lm = NULL;
     *out = NULL;
-    TV_TRY(allocate(device, options, &lm));
-    TV_TRY(tv_model_directory_open(directory, &lm->directory));
-    TV_TRY(tv_model_config_expect_head(&tv_model_directory_parameters(lm->directory)->config,
-                                       TV_MODEL_HEAD_LANGUAGE, directory));
-    TV_TRY(tv_model_create(device, tv_model_directory_parameters(lm->directory), lm->train, &lm->model));
-    TV_TRY(tv_model_load(lm->model, lm->directory));
+    TV_TRY_OR_FAIL(allocate(device, options, &lm));
+    TV_TRY_OR_FAIL(tv_model_directory_open(directory, &lm->directory));
+    TV_TRY_OR_FAIL(tv_model_config_expect_head(&tv_model_directory_parameters(lm->directory)->config,
+                                               TV_MODEL_HEAD_LANGUAGE, directory));
+    TV_TRY_OR_FAIL(
+        tv_model_create(device, tv_model_directory_parameters(lm->directory), lm->train, &lm->model));
+    TV_TRY_OR_FAIL(tv_model_load(lm->model, lm->directory));
     *out = lm;
     return TV_OK;
 fail:

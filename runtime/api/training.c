@@ -135,7 +135,7 @@ tv_status tv_language_model_load_training(tv_language_model *lm, const char *pat
     lm->tokens = state.tokens;
     if (lm->trainer)
         TV_TRY(tv_trainer_set_state(lm->trainer, &lm->update));
-fail:
+done:
     tv_model_directory_close(&directory);
     return status;
 }

@@ -39,7 +39,7 @@ tv_status tv_dialogue_start(const char *command, uint64_t most, tv_dialogue **ou
         status = tv_fail(TV_E_MEMORY, "out of host memory for a program");
         goto fail;
     }
-    TV_TRY(tv_subprocess_start(command, &d->program));
+    TV_TRY_OR_FAIL(tv_subprocess_start(command, &d->program));
     *out = d;
     return TV_OK;
 fail:

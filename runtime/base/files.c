@@ -46,7 +46,7 @@ tv_status tv_file_open(const char *path, tv_file **out) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
         goto fail;
     }
-    TV_TRY(open_regular(path, &file->fd, &info));
+    TV_TRY_OR_FAIL(open_regular(path, &file->fd, &info));
     file->bytes = (uint64_t)info.st_size;
     *out = file;
     return TV_OK;
@@ -114,7 +114,7 @@ static tv_status read_to_end(tv_reader *reader, const char *path, char **text, u
             }
             bytes = grown;
         }
-        TV_TRY(tv_reader_read(reader, bytes + used, capacity - used - 1, &got));
+        TV_TRY_OR_FAIL(tv_reader_read(reader, bytes + used, capacity - used - 1, &got));
     }
     bytes[used] = '\0';
     *text = bytes;
@@ -387,7 +387,7 @@ tv_status tv_reader_open(const char *path, tv_reader **out) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
         goto fail;
     }
-    TV_TRY(open_input(path, &reader->fd, &reader->size));
+    TV_TRY_OR_FAIL(open_input(path, &reader->fd, &reader->size));
     *out = reader;
     return TV_OK;
 fail:

@@ -56,7 +56,7 @@ tv_status tv_hash_add_file(tv_hash *hash, const char *path) {
         TV_TRY(tv_reader_read(reader, bytes, CHUNK, &got));
         tv_hash_add(hash, bytes, got);
     } while (got > 0);
-fail:
+done:
     tv_reader_close(&reader);
     free(bytes);
     return status;

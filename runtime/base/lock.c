@@ -72,21 +72,21 @@ tv_status tv_lock_directory(const char *directory, tv_lock **out) {
     lock->descriptor = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     if (lock->descriptor < 0 || fstat(lock->descriptor, &info) != 0) {
         status = tv_fail_errno(TV_E_IO, "cannot open %s, which keeps a second process away", path);
-        goto fail;
+        goto done;
     }
     if (!S_ISREG(info.st_mode)) {
         status = tv_fail(TV_E_IO, "%s: expected a regular file, found another kind; remove it", path);
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_lock_descriptor(lock->descriptor, path, &taken));
     if (!taken) {
         status = taken_by_another(lock->descriptor, directory);
-        goto fail;
+        goto done;
     }
     (void)write_number(lock->descriptor, (long)getpid());
     *out = lock;
     lock = NULL;
-fail:
+done:
     if (lock && lock->descriptor >= 0)
         close(lock->descriptor);
     free(lock);

@@ -165,7 +165,7 @@ static tv_status open_writer(const char *path, bool named, tv_writer **out) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
         goto fail;
     }
-    TV_TRY(open_place(writer));
+    TV_TRY_OR_FAIL(open_place(writer));
     *out = writer;
     return TV_OK;
 fail:
@@ -249,8 +249,8 @@ tv_status tv_writer_commit(tv_writer **handle) {
         goto fail;
     }
     if (writer->temporary) {
-        TV_TRY(check_target(writer));
-        TV_TRY(tv_rename_durable(writer->temporary, writer->target));
+        TV_TRY_OR_FAIL(check_target(writer));
+        TV_TRY_OR_FAIL(tv_rename_durable(writer->temporary, writer->target));
     }
     free_writer(handle);
     return TV_OK;
@@ -270,8 +270,8 @@ void tv_writer_abort(tv_writer **writer) {
 static tv_status write_file(const char *path, bool named, const void *bytes, uint64_t size) {
     tv_writer *writer = NULL;
     tv_status status;
-    TV_TRY(open_writer(path, named, &writer));
-    TV_TRY(tv_writer_write(writer, bytes, size));
+    TV_TRY_OR_FAIL(open_writer(path, named, &writer));
+    TV_TRY_OR_FAIL(tv_writer_write(writer, bytes, size));
     return tv_writer_commit(&writer);
 fail:
     tv_writer_abort(&writer);
@@ -308,7 +308,7 @@ static tv_status open_appender(const char *path, bool named, uint64_t truncate_t
         goto fail;
     }
     if (!named)
-        TV_TRY(tv_output_refuse_link(path));
+        TV_TRY_OR_FAIL(tv_output_refuse_link(path));
     /* Before it is opened: a pipe would wait for a reader. */
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
         status = tv_fail(TV_E_IO, "cannot append to %s: expected a file or a new name, found %s", path,
@@ -327,10 +327,10 @@ static tv_status open_appender(const char *path, bool named, uint64_t truncate_t
     }
     appender->end = (uint64_t)info.st_size;
     if (truncate_to < appender->end)
-        TV_TRY(tv_appender_cut(appender, truncate_to));
+        TV_TRY_OR_FAIL(tv_appender_cut(appender, truncate_to));
     /* A new file's name must be on the disk too. */
     if (durable && info.st_size == 0)
-        TV_TRY(tv_sync_parent(path));
+        TV_TRY_OR_FAIL(tv_sync_parent(path));
     *out = appender;
     return TV_OK;
 fail:
@@ -446,9 +446,9 @@ tv_status tv_appender_rescue(const tv_appender *appender, char **path) {
     char *kept = tv_format("%s.rescued-%.0f", appender->path, tv_wall_seconds());
     if (!kept)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    TV_TRY(tv_writer_open(kept, &writer));
-    TV_TRY(copy_held(appender, writer));
-    TV_TRY(tv_writer_commit(&writer));
+    TV_TRY_OR_FAIL(tv_writer_open(kept, &writer));
+    TV_TRY_OR_FAIL(copy_held(appender, writer));
+    TV_TRY_OR_FAIL(tv_writer_commit(&writer));
     *path = kept;
     return TV_OK;
 fail:

@@ -27,13 +27,16 @@ static inline tv_status tv_status_shown_(tv_status recorded, tv_status status) {
 #define tv_fail_errno(status, ...)   tv_status_shown_((tv_fail_errno)((status), __VA_ARGS__), (status))
 #define tv_fail_context(status, ...) tv_status_shown_((tv_fail_context)((status), __VA_ARGS__), (status))
 
-/* Leaves the enclosing function through its `fail:` label when `call` fails; needs a local `status`. */
-#define TV_TRY(call)                                                                                         \
+/* Leaves the enclosing function when `call` fails, by the label that cleans up; needs a local `status`.
+ * `done:` is reached on success too, `fail:`, behind a return, by failures alone. */
+#define TV_TRY_GOTO_(call, label)                                                                            \
     do {                                                                                                     \
         status = (call);                                                                                     \
         if (status != TV_OK)                                                                                 \
-            goto fail;                                                                                       \
+            goto label;                                                                                      \
     } while (0)
+#define TV_TRY(call)         TV_TRY_GOTO_(call, done)
+#define TV_TRY_OR_FAIL(call) TV_TRY_GOTO_(call, fail)
 
 /* Returns from the enclosing function when `call` fails; only where there is nothing to clean up. */
 #define TV_RETURN_IF_FAILED(call)                                                                            \

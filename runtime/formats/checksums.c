@@ -55,7 +55,7 @@ static tv_status hash_state(const cJSON *state, const char *where, char text[TV_
     TV_TRY(tv_hash_create(&hash));
     tv_hash_add(hash, line, strlen(line));
     tv_hash_print(hash, text);
-fail:
+done:
     tv_hash_destroy(&hash);
     free(line);
     cJSON_Delete(copy);

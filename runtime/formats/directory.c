@@ -165,7 +165,7 @@ static tv_status open_weights(tv_model_directory *d) {
         status = open_sharded(d, index);
     else
         status = other_weights(d);
-fail:
+done:
     free(single);
     free(index);
     return status;
@@ -285,16 +285,16 @@ tv_status tv_model_directory_open(const char *path, tv_model_directory **directo
         status = no_memory(path);
         goto fail;
     }
-    TV_TRY(join(path, "config.json", &config_path));
+    TV_TRY_OR_FAIL(join(path, "config.json", &config_path));
     if (!tv_path_exists(config_path)) {
         status = tv_fail(TV_E_DATA, "%s: expected a model directory with config.json, found none", path);
         goto fail;
     }
-    TV_TRY(tv_model_config_read_file(config_path, &config));
-    TV_TRY(tv_parameter_list_create(&config, &d->list));
-    TV_TRY(tv_layout_create(d->list, &d->layout));
-    TV_TRY(open_weights(d));
-    TV_TRY(match_tensors(d));
+    TV_TRY_OR_FAIL(tv_model_config_read_file(config_path, &config));
+    TV_TRY_OR_FAIL(tv_parameter_list_create(&config, &d->list));
+    TV_TRY_OR_FAIL(tv_layout_create(d->list, &d->layout));
+    TV_TRY_OR_FAIL(open_weights(d));
+    TV_TRY_OR_FAIL(match_tensors(d));
     free(config_path);
     *directory = d;
     return TV_OK;
@@ -400,7 +400,7 @@ static tv_status write_weights(const char *path, const tv_parameter_list *list, 
     float *turned = calloc(list->max_elements, sizeof *turned);
     if (!tensors || !values || !turned) {
         status = no_memory(path);
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i < layout->count; i++) {
         const tv_layout_entry *entry = &layout->entries[i];
@@ -423,7 +423,7 @@ static tv_status write_weights(const char *path, const tv_parameter_list *list, 
         TV_TRY(tv_safetensors_write(writer, from, entry->rows * columns * sizeof *from));
     }
     TV_TRY(tv_safetensors_writer_commit(&writer));
-fail:
+done:
     tv_safetensors_writer_abort(&writer);
     free(tensors);
     free(values);
@@ -444,7 +444,7 @@ tv_status tv_model_directory_write(const char *path, const tv_parameter_list *li
     if (list->config.head == TV_MODEL_HEAD_LANGUAGE)
         TV_TRY(write_generation_config(paths[1], &list->config));
     TV_TRY(write_weights(paths[2], list, layout, source, context));
-fail:
+done:
     for (int i = 0; i < 3; i++)
         free(paths[i]);
     tv_layout_destroy(&layout);

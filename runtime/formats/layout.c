@@ -136,7 +136,7 @@ tv_status tv_layout_create(const tv_parameter_list *list, tv_layout **layout) {
     if (!storage)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model's layout");
     tv_layout *made = &storage->layout;
-    TV_TRY(tv_arena_create(&storage->arena));
+    TV_TRY_OR_FAIL(tv_arena_create(&storage->arena));
     /* A parameter is at most three tensors: q, k, v. */
     tv_layout_entry *entries = tv_arena_alloc(storage->arena, 3 * (uint64_t)list->count, sizeof *entries);
     if (!entries) {

@@ -294,8 +294,8 @@ static tv_status open_file(tv_file *source, const uint8_t *bytes, uint64_t size,
         status = tv_fail(TV_E_MEMORY, "out of host memory for %s", where);
         goto fail;
     }
-    TV_TRY(parse_header(made));
-    TV_TRY(parse_tensors(made));
+    TV_TRY_OR_FAIL(parse_header(made));
+    TV_TRY_OR_FAIL(parse_tensors(made));
     *file = made;
     return TV_OK;
 fail:
@@ -496,16 +496,16 @@ tv_status tv_safetensors_writer_open(const char *path, const tv_safetensor *tens
     tv_safetensors_writer *made = calloc(1, sizeof *made);
     if (!made)
         return tv_fail(TV_E_MEMORY, "out of host memory for %s", path);
-    TV_TRY(make_header(path, tensors, count, &header, &made->expected));
+    TV_TRY_OR_FAIL(make_header(path, tensors, count, &header, &made->expected));
     made->path = tv_format("%s", path);
     if (!made->path) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for %s", path);
         goto fail;
     }
     uint64_t length = strlen(header);
-    TV_TRY(tv_writer_open(path, &made->out));
-    TV_TRY(tv_writer_write(made->out, &length, sizeof length));
-    TV_TRY(tv_writer_write(made->out, header, length));
+    TV_TRY_OR_FAIL(tv_writer_open(path, &made->out));
+    TV_TRY_OR_FAIL(tv_writer_write(made->out, &length, sizeof length));
+    TV_TRY_OR_FAIL(tv_writer_write(made->out, header, length));
     free(header);
     *writer = made;
     return TV_OK;

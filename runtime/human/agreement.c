@@ -301,14 +301,14 @@ static tv_status compare_all(measuring *m) {
     tv_status status;
     if (!tv_mul_u64(m->units + 1, annotators + 1, &cells) || !tv_mul_u64(annotators, annotators, &squared)) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the agreement");
-        goto fail;
+        goto done;
     }
     m->values = calloc(cells, sizeof *m->values);
     m->pairs = calloc(squared + 1, sizeof *m->pairs);
     m->result->rows = calloc(squared / 2 + 1, sizeof *m->result->rows);
     if (!both || !m->values || !m->pairs || !m->result->rows) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the agreement");
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i < m->units * annotators; i++)
         m->values[i] = NAN;
@@ -319,7 +319,7 @@ static tv_status compare_all(measuring *m) {
         unit += m->entries[i].ranking->item.count;
     }
     status = make_rows(m, both);
-fail:
+done:
     free(both);
     return status;
 }
@@ -383,7 +383,7 @@ tv_status tv_agreement_measure(const tv_rankings *rankings, tv_agreement **out) 
     measure_biases(&m);
     *out = m.result;
     m.result = NULL;
-fail:
+done:
     tv_agreement_destroy(&m.result);
     free(m.entries);
     free(m.pairs);

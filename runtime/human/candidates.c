@@ -39,11 +39,11 @@ static tv_status read_id(tv_slice object, const char *where, tv_arena *arena, tv
     TV_TRY(tv_raw_string(*json, &text));
     if (memchr(text.data, '\0', text.size)) {
         status = tv_fail(TV_E_DATA, "%s: expected an id without zero bytes", where);
-        goto fail;
+        goto done;
     }
     *id = tv_arena_copy(arena, (const char *)text.data, text.size);
     status = *id ? TV_OK : TV_E_MEMORY;
-fail:
+done:
     tv_text_free(&text);
     return status;
 }
@@ -83,7 +83,7 @@ static tv_status read_response(tv_slice json, uint64_t number, const char *where
     const char *copy = tv_arena_copy(arena, text.size ? (const char *)text.data : "", text.size);
     response->text = (tv_slice){copy, text.size};
     status = copy ? TV_OK : TV_E_MEMORY;
-fail:
+done:
     tv_text_free(&text);
     return status;
 }
@@ -194,12 +194,12 @@ static tv_status read_candidates(const char *name, const char *bytes, uint64_t s
     if (!candidates)
         return tv_fail(TV_E_MEMORY, "out of host memory while reading %s", name);
     tv_status status;
-    TV_TRY(tv_arena_create(&candidates->arena));
+    TV_TRY_OR_FAIL(tv_arena_create(&candidates->arena));
     if (bytes)
-        TV_TRY(tv_source_read_json_bytes((const uint8_t *)bytes, size, name, add_line, candidates));
+        TV_TRY_OR_FAIL(tv_source_read_json_bytes((const uint8_t *)bytes, size, name, add_line, candidates));
     else
-        TV_TRY(tv_source_read_json(&name, 1, add_line, candidates, NULL));
-    TV_TRY(index_ids(candidates, name));
+        TV_TRY_OR_FAIL(tv_source_read_json(&name, 1, add_line, candidates, NULL));
+    TV_TRY_OR_FAIL(index_ids(candidates, name));
     *out = candidates;
     return TV_OK;
 fail:

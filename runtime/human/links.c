@@ -55,10 +55,10 @@ static tv_status read_line(tv_links *links, tv_slice line, const char *where) {
                     "%s: expected {\"role\": \"organiser\", \"anyone\" or \"annotator\" with a \"name\", "
                     "\"secret\": %d digits of 0-9 and a-f}; delete the line to get a new link",
                     where, TV_LINK_SECRET_CHARACTERS);
-        goto fail;
+        goto done;
     }
     status = add(links, (tv_link_role)which, which == TV_LINK_ANNOTATOR ? name : NULL, secret);
-fail:
+done:
     cJSON_Delete(root);
     return status;
 }
@@ -136,12 +136,12 @@ tv_status tv_links_open(const char *path, const char *const *names, uint64_t cou
     if (!links)
         return tv_fail(TV_E_MEMORY, "out of host memory for the links");
     if (path)
-        TV_TRY(read_file(links, path));
-    TV_TRY(activate(links, TV_LINK_ORGANISER, NULL, &added));
+        TV_TRY_OR_FAIL(read_file(links, path));
+    TV_TRY_OR_FAIL(activate(links, TV_LINK_ORGANISER, NULL, &added));
     if (count == 0)
-        TV_TRY(activate(links, TV_LINK_ANYONE, NULL, &added));
+        TV_TRY_OR_FAIL(activate(links, TV_LINK_ANYONE, NULL, &added));
     for (uint64_t i = 0; i < count; i++)
-        TV_TRY(activate(links, TV_LINK_ANNOTATOR, names[i], &added));
+        TV_TRY_OR_FAIL(activate(links, TV_LINK_ANNOTATOR, names[i], &added));
     if (path && added && write_file(links, path) != TV_OK)
         tv_warn("the links hold only until this server stops: %s", tv_last_error());
     *out = links;

@@ -46,7 +46,7 @@ static tv_status hash_prompt(tv_slice prompt, uint64_t *hash) {
     TV_TRY(tv_json_parse(prompt.data, prompt.size, "prompt", &root));
     TV_TRY(tv_json_print_line(root, &text));
     *hash = tv_hash_bytes(text, strlen(text), 0);
-fail:
+done:
     cJSON_free(text);
     cJSON_Delete(root);
     return status;
@@ -76,7 +76,7 @@ static tv_status split(writing *w) {
     tv_status status;
     if (!hashes || !held_out || !w->part) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the split");
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i < count; i++)
         if (gives_lines(w->options, tv_rankings_at(w->rankings, i)))
@@ -95,7 +95,7 @@ static tv_status split(writing *w) {
     }
     w->totals->val_prompts = count_prompts(hashes, held);
     w->totals->prompts = count_prompts(hashes, used);
-fail:
+done:
     free(hashes);
     free(held_out);
     return status;
@@ -212,12 +212,12 @@ tv_status tv_preference_lines_write(const tv_rankings *rankings, const tv_prefer
             "nothing was written",
             (unsigned long long)totals->judgments, (unsigned long long)totals->skipped,
             (unsigned long long)totals->ties, (unsigned long long)totals->same);
-        goto fail;
+        goto done;
     }
     if (w.writers[VAL])
         TV_TRY(tv_writer_commit(&w.writers[VAL]));
     TV_TRY(tv_writer_commit(&w.writers[TRAIN]));
-fail:
+done:
     tv_writer_abort(&w.writers[TRAIN]);
     tv_writer_abort(&w.writers[VAL]);
     tv_text_free(&w.line);

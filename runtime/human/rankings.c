@@ -373,8 +373,8 @@ tv_status tv_rankings_read(const char *const *paths, uint64_t count, tv_rankings
             }
     for (uint64_t i = 0, size; i < count; i++)
         if (tv_file_size(paths[i], &size) != TV_OK || size > 0) /* an annotator may not have begun */
-            TV_TRY(tv_source_read_json(&paths[i], 1, add_line, *rankings, NULL));
-    TV_TRY(check_files_differ(*rankings));
+            TV_TRY_OR_FAIL(tv_source_read_json(&paths[i], 1, add_line, *rankings, NULL));
+    TV_TRY_OR_FAIL(check_files_differ(*rankings));
     return TV_OK;
 fail:
     tv_rankings_destroy(rankings);

@@ -186,7 +186,7 @@ static tv_status write_judgment(tv_session *s, tv_annotator *who, const tv_sessi
     tv_status status;
     if (!flags) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a judgment");
-        goto fail;
+        goto done;
     }
     ranking.skipped = !judgment->rank && !judgment->all_bad;
     ranking.flags = flags;
@@ -217,7 +217,7 @@ static tv_status write_judgment(tv_session *s, tv_annotator *who, const tv_sessi
         tv_session_remember(s, who, index, &ranking);
     else
         s->record_count--;
-fail:
+done:
     free(flags);
     tv_text_free(&line);
     return status;
@@ -286,14 +286,14 @@ static tv_status cut_out(tv_session *s, const tv_session_record *gone) {
         tv_fail_context(status, "nothing was undone");
         goto fail;
     }
-    TV_TRY(tv_writer_open_named(s->out, &writer));
-    TV_TRY(tv_writer_write(writer, bytes, gone->offset));
-    TV_TRY(tv_writer_write(writer, bytes + after, size - after));
-    TV_TRY(tv_writer_commit(&writer));
+    TV_TRY_OR_FAIL(tv_writer_open_named(s->out, &writer));
+    TV_TRY_OR_FAIL(tv_writer_write(writer, bytes, gone->offset));
+    TV_TRY_OR_FAIL(tv_writer_write(writer, bytes + after, size - after));
+    TV_TRY_OR_FAIL(tv_writer_commit(&writer));
     /* From here on the old handle leads to a file without a name. */
     s->broken = true;
-    TV_TRY(tv_appender_open_named(s->out, UINT64_MAX, true, &file));
-    TV_TRY(tv_appender_lock(file));
+    TV_TRY_OR_FAIL(tv_appender_open_named(s->out, UINT64_MAX, true, &file));
+    TV_TRY_OR_FAIL(tv_appender_lock(file));
     tv_appender_close(&s->file);
     s->file = file;
     s->broken = false;

@@ -77,7 +77,7 @@ static tv_status load_line(tv_session *s, tv_slice line, const char *where, uint
         TV_TRY(tv_session_add_record(s, added));
         tv_session_remember(s, who, index, &ranking);
     }
-fail:
+done:
     tv_arena_destroy(&arena);
     return status;
 }
@@ -128,7 +128,7 @@ static tv_status load(tv_session *s) {
             break;
         }
         if (status != TV_OK)
-            goto fail;
+            goto done;
         foreign += elsewhere;
         if (!walk.ended) {
             TV_TRY(tv_append_bytes(s->file, "\n", 1));
@@ -139,7 +139,7 @@ static tv_status load(tv_session *s) {
         tv_warn("%s: %llu of its judgments are about items that are not among the candidates", s->out,
                 (unsigned long long)foreign);
     status = TV_OK;
-fail:
+done:
     free(bytes);
     return status;
 }
@@ -150,8 +150,8 @@ tv_status tv_session_open(const tv_session_options *options, tv_session **out) {
     if (!s)
         return tv_fail(TV_E_MEMORY, "out of host memory for a session");
     tv_status status;
-    TV_TRY(tv_mutex_create(&s->mutex));
-    TV_TRY(tv_candidates_read(options->candidates, &s->candidates));
+    TV_TRY_OR_FAIL(tv_mutex_create(&s->mutex));
+    TV_TRY_OR_FAIL(tv_candidates_read(options->candidates, &s->candidates));
     s->count = tv_candidates_count(s->candidates);
     s->seed = options->seed;
     s->away_seconds = options->away_seconds;
@@ -169,10 +169,10 @@ tv_status tv_session_open(const tv_session_options *options, tv_session **out) {
             tv_fail(TV_E_DATA, "%s: too many lines for one session; split the file", options->candidates);
         goto fail;
     }
-    TV_TRY(draw_shares(s, options));
-    TV_TRY(tv_appender_open_named(s->out, UINT64_MAX, true, &s->file));
-    TV_TRY(tv_appender_lock(s->file));
-    TV_TRY(load(s));
+    TV_TRY_OR_FAIL(draw_shares(s, options));
+    TV_TRY_OR_FAIL(tv_appender_open_named(s->out, UINT64_MAX, true, &s->file));
+    TV_TRY_OR_FAIL(tv_appender_lock(s->file));
+    TV_TRY_OR_FAIL(load(s));
     *out = s;
     return TV_OK;
 fail:

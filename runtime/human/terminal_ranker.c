@@ -37,7 +37,7 @@ static tv_status add_wrapped(ranker *r, tv_slice text, const char *first, const 
     TV_TRY(tv_visible_text(text.data, text.size, &visible));
     TV_TRY(tv_wrap_text((tv_slice){(const char *)visible.data, visible.size},
                         r->columns - (uint32_t)strlen(indent), first, indent, &r->screen));
-fail:
+done:
     tv_text_free(&visible);
     return status;
 }
@@ -47,7 +47,7 @@ static tv_status add_string(ranker *r, tv_slice json, const char *indent) {
     tv_status status;
     TV_TRY(tv_raw_string(json, &text));
     TV_TRY(add_wrapped(r, (tv_slice){(const char *)text.data, text.size}, indent, indent));
-fail:
+done:
     tv_text_free(&text);
     return status;
 }

@@ -258,14 +258,15 @@ tv_status tv_web_api_answer(const tv_web_api *api, const char *name, tv_slice bo
     tv_page_json text = {.text = out};
     tv_status status = TV_OK;
     *code = 0;
-    TV_TRY(tv_json_parse(body.data ? body.data : "", body.size, "the request", &root));
+    TV_TRY_OR_FAIL(tv_json_parse(body.data ? body.data : "", body.size, "the request", &root));
     if (!(call->roles & 1u << api->link->role)) {
         *code = 403;
-        TV_TRY(tv_fail(TV_E_USAGE, "this link is not for ranking or not for following; open the other one"));
+        TV_TRY_OR_FAIL(
+            tv_fail(TV_E_USAGE, "this link is not for ranking or not for following; open the other one"));
     }
     if (call->answer != call_start && api->link->role != TV_LINK_ORGANISER)
-        TV_TRY(name_of(api->link, root, &annotator, code));
-    TV_TRY(call->answer(api, annotator, root, &text));
+        TV_TRY_OR_FAIL(name_of(api->link, root, &annotator, code));
+    TV_TRY_OR_FAIL(call->answer(api, annotator, root, &text));
     cJSON_Delete(root);
     *code = 200;
     return text.status;

@@ -140,7 +140,7 @@ tv_status tv_web_overview_put(tv_session *session, const tv_links *links, tv_pag
     put_agreement(out, agreement);
     tv_page_put_format(out, "}");
     status = out->status;
-fail:
+done:
     for (uint64_t i = 0; i < p.count; i++) {
         free(p.all[i].name);
         free(p.all[i].seconds);

@@ -344,16 +344,17 @@ tv_status tv_web_ranker_start(const tv_web_ranker_options *options, tv_web_ranke
                                .version = TRIVIUM_VERSION,
                                .guidelines = options->guidelines};
     if (options->listen)
-        TV_TRY(tv_socket_listen(options->listen, options->port, &at.sockets[0], &at.port));
+        TV_TRY_OR_FAIL(tv_socket_listen(options->listen, options->port, &at.sockets[0], &at.port));
     else
-        TV_TRY(tv_loopback_listen(options->port, &at));
+        TV_TRY_OR_FAIL(tv_loopback_listen(options->port, &at));
     ranker->port = at.port;
-    TV_TRY(name_hosts(ranker, options));
+    TV_TRY_OR_FAIL(name_hosts(ranker, options));
     tv_markdown_prepare();
-    TV_TRY(tv_links_open(options->links, options->annotators, options->annotator_count, &ranker->links));
+    TV_TRY_OR_FAIL(
+        tv_links_open(options->links, options->annotators, options->annotator_count, &ranker->links));
     ranker->api.links = ranker->links;
-    TV_TRY(tv_web_clients_create(CONNECTIONS, tv_socket_hang_up, &ranker->clients));
-    TV_TRY(serve(ranker, at.sockets));
+    TV_TRY_OR_FAIL(tv_web_clients_create(CONNECTIONS, tv_socket_hang_up, &ranker->clients));
+    TV_TRY_OR_FAIL(serve(ranker, at.sockets));
     *out = ranker;
     return TV_OK;
 fail:

@@ -57,7 +57,7 @@ static tv_status answer(tv_device *device, tv_span texels, tv_span sums) {
     TV_TRY(tv_recorder_end(&recorder, &recording));
     TV_TRY(tv_submit(device, &recording, 1, &value));
     TV_TRY(tv_wait(device, value));
-fail:
+done:
     tv_recorder_abort(&recorder);
     tv_recording_destroy(&recording);
     return status;
@@ -73,7 +73,7 @@ tv_status tv_texels_test(tv_device *device, bool *sound) {
     *sound = false;
     if (!values) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a self-test");
-        goto fail;
+        goto done;
     }
     for (uint32_t i = 0; i < PROBE_TEXELS * 4; i++)
         values[i] = problem(i);
@@ -85,7 +85,7 @@ tv_status tv_texels_test(tv_device *device, bool *sound) {
     TV_TRY(answer(device, texels, sums));
     TV_TRY(tv_download(device, sums, values, bytes));
     *sound = is_right(values);
-fail:
+done:
     tv_buffer_destroy(&buffer);
     free(values);
     return status;

@@ -156,10 +156,10 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
         status = tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
         goto fail;
     }
-    TV_TRY(tv_memory_plan_assign(plan.items, plan.count, caps->buffer_bytes, &placed));
+    TV_TRY_OR_FAIL(tv_memory_plan_assign(plan.items, plan.count, caps->buffer_bytes, &placed));
     a->bytes = placed.total_bytes;
     if (device) {
-        TV_TRY(tv_device_arena_create(device, &placed, TV_MEMORY_DEVICE, "activations", &a->arena));
+        TV_TRY_OR_FAIL(tv_device_arena_create(device, &placed, TV_MEMORY_DEVICE, "activations", &a->arena));
         for (uint64_t i = 0; i < plan.count; i++)
             *plan.targets[i] = (tv_tensor){tv_device_arena_span(a->arena, &plan.items[i]), TV_F32};
         if (options->recompute || !options->backward)

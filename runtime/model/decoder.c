@@ -27,7 +27,7 @@ tv_status tv_decoder_measure(const tv_model_config *config, const tv_caps *caps,
     bytes->cache = plan.cache_plan.total_bytes;
     bytes->activations = activations->bytes;
     bytes->state = plan.state_plan.total_bytes + plan.back_plan.total_bytes + plan.up_plan.total_bytes;
-fail:
+done:
     tv_activations_destroy(&activations);
     tv_decoder_plan_free(&plan);
     return status;
@@ -82,13 +82,13 @@ static tv_status record_step(const tv_decoder *decoder, uint64_t rows, bool prof
                                     .positions = tv_decoder_state(decoder, STATE_POSITIONS)};
     const tv_kv_cache cache = {.max_tokens = decoder->options.max_tokens, .k = decoder->k, .v = decoder->v};
     const tv_activations activations = tv_activations_of_fewer(decoder->activations, rows, 1);
-    TV_TRY(tv_recorder_begin(
+    TV_TRY_OR_FAIL(tv_recorder_begin(
         tv_model_device(decoder->model),
         &(tv_recorder_options){.name = "decode/step", .simultaneous = !profile, .profile = profile},
         &recorder));
-    TV_TRY(tv_forward_cached(recorder, decoder->model, &activations, &inputs, &cache));
-    TV_TRY(draw(recorder, decoder, &activations));
-    TV_TRY(advance(recorder, decoder, rows));
+    TV_TRY_OR_FAIL(tv_forward_cached(recorder, decoder->model, &activations, &inputs, &cache));
+    TV_TRY_OR_FAIL(draw(recorder, decoder, &activations));
+    TV_TRY_OR_FAIL(advance(recorder, decoder, rows));
     return tv_recorder_end(&recorder, step);
 fail:
     tv_recorder_abort(&recorder);
@@ -98,11 +98,11 @@ fail:
 static tv_status record_read_back(tv_decoder *decoder) {
     tv_status status;
     tv_recorder *recorder = NULL;
-    TV_TRY(tv_recorder_begin(tv_model_device(decoder->model),
-                             &(tv_recorder_options){.name = "decode/read back"}, &recorder));
+    TV_TRY_OR_FAIL(tv_recorder_begin(tv_model_device(decoder->model),
+                                     &(tv_recorder_options){.name = "decode/read back"}, &recorder));
     for (int i = 0; i < STATE_READ_BACK; i++)
-        TV_TRY(tv_record_copy(recorder, tv_device_arena_span(decoder->state, &decoder->plan.state[i]),
-                              tv_device_arena_span(decoder->back, &decoder->plan.back[i])));
+        TV_TRY_OR_FAIL(tv_record_copy(recorder, tv_device_arena_span(decoder->state, &decoder->plan.state[i]),
+                                      tv_device_arena_span(decoder->back, &decoder->plan.back[i])));
     return tv_recorder_end(&recorder, &decoder->read_back);
 fail:
     tv_recorder_abort(&recorder);
@@ -129,7 +129,7 @@ tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *opt
     decoder->model = model;
     decoder->options = *options;
     decoder->reading_rows = tv_decoder_reading_rows(options);
-    TV_TRY(tv_decoder_plan_make(config, tv_device_caps(device), options, &decoder->plan));
+    TV_TRY_OR_FAIL(tv_decoder_plan_make(config, tv_device_caps(device), options, &decoder->plan));
     decoder->k = calloc(config->n_layer, sizeof *decoder->k);
     decoder->v = calloc(config->n_layer, sizeof *decoder->v);
     decoder->books = calloc(options->rows, sizeof *decoder->books);
@@ -141,24 +141,25 @@ tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *opt
         status = tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
         goto fail;
     }
-    TV_TRY(tv_device_arena_create(device, &decoder->plan.state_plan, TV_MEMORY_DEVICE, "decoder state",
-                                  &decoder->state));
-    TV_TRY(tv_device_arena_create(device, &decoder->plan.back_plan, TV_MEMORY_READBACK, "decoder read back",
-                                  &decoder->back));
-    TV_TRY(tv_device_arena_create(device, &decoder->plan.up_plan, TV_MEMORY_UPLOAD, "decoder upload",
-                                  &decoder->up));
-    TV_TRY(tv_device_arena_create(device, &decoder->plan.cache_plan, TV_MEMORY_DEVICE, "key-value cache",
-                                  &decoder->cache));
+    TV_TRY_OR_FAIL(tv_device_arena_create(device, &decoder->plan.state_plan, TV_MEMORY_DEVICE,
+                                          "decoder state", &decoder->state));
+    TV_TRY_OR_FAIL(tv_device_arena_create(device, &decoder->plan.back_plan, TV_MEMORY_READBACK,
+                                          "decoder read back", &decoder->back));
+    TV_TRY_OR_FAIL(tv_device_arena_create(device, &decoder->plan.up_plan, TV_MEMORY_UPLOAD, "decoder upload",
+                                          &decoder->up));
+    TV_TRY_OR_FAIL(tv_device_arena_create(device, &decoder->plan.cache_plan, TV_MEMORY_DEVICE,
+                                          "key-value cache", &decoder->cache));
     for (uint64_t l = 0; l < config->n_layer; l++) {
         decoder->k[l] =
             (tv_tensor){tv_device_arena_span(decoder->cache, &decoder->plan.cache[2 * l]), TV_F32};
         decoder->v[l] =
             (tv_tensor){tv_device_arena_span(decoder->cache, &decoder->plan.cache[2 * l + 1]), TV_F32};
     }
-    TV_TRY(tv_activations_create(device, tv_device_caps(device), config, &step, &decoder->activations));
-    TV_TRY(record_step(decoder, options->rows, false, &decoder->steps[0]));
-    TV_TRY(record_read_back(decoder));
-    TV_TRY(tv_decoder_record_columns(decoder));
+    TV_TRY_OR_FAIL(
+        tv_activations_create(device, tv_device_caps(device), config, &step, &decoder->activations));
+    TV_TRY_OR_FAIL(record_step(decoder, options->rows, false, &decoder->steps[0]));
+    TV_TRY_OR_FAIL(record_read_back(decoder));
+    TV_TRY_OR_FAIL(tv_decoder_record_columns(decoder));
     empty_rows(decoder);
     *out = decoder;
     return TV_OK;

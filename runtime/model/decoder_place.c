@@ -73,12 +73,12 @@ static void write_columns(tv_decoder *decoder) {
 tv_status tv_decoder_record_columns(tv_decoder *decoder) {
     tv_status status;
     tv_recorder *recorder = NULL;
-    TV_TRY(tv_recorder_begin(tv_model_device(decoder->model),
-                             &(tv_recorder_options){.name = "decode/columns"}, &recorder));
+    TV_TRY_OR_FAIL(tv_recorder_begin(tv_model_device(decoder->model),
+                                     &(tv_recorder_options){.name = "decode/columns"}, &recorder));
     for (int i = STATE_LOGPROBS + 1; i < STATE_READ_TOKENS; i++)
         if (i != STATE_SEQUENCES)
-            TV_TRY(tv_record_copy(recorder, tv_device_arena_span(decoder->up, &decoder->plan.up[i]),
-                                  tv_decoder_state(decoder, (state_tensor)i).span));
+            TV_TRY_OR_FAIL(tv_record_copy(recorder, tv_device_arena_span(decoder->up, &decoder->plan.up[i]),
+                                          tv_decoder_state(decoder, (state_tensor)i).span));
     return tv_recorder_end(&recorder, &decoder->columns);
 fail:
     tv_recorder_abort(&recorder);
@@ -116,12 +116,12 @@ static tv_status record_read(const tv_decoder *decoder, uint64_t rows, tv_record
                                .slots = tv_decoder_state(decoder, STATE_READ_SLOTS),
                                .slot_count = decoder->options.rows};
     const tv_activations activations = tv_activations_of_fewer(decoder->activations, rows, 1);
-    TV_TRY(tv_recorder_begin(tv_model_device(decoder->model), &(tv_recorder_options){.name = "decode/read"},
-                             &recorder));
+    TV_TRY_OR_FAIL(tv_recorder_begin(tv_model_device(decoder->model),
+                                     &(tv_recorder_options){.name = "decode/read"}, &recorder));
     for (int i = STATE_READ_TOKENS; i <= STATE_READ_SLOTS; i++)
-        TV_TRY(tv_record_copy(recorder, tv_device_arena_span(decoder->up, &decoder->plan.up[i]),
-                              tv_decoder_state(decoder, (state_tensor)i).span));
-    TV_TRY(tv_forward_read(recorder, decoder->model, &activations, &inputs, &cache));
+        TV_TRY_OR_FAIL(tv_record_copy(recorder, tv_device_arena_span(decoder->up, &decoder->plan.up[i]),
+                                      tv_decoder_state(decoder, (state_tensor)i).span));
+    TV_TRY_OR_FAIL(tv_forward_read(recorder, decoder->model, &activations, &inputs, &cache));
     return tv_recorder_end(&recorder, read);
 fail:
     tv_recorder_abort(&recorder);
@@ -191,14 +191,14 @@ tv_status tv_decoder_place_rows(tv_decoder *decoder) {
         return TV_OK;
     tv_device *device = tv_model_device(decoder->model);
     tv_recording_destroy(&decoder->change);
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "decode/place"}, &recorder));
-    TV_TRY(place_all(recorder, decoder));
-    TV_TRY(tv_recorder_end(&recorder, &decoder->change));
-    TV_TRY(tv_submit(device, &decoder->change, 1, &value));
+    TV_TRY_OR_FAIL(tv_recorder_begin(device, &(tv_recorder_options){.name = "decode/place"}, &recorder));
+    TV_TRY_OR_FAIL(place_all(recorder, decoder));
+    TV_TRY_OR_FAIL(tv_recorder_end(&recorder, &decoder->change));
+    TV_TRY_OR_FAIL(tv_submit(device, &decoder->change, 1, &value));
     if (worth_a_pass(decoder))
-        TV_TRY(read_prompts(decoder));
+        TV_TRY_OR_FAIL(read_prompts(decoder));
     write_columns(decoder);
-    TV_TRY(tv_submit(device, &decoder->columns, 1, &value));
+    TV_TRY_OR_FAIL(tv_submit(device, &decoder->columns, 1, &value));
     decoder->changed = false;
     return TV_OK;
 fail:

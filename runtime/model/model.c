@@ -91,10 +91,11 @@ tv_status tv_model_create(tv_device *device, const tv_parameter_list *list, bool
         status = tv_fail(TV_E_MEMORY, "out of host memory for a model");
         goto fail;
     }
-    TV_TRY(plan_parameters(list, tv_device_caps(device), model->items, &plan));
+    TV_TRY_OR_FAIL(plan_parameters(list, tv_device_caps(device), model->items, &plan));
     for (int c = 0; c < (train ? CLASS_COUNT : CLASS_GRADIENTS); c++)
-        TV_TRY(tv_device_arena_create(device, &plan, TV_MEMORY_DEVICE, class_names[c], &model->arenas[c]));
-    TV_TRY(create_rotary_table(model));
+        TV_TRY_OR_FAIL(
+            tv_device_arena_create(device, &plan, TV_MEMORY_DEVICE, class_names[c], &model->arenas[c]));
+    TV_TRY_OR_FAIL(create_rotary_table(model));
     tv_memory_plan_free(&plan);
     *out = model;
     return TV_OK;

@@ -147,7 +147,7 @@ tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_l
         made->first[role] = TV_NO_PARAMETER;
         made->per_layer += is_in_layer((tv_parameter_role)role) && has_role(config, (tv_parameter_role)role);
     }
-    TV_TRY(tv_arena_create(&storage->arena));
+    TV_TRY_OR_FAIL(tv_arena_create(&storage->arena));
     tv_parameter *items =
         tv_arena_alloc(storage->arena, TV_PARAMETER_ROLES + made->per_layer * config->n_layer, sizeof *items);
     if (!items) {
@@ -156,12 +156,12 @@ tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_l
     }
     made->items = items;
     for (int role = 0; role < TV_PARAMETER_NORM1_GAIN; role++)
-        TV_TRY(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
+        TV_TRY_OR_FAIL(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
     for (uint32_t layer = 0; layer < config->n_layer; layer++)
         for (int role = TV_PARAMETER_NORM1_GAIN; role <= TV_PARAMETER_MLP_OUT_BIAS; role++)
-            TV_TRY(append(storage, items, (tv_parameter_role)role, layer));
+            TV_TRY_OR_FAIL(append(storage, items, (tv_parameter_role)role, layer));
     for (int role = TV_PARAMETER_FINAL_NORM_GAIN; role < TV_PARAMETER_ROLES; role++)
-        TV_TRY(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
+        TV_TRY_OR_FAIL(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
     *list = made;
     return TV_OK;
 fail:

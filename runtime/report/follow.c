@@ -147,10 +147,10 @@ tv_status tv_report_follow_start(const char *const *runs, uint64_t run_count, co
     follow->runs = runs;
     follow->run_count = run_count;
     follow->pipeline = pipeline;
-    TV_TRY(tv_random_hex(secret, SECRET_CHARACTERS));
+    TV_TRY_OR_FAIL(tv_random_hex(secret, SECRET_CHARACTERS));
     /* What is wrong from the beginning is said here, not in a browser. */
-    TV_TRY(tv_report_make(runs, run_count, pipeline, secret, &page, &size));
-    TV_TRY(tv_loopback_listen(port, &at));
+    TV_TRY_OR_FAIL(tv_report_make(runs, run_count, pipeline, secret, &page, &size));
+    TV_TRY_OR_FAIL(tv_loopback_listen(port, &at));
     follow->port = at.port;
     snprintf(follow->path, sizeof follow->path, "/%s/", secret);
     follow->url = tv_format("http://127.0.0.1:%u%s", follow->port, follow->path);
@@ -158,8 +158,8 @@ tv_status tv_report_follow_start(const char *const *runs, uint64_t run_count, co
         status = tv_fail(TV_E_MEMORY, "out of host memory for the report's server");
         goto fail;
     }
-    TV_TRY(tv_mutex_create(&follow->mutex));
-    TV_TRY(serve(follow, at.sockets));
+    TV_TRY_OR_FAIL(tv_mutex_create(&follow->mutex));
+    TV_TRY_OR_FAIL(serve(follow, at.sockets));
     free(page);
     *out = follow;
     return TV_OK;

@@ -126,17 +126,17 @@ tv_status tv_report_pipeline_read(const char *path, cJSON **pipeline) {
         status = tv_fail(TV_E_DATA, "%s: expected an object with \"boxes\"", path);
         goto fail;
     }
-    TV_TRY(texts(path, *pipeline, (const char *const[]){"title", "intro", NULL}));
-    TV_TRY(check_boxes(path, tv_json_get(*pipeline, "boxes")));
-    TV_TRY(check_checks(path, tv_json_get(*pipeline, "checks")));
-    TV_TRY(check_answers(path, tv_json_get(*pipeline, "answers")));
+    TV_TRY_OR_FAIL(texts(path, *pipeline, (const char *const[]){"title", "intro", NULL}));
+    TV_TRY_OR_FAIL(check_boxes(path, tv_json_get(*pipeline, "boxes")));
+    TV_TRY_OR_FAIL(check_checks(path, tv_json_get(*pipeline, "checks")));
+    TV_TRY_OR_FAIL(check_answers(path, tv_json_get(*pipeline, "answers")));
     const cJSON *table;
     if (tv_json_get(*pipeline, "tables") && !cJSON_IsArray(tv_json_get(*pipeline, "tables"))) {
         status = wrong(path, "tables", "a list");
         goto fail;
     }
     cJSON_ArrayForEach(table, tv_json_get(*pipeline, "tables")) {
-        TV_TRY(texts(path, table, (const char *const[]){"title", "note", NULL}));
+        TV_TRY_OR_FAIL(texts(path, table, (const char *const[]){"title", "note", NULL}));
         if (!all_values(tv_json_get(table, "rows"))) {
             status = wrong(path, "rows", "an object of texts and numbers in each table");
             goto fail;

@@ -174,7 +174,7 @@ tv_status tv_report_run_load(const char *path, tv_report_run *run) {
         status = tv_fail(TV_E_USAGE, "expected a run directory, found no directory at \"%s\"", path);
         goto fail;
     }
-    TV_TRY(tv_list_dir(run->path, &run->files, &run->file_count));
+    TV_TRY_OR_FAIL(tv_list_dir(run->path, &run->files, &run->file_count));
     bool is_run = false;
     for (uint64_t i = 0; i < run->file_count; i++)
         is_run = is_run || strcmp(run->files[i], "metrics.jsonl") == 0 ||
@@ -186,10 +186,10 @@ tv_status tv_report_run_load(const char *path, tv_report_run *run) {
                          run->path);
         goto fail;
     }
-    TV_TRY(read_optional_json(run->path, "config.json", &run->config));
-    TV_TRY(read_optional_json(run->path, "run.json", &run->facts));
-    TV_TRY(read_lines(run->path, "metrics.jsonl", take_line, &l, &run->torn));
-    TV_TRY(read_lines(run->path, "samples.jsonl", take_sample, &l, NULL));
+    TV_TRY_OR_FAIL(read_optional_json(run->path, "config.json", &run->config));
+    TV_TRY_OR_FAIL(read_optional_json(run->path, "run.json", &run->facts));
+    TV_TRY_OR_FAIL(read_lines(run->path, "metrics.jsonl", take_line, &l, &run->torn));
+    TV_TRY_OR_FAIL(read_lines(run->path, "samples.jsonl", take_sample, &l, NULL));
     return TV_OK;
 fail:
     tv_report_run_free(run);

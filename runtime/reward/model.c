@@ -44,7 +44,7 @@ tv_status tv_reward_scale_read(const char *directory, tv_reward_scale *scale) {
         TV_TRY(tv_json_read_file(path, &root));
         TV_TRY(read_scale(root, path, scale));
     }
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -91,13 +91,13 @@ static tv_status check_tokens(const tv_reward_model *reward) {
 tv_status tv_reward_model_open(const char *given, tv_reward_model *reward) {
     *reward = (tv_reward_model){0};
     tv_status status;
-    TV_TRY(tv_model_path_resolve(given, &reward->path));
-    TV_TRY(tv_model_directory_open(reward->path, &reward->directory));
-    TV_TRY(tv_model_config_expect_head(&tv_model_directory_parameters(reward->directory)->config,
-                                       TV_MODEL_HEAD_SCORE, reward->path));
-    TV_TRY(tv_tokenizer_load(reward->path, &reward->tokenizer));
-    TV_TRY(check_tokens(reward));
-    TV_TRY(tv_reward_scale_read(reward->path, &reward->scale));
+    TV_TRY_OR_FAIL(tv_model_path_resolve(given, &reward->path));
+    TV_TRY_OR_FAIL(tv_model_directory_open(reward->path, &reward->directory));
+    TV_TRY_OR_FAIL(tv_model_config_expect_head(&tv_model_directory_parameters(reward->directory)->config,
+                                               TV_MODEL_HEAD_SCORE, reward->path));
+    TV_TRY_OR_FAIL(tv_tokenizer_load(reward->path, &reward->tokenizer));
+    TV_TRY_OR_FAIL(check_tokens(reward));
+    TV_TRY_OR_FAIL(tv_reward_scale_read(reward->path, &reward->scale));
     reward->encoder.tokenizer = reward->tokenizer;
     return TV_OK;
 fail:

@@ -258,7 +258,7 @@ tv_status tv_score_file(const tv_score_options *options, tv_score_result *result
     TV_TRY(compute(&f));
     TV_TRY(write_scores(&f));
     describe(&f, result);
-fail:
+done:
     release(&f);
     return status;
 }

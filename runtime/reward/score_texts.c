@@ -50,17 +50,17 @@ tv_status tv_score_texts(const tv_score_texts_options *options, const tv_reward_
     tv_status status;
     TV_TRY(tv_reward_model_open(options->model, &s.reward));
     if (count == 0)
-        goto fail;
+        goto done;
     TV_TRY(encode_all(&s, texts, count, scores));
     if (s.fitting == 0)
-        goto fail;
+        goto done;
     TV_TRY(tv_device_open(&(tv_device_options){options->device, options->tier}, &s.device));
     TV_TRY(tv_reward_model_load(&s.reward, s.device));
     TV_TRY(tv_scorer_create(s.reward.model, &(tv_scorer_options){.max_tokens = s.longest}, &s.scorer));
     TV_TRY(tv_scorer_score(s.scorer, s.sequences, s.fitting, s.found));
     for (uint64_t i = 0; i < s.fitting; i++)
         scores[s.numbers[i]] = s.found[i];
-fail:
+done:
     tv_scorer_destroy(&s.scorer);
     tv_reward_model_close(&s.reward);
     tv_device_close(&s.device);

@@ -55,7 +55,7 @@ tv_status tv_scorer_create(tv_model *model, const tv_scorer_options *options, tv
         return tv_fail(TV_E_MEMORY, "out of host memory for a scorer");
     scorer->max_tokens = options->max_tokens;
     tv_trainer_options planned = trainer_options(options);
-    TV_TRY(tv_trainer_create(model, &planned, &scorer->trainer));
+    TV_TRY_OR_FAIL(tv_trainer_create(model, &planned, &scorer->trainer));
     *out = scorer;
     return TV_OK;
 fail:
@@ -126,13 +126,13 @@ tv_status tv_scorer_score(tv_scorer *scorer, const tv_sequence *sequences, uint6
             status = tv_fail(TV_E_DATA, "sequence %llu: expected 1 to %llu tokens to score, found %llu",
                              (unsigned long long)i, (unsigned long long)scorer->max_tokens,
                              (unsigned long long)sequences[i].length);
-            goto fail;
+            goto done;
         }
     }
     tv_sort_by_length(order, count);
     scoring s = {.sequences = sequences, .order = order, .count = count, .scores = scores};
     status = tv_trainer_forward(scorer->trainer, UINT64_MAX, fill_batch, &s, read_scores, &s);
-fail:
+done:
     free(order);
     return status;
 }

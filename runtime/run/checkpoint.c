@@ -56,7 +56,7 @@ static tv_status write_moments(const char *directory, tv_model *model) {
     float *values = calloc(list->max_elements, sizeof *values);
     if (!values || !folder || !path) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while writing the moments of %s", directory);
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_make_dirs(folder));
     TV_TRY(tv_arena_create(&arena));
@@ -70,7 +70,7 @@ static tv_status write_moments(const char *directory, tv_model *model) {
         }
     }
     TV_TRY(tv_safetensors_writer_commit(&writer));
-fail:
+done:
     tv_safetensors_writer_abort(&writer);
     tv_arena_destroy(&arena);
     free(values);
@@ -102,7 +102,7 @@ static tv_status read_moments(const char *path, tv_model *model) {
     float *values = calloc(list->max_elements, sizeof *values);
     if (!values) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", path);
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_safetensors_open(path, &file));
     for (uint32_t m = 0; m < MOMENTS; m++) {
@@ -112,7 +112,7 @@ static tv_status read_moments(const char *path, tv_model *model) {
                              list->items[i].count * sizeof *values));
         }
     }
-fail:
+done:
     tv_safetensors_close(&file);
     free(values);
     return status;
@@ -154,7 +154,7 @@ tv_status tv_checkpoint_check(const char *checkpoint, bool *sealed) {
     TV_TRY(tv_checksums_check_state(root, path, sealed));
     if (*sealed)
         TV_TRY(tv_checksums_check_files(root, checkpoint));
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -186,12 +186,12 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
                     "%s: an earlier version wrote it, which did not note at which example it stood, so it "
                     "cannot be resumed; its model can be the start of a new run",
                     path);
-        goto fail;
+        goto done;
     }
     if (version < 1 || step < 0 || examples < 0 || applied < 0) {
         status = tv_fail(TV_E_DATA,
                          "%s: expected version, global_step, examples and updates_applied, found less", path);
-        goto fail;
+        goto done;
     }
     state->step = (uint64_t)step;
     state->examples = (uint64_t)examples;
@@ -200,7 +200,7 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     state->update.applied = (uint32_t)applied;
     state->update.skipped = (uint32_t)skipped;
     state->update.skipped_in_row = (uint32_t)in_row;
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -300,7 +300,7 @@ static tv_status prune(const char *checkpoints, uint64_t keep) {
     uint64_t *steps = calloc(count + 1, sizeof *steps);
     if (!steps) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the list of checkpoints");
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i < count; i++) {
         if (strncmp(names[i], temporary_prefix, strlen(temporary_prefix)) == 0)
@@ -322,9 +322,9 @@ static tv_status prune(const char *checkpoints, uint64_t keep) {
         free(from);
         free(to);
         if (status != TV_OK)
-            goto fail;
+            goto done;
     }
-fail:
+done:
     free(steps);
     tv_free_names(&names, count);
     return status;
@@ -387,7 +387,7 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
     char *final = tv_format("%s/checkpoints/step-%" PRIu64, run, state->step);
     if (!checkpoints || !temporary || !final) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-        goto fail;
+        goto done;
     }
     if (!tv_path_exists(final)) {
         TV_TRY(tv_make_dirs(checkpoints));
@@ -397,7 +397,7 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
     TV_TRY(set_link(checkpoints, "last", state->step));
     TV_TRY(set_best(checkpoints, state->best_step));
     TV_TRY(prune(checkpoints, keep));
-fail:
+done:
     if (status != TV_OK && temporary)
         status = remove_half(temporary, status);
     free(checkpoints);
@@ -425,7 +425,7 @@ static tv_status find_newest(const char *run, uint64_t limit, char **path) {
     }
     if (newest && !(*path = tv_format("%s/step-%" PRIu64, checkpoints, newest)))
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-fail:
+done:
     tv_free_names(&names, count);
     free(checkpoints);
     return status;

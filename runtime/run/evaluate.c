@@ -279,7 +279,7 @@ tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *re
     if (e.logprobs)
         TV_TRY(tv_writer_commit(&e.logprobs));
     describe(&e, loss_sum, targets, result);
-fail:
+done:
     release(&e);
     return status;
 }

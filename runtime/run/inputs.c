@@ -25,14 +25,14 @@ static tv_status add_pieces(tv_hash *hash, const char *path) {
     tv_hash_add(hash, &size, sizeof size);
     if (size < PIECE_BYTES) {
         status = tv_fail(TV_E_DATA, "%s: it became shorter while it was read", path);
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i <= PIECES; i++) {
         uint64_t last = size - PIECE_BYTES, step = last / (PIECES - 1) * i;
         TV_TRY(tv_file_read_at(file, step < last ? step : last, piece, PIECE_BYTES));
         tv_hash_add(hash, piece, PIECE_BYTES);
     }
-fail:
+done:
     tv_file_close(&file);
     free(piece);
     return status;
@@ -70,7 +70,7 @@ static tv_status add_folder(tv_hash *hash, const char *path, bool model, int dep
         entry = tv_format("%s/%s", path, names[i]);
         if (!entry) {
             status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-            goto fail;
+            goto done;
         }
         bool folder = tv_path_is_directory(entry);
         if (folder ? !model : tv_file_size(entry, &size) == TV_OK) {
@@ -80,7 +80,7 @@ static tv_status add_folder(tv_hash *hash, const char *path, bool model, int dep
         free(entry);
         entry = NULL;
     }
-fail:
+done:
     free(entry);
     tv_free_names(&names, count);
     return status;
@@ -97,7 +97,7 @@ static tv_status fingerprint(const char *path, bool model, char text[TV_HASH_TEX
     TV_TRY(tv_hash_create(&hash));
     TV_TRY(folder ? add_folder(hash, path, model, 0) : add_file(hash, path, size));
     tv_hash_print(hash, text);
-fail:
+done:
     tv_hash_destroy(&hash);
     return status;
 }

@@ -18,16 +18,16 @@ tv_status tv_made_with_write(const char *checkpoint, const tv_made_with *made) {
     if (!root || !settings || !path || !cJSON_AddItemToObject(root, "settings", settings)) {
         cJSON_Delete(settings);
         status = tv_fail(TV_E_MEMORY, "out of host memory for a checkpoint's settings");
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_inputs_tree(&made->inputs, &inputs));
     if (!cJSON_AddItemToObject(root, "inputs", inputs)) {
         cJSON_Delete(inputs);
         status = tv_fail(TV_E_MEMORY, "out of host memory for a checkpoint's inputs");
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_json_write_file(path, root));
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -43,13 +43,13 @@ tv_status tv_made_with_read(const char *checkpoint, tv_made_with *made) {
     const cJSON *settings = tv_json_get(root, "settings"), *inputs = tv_json_get(root, "inputs");
     if (!cJSON_IsObject(settings) || !cJSON_IsObject(inputs)) {
         status = tv_fail(TV_E_DATA, "%s: expected the objects \"settings\" and \"inputs\", found less", path);
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_inputs_read(inputs, path, &made->inputs));
     made->settings = cJSON_Duplicate(settings, true);
     if (!made->settings)
         status = tv_fail(TV_E_MEMORY, "out of host memory for a checkpoint's settings");
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -278,7 +278,7 @@ tv_status tv_made_with_compare(const tv_made_with *before, const tv_made_with *n
                         "--accept-changes",
                         rules->checkpoint, c.refused, more);
     }
-fail:
+done:
     free(c.refused);
     return status;
 }

@@ -82,9 +82,9 @@ tv_status tv_metrics_open(const char *run, uint64_t resumed_step, tv_metrics **o
     }
     cut c = {.resumed_step = resumed_step};
     if (resumed_step > 0)
-        TV_TRY(tv_metrics_each(path, find_cut, &c, NULL));
-    TV_TRY(tv_appender_open(path, c.keep, false, &metrics->file));
-    TV_TRY(tv_tfevents_create(run, resumed_step, &metrics->events));
+        TV_TRY_OR_FAIL(tv_metrics_each(path, find_cut, &c, NULL));
+    TV_TRY_OR_FAIL(tv_appender_open(path, c.keep, false, &metrics->file));
+    TV_TRY_OR_FAIL(tv_tfevents_create(run, resumed_step, &metrics->events));
     free(path);
     *out = metrics;
     return TV_OK;

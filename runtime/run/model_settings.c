@@ -60,10 +60,10 @@ tv_status tv_model_settings_check(const cJSON *given, const tv_model_config *wei
         const cJSON *found = tv_json_get(own, item->string);
         if (!is_free(item->string) && !cJSON_Compare(item, found, true)) {
             status = contradiction(item->string, item, found, where);
-            goto fail;
+            goto done;
         }
     }
-fail:
+done:
     cJSON_Delete(own);
     cJSON_Delete(both);
     cJSON_Delete(wanted);

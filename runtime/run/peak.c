@@ -96,14 +96,14 @@ static tv_status record_product(tv_device *device, uint64_t n, bool transpose_b,
                                 tv_recording **recording) {
     tv_recorder *recorder = NULL;
     tv_status status;
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "peak"}, &recorder));
-    TV_TRY(tv_matmul_record(recorder, &(tv_matmul){.m = n,
-                                                   .n = n,
-                                                   .k = n,
-                                                   .transpose_b = transpose_b,
-                                                   .a = {tv_buffer_span(buffers[0]), TV_F32},
-                                                   .b = {tv_buffer_span(buffers[1]), TV_F32},
-                                                   .c = {tv_buffer_span(buffers[2]), TV_F32}}));
+    TV_TRY_OR_FAIL(tv_recorder_begin(device, &(tv_recorder_options){.name = "peak"}, &recorder));
+    TV_TRY_OR_FAIL(tv_matmul_record(recorder, &(tv_matmul){.m = n,
+                                                           .n = n,
+                                                           .k = n,
+                                                           .transpose_b = transpose_b,
+                                                           .a = {tv_buffer_span(buffers[0]), TV_F32},
+                                                           .b = {tv_buffer_span(buffers[1]), TV_F32},
+                                                           .c = {tv_buffer_span(buffers[2]), TV_F32}}));
     return tv_recorder_end(&recorder, recording);
 fail:
     tv_recorder_abort(&recorder);
@@ -130,7 +130,7 @@ static tv_status time_product(tv_device *device, uint64_t n, bool transpose_b, t
         if (run > 0 && seconds < *best)
             *best = seconds;
     }
-fail:
+done:
     tv_recording_destroy(&recording);
     return status;
 }
@@ -147,7 +147,7 @@ static tv_status measure(tv_device *device, uint64_t n, double *flops_per_second
     TV_TRY(time_product(device, n, false, buffers, &best));
     TV_TRY(time_product(device, n, true, buffers, &best));
     *flops_per_second = 2.0 * (double)n * (double)n * (double)n / best;
-fail:
+done:
     for (int i = 0; i < 3; i++)
         tv_buffer_destroy(&buffers[i]);
     return status;

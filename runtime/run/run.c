@@ -34,7 +34,7 @@ static tv_status check_stage(const tv_run *run) {
     if (!path)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     if (!run->options->resume || !tv_path_exists(path))
-        goto fail;
+        goto done;
     TV_TRY(tv_json_read_file(path, &root));
     TV_TRY(tv_json_string(root, "stage", path, run->stage->name, &stage));
     if (strcmp(stage, run->stage->name) != 0)
@@ -42,7 +42,7 @@ static tv_status check_stage(const tv_run *run) {
                          "%s is a run of %s and not of %s; continue it with trivium %s, or begin a run of %s "
                          "from its model in another directory",
                          directory, stage, run->stage->name, stage, run->stage->name);
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -127,7 +127,7 @@ static tv_status read_init(tv_run *run) {
     TV_TRY(tv_json_string(root, "model", path, "", &init));
     if (init[0] && !(run->init = tv_format("%s", init)))
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -319,12 +319,12 @@ static tv_status write_resolved_config(const tv_run *run) {
         TV_TRY(tv_model_config_tree(&run->list->config, &model));
         if (!cJSON_AddItemToObject(root, "model", model)) {
             status = tv_fail(TV_E_MEMORY, "out of host memory for the settings");
-            goto fail;
+            goto done;
         }
         model = NULL;
     }
     TV_TRY(tv_json_write_file(path, root));
-fail:
+done:
     cJSON_Delete(model);
     cJSON_Delete(root);
     free(path);
@@ -581,7 +581,7 @@ static tv_status say_diverged(const tv_run *run) {
     if (status == TV_OK)
         status = tv_checkpoint_find_before(directory, path, &before);
     if (status != TV_OK)
-        goto fail;
+        goto done;
     saved = nonfinite ? tv_format("the parameters in %s are not finite either (%s)", path, nonfinite)
                       : tv_format("%s holds the last finite parameters", path);
     advice = before ? tv_format("Start again from %s", before) : tv_format("Start again");
@@ -589,7 +589,7 @@ static tv_status say_diverged(const tv_run *run) {
                      "the gradient was not finite in the %d steps up to step %" PRIu64
                      ", and their updates were skipped; %s. %s with a lower train.lr, and check the data",
                      TV_SKIPS_IN_ROW, run->diverged, saved ? saved : path, advice ? advice : "Start again");
-fail:
+done:
     free(advice);
     free(saved);
     free(before);
@@ -665,11 +665,11 @@ tv_status tv_run_stage(const tv_stage *stage, void *self, const tv_run_options *
         stage->plan(self, &run, &plan);
         tv_run_plan_print(&run.settings, &plan, run.total_steps);
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_run_start(&run));
     TV_TRY(all_steps(&run));
-fail:
+done:
     tv_run_describe(&run, result);
     tv_run_close(&run);
     return status;

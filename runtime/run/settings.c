@@ -204,7 +204,7 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
     tv_config_field fields[MAX_FIELDS];
     uint64_t section_count = all_sections(sections);
     *settings = (tv_run_settings){.stage = stage, .root = root};
-    TV_TRY(fill_defaults(stage, settings));
+    TV_TRY_OR_FAIL(fill_defaults(stage, settings));
     for (uint64_t i = 0; i < set_count; i++) {
         status = tv_config_set(settings->root, sets[i]);
         if (status != TV_OK) {
@@ -212,16 +212,17 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
             goto fail;
         }
     }
-    TV_TRY(read_root(settings, where, sections, section_count, trees));
+    TV_TRY_OR_FAIL(read_root(settings, where, sections, section_count, trees));
     for (uint64_t i = 0; i < section_count; i++) {
         snprintf(place, sizeof place, "%.480s: %s", where, sections[i]);
-        TV_TRY(check_use(trees[i], place, sections[i], stage));
-        TV_TRY(tv_config_read(trees[i], place, fields, fields_of(sections[i], stage, fields), settings));
+        TV_TRY_OR_FAIL(check_use(trees[i], place, sections[i], stage));
+        TV_TRY_OR_FAIL(
+            tv_config_read(trees[i], place, fields, fields_of(sections[i], stage, fields), settings));
     }
     snprintf(place, sizeof place, "%.480s: data", where);
-    TV_TRY(read_data(place, &settings->data));
+    TV_TRY_OR_FAIL(read_data(place, &settings->data));
     snprintf(place, sizeof place, "%.480s: train", where);
-    TV_TRY(check_train(place, settings));
+    TV_TRY_OR_FAIL(check_train(place, settings));
     return TV_OK;
 fail:
     tv_run_settings_free(settings);

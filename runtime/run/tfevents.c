@@ -182,18 +182,18 @@ tv_status tv_tfevents_create(const char *directory, uint64_t resumed_step, tv_tf
         status = tv_fail(TV_E_IO, "%s: too many event files of this second", directory);
         goto fail;
     }
-    TV_TRY(tv_appender_open(path, UINT64_MAX, false, &events->file));
+    TV_TRY_OR_FAIL(tv_appender_open(path, UINT64_MAX, false, &events->file));
     /* TensorBoard takes the version from the first event. */
     message event = {0};
     put_double_field(&event, EVENT_WALL_TIME, tv_wall_seconds());
     put_text_field(&event, EVENT_FILE_VERSION, "brain.Event:2");
-    TV_TRY(finish_event(events, &event));
+    TV_TRY_OR_FAIL(finish_event(events, &event));
     if (resumed_step > 0) {
         event = begin_event(resumed_step + 1);
         message session = {0};
         put_integer_field(&session, SESSION_STATUS, SESSION_START);
         put_message_field(&event, EVENT_SESSION_LOG, &session);
-        TV_TRY(finish_event(events, &event));
+        TV_TRY_OR_FAIL(finish_event(events, &event));
     }
     free(path);
     *out = events;

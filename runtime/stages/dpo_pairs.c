@@ -183,7 +183,7 @@ tv_status tv_dpo_references_write(const char *path, const tv_dpo_pairs *const *l
             TV_TRY(tv_safetensors_write(writer, lists[i]->items[p].references,
                                         sizeof lists[i]->items[p].references));
     TV_TRY(tv_safetensors_writer_commit(&writer));
-fail:
+done:
     tv_safetensors_writer_abort(&writer);
     return status;
 }
@@ -204,19 +204,19 @@ tv_status tv_dpo_references_read(const char *path, tv_dpo_pairs *const *lists, u
                 "%s holds the reference's log-probabilities of other pairs than data.%s gives now; the "
                 "run continues with the data, tokenizer and seed that it began with, or starts anew",
                 path, i ? "val" : "train");
-            goto fail;
+            goto done;
         }
         free(values);
         values = calloc(2 * pairs + 1, sizeof *values);
         if (!values) {
             status = no_memory();
-            goto fail;
+            goto done;
         }
         TV_TRY(tv_safetensors_read(file, tensor, 0, pairs, false, values));
         for (uint64_t p = 0; p < pairs; p++)
             memcpy(lists[i]->items[p].references, values + 2 * p, sizeof lists[i]->items[p].references);
     }
-fail:
+done:
     tv_safetensors_close(&file);
     free(values);
     return status;

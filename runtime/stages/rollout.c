@@ -36,7 +36,7 @@ tv_status tv_rollout_create(const tv_model *model, const tv_rollout_options *opt
     if (!rollout)
         return tv_fail(TV_E_MEMORY, "out of host memory for a rollout");
     rollout->rows = options->rows;
-    TV_TRY(tv_decoder_create(model, &decoder, &rollout->decoder));
+    TV_TRY_OR_FAIL(tv_decoder_create(model, &decoder, &rollout->decoder));
     tv_decoder_capture(rollout->decoder, options->capture_step);
     rollout->request_of = calloc(options->rows, sizeof *rollout->request_of);
     if (!rollout->request_of) {

@@ -60,10 +60,10 @@ static tv_status print_response(const sample_run *run, uint64_t candidate, const
         !tv_json_set_number(object, "top_p", sampling->top_p) ||
         !tv_json_set_string(object, "finish", tv_sampling_finish(row))) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a response");
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_json_print_line(object, json));
-fail:
+done:
     cJSON_Delete(object);
     tv_text_free(&text);
     tv_text_free(&string);
@@ -88,7 +88,7 @@ static tv_status write_line(sample_run *run, uint64_t index) {
     }
     TV_TRY(tv_json_append(&line, "]}"));
     TV_TRY(tv_append_line(run->out, (const char *)line.data, line.size));
-fail:
+done:
     tv_text_free(&line);
     return status;
 }
@@ -209,7 +209,7 @@ static tv_status open_out(sample_run *run) {
         tv_info("%s: goes on behind the %" PRIu64 " lines that are there", path, old.count);
     if (run->out)
         TV_TRY(tv_appender_cut(run->out, size));
-fail:
+done:
     free(text);
     return status;
 }
@@ -277,7 +277,7 @@ static tv_status draw(sample_run *run) {
     run->missing = calloc(run->prompts->count - run->first, sizeof *run->missing);
     if (!requests || !run->responses || !run->missing) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " responses", count);
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i < count; i++) {
         uint64_t index = run->first + i / k;
@@ -293,7 +293,7 @@ static tv_status draw(sample_run *run) {
     TV_TRY(tv_rollout_create(options->model, &rows, &rollout));
     run->start = run->last_progress = tv_seconds();
     TV_TRY(tv_rollout_run(rollout, requests, count, &settings, options->max_new, take, run));
-fail:
+done:
     run->result->seconds = rollout ? tv_rollout_totals_of(rollout).seconds : 0;
     tv_rollout_destroy(&rollout);
     for (uint64_t i = 0; run->responses && i < count; i++)
@@ -387,7 +387,7 @@ tv_status tv_stage_sample(const tv_stage_sample_options *options, tv_stage_sampl
     TV_TRY(check_memory(&run));
     if (!options->dry_run && run.first < run.prompts->count)
         TV_TRY(draw(&run));
-fail:
+done:
     tv_appender_close(&run.out);
     tv_prompts_destroy(&run.prompts);
     return status;

@@ -83,9 +83,9 @@ tv_status tv_bpe_trainer_create(uint64_t vocab_size, uint64_t min_count, tv_bpe_
         status = out_of_memory();
         goto fail;
     }
-    TV_TRY(tv_arena_create(&trainer->arena));
-    TV_TRY(tv_pretokenizer_create(&trainer->pretokenizer));
-    TV_TRY(tv_pretokenizer_add_split(trainer->pretokenizer, TV_GPT2_PATTERN, "the GPT-2 pattern"));
+    TV_TRY_OR_FAIL(tv_arena_create(&trainer->arena));
+    TV_TRY_OR_FAIL(tv_pretokenizer_create(&trainer->pretokenizer));
+    TV_TRY_OR_FAIL(tv_pretokenizer_add_split(trainer->pretokenizer, TV_GPT2_PATTERN, "the GPT-2 pattern"));
     *out = trainer;
     return TV_OK;
 fail:
@@ -191,7 +191,7 @@ static tv_status join_tokens(tv_bpe_trainer *trainer, uint32_t left, uint32_t ri
     TV_TRY(tv_text_append(&joined, a->bytes, a->length));
     TV_TRY(tv_text_append(&joined, b->bytes, b->length));
     TV_TRY(add_token(trainer, joined.data, joined.size, false, id));
-fail:
+done:
     tv_text_free(&joined);
     return status;
 }

@@ -201,7 +201,7 @@ tv_status tv_chat_recognise(const char *jinja, tv_chat_template *chat, const cha
         *why = recognise_llama3(text, chat);
     else
         *why = "it is neither ChatML nor Llama 3";
-fail:
+done:
     tv_text_free(&s.out);
     return status;
 }

@@ -283,7 +283,7 @@ tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, 
     TV_TRY(tv_ids_append(ids, own_ids.data, own_ids.size));
     if (trained)
         TV_TRY(tv_text_append(trained, mask.data, mask.size));
-fail:
+done:
     tv_ids_free(&own_ids);
     tv_text_free(&mask);
     tv_text_free(&w.gathered);
@@ -374,12 +374,12 @@ tv_status tv_messages_from_json(const tv_json_line *line, const cJSON *list, con
             status = tv_fail(TV_E_DATA, "%s: expected %s for \"%s\" of message %llu in \"%s\", found %.60s",
                              line->where, roles, role_key, number, key,
                              cJSON_IsString(name) ? name->valuestring : "no text");
-            goto fail;
+            goto done;
         }
         if (!cJSON_IsString(text)) {
             status = tv_fail(TV_E_DATA, "%s: expected a text for \"%s\" of message %llu in \"%s\", found %s",
                              line->where, content_key, number, key, text ? "something else" : "no such key");
-            goto fail;
+            goto done;
         }
         const cJSON *weight = tv_json_get(item, "weight");
         bool none = cJSON_IsNumber(weight) && !(weight->valuedouble < 0 || weight->valuedouble > 0);
@@ -388,14 +388,14 @@ tv_status tv_messages_from_json(const tv_json_line *line, const cJSON *list, con
             status =
                 tv_fail(TV_E_DATA, "%s: expected 0 or 1 for \"weight\" of message %llu in \"%s\", found %s",
                         line->where, number, key, cJSON_IsNumber(weight) ? "another number" : "no number");
-            goto fail;
+            goto done;
         }
         content.size = 0;
         TV_TRY(tv_json_line_text(line, text, &content));
         TV_TRY(tv_messages_add(messages, role, content.data, content.size));
         messages->items[messages->count - 1].untrained = none;
     }
-fail:
+done:
     tv_text_free(&content);
     return status;
 }
@@ -411,13 +411,13 @@ tv_status tv_messages_add_system(const tv_json_line *line, tv_messages *messages
         return tv_fail(TV_E_DATA, "%s: expected a text for \"system\", found something else", line->where);
     TV_TRY(tv_json_line_text(line, item, &text));
     if (text.size == 0)
-        goto fail;
+        goto done;
     if (messages->count && messages->items[0].role == TV_SYSTEM) {
         status =
             tv_fail(TV_E_DATA,
                     "%s: expected one message of the system, found \"system\" and another among the messages",
                     line->where);
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_messages_add(&whole, TV_SYSTEM, text.data, text.size));
     for (uint64_t i = 0; i < messages->count; i++) {
@@ -428,7 +428,7 @@ tv_status tv_messages_add_system(const tv_json_line *line, tv_messages *messages
     tv_messages_free(messages);
     *messages = whole;
     whole = (tv_messages){0};
-fail:
+done:
     tv_messages_free(&whole);
     tv_text_free(&text);
     return status;

@@ -280,7 +280,7 @@ static tv_status read_examples(const tv_examples_options *options, const uint8_t
     tv_unused_keys_report(&r.unused);
     r.examples->ends = tv_prompt_ends(&r.encoder);
     TV_TRY(report(&r));
-fail:
+done:
     tv_prompt_encoder_free(&r.encoder);
     tv_messages_free(&r.messages);
     tv_messages_free(&r.completion);

@@ -40,7 +40,7 @@ static tv_status unknown_shape(const tv_shape_reader *reader, const tv_json_line
     status = tv_fail(TV_E_DATA, "%s: expected %.*s, found %s%.*s", line->where, (int)shapes.size,
                      (const char *)shapes.data, keys.size ? "the keys " : "an empty object", (int)keys.size,
                      keys.size ? (const char *)keys.data : "");
-fail:
+done:
     tv_text_free(&shapes);
     tv_text_free(&keys);
     return status;

@@ -330,12 +330,12 @@ tv_status tv_loader_create(const tv_loader_options *options, tv_loader **out) {
     loader->shuffle = options->shuffle;
     loader->document_mask = options->document_mask;
     loader->keep_tail = options->keep_tail;
-    TV_TRY(open_sources(loader, options, weighted));
-    TV_TRY(make_slots(loader));
-    TV_TRY(tv_mutex_create(&loader->mutex));
-    TV_TRY(tv_condition_create(&loader->changed));
-    TV_TRY(tv_loader_seek(loader, 0));
-    TV_TRY(tv_thread_start(&loader->thread, work_ahead, loader));
+    TV_TRY_OR_FAIL(open_sources(loader, options, weighted));
+    TV_TRY_OR_FAIL(make_slots(loader));
+    TV_TRY_OR_FAIL(tv_mutex_create(&loader->mutex));
+    TV_TRY_OR_FAIL(tv_condition_create(&loader->changed));
+    TV_TRY_OR_FAIL(tv_loader_seek(loader, 0));
+    TV_TRY_OR_FAIL(tv_thread_start(&loader->thread, work_ahead, loader));
     *out = loader;
     return TV_OK;
 fail:

@@ -107,14 +107,14 @@ tv_status tv_pack(const uint64_t *lengths, uint64_t count, uint64_t capacity, tv
         tv_packing_free(packing);
         status = tv_fail(TV_E_MEMORY, "out of host memory for packing %llu items into rows of %llu",
                          (unsigned long long)count, (unsigned long long)capacity);
-        goto fail;
+        goto done;
     }
     for (uint64_t i = 0; i < count; i++)
         order[i] = (tv_item_length){lengths[i], i};
     tv_sort_by_length(order, count);
     packing->packs = place(order, count, capacity, &tree, pack_of);
     gather(order, pack_of, count, packing);
-fail:
+done:
     free(order);
     free(pack_of);
     free(tree.counts);

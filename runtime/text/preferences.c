@@ -326,7 +326,7 @@ static tv_status read_preferences(const tv_preferences_options *options, const u
     tv_unused_keys_report(&r.unused);
     r.set->ends = tv_prompt_ends(&r.encoder);
     TV_TRY(report(&r));
-fail:
+done:
     tv_prompt_encoder_free(&r.encoder);
     free(r.answers);
     tv_text_free(&r.contents);

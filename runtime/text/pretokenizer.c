@@ -80,7 +80,7 @@ tv_status tv_pretokenizer_add_split(tv_pretokenizer *pretokenizer, const char *p
     tv_text translated = {0};
     split_step *step = &pretokenizer->steps[pretokenizer->step_count];
     *step = (split_step){0};
-    TV_TRY(use_unicode_spaces(pattern, &translated));
+    TV_TRY_OR_FAIL(use_unicode_spaces(pattern, &translated));
     int error = 0;
     PCRE2_SIZE offset = 0;
     step->code = compile(translated.data, translated.size, &error, &offset);

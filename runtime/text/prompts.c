@@ -161,12 +161,12 @@ static tv_status print_prompt(reading *r, const tv_json_line *line, const cJSON 
             !cJSON_InsertItemInArray(whole, 0, first)) {
             cJSON_Delete(first);
             status = tv_fail(TV_E_MEMORY, "out of host memory for a prompt");
-            goto fail;
+            goto done;
         }
     }
     TV_TRY(tv_json_line_print(line, whole ? whole : value, &r->text));
     TV_TRY(copy_text(r, json));
-fail:
+done:
     cJSON_Delete(whole);
     return status;
 }
@@ -255,7 +255,7 @@ static tv_status read_prompts(const tv_prompts_options *options, const uint8_t *
     r.prompts->ends = tv_prompt_ends(&r.encoder);
     tv_info("%llu prompts, %llu tokens", (unsigned long long)r.prompts->count,
             (unsigned long long)r.prompts->tokens);
-fail:
+done:
     tv_prompt_encoder_free(&r.encoder);
     tv_ids_free(&r.ids);
     tv_text_free(&r.text);

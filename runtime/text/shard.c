@@ -124,7 +124,7 @@ static tv_status open_shard(tv_file *file, const uint8_t *bytes, uint64_t size, 
         status = tv_fail(TV_E_MEMORY, "out of host memory while opening %s", path);
         goto fail;
     }
-    TV_TRY(check(shard));
+    TV_TRY_OR_FAIL(check(shard));
     *out = shard;
     return TV_OK;
 fail:
@@ -185,8 +185,8 @@ tv_status tv_shard_writer_open(const char *path, uint32_t vocab_size, tv_shard_w
     }
     writer->vocab_size = vocab_size;
     writer->token_bytes = vocab_size > UINT16_MAX ? 4 : 2;
-    TV_TRY(tv_writer_open_named(path, &writer->file));
-    TV_TRY(tv_writer_write(writer->file, writer->buffer, TV_SHARD_HEADER_BYTES));
+    TV_TRY_OR_FAIL(tv_writer_open_named(path, &writer->file));
+    TV_TRY_OR_FAIL(tv_writer_write(writer->file, writer->buffer, TV_SHARD_HEADER_BYTES));
     *out = writer;
     return TV_OK;
 fail:
@@ -237,7 +237,7 @@ tv_status tv_shard_writer_commit(tv_shard_writer **handle) {
     TV_TRY(flush(writer));
     TV_TRY(tv_writer_write_at(writer->file, 0, header, sizeof header));
     TV_TRY(tv_writer_commit(&writer->file));
-fail:
+done:
     free_writer(handle);
     return status;
 }

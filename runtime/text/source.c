@@ -178,7 +178,7 @@ static tv_status emit_json(file_reading *file, const tv_record *record) {
                            .size = record->size};
     memcpy(parsed.zero_mark, zero.utf8, sizeof parsed.zero_mark);
     TV_TRY(file->run->json_sink ? emit_object(file, &parsed) : emit_text(file, &parsed));
-fail:
+done:
     /* A tokenizer, say, does not know which text it got. */
     if (status == TV_E_DATA && !strstr(tv_last_error(), file->name))
         status = tv_fail_context(status, "%s", where);
@@ -223,7 +223,7 @@ static tv_status read_compressed(file_reading *file, const uint8_t *bytes, uint6
     tv_status status;
     if (!chunk) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", file->name);
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_inflater_create(bytes, size, file->name, &inflater));
     for (uint64_t got, mark, at = 0;; at += got) {
@@ -239,12 +239,12 @@ static tv_status read_compressed(file_reading *file, const uint8_t *bytes, uint6
             TV_TRY(tv_text_append(&whole, chunk + mark, got - mark));
     }
     if (skip)
-        goto fail;
+        goto done;
     if (file->json || file->by_line)
         TV_TRY(tv_records_finish(&file->records));
     else
         TV_TRY(emit_document(file, whole.data, whole.size, 0));
-fail:
+done:
     tv_inflater_destroy(&inflater);
     tv_text_free(&whole);
     free(chunk);
@@ -339,7 +339,7 @@ static tv_status read_stream(file_reading *file, tv_reader *reader) {
     tv_status status;
     if (!chunk) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", file->name);
-        goto fail;
+        goto done;
     }
     TV_TRY(read_chunk(reader, chunk, &text, &ended));
     bool whole = !(file->json || file->by_line) || tv_is_compressed(text.data, text.size);
@@ -348,11 +348,11 @@ static tv_status read_stream(file_reading *file, tv_reader *reader) {
     const uint8_t *bytes = text.data ? text.data : (const uint8_t *)"";
     if (whole || ended) {
         status = read_whole(file, bytes, text.size);
-        goto fail;
+        goto done;
     }
     TV_TRY(look_at(file, bytes, text.size, &skip));
     if (skip)
-        goto fail;
+        goto done;
     uint64_t mark = tv_mark_size(bytes, text.size);
     TV_TRY(tv_records_take(&file->records, bytes + mark, text.size - mark));
     while (!ended) {
@@ -361,7 +361,7 @@ static tv_status read_stream(file_reading *file, tv_reader *reader) {
         TV_TRY(tv_records_take(&file->records, text.data, text.size));
     }
     TV_TRY(tv_records_finish(&file->records));
-fail:
+done:
     tv_text_free(&text);
     free(chunk);
     return status;
@@ -401,7 +401,7 @@ static tv_status read_folder(reading *run, const char *path, int depth) {
         entry = tv_format("%s/%s", path, names[i]);
         if (!entry) {
             status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-            goto fail;
+            goto done;
         }
         if (is_link(entry))
             continue;
@@ -410,7 +410,7 @@ static tv_status read_folder(reading *run, const char *path, int depth) {
         else if (tv_file_size(entry, &size) == TV_OK)
             TV_TRY(read_file(run, entry, true));
     }
-fail:
+done:
     free(entry);
     tv_free_names(&names, count);
     return status;

@@ -116,8 +116,8 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
     tv_tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
     if (!tokenizer)
         return out_of_memory();
-    TV_TRY(tv_arena_create(&tokenizer->arena));
-    TV_TRY(add_tokens(tokenizer, parts, where));
+    TV_TRY_OR_FAIL(tv_arena_create(&tokenizer->arena));
+    TV_TRY_OR_FAIL(add_tokens(tokenizer, parts, where));
     index_added(tokenizer);
     uint32_t byte_ids[256];
     for (uint32_t i = 0; i < 256; i++) {
@@ -139,9 +139,9 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
     }
     if (parts->merge_count)
         memcpy(tokenizer->merges, parts->merges, parts->merge_count * sizeof *parts->merges);
-    TV_TRY(tv_bpe_create(tokenizer->merges, parts->merge_count, byte_ids,
-                         parts->ignore_merges ? &tokenizer->index : NULL, tokenizer->tokens,
-                         &tokenizer->bpe));
+    TV_TRY_OR_FAIL(tv_bpe_create(tokenizer->merges, parts->merge_count, byte_ids,
+                                 parts->ignore_merges ? &tokenizer->index : NULL, tokenizer->tokens,
+                                 &tokenizer->bpe));
     memcpy(tokenizer->normal_forms, parts->normal_forms, sizeof tokenizer->normal_forms);
     tokenizer->normal_form_count = parts->normal_form_count;
     tokenizer->reversible = parts->normal_form_count == 0 && !parts->add_prefix_space;
@@ -149,7 +149,7 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
         tokenizer->reversible &= !parts->tokens[i].lstrip && !parts->tokens[i].rstrip;
     tokenizer->pretokenizer = *parts->pretokenizer;
     *parts->pretokenizer = NULL;
-    TV_TRY(tv_tokenizer_describe(
+    TV_TRY_OR_FAIL(tv_tokenizer_describe(
         tokenizer, &(tv_tokenizer_info){.end_of_text = TV_NO_TOKEN, .eos = TV_NO_TOKEN, .pad = TV_NO_TOKEN}));
     *out = tokenizer;
     return TV_OK;

@@ -63,14 +63,14 @@ static tv_status read_added_token(reading *read, const cJSON *item, uint64_t num
         status = tv_fail(TV_E_DATA, "%s: expected %s", where,
                          single_word ? "single_word false, found true, which is not supported"
                                      : "a text for \"content\", found none");
-        goto fail;
+        goto done;
     }
     TV_TRY(read_id(read, tv_json_get(item, "id"), content, &token->id));
     token->bytes = (const uint8_t *)content;
     token->length = (uint32_t)tv_min_u64(strlen(content), UINT32_MAX);
     token->added = true;
     read->added_place[token->id] = (uint32_t)++read->token_count;
-fail:
+done:
     free(where);
     return status;
 }
@@ -317,7 +317,7 @@ static tv_status read_split(reading *read, const cJSON *item) {
     tv_status status;
     TV_TRY(read_pattern(read, tv_json_get(item, "pattern"), &regex));
     TV_TRY(tv_pretokenizer_add_split(read->pretokenizer, (const char *)regex.data, read->where));
-fail:
+done:
     tv_text_free(&regex);
     return status;
 }
@@ -383,13 +383,13 @@ tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where,
     TV_TRY(tv_pretokenizer_create(&read.pretokenizer));
     if (!cJSON_IsObject(root)) {
         status = tv_fail(TV_E_DATA, "%s: expected a JSON object", where);
-        goto fail;
+        goto done;
     }
     TV_TRY(read_normalizer(&read, tv_json_get(root, "normalizer")));
     TV_TRY(read_pre_tokenizer(&read, tv_json_get(root, "pre_tokenizer")));
     if (!read.byte_level) {
         status = unsupported(&read, "pre_tokenizer", "a ByteLevel step", "none");
-        goto fail;
+        goto done;
     }
     TV_TRY(read_decoder(&read, tv_json_get(root, "decoder")));
     TV_TRY(read_model(&read, root));
@@ -405,7 +405,7 @@ tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where,
                               .json = tv_arena_copy(read.arena, json, size)};
     TV_TRY(tv_post_processor_read(*tokenizer, tv_json_get(root, "post_processor"), where, &info));
     status = info.json ? tv_tokenizer_describe(*tokenizer, &info) : out_of_memory(&read);
-fail:
+done:
     if (status != TV_OK)
         tv_tokenizer_destroy(tokenizer);
     free(read.added_place);
@@ -444,7 +444,7 @@ static tv_status read_config(tv_tokenizer *tokenizer, const char *path) {
     info.config = text;
     TV_TRY(tv_post_processor_read_config(tokenizer, config, path, &info));
     TV_TRY(tv_tokenizer_describe(tokenizer, &info));
-fail:
+done:
     cJSON_Delete(config);
     free(text);
     return status;
@@ -458,12 +458,12 @@ static tv_status read_jinja(tv_tokenizer *tokenizer, const char *path) {
     TV_TRY(tv_read_file(path, &text, &size));
     if (memchr(text, '\0', size)) {
         status = tv_fail(TV_E_DATA, "%s: expected a template as text, found a byte 0", path);
-        goto fail;
+        goto done;
     }
     tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
     info.chat_template = info.jinja = text;
     TV_TRY(tv_tokenizer_describe(tokenizer, &info));
-fail:
+done:
     free(text);
     return status;
 }
@@ -491,14 +491,14 @@ tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer) {
     char *jinja = tv_format("%s/chat_template.jinja", directory);
     if (!path || !config || !jinja) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-        goto fail;
+        goto done;
     }
     if (!tv_path_exists(path)) {
         status = tv_fail(TV_E_DATA,
                          "%s: expected a tokenizer, found no such file; train one with `trivium tokenizer "
                          "train`, or name a directory that has one",
                          path);
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_read_file(path, &text, &size));
     TV_TRY(tv_tokenizer_parse(text, size, path, tokenizer));
@@ -507,7 +507,7 @@ tv_status tv_tokenizer_load(const char *directory, tv_tokenizer **tokenizer) {
     if (tv_path_exists(jinja))
         TV_TRY(read_jinja(*tokenizer, jinja));
     TV_TRY(say_begin(*tokenizer, directory));
-fail:
+done:
     if (status != TV_OK)
         tv_tokenizer_destroy(tokenizer);
     free(path);

@@ -42,7 +42,7 @@ static tv_status add_flags(cJSON *object, const tv_token *token) {
         !tv_json_set_bool(object, "normalized", false) ||
         !tv_json_set_bool(object, "special", token->special))
         status = out_of_memory();
-fail:
+done:
     tv_text_free(&name);
     return status;
 }
@@ -87,7 +87,7 @@ static tv_status write_model(const tv_tokenizer *tokenizer, cJSON *model) {
         !(vocab = cJSON_AddObjectToObject(model, "vocab")) ||
         !(merges = cJSON_AddArrayToObject(model, "merges"))) {
         status = out_of_memory();
-        goto fail;
+        goto done;
     }
     for (uint32_t id = 0; id < tv_tokenizer_vocab_size(tokenizer); id++) {
         const tv_token *token = tv_tokenizer_token(tokenizer, id);
@@ -98,7 +98,7 @@ static tv_status write_model(const tv_tokenizer *tokenizer, cJSON *model) {
         TV_TRY(tv_text_append(&text, "", 1));
         if (!cJSON_AddNumberToObject(vocab, (const char *)text.data, id)) {
             status = out_of_memory();
-            goto fail;
+            goto done;
         }
     }
     for (uint64_t i = 0; i < tv_tokenizer_merge_count(tokenizer); i++) {
@@ -112,11 +112,11 @@ static tv_status write_model(const tv_tokenizer *tokenizer, cJSON *model) {
         if (!item || !cJSON_AddItemToArray(merges, item)) {
             cJSON_Delete(item);
             status = out_of_memory();
-            goto fail;
+            goto done;
         }
     }
     status = TV_OK;
-fail:
+done:
     tv_text_free(&text);
     return status;
 }
@@ -130,12 +130,12 @@ static tv_status write_tokenizer(const tv_tokenizer *tokenizer, const char *path
         !cJSON_AddNullToObject(root, "post_processor") || !add_byte_level(root, "decoder") ||
         !(model = cJSON_AddObjectToObject(root, "model"))) {
         status = out_of_memory();
-        goto fail;
+        goto done;
     }
     TV_TRY(write_added(tokenizer, added, NULL));
     TV_TRY(write_model(tokenizer, model));
     TV_TRY(tv_json_write_file(path, root));
-fail:
+done:
     cJSON_Delete(root);
     return status;
 }
@@ -156,11 +156,11 @@ static tv_status write_config(const tv_tokenizer *tokenizer, const char *path) {
         !tv_json_set_string(root, "pad_token", TV_TOKEN_PAD) ||
         !tv_json_set_string(root, "tokenizer_class", "PreTrainedTokenizerFast")) {
         status = out_of_memory();
-        goto fail;
+        goto done;
     }
     TV_TRY(write_added(tokenizer, NULL, decoder));
     TV_TRY(tv_json_write_file(path, root));
-fail:
+done:
     tv_text_free(&eos);
     cJSON_Delete(root);
     return status;
@@ -191,13 +191,13 @@ tv_status tv_tokenizer_set_eos(tv_tokenizer *tokenizer, uint32_t id) {
                             : cJSON_AddItemToObject(root, "eos_token", eos))) {
             cJSON_Delete(eos);
             status = out_of_memory();
-            goto fail;
+            goto done;
         }
         TV_TRY(tv_json_print_file(root, &config));
         info.config = config;
     }
     TV_TRY(tv_tokenizer_describe(tokenizer, &info));
-fail:
+done:
     free(config);
     cJSON_Delete(root);
     tv_text_free(&name);
@@ -212,7 +212,7 @@ tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory
     char *jinja = tv_format("%s/chat_template.jinja", directory);
     if (!path || !config || !jinja) {
         status = out_of_memory();
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_make_dirs(directory));
     if (info->json)
@@ -225,7 +225,7 @@ tv_status tv_tokenizer_save(const tv_tokenizer *tokenizer, const char *directory
         TV_TRY(write_config(tokenizer, config));
     if (info->jinja)
         TV_TRY(tv_write_file(jinja, info->jinja, strlen(info->jinja)));
-fail:
+done:
     free(path);
     free(config);
     free(jinja);

@@ -101,7 +101,7 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.gradients + bytes->model.moments +
                    bytes->model.tables + bytes->activations + bytes->buffers;
-fail:
+done:
     tv_memory_plan_free(&plan);
     tv_activations_destroy(&activations);
     return status;
@@ -186,12 +186,12 @@ static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slo
     char name[64];
     tv_recording_destroy(recording);
     snprintf(name, sizeof name, "%.40s/%s", trainer->options.stage, names[work]);
-    TV_TRY(tv_recorder_begin(trainer->device,
-                             &(tv_recorder_options){.name = name,
-                                                    .profile = trainer->options.profile,
-                                                    .flop_budget = trainer->flop_budget},
-                             &recorder));
-    TV_TRY(record_work(recorder, trainer, work, batch, width, step));
+    TV_TRY_OR_FAIL(tv_recorder_begin(trainer->device,
+                                     &(tv_recorder_options){.name = name,
+                                                            .profile = trainer->options.profile,
+                                                            .flop_budget = trainer->flop_budget},
+                                     &recorder));
+    TV_TRY_OR_FAIL(record_work(recorder, trainer, work, batch, width, step));
     return tv_recorder_end(&recorder, recording);
 fail:
     tv_recorder_abort(&recorder);
@@ -285,10 +285,10 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
         trainer->options.grad_accum = 1;
     trainer->layout = tv_trainer_layout_make(tv_model_list(model), &trainer->options);
     tv_activations_options planned = activations_options(options);
-    TV_TRY(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
-                                 &tv_model_list(model)->config, &planned, &trainer->activations));
-    TV_TRY(create_buffers(trainer));
-    TV_TRY(record_all(trainer));
+    TV_TRY_OR_FAIL(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
+                                         &tv_model_list(model)->config, &planned, &trainer->activations));
+    TV_TRY_OR_FAIL(create_buffers(trainer));
+    TV_TRY_OR_FAIL(record_all(trainer));
     tv_device_save_pipelines(trainer->device);
     *out = trainer;
     return TV_OK;

@@ -28,7 +28,7 @@ tv_status tv_device_list(tv_caps **list, uint32_t *count) {
     *count = 0;
     TV_RETURN_IF_FAILED(tv_instance_acquire(&instance));
     tv_status status;
-    TV_TRY(enumerate(instance, devices, count));
+    TV_TRY_OR_FAIL(enumerate(instance, devices, count));
     *list = calloc(*count, sizeof **list);
     if (!*list) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the list of devices");
@@ -36,7 +36,7 @@ tv_status tv_device_list(tv_caps **list, uint32_t *count) {
     }
     for (uint32_t i = 0; i < *count; i++) {
         tv_caps_read(devices[i], &(*list)[i]);
-        TV_TRY(tv_caps_lower(&(*list)[i], getenv("TRIVIUM_CAPS_MAX")));
+        TV_TRY_OR_FAIL(tv_caps_lower(&(*list)[i], getenv("TRIVIUM_CAPS_MAX")));
     }
     tv_instance_release();
     return TV_OK;
@@ -156,7 +156,7 @@ tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
         tv_instance_release();
         return tv_fail(TV_E_MEMORY, "out of host memory for a device");
     }
-    TV_TRY(enumerate(instance, devices, &count));
+    TV_TRY_OR_FAIL(enumerate(instance, devices, &count));
     caps = calloc(count, sizeof *caps);
     if (!caps) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the list of devices");
@@ -164,23 +164,24 @@ tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
     }
     for (uint32_t i = 0; i < count; i++) {
         tv_caps_read(devices[i], &caps[i]);
-        TV_TRY(tv_caps_lower(&caps[i], getenv("TRIVIUM_CAPS_MAX")));
+        TV_TRY_OR_FAIL(tv_caps_lower(&caps[i], getenv("TRIVIUM_CAPS_MAX")));
     }
-    TV_TRY(tv_device_choose(caps, count, options ? options->select : NULL, &chosen));
+    TV_TRY_OR_FAIL(tv_device_choose(caps, count, options ? options->select : NULL, &chosen));
     device->physical = devices[chosen];
     device->number = chosen;
     device->caps = caps[chosen];
     if (options && options->tier) {
         char entry[64];
         snprintf(entry, sizeof entry, "tier=%.40s", options->tier);
-        TV_TRY(tv_caps_lower(&device->caps, entry));
+        TV_TRY_OR_FAIL(tv_caps_lower(&device->caps, entry));
     }
     device->family = tv_caps_compute_family(device->physical);
     vkGetPhysicalDeviceMemoryProperties(device->physical, &device->memory);
     read_environment(device);
-    TV_TRY(create_handle(device));
+    TV_TRY_OR_FAIL(create_handle(device));
     tv_pipeline_cache_load(device);
-    TV_TRY(tv_buffer_create(device, TV_TENSOR_ALIGNMENT, TV_MEMORY_DEVICE, "absent binding", &device->dummy));
+    TV_TRY_OR_FAIL(
+        tv_buffer_create(device, TV_TENSOR_ALIGNMENT, TV_MEMORY_DEVICE, "absent binding", &device->dummy));
     free(caps);
     *out = device;
     return TV_OK;

@@ -66,7 +66,7 @@ tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kin
                  VK_BUFFER_USAGE_TRANSFER_DST_BIT |
                  (device->caps.texels ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT : 0),
     };
-    TV_TRY(
+    TV_TRY_OR_FAIL(
         tv_vk_check(device, device->vk.vkCreateBuffer(device->handle, &info, NULL, &buffer->handle), what));
     tv_name_object(device, VK_OBJECT_TYPE_BUFFER, (uint64_t)buffer->handle, name);
     VkMemoryRequirements needs;
@@ -80,10 +80,10 @@ tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kin
     VkMemoryAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
                                      .allocationSize = needs.size,
                                      .memoryTypeIndex = type};
-    TV_TRY(tv_vk_check(device, device->vk.vkAllocateMemory(device->handle, &allocate, NULL, &buffer->memory),
-                       what));
+    TV_TRY_OR_FAIL(tv_vk_check(
+        device, device->vk.vkAllocateMemory(device->handle, &allocate, NULL, &buffer->memory), what));
     tv_name_object(device, VK_OBJECT_TYPE_DEVICE_MEMORY, (uint64_t)buffer->memory, name);
-    TV_TRY(tv_vk_check(
+    TV_TRY_OR_FAIL(tv_vk_check(
         device, device->vk.vkBindBufferMemory(device->handle, buffer->handle, buffer->memory, 0), what));
     /* A card's window into its memory is slow to read, so its own memory is mapped only where it is the
      * host's too. */
@@ -91,7 +91,7 @@ tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kin
     bool mapped = kind != TV_MEMORY_DEVICE || device->caps.unified_memory;
     buffer->cached = properties & VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     if (mapped && (properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)) {
-        TV_TRY(tv_vk_check(
+        TV_TRY_OR_FAIL(tv_vk_check(
             device,
             device->vk.vkMapMemory(device->handle, buffer->memory, 0, VK_WHOLE_SIZE, 0, &buffer->mapped),
             what));

@@ -79,9 +79,9 @@ tv_status tv_memory_plan_sequence(tv_plan_item *items, uint64_t count, uint64_t 
     tv_status status;
     uint32_t block = 0;
     uint64_t offset = 0;
-    TV_TRY(begin_plan(count, plan));
+    TV_TRY_OR_FAIL(begin_plan(count, plan));
     for (uint64_t i = 0; i < count; i++) {
-        TV_TRY(check_item(&items[i], limit));
+        TV_TRY_OR_FAIL(check_item(&items[i], limit));
         uint64_t bytes = tv_align_up(items[i].bytes, TV_TENSOR_ALIGNMENT);
         if (offset + bytes > limit) {
             block++;
@@ -102,7 +102,7 @@ tv_status tv_memory_plan_assign(tv_plan_item *items, uint64_t count, uint64_t li
     tv_status status;
     sized_item *order = calloc(count + 1, sizeof *order);
     byte_range *taken = calloc(count + 1, sizeof *taken);
-    TV_TRY(begin_plan(count, plan));
+    TV_TRY_OR_FAIL(begin_plan(count, plan));
     if (!order || !taken) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a memory plan");
         goto fail;
@@ -113,7 +113,7 @@ tv_status tv_memory_plan_assign(tv_plan_item *items, uint64_t count, uint64_t li
         qsort(order, count, sizeof *order, compare_size);
     for (uint64_t i = 0; i < count; i++) {
         tv_plan_item *item = order[i].item;
-        TV_TRY(check_item(item, limit));
+        TV_TRY_OR_FAIL(check_item(item, limit));
         for (item->block = 0;; item->block++) {
             item->offset =
                 item->block < plan->block_count ? lowest_gap(order, i, item, item->block, taken) : 0;

@@ -262,11 +262,12 @@ tv_status tv_recorder_begin(tv_device *device, const tv_recorder_options *option
     }
     VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                     .queueFamilyIndex = device->family};
-    TV_TRY(tv_vk_check(device, device->vk.vkCreateCommandPool(device->handle, &pool, NULL, &recording->pool),
-                       "create a command pool"));
+    TV_TRY_OR_FAIL(tv_vk_check(device,
+                               device->vk.vkCreateCommandPool(device->handle, &pool, NULL, &recording->pool),
+                               "create a command pool"));
     snprintf(recorder->labels[recorder->label_depth++], TV_LABEL_BYTES, "%s", options->name);
-    TV_TRY(begin_segment(recorder));
-    TV_TRY(create_queries(recorder));
+    TV_TRY_OR_FAIL(begin_segment(recorder));
+    TV_TRY_OR_FAIL(create_queries(recorder));
     write_timestamp(recorder, 0);
     *out = recorder;
     return TV_OK;
@@ -286,7 +287,7 @@ tv_status tv_recorder_end(tv_recorder **handle, tv_recording **out) {
     recorder->recording->info.dispatches = recorder->recording->dispatch_count;
     *out = recorder->recording;
     recorder->recording = NULL;
-fail:
+done:
     tv_recorder_abort(handle);
     return status;
 }

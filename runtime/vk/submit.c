@@ -18,7 +18,7 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
     tv_status status;
     if (!submits || !buffers || !signals) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while submitting");
-        goto fail;
+        goto done;
     }
     uint32_t n = 0;
     uint64_t reached = device->submitted;
@@ -47,7 +47,7 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
         /* What was submitted before still runs, as it would not on a device that is truly lost. */
         device->vk.vkDeviceWaitIdle(device->handle);
         status = tv_device_set_lost(device, "injected by TRIVIUM_INJECT_DEVICE_LOST");
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_vk_check(device, device->vk.vkQueueSubmit2(device->queue, n, submits, VK_NULL_HANDLE),
                        "submit work"));
@@ -58,7 +58,7 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
     }
     *value = device->submitted;
     tv_mark_end(device, begin, "submit", count ? recordings[0]->name : "nothing");
-fail:
+done:
     free(submits);
     free(buffers);
     free(signals);

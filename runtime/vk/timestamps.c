@@ -63,7 +63,7 @@ tv_status tv_recording_profile(tv_recording *recording, tv_dispatch_time **times
         goto fail;
     }
     if (recording->queries && recording->value)
-        TV_TRY(read_queries(recording, 2 + 2 * timed, ticks));
+        TV_TRY_OR_FAIL(read_queries(recording, 2 + 2 * timed, ticks));
     for (uint32_t i = 0; i < timed; i++) {
         const tv_recorded_dispatch *dispatch = &recording->dispatches[i];
         (*times)[i] = (tv_dispatch_time){

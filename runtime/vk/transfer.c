@@ -21,7 +21,7 @@ static tv_status run_once(tv_device *device, tv_recorder **recorder) {
     TV_TRY(tv_recorder_end(recorder, &recording));
     TV_TRY(tv_submit(device, &recording, 1, &value));
     TV_TRY(tv_wait(device, value));
-fail:
+done:
     tv_recording_destroy(&recording);
     return status;
 }
@@ -29,8 +29,8 @@ fail:
 static tv_status copy_once(tv_device *device, tv_span from, tv_span to) {
     tv_recorder *recorder = NULL;
     tv_status status;
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "copy"}, &recorder));
-    TV_TRY(tv_record_copy(recorder, from, to));
+    TV_TRY_OR_FAIL(tv_recorder_begin(device, &(tv_recorder_options){.name = "copy"}, &recorder));
+    TV_TRY_OR_FAIL(tv_record_copy(recorder, from, to));
     return run_once(device, &recorder);
 fail:
     tv_recorder_abort(&recorder);
@@ -56,7 +56,7 @@ static tv_status copy_staged(tv_device *device, tv_span span, char *host, uint64
             memcpy(host + done, staging->mapped, size);
         }
     }
-fail:
+done:
     tv_buffer_destroy(&staging);
     return status;
 }
@@ -103,8 +103,8 @@ tv_status tv_clear(tv_device *device, tv_span span) {
     }
     tv_recorder *recorder = NULL;
     tv_status status;
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "clear"}, &recorder));
-    TV_TRY(tv_record_fill(recorder, span, 0));
+    TV_TRY_OR_FAIL(tv_recorder_begin(device, &(tv_recorder_options){.name = "clear"}, &recorder));
+    TV_TRY_OR_FAIL(tv_record_fill(recorder, span, 0));
     return run_once(device, &recorder);
 fail:
     tv_recorder_abort(&recorder);
@@ -134,8 +134,8 @@ tv_status tv_device_arena_create(tv_device *device, const tv_memory_plan *plan, 
         char label[96];
         snprintf(label, sizeof label, plan->block_count > 1 ? "%.60s (%u)" : "%.60s", name, arena->count);
         tv_buffer **block = &arena->blocks[arena->count];
-        TV_TRY(tv_buffer_create(device, plan->block_bytes[arena->count], kind, label, block));
-        TV_TRY(tv_clear(device, tv_buffer_span(*block)));
+        TV_TRY_OR_FAIL(tv_buffer_create(device, plan->block_bytes[arena->count], kind, label, block));
+        TV_TRY_OR_FAIL(tv_clear(device, tv_buffer_span(*block)));
     }
     *out = arena;
     return TV_OK;

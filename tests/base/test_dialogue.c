@@ -66,7 +66,7 @@ static tv_status talk(const char *command, uint64_t count, uint64_t *answered, u
             *answered |= UINT64_C(1) << said;
     }
     TV_TRY(tv_dialogue_finish(d));
-fail:
+done:
     tv_dialogue_close(&d);
     return status;
 }

@@ -23,7 +23,7 @@ static tv_status read_line(void *context, const tv_json_line *line) {
     tv_status status;
     TV_TRY(tv_json_line_print(line, line->root, &out));
     TV_TRY(sum_up(context, out.data, out.size));
-fail:
+done:
     tv_text_free(&out);
     return status;
 }

@@ -76,7 +76,7 @@ static tv_status replay(const char *folder, uint64_t *files) {
         free(changed);
         *files += 1;
     }
-fail:
+done:
     free(path);
     free(text);
     tv_free_names(&names, count);

@@ -67,23 +67,23 @@ static tv_status record(tv_ppo_advantages *a, const tv_ppo_settings *settings) {
     static const uint32_t estimators[] = {[TV_KL_K1] = TV_KL_1, [TV_KL_K2] = TV_KL_2, [TV_KL_K3] = TV_KL_3};
     tv_recorder *recorder = NULL;
     tv_status status;
-    TV_TRY(tv_recorder_begin(a->device, &(tv_recorder_options){.name = "ppo/advantages"}, &recorder));
-    TV_TRY(tv_gae_record(recorder, &(tv_gae){.sequences = a->sequences,
-                                             .tokens = a->tokens,
-                                             .estimator = estimators[settings->kl_estimator],
-                                             .gamma = (float)settings->gamma,
-                                             .lambda = (float)settings->lambda,
-                                             .whiten = true,
-                                             .extents = part(a, PART_EXTENTS),
-                                             .beta = part(a, PART_BETA),
-                                             .old_logprobs = part(a, PART_OLD_LOGPROBS),
-                                             .ref_logprobs = part(a, PART_REF_LOGPROBS),
-                                             .values = part(a, PART_VALUES),
-                                             .advantages = part(a, PART_ADVANTAGES),
-                                             .returns = part(a, PART_RETURNS),
-                                             .sums = part(a, PART_SUMS),
-                                             .totals = part(a, PART_TOTALS),
-                                             .scratch = part(a, PART_SCRATCH)}));
+    TV_TRY_OR_FAIL(tv_recorder_begin(a->device, &(tv_recorder_options){.name = "ppo/advantages"}, &recorder));
+    TV_TRY_OR_FAIL(tv_gae_record(recorder, &(tv_gae){.sequences = a->sequences,
+                                                     .tokens = a->tokens,
+                                                     .estimator = estimators[settings->kl_estimator],
+                                                     .gamma = (float)settings->gamma,
+                                                     .lambda = (float)settings->lambda,
+                                                     .whiten = true,
+                                                     .extents = part(a, PART_EXTENTS),
+                                                     .beta = part(a, PART_BETA),
+                                                     .old_logprobs = part(a, PART_OLD_LOGPROBS),
+                                                     .ref_logprobs = part(a, PART_REF_LOGPROBS),
+                                                     .values = part(a, PART_VALUES),
+                                                     .advantages = part(a, PART_ADVANTAGES),
+                                                     .returns = part(a, PART_RETURNS),
+                                                     .sums = part(a, PART_SUMS),
+                                                     .totals = part(a, PART_TOTALS),
+                                                     .scratch = part(a, PART_SCRATCH)}));
     return tv_recorder_end(&recorder, &a->recording);
 fail:
     tv_recorder_abort(&recorder);
@@ -106,9 +106,9 @@ tv_status tv_ppo_advantages_create(tv_device *device, const tv_ppo_settings *set
         status = tv_fail(TV_E_MEMORY, "out of host memory for advantages");
         goto fail;
     }
-    TV_TRY(plan_parts(sequences, tokens, tv_device_caps(device)->buffer_bytes, a->parts, &plan));
-    TV_TRY(tv_device_arena_create(device, &plan, TV_MEMORY_DEVICE, "advantages", &a->arena));
-    TV_TRY(record(a, settings));
+    TV_TRY_OR_FAIL(plan_parts(sequences, tokens, tv_device_caps(device)->buffer_bytes, a->parts, &plan));
+    TV_TRY_OR_FAIL(tv_device_arena_create(device, &plan, TV_MEMORY_DEVICE, "advantages", &a->arena));
+    TV_TRY_OR_FAIL(record(a, settings));
     tv_memory_plan_free(&plan);
     *out = a;
     return TV_OK;

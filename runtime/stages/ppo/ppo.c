@@ -106,7 +106,7 @@ static tv_status find_sources(ppo_stage *s, const tv_run *run) {
         s->value_checkpoint = tv_format("%s/value", run->source_path);
         if (!path || !s->value_checkpoint) {
             status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-            goto fail;
+            goto done;
         }
         TV_TRY(tv_json_read_file(path, &root));
         TV_TRY(read_state(s, root, path));
@@ -121,7 +121,7 @@ static tv_status find_sources(ppo_stage *s, const tv_run *run) {
         TV_TRY(keep_text(run->init, NULL, "reference", path, &s->reference));
     if (s->reward_command && !reward_given && !o->run.dry_run)
         TV_TRY(allow_command(o, s->reward_command, path));
-fail:
+done:
     cJSON_Delete(root);
     free(path);
     return status;
@@ -555,11 +555,11 @@ tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
         print_plan(&s, &run);
         print_command(&s);
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
-        goto fail;
+        goto done;
     }
     TV_TRY(tv_run_start(&run));
     TV_TRY(all_iterations(&s, &run));
-fail:
+done:
     tv_run_describe(&run, result);
     release(&s);
     tv_run_close(&run);

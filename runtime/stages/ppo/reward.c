@@ -136,7 +136,7 @@ static tv_status collect(tv_ppo_reward *reward, const tv_prompts *prompts, const
     starts[rollout->sequences] = ids->size;
     for (uint64_t s = 0; s < rollout->sequences; s++)
         sequences[s] = (tv_sequence){ids->data + starts[s], starts[s + 1] - starts[s]};
-fail:
+done:
     free(starts);
     return status;
 }
@@ -149,7 +149,7 @@ static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts
     float *scores = calloc(rollout->sequences, sizeof *scores);
     if (!sequences || !scores) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the reward");
-        goto fail;
+        goto done;
     }
     TV_TRY(collect(reward, prompts, rollout, sequences, &ids, &text));
     TV_TRY(tv_scorer_score(reward->scorer, sequences, rollout->sequences, scores));
@@ -161,10 +161,10 @@ static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts
                              "number",
                              reward->options.model, prompts->items[rollout->items[s].prompt].id,
                              rollout->items[s].score);
-            goto fail;
+            goto done;
         }
     }
-fail:
+done:
     free(sequences);
     free(scores);
     tv_ids_free(&ids);
@@ -232,7 +232,7 @@ static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *promp
             TV_TRY(ask(reward, prompts, rollout, asked, &response, &line));
         TV_TRY(take_answer(reward, prompts, rollout));
     }
-fail:
+done:
     tv_text_free(&response);
     tv_text_free(&line);
     return status;
