@@ -54,6 +54,7 @@ static tv_status sample(tv_stage_sample_options *options, const char *model,
         if (common->json)
             status = print_result(&result);
     }
+    options->policy_fingerprint = NULL; /* it was this function's */
     tv_open_model_close(&open);
     return status;
 }

@@ -200,7 +200,7 @@ static tv_item_length by_length(const tv_preference_list *list, uint64_t item) {
 /* The groups of the step that begins with number `next`, by length, so that its micro-batches are no wider
  * than they must be; returns how many there are: the last step of an epoch may hold fewer than the others. */
 static uint64_t order_step(const reward_training *r, uint64_t next) {
-    uint64_t all = r->sets.train.count, first = next % all, count = 0;
+    uint64_t all = tv_max_u64(r->sets.train.count, 1), first = next % all, count = 0;
     const tv_rng rng = {.seed = r->seed, .stream = TV_STREAM_SHUFFLE, .step = (uint32_t)(next / all)};
     for (; count < r->groups * r->accumulated && first + count < all; count++) {
         uint64_t place = first + count;

@@ -142,7 +142,7 @@ static tv_status emit_object(file_reading *file, const tv_json_line *line) {
 
 static tv_status parse_record(const uint8_t *text, uint64_t length, const char *where, cJSON **root) {
     /* cJSON would end a text there and go on. */
-    if (memchr(text, '\0', length))
+    if (length > 0 && memchr(text, '\0', length))
         return tv_fail(TV_E_DATA, "%s: expected valid JSON, found a byte 0; in a text it is written \\u0000",
                        where);
     /* The first line of a value over many lines. */

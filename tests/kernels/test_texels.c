@@ -72,7 +72,8 @@ static uint32_t texel_dispatches(tv_device *device) {
                                                       .settings = t[5],
                                                       .sequences = t[6],
                                                       .positions = t[6],
-                                                      .tokens = t[7]}));
+                                                      .tokens = t[7],
+                                                      .logprobs = t[4]}));
     assert_ok(
         tv_matmul_record(recorder, &(tv_matmul){.m = 32, .n = 32, .k = 32, .a = t[0], .b = t[1], .c = t[2]}));
     assert_ok(tv_attention_decode_record(recorder, &(tv_attention_decode){.rows = ROWS,
