@@ -81,6 +81,8 @@ static tv_status fill_defaults(tv_stage_kind stage, tv_run_settings *settings) {
 /* A key that exists and that this stage does not read: ignoring it would break a promise in silence. */
 static tv_status check_use(const cJSON *object, const char *where, const char *section, tv_stage_kind stage) {
     const cJSON *item;
+    if (!cJSON_IsObject(object)) /* absent, or a list, which the reader refuses */
+        return TV_OK;
     cJSON_ArrayForEach(item, object) {
         uint32_t stages = 0;
         for (uint64_t i = 0; i < tv_setting_count; i++)

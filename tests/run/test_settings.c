@@ -125,6 +125,8 @@ static void mistakes_are_named(void **state) {
         {{"data.val_fraction=0.1", "train.lr=1e-3"}, TV_E_CONFIG, "only of sft, reward, dpo"},
         {{"lora.rank=8", "train.lr=1e-3"}, TV_E_CONFIG, "adapters"},
         {{"model=[]", "train.lr=1e-3"}, TV_E_CONFIG, "model"},
+        /* Crashed when it was first written: the members of a list have no keys. */
+        {{"train=[1]", "data.seq_len=8"}, TV_E_CONFIG, "train: expected an object"},
         {{"train.lr", "train.lr=1e-3"}, TV_E_USAGE, "--set: expected KEY=VALUE"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
