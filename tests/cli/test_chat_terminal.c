@@ -61,10 +61,21 @@ static person sit_down(const tv_small_model *small, const char *max_tokens) {
     return p;
 }
 
-/* Reads what is shown until `text` is there, behind what was expected before; NULL: until the end. */
-static void expect(person *p, const char *text) {
-    double end = tv_seconds() + patience;
+static void press(person *p, const char *keys) {
+    size_t size = strlen(keys);
+    assert_int_equal(write(p->terminal, keys, size), (ssize_t)size);
+}
+
+/* Reads what is shown until `text` is there, behind what was expected before; NULL: until the end, pressing
+ * `keys` (NULL: none) again and again: what is typed while libedit takes the terminal over, behind its
+ * prompt, is lost. */
+static void expect_pressing(person *p, const char *text, const char *keys) {
+    double end = tv_seconds() + patience, pressed = 0;
     for (;;) {
+        if (keys && tv_seconds() - pressed > 0.5) {
+            (void)!write(p->terminal, keys, strlen(keys)); /* it may have ended meanwhile */
+            pressed = tv_seconds();
+        }
         char *found = text ? strstr(p->seen + p->looked, text) : NULL;
         if (found) {
             p->looked = (size_t)(found - p->seen) + strlen(text);
@@ -87,14 +98,13 @@ static void expect(person *p, const char *text) {
     }
 }
 
-static void press(person *p, const char *keys) {
-    size_t size = strlen(keys);
-    assert_int_equal(write(p->terminal, keys, size), (ssize_t)size);
+static void expect(person *p, const char *text) {
+    expect_pressing(p, text, NULL);
 }
 
-/* Its exit code; 128 + signal. */
-static int leave(person *p) {
-    expect(p, NULL);
+/* Its exit code; 128 + signal. `keys` (NULL: none) are pressed until it ends. */
+static int leave(person *p, const char *keys) {
+    expect_pressing(p, NULL, keys);
     int status = 0;
     assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
     close(p->terminal);
@@ -137,12 +147,15 @@ static void lines_are_edited_and_called_back(void **state) {
     person p = sit_down(small, "2");
     expect(&p, "> ");
     /* Three to the left, a letter of two bytes taken back; then the beginning of the line. */
+    tv_sleep(0.5); /* libedit takes the terminal over behind its prompt */
     press(&p, "\xc5\xbc\xc3\xb3\xc5\x82\xc4\x87 wrld\x1b[D\x1b[D\x1b[D\xc3\xb3\x7f\xc3\xb6\x01- \r");
     expect(&p, "\n> ");
     press(&p, longer);
+    tv_sleep(0.5); /* libedit takes the terminal over behind its prompt */
     press(&p, "\x01"
               "a\r"); /* before a line of many rows */
     expect(&p, "\n> ");
+    tv_sleep(0.5);                /* libedit takes the terminal over behind its prompt */
     press(&p, "\x1b[A\x1b[A!\r"); /* the one before the last */
     expect(&p, "\n> ");
     save(&p, path);
@@ -153,8 +166,7 @@ static void lines_are_edited_and_called_back(void **state) {
     assert_int_equal(content[0], 'a');
     assert_string_equal(content + 1, longer);
     free(content);
-    press(&p, "\x04");
-    assert_int_equal(leave(&p), 0);
+    assert_int_equal(leave(&p, "\x04"), 0);
     free(path);
 }
 
@@ -192,8 +204,7 @@ static void interrupts_stop_the_answer_and_not_the_program(void **state) {
     press(&p, "/reset\r");
     expect(&p, "anew");
     expect(&p, "> ");
-    press(&p, "\x04");
-    assert_int_equal(leave(&p), 0);
+    assert_int_equal(leave(&p, "\x04"), 0);
     free(path);
 }
 
@@ -204,7 +215,7 @@ static void a_termination_ends_it(void **state) {
     press(&p, "It was\r");
     expect(&p, "\\x");
     kill(p.pid, SIGTERM);
-    assert_int_equal(leave(&p), 128 + SIGTERM);
+    assert_int_equal(leave(&p, NULL), 128 + SIGTERM);
 }
 
 int main(void) {
