@@ -1,8 +1,8 @@
 /* One process for one directory: the second is told of the first, until it lets go or is killed.
  *
- * Tried: no flock (the second gets it too), the lock file removed on release (a third gets what the second
- * holds), O_NOFOLLOW left out (a link's target is made), O_NONBLOCK and the check of its kind left out (hangs
- * at a pipe). Each fails.
+ * Meant to notice, not each tried: no flock (the second gets it too), the lock file removed on release (a
+ * third gets what the second holds), O_NOFOLLOW left out (a link's target is made), O_NONBLOCK and the check
+ * of its kind left out (hangs at a pipe).
  */
 #include "support/support.h"
 

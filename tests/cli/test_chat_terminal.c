@@ -1,8 +1,8 @@
 /* trivium chat before a person: a pseudo-terminal on which keys are pressed. What was said is read from the
  * file that /save writes.
  *
- * Tried: the terminal's own line editing, Ctrl-C as a signal there, a locale without UTF-8,
- * interrupts that were not forgotten, a row that was not emptied after Ctrl-C. Each fails.
+ * Meant to notice, not each tried: the terminal's own line editing, Ctrl-C as a signal there, a locale
+ * without UTF-8, interrupts that were not forgotten, a row that was not emptied after Ctrl-C.
  */
 #include "support/small_model.h"
 

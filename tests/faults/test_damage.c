@@ -1,8 +1,8 @@
 /* Damage that no parser sees: a bit of a checkpoint flips, in any of its files, and resuming refuses it by
  * the file's name and says from where it is possible; so does every reader of the weights.
  *
- * Tried: checksums not verified (every flip resumes with exit code 0); training_state/ or the state itself
- * left out of the checksums; the first checkpoint called the one before. Each fails.
+ * Meant to notice, not each tried: checksums not verified (every flip resumes with exit code 0);
+ * training_state/ or the state itself left out of the checksums; the first checkpoint called the one before.
  */
 #include "support/support.h"
 

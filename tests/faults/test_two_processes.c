@@ -1,8 +1,8 @@
 /* Two processes and one run: the second is refused with a sentence that names the directory, and changes
  * nothing of it; the first goes on; when it is killed, the next may resume.
  *
- * Tried: no lock when a run is resumed; no lock when one is begun; the lock taken after the state was read is
- * not seen here. The first two fail: the second process trains and ends with exit code 0.
+ * Meant to notice, not each tried: no lock when a run is resumed; no lock when one is begun; the lock taken
+ * after the state was read is not seen here.
  */
 #include "support/support.h"
 

@@ -1,8 +1,8 @@
 /* text/records: lines and arrays, cut at every byte, come out as they stand; what is broken is named with its
  * line.
  *
- * Tried: an escaped quote that ends a text, brackets in texts that count, line breaks that stay in items, an
- * array that may end early, a record's length not looked at. Each fails.
+ * Meant to notice, not each tried: an escaped quote that ends a text, brackets in texts that count, line
+ * breaks that stay in items, an array that may end early, a record's length not looked at.
  */
 #include "support/support.h"
 
