@@ -214,6 +214,7 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
         .batch = (uint32_t)size->batch,
         .accumulate = product->accumulate || first->k > 0,
         .has_bias = tv_tensor_present(product->bias) && first->k == 0,
+        .scale = product->scale,
     };
     tv_launch launch = {
         .push = &push,
@@ -242,6 +243,8 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
         return TV_OK;
     if (p.batch == 0)
         p.batch = 1;
+    if (p.scale == 0)
+        p.scale = 1;
     operand a = {.tensor = p.a,
                  .rows = p.transpose_a ? p.k : p.m,
                  .columns = p.transpose_a ? p.m : p.k,
@@ -262,8 +265,9 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
         return tv_fail(TV_E_USAGE, "matmul: the products of a batch need a stride between their results");
     if (p.gelu && p.accumulate)
         return tv_fail(TV_E_USAGE, "matmul: GELU of a sum with what C held is not offered");
-    if (tv_tensor_present(p.bias) && (p.accumulate || p.bias.span.bytes < p.n * sizeof(float)))
-        return tv_fail(TV_E_USAGE, "matmul: a bias takes %llu floats and no accumulation",
+    if (tv_tensor_present(p.bias) &&
+        (p.accumulate || p.scale != 1 || p.bias.span.bytes < p.n * sizeof(float)))
+        return tv_fail(TV_E_USAGE, "matmul: a bias takes %llu floats, no scale and no accumulation",
                        (unsigned long long)p.n);
 
     parts part = {0}, first = {0}, size;

@@ -1,4 +1,4 @@
-/* Matrix products: C = op(A) op(B) (+ bias) in all four transpose forms, and GELU of it.
+/* Matrix products: C = scale op(A) op(B) (+ bias) in all four transpose forms, and GELU of it.
  *
  * Promise: any sizes, also odd ones and ones that exceed the storage range (split along m, n or k); the same
  * bits on every run of a device, and the same bits of a row of an A B or A B^T whatever m is; sums are fp32.
@@ -18,6 +18,7 @@ typedef struct tv_matmul {
     uint64_t lda, ldb, ldc;                /* elements between stored rows; 0: packed */
     uint64_t batch;                        /* products side by side; 0 and 1: one */
     uint64_t stride_a, stride_b, stride_c; /* elements between products of a batch; 0 for A or B: shared */
+    float scale;                           /* of the product; 0: 1. Not with a bias */
     tv_tensor a, b, c;
     bool gelu;      /* C = gelu(op(A) op(B) + bias), the bits of tv_gelu_forward. Not with accumulate */
     tv_tensor bias; /* (n), added to every row; absent: none. Not with accumulate */

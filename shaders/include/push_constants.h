@@ -134,8 +134,9 @@ struct tv_matmul_push {
     uint batch;
     uint accumulate; /* 1: C += */
     uint has_bias;
+    float scale; /* of the product, 1 where there is a bias */
 };
-TV_PUSH_SIZE(struct tv_matmul_push, 64);
+TV_PUSH_SIZE(struct tv_matmul_push, 68);
 
 /* SwiGLU over (rows, 2 features): a workgroup takes `tile` features of one row, of `tiles` tiles. */
 struct tv_swiglu_push {

@@ -1,4 +1,4 @@
-/* C = op(A) op(B) (+ bias), or C += op(A) op(B): the form that works everywhere.
+/* C = scale op(A) op(B) (+ bias), or C += scale op(A) op(B): the form that works everywhere.
  *
  * op(A): (m, k), op(B): (k, n), C: (m, n), bias: (n). -DTV_TRANSPOSE_A=1: A is stored (k, m);
  * -DTV_TRANSPOSE_B=1: B is stored (n, k). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
@@ -91,12 +91,11 @@ void main() {
             uint column = column_0 + EACH * x + j;
             if (row >= p.m || column >= p.n)
                 continue;
-            float value = sum[i][j];
-            if (p.has_bias != 0)
-                value += float(bias[p.first_bias + column]);
+            float before = p.has_bias != 0 ? float(bias[p.first_bias + column]) : 0.0;
             uint at = base_c + row * p.ldc + column;
             if (p.accumulate != 0)
-                value += float(c[at]);
+                before = float(c[at]);
+            float value = fma(p.scale, sum[i][j], before);
             if (GELU)
                 value /= 1.0 + tv_gelu_exp(value);
             c[at] = TV_ACT(value);

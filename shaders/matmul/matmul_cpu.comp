@@ -1,4 +1,4 @@
-/* C = op(A) op(B) (+ bias), or C += op(A) op(B), for processors that run a shader as vectors of 8 lanes
+/* C = scale op(A) op(B) (+ bias), or C += scale op(A) op(B), for processors that run a shader as vectors of 8 lanes
  * (llvmpipe).
  *
  * Operands, forms and defines as in matmul.comp; any sizes, strides and starts. 2 m n k FLOPs.
@@ -117,7 +117,11 @@ void main() {
     if (ACCUMULATE) {
         [[unroll]] for (uint j = 0; j < EACH; j++)
             [[unroll]] for (uint i = 0; i < ROWS; i++)
-                sum[i][j] += float(c[base_c + row[i] * p.ldc + column[j]]);
+                sum[i][j] = fma(p.scale, sum[i][j], float(c[base_c + row[i] * p.ldc + column[j]]));
+    } else {
+        [[unroll]] for (uint j = 0; j < EACH; j++)
+            [[unroll]] for (uint i = 0; i < ROWS; i++)
+                sum[i][j] *= p.scale;
     }
     if (GELU) {
         [[unroll]] for (uint j = 0; j < EACH; j++)

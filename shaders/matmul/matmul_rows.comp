@@ -1,4 +1,4 @@
-/* C = A B^T (+ bias), or C += A B^T, for few rows: a decoder's step, where every weight is read once for a
+/* C = scale A B^T (+ bias), or C += scale A B^T, for few rows: a decoder's step, where every weight is read once for a
  * handful of tokens.
  *
  * A: (m, k); B: (n, k); C: (m, n); bias: (n). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
@@ -70,11 +70,10 @@ void main() {
         [[unroll]] for (uint i = 0; i < MAX_ROWS; i++) {
             if (i >= ROWS)
                 break;
-            float total = subgroupAdd(sum[i]) + offset;
+            float total = subgroupAdd(sum[i]);
             if (i < rows && subgroupElect()) {
                 uint to = base_c + i * p.ldc + column;
-                if (p.accumulate != 0)
-                    total += float(c[to]);
+                total = fma(p.scale, total, p.accumulate != 0 ? float(c[to]) : offset);
                 if (GELU)
                     total /= 1.0 + tv_gelu_exp(total);
                 c[to] = TV_ACT(total);

@@ -1,4 +1,4 @@
-/* C = op(A) op(B) (+ bias), or C += op(A) op(B), as matmul_cpu.comp, for operands that can be read as texels of four values: a texel
+/* C = scale op(A) op(B) (+ bias), or C += scale op(A) op(B), as matmul_cpu.comp, for operands that can be read as texels of four values: a texel
  * costs about what one value does, and loads are what decides there.
  *
  * Forms and defines as in matmul.comp. First elements, strides and the sides along which values are stored are multiples of 4. The
@@ -158,7 +158,7 @@ void main() {
             [[unroll]] for (uint i = 0; i < ROWS; i++)
                 if (row_0 + i < rows) {
                     uint at = base_c + OF_C(row_0 + i, column[j]);
-                    float value = ACCUMULATE ? float(c[at]) + sum[i][j] : sum[i][j];
+                    float value = ACCUMULATE ? fma(p.scale, sum[i][j], float(c[at])) : p.scale * sum[i][j];
                     c[at] = TV_ACT(GELU ? value / (1.0 + tv_gelu_exp(value)) : value);
                 }
         }

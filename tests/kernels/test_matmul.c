@@ -6,8 +6,9 @@
  * for the bias and the result itself. GELU's slope is at most 1.13, and it errs by 1e-6 of its own
  * (test_activation.c).
  *
- * Multiples of 4 go through texels on CPU devices. Tried: a column or row of a lane off by one, texels of k
- * or of rows exchanged, tiles counted by the other side, GELU of each part of a product that is cut along k.
+ * A scale is at most 1, so it only makes the errors smaller. Multiples of 4 go through texels on CPU devices.
+ * Tried: a column or row of a lane off by one, texels of k or of rows exchanged, tiles counted by the other
+ * side, GELU of each part of a product that is cut along k.
  */
 #include "support/device.h"
 
@@ -27,6 +28,7 @@ typedef struct shape {
     bool shared_b;  /* one B for the batch */
     uint64_t shift; /* the operands start this many elements into their tensors */
     bool gelu;
+    float scale;
 } shape;
 
 static float *random_floats(uint64_t count, uint64_t seed) {
@@ -68,6 +70,7 @@ static void check(tv_device *device, const shape *s, bool transpose_a, bool tran
                                            .lda = lda,
                                            .ldb = ldb,
                                            .ldc = ldc,
+                                           .scale = (double)s->scale,
                                            .a = a + s->shift + i * stride_a,
                                            .b = b + s->shift + i * stride_b,
                                            .bias = s->bias ? bias : NULL,
@@ -88,6 +91,7 @@ static void check(tv_device *device, const shape *s, bool transpose_a, bool tran
                          .transpose_b = transpose_b,
                          .accumulate = s->accumulate,
                          .gelu = s->gelu,
+                         .scale = s->scale,
                          .rows_alone = alone,
                          .lda = s->pad ? lda : 0,
                          .ldb = s->pad ? ldb : 0,
@@ -155,6 +159,11 @@ static const shape shapes[] = {
     {.m = 100, .n = 4, .k = 12, .accumulate = true, .pad = 4, .shift = 4},
     {.m = 20, .n = 36, .k = 4, .batch = 3, .accumulate = true, .pad = 8, .shared_b = true},
     {.m = 33, .n = 35, .k = 21, .bias = true, .gelu = true},
+    {.m = 19, .n = 36, .k = 16, .accumulate = true, .scale = 0.5f},
+    {.m = 3, .n = 33, .k = 7, .scale = -0.75f, .pad = 2, .accumulate = true, .shift = 1},
+    {.m = 70, .n = 20, .k = 16, .scale = 0.25f},
+    {.m = 5, .n = 8, .k = 12, .gelu = true, .scale = 0.3f},
+    {.m = 1, .n = 12, .k = 12, .scale = 0.7f},
 };
 
 static void forms_equal_the_oracle(void **state) {
@@ -228,6 +237,7 @@ static void small_ranges_equal_the_oracle(void **state) {
         {.m = 2, .n = 900, .k = 300, .bias = true},
         {.m = 300, .n = 260, .k = 280, .bias = true, .gelu = true},
         {.m = 68, .n = 36, .k = 600, .accumulate = true, .pad = 4, .shift = 4},
+        {.m = 68, .n = 36, .k = 600, .accumulate = true, .scale = 0.3f},
     };
     for (size_t i = 0; i < sizeof cut / sizeof *cut; i++)
         check_forms(device, &cut[i]);
@@ -366,16 +376,19 @@ static void mistakes_are_refused(void **state) {
     tv_device *device = *state;
     tv_test_tensor t = tv_test_floats(device, 64, NULL);
     tv_matmul good = {.m = 4, .n = 4, .k = 4, .a = t.tensor, .b = t.tensor, .c = t.tensor};
-    tv_matmul large = good, narrow = good, biased = good, typed = good, stacked = good, bent = good;
+    tv_matmul large = good, narrow = good, biased = good, typed = good, stacked = good, bent = good,
+              scaled = good;
     large.k = 17;
     narrow.ldb = 3;
     biased.bias = t.tensor;
     biased.accumulate = true;
+    scaled.bias = t.tensor;
+    scaled.scale = 2;
     typed.a.dtype = TV_F16;
     stacked.batch = 2;
     bent.gelu = true;
     bent.accumulate = true;
-    const tv_matmul *bad[] = {&large, &narrow, &biased, &typed, &stacked, &bent};
+    const tv_matmul *bad[] = {&large, &narrow, &biased, &typed, &stacked, &bent, &scaled};
     tv_recorder *recorder = tv_test_begin(device);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(tv_matmul_record(recorder, bad[i]), TV_E_USAGE);

@@ -12,6 +12,8 @@ void oracle_matmul_run(const oracle_matmul *p) {
                 double right = p->transpose_b ? p->b[j * p->ldb + s] : p->b[s * p->ldb + j];
                 sum += left * right;
             }
+            if (p->scale != 0)
+                sum *= p->scale;
             if (p->bias)
                 sum += p->bias[j];
             if (p->before)
