@@ -18,6 +18,7 @@
 #include "run/defaults.h"
 #include "run/memory_report.h"
 #include "run/peak.h"
+#include "stages/pretrain.h"
 #include "text/loader.h"
 #include "tools/bench.h"
 #include "tools/bench_profile.h"
@@ -88,7 +89,7 @@ static tv_status open_loader(train_bench *bench) {
                                               .seed = bench->settings.train.seed},
                          &bench->loader);
     free(sources);
-    return status;
+    return tv_pretrain_loader_advice(status, data->shuffle);
 }
 
 /* ---- steps ---- */

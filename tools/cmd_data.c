@@ -44,7 +44,8 @@ static tv_status write_part(packing *pack, int part, const uint8_t *bytes, uint6
     if (ends_document && end != TV_NO_TOKEN)
         TV_RETURN_IF_FAILED(tv_ids_append(&pack->ids, &end, 1));
     pack->tokens[part] += pack->ids.size;
-    return tv_shard_writer_add(pack->writers[part], pack->ids.data, pack->ids.size);
+    return tv_fail_advice(tv_shard_writer_add(pack->writers[part], pack->ids.data, pack->ids.size), TV_E_FIT,
+                          "pack the text in several and name them all in data.train");
 }
 
 static void show_progress(packing *pack) {

@@ -148,7 +148,8 @@ tv_status cmd_prefs(int argc, char **argv) {
     options.out = out;
     options.val_out = val_out;
     options.seed = common.seed;
-    TV_TRY(tv_rankings_read(paths.items, paths.count, &rankings));
+    TV_TRY(tv_fail_advice(tv_rankings_read(paths.items, paths.count, &rankings), TV_E_USAGE,
+                          "`trivium rank` writes one"));
     if (out) {
         TV_TRY(tv_preference_lines_write(rankings, &options, &totals));
         say_totals(&options, &totals);

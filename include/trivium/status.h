@@ -22,8 +22,8 @@ typedef enum tv_status {
     TV_E_USAGE = 6,       /* a command line or a call with wrong arguments */
     TV_E_CONFIG = 7,      /* a configuration key or value */
     TV_E_DATA = 8,        /* the content of an input file */
-    TV_E_FIT = 9,         /* a model or batch that does not fit the device */
-    TV_E_NUMERIC = 10,    /* too many non-finite gradients in a row */
+    TV_E_FIT = 9,      /* a model or batch that does not fit the device; data of which nothing fits a row */
+    TV_E_NUMERIC = 10, /* too many non-finite gradients in a row */
     TV_E_INTERRUPTED = 11 /* stopped by the user, after saving */
 } tv_status;
 

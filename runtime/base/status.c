@@ -70,6 +70,17 @@ tv_status tv_fail(tv_status status, const char *format, ...) {
     return status;
 }
 
+tv_status tv_fail_advice(tv_status status, tv_status of, const char *format, ...) {
+    if (status == TV_OK || status != of)
+        return status;
+    char advice[SENTENCE_BYTES];
+    va_list args;
+    va_start(args, format);
+    int written = vsnprintf(advice, sizeof advice, format, args);
+    va_end(args);
+    return written < 0 ? status : (tv_fail)(status, "%s; %s", sentence, advice);
+}
+
 tv_status tv_fail_errno(tv_status status, const char *format, ...) {
     char reason[256];
     snprintf(reason, sizeof reason, "%s", strerror(errno));

@@ -17,6 +17,12 @@ tv_status tv_fail_errno(tv_status status, const char *format, ...) __attribute__
 /* Puts "context: " before the sentence of the failure that is on its way up, and returns `status`. */
 tv_status tv_fail_context(tv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Puts "; advice" behind the sentence of a failure of the kind `of`, and returns `status`, whatever it is.
+ * How what knows keys and commands adds what to do to a fact of what does not: `return
+ * tv_fail_advice(tv_loader_create(...), TV_E_FIT, "lower data.seq_len");` */
+tv_status tv_fail_advice(tv_status status, tv_status of, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Compilers and analyzers do not see into status.c and would follow failures that return TV_OK; this shows
  * them which status comes back. */
 static inline tv_status tv_status_shown_(tv_status recorded, tv_status status) {

@@ -214,7 +214,7 @@ tv_status tv_candidates_read_bytes(const char *bytes, uint64_t size, const char 
 tv_status tv_candidates_read(const char *path, tv_candidates **candidates) {
     *candidates = NULL;
     if (!tv_path_exists(path) || tv_path_is_directory(path))
-        return tv_fail(TV_E_DATA, "%s: expected a file of candidates (trivium sample writes one), found %s",
+        return tv_fail(TV_E_DATA, "%s: expected a file of candidates, as sampling writes them, found %s",
                        path, tv_path_exists(path) ? "a folder" : "nothing of that name");
     return read_candidates(path, NULL, 0, candidates);
 }

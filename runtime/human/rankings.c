@@ -360,8 +360,8 @@ tv_status tv_rankings_read(const char *const *paths, uint64_t count, tv_rankings
     TV_RETURN_IF_FAILED(create(rankings));
     for (uint64_t i = 0; i < count; i++)
         if (!tv_path_exists(paths[i]) || tv_path_is_directory(paths[i])) {
-            status = tv_fail(TV_E_DATA, "%s: expected a file of rankings (trivium rank writes one), found %s",
-                             paths[i], tv_path_exists(paths[i]) ? "a folder" : "nothing of that name");
+            status = tv_fail(TV_E_USAGE, "%s: expected a file of rankings, found %s", paths[i],
+                             tv_path_exists(paths[i]) ? "a folder" : "nothing of that name");
             goto fail;
         }
     for (uint64_t i = 0; i < count; i++)

@@ -517,11 +517,8 @@ tv_status tv_model_config_expect_head(const tv_model_config *config, tv_model_he
             TV_E_DATA,
             "%s: expected a language model, found a reward model (%s), which gives scores and no text", where,
             tv_model_config_architecture(config));
-    return tv_fail(
-        TV_E_DATA,
-        "%s: expected a reward model (%s), found a language model (%s); `trivium reward` trains one "
-        "from it",
-        where, families[config->architecture].architectures[head], tv_model_config_architecture(config));
+    return tv_fail(TV_E_DATA, "%s: expected a reward model (%s), found a language model (%s)", where,
+                   families[config->architecture].architectures[head], tv_model_config_architecture(config));
 }
 
 bool tv_model_config_same_body(const tv_model_config *a, const tv_model_config *b) {

@@ -93,8 +93,10 @@ tv_status tv_reward_model_open(const char *given, tv_reward_model *reward) {
     tv_status status;
     TV_TRY_OR_FAIL(tv_model_path_resolve(given, &reward->path));
     TV_TRY_OR_FAIL(tv_model_directory_open(reward->path, &reward->directory));
-    TV_TRY_OR_FAIL(tv_model_config_expect_head(&tv_model_directory_parameters(reward->directory)->config,
-                                               TV_MODEL_HEAD_SCORE, reward->path));
+    TV_TRY_OR_FAIL(
+        tv_fail_advice(tv_model_config_expect_head(&tv_model_directory_parameters(reward->directory)->config,
+                                                   TV_MODEL_HEAD_SCORE, reward->path),
+                       TV_E_DATA, "`trivium reward` trains one from it"));
     TV_TRY_OR_FAIL(tv_tokenizer_load(reward->path, &reward->tokenizer));
     TV_TRY_OR_FAIL(check_tokens(reward));
     TV_TRY_OR_FAIL(tv_reward_scale_read(reward->path, &reward->scale));

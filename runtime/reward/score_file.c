@@ -147,11 +147,13 @@ static tv_status read_file(scoring_file *f) {
                        "%s: preferences are read twice, which %s does not allow; put them into a file",
                        f->options->data, tv_path_kind(f->options->data));
     if (f->shape == TV_SCORE_PREFERENCES)
-        TV_RETURN_IF_FAILED(tv_preferences_read(&(tv_preferences_options){.paths = &f->options->data,
-                                                                          .path_count = 1,
-                                                                          .tokenizer = f->reward.tokenizer,
-                                                                          .max_tokens = positions(f)},
-                                                &f->preferences));
+        TV_RETURN_IF_FAILED(
+            tv_fail_advice(tv_preferences_read(&(tv_preferences_options){.paths = &f->options->data,
+                                                                         .path_count = 1,
+                                                                         .tokenizer = f->reward.tokenizer,
+                                                                         .max_tokens = positions(f)},
+                                               &f->preferences),
+                           TV_E_USAGE, "`trivium prefs` makes preferences of rankings"));
     return list_sequences(f);
 }
 

@@ -101,7 +101,9 @@ static tv_status open_stream(evaluating *e) {
     bool shard;
     TV_RETURN_IF_FAILED(is_shard(e->options->data, &shard));
     if (shard) {
-        TV_RETURN_IF_FAILED(tv_shard_open(e->options->data, (uint32_t)e->list->config.vocab_size, &e->shard));
+        TV_RETURN_IF_FAILED(
+            tv_fail_advice(tv_shard_open(e->options->data, (uint32_t)e->list->config.vocab_size, &e->shard),
+                           TV_E_DATA, "`trivium data pack` makes shards"));
         e->count = tv_shard_count(e->shard);
     } else {
         TV_RETURN_IF_FAILED(read_text(e));

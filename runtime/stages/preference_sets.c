@@ -32,7 +32,9 @@ static tv_status read_set(const opening *o, const tv_data_source *sources, uint6
             .paths = paths, .path_count = count, .tokenizer = o->tokenizer, .max_tokens = o->max_tokens},
         set);
     tv_free_paths(&paths);
-    return status;
+    tv_fail_advice(status, TV_E_USAGE,
+                   "`trivium prefs --rankings FILE --out prefs.jsonl` makes preferences of rankings");
+    return tv_fail_advice(status, TV_E_FIT, "raise data.seq_len");
 }
 
 /* Appends the set's groups, those that are held out to `held`. */

@@ -38,6 +38,13 @@ static uint32_t end_of_text(const tv_run *run) {
     return end != TV_NO_TOKEN ? end : (uint32_t)run->list->config.eos_token_id;
 }
 
+tv_status tv_pretrain_loader_advice(tv_status status, bool shuffle) {
+    tv_fail_advice(status, TV_E_FIT, "pack more text or lower data.seq_len%s",
+                   shuffle ? "" : " or train.batch_size");
+    tv_fail_advice(status, TV_E_MEMORY, "lower train.batch_size or data.seq_len");
+    return tv_fail_advice(status, TV_E_DATA, "`trivium data pack` makes shards");
+}
+
 static tv_status open_loader(const tv_run *run, const tv_data_source *sources, uint64_t count, bool training,
                              tv_loader **loader) {
     const tv_data_settings *data = &run->settings.data;
@@ -63,7 +70,7 @@ static tv_status open_loader(const tv_run *run, const tv_data_source *sources, u
                                               .first_row = training ? run->state.examples : 0},
                          loader);
     free(list);
-    return status;
+    return tv_pretrain_loader_advice(status, training && data->shuffle);
 }
 
 /* Names for the tokens of each source, where the loader draws among several. */

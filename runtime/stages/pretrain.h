@@ -7,6 +7,9 @@
 
 #include "run/run.h"
 
+/* Puts what to do behind the sentence of tv_loader_create's failure, and returns it. */
+tv_status tv_pretrain_loader_advice(tv_status status, bool shuffle);
+
 /* As tv_run_stage. Without options->init the configuration's model is drawn by seed. */
 tv_status tv_pretrain(const tv_run_options *options, tv_run_result *result);
 

@@ -36,7 +36,7 @@ static tv_status read_examples(const tv_run *run, const tv_data_source *sources,
                                                                .max_tokens = run->settings.data.seq_len + 1},
                                         examples);
     tv_free_paths(&paths);
-    return status;
+    return tv_fail_advice(status, TV_E_FIT, "raise data.seq_len");
 }
 
 /* What identifies an example's prompt: the tokens before the first that is trained. */

@@ -250,11 +250,9 @@ static tv_status report(const reading *r) {
     const tv_examples *examples = r->examples;
     unsigned long long limit = r->options->max_tokens;
     if (examples->count == 0)
-        return tv_fail(
-            TV_E_DATA,
-            "%s: expected examples with an answer within %llu tokens, found none among %llu; raise "
-            "data.seq_len",
-            r->shape.file ? r->shape.file : "no input", limit, (unsigned long long)r->lines);
+        return tv_fail(TV_E_FIT,
+                       "%s: expected examples with an answer within %llu tokens, found none among %llu",
+                       r->shape.file ? r->shape.file : "no input", limit, (unsigned long long)r->lines);
     tv_info("%llu examples, %llu tokens, %llu of them trained", (unsigned long long)examples->count,
             (unsigned long long)examples->tokens, (unsigned long long)examples->trained_tokens);
     if (examples->truncated || examples->dropped)

@@ -41,7 +41,7 @@ typedef struct tv_examples {
     tv_arena *arena;                 /* what the items point into */
 } tv_examples;
 
-/* No example at all, or none left, is TV_E_DATA. */
+/* No example at all is TV_E_DATA, none that is left TV_E_FIT. */
 tv_status tv_examples_read(const tv_examples_options *options, tv_examples **examples);
 /* One file's bytes; `paths` of the options is not looked at. */
 tv_status tv_examples_read_bytes(const tv_examples_options *options, const uint8_t *bytes, uint64_t size,

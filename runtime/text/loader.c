@@ -229,9 +229,7 @@ static tv_status check_options(const tv_loader_options *options, bool *weighted)
     if (options->keep_tail && (options->shuffle || *weighted))
         return tv_fail(TV_E_CONFIG, "expected keep_tail without shuffle and weights");
     if (options->document_mask && options->end_of_text == UINT32_MAX)
-        return tv_fail(TV_E_CONFIG,
-                       "data.document_mask: expected a tokenizer with an end-of-text token to find the "
-                       "documents by, found none");
+        return tv_fail(TV_E_CONFIG, "expected an end-of-text token to find the documents by, found none");
     return TV_OK;
 }
 
@@ -263,15 +261,12 @@ static tv_status measure_stream(tv_loader *loader, stream *one, const char *path
         one->windows = (one->tokens - 1) / batch * loader->B;
     else
         one->windows = (one->tokens - 1) / loader->T;
+    uint64_t least = in_order ? batch : loader->T;
     if (one->windows == 0)
         return tv_fail(
-            TV_E_DATA,
-            "%s%s: expected at least %llu tokens (%s and one more), found %llu; pack more text or lower "
-            "data.seq_len%s",
-            path, one->shard_count > 1 ? " and the others" : "",
-            (unsigned long long)((in_order ? batch : loader->T) + 1),
-            in_order ? "batch_size x seq_len" : "seq_len", (unsigned long long)one->tokens,
-            in_order ? " or train.batch_size" : "");
+            TV_E_FIT, "%s%s: expected at least %llu tokens (a %s of %llu and one more), found %llu", path,
+            one->shard_count > 1 ? " and the others" : "", (unsigned long long)least + 1,
+            in_order ? "batch" : "row", (unsigned long long)least, (unsigned long long)one->tokens);
     loader->token_count += one->tokens;
     loader->pass_batches += one->windows;
     return TV_OK;
@@ -308,9 +303,7 @@ static tv_status make_slots(tv_loader *loader) {
         fits = one->inputs && one->targets && one->doc_start && one->streams;
     }
     return fits ? TV_OK
-                : tv_fail(TV_E_MEMORY,
-                          "out of host memory for batches of %llu x %llu tokens; lower "
-                          "train.batch_size or data.seq_len",
+                : tv_fail(TV_E_MEMORY, "out of host memory for batches of %llu x %llu tokens",
                           (unsigned long long)loader->B, (unsigned long long)loader->T);
 }
 

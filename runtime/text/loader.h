@@ -47,8 +47,9 @@ typedef struct tv_batch {
 
 typedef struct tv_loader tv_loader;
 
-/* Opens and checks the shards and starts the thread. Too few tokens for one batch (one row, when shuffled) is
- * TV_E_DATA, impossible options are TV_E_CONFIG. Nothing in the options is kept. */
+/* Opens and checks the shards and starts the thread. TV_E_DATA for what is no
+ * shard, TV_E_FIT for too few tokens for one batch (one row, when shuffled), TV_E_CONFIG for impossible
+ * options. Nothing in the options is kept. */
 tv_status tv_loader_create(const tv_loader_options *options, tv_loader **loader);
 void tv_loader_destroy(tv_loader **loader);
 

@@ -275,10 +275,7 @@ static tv_status add_group(void *context, const tv_json_line *line) {
     double margin = 0;
     bool is_chat;
     if (tv_line_get(line, "ranking"))
-        return tv_fail(TV_E_DATA,
-                       "%s: expected preferences, found a ranking; `trivium prefs --rankings FILE --out "
-                       "prefs.jsonl` makes preferences of rankings",
-                       line->where);
+        return tv_fail(TV_E_USAGE, "%s: expected preferences, found a ranking", line->where);
     TV_RETURN_IF_FAILED(tv_shape_read(&r->shape, line));
     r->count = r->contents.size = r->lists = r->ids.size = 0;
     r->beginning.count = r->beginning.contents.size = 0;
@@ -294,7 +291,7 @@ static tv_status report(const reading *r) {
     unsigned long long limit = r->options->max_tokens, lines = r->lines, too_long = set->too_long,
                        same = set->same;
     if (set->count == 0)
-        return tv_fail(TV_E_DATA,
+        return tv_fail(too_long ? TV_E_FIT : TV_E_DATA,
                        "%s: expected preferences, found none to learn from: of %llu lines %llu are longer "
                        "than %llu tokens and %llu have the same answer twice",
                        r->shape.file ? r->shape.file : "no input", lines, too_long, limit, same);

@@ -47,7 +47,8 @@ typedef struct tv_preferences {
     tv_arena *arena;          /* what the groups point into */
 } tv_preferences;
 
-/* No group at all, or none left, is TV_E_DATA. */
+/* No group at all, or none left, is TV_E_DATA, and TV_E_FIT where some were too long; a file of rankings,
+ * from which preferences are yet to be made, is TV_E_USAGE. */
 tv_status tv_preferences_read(const tv_preferences_options *options, tv_preferences **set);
 /* One file's bytes; `paths` of the options is not looked at. */
 tv_status tv_preferences_read_bytes(const tv_preferences_options *options, const uint8_t *bytes,

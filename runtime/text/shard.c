@@ -64,18 +64,13 @@ static tv_status check_header(tv_shard *shard) {
     if (form)
         return tv_fail(TV_E_DATA, "%s: expected a token shard, found %s", path, form);
     if (shard->size < TV_SHARD_HEADER_BYTES)
-        return tv_fail(
-            TV_E_DATA,
-            "%s: expected a token shard with a header of %d bytes, found a file of %llu bytes; make "
-            "shards with `trivium data pack`",
-            path, TV_SHARD_HEADER_BYTES, (unsigned long long)shard->size);
+        return tv_fail(TV_E_DATA,
+                       "%s: expected a token shard with a header of %d bytes, found a file of %llu bytes",
+                       path, TV_SHARD_HEADER_BYTES, (unsigned long long)shard->size);
     memcpy(header, bytes, sizeof header);
     if (!tv_shard_begins(bytes))
-        return tv_fail(
-            TV_E_DATA,
-            "%s: expected a token shard with the magic number %d or %d, found %d; make shards with "
-            "`trivium data pack`",
-            path, MAGIC_16, MAGIC_32, header[0]);
+        return tv_fail(TV_E_DATA, "%s: expected a token shard with the magic number %d or %d, found %d", path,
+                       MAGIC_16, MAGIC_32, header[0]);
     int32_t version = header[0] == MAGIC_16 ? VERSION_16 : VERSION_32;
     if (header[1] != version)
         return tv_fail(TV_E_DATA, "%s: expected version %d of a token shard with magic number %d, found %d",
@@ -203,11 +198,8 @@ static tv_status flush(tv_shard_writer *writer) {
 
 tv_status tv_shard_writer_add(tv_shard_writer *writer, const uint32_t *ids, uint64_t count) {
     if (count > TV_SHARD_MAX_TOKENS - writer->count)
-        return tv_fail(
-            TV_E_DATA,
-            "%s: expected at most %d tokens in a shard, found more; pack the text in several shards and "
-            "name them all in data.train",
-            writer->path, TV_SHARD_MAX_TOKENS);
+        return tv_fail(TV_E_FIT, "%s: expected at most %d tokens in a shard, found more", writer->path,
+                       TV_SHARD_MAX_TOKENS);
     for (uint64_t i = 0; i < count; i++) {
         if (ids[i] >= writer->vocab_size)
             return tv_fail(TV_E_DATA, "%s: expected tokens of a vocabulary of %u, found token %u",

@@ -194,7 +194,9 @@ static void mistakes_are_sentences(void **state) {
     (void)state;
     tv_small_run p = create_place();
     char *cut = tv_small_run_path(&p, "cut.bin"), *wrong = tv_small_run_path(&p, "wrong.bin"),
-         *outside = tv_small_run_path(&p, "outside.bin"), *out = tv_small_run_path(&p, "run");
+         *outside = tv_small_run_path(&p, "outside.bin"), *few = tv_small_run_path(&p, "few.bin"),
+         *out = tv_small_run_path(&p, "run");
+    const int32_t few_tokens = 5;
     char *bytes = NULL;
     uint64_t size = 0;
     assert_ok(tv_read_file(p.shard, &bytes, &size));
@@ -204,10 +206,13 @@ static void mistakes_are_sentences(void **state) {
     bytes[0] ^= 1;
     bytes[1024 + 2 * 100] = 61;
     assert_ok(tv_write_file(outside, bytes, size));
+    memcpy(bytes + 8, &few_tokens, sizeof few_tokens);
+    assert_ok(tv_write_file(few, bytes, 1024 + 2 * (uint64_t)few_tokens));
     free(bytes);
     char *data_cut = tv_format("data.train=[\"%s\"]", cut),
          *data_wrong = tv_format("data.train=[\"%s\"]", wrong),
-         *data_outside = tv_format("data.train=[\"%s\"]", outside);
+         *data_outside = tv_format("data.train=[\"%s\"]", outside),
+         *data_few = tv_format("data.train=[\"%s\"]", few);
     const struct {
         const char *set, *word;
     } cases[] = {
@@ -222,7 +227,9 @@ static void mistakes_are_sentences(void **state) {
         {"data.train=[]", "data.train"},
         {"data.train=[\"/nonexistent/x.bin\"]", "/nonexistent/x.bin"},
         {data_cut, "cut.bin"},
-        {data_wrong, "wrong.bin"},
+        {data_few, "; pack more text or lower data.seq_len\n"},
+        {data_wrong, "wrong.bin: expected a token shard with the magic number"},
+        {data_wrong, "; `trivium data pack` makes shards\n"},
         {data_outside, "outside.bin"},
         {"train.batch_size=1000000", "fit"},
         {"steps", "KEY=VALUE"},
@@ -246,6 +253,8 @@ static void mistakes_are_sentences(void **state) {
     tv_expect_exit(&run, 3);
     assert_non_null(strstr(run.err, "no such device"));
     tv_run_free(&run);
+    free(data_few);
+    free(few);
     free(data_cut);
     free(data_wrong);
     free(data_outside);

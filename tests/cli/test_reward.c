@@ -252,7 +252,7 @@ static void a_reward_model_stands_beside_people(void **state) {
     tv_expect_sentence(&run, 2, "add --agreement", "no agreement");
     tv_run_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, "--agreement", "--reward", p.base);
-    tv_expect_sentence(&run, 2, "expected a reward model", "a language model");
+    tv_expect_sentence(&run, 2, "expected a reward model", "`trivium reward` trains one from it");
     tv_run_free(&run);
     for (size_t i = 0; i < TV_COUNT(lines); i++)
         free(lines[i]);
@@ -328,7 +328,7 @@ static void mistakes_of_score_are_said(void **state) {
     free(scores);
     free(some);
     run = tv_run_trivium("score", "--model", p.base, "--data", good);
-    tv_expect_sentence(&run, 2, "expected a reward model", "a language model");
+    tv_expect_sentence(&run, 2, "expected a reward model", "`trivium reward` trains one from it");
     tv_run_free(&run);
     run = tv_run_trivium("score", "--model", reward, "--data", good, "--normalised");
     tv_expect_sentence(&run, 2, "--out", "normalised without a file");
@@ -354,6 +354,8 @@ static void mistakes_of_reward_are_said(void **state) {
                             "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n{\"prompt\": 1}\n");
     char *ties = write_lines(&p, "ties.jsonl",
                              "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"tie\": true}\n");
+    char *ranked = judgment("p", "[[\"r1\"],[\"r0\"]]", "ann", "");
+    char *rankings = write_lines(&p, "rankings.jsonl", ranked);
     const struct {
         const char *argv[12], *words;
     } cases[] = {
@@ -363,7 +365,10 @@ static void mistakes_of_reward_are_said(void **state) {
         {{"--model", p.base, "--data", ties, "--set", "reward.loss=kwise"}, "better than another"},
         {{"--model", p.base, "--data", good, "--set", "reward.loss=elo"}, "pairs|kwise|listwise"},
         {{"--model", p.base, "--data", good, "--set", "data.seq_len=129"}, "positions for 128"},
-        {{"--model", p.base, "--data", good, "--set", "data.seq_len=4"}, "prefs.jsonl"},
+        {{"--model", p.base, "--data", good, "--set", "data.seq_len=4"}, "prefs.jsonl: expected preferences"},
+        {{"--model", p.base, "--data", good, "--set", "data.seq_len=4"}, "; raise data.seq_len\n"},
+        {{"--model", p.base, "--data", rankings},
+         "; `trivium prefs --rankings FILE --out prefs.jsonl` makes preferences of rankings\n"},
         {{"--model", p.base, "--data", good, "--val", good, "--val-fraction", "0.5"}, "found both"},
         {{"--model", p.base, "--data", good, "--val-fraction", "2"}, "--val-fraction"},
         {{"--model", p.base, "--data", good, "--set", "lora.rank=4"}, "adapters"},
@@ -378,6 +383,8 @@ static void mistakes_of_reward_are_said(void **state) {
         assert_false(tv_path_exists(out));
         tv_run_free(&run);
     }
+    free(rankings);
+    free(ranked);
     free(ties);
     free(bad);
     free(good);

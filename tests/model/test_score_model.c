@@ -318,7 +318,7 @@ static void kinds_are_told_apart(void **state) {
     assert_int_equal(tv_model_config_expect_head(&language, TV_MODEL_HEAD_SCORE, "runs/r"), TV_E_DATA);
     assert_string_equal(tv_last_error(),
                         "runs/r: expected a reward model (LlamaForSequenceClassification), found a language "
-                        "model (LlamaForCausalLM); `trivium reward` trains one from it");
+                        "model (LlamaForCausalLM)");
 }
 
 int main(void) {

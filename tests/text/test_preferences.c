@@ -153,7 +153,7 @@ static void long_and_equal_ones_are_dropped(void **state) {
         assert_int_equal(set->same, cases[i].same);
         tv_preferences_destroy(&set);
     }
-    assert_int_equal(read_text(lines, 4, &set), TV_E_DATA);
+    assert_int_equal(read_text(lines, 4, &set), TV_E_FIT);
     assert_non_null(strstr(tv_last_error(), "of 4 lines 4 are longer than 4 tokens"));
     assert_null(set);
 }
@@ -201,7 +201,6 @@ static void bad_lines_are_refused(void **state) {
         {"{\"prompt\": \"a\", \"answers\": [{\"answer\": \"b\", \"rank\": 1}, {\"rank\": 2}]}",
          "for \"answer\", found no such key"},
         {"{\"prompt\": \"a\", \"answers\": [1, 2]}", "\"rank\" of answer 1"},
-        {"{\"id\": \"p\", \"prompt\": \"a\", \"ranking\": [[\"r1\"]], \"responses\": []}", "`trivium prefs"},
         {"{\"chosen\": \"a\", \"rejected\": \"a\"}",
          "of 1 lines 0 are longer than 0 tokens and 1 have the same answer twice"},
         {"[", "the file was cut short"},
@@ -215,6 +214,11 @@ static void bad_lines_are_refused(void **state) {
         if (!strstr(tv_last_error(), broken[i].sentence) || !strstr(tv_last_error(), "d.jsonl"))
             fail_msg("\"%s\" lacks \"%s\" or the name", tv_last_error(), broken[i].sentence);
     }
+    tv_preferences *set = NULL;
+    assert_int_equal(
+        read_text("{\"id\": \"p\", \"prompt\": \"a\", \"ranking\": [[\"r1\"]], \"responses\": []}", 0, &set),
+        TV_E_USAGE);
+    assert_non_null(strstr(tv_last_error(), "d.jsonl line 1: expected preferences, found a ranking"));
 }
 
 int main(void) {

@@ -262,7 +262,8 @@ static tv_status open_ptx(tv_ppo *p, const tv_run *run) {
                                               .first_row = p->ptx_examples},
                          &p->ptx);
     free(sources);
-    return status;
+    tv_fail_advice(status, TV_E_FIT, "pack more text for data.ptx");
+    return tv_fail_advice(status, TV_E_DATA, "`trivium data pack` makes shards");
 }
 
 static tv_trainer_options ptx_options(const tv_run *run) {
