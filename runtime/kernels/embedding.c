@@ -132,7 +132,8 @@ tv_status tv_embedding_backward_record(tv_recorder *recorder, const tv_embedding
     TV_RETURN_IF_FAILED(split(recorder, e->rows, e->channels, e->d_output.dtype, &most));
     tv_part part = {0};
     while (tv_next_part(&part, e->rows, most)) {
-        TV_RETURN_IF_FAILED(record_table(recorder, e, part, e->tokens, e->d_token_table, e->vocab));
+        if (tv_tensor_present(e->d_token_table))
+            TV_RETURN_IF_FAILED(record_table(recorder, e, part, e->tokens, e->d_token_table, e->vocab));
         if (tv_tensor_present(e->d_position_table))
             TV_RETURN_IF_FAILED(
                 record_table(recorder, e, part, e->positions, e->d_position_table,

@@ -23,8 +23,9 @@ typedef struct tv_embedding_backward {
     uint64_t rows, tokens_per_row, channels, vocab, max_positions;
     tv_tensor tokens, positions; /* as in forward */
     tv_tensor d_output;          /* (rows, C) */
-    tv_tensor d_token_table;    /* (V, C) fp32, accumulated, without atomics: each table row has one writer */
-    tv_tensor d_position_table; /* (max_positions, C) fp32, accumulated; absent: none */
+    /* (V, C) fp32, accumulated, without atomics: each table row has one writer; absent: not asked for */
+    tv_tensor d_token_table;
+    tv_tensor d_position_table; /* (max_positions, C) fp32, accumulated; absent: none, or not asked for */
 } tv_embedding_backward;
 tv_status tv_embedding_backward_record(tv_recorder *recorder, const tv_embedding_backward *embedding);
 

@@ -93,6 +93,7 @@ static tv_status record_gradients(tv_recorder *recorder, const tv_norm_backward 
                                   .channels = (uint32_t)channels,
                                   .rows_per_chunk = (uint32_t)rows_per_chunk,
                                   .chunks = (uint32_t)chunks,
+                                  .has_gain = tv_tensor_present(norm->d_gain),
                                   .has_bias = tv_tensor_present(norm->d_bias)};
     tv_tensor partials = tv_tensor_rows((tv_tensor){norm->scratch.span, TV_F32}, 2 * channels, 0, chunks);
     uint32_t local_size = tv_row_workgroup(recorder, COLUMN_LOCAL_SIZE);
@@ -113,7 +114,7 @@ static tv_status record_gradients(tv_recorder *recorder, const tv_norm_backward 
         &(tv_launch){.program = TV_PROGRAM_norm_gradients_base,
                      .push = &push,
                      .invocations = 2 * channels,
-                     .bindings = {partials, tv_tensor_first(norm->d_gain, channels),
+                     .bindings = {partials, tv_tensor_first(written_or(norm->d_gain, norm->d_bias), channels),
                                   tv_tensor_first(written_or(norm->d_bias, norm->d_gain), channels)},
                      .shape = {chunks, channels}});
 }
@@ -130,7 +131,10 @@ tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward 
     tv_part part = {0};
     while (tv_next_part(&part, norm->rows, most)) {
         /* Before d_sum is written, so that it may lie over d_output. */
-        TV_RETURN_IF_FAILED(record_gradients(recorder, norm, part));
+        if (tv_tensor_present(norm->d_gain) || tv_tensor_present(norm->d_bias))
+            TV_RETURN_IF_FAILED(record_gradients(recorder, norm, part));
+        if (!tv_tensor_present(norm->d_sum))
+            continue;
         tv_norm_push push = {.rows = (uint32_t)part.count,
                              .channels = (uint32_t)channels,
                              .has_residual = tv_tensor_present(norm->d_residual)};

@@ -34,9 +34,9 @@ typedef struct tv_norm_backward {
     tv_tensor gain;       /* (C) */
     tv_tensor mean, rstd; /* (rows) of forward */
     tv_tensor d_residual; /* (rows, C): gradient of `sum` that comes past the norm, added; absent: none */
-    tv_tensor d_sum;      /* (rows, C), overwritten; may be d_residual itself */
-    tv_tensor d_gain;     /* (C) fp32, accumulated */
-    tv_tensor d_bias;     /* (C) fp32, accumulated; absent: none */
+    tv_tensor d_sum;      /* (rows, C), overwritten; may be d_residual itself; absent: not asked for */
+    tv_tensor d_gain;     /* (C) fp32, accumulated; absent: not asked for */
+    tv_tensor d_bias;     /* (C) fp32, accumulated; absent: none, or not asked for */
     tv_tensor scratch;    /* tv_norm_backward_scratch bytes */
 } tv_norm_backward;
 tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward *norm);

@@ -17,32 +17,40 @@ typedef struct pass {
     const tv_model_inputs *inputs;
 } pass;
 
-/* Of y = x W^T + b: d_x = d_y W, d_W += d_y^T x, d_b += column sums of d_y. */
+/* Whether anything before a parameter is trained, as the forward pass meets them. */
+static bool flows_below(const pass *p, tv_parameter_role role, uint32_t layer) {
+    return tv_model_flows_below(p->model, tv_parameter_index(tv_model_list(p->model), role, layer));
+}
+
+/* Of y = x W^T + b: d_x = d_y W, d_W += d_y^T x, d_b += column sums of d_y; what nobody asks for is left
+ * out. */
 static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
                         uint64_t in, uint64_t out, tv_tensor x, tv_tensor d_y, tv_tensor d_x) {
     uint64_t rows = p->a->rows;
     tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
-    TV_RETURN_IF_FAILED(
-        tv_matmul_record(p->recorder, &(tv_matmul){.m = out,
-                                                   .n = in,
-                                                   .k = rows,
-                                                   .transpose_a = true,
-                                                   .accumulate = true,
-                                                   .a = d_y,
-                                                   .b = x,
-                                                   .c = tv_model_gradient(p->model, weight, layer)}));
-    tv_tensor d_bias = tv_model_gradient(p->model, bias, layer);
+    tv_tensor d_weight = tv_model_gradient(p->model, weight, layer),
+              d_bias = tv_model_gradient(p->model, bias, layer);
+    if (tv_tensor_present(d_weight))
+        TV_RETURN_IF_FAILED(tv_matmul_record(p->recorder, &(tv_matmul){.m = out,
+                                                                       .n = in,
+                                                                       .k = rows,
+                                                                       .transpose_a = true,
+                                                                       .accumulate = true,
+                                                                       .a = d_y,
+                                                                       .b = x,
+                                                                       .c = d_weight}));
     if (tv_tensor_present(d_bias))
         TV_RETURN_IF_FAILED(tv_sum_rows(p->recorder, rows, out, d_y, d_bias, p->a->scratch));
-    tv_status status =
-        tv_matmul_record(p->recorder, &(tv_matmul){.m = rows,
-                                                   .n = in,
-                                                   .k = out,
-                                                   .a = d_y,
-                                                   .b = tv_model_parameter(p->model, weight, layer),
-                                                   .c = d_x});
+    if (flows_below(p, weight, layer))
+        TV_RETURN_IF_FAILED(
+            tv_matmul_record(p->recorder, &(tv_matmul){.m = rows,
+                                                       .n = in,
+                                                       .k = out,
+                                                       .a = d_y,
+                                                       .b = tv_model_parameter(p->model, weight, layer),
+                                                       .c = d_x}));
     tv_record_pop_label(p->recorder);
-    return status;
+    return TV_OK;
 }
 
 static tv_status embed(const pass *p) {
@@ -91,6 +99,8 @@ static tv_status attention(const pass *p, uint32_t l) {
     uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width,
                                c->channels, b->attended, a->d_stream, a->d_narrow));
+    if (!flows_below(p, TV_PARAMETER_ATTN_OUT_WEIGHT, l))
+        return TV_OK;
     tv_record_push_label(p->recorder, "attention");
     TV_RETURN_IF_FAILED(tv_attention_backward_record(
         p->recorder, &(tv_attention_backward){.forward = {.batch = a->options.batch,
@@ -119,6 +129,8 @@ static tv_status mlp(const pass *p, uint32_t l) {
     bool gated = c->activation == TV_ACTIVATION_SWIGLU;
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, c->ffn,
                                c->channels, b->mlp_act, a->d_stream, a->d_wide));
+    if (!flows_below(p, TV_PARAMETER_MLP_OUT_WEIGHT, l))
+        return TV_OK;
     tv_record_push_label(p->recorder, "activation");
     tv_tensor d_mlp_in = gated ? b->mlp_in : a->d_wide;
     if (gated)
@@ -145,7 +157,7 @@ static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role b
                                          .mean = mean,
                                          .rstd = rstd,
                                          .d_residual = past,
-                                         .d_sum = p->a->d_stream,
+                                         .d_sum = flows_below(p, gain, layer) ? p->a->d_stream : TV_ABSENT,
                                          .d_gain = tv_model_gradient(p->model, gain, layer),
                                          .d_bias = tv_model_gradient(p->model, bias, layer),
                                          .scratch = p->a->scratch});
@@ -153,12 +165,19 @@ static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role b
     return status;
 }
 
+/* Ends where nothing before is trained. */
 static tv_status block(const pass *p, uint32_t l) {
     const tv_block_activations *b = &p->a->blocks[l];
     TV_RETURN_IF_FAILED(mlp(p, l));
+    if (!flows_below(p, TV_PARAMETER_MLP_IN_WEIGHT, l))
+        return TV_OK;
     TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->mean2,
                              b->rstd2, p->a->d_stream));
+    if (!flows_below(p, TV_PARAMETER_NORM2_GAIN, l))
+        return TV_OK;
     TV_RETURN_IF_FAILED(attention(p, l));
+    if (!flows_below(p, TV_PARAMETER_QKV_WEIGHT, l))
+        return TV_OK;
     return norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, b->mean1, b->rstd1,
                 p->a->d_stream);
 }
@@ -167,12 +186,18 @@ tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_act
                       const tv_model_inputs *inputs) {
     const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs};
     uint32_t layers = (uint32_t)p.config->n_layer;
+    if (!tv_model_flows_below_head(model))
+        return TV_OK;
     tv_record_push_label(recorder, "final norm backward");
     TV_RETURN_IF_FAILED(norm(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
                              activations->sum_final, activations->mean_final, activations->rstd_final,
                              TV_ABSENT));
     tv_record_pop_label(recorder);
     for (uint32_t l = layers; l-- > 0;) {
+        /* Behind the block lies the next one's first norm, or the final one. */
+        if (l + 1 < layers ? !flows_below(&p, TV_PARAMETER_NORM1_GAIN, l + 1)
+                           : !flows_below(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_NO_LAYER))
+            return TV_OK;
         tv_record_push_label(recorder, "layer %u backward", l);
         /* The last block's activations still stand from the forward pass. */
         if (activations->options.recompute && l + 1 < layers)
@@ -180,5 +205,5 @@ tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_act
         TV_RETURN_IF_FAILED(block(&p, l));
         tv_record_pop_label(recorder);
     }
-    return embed(&p);
+    return flows_below(&p, TV_PARAMETER_NORM1_GAIN, 0) ? embed(&p) : TV_OK;
 }

@@ -8,8 +8,9 @@
 
 #include "model/forward.h"
 
-/* From the gradient of `final`, which a head has written into d_narrow, to the gradients of every parameter
- * below the head. */
+/* From the gradient of `final`, which a head has written into d_narrow, to the gradients of what is trained
+ * below the head. Nothing is computed that leads to no trained parameter: no gradient of a frozen one, and no
+ * step below the last one. */
 tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                       const tv_model_inputs *inputs);
 

@@ -26,16 +26,20 @@ tv_status tv_language_logits_backward(tv_recorder *recorder, const tv_model *mod
     const tv_model_config *config = &tv_model_list(model)->config;
     uint64_t channels = config->channels, vocab = config->vocab_size;
     uint32_t head = tv_parameter_head(tv_model_list(model));
-    tv_tensor d_logits = tv_tensor_rows(activations->logits, vocab, 0, rows);
-    TV_RETURN_IF_FAILED(tv_matmul_record(
-        recorder, &(tv_matmul){.m = vocab,
-                               .n = channels,
-                               .k = rows,
-                               .transpose_a = true,
-                               .accumulate = true,
-                               .a = d_logits,
-                               .b = tv_tensor_rows(activations->final, channels, first, rows),
-                               .c = tv_model_gradient_at(model, head)}));
+    tv_tensor d_logits = tv_tensor_rows(activations->logits, vocab, 0, rows),
+              d_weight = tv_model_gradient_at(model, head);
+    if (tv_tensor_present(d_weight))
+        TV_RETURN_IF_FAILED(tv_matmul_record(
+            recorder, &(tv_matmul){.m = vocab,
+                                   .n = channels,
+                                   .k = rows,
+                                   .transpose_a = true,
+                                   .accumulate = true,
+                                   .a = d_logits,
+                                   .b = tv_tensor_rows(activations->final, channels, first, rows),
+                                   .c = d_weight}));
+    if (!tv_model_flows_below_head(model))
+        return TV_OK;
     return tv_matmul_record(recorder,
                             &(tv_matmul){.m = rows,
                                          .n = channels,

@@ -1,4 +1,4 @@
-/* Parameters, gradients and moments on a device: see model.h. */
+/* Weights, gradients and moments on a device: see model.h. */
 #include "model/model.h"
 
 #include <stdlib.h>
@@ -6,33 +6,65 @@
 #include "kernels/rotary.h"
 #include "vk/transfer.h"
 
-/* The classes of memory that follow the list of parameters. */
-typedef enum parameter_class {
-    CLASS_PARAMETERS,
-    CLASS_GRADIENTS,
-    CLASS_MOMENT_1,
-    CLASS_MOMENT_2,
-    CLASS_COUNT
-} parameter_class;
+/* Weights and what is computed from the config alone, shared by reference count. Models are made and
+ * destroyed by one thread. */
+typedef struct weight_store {
+    uint32_t references;
+    struct weight_store *base; /* whose weights are used too; NULL: none */
+    tv_device_arena *arena;    /* NULL: all weights are the base's */
+    tv_buffer *rotary;
+    uint64_t rotary_bytes;
+} weight_store;
 
-static const char *const class_names[CLASS_COUNT] = {"parameters", "gradients", "first moments",
-                                                     "second moments"};
+/* The classes of memory that only what is trained has. */
+typedef enum trained_class { CLASS_GRADIENTS, CLASS_MOMENT_1, CLASS_MOMENT_2, CLASS_COUNT } trained_class;
+
+static const char *const class_names[CLASS_COUNT] = {"gradients", "first moments", "second moments"};
 
 struct tv_model {
     tv_device *device;
     const tv_parameter_list *list;
-    tv_plan_item *items; /* in the order of the list */
+    weight_store *store;
+    tv_tensor *weights;    /* of each parameter */
+    bool *shared;          /* belongs to a base */
+    tv_plan_item *trained; /* as plan_of() orders them */
     tv_device_arena *arenas[CLASS_COUNT];
-    tv_buffer *rotary;
-    uint64_t rotary_bytes;
+    uint32_t *trainable; /* list positions; NULL without `train` */
 };
 
-/* Backward finishes the head's end of the list first, the embeddings last; so every class lies in reverse.
- * The plan's items are handed over in that order, and `items[i]` is stored for parameter count - 1 - i. */
-static tv_status plan_parameters(const tv_parameter_list *list, const tv_caps *caps, tv_plan_item *items,
-                                 tv_memory_plan *plan) {
-    for (uint32_t i = 0; i < list->count; i++)
-        items[i] = (tv_plan_item){.bytes = list->items[list->count - 1 - i].count * sizeof(float)};
+/* ---- sizes ---- */
+
+/* Backward finishes the head's end of the list first, the embeddings last; so every class lies in reverse,
+ * and `items[count - 1 - i]` belongs to parameter i. */
+static tv_plan_item *item_of(const tv_parameter_list *list, tv_plan_item *items, uint32_t index) {
+    return &items[list->count - 1 - index];
+}
+
+/* Position in `base` of what a model over it takes from there. */
+static uint32_t index_in_base(const tv_parameter_list *base, const tv_parameter *p) {
+    uint32_t index = base ? tv_parameter_index(base, p->role, p->layer) : TV_NO_PARAMETER;
+    return index != TV_NO_PARAMETER && base->items[index].count == p->count ? index : TV_NO_PARAMETER;
+}
+
+static bool is_own(const tv_parameter_list *base, const tv_parameter *p) {
+    return p->trainable || index_in_base(base, p) == TV_NO_PARAMETER;
+}
+
+static tv_status plan_weights(const tv_parameter_list *base, const tv_parameter_list *list,
+                              const tv_caps *caps, tv_plan_item *items, tv_memory_plan *plan) {
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        *item_of(list, items, i) = (tv_plan_item){.bytes = is_own(base, p) ? p->count * sizeof(float) : 0};
+    }
+    return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
+}
+
+static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps, tv_plan_item *items,
+                              tv_memory_plan *plan) {
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        *item_of(list, items, i) = (tv_plan_item){.bytes = p->trainable ? p->count * sizeof(float) : 0};
+    }
     return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
 }
 
@@ -42,80 +74,199 @@ static uint64_t rotary_bytes(const tv_model_config *config) {
     return tv_align_up(config->max_positions * config->head_size * sizeof(float), TV_TENSOR_ALIGNMENT);
 }
 
-tv_status tv_model_measure(const tv_parameter_list *list, const tv_caps *caps, bool train,
-                           tv_model_bytes *bytes) {
+tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_parameter_list *list,
+                                const tv_caps *caps, bool train, tv_model_bytes *bytes) {
     *bytes = (tv_model_bytes){0};
-    tv_memory_plan plan = {0};
+    tv_memory_plan weights = {0}, trained = {0};
     tv_plan_item *items = calloc(list->count, sizeof *items);
     if (!items)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
-    tv_status status = plan_parameters(list, caps, items, &plan);
+    tv_status status = plan_weights(base, list, caps, items, &weights);
+    if (status == TV_OK && train)
+        status = plan_trained(list, caps, items, &trained);
     if (status == TV_OK) {
-        bytes->parameters = plan.total_bytes;
-        bytes->gradients = train ? plan.total_bytes : 0;
-        bytes->moments = train ? 2 * plan.total_bytes : 0;
-        bytes->tables = rotary_bytes(&list->config);
+        bytes->parameters = weights.total_bytes;
+        bytes->gradients = trained.total_bytes;
+        bytes->moments = TV_MOMENTS * trained.total_bytes;
+        bytes->tables = base ? 0 : rotary_bytes(&list->config);
     }
+    tv_memory_plan_free(&weights);
+    tv_memory_plan_free(&trained);
+    free(items);
+    return status;
+}
+
+tv_status tv_model_measure(const tv_parameter_list *list, const tv_caps *caps, bool train,
+                           tv_model_bytes *bytes) {
+    return tv_model_measure_over(NULL, list, caps, train, bytes);
+}
+
+/* ---- weights ---- */
+
+static void release(weight_store **handle) {
+    weight_store *store = *handle;
+    *handle = NULL;
+    if (!store || --store->references > 0)
+        return;
+    release(&store->base);
+    tv_device_arena_destroy(&store->arena);
+    tv_buffer_destroy(&store->rotary);
+    free(store);
+}
+
+static tv_status create_rotary_table(tv_model *model) {
+    const tv_model_config *config = &model->list->config;
+    weight_store *store = model->store;
+    store->rotary_bytes = rotary_bytes(config);
+    if (store->rotary_bytes == 0)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_buffer_create(model->device, store->rotary_bytes, TV_MEMORY_DEVICE, "rotary table",
+                                         &store->rotary));
+    float *table = calloc(1, store->rotary_bytes);
+    if (!table)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the rotary table");
+    tv_rotary_table(config->max_positions, config->head_size, config->rope_theta, table);
+    tv_status status = tv_upload(model->device, tv_buffer_span(store->rotary), table, store->rotary_bytes);
+    free(table);
+    return status;
+}
+
+static tv_status create_weights(tv_model *model, const tv_model *base) {
+    const tv_parameter_list *list = model->list, *of_base = base ? base->list : NULL;
+    tv_memory_plan plan = {0};
+    tv_status status;
+    tv_plan_item *items = calloc(list->count, sizeof *items);
+    model->store = calloc(1, sizeof *model->store);
+    if (!items || !model->store) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a model");
+        goto done;
+    }
+    model->store->references = 1;
+    if (base) {
+        model->store->base = base->store;
+        base->store->references++;
+    }
+    TV_TRY(plan_weights(of_base, list, tv_device_caps(model->device), items, &plan));
+    if (plan.total_bytes)
+        TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, "parameters",
+                                      &model->store->arena));
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        model->shared[i] = !is_own(of_base, p);
+        model->weights[i] =
+            model->shared[i]
+                ? base->weights[index_in_base(of_base, p)]
+                : (tv_tensor){tv_device_arena_span(model->store->arena, item_of(list, items, i)), TV_F32};
+    }
+    if (!base)
+        TV_TRY(create_rotary_table(model));
+done:
     tv_memory_plan_free(&plan);
     free(items);
     return status;
 }
 
-static tv_status create_rotary_table(tv_model *model) {
-    const tv_model_config *config = &model->list->config;
-    model->rotary_bytes = rotary_bytes(config);
-    if (model->rotary_bytes == 0)
-        return TV_OK;
-    TV_RETURN_IF_FAILED(tv_buffer_create(model->device, model->rotary_bytes, TV_MEMORY_DEVICE, "rotary table",
-                                         &model->rotary));
-    float *table = calloc(1, model->rotary_bytes);
-    if (!table)
-        return tv_fail(TV_E_MEMORY, "out of host memory for the rotary table");
-    tv_rotary_table(config->max_positions, config->head_size, config->rope_theta, table);
-    tv_status status = tv_upload(model->device, tv_buffer_span(model->rotary), table, model->rotary_bytes);
-    free(table);
+/* What a model over another one trains begins as it stands there. */
+static tv_status copy_own(tv_model *model, const tv_model *base) {
+    tv_status status = TV_OK;
+    float *values = calloc(model->list->max_elements, sizeof *values);
+    if (!values)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a parameter");
+    for (uint32_t i = 0; i < model->list->count && status == TV_OK; i++) {
+        const tv_parameter *p = &model->list->items[i];
+        uint32_t from = index_in_base(base->list, p);
+        if (model->shared[i] || from == TV_NO_PARAMETER)
+            continue;
+        status = tv_download(model->device, base->weights[from].span, values, p->count * sizeof *values);
+        if (status == TV_OK)
+            status = tv_upload(model->device, model->weights[i].span, values, p->count * sizeof *values);
+    }
+    free(values);
     return status;
 }
 
-tv_status tv_model_create(tv_device *device, const tv_parameter_list *list, bool train, tv_model **out) {
+/* ---- what is trained ---- */
+
+static tv_status create_trained(tv_model *model) {
+    const tv_parameter_list *list = model->list;
+    tv_memory_plan plan = {0};
+    tv_status status;
+    uint32_t count = 0;
+    model->trained = calloc(list->count, sizeof *model->trained);
+    model->trainable = calloc(list->count, sizeof *model->trainable);
+    if (!model->trained || !model->trainable)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a model");
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i].trainable)
+            model->trainable[count++] = i;
+    TV_TRY(plan_trained(list, tv_device_caps(model->device), model->trained, &plan));
+    for (int c = 0; c < CLASS_COUNT && plan.total_bytes; c++)
+        TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, class_names[c],
+                                      &model->arenas[c]));
+done:
+    tv_memory_plan_free(&plan);
+    return status;
+}
+
+static tv_status create(tv_device *device, const tv_model *base, const tv_parameter_list *list, bool train,
+                        tv_model **out) {
     *out = NULL;
     tv_status status;
-    tv_memory_plan plan = {0};
     tv_model *model = calloc(1, sizeof *model);
     if (!model)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
     model->device = device;
     model->list = list;
-    model->items = calloc(list->count, sizeof *model->items);
-    if (!model->items) {
+    model->weights = calloc(list->count, sizeof *model->weights);
+    model->shared = calloc(list->count, sizeof *model->shared);
+    if (!model->weights || !model->shared) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a model");
         goto fail;
     }
-    TV_TRY_OR_FAIL(plan_parameters(list, tv_device_caps(device), model->items, &plan));
-    for (int c = 0; c < (train ? CLASS_COUNT : CLASS_GRADIENTS); c++)
-        TV_TRY_OR_FAIL(
-            tv_device_arena_create(device, &plan, TV_MEMORY_DEVICE, class_names[c], &model->arenas[c]));
-    TV_TRY_OR_FAIL(create_rotary_table(model));
-    tv_memory_plan_free(&plan);
+    TV_TRY_OR_FAIL(create_weights(model, base));
+    if (train)
+        TV_TRY_OR_FAIL(create_trained(model));
+    if (base)
+        TV_TRY_OR_FAIL(copy_own(model, base));
     *out = model;
     return TV_OK;
 fail:
-    tv_memory_plan_free(&plan);
     tv_model_destroy(&model);
     return status;
+}
+
+tv_status tv_model_create(tv_device *device, const tv_parameter_list *list, bool train, tv_model **model) {
+    return create(device, NULL, list, train, model);
+}
+
+tv_status tv_model_create_over(const tv_model *base, const tv_parameter_list *list, bool train,
+                               tv_model **model) {
+    *model = NULL;
+    if (!tv_model_config_same_body(&base->list->config, &list->config))
+        return tv_fail(TV_E_USAGE, "models that share their weights must have the same sizes and switches");
+    if (list->config.max_positions > base->list->config.max_positions)
+        return tv_fail(TV_E_USAGE, "a model of %llu positions cannot share the tables of one of %llu",
+                       (unsigned long long)list->config.max_positions,
+                       (unsigned long long)base->list->config.max_positions);
+    return create(base->device, base, list, train, model);
 }
 
 void tv_model_destroy(tv_model **handle) {
     if (!handle || !*handle)
         return;
     tv_model *model = *handle;
+    release(&model->store);
     for (int c = 0; c < CLASS_COUNT; c++)
         tv_device_arena_destroy(&model->arenas[c]);
-    tv_buffer_destroy(&model->rotary);
-    free(model->items);
+    free(model->weights);
+    free(model->shared);
+    free(model->trained);
+    free(model->trainable);
     free(model);
     *handle = NULL;
 }
+
+/* ---- contents ---- */
 
 tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context) {
     float *values = calloc(model->list->max_elements, sizeof *values);
@@ -124,6 +275,8 @@ tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *conte
                        (unsigned long long)model->list->max_elements);
     tv_status status = TV_OK;
     for (uint32_t i = 0; i < model->list->count && status == TV_OK; i++) {
+        if (model->shared[i])
+            continue;
         status = source(context, i, values);
         if (status == TV_OK)
             status = tv_upload(model->device, tv_model_parameter_at(model, i).span, values,
@@ -154,6 +307,8 @@ tv_status tv_model_source(void *context, uint32_t index, float *out) {
                        model->list->items[index].count * sizeof *out);
 }
 
+/* ---- tensors ---- */
+
 tv_device *tv_model_device(const tv_model *model) {
     return model->device;
 }
@@ -162,23 +317,19 @@ const tv_parameter_list *tv_model_list(const tv_model *model) {
     return model->list;
 }
 
-static tv_tensor tensor_of(const tv_model *model, parameter_class which, uint32_t index) {
-    if (index >= model->list->count || !model->arenas[which])
+static tv_tensor trained_at(const tv_model *model, trained_class which, uint32_t index) {
+    if (index >= model->list->count || !model->arenas[which] || !model->list->items[index].trainable)
         return TV_ABSENT;
     return (tv_tensor){
-        tv_device_arena_span(model->arenas[which], &model->items[model->list->count - 1 - index]), TV_F32};
+        tv_device_arena_span(model->arenas[which], item_of(model->list, model->trained, index)), TV_F32};
 }
 
 tv_tensor tv_model_parameter_at(const tv_model *model, uint32_t index) {
-    return tensor_of(model, CLASS_PARAMETERS, index);
+    return index < model->list->count ? model->weights[index] : TV_ABSENT;
 }
 
 tv_tensor tv_model_gradient_at(const tv_model *model, uint32_t index) {
-    return tensor_of(model, CLASS_GRADIENTS, index);
-}
-
-tv_tensor tv_model_moment_at(const tv_model *model, uint32_t moment, uint32_t index) {
-    return tensor_of(model, moment == 0 ? CLASS_MOMENT_1 : CLASS_MOMENT_2, index);
+    return trained_at(model, CLASS_GRADIENTS, index);
 }
 
 tv_tensor tv_model_parameter(const tv_model *model, tv_parameter_role role, uint32_t layer) {
@@ -189,8 +340,35 @@ tv_tensor tv_model_gradient(const tv_model *model, tv_parameter_role role, uint3
     return tv_model_gradient_at(model, tv_parameter_index(model->list, role, layer));
 }
 
+uint32_t tv_model_trainable_count(const tv_model *model) {
+    return model->trainable ? model->list->trainable_count : 0;
+}
+
+tv_trainable tv_model_trainable(const tv_model *model, uint32_t number) {
+    uint32_t index = model->trainable[number];
+    return (tv_trainable){
+        .parameter = &model->list->items[index],
+        .weights = model->weights[index],
+        .gradient = trained_at(model, CLASS_GRADIENTS, index),
+        .moments = {trained_at(model, CLASS_MOMENT_1, index), trained_at(model, CLASS_MOMENT_2, index)}};
+}
+
+bool tv_model_flows_below(const tv_model *model, uint32_t index) {
+    return tv_model_trainable_count(model) > 0 && model->trainable[0] < index;
+}
+
+bool tv_model_flows_below_head(const tv_model *model) {
+    uint32_t score = tv_parameter_index(model->list, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER),
+             head = tv_parameter_index(model->list, TV_PARAMETER_HEAD_WEIGHT, TV_NO_LAYER);
+    uint32_t first = score != TV_NO_PARAMETER ? score : head != TV_NO_PARAMETER ? head : model->list->count;
+    return tv_model_flows_below(model, first);
+}
+
 tv_tensor tv_model_rotary_table(const tv_model *model) {
-    if (!model->rotary)
+    const weight_store *store = model->store;
+    while (store->base)
+        store = store->base;
+    if (!store->rotary)
         return TV_ABSENT;
-    return (tv_tensor){tv_span_part(tv_buffer_span(model->rotary), 0, model->rotary_bytes), TV_F32};
+    return (tv_tensor){tv_span_part(tv_buffer_span(store->rotary), 0, store->rotary_bytes), TV_F32};
 }

@@ -1,8 +1,9 @@
-/* A model on a device: its parameters and, for training, their gradients and AdamW's moments.
+/* A model on a device: its weights and, for training, gradients and AdamW's moments of what is trained.
  *
- * Promise: the bytes that tv_model_measure states are the bytes that tv_model_create allocates. Gradients lie
- * in the order in which the backward pass finishes them. Tensors are addressed by role and layer; an absent
- * role gives an absent tensor.
+ * Promise: the bytes that tv_model_measure states are the bytes that tv_model_create allocates; a parameter
+ * that is not trained takes the bytes of its weights alone. Gradients lie in the order in which the backward
+ * pass finishes them. Tensors are addressed by role and layer; an absent role gives an absent tensor, and so
+ * does the gradient of what is not trained.
  */
 #ifndef TV_MODEL_MODEL_H
 #define TV_MODEL_MODEL_H
@@ -21,13 +22,21 @@ typedef struct tv_model_bytes {
  * is larger than any buffer. */
 tv_status tv_model_measure(const tv_parameter_list *list, const tv_caps *caps, bool train,
                            tv_model_bytes *bytes);
+/* The same for tv_model_create_over a model of the list `base`. */
+tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_parameter_list *list,
+                                const tv_caps *caps, bool train, tv_model_bytes *bytes);
 
 /* Parameters start as zeros. `list` is kept by reference and must outlive the model. */
 tv_status tv_model_create(tv_device *device, const tv_parameter_list *list, bool train, tv_model **model);
+/* A model that shares the weights of `base` (of the same body) by reference count, so that either may be
+ * destroyed first. What `list` trains, or `base` lacks, such as another head, is the new model's own; it
+ * starts as a copy of what `base` holds, or as zeros. */
+tv_status tv_model_create_over(const tv_model *base, const tv_parameter_list *list, bool train,
+                               tv_model **model);
 void tv_model_destroy(tv_model **model);
 
 /* Fills every parameter: from a source, asked once for each in order, or drawn by GPT-2's initialisation.
- * Moments start as zeros. */
+ * Moments start as zeros. What is shared with a base is not touched. */
 tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context);
 tv_status tv_model_initialise(tv_model *model, uint64_t seed);
 /* A tv_parameter_source over a tv_model: reads its parameters back from the device. */
@@ -41,8 +50,22 @@ tv_tensor tv_model_parameter_at(const tv_model *model, uint32_t index);
 tv_tensor tv_model_gradient_at(const tv_model *model, uint32_t index);
 tv_tensor tv_model_parameter(const tv_model *model, tv_parameter_role role, uint32_t layer);
 tv_tensor tv_model_gradient(const tv_model *model, tv_parameter_role role, uint32_t layer);
-/* AdamW's first (0) or second (1) moment. */
-tv_tensor tv_model_moment_at(const tv_model *model, uint32_t moment, uint32_t index);
+
+/* What an optimizer step changes, in the order of the list. */
+enum { TV_MOMENTS = 2 };
+typedef struct tv_trainable {
+    const tv_parameter *parameter;
+    tv_tensor weights, gradient, moments[TV_MOMENTS]; /* AdamW's first and second */
+} tv_trainable;
+/* 0 without `train`. */
+uint32_t tv_model_trainable_count(const tv_model *model);
+tv_trainable tv_model_trainable(const tv_model *model, uint32_t number);
+/* Whether something before parameter `index` of the list is trained, so that the backward pass must go on to
+ * there; the count of the list asks for anything at all. */
+bool tv_model_flows_below(const tv_model *model, uint32_t index);
+/* Whether anything below the head is trained, to which the gradient of `final` leads. */
+bool tv_model_flows_below_head(const tv_model *model);
+
 /* Cosines and sines of rotary positions (max_positions, D/2, 2); absent with learned positions. */
 tv_tensor tv_model_rotary_table(const tv_model *model);
 

@@ -28,6 +28,10 @@ const char *tv_parameter_operation(tv_parameter_role role) {
     return operations[role];
 }
 
+const char *tv_parameter_role_name(tv_parameter_role role) {
+    return role_names[role];
+}
+
 static bool is_in_layer(tv_parameter_role role) {
     return role >= TV_PARAMETER_NORM1_GAIN && role <= TV_PARAMETER_MLP_OUT_BIAS;
 }
@@ -115,7 +119,8 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
     return p;
 }
 
-static tv_status append(list_storage *storage, tv_parameter *items, tv_parameter_role role, uint32_t layer) {
+static tv_status append(list_storage *storage, tv_parameter *items, const tv_parameter_choice *choice,
+                        tv_parameter_role role, uint32_t layer) {
     tv_parameter_list *list = &storage->list;
     if (!has_role(&list->config, role))
         return TV_OK;
@@ -128,13 +133,35 @@ static tv_status append(list_storage *storage, tv_parameter *items, tv_parameter
         return TV_E_MEMORY;
     if (list->first[role] == TV_NO_PARAMETER)
         list->first[role] = list->count;
+    p.trainable = !choice->trainable || choice->trainable[list->count];
     list->elements += p.count;
+    list->trainable_elements += p.trainable ? p.count : 0;
+    list->trainable_count += p.trainable;
     list->max_elements = p.count > list->max_elements ? p.count : list->max_elements;
     items[list->count++] = p;
     return TV_OK;
 }
 
 tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_list **list) {
+    return tv_parameter_list_create_chosen(config, &(tv_parameter_choice){0}, list);
+}
+
+tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv_model_config *config,
+                                        tv_parameter_list **list) {
+    *list = NULL;
+    bool *trainable = calloc(other->count, sizeof *trainable);
+    if (!trainable)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
+    for (uint32_t i = 0; i < other->count; i++)
+        trainable[i] = other->items[i].trainable;
+    tv_status status =
+        tv_parameter_list_create_chosen(config, &(tv_parameter_choice){.trainable = trainable}, list);
+    free(trainable);
+    return status;
+}
+
+tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const tv_parameter_choice *choice,
+                                          tv_parameter_list **list) {
     *list = NULL;
     TV_RETURN_IF_FAILED(tv_model_config_check(config, "model"));
     list_storage *storage = calloc(1, sizeof *storage);
@@ -156,12 +183,12 @@ tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_l
     }
     made->items = items;
     for (int role = 0; role < TV_PARAMETER_NORM1_GAIN; role++)
-        TV_TRY_OR_FAIL(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
+        TV_TRY_OR_FAIL(append(storage, items, choice, (tv_parameter_role)role, TV_NO_LAYER));
     for (uint32_t layer = 0; layer < config->n_layer; layer++)
         for (int role = TV_PARAMETER_NORM1_GAIN; role <= TV_PARAMETER_MLP_OUT_BIAS; role++)
-            TV_TRY_OR_FAIL(append(storage, items, (tv_parameter_role)role, layer));
+            TV_TRY_OR_FAIL(append(storage, items, choice, (tv_parameter_role)role, layer));
     for (int role = TV_PARAMETER_FINAL_NORM_GAIN; role < TV_PARAMETER_ROLES; role++)
-        TV_TRY_OR_FAIL(append(storage, items, (tv_parameter_role)role, TV_NO_LAYER));
+        TV_TRY_OR_FAIL(append(storage, items, choice, (tv_parameter_role)role, TV_NO_LAYER));
     *list = made;
     return TV_OK;
 fail:

@@ -46,26 +46,44 @@ typedef struct tv_parameter {
     uint64_t shape[2]; /* (rows, columns); columns is 1 where the rank is 1 */
     uint64_t count;    /* elements */
     bool decay;        /* weight decay applies: rank 2 */
+    bool trainable;    /* has a gradient and moments; else the parameter stays as it was loaded */
     tv_parameter_init init;
     float init_std; /* of TV_INIT_NORMAL */
 } tv_parameter;
 
+/* The list's order is the order of the forward pass, so that what lies before a parameter is what its
+ * gradient flows to: the backward pass relies on it. */
 typedef struct tv_parameter_list {
     tv_model_config config;
     const tv_parameter *items;
     uint32_t count;
     uint64_t elements;                  /* of all parameters; the model's size as people state it */
+    uint64_t trainable_elements;        /* of those that are trained */
+    uint32_t trainable_count;           /* of them */
     uint64_t max_elements;              /* of the largest one */
     uint32_t first[TV_PARAMETER_ROLES]; /* index in layer 0, or TV_NO_PARAMETER */
     uint32_t per_layer;                 /* parameters of one layer */
 } tv_parameter_list;
 
-/* Checks the config first. */
+/* What is decided of a list besides its config. */
+typedef struct tv_parameter_choice {
+    const bool *trainable; /* of each parameter of the config's list; NULL: all */
+} tv_parameter_choice;
+
+/* Checks the config first. Without a choice everything is trained. */
 tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_list **list);
+tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const tv_parameter_choice *choice,
+                                          tv_parameter_list **list);
+/* A list of the same parameters, with what was decided of them, for a config that differs in nothing of their
+ * shapes. */
+tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv_model_config *config,
+                                        tv_parameter_list **list);
 void tv_parameter_list_destroy(tv_parameter_list **list);
 
 /* What a parameter is there for, as the labels of recorded work say it: "qkv", "mlp in", "norm1". */
 const char *tv_parameter_operation(tv_parameter_role role);
+/* The role itself: "qkv weight", "norm1 gain". */
+const char *tv_parameter_role_name(tv_parameter_role role);
 
 /* Position in the list, or TV_NO_PARAMETER. `layer` is not looked at for roles outside the layers. */
 uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer);

@@ -26,15 +26,18 @@ static tv_status values_of(tv_recorder *recorder, const tv_model *model, const t
 static tv_status backward(tv_recorder *recorder, const tv_model *model, const tv_activations *a,
                           tv_tensor d_values) {
     uint64_t channels = tv_model_list(model)->config.channels;
-    TV_RETURN_IF_FAILED(tv_matmul_record(
-        recorder, &(tv_matmul){.m = 1,
-                               .n = channels,
-                               .k = a->rows,
-                               .transpose_a = true,
-                               .accumulate = true,
-                               .a = d_values,
-                               .b = a->final,
-                               .c = tv_model_gradient(model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER)}));
+    tv_tensor d_weight = tv_model_gradient(model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER);
+    if (tv_tensor_present(d_weight))
+        TV_RETURN_IF_FAILED(tv_matmul_record(recorder, &(tv_matmul){.m = 1,
+                                                                    .n = channels,
+                                                                    .k = a->rows,
+                                                                    .transpose_a = true,
+                                                                    .accumulate = true,
+                                                                    .a = d_values,
+                                                                    .b = a->final,
+                                                                    .c = d_weight}));
+    if (!tv_model_flows_below_head(model))
+        return TV_OK;
     return tv_matmul_record(
         recorder, &(tv_matmul){.m = a->rows,
                                .n = channels,

@@ -36,7 +36,7 @@ tv_status tv_run_save_ends(tv_run *run, const tv_answer_ends *ends) {
     if (!changes)
         return TV_OK;
     tv_parameter_list *list = NULL;
-    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &list));
+    TV_RETURN_IF_FAILED(tv_parameter_list_create_like(run->list, &config, &list));
     tv_parameter_list_destroy(&run->own_list);
     run->list = run->own_list = list;
     return TV_OK;

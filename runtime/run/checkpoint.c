@@ -17,55 +17,56 @@
 #include "text/tokenizer_json.h"
 #include "vk/transfer.h"
 
-enum { MOMENTS = 2, STATE_VERSION = 2 };
-static const char *const moment_names[MOMENTS] = {"exp_avg", "exp_avg_sq"};
+enum { STATE_VERSION = 2 };
+static const char *const moment_names[TV_MOMENTS] = {"exp_avg", "exp_avg_sq"};
 static const char temporary_prefix[] = ".writing-", temporary_suffix[] = ".trivium-writing";
 /* Apart from the model, because loaders take every safetensors file of a model's directory for weights. */
 static const char moments_folder[] = "training_state", moments_file[] = "optimizer.safetensors";
 
 /* ---- moments ---- */
 
-static tv_status describe_moments(const tv_parameter_list *list, tv_arena *arena, tv_safetensor **tensors) {
-    *tensors = tv_arena_alloc(arena, MOMENTS * (uint64_t)list->count, sizeof **tensors);
+static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_safetensor **tensors) {
+    uint32_t count = tv_model_trainable_count(model);
+    *tensors = tv_arena_alloc(arena, TV_MOMENTS * (uint64_t)count, sizeof **tensors);
     if (!*tensors)
         return TV_E_MEMORY;
-    for (uint32_t m = 0; m < MOMENTS; m++) {
-        for (uint32_t i = 0; i < list->count; i++) {
-            const tv_parameter *parameter = &list->items[i];
+    for (uint32_t m = 0; m < TV_MOMENTS; m++) {
+        for (uint32_t i = 0; i < count; i++) {
+            const tv_parameter *parameter = tv_model_trainable(model, i).parameter;
             const char *name = tv_arena_format(arena, "%s/%s", moment_names[m], parameter->name);
             if (!name)
                 return TV_E_MEMORY;
-            (*tensors)[m * list->count + i] =
-                (tv_safetensor){.name = name,
-                                .dtype = "F32",
-                                .rank = parameter->rank,
-                                .shape = {parameter->shape[0], parameter->shape[1]}};
+            (*tensors)[m * count + i] = (tv_safetensor){.name = name,
+                                                        .dtype = "F32",
+                                                        .rank = parameter->rank,
+                                                        .shape = {parameter->shape[0], parameter->shape[1]}};
         }
     }
     return TV_OK;
 }
 
 static tv_status write_moments(const char *directory, tv_model *model) {
-    const tv_parameter_list *list = tv_model_list(model);
+    uint32_t count = tv_model_trainable_count(model);
     tv_status status;
     char *folder = tv_format("%s/%s", directory, moments_folder);
     char *path = tv_format("%s/%s/%s", directory, moments_folder, moments_file);
     tv_arena *arena = NULL;
     tv_safetensors_writer *writer = NULL;
     tv_safetensor *tensors = NULL;
-    float *values = calloc(list->max_elements, sizeof *values);
+    float *values = calloc(tv_model_list(model)->max_elements, sizeof *values);
     if (!values || !folder || !path) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while writing the moments of %s", directory);
         goto done;
     }
     TV_TRY(tv_make_dirs(folder));
     TV_TRY(tv_arena_create(&arena));
-    TV_TRY(describe_moments(list, arena, &tensors));
-    TV_TRY(tv_safetensors_writer_open(path, tensors, MOMENTS * (uint64_t)list->count, &writer));
-    for (uint32_t m = 0; m < MOMENTS; m++) {
-        for (uint32_t i = 0; i < list->count; i++) {
-            uint64_t bytes = list->items[i].count * sizeof *values;
-            TV_TRY(tv_download(tv_model_device(model), tv_model_moment_at(model, m, i).span, values, bytes));
+    TV_TRY(describe_moments(model, arena, &tensors));
+    TV_TRY(tv_safetensors_writer_open(path, tensors, TV_MOMENTS * (uint64_t)count, &writer));
+    for (uint32_t m = 0; m < TV_MOMENTS; m++) {
+        for (uint32_t i = 0; i < count; i++) {
+            const tv_trainable t = tv_model_trainable(model, i);
+            uint64_t bytes = t.parameter->count * sizeof *values;
+            TV_TRY(tv_download(tv_model_device(model), t.moments[m].span, values, bytes));
             TV_TRY(tv_safetensors_write(writer, values, bytes));
         }
     }
@@ -96,20 +97,20 @@ static tv_status read_moment(const tv_safetensors *file, const char *path, const
 }
 
 static tv_status read_moments(const char *path, tv_model *model) {
-    const tv_parameter_list *list = tv_model_list(model);
     tv_status status;
     tv_safetensors *file = NULL;
-    float *values = calloc(list->max_elements, sizeof *values);
+    float *values = calloc(tv_model_list(model)->max_elements, sizeof *values);
     if (!values) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", path);
         goto done;
     }
     TV_TRY(tv_safetensors_open(path, &file));
-    for (uint32_t m = 0; m < MOMENTS; m++) {
-        for (uint32_t i = 0; i < list->count; i++) {
-            TV_TRY(read_moment(file, path, moment_names[m], &list->items[i], values));
-            TV_TRY(tv_upload(tv_model_device(model), tv_model_moment_at(model, m, i).span, values,
-                             list->items[i].count * sizeof *values));
+    for (uint32_t m = 0; m < TV_MOMENTS; m++) {
+        for (uint32_t i = 0; i < tv_model_trainable_count(model); i++) {
+            const tv_trainable t = tv_model_trainable(model, i);
+            TV_TRY(read_moment(file, path, moment_names[m], t.parameter, values));
+            TV_TRY(tv_upload(tv_model_device(model), t.moments[m].span, values,
+                             t.parameter->count * sizeof *values));
         }
     }
 done:

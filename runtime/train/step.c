@@ -22,7 +22,7 @@ struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, 
 uint64_t tv_step_partials(const tv_parameter_list *list) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < list->count; i++)
-        total += tv_gradient_norm_partials(list->items[i].count);
+        total += list->items[i].trainable ? tv_gradient_norm_partials(list->items[i].count) : 0;
     return total;
 }
 
@@ -42,31 +42,32 @@ tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,
 }
 
 tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step) {
-    const tv_parameter_list *list = tv_model_list(model);
+    uint32_t trained = tv_model_trainable_count(model);
 
     tv_record_push_label(recorder, "gradient norm");
     uint64_t first = 0;
-    for (uint32_t i = 0; i < list->count; i++) {
-        uint64_t count = list->items[i].count;
+    for (uint32_t i = 0; i < trained; i++) {
+        const tv_trainable t = tv_model_trainable(model, i);
         TV_RETURN_IF_FAILED(
-            tv_gradient_norm_add(recorder, count, tv_model_gradient_at(model, i), step->partials, first));
-        first += tv_gradient_norm_partials(count);
+            tv_gradient_norm_add(recorder, t.parameter->count, t.gradient, step->partials, first));
+        first += tv_gradient_norm_partials(t.parameter->count);
     }
     TV_RETURN_IF_FAILED(
         tv_gradient_norm_finish(recorder, first, step->partials, step->head.step, step->state));
     tv_record_pop_label(recorder);
 
     tv_record_push_label(recorder, "adamw");
-    for (uint32_t i = 0; i < list->count; i++)
-        TV_RETURN_IF_FAILED(
-            tv_adamw_record(recorder, &(tv_adamw){.count = list->items[i].count,
-                                                  .decay = list->items[i].decay,
-                                                  .parameter = tv_model_parameter_at(model, i),
-                                                  .gradient = tv_model_gradient_at(model, i),
-                                                  .m = tv_model_moment_at(model, 0, i),
-                                                  .v = tv_model_moment_at(model, 1, i),
-                                                  .step = step->head.step,
-                                                  .state = step->state}));
+    for (uint32_t i = 0; i < trained; i++) {
+        const tv_trainable t = tv_model_trainable(model, i);
+        TV_RETURN_IF_FAILED(tv_adamw_record(recorder, &(tv_adamw){.count = t.parameter->count,
+                                                                  .decay = t.parameter->decay,
+                                                                  .parameter = t.weights,
+                                                                  .gradient = t.gradient,
+                                                                  .m = t.moments[0],
+                                                                  .v = t.moments[1],
+                                                                  .step = step->head.step,
+                                                                  .state = step->state}));
+    }
     tv_record_pop_label(recorder);
     return TV_OK;
 }

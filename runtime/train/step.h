@@ -24,7 +24,7 @@ typedef struct tv_step_tensors {
 struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
                                                 double eps, double grad_clip);
 
-/* Floats of `partials` for a list of parameters. */
+/* Floats of `partials` for what a list trains. */
 uint64_t tv_step_partials(const tv_parameter_list *list);
 
 /* Forward, loss and backward of one micro-batch; statistics and gradients accumulate. */
@@ -37,7 +37,7 @@ tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,
                                  const tv_activations *activations, const tv_loss_head *head,
                                  const tv_step_tensors *step);
 
-/* Gradient norm, clip and AdamW over every parameter; gradients are 0 afterwards. */
+/* Gradient norm, clip and AdamW over what the model trains; gradients are 0 afterwards. */
 tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);
 
 #endif

@@ -157,9 +157,9 @@ TV_PUSH_SIZE(struct tv_norm_push, 20);
 struct tv_norm_partials_push {
     uint rows, channels;
     uint rows_per_chunk, chunks;
-    uint has_bias; /* 0 or 1 */
+    uint has_gain, has_bias; /* 0 or 1 */
 };
-TV_PUSH_SIZE(struct tv_norm_partials_push, 20);
+TV_PUSH_SIZE(struct tv_norm_partials_push, 24);
 
 /* A workgroup of the sums takes this many elements, whatever the device, so that the partition never depends
  * on limits. */

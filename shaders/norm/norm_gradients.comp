@@ -1,6 +1,6 @@
 /* d_gain += sum over chunks of partials[chunk][0], d_bias += of partials[chunk][1], chunks in ascending order.
  *
- * partials: (chunks, 2, C); d_gain, d_bias: (C) fp32, accumulated; without has_bias the second half is not read. An invocation owns
+ * partials: (chunks, 2, C); d_gain, d_bias: (C) fp32, accumulated; without has_gain or has_bias that half is not read. An invocation owns
  * one column. Floor: 8 bytes for each column and chunk.
  */
 #version 460
@@ -31,8 +31,8 @@ float column_sum(uint column) {
 
 void main() {
     uint column = tv_thread();
-    if (column < p.channels)
+    if (p.has_gain != 0 && column < p.channels)
         d_gain[column] += column_sum(column);
-    else if (p.has_bias != 0 && column < 2 * p.channels)
+    else if (p.has_bias != 0 && column >= p.channels && column < 2 * p.channels)
         d_bias[column - p.channels] += column_sum(column);
 }

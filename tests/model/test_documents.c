@@ -220,7 +220,7 @@ static float *everything(const run_state *r) {
         for (uint32_t i = 0; i < r->list->count; i++) {
             tv_tensor tensor = kind == 0   ? tv_model_parameter_at(r->model, i)
                                : kind == 1 ? tv_model_gradient_at(r->model, i)
-                                           : tv_model_moment_at(r->model, (uint32_t)kind - 2, i);
+                                           : tv_model_trainable(r->model, i).moments[kind - 2];
             assert_ok(tv_download(r->device, tensor.span, at, r->list->items[i].count * sizeof *at));
             at += r->list->items[i].count;
         }
