@@ -34,6 +34,9 @@ expect 'tokenizer' trivium tok
 expect 'kernels' trivium bench k
 expect '--model --max-tokens' trivium chat --m
 expect 'train.lr=' trivium sft --set train.lr
+expect 'pretrain ppo' trivium settings p
+expect 'dpo' trivium settings --json d
+expect '' trivium generate p
 expect '' trivium chat --model nothing-such
 expect '' trivium nonsense x
 

@@ -10,6 +10,7 @@
 #include "tools/options.h"
 
 enum { SMALL = 64, TEXT = 256 };
+static const char stage_words[] = "pretrain|sft|reward|dpo|ppo|all";
 
 /* "a number from 0 to 1", "cosine, linear or wsd", ... */
 static const char *describe_type(const tv_config_field *field, char *text, size_t size) {
@@ -162,8 +163,10 @@ static tv_status find_stage(const char *name, int *stage) {
     if (*stage >= 0)
         return TV_OK;
     const char *nearest = tv_nearest_word(name, names, TV_STAGE_KINDS);
-    return tv_fail(TV_E_USAGE, "unknown stage \"%s\"; expected pretrain, sft, reward, dpo, ppo or all%s%s%s",
-                   name, nearest ? "; the nearest is \"" : "", nearest ? nearest : "", nearest ? "\"" : "");
+    char known[TEXT];
+    return tv_fail(TV_E_USAGE, "unknown stage \"%s\"; expected one of %s%s%s%s", name,
+                   tv_choices_list(stage_words, known, sizeof known), nearest ? "; the nearest is \"" : "",
+                   nearest ? nearest : "", nearest ? "\"" : "");
 }
 
 tv_status cmd_settings(int argc, char **argv) {
@@ -172,7 +175,9 @@ tv_status cmd_settings(int argc, char **argv) {
     int stage;
     tv_common_options common = {0};
     const tv_option options[] = {
-        tv_opt_positional("STAGE", &name, "pretrain, sft, reward, dpo or ppo: only what this stage uses"),
+        tv_opt_words(stage_words,
+                     tv_opt_positional("STAGE", &name,
+                                       "pretrain, sft, reward, dpo or ppo: only what this stage uses")),
         tv_opt_flag("markdown", &markdown, "as docs/settings.md"),
     };
     const tv_command_line line = {

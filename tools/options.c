@@ -86,6 +86,11 @@ tv_option tv_opt_positionals(const char *name, tv_texts *slot, const char *help)
                        .slot.texts = slot};
 }
 
+tv_option tv_opt_words(const char *words, tv_option option) {
+    option.choices = words;
+    return option;
+}
+
 tv_option tv_opt_required(tv_option option) {
     option.required = true;
     return option;

@@ -90,6 +90,8 @@ tv_option tv_opt_positionals(const char *name, tv_texts *slot, const char *help)
 /* Refinements, wrapped around one of the above. */
 tv_option tv_opt_required(tv_option option);
 tv_option tv_opt_short(char short_name, tv_option option);
+/* Completion offers these words ("sft|ppo"); the command checks what it was given. */
+tv_option tv_opt_words(const char *words, tv_option option);
 /* The value is a file or directory that must be there ("-" excepted). */
 tv_option tv_opt_existing(tv_option option);
 /* The value is a file that the command writes: parsing refuses one that another option reads. */

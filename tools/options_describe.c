@@ -116,12 +116,16 @@ static bool is_used_by(const tv_setting *setting, const char *command) {
     return true;
 }
 
-/* The words that an option's value may be; nothing where files may follow or anything else. */
+/* The words that the value of an option, or an argument, may be; nothing where files may follow or anything
+ * else. */
 static void bash_values(const char *command, const tv_option *option) {
     bool sets = option->type == TV_OPTION_REPEATED && strcmp(option->name, "set") == 0;
-    if (option->type != TV_OPTION_CHOICE && !sets)
+    if (!option->choices && !sets)
         return;
-    printf("_trivium_values['trivium %s --%s']='", command, option->name);
+    printf("_trivium_values['trivium %s", command);
+    if (option->type < TV_OPTION_POSITIONAL)
+        printf(" --%s", option->name);
+    printf("']='");
     for (uint64_t i = 0; sets && i < tv_setting_count; i++)
         if (is_used_by(&tv_settings[i], command))
             printf("%s.%s= ", tv_settings[i].section, tv_settings[i].field.key);
@@ -145,8 +149,7 @@ static void bash_command(const tv_command_line *line, const tv_option *common, u
 }
 
 /* The command's words are followed down the tables; behind an option whose values are known come those,
- * behind
- * "--" the options, and anywhere else files. */
+ * behind "--" the options, then the words of the command's argument, and anywhere else files. */
 static void bash_end(void) {
     fputs("_trivium() {\n"
           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} path=trivium at=1\n"
@@ -156,6 +159,7 @@ static void bash_end(void) {
           "    done\n"
           "    local words=${_trivium_values[$path $before]-}\n"
           "    [ $at != \"$COMP_CWORD\" ] || words=${words:-${_trivium_commands[$path]-}}\n"
+          "    words=${words:-${_trivium_values[$path]-}}\n"
           "    [[ $word != -* ]] || words=${_trivium_options[$path]-}\n"
           "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
           "    [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace\n"

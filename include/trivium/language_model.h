@@ -89,6 +89,13 @@ tv_status tv_language_model_load_training(tv_language_model *model, const char *
 tv_status tv_language_model_logits(tv_language_model *model, const uint32_t *tokens, uint64_t length,
                                    float *logits);
 
+/* logits (length, vocab) of the token that follows each of `tokens` and those before it, from one pass over
+ * all; length from 1 to the model's positions. TV_E_FIT where they are more than the device holds at once.
+ * Cost: 4 length vocab bytes on the device besides the pass, kept until another length is asked for; the
+ * first call with a length records the pass. */
+tv_status tv_language_model_all_logits(tv_language_model *model, const uint32_t *tokens, uint64_t length,
+                                       float *logits);
+
 /* Gets each new token as it is drawn, the end token too; false stops the text behind it. It must not call
  * functions of the same model. */
 typedef bool (*tv_token_callback)(void *context, uint32_t token);

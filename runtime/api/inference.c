@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/language_model.h"
+#include "model/heads.h"
 #include "stages/sampling.h"
 
 _Static_assert((int)TV_MAX_ENDS == (int)TV_DECODE_MAX_ENDS, "the public constant is the kernels'");
@@ -53,6 +54,50 @@ tv_status tv_language_model_logits(tv_language_model *lm, const uint32_t *tokens
     while (running)
         TV_RETURN_IF_FAILED(tv_decoder_run(lm->decoder, 1, &running));
     return tv_decoder_logits(lm->decoder, logits);
+}
+
+typedef struct pass {
+    const uint32_t *tokens;
+    float *logits;
+    uint64_t length, vocab;
+} pass;
+
+static tv_status feed(void *context, tv_micro_batch *batch) {
+    const pass *p = context;
+    memcpy(batch->tokens, p->tokens, p->length * sizeof *p->tokens);
+    return TV_OK;
+}
+
+static tv_status take_logits(void *context, const tv_micro_batch *batch,
+                             const float *const outputs[TV_HEAD_TENSORS]) {
+    (void)batch;
+    const pass *p = context;
+    memcpy(p->logits, outputs[0], p->length * p->vocab * sizeof *p->logits);
+    return TV_OK;
+}
+
+tv_status tv_language_model_all_logits(tv_language_model *lm, const uint32_t *tokens, uint64_t length,
+                                       float *logits) {
+    uint64_t positions = tv_language_model_positions(lm);
+    if (length == 0 || length > positions)
+        return tv_fail(TV_E_USAGE, "a text of %llu ids: expected at least one, and at most %llu",
+                       (unsigned long long)length, (unsigned long long)positions);
+    TV_RETURN_IF_FAILED(tv_language_model_check_ids(lm, "tokens", tokens, length, false));
+    if (!lm->reader || lm->read_length != length) {
+        tv_trainer_destroy(&lm->reader);
+        TV_RETURN_IF_FAILED(
+            tv_trainer_create(lm->model,
+                              &(tv_trainer_options){.stage = "logits",
+                                                    .batch = 1,
+                                                    .tokens = length,
+                                                    .grad_accum = 1,
+                                                    .head = tv_language_logits_head,
+                                                    .head_settings = &tv_model_list(lm->model)->config},
+                              &lm->reader));
+        lm->read_length = length;
+    }
+    pass p = {tokens, logits, length, tv_language_model_vocab(lm)};
+    return tv_trainer_forward(lm->reader, 1, feed, &p, take_logits, &p);
 }
 
 /* ---- texts ---- */

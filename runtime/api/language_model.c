@@ -77,6 +77,7 @@ void tv_language_model_destroy(tv_language_model **handle) {
         return;
     tv_language_model *lm = *handle;
     tv_decoder_destroy(&lm->decoder);
+    tv_trainer_destroy(&lm->reader);
     tv_trainer_destroy(&lm->trainer);
     tv_model_destroy(&lm->model);
     tv_model_directory_close(&lm->directory);

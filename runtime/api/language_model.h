@@ -17,6 +17,8 @@ struct tv_language_model {
     tv_model *model;
     tv_trainer *trainer; /* from the first step or loss on, for (batch, length) */
     uint64_t batch, length;
+    tv_trainer *reader; /* from the first pass for all logits on, for read_length tokens */
+    uint64_t read_length;
     struct tv_update_state update;    /* after the last step: what outlives a trainer */
     uint64_t steps, examples, tokens; /* trained, for checkpoints */
     tv_decoder *decoder;              /* from the first text on */

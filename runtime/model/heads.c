@@ -108,3 +108,29 @@ tv_loss_head tv_language_accuracy_head(const void *settings, uint64_t batch, uin
     head.stat_count = 2;
     return head;
 }
+
+static tv_status record_logits(const tv_loss_head *head, tv_recorder *recorder, const tv_model *model,
+                               const tv_activations *activations, const tv_head_tensors *tensors,
+                               bool gradient) {
+    (void)head;
+    (void)gradient;
+    uint64_t vocab = tv_model_list(model)->config.vocab_size;
+    tv_record_push_label(recorder, "head");
+    tv_part chunk = {0};
+    while (tv_next_part(&chunk, activations->rows, activations->head_rows)) {
+        tv_tensor logits;
+        TV_RETURN_IF_FAILED(
+            tv_language_logits(recorder, model, activations, chunk.first, chunk.count, &logits));
+        TV_RETURN_IF_FAILED(
+            tv_record_copy(recorder, logits.span,
+                           tv_tensor_rows(tensors->outputs[0], vocab, chunk.first, chunk.count).span));
+    }
+    tv_record_pop_label(recorder);
+    return TV_OK;
+}
+
+tv_loss_head tv_language_logits_head(const void *config, uint64_t batch, uint64_t tokens) {
+    uint64_t vocab = ((const tv_model_config *)config)->vocab_size;
+    return (tv_loss_head){
+        .name = "logits", .output_words = {batch * tokens * vocab}, .stat_count = 1, .record = record_logits};
+}

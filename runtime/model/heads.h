@@ -37,4 +37,8 @@ tv_loss_head tv_language_loss_head(uint64_t batch, uint64_t tokens);
 /* With the hits, which mean token accuracy is made of. A tv_head_maker without settings. */
 tv_loss_head tv_language_accuracy_head(const void *settings, uint64_t batch, uint64_t tokens);
 
+/* No loss: only forward passes are recorded, and their output 0 is the logits (B, T, V), all at once. A
+ * tv_head_maker whose settings are the model's tv_model_config. */
+tv_loss_head tv_language_logits_head(const void *config, uint64_t batch, uint64_t tokens);
+
 #endif

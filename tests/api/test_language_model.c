@@ -103,6 +103,35 @@ static void logits_are_those_of_the_loss(void **state) {
     tv_device_close(&device);
 }
 
+/* One pass gives what each text up to there gives by itself. */
+static void all_logits_are_those_of_each_prefix(void **state) {
+    tv_device *device = open_device();
+    tv_language_model *model = load(device, *state, true);
+    static float all[TV_SMALL_CONTEXT * VOCAB];
+    float one[VOCAB];
+    static const uint64_t lengths[] = {LENGTH, 1, 7};
+    for (size_t i = 0; i < TV_COUNT(lengths); i++) {
+        if (i == 2)
+            step(model, LENGTH); /* of other weights now */
+        memset(all, 0xff, sizeof all);
+        assert_ok(tv_language_model_all_logits(model, text, lengths[i], all));
+        for (uint64_t t = 0; t < lengths[i]; t++) {
+            assert_ok(tv_language_model_logits(model, text, t + 1, one));
+            for (int v = 0; v < VOCAB; v++)
+                assert_near((double)all[t * VOCAB + (uint64_t)v], (double)one[v], 2e-5);
+        }
+        assert_true(isnan(all[lengths[i] * VOCAB])); /* nothing behind them */
+    }
+    uint32_t longest[TV_SMALL_CONTEXT + 1] = {0};
+    assert_ok(tv_language_model_all_logits(model, longest, TV_SMALL_CONTEXT, all));
+    assert_true(isfinite(all[TV_SMALL_CONTEXT * VOCAB - 1]));
+    assert_int_equal(tv_language_model_all_logits(model, text, 0, all), TV_E_USAGE);
+    assert_int_equal(tv_language_model_all_logits(model, longest, TV_SMALL_CONTEXT + 1, all), TV_E_USAGE);
+    assert_int_equal(tv_language_model_all_logits(model, (uint32_t[]){VOCAB}, 1, all), TV_E_DATA);
+    tv_language_model_destroy(&model);
+    tv_device_close(&device);
+}
+
 typedef struct heard {
     uint32_t tokens[32];
     uint64_t count, limit;
@@ -365,6 +394,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inference_takes_no_memory_of_training),
         cmocka_unit_test(logits_are_those_of_the_loss),
+        cmocka_unit_test(all_logits_are_those_of_each_prefix),
         cmocka_unit_test(texts_are_told_token_by_token),
         cmocka_unit_test(every_end_token_ends),
         cmocka_unit_test(training_goes_on_bit_for_bit),
