@@ -138,7 +138,8 @@ tv_status tv_checksums_check_files(const cJSON *state, const char *directory) {
 static bool is_weights(const char *name) {
     static const char end[] = ".safetensors";
     size_t length = strlen(name), end_length = sizeof end - 1;
-    return !strchr(name, '/') && length > end_length && strcmp(name + length - end_length, end) == 0;
+    return strcmp(name, "model.safetensors.index.json") == 0 ||
+           (!strchr(name, '/') && length > end_length && strcmp(name + length - end_length, end) == 0);
 }
 
 tv_status tv_checksums_check_weights(const char *directory) {

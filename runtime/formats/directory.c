@@ -10,9 +10,6 @@
 #include "formats/layout.h"
 #include "formats/safetensors.h"
 
-static const char weights_name[] = "model.safetensors";
-static const char index_name[] = "model.safetensors.index.json";
-
 typedef struct shard {
     char *path;
     const char *name; /* the last part of the path */
@@ -59,7 +56,7 @@ static tv_status open_single(tv_model_directory *d) {
     d->shards = calloc(1, sizeof *d->shards);
     if (!d->shards)
         return no_memory(d->path);
-    TV_RETURN_IF_FAILED(open_shard(d, weights_name));
+    TV_RETURN_IF_FAILED(open_shard(d, TV_WEIGHTS_NAME));
     const shard *only = d->shards;
     uint64_t count = tv_safetensors_count(only->file);
     d->places = calloc(count ? count : 1, sizeof *d->places);
@@ -84,11 +81,20 @@ static tv_status find_shard(tv_model_directory *d, const cJSON *item, const char
             return TV_OK;
         }
     *found = &d->shards[d->n_shards];
-    return open_shard(d, name);
+    tv_status status = open_shard(d, name);
+    if (status != TV_OK && !tv_path_exists((*found)->path))
+        return tv_fail(TV_E_DATA, "%s is missing; %s names it", (*found)->path, where);
+    return status;
 }
 
 static int compare_places(const void *a, const void *b) {
     return strcmp(((const place *)a)->tensor->name, ((const place *)b)->tensor->name);
+}
+
+static place *find_place(const tv_model_directory *d, const char *name) {
+    tv_safetensor named = {.name = name};
+    place key = {.tensor = &named};
+    return d->n_places ? bsearch(&key, d->places, d->n_places, sizeof key, compare_places) : NULL;
 }
 
 static tv_status read_weight_map(tv_model_directory *d, const cJSON *map, const char *where) {
@@ -120,10 +126,29 @@ static tv_status read_weight_map(tv_model_directory *d, const cJSON *map, const 
     return TV_OK;
 }
 
+/* What a shard holds, the index names there and nowhere else: other readers take the whole of every shard, so
+ * that a tensor of two shards would be one here and another there. */
+static tv_status check_shards(const tv_model_directory *d, const char *where) {
+    for (uint64_t i = 0; i < d->n_shards; i++)
+        for (uint64_t k = 0; k < tv_safetensors_count(d->shards[i].file); k++) {
+            const char *name = tv_safetensors_at(d->shards[i].file, k)->name;
+            const place *named = find_place(d, name);
+            if (!named)
+                return tv_fail(TV_E_DATA, "%s: tensor \"%s\" is in this shard, but %s does not name it",
+                               d->shards[i].path, name, where);
+            if (named->shard != &d->shards[i])
+                return tv_fail(TV_E_DATA, "%s: tensor \"%s\" is also in %s, where %s promises it",
+                               d->shards[i].path, name, named->shard->name, where);
+        }
+    return TV_OK;
+}
+
 static tv_status open_sharded(tv_model_directory *d, const char *index_path) {
     cJSON *root = NULL;
     TV_RETURN_IF_FAILED(tv_json_read_file(index_path, &root));
     tv_status status = read_weight_map(d, tv_json_get(root, "weight_map"), index_path);
+    if (status == TV_OK)
+        status = check_shards(d, index_path);
     cJSON_Delete(root);
     return status;
 }
@@ -148,17 +173,18 @@ static tv_status other_weights(const tv_model_directory *d) {
         bool exists = tv_path_exists(path);
         free(path);
         if (exists)
-            return tv_fail(TV_E_DATA, "%s: expected %s or %s, found %s: %s", d->path, weights_name,
-                           index_name, others[i].name, others[i].what);
+            return tv_fail(TV_E_DATA, "%s: expected %s or %s, found %s: %s", d->path, TV_WEIGHTS_NAME,
+                           TV_INDEX_NAME, others[i].name, others[i].what);
     }
-    return tv_fail(TV_E_DATA, "%s: expected %s or %s, found neither", d->path, weights_name, index_name);
+    return tv_fail(TV_E_DATA, "%s: expected %s or %s, found neither", d->path, TV_WEIGHTS_NAME,
+                   TV_INDEX_NAME);
 }
 
 static tv_status open_weights(tv_model_directory *d) {
     char *single = NULL, *index = NULL;
     tv_status status;
-    TV_TRY(join(d->path, weights_name, &single));
-    TV_TRY(join(d->path, index_name, &index));
+    TV_TRY(join(d->path, TV_WEIGHTS_NAME, &single));
+    TV_TRY(join(d->path, TV_INDEX_NAME, &index));
     if (tv_path_exists(single))
         status = open_single(d);
     else if (tv_path_exists(index))
@@ -169,12 +195,6 @@ done:
     free(single);
     free(index);
     return status;
-}
-
-static place *find_place(tv_model_directory *d, const char *name) {
-    tv_safetensor named = {.name = name};
-    place key = {.tensor = &named};
-    return d->n_places ? bsearch(&key, d->places, d->n_places, sizeof key, compare_places) : NULL;
 }
 
 /* Files of the headless model (GPT2Model, LlamaModel) leave the prefix out. */
@@ -276,7 +296,7 @@ tv_status tv_model_directory_open(const char *path, tv_model_directory **directo
     if (!tv_path_is_directory(path))
         return tv_fail(TV_E_DATA,
                        "%s: expected a model directory with config.json and %s, found no directory", path,
-                       weights_name);
+                       TV_WEIGHTS_NAME);
     tv_model_directory *d = calloc(1, sizeof *d);
     if (!d)
         return no_memory(path);
@@ -330,123 +350,73 @@ const char *tv_model_directory_path(const tv_model_directory *directory) {
     return directory->path;
 }
 
-/* A model with one value that is no number draws and scores nonsense, in some kernels without a trace. */
-static tv_status check_finite(const place *p, const float *values, uint64_t count) {
+/* The first value that is not finite, or `count`; its bits all say so in the exponent. */
+static uint64_t first_nonfinite(tv_dtype dtype, const void *values, uint64_t count) {
+    const float *floats = values;
+    const uint16_t *halves = values;
+    const uint16_t exponent = dtype == TV_F16 ? 0x7c00 : 0x7f80;
     float none = 0;
+    bool all = true;
+    if (dtype == TV_F32) {
+        for (uint64_t i = 0; i < count; i++)
+            none += floats[i] * 0;
+        for (uint64_t i = 0; !(none == 0) && i < count; i++)
+            if (!isfinite(floats[i]))
+                return i;
+        return count;
+    }
     for (uint64_t i = 0; i < count; i++)
-        none += values[i] * 0;
-    for (uint64_t i = 0; !(none == 0) && i < count; i++)
-        if (!isfinite(values[i]))
-            return tv_fail(
-                TV_E_DATA,
-                "%s: tensor %s holds %g, which is no weight; the training that wrote it diverged, or "
-                "the file is damaged: take an earlier checkpoint or another copy",
-                p->shard->path, p->tensor->name, (double)values[i]);
+        all = all && (halves[i] & exponent) != exponent;
+    for (uint64_t i = 0; !all && i < count; i++)
+        if ((halves[i] & exponent) == exponent)
+            return i;
+    return count;
+}
+
+/* A model with one value that is no number draws and scores nonsense, in some kernels without a trace. */
+static tv_status check_finite(const place *p, tv_dtype dtype, const void *values, uint64_t count) {
+    uint64_t at = first_nonfinite(dtype, values, count);
+    if (at == count)
+        return TV_OK;
+    if (dtype == TV_F16 && strcmp(p->tensor->dtype, "F16") != 0)
+        return tv_fail(
+            TV_E_DATA,
+            "%s: tensor %s holds a value that f16 cannot hold (its largest is 65504), or that is no "
+            "number; its own type is %s",
+            p->shard->path, p->tensor->name, p->tensor->dtype);
+    double value = dtype == TV_F32   ? (double)((const float *)values)[at]
+                   : dtype == TV_F16 ? (double)tv_half_to_float(((const uint16_t *)values)[at])
+                                     : (double)tv_bfloat16_to_float(((const uint16_t *)values)[at]);
+    return tv_fail(TV_E_DATA,
+                   "%s: tensor %s holds %g, which is no weight; the training that wrote it diverged, or "
+                   "the file is damaged: take an earlier checkpoint or another copy",
+                   p->shard->path, p->tensor->name, value);
+}
+
+tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint32_t index,
+                                       uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out) {
+    const tv_layout *layout = directory->layout;
+    const uint64_t columns = directory->list->items[index].shape[1], end = first_row + rows;
+    const uint64_t row_bytes = columns * tv_dtype_bytes(dtype);
+    for (uint64_t i = 0; i < layout->count; i++) {
+        const tv_layout_entry *entry = &layout->entries[i];
+        const uint64_t from = tv_max_u64(first_row, entry->first_row);
+        const uint64_t to = tv_min_u64(end, entry->first_row + entry->rows);
+        if (entry->parameter != index || from >= to)
+            continue;
+        const place *p = &directory->places[directory->of_entry[i]];
+        tv_safetensors_part part = {from - entry->first_row, to - from, 0, columns};
+        if (entry->transposed)
+            part = (tv_safetensors_part){0, columns, from - entry->first_row, to - from};
+        uint8_t *there = (uint8_t *)out + (from - first_row) * row_bytes;
+        TV_RETURN_IF_FAILED(
+            tv_safetensors_read_part(p->shard->file, p->tensor, &part, entry->transposed, dtype, 0, there));
+        TV_RETURN_IF_FAILED(check_finite(p, dtype, there, (to - from) * columns));
+    }
     return TV_OK;
 }
 
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out) {
-    const tv_layout *layout = directory->layout;
-    for (uint64_t i = 0; i < layout->count; i++) {
-        const tv_layout_entry *entry = &layout->entries[i];
-        if (entry->parameter != index)
-            continue;
-        const place *p = &directory->places[directory->of_entry[i]];
-        uint64_t columns = directory->list->items[index].shape[1];
-        TV_RETURN_IF_FAILED(tv_safetensors_read(p->shard->file, p->tensor, 0, entry->shape[0],
-                                                entry->transposed, out + entry->first_row * columns));
-        TV_RETURN_IF_FAILED(check_finite(p, out + entry->first_row * columns, p->tensor->count));
-    }
-    return TV_OK;
-}
-
-/* What generation in transformers starts from; only the ids that there are. */
-static tv_status write_generation_config(const char *path, const tv_model_config *config) {
-    static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
-    cJSON *tree = NULL;
-    TV_RETURN_IF_FAILED(tv_model_config_tree(config, &tree));
-    cJSON *root = cJSON_CreateObject();
-    bool done = root && tv_json_set_bool(root, "_from_model_config", true);
-    for (int i = 0; i < 3; i++) {
-        cJSON *id = cJSON_DetachItemFromObjectCaseSensitive(tree, keys[i]);
-        if (!done || !id || cJSON_IsNull(id))
-            cJSON_Delete(id);
-        else
-            done = cJSON_AddItemToObject(root, keys[i], id);
-    }
-    tv_status status = done ? tv_json_write_file(path, root) : no_memory(path);
-    cJSON_Delete(root);
-    cJSON_Delete(tree);
-    return status;
-}
-
-/* (rows, columns) to (columns, rows), by blocks that stay in the cache. */
-static void transpose(const float *in, uint64_t rows, uint64_t columns, float *out) {
-    enum { BLOCK = 16 };
-    for (uint64_t first = 0; first < rows; first += BLOCK) {
-        uint64_t end = tv_min_u64(first + BLOCK, rows);
-        for (uint64_t c = 0; c < columns; c++)
-            for (uint64_t r = first; r < end; r++)
-                out[c * rows + r] = in[r * columns + c];
-    }
-}
-
-static tv_status write_weights(const char *path, const tv_parameter_list *list, const tv_layout *layout,
-                               tv_parameter_source source, void *context) {
-    tv_status status;
-    tv_safetensors_writer *writer = NULL;
-    tv_safetensor *tensors = calloc(layout->count, sizeof *tensors);
-    float *values = calloc(list->max_elements, sizeof *values);
-    float *turned = calloc(list->max_elements, sizeof *turned);
-    if (!tensors || !values || !turned) {
-        status = no_memory(path);
-        goto done;
-    }
-    for (uint64_t i = 0; i < layout->count; i++) {
-        const tv_layout_entry *entry = &layout->entries[i];
-        tensors[i] = (tv_safetensor){.name = entry->name,
-                                     .dtype = "F32",
-                                     .rank = entry->rank,
-                                     .shape = {entry->shape[0], entry->shape[1]}};
-    }
-    TV_TRY(tv_safetensors_writer_open(path, tensors, layout->count, &writer));
-    for (uint64_t i = 0; i < layout->count; i++) {
-        const tv_layout_entry *entry = &layout->entries[i];
-        uint64_t columns = list->items[entry->parameter].shape[1];
-        const float *from = values + entry->first_row * columns;
-        if (i == 0 || layout->entries[i - 1].parameter != entry->parameter)
-            TV_TRY(source(context, entry->parameter, values));
-        if (entry->transposed) {
-            transpose(values, entry->rows, columns, turned);
-            from = turned;
-        }
-        TV_TRY(tv_safetensors_write(writer, from, entry->rows * columns * sizeof *from));
-    }
-    TV_TRY(tv_safetensors_writer_commit(&writer));
-done:
-    tv_safetensors_writer_abort(&writer);
-    free(tensors);
-    free(values);
-    free(turned);
-    return status;
-}
-
-tv_status tv_model_directory_write(const char *path, const tv_parameter_list *list,
-                                   tv_parameter_source source, void *context) {
-    static const char *const names[] = {"config.json", "generation_config.json", weights_name};
-    char *paths[3] = {NULL};
-    tv_layout *layout = NULL;
-    tv_status status;
-    TV_TRY(tv_layout_create(list, &layout));
-    for (int i = 0; i < 3; i++)
-        TV_TRY(join(path, names[i], &paths[i]));
-    TV_TRY(tv_model_config_write_file(&list->config, paths[0]));
-    if (list->config.head == TV_MODEL_HEAD_LANGUAGE)
-        TV_TRY(write_generation_config(paths[1], &list->config));
-    TV_TRY(write_weights(paths[2], list, layout, source, context));
-done:
-    for (int i = 0; i < 3; i++)
-        free(paths[i]);
-    tv_layout_destroy(&layout);
-    return status;
+    return tv_model_directory_read_rows(directory, index, 0, directory->list->items[index].shape[0], TV_F32,
+                                        out);
 }

@@ -10,9 +10,14 @@
 
 #include "model/parameters.h"
 
+#define TV_WEIGHTS_NAME "model.safetensors"
+#define TV_INDEX_NAME   "model.safetensors.index.json"
+/* Where transformers cuts weights into shards. */
+#define TV_SHARD_BYTES UINT64_C(5000000000)
+
 typedef struct tv_model_directory tv_model_directory;
 
-/* Reads the config and the headers; weights stay on disk, mapped. TV_E_CONFIG for the config's values,
+/* Reads the config and the headers; weights stay on disk. TV_E_CONFIG for the config's values,
  * TV_E_DATA for a file that is missing or wrong, TV_E_IO for one that cannot be read. */
 tv_status tv_model_directory_open(const char *path, tv_model_directory **directory);
 void tv_model_directory_close(tv_model_directory **directory);
@@ -23,12 +28,21 @@ const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory 
 /* As it was opened; for sentences. */
 const char *tv_model_directory_path(const tv_model_directory *directory);
 
-/* One parameter, in the internal layout, as fp32: `out` takes its `count` floats. */
+/* Rows of one parameter, in the internal layout, as `dtype` (F32, F16, BF16). A value that is no number is
+ * TV_E_DATA. */
+tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint32_t index,
+                                       uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out);
+/* All of it: `out` takes its `count` floats. */
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out);
 
-/* Writes config.json, generation_config.json (for a language model) and model.safetensors (F32) into the
- * existing directory `path`, asking `source` for each parameter once, in order. Needs host memory for two of
- * the largest parameter. */
+/* Writes config.json, generation_config.json (for a language model) and model.safetensors into the existing
+ * directory `path`, the weights as `dtype` (F32, F16, BF16; rounded to nearest even, TV_E_DATA for what f16
+ * cannot hold). Weights of more than `shard_bytes` (0: TV_SHARD_BYTES) become shards with an index. `source`
+ * is asked for floats piece by piece, in order, and again where a turned tensor is larger than 64 MiB. Holds
+ * some pieces. */
+tv_status tv_model_directory_write_as(const char *path, const tv_parameter_list *list, tv_dtype dtype,
+                                      uint64_t shard_bytes, tv_parameter_source source, void *context);
+/* As floats, cut at TV_SHARD_BYTES. */
 tv_status tv_model_directory_write(const char *path, const tv_parameter_list *list,
                                    tv_parameter_source source, void *context);
 

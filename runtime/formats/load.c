@@ -9,19 +9,23 @@ typedef struct directory_source {
     uint64_t seed;                 /* of a head that is drawn */
 } directory_source;
 
-static tv_status read_parameter(void *context, uint32_t index, float *out) {
+static tv_status read_parameter(void *context, uint32_t index, uint64_t first_row, uint64_t rows,
+                                tv_dtype dtype, void *out) {
     const directory_source *source = context;
-    return tv_model_directory_read(source->directory, index, out);
+    return tv_model_directory_read_rows(source->directory, index, first_row, rows, dtype, out);
 }
 
-static tv_status read_body(void *context, uint32_t index, float *out) {
+static tv_status read_body(void *context, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
+                           void *out) {
     const directory_source *source = context;
     const tv_parameter *p = &source->list->items[index];
     if (p->role != TV_PARAMETER_HEAD_WEIGHT && p->role != TV_PARAMETER_SCORE_WEIGHT) {
         const tv_parameter_list *found = tv_model_directory_parameters(source->directory);
-        return tv_model_directory_read(source->directory, tv_parameter_index(found, p->role, p->layer), out);
+        uint32_t there = tv_parameter_index(found, p->role, p->layer);
+        return tv_model_directory_read_rows(source->directory, there, first_row, rows, dtype, out);
     }
-    tv_parameter_initialise(source->list, index, source->seed, out);
+    TV_RETURN_IF_FAILED(tv_parameter_expect_floats(dtype));
+    tv_parameter_initialise(source->list, index, source->seed, first_row, rows, out);
     return TV_OK;
 }
 

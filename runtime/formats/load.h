@@ -1,7 +1,7 @@
 /* Weights of a model directory into a model on a device.
  *
- * Promise: parameters are read and uploaded one by one, so the host holds one of them at a time; where a
- * checkpoint's checksums lie beside the weights, weights that differ from them are refused (TV_E_DATA).
+ * Promise: parameters are read and uploaded in pieces, so the host never holds a large one as a whole; where
+ * a checkpoint's checksums lie beside the weights, weights that differ from them are refused (TV_E_DATA).
  */
 #ifndef TV_FORMATS_LOAD_H
 #define TV_FORMATS_LOAD_H

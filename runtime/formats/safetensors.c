@@ -1,4 +1,4 @@
-/* Reader and writer of safetensors: see safetensors.h. */
+/* Opening safetensors: the header and its checks; see safetensors.h. */
 #include "formats/safetensors.h"
 
 #include <math.h>
@@ -8,35 +8,10 @@
 #include "base/files.h"
 #include "base/forms.h"
 #include "base/json.h"
+#include "formats/safetensors_types.h"
 
 /* The limit of the format's own reader. */
 #define MAX_HEADER_BYTES UINT64_C(100000000)
-
-enum { TRANSPOSED_BLOCK = 16, CHUNK_ELEMENTS = 8192 };
-
-typedef enum conversion { FROM_F32, FROM_F16, FROM_BF16, FROM_F64, FROM_NOTHING } conversion;
-
-typedef struct file_type {
-    const char *name;
-    uint64_t bytes;
-    conversion conversion;
-} file_type;
-
-static const file_type file_types[] = {
-    {"F32", 4, FROM_F32},         {"F16", 2, FROM_F16},         {"BF16", 2, FROM_BF16},
-    {"F64", 8, FROM_F64},         {"I64", 8, FROM_NOTHING},     {"U64", 8, FROM_NOTHING},
-    {"I32", 4, FROM_NOTHING},     {"U32", 4, FROM_NOTHING},     {"I16", 2, FROM_NOTHING},
-    {"U16", 2, FROM_NOTHING},     {"I8", 1, FROM_NOTHING},      {"U8", 1, FROM_NOTHING},
-    {"BOOL", 1, FROM_NOTHING},    {"F8_E4M3", 1, FROM_NOTHING}, {"F8_E5M2", 1, FROM_NOTHING},
-    {"F8_E8M0", 1, FROM_NOTHING}, {"C64", 8, FROM_NOTHING},
-};
-
-static const file_type *find_type(const char *name) {
-    for (size_t i = 0; i < TV_COUNT(file_types); i++)
-        if (strcmp(file_types[i].name, name) == 0)
-            return &file_types[i];
-    return NULL;
-}
 
 struct tv_safetensors {
     char *where;
@@ -128,7 +103,8 @@ static tv_status parse_tensor(const cJSON *entry, const char *where, uint64_t da
     TV_RETURN_IF_FAILED(find_key(entry, "dtype", where, &dtype));
     TV_RETURN_IF_FAILED(find_key(entry, "shape", where, &shape));
     TV_RETURN_IF_FAILED(find_key(entry, "data_offsets", where, &offsets));
-    const file_type *type = cJSON_IsString(dtype) ? find_type(dtype->valuestring) : NULL;
+    const tv_safetensors_type *type =
+        cJSON_IsString(dtype) ? tv_safetensors_find_type(dtype->valuestring) : NULL;
     if (!type)
         return tv_fail(TV_E_DATA,
                        "%s: tensor \"%s\" has the unknown type %.40s; expected F32, F16, BF16, "
@@ -349,198 +325,6 @@ tv_status tv_safetensors_copy(const tv_safetensors *file, const tv_safetensor *t
     return read_bytes(file, file->data_at + tensor->offset + first, out, size);
 }
 
-/* The element at unaligned `source`. */
-static float convert(conversion from, const uint8_t *source) {
-    float single = 0;
-    double wide;
-    uint16_t half;
-    switch (from) {
-    case FROM_F32:
-        memcpy(&single, source, sizeof single);
-        return single;
-    case FROM_F16:
-        memcpy(&half, source, sizeof half);
-        return tv_half_to_float(half);
-    case FROM_BF16:
-        memcpy(&half, source, sizeof half);
-        return tv_bfloat16_to_float(half);
-    case FROM_F64:
-        memcpy(&wide, source, sizeof wide);
-        return (float)wide;
-    case FROM_NOTHING:
-        break;
-    }
-    return single;
-}
-
-static tv_status read_converted(const tv_safetensors *file, const tv_safetensor *tensor,
-                                const file_type *type, uint64_t first, uint64_t count, float *out) {
-    uint8_t chunk[CHUNK_ELEMENTS * 8];
-    for (uint64_t done = 0, part; done < count; done += part) {
-        part = tv_min_u64(CHUNK_ELEMENTS, count - done);
-        TV_RETURN_IF_FAILED(
-            tv_safetensors_copy(file, tensor, first + done * type->bytes, part * type->bytes, chunk));
-        for (uint64_t i = 0; i < part; i++)
-            out[done + i] = convert(type->conversion, chunk + i * type->bytes);
-    }
-    return TV_OK;
-}
-
-/* By blocks of rows, so that a cache line of `out` is filled at once. */
-static tv_status read_transposed(const tv_safetensors *file, const tv_safetensor *tensor,
-                                 const file_type *type, uint64_t first, uint64_t rows, uint64_t columns,
-                                 float *out) {
-    const uint64_t row_bytes = columns * type->bytes;
-    uint8_t *chunk = malloc(tv_min_u64(TRANSPOSED_BLOCK, rows) * row_bytes);
-    tv_status status =
-        chunk ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory while reading %s", file->where);
-    for (uint64_t block = 0; block < rows && status == TV_OK; block += TRANSPOSED_BLOCK) {
-        uint64_t end = tv_min_u64(block + TRANSPOSED_BLOCK, rows);
-        status =
-            tv_safetensors_copy(file, tensor, first + block * row_bytes, (end - block) * row_bytes, chunk);
-        for (uint64_t c = 0; c < columns && status == TV_OK; c++)
-            for (uint64_t r = block; r < end; r++)
-                out[c * rows + r] =
-                    convert(type->conversion, chunk + ((r - block) * columns + c) * type->bytes);
-    }
-    free(chunk);
-    return status;
-}
-
-tv_status tv_safetensors_read(const tv_safetensors *file, const tv_safetensor *tensor, uint64_t first_row,
-                              uint64_t rows, bool transposed, float *out) {
-    const file_type *type = find_type(tensor->dtype);
-    uint64_t all_rows = tensor->rank ? tensor->shape[0] : 1;
-    if (!type || type->conversion == FROM_NOTHING)
-        return tv_fail(TV_E_DATA,
-                       "%s: tensor \"%s\" has the type %s; expected weights as F32, F16, BF16 or F64",
-                       file->where, tensor->name, tensor->dtype);
-    if (first_row > all_rows || rows > all_rows - first_row)
-        return tv_fail(TV_E_USAGE, "%s: rows %llu to %llu of tensor \"%s\", which has %llu", file->where,
-                       (unsigned long long)first_row, (unsigned long long)(first_row + rows), tensor->name,
-                       (unsigned long long)all_rows);
-    if (rows == 0 || tensor->count == 0)
-        return TV_OK;
-    uint64_t columns = tensor->count / all_rows;
-    uint64_t first = first_row * columns * type->bytes;
-    if (!transposed && type->conversion == FROM_F32)
-        return tv_safetensors_copy(file, tensor, first, rows * columns * sizeof *out, out);
-    return transposed ? read_transposed(file, tensor, type, first, rows, columns, out)
-                      : read_converted(file, tensor, type, first, rows * columns, out);
-}
-
-struct tv_safetensors_writer {
-    tv_writer *out;
-    char *path;
-    uint64_t expected, written; /* bytes of tensors */
-};
-
-static bool add_tensor(cJSON *header, const tv_safetensor *tensor, uint64_t begin, uint64_t end) {
-    cJSON *entry = cJSON_AddObjectToObject(header, tensor->name);
-    cJSON *shape = NULL, *offsets = NULL;
-    if (!entry || !tv_json_set_string(entry, "dtype", tensor->dtype) ||
-        !(shape = cJSON_AddArrayToObject(entry, "shape")) ||
-        !(offsets = cJSON_AddArrayToObject(entry, "data_offsets")))
-        return false;
-    for (uint32_t d = 0; d < tensor->rank; d++)
-        if (!cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)tensor->shape[d])))
-            return false;
-    return cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)begin)) &&
-           cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)end));
-}
-
-/* The header's text, padded with spaces so that the data starts at a multiple of 8, and the data's size. */
-static tv_status make_header(const char *path, const tv_safetensor *tensors, uint64_t count, char **text,
-                             uint64_t *data_bytes) {
-    cJSON *header = cJSON_CreateObject();
-    cJSON *metadata = header ? cJSON_AddObjectToObject(header, "__metadata__") : NULL;
-    bool done = metadata && tv_json_set_string(metadata, "format", "pt");
-    uint64_t offset = 0;
-    char *line = NULL;
-    tv_status status = TV_OK;
-    for (uint64_t i = 0; done && status == TV_OK && i < count; i++) {
-        const file_type *type = find_type(tensors[i].dtype);
-        uint64_t bytes = type ? type->bytes : 0, end = 0;
-        bool fits = type && tensors[i].rank <= TV_SAFETENSORS_MAX_RANK;
-        for (uint32_t d = 0; fits && d < tensors[i].rank; d++)
-            fits = tv_mul_u64(bytes, tensors[i].shape[d], &bytes);
-        if (!fits || !tv_add_u64(offset, bytes, &end)) {
-            status = tv_fail(TV_E_USAGE, "%s: tensor \"%s\" has a type or shape that the format lacks", path,
-                             tensors[i].name);
-        } else {
-            done = add_tensor(header, &tensors[i], offset, end);
-            offset = end;
-        }
-    }
-    if (status == TV_OK && done)
-        status = tv_json_print_line(header, &line);
-    cJSON_Delete(header);
-    if (status != TV_OK)
-        return status;
-    if (line) {
-        uint64_t length = strlen(line);
-        *text = tv_format("%-*s", (int)tv_align_up(length, 8), line);
-        free(line);
-    }
-    if (!line || !*text)
-        return tv_fail(TV_E_MEMORY, "out of host memory for the header of %s", path);
-    *data_bytes = offset;
-    return TV_OK;
-}
-
-tv_status tv_safetensors_writer_open(const char *path, const tv_safetensor *tensors, uint64_t count,
-                                     tv_safetensors_writer **writer) {
-    tv_status status;
-    char *header = NULL;
-    *writer = NULL;
-    tv_safetensors_writer *made = calloc(1, sizeof *made);
-    if (!made)
-        return tv_fail(TV_E_MEMORY, "out of host memory for %s", path);
-    TV_TRY_OR_FAIL(make_header(path, tensors, count, &header, &made->expected));
-    made->path = tv_format("%s", path);
-    if (!made->path) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory for %s", path);
-        goto fail;
-    }
-    uint64_t length = strlen(header);
-    TV_TRY_OR_FAIL(tv_writer_open(path, &made->out));
-    TV_TRY_OR_FAIL(tv_writer_write(made->out, &length, sizeof length));
-    TV_TRY_OR_FAIL(tv_writer_write(made->out, header, length));
-    free(header);
-    *writer = made;
-    return TV_OK;
-fail:
-    free(header);
-    tv_safetensors_writer_abort(&made);
-    return status;
-}
-
-tv_status tv_safetensors_write(tv_safetensors_writer *writer, const void *bytes, uint64_t size) {
-    if (size > writer->expected - writer->written)
-        return tv_fail(TV_E_USAGE, "%s: more bytes than its header announced", writer->path);
-    TV_RETURN_IF_FAILED(tv_writer_write(writer->out, bytes, size));
-    writer->written += size;
-    return TV_OK;
-}
-
-tv_status tv_safetensors_writer_commit(tv_safetensors_writer **writer) {
-    tv_safetensors_writer *w = *writer;
-    tv_status status =
-        w->written == w->expected
-            ? tv_writer_commit(&w->out)
-            : tv_fail(TV_E_USAGE, "%s: its header announced %llu bytes, but %llu were written", w->path,
-                      (unsigned long long)w->expected, (unsigned long long)w->written);
-    tv_safetensors_writer_abort(writer);
-    return status;
-}
-
-void tv_safetensors_writer_abort(tv_safetensors_writer **writer) {
-    tv_safetensors_writer *w = *writer;
-    if (w) {
-        if (w->out)
-            tv_writer_abort(&w->out);
-        free(w->path);
-        free(w);
-    }
-    *writer = NULL;
+const char *tv_safetensors_where(const tv_safetensors *file) {
+    return file->where;
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/status.h"
 
 enum { TV_SAFETENSORS_MAX_RANK = 8 };
@@ -33,6 +34,8 @@ tv_status tv_safetensors_open_bytes(const uint8_t *bytes, uint64_t size, const c
                                     tv_safetensors **file);
 void tv_safetensors_close(tv_safetensors **file);
 
+/* As it was opened; for sentences. */
+const char *tv_safetensors_where(const tv_safetensors *file);
 /* Sorted by name. */
 uint64_t tv_safetensors_count(const tv_safetensors *file);
 const tv_safetensor *tv_safetensors_at(const tv_safetensors *file, uint64_t index);
@@ -50,6 +53,18 @@ tv_status tv_safetensors_copy(const tv_safetensors *file, const tv_safetensor *t
  * TV_E_DATA. */
 tv_status tv_safetensors_read(const tv_safetensors *file, const tv_safetensor *tensor, uint64_t first_row,
                               uint64_t rows, bool transposed, float *out);
+
+/* A rectangle of a tensor of shape (shape[0], the rest). */
+typedef struct tv_safetensors_part {
+    uint64_t first_row, rows, first_column, columns;
+} tv_safetensors_part;
+
+/* The part as `dtype` (F32, F16 or BF16; what is as wide or wider in the file is rounded to nearest even):
+ * `out` is (rows, columns), or (columns, rows) when `transposed`; its rows begin `stride` bytes apart, 0:
+ * dense. Reads in large pieces and holds a few MB beside `out`. */
+tv_status tv_safetensors_read_part(const tv_safetensors *file, const tv_safetensor *tensor,
+                                   const tv_safetensors_part *part, bool transposed, tv_dtype dtype,
+                                   uint64_t stride, void *out);
 
 /* Writing: the header from name, dtype, rank and shape of `tensors`, then the bytes of the tensors in that
  * order, in pieces of any size. Nothing is under `path` before commit, which fails unless exactly the

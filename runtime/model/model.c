@@ -269,18 +269,25 @@ void tv_model_destroy(tv_model **handle) {
 /* ---- contents ---- */
 
 tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context) {
-    float *values = calloc(model->list->max_elements, sizeof *values);
+    uint64_t elements = tv_parameter_piece_elements(model->list);
+    float *values = calloc(elements, sizeof *values);
     if (!values)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a parameter of %llu elements",
-                       (unsigned long long)model->list->max_elements);
+        return tv_fail(TV_E_MEMORY, "out of host memory for %llu elements of a parameter",
+                       (unsigned long long)elements);
     tv_status status = TV_OK;
     for (uint32_t i = 0; i < model->list->count && status == TV_OK; i++) {
         if (model->shared[i])
             continue;
-        status = source(context, i, values);
-        if (status == TV_OK)
-            status = tv_upload(model->device, tv_model_parameter_at(model, i).span, values,
-                               model->list->items[i].count * sizeof *values);
+        const tv_parameter *p = &model->list->items[i];
+        const uint64_t row_bytes = p->shape[1] * sizeof *values, piece = tv_parameter_piece_rows(p);
+        for (uint64_t first = 0, rows; first < p->shape[0] && status == TV_OK; first += rows) {
+            rows = tv_min_u64(piece, p->shape[0] - first);
+            status = source(context, i, first, rows, TV_F32, values);
+            tv_span span = tv_model_parameter_at(model, i).span;
+            if (status == TV_OK)
+                status = tv_upload(model->device, tv_span_part(span, first * row_bytes, rows * row_bytes),
+                                   values, rows * row_bytes);
+        }
     }
     free(values);
     return status;
@@ -291,9 +298,11 @@ typedef struct drawn_source {
     uint64_t seed;
 } drawn_source;
 
-static tv_status draw(void *context, uint32_t index, float *out) {
+static tv_status draw(void *context, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
+                      void *out) {
     const drawn_source *source = context;
-    tv_parameter_initialise(source->list, index, source->seed, out);
+    TV_RETURN_IF_FAILED(tv_parameter_expect_floats(dtype));
+    tv_parameter_initialise(source->list, index, source->seed, first_row, rows, out);
     return TV_OK;
 }
 
@@ -301,10 +310,14 @@ tv_status tv_model_initialise(tv_model *model, uint64_t seed) {
     return tv_model_fill(model, draw, &(drawn_source){model->list, seed});
 }
 
-tv_status tv_model_source(void *context, uint32_t index, float *out) {
+tv_status tv_model_source(void *context, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
+                          void *out) {
     tv_model *model = context;
-    return tv_download(model->device, tv_model_parameter_at(model, index).span, out,
-                       model->list->items[index].count * sizeof *out);
+    TV_RETURN_IF_FAILED(tv_parameter_expect_floats(dtype));
+    uint64_t row_bytes = model->list->items[index].shape[1] * sizeof(float);
+    tv_span span = tv_model_parameter_at(model, index).span;
+    return tv_download(model->device, tv_span_part(span, first_row * row_bytes, rows * row_bytes), out,
+                       rows * row_bytes);
 }
 
 /* ---- tensors ---- */

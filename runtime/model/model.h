@@ -35,12 +35,13 @@ tv_status tv_model_create_over(const tv_model *base, const tv_parameter_list *li
                                tv_model **model);
 void tv_model_destroy(tv_model **model);
 
-/* Fills every parameter: from a source, asked once for each in order, or drawn by GPT-2's initialisation.
+/* Fills every parameter: from a source, asked piece by piece in order, or drawn by GPT-2's initialisation.
  * Moments start as zeros. What is shared with a base is not touched. */
 tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context);
 tv_status tv_model_initialise(tv_model *model, uint64_t seed);
 /* A tv_parameter_source over a tv_model: reads its parameters back from the device. */
-tv_status tv_model_source(void *model, uint32_t index, float *out);
+tv_status tv_model_source(void *model, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
+                          void *out);
 
 tv_device *tv_model_device(const tv_model *model);
 const tv_parameter_list *tv_model_list(const tv_model *model);

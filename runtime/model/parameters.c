@@ -219,13 +219,32 @@ uint32_t tv_parameter_head(const tv_parameter_list *list) {
                               TV_NO_LAYER);
 }
 
-void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, float *out) {
+uint64_t tv_parameter_piece_rows(const tv_parameter *parameter) {
+    uint64_t rows = TV_PIECE_BYTES / (parameter->shape[1] * sizeof(float));
+    return tv_min_u64(parameter->shape[0], tv_max_u64(rows / 4 * 4, 4));
+}
+
+uint64_t tv_parameter_piece_elements(const tv_parameter_list *list) {
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < list->count; i++)
+        most = tv_max_u64(most, tv_parameter_piece_rows(&list->items[i]) * list->items[i].shape[1]);
+    return most;
+}
+
+tv_status tv_parameter_expect_floats(tv_dtype dtype) {
+    return dtype == TV_F32 ? TV_OK
+                           : tv_fail(TV_E_USAGE, "parameters are yielded as f32, not as type %d", dtype);
+}
+
+void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, uint64_t first_row,
+                             uint64_t rows, float *out) {
     const tv_parameter *p = &list->items[index];
     tv_rng rng = {.seed = seed, .stream = TV_STREAM_INIT, .step = index};
-    for (uint64_t i = 0; i < p->count; i++) {
+    uint64_t first = first_row * p->shape[1], count = rows * p->shape[1];
+    for (uint64_t i = 0; i < count; i++) {
         switch (p->init) {
         case TV_INIT_NORMAL:
-            out[i] = tv_normal(&rng, i) * p->init_std;
+            out[i] = tv_normal(&rng, first + i) * p->init_std;
             break;
         case TV_INIT_ZERO:
             out[i] = 0;

@@ -90,13 +90,25 @@ uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role rol
 /* The matrix that makes logits: HEAD_WEIGHT, or EMBEDDING where tied; TV_NO_PARAMETER with a score head. */
 uint32_t tv_parameter_head(const tv_parameter_list *list);
 
-/* Yields parameter `index`: fills `count` floats of `out`. */
-typedef tv_status (*tv_parameter_source)(void *context, uint32_t index, float *out);
+/* Yields rows [first_row, first_row + rows) of parameter `index` as `dtype`: fills `out`. Whoever asks does
+ * so in pieces, so that the host never holds a large tensor as a whole. */
+typedef tv_status (*tv_parameter_source)(void *context, uint32_t index, uint64_t first_row, uint64_t rows,
+                                         tv_dtype dtype, void *out);
+
+/* How many rows of a parameter make a piece: within TV_PIECE_BYTES as floats, but four rows at least, so that
+ * every piece begins at a multiple of 4 bytes in any type. */
+#define TV_PIECE_BYTES (UINT64_C(16) << 20)
+uint64_t tv_parameter_piece_rows(const tv_parameter *parameter);
+/* Elements of the largest piece of any parameter. */
+uint64_t tv_parameter_piece_elements(const tv_parameter_list *list);
+/* TV_E_USAGE for another type than TV_F32, in sources that know no other. */
+tv_status tv_parameter_expect_floats(tv_dtype dtype);
 
 /* GPT-2's initialisation (Radford et al. 2019; residual projections scaled by 1/sqrt(2L)), and normal(0,
- * 1/sqrt(C + 1)) for a score head (Stiennon et al. 2020, so that scores start near deviation 1), of one
- * parameter into `out` (count floats). Element i is drawn at (seed, TV_STREAM_INIT, step = index in the list,
- * i). */
-void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, float *out);
+ * 1/sqrt(C + 1)) for a score head (Stiennon et al. 2020, so that scores start near deviation 1), of rows
+ * [first_row, first_row + rows) of one parameter. Element i of the parameter is drawn at (seed,
+ * TV_STREAM_INIT, step = index in the list, i). */
+void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, uint64_t first_row,
+                             uint64_t rows, float *out);
 
 #endif

@@ -273,14 +273,19 @@ static tv_status one_step(tv_run *run, uint64_t step) {
 
 /* The first parameter on the device that holds a NaN or an infinity; NULL when there is none. */
 static tv_status find_nonfinite(const tv_run *run, const char **name) {
-    float *values = calloc(run->list->max_elements, sizeof *values);
+    float *values = calloc(tv_parameter_piece_elements(run->list), sizeof *values);
     tv_status status = values ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a parameter");
     *name = NULL;
     for (uint32_t i = 0; status == TV_OK && !*name && i < run->list->count; i++) {
-        status = tv_model_source(run->model, i, values);
-        for (uint64_t e = 0; status == TV_OK && !*name && e < run->list->items[i].count; e++)
-            if (!isfinite(values[e]))
-                *name = run->list->items[i].name;
+        const tv_parameter *p = &run->list->items[i];
+        uint64_t piece = tv_parameter_piece_rows(p);
+        for (uint64_t first = 0, rows; status == TV_OK && !*name && first < p->shape[0]; first += rows) {
+            rows = tv_min_u64(piece, p->shape[0] - first);
+            status = tv_model_source(run->model, i, first, rows, TV_F32, values);
+            for (uint64_t e = 0; status == TV_OK && !*name && e < rows * p->shape[1]; e++)
+                if (!isfinite(values[e]))
+                    *name = p->name;
+        }
     }
     free(values);
     return status;

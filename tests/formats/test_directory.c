@@ -82,10 +82,15 @@ static float value_at(uint32_t index, uint64_t i) {
     return (float)(index * 4096 + i) + 0.25f;
 }
 
-static tv_status yield_values(void *context, uint32_t index, float *out) {
+static tv_status yield_values(void *context, uint32_t index, uint64_t first_row, uint64_t rows,
+                              tv_dtype dtype, void *out) {
     const tv_parameter_list *list = context;
-    for (uint64_t i = 0; i < list->items[index].count; i++)
-        out[i] = value_at(index, i);
+    uint64_t columns = list->items[index].shape[1];
+    float *floats = out;
+    assert_int_equal(dtype, TV_F32);
+    assert_true(first_row + rows <= list->items[index].shape[0]);
+    for (uint64_t i = 0; i < rows * columns; i++)
+        floats[i] = value_at(index, first_row * columns + i);
     return TV_OK;
 }
 
@@ -502,8 +507,12 @@ static void shards_are_read_by_their_index(void **state) {
     tv_test_dir_remove(&dir);
 }
 
-static tv_status yield_nothing(void *context, uint32_t index, float *out) {
+static tv_status yield_nothing(void *context, uint32_t index, uint64_t first_row, uint64_t rows,
+                               tv_dtype dtype, void *out) {
     (void)context;
+    (void)first_row;
+    (void)rows;
+    (void)dtype;
     (void)out;
     return index < 3 ? TV_OK : tv_fail(TV_E_DEVICE_LOST, "the device stopped");
 }
@@ -527,8 +536,9 @@ static void failures_of_the_source_leave_no_weights(void **state) {
     tv_test_dir_remove(&dir);
 }
 
-static tv_status yield_stored(void *context, uint32_t index, float *out) {
-    return tv_model_directory_read(context, index, out);
+static tv_status yield_stored(void *context, uint32_t index, uint64_t first_row, uint64_t rows,
+                              tv_dtype dtype, void *out) {
+    return tv_model_directory_read_rows(context, index, first_row, rows, dtype, out);
 }
 
 /* Directories that PyTorch wrote: the size is the one it counted, and what is written from the internal

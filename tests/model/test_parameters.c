@@ -117,7 +117,7 @@ static void check_draws(const tv_parameter_list *list, tv_parameter_role role, d
     float *a = malloc(p->count * sizeof *a), *b = malloc(p->count * sizeof *b);
     assert_non_null(a);
     assert_non_null(b);
-    tv_parameter_initialise(list, index, 7, a);
+    tv_parameter_initialise(list, index, 7, 0, p->shape[0], a);
     double n = (double)p->count, sum = 0, squares = 0;
     for (uint64_t i = 0; i < p->count; i++) {
         sum += a[i];
@@ -125,9 +125,13 @@ static void check_draws(const tv_parameter_list *list, tv_parameter_role role, d
     }
     assert_near(sum / n, 0, 5 * std / sqrt(n));
     assert_near(sqrt(squares / n), std, 5 * std / sqrt(2 * n));
-    tv_parameter_initialise(list, index, 7, b);
+    tv_parameter_initialise(list, index, 7, 0, p->shape[0], b);
     assert_memory_equal(a, b, p->count * sizeof *a);
-    tv_parameter_initialise(list, index, 8, b);
+    /* A piece is what it is in the whole. */
+    uint64_t last = p->shape[0] - 1;
+    tv_parameter_initialise(list, index, 7, last, 1, b);
+    assert_memory_equal(a + last * p->shape[1], b, p->shape[1] * sizeof *a);
+    tv_parameter_initialise(list, index, 8, 0, p->shape[0], b);
     assert_memory_not_equal(a, b, p->count * sizeof *a);
     free(a);
     free(b);
@@ -158,7 +162,7 @@ static void initialisation_is_gpt2s(void **state) {
         if (p->rank == 2)
             continue;
         assert_true(p->count <= 256);
-        tv_parameter_initialise(list, i, 7, values);
+        tv_parameter_initialise(list, i, 7, 0, p->shape[0], values);
         bool gain = strstr(p->name, "gain") != NULL;
         for (uint64_t k = 0; k < p->count; k++)
             assert_near(values[k], gain ? 1 : 0, 0);

@@ -39,10 +39,14 @@ typedef struct values {
     uint32_t salt;
 } values;
 
-static tv_status yield_values(void *context, uint32_t index, float *out) {
+static tv_status yield_values(void *context, uint32_t index, uint64_t first_row, uint64_t rows,
+                              tv_dtype dtype, void *out) {
     const values *v = context;
-    for (uint64_t i = 0; i < v->list->items[index].count; i++)
-        out[i] = value_at(index, i, v->salt);
+    uint64_t columns = v->list->items[index].shape[1];
+    float *floats = out;
+    assert_int_equal(dtype, TV_F32);
+    for (uint64_t i = 0; i < rows * columns; i++)
+        floats[i] = value_at(index, first_row * columns + i, v->salt);
     return TV_OK;
 }
 
@@ -216,8 +220,8 @@ static void check_body(tv_model *model, uint32_t salt, uint64_t seed) {
     assert_non_null(drawn);
     for (uint32_t i = 0; i < list->count; i++) {
         const tv_parameter *p = &list->items[i];
-        assert_ok(tv_model_source(model, i, found));
-        tv_parameter_initialise(list, i, seed, drawn);
+        assert_ok(tv_model_source(model, i, 0, p->shape[0], TV_F32, found));
+        tv_parameter_initialise(list, i, seed, 0, p->shape[0], drawn);
         bool head = p->role == TV_PARAMETER_SCORE_WEIGHT || p->role == TV_PARAMETER_HEAD_WEIGHT;
         for (uint64_t k = 0; k < p->count; k++)
             assert_near(found[k], head ? drawn[k] : value_at(i, k, salt), 0);
@@ -250,7 +254,7 @@ static void bodies_come_from_either_kind(void **state) {
         if (from.head == TV_MODEL_HEAD_SCORE) {
             float read[8];
             assert_ok(tv_model_load(model, d));
-            assert_ok(tv_model_source(model, list->count - 1, read));
+            assert_ok(tv_model_source(model, list->count - 1, 0, 1, TV_F32, read));
             for (uint64_t k = 0; k < 8; k++)
                 assert_near(read[k], value_at(list->count - 1, k, 1), 0);
         }

@@ -155,8 +155,10 @@ static void every_target_counts_once(void **state) {
 
 /* ---- text ---- */
 
-static tv_status draw_parameter(void *list, uint32_t index, float *out) {
-    tv_parameter_initialise(list, index, 7, out);
+static tv_status draw_parameter(void *list, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
+                                void *out) {
+    assert_int_equal(dtype, TV_F32);
+    tv_parameter_initialise(list, index, 7, first_row, rows, out);
     return TV_OK;
 }
 

@@ -112,16 +112,19 @@ typedef struct change {
     uint64_t first_position; /* from here on the sum over a position is beyond floats */
 } change;
 
-static tv_status yield_changed(void *context, uint32_t index, float *out) {
+static tv_status yield_changed(void *context, uint32_t index, uint64_t first_row, uint64_t rows,
+                               tv_dtype dtype, void *out) {
     const change *s = context;
     const tv_parameter *p = &tv_model_directory_parameters(s->source)->items[index];
-    TV_RETURN_IF_FAILED(tv_model_directory_read(s->source, index, out));
+    float *values = out;
+    assert_int_equal(dtype, TV_F32);
+    TV_RETURN_IF_FAILED(tv_model_directory_read_rows(s->source, index, first_row, rows, dtype, out));
     bool last = p->role == TV_PARAMETER_FINAL_NORM_GAIN || p->role == TV_PARAMETER_FINAL_NORM_BIAS;
-    for (uint64_t i = 0; last && i < p->count; i++)
-        out[i] *= s->factor;
-    if (p->role == TV_PARAMETER_POSITIONS)
-        for (uint64_t i = s->first_position * p->shape[1]; i < p->count; i++)
-            out[i] = FLT_MAX;
+    for (uint64_t i = 0; last && i < rows * p->shape[1]; i++)
+        values[i] *= s->factor;
+    for (uint64_t r = 0; p->role == TV_PARAMETER_POSITIONS && r < rows; r++)
+        for (uint64_t c = 0; first_row + r >= s->first_position && c < p->shape[1]; c++)
+            values[r * p->shape[1] + c] = FLT_MAX;
     return TV_OK;
 }
 

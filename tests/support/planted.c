@@ -143,12 +143,15 @@ typedef struct drawn {
     float head;
 } drawn;
 
-static tv_status yield_drawn(void *context, uint32_t index, float *out) {
+static tv_status yield_drawn(void *context, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
+                             void *out) {
     const drawn *d = context;
     const tv_parameter *p = &d->list->items[index];
-    tv_parameter_initialise(d->list, index, 3, out);
-    for (uint64_t i = 0; p->role == TV_PARAMETER_SCORE_WEIGHT && i < p->count; i++)
-        out[i] *= d->head;
+    float *values = out;
+    assert_int_equal(dtype, TV_F32);
+    tv_parameter_initialise(d->list, index, 3, first_row, rows, values);
+    for (uint64_t i = 0; p->role == TV_PARAMETER_SCORE_WEIGHT && i < rows * p->shape[1]; i++)
+        values[i] *= d->head;
     return TV_OK;
 }
 
