@@ -9,22 +9,6 @@
  * parameter. */
 enum { TILE_ELEMENTS = 1 << 18, TURNED_COLUMNS = 1 << 13, TURNED_BLOCK = 16, CONVERTED_AT_ONCE = 1 << 11 };
 
-static const tv_safetensors_type types[] = {
-    {"F32", 4, true, TV_F32},      {"F16", 2, true, TV_F16},      {"BF16", 2, true, TV_BF16},
-    {"F64", 8, true, TV_F64},      {"I64", 8, false, TV_F32},     {"U64", 8, false, TV_F32},
-    {"I32", 4, false, TV_F32},     {"U32", 4, false, TV_F32},     {"I16", 2, false, TV_F32},
-    {"U16", 2, false, TV_F32},     {"I8", 1, false, TV_F32},      {"U8", 1, false, TV_F32},
-    {"BOOL", 1, false, TV_F32},    {"F8_E4M3", 1, false, TV_F32}, {"F8_E5M2", 1, false, TV_F32},
-    {"F8_E8M0", 1, false, TV_F32}, {"C64", 8, false, TV_F32},
-};
-
-const tv_safetensors_type *tv_safetensors_find_type(const char *name) {
-    for (size_t i = 0; i < TV_COUNT(types); i++)
-        if (strcmp(types[i].name, name) == 0)
-            return &types[i];
-    return NULL;
-}
-
 /* `in` may lie at any address. */
 static void to_floats(tv_dtype from, const uint8_t *in, uint64_t count, float *out) {
     uint16_t half;
