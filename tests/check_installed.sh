@@ -31,6 +31,11 @@ echo "$shown" >"$work/shown"
 difference=$(diff "$work/declared" "$work/shown") ||
     fail "the headers (<) and libtrivium.so (>) differ; put the functions into runtime/api/exports.map: $difference"
 
+# The static library defines nothing that another library of the program could define too.
+foreign=$(nm --defined-only "$(find "$prefix" -name libtrivium.a)" 2>/dev/null |
+    awk '$2 ~ /^[A-TV-Z]$/ && $3 !~ /^tv_/ { print $3 }' | sort -u | head)
+[ -z "$foreign" ] || fail "libtrivium.a defines names that are not its own: $foreign"
+
 # C++ programs include the headers too.
 ! command -v c++ >/dev/null ||
     echo '#include <trivium/trivium.h>' | c++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only -I"$prefix/include" -x c++ - ||

@@ -6,6 +6,8 @@
 #ifndef TV_VK_INTERNAL_H
 #define TV_VK_INTERNAL_H
 
+#include <volk_names.h> /* before volk: its functions are ours (cmake/volk.cmake) */
+
 #include <volk.h>
 
 #include "vk/capture.h"

@@ -1,0 +1,15 @@
+# volk's functions under names of our own, so that libtrivium.a does not clash with the Vulkan loader or another volk in a
+# program that links it: volk_names.h renames each before runtime/vk/internal.h includes <volk.h>.
+find_path(VOLK_INCLUDE_DIR volk.h REQUIRED)
+file(STRINGS ${VOLK_INCLUDE_DIR}/volk.h volk_lines REGEX "^extern PFN_vk[A-Za-z0-9]+ vk|^[A-Za-z0-9_]+ volk[A-Za-z]+\\(")
+set(volk_names "/* Made by cmake/volk.cmake from volk.h. */\n")
+foreach(line ${volk_lines})
+  string(REGEX MATCH "volk[A-Za-z]+|vk[A-Za-z0-9]+$" name "${line}")
+  if(line MATCHES "^extern PFN_vk[A-Za-z0-9]+ (vk[A-Za-z0-9]+)")
+    set(name ${CMAKE_MATCH_1})
+  endif()
+  string(APPEND volk_names "#define ${name} tv_${name}\n")
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/volk/volk_names.h CONTENT "${volk_names}" @ONLY)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${VOLK_INCLUDE_DIR}/volk.h)
+target_include_directories(trivium PRIVATE ${CMAKE_BINARY_DIR}/generated/volk)
