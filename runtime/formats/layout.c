@@ -1,5 +1,4 @@
-/* Tables of published tensor names: see layout.h. Names are those of transformers' modeling_gpt2.py and
- * modeling_llama.py. */
+/* Tables of published tensor names: see layout.h. Names are those of transformers' modeling files. */
 #include "formats/layout.h"
 
 #include <stdlib.h>
@@ -38,6 +37,7 @@ static const published gpt2_names[] = {
     {TV_PARAMETER_SCORE_WEIGHT, ALL_ROWS, false, "score.weight"},
 };
 
+/* Of all families since Llama. */
 static const published llama_names[] = {
     {TV_PARAMETER_EMBEDDING, ALL_ROWS, false, "model.embed_tokens.weight"},
     {TV_PARAMETER_NORM1_GAIN, ALL_ROWS, false, "input_layernorm.weight"},
@@ -47,6 +47,8 @@ static const published llama_names[] = {
     {TV_PARAMETER_QKV_BIAS, Q_ROWS, false, "self_attn.q_proj.bias"},
     {TV_PARAMETER_QKV_BIAS, K_ROWS, false, "self_attn.k_proj.bias"},
     {TV_PARAMETER_QKV_BIAS, V_ROWS, false, "self_attn.v_proj.bias"},
+    {TV_PARAMETER_Q_NORM_GAIN, ALL_ROWS, false, "self_attn.q_norm.weight"},
+    {TV_PARAMETER_K_NORM_GAIN, ALL_ROWS, false, "self_attn.k_norm.weight"},
     {TV_PARAMETER_ATTN_OUT_WEIGHT, ALL_ROWS, false, "self_attn.o_proj.weight"},
     {TV_PARAMETER_ATTN_OUT_BIAS, ALL_ROWS, false, "self_attn.o_proj.bias"},
     {TV_PARAMETER_NORM2_GAIN, ALL_ROWS, false, "post_attention_layernorm.weight"},
@@ -61,16 +63,30 @@ static const published llama_names[] = {
     {TV_PARAMETER_SCORE_WEIGHT, ALL_ROWS, false, "score.weight"},
 };
 
+/* With norms before and behind, Gemma calls the MLP's first norm what Llama calls nothing. */
+static const published gemma3_names[] = {
+    {TV_PARAMETER_POST_ATTENTION_NORM_GAIN, ALL_ROWS, false, "post_attention_layernorm.weight"},
+    {TV_PARAMETER_NORM2_GAIN, ALL_ROWS, false, "pre_feedforward_layernorm.weight"},
+    {TV_PARAMETER_POST_MLP_NORM_GAIN, ALL_ROWS, false, "post_feedforward_layernorm.weight"},
+};
+
 typedef struct naming {
     const char *prefix, *layers;
     const published *names;
     uint64_t count;
+    const published *own; /* in place of the names of the same roles, or beside them */
+    uint64_t own_count;
 } naming;
 
-/* In the order of tv_architecture. */
+#define SINCE_LLAMA "model.", "model.layers", llama_names, TV_COUNT(llama_names)
+
 static const naming namings[] = {
-    {"transformer.", "transformer.h", gpt2_names, TV_COUNT(gpt2_names)},
-    {"model.", "model.layers", llama_names, TV_COUNT(llama_names)},
+    [TV_ARCH_GPT2] = {"transformer.", "transformer.h", gpt2_names, TV_COUNT(gpt2_names), NULL, 0},
+    [TV_ARCH_LLAMA] = {SINCE_LLAMA, NULL, 0},
+    [TV_ARCH_MISTRAL] = {SINCE_LLAMA, NULL, 0},
+    [TV_ARCH_QWEN2] = {SINCE_LLAMA, NULL, 0},
+    [TV_ARCH_QWEN3] = {SINCE_LLAMA, NULL, 0},
+    [TV_ARCH_GEMMA3] = {SINCE_LLAMA, gemma3_names, TV_COUNT(gemma3_names)},
 };
 
 typedef struct layout_storage {
@@ -107,6 +123,13 @@ static void find_rows(const tv_model_config *config, const tv_parameter *p, row_
     }
 }
 
+static bool has_role(const published *names, uint64_t count, tv_parameter_role role) {
+    bool found = false;
+    for (uint64_t k = 0; k < count; k++)
+        found |= names[k].role == role;
+    return found;
+}
+
 static const char *published_name(tv_arena *arena, const naming *names, const tv_parameter *p,
                                   const char *name) {
     if (p->layer == TV_NO_LAYER)
@@ -114,24 +137,11 @@ static const char *published_name(tv_arena *arena, const naming *names, const tv
     return tv_arena_format(arena, "%s.%u.%s", names->layers, (unsigned)p->layer, name);
 }
 
-/* The published layouts hold for the families' own switches; config.json has no keys for others. */
-static tv_status check_switches(const tv_model_config *config) {
-    tv_model_config own = tv_model_config_defaults(config->architecture);
-    bool gpt2 = config->architecture == TV_ARCH_GPT2;
-    if (config->norm != own.norm || config->positions != own.positions ||
-        config->activation != own.activation || (gpt2 && !(config->attention_bias && config->mlp_bias)))
-        return tv_fail(TV_E_CONFIG,
-                       "model: norm, positions, activation or biases are not those of a %s, so there is no "
-                       "published layout to read or write it in",
-                       gpt2 ? "GPT-2" : "Llama");
-    return TV_OK;
-}
-
 tv_status tv_layout_create(const tv_parameter_list *list, tv_layout **layout) {
     const naming *names = &namings[list->config.architecture];
     tv_status status;
     *layout = NULL;
-    TV_RETURN_IF_FAILED(check_switches(&list->config));
+    TV_RETURN_IF_FAILED(tv_model_config_check_published(&list->config));
     layout_storage *storage = calloc(1, sizeof *storage);
     if (!storage)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model's layout");
@@ -145,8 +155,9 @@ tv_status tv_layout_create(const tv_parameter_list *list, tv_layout **layout) {
     }
     for (uint32_t i = 0; i < list->count; i++) {
         const tv_parameter *p = &list->items[i];
-        for (uint64_t k = 0; k < names->count; k++) {
-            const published *known = &names->names[k];
+        bool own = has_role(names->own, names->own_count, p->role);
+        for (uint64_t k = 0; k < (own ? names->own_count : names->count); k++) {
+            const published *known = own ? &names->own[k] : &names->names[k];
             if (known->role != p->role)
                 continue;
             tv_layout_entry *entry = &entries[made->count++];

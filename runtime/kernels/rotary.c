@@ -5,14 +5,63 @@
 
 #include "push_constants.h"
 
-void tv_rotary_table(uint64_t max_positions, uint64_t head_size, double theta, float *table) {
+static const double two_pi = 6.283185307179586;
+
+/* A share of the frequency as it is, the rest divided by the factor. */
+static double blend(double frequency, double factor, double share) {
+    return frequency * share + frequency / factor * (1 - share);
+}
+
+/* Between low_factor and high_factor waves in the original positions the share rises from 0 to 1. */
+static double llama3_share(const tv_rotary_scaling *s, double frequency) {
+    double waves = s->original_positions * frequency / two_pi;
+    return fmin(1, fmax(0, (waves - s->low_factor) / (s->high_factor - s->low_factor)));
+}
+
+/* The channel, as a real number, that turns so often over the original positions. */
+static double channel_of(const tv_rotary_scaling *s, double head_size, double rotations) {
+    return head_size * log(s->original_positions / (rotations * two_pi)) / (2 * log(s->theta));
+}
+
+/* Up to the channel of fast_rotations the share is 1, from that of slow_rotations on 0. */
+static double yarn_share(const tv_rotary_scaling *s, double head_size, double i) {
+    double first = channel_of(s, head_size, s->fast_rotations),
+           last = channel_of(s, head_size, s->slow_rotations);
+    if (!s->exact_range) {
+        first = floor(first);
+        last = ceil(last);
+    }
+    first = fmax(first, 0);
+    last = fmin(last, head_size - 1);
+    if (!(fabs(last - first) > 0))
+        last += 0.001; /* as published: a step in place of a ramp */
+    return 1 - fmin(1, fmax(0, (i - first) / (last - first)));
+}
+
+double tv_rotary_frequency(const tv_rotary_scaling *scaling, uint64_t head_size, uint64_t i) {
+    double frequency = pow(scaling->theta, -2.0 * (double)i / (double)head_size);
+    switch (scaling->kind) {
+    case TV_ROTARY_LINEAR:
+        return frequency / scaling->factor;
+    case TV_ROTARY_LLAMA3:
+        return blend(frequency, scaling->factor, llama3_share(scaling, frequency));
+    case TV_ROTARY_YARN:
+        return blend(frequency, scaling->factor, yarn_share(scaling, (double)head_size, (double)i));
+    default:
+        return frequency;
+    }
+}
+
+void tv_rotary_table(uint64_t max_positions, uint64_t head_size, const tv_rotary_scaling *scaling,
+                     float *table) {
     uint64_t half = head_size / 2;
+    double amplitude = scaling->kind == TV_ROTARY_YARN ? scaling->attention_factor : 1;
     for (uint64_t i = 0; i < half; i++) {
-        double frequency = pow(theta, -2.0 * (double)i / (double)head_size);
+        double frequency = tv_rotary_frequency(scaling, head_size, i);
         for (uint64_t position = 0; position < max_positions; position++) {
             float *entry = &table[2 * (position * half + i)];
-            entry[0] = (float)cos((double)position * frequency);
-            entry[1] = (float)sin((double)position * frequency);
+            entry[0] = (float)(cos((double)position * frequency) * amplitude);
+            entry[1] = (float)(sin((double)position * frequency) * amplitude);
         }
     }
 }

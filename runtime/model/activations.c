@@ -45,7 +45,7 @@ typedef struct widths {
 
 static widths widths_of(const tv_model_config *config, bool backward) {
     /* Only the backward pass asks what GELU was taken of. */
-    uint64_t gates = config->activation == TV_ACTIVATION_SWIGLU ? 2 : backward ? 1 : 0;
+    uint64_t gates = tv_model_config_is_gated(config) ? 2 : backward ? 1 : 0;
     return (widths){
         .stream = config->channels,
         .qkv = (config->n_head + 2 * config->n_kv_head) * config->head_size,

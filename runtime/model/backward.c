@@ -126,7 +126,7 @@ static tv_status mlp(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
     const tv_activations *a = p->a;
     const tv_block_activations *b = &a->blocks[l];
-    bool gated = c->activation == TV_ACTIVATION_SWIGLU;
+    bool gated = tv_model_config_is_gated(c);
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, c->ffn,
                                c->channels, b->mlp_act, a->d_stream, a->d_wide));
     if (!flows_below(p, TV_PARAMETER_MLP_OUT_WEIGHT, l))

@@ -12,22 +12,42 @@
 
 #include "base/json.h"
 #include "kernels/norm.h"
+#include "kernels/rotary.h"
 
-typedef enum tv_architecture { TV_ARCH_GPT2, TV_ARCH_LLAMA } tv_architecture;
+/* Rows of families.c. */
+typedef enum tv_architecture {
+    TV_ARCH_GPT2,
+    TV_ARCH_LLAMA,
+    TV_ARCH_MISTRAL,
+    TV_ARCH_QWEN2,
+    TV_ARCH_QWEN3,
+    TV_ARCH_GEMMA3,
+    TV_ARCH_COUNT
+} tv_architecture;
 typedef enum tv_positions_kind { TV_POSITIONS_LEARNED, TV_POSITIONS_ROTARY } tv_positions_kind;
-typedef enum tv_activation_kind { TV_ACTIVATION_GELU_TANH, TV_ACTIVATION_SWIGLU } tv_activation_kind;
+/* SWIGLU and GEGLU_TANH are gated: silu(gate) * up, or gelu(gate) * up, and MLP_IN has 2F rows. */
+typedef enum tv_activation_kind {
+    TV_ACTIVATION_GELU_TANH,
+    TV_ACTIVATION_SWIGLU,
+    TV_ACTIVATION_GEGLU_TANH
+} tv_activation_kind;
 /* LANGUAGE gives logits over the vocabulary; SCORE gives one number per token (reward and value models). */
 typedef enum tv_model_head { TV_MODEL_HEAD_LANGUAGE, TV_MODEL_HEAD_SCORE } tv_model_head;
 
-enum { TV_MAX_MORE_EOS = 7 };
+enum { TV_MAX_MORE_EOS = 7, TV_MAX_LAYERS = 1 << 12 };
 
 typedef struct tv_model_config {
     tv_architecture architecture; /* names of keys and tensors; nothing in the model's arithmetic */
     tv_norm_kind norm;            /* LAYER has a gain and a bias, RMS a gain */
     tv_positions_kind positions;
-    tv_activation_kind activation; /* SWIGLU: silu(gate) * up, and MLP_IN has 2F rows */
-    bool attention_bias;           /* on q, k, v and the output projection */
-    bool mlp_bias;                 /* on all matrices of the MLP */
+    tv_activation_kind activation;
+    bool attention_bias;     /* on q, k and v */
+    bool attention_out_bias; /* on the output projection of attention */
+    bool mlp_bias;           /* on all matrices of the MLP */
+    bool qk_norm;            /* each head of q and k is RMS-normed by itself before its rotary turn */
+    bool post_norms;         /* what attention and the MLP give is normed before it joins the stream */
+    bool gain_from_one;      /* norms multiply with 1 + their gain */
+    bool scaled_embedding;   /* the stream begins as sqrt(C) times the token's embedding */
     tv_model_head head;
     bool tied; /* a language head is the embedding; without a meaning for a score head */
 
@@ -40,8 +60,12 @@ typedef struct tv_model_config {
     uint64_t ffn;           /* F, hidden size of the MLP */
     uint64_t max_positions; /* rows of the position table; the longest trained sequence where rotary */
 
+    uint64_t window; /* tokens that a local layer's token sees, its own included; 0: no layer is local */
+    uint64_t local_layers[TV_MAX_LAYERS / 64]; /* bits; layers that are not local see the whole text */
+
     double norm_eps;
-    double rope_theta; /* base of the rotary frequencies theta^(-2i/D) */
+    double query_scalar;                    /* scores are q k / sqrt(query_scalar); 0: D */
+    tv_rotary_scaling rotary, rotary_local; /* of local layers; without a meaning where learned */
     double initializer_range;
 
     int64_t bos_token_id, eos_token_id, pad_token_id; /* -1: none */
@@ -50,6 +74,12 @@ typedef struct tv_model_config {
 
 /* The switches and constants of a published family; sizes are 0. */
 tv_model_config tv_model_config_defaults(tv_architecture architecture);
+
+bool tv_model_config_is_gated(const tv_model_config *config);
+bool tv_model_config_is_local(const tv_model_config *config, uint64_t layer);
+void tv_model_config_set_local(tv_model_config *config, uint64_t layer);
+/* The scale of attention's scores. */
+float tv_model_config_score_scale(const tv_model_config *config);
 
 /* What transformers calls such a model: "GPT2ForSequenceClassification". */
 const char *tv_model_config_architecture(const tv_model_config *config);
@@ -76,6 +106,9 @@ tv_status tv_model_config_expect_head(const tv_model_config *config, tv_model_he
 /* Everything that the arithmetic up to the head depends on is equal, so that one's weights are the other's.
  */
 bool tv_model_config_same_body(const tv_model_config *a, const tv_model_config *b);
+
+/* Whether a config.json of its architecture can say these switches; fails with TV_E_CONFIG. */
+tv_status tv_model_config_check_published(const tv_model_config *config);
 
 /* A tree that transformers loads; the caller frees *root with cJSON_Delete. */
 tv_status tv_model_config_tree(const tv_model_config *config, cJSON **root);

@@ -153,7 +153,7 @@ static tv_status attention(const pass *p, uint32_t l) {
 static tv_status mlp_hidden(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
-    bool gated = c->activation == TV_ACTIVATION_SWIGLU, fused = !tv_tensor_present(b->mlp_in);
+    bool gated = tv_model_config_is_gated(c), fused = !tv_tensor_present(b->mlp_in);
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
                                gated ? 2 * c->ffn : c->ffn, fused, b->norm2, fused ? b->mlp_act : b->mlp_in));
     if (fused)

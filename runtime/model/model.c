@@ -125,7 +125,7 @@ static tv_status create_rotary_table(tv_model *model) {
     float *table = calloc(1, store->rotary_bytes);
     if (!table)
         return tv_fail(TV_E_MEMORY, "out of host memory for the rotary table");
-    tv_rotary_table(config->max_positions, config->head_size, config->rope_theta, table);
+    tv_rotary_table(config->max_positions, config->head_size, &config->rotary, table);
     tv_status status = tv_upload(model->device, tv_buffer_span(store->rotary), table, store->rotary_bytes);
     free(table);
     return status;

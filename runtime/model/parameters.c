@@ -14,26 +14,44 @@ typedef struct list_storage {
     tv_arena *arena;
 } list_storage;
 
-static const char *const role_names[TV_PARAMETER_ROLES] = {
-    "embedding",       "positions",       "norm1 gain",     "norm1 bias",   "qkv weight",
-    "qkv bias",        "attn out weight", "attn out bias",  "norm2 gain",   "norm2 bias",
-    "mlp in weight",   "mlp in bias",     "mlp out weight", "mlp out bias", "final norm gain",
-    "final norm bias", "head weight",     "score weight"};
+/* A role's own name, and the operation that it belongs to. */
+static const struct {
+    const char *name, *operation;
+} roles[TV_PARAMETER_ROLES] = {
+    [TV_PARAMETER_EMBEDDING] = {"embedding", "embedding"},
+    [TV_PARAMETER_POSITIONS] = {"positions", "positions"},
+    [TV_PARAMETER_NORM1_GAIN] = {"norm1 gain", "norm1"},
+    [TV_PARAMETER_NORM1_BIAS] = {"norm1 bias", "norm1"},
+    [TV_PARAMETER_QKV_WEIGHT] = {"qkv weight", "qkv"},
+    [TV_PARAMETER_QKV_BIAS] = {"qkv bias", "qkv"},
+    [TV_PARAMETER_Q_NORM_GAIN] = {"q norm gain", "qk norm"},
+    [TV_PARAMETER_K_NORM_GAIN] = {"k norm gain", "qk norm"},
+    [TV_PARAMETER_ATTN_OUT_WEIGHT] = {"attn out weight", "attn out"},
+    [TV_PARAMETER_ATTN_OUT_BIAS] = {"attn out bias", "attn out"},
+    [TV_PARAMETER_POST_ATTENTION_NORM_GAIN] = {"post attention norm gain", "post attention norm"},
+    [TV_PARAMETER_NORM2_GAIN] = {"norm2 gain", "norm2"},
+    [TV_PARAMETER_NORM2_BIAS] = {"norm2 bias", "norm2"},
+    [TV_PARAMETER_MLP_IN_WEIGHT] = {"mlp in weight", "mlp in"},
+    [TV_PARAMETER_MLP_IN_BIAS] = {"mlp in bias", "mlp in"},
+    [TV_PARAMETER_MLP_OUT_WEIGHT] = {"mlp out weight", "mlp out"},
+    [TV_PARAMETER_MLP_OUT_BIAS] = {"mlp out bias", "mlp out"},
+    [TV_PARAMETER_POST_MLP_NORM_GAIN] = {"post mlp norm gain", "post mlp norm"},
+    [TV_PARAMETER_FINAL_NORM_GAIN] = {"final norm gain", "final norm"},
+    [TV_PARAMETER_FINAL_NORM_BIAS] = {"final norm bias", "final norm"},
+    [TV_PARAMETER_HEAD_WEIGHT] = {"head weight", "head"},
+    [TV_PARAMETER_SCORE_WEIGHT] = {"score weight", "score"},
+};
 
 const char *tv_parameter_operation(tv_parameter_role role) {
-    static const char *const operations[TV_PARAMETER_ROLES] = {
-        "embedding", "positions", "norm1",      "norm1",      "qkv",    "qkv",
-        "attn out",  "attn out",  "norm2",      "norm2",      "mlp in", "mlp in",
-        "mlp out",   "mlp out",   "final norm", "final norm", "head",   "score"};
-    return operations[role];
+    return roles[role].operation;
 }
 
 const char *tv_parameter_role_name(tv_parameter_role role) {
-    return role_names[role];
+    return roles[role].name;
 }
 
 static bool is_in_layer(tv_parameter_role role) {
-    return role >= TV_PARAMETER_NORM1_GAIN && role <= TV_PARAMETER_MLP_OUT_BIAS;
+    return role >= TV_PARAMETER_NORM1_GAIN && role <= TV_PARAMETER_POST_MLP_NORM_GAIN;
 }
 
 static bool has_role(const tv_model_config *config, tv_parameter_role role) {
@@ -45,8 +63,15 @@ static bool has_role(const tv_model_config *config, tv_parameter_role role) {
     case TV_PARAMETER_FINAL_NORM_BIAS:
         return config->norm == TV_NORM_LAYER;
     case TV_PARAMETER_QKV_BIAS:
-    case TV_PARAMETER_ATTN_OUT_BIAS:
         return config->attention_bias;
+    case TV_PARAMETER_Q_NORM_GAIN:
+    case TV_PARAMETER_K_NORM_GAIN:
+        return config->qk_norm;
+    case TV_PARAMETER_ATTN_OUT_BIAS:
+        return config->attention_out_bias;
+    case TV_PARAMETER_POST_ATTENTION_NORM_GAIN:
+    case TV_PARAMETER_POST_MLP_NORM_GAIN:
+        return config->post_norms;
     case TV_PARAMETER_MLP_IN_BIAS:
     case TV_PARAMETER_MLP_OUT_BIAS:
         return config->mlp_bias;
@@ -70,8 +95,9 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
     uint64_t C = config->channels, F = config->ffn;
     uint64_t attended = config->n_head * config->head_size;
     uint64_t qkv = (config->n_head + 2 * config->n_kv_head) * config->head_size;
-    uint64_t mlp_in = config->activation == TV_ACTIVATION_SWIGLU ? 2 * F : F;
+    uint64_t mlp_in = tv_model_config_is_gated(config) ? 2 * F : F;
     double std = config->initializer_range, residual = std * (1 / sqrt(2 * (double)config->n_layer));
+    tv_parameter_init gain = config->gain_from_one ? TV_INIT_ZERO : TV_INIT_ONE;
     tv_parameter p = {.role = role, .rank = 1, .shape = {C, 1}, .init = TV_INIT_ZERO};
     switch (role) {
     case TV_PARAMETER_EMBEDDING:
@@ -105,10 +131,17 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
     case TV_PARAMETER_MLP_IN_BIAS:
         p.shape[0] = mlp_in;
         break;
+    case TV_PARAMETER_Q_NORM_GAIN:
+    case TV_PARAMETER_K_NORM_GAIN:
+        p.shape[0] = config->head_size;
+        p.init = gain;
+        break;
     case TV_PARAMETER_NORM1_GAIN:
+    case TV_PARAMETER_POST_ATTENTION_NORM_GAIN:
     case TV_PARAMETER_NORM2_GAIN:
+    case TV_PARAMETER_POST_MLP_NORM_GAIN:
     case TV_PARAMETER_FINAL_NORM_GAIN:
-        p.init = TV_INIT_ONE;
+        p.init = gain;
         break;
     default:
         break;
@@ -127,8 +160,8 @@ static tv_status append(list_storage *storage, tv_parameter *items, const tv_par
     tv_parameter p = describe(&list->config, role);
     p.layer = layer;
     p.name = layer == TV_NO_LAYER
-                 ? role_names[role]
-                 : tv_arena_format(storage->arena, "layer %u %s", (unsigned)layer, role_names[role]);
+                 ? roles[role].name
+                 : tv_arena_format(storage->arena, "layer %u %s", (unsigned)layer, roles[role].name);
     if (!p.name)
         return TV_E_MEMORY;
     if (list->first[role] == TV_NO_PARAMETER)
@@ -185,7 +218,7 @@ tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const t
     for (int role = 0; role < TV_PARAMETER_NORM1_GAIN; role++)
         TV_TRY_OR_FAIL(append(storage, items, choice, (tv_parameter_role)role, TV_NO_LAYER));
     for (uint32_t layer = 0; layer < config->n_layer; layer++)
-        for (int role = TV_PARAMETER_NORM1_GAIN; role <= TV_PARAMETER_MLP_OUT_BIAS; role++)
+        for (int role = TV_PARAMETER_NORM1_GAIN; role <= TV_PARAMETER_POST_MLP_NORM_GAIN; role++)
             TV_TRY_OR_FAIL(append(storage, items, choice, (tv_parameter_role)role, layer));
     for (int role = TV_PARAMETER_FINAL_NORM_GAIN; role < TV_PARAMETER_ROLES; role++)
         TV_TRY_OR_FAIL(append(storage, items, choice, (tv_parameter_role)role, TV_NO_LAYER));

@@ -2,7 +2,7 @@
  *
  * Promise: the list and its order are a pure function of the config. Every matrix is stored as the weight of
  * a linear layer, (out, in) row-major, so y = x W^T + b whatever the family. q, k and v are one parameter
- * with rows q, then k, then v; SwiGLU's gate and up are one with rows gate, then up. Published names and
+ * with rows q, then k, then v; a gated MLP's gate and up are one with rows gate, then up. Published names and
  * layouts are the business of layout.h.
  */
 #ifndef TV_MODEL_PARAMETERS_H
@@ -11,24 +11,28 @@
 #include "model/config.h"
 
 typedef enum tv_parameter_role {
-    TV_PARAMETER_EMBEDDING,       /* (V, C) */
-    TV_PARAMETER_POSITIONS,       /* (max_positions, C), learned positions only */
-    TV_PARAMETER_NORM1_GAIN,      /* (C) */
-    TV_PARAMETER_NORM1_BIAS,      /* (C), LayerNorm only */
-    TV_PARAMETER_QKV_WEIGHT,      /* ((H + 2 Hkv) D, C) */
-    TV_PARAMETER_QKV_BIAS,        /* ((H + 2 Hkv) D), attention_bias only */
-    TV_PARAMETER_ATTN_OUT_WEIGHT, /* (C, H D) */
-    TV_PARAMETER_ATTN_OUT_BIAS,   /* (C), attention_bias only */
-    TV_PARAMETER_NORM2_GAIN,      /* (C) */
-    TV_PARAMETER_NORM2_BIAS,      /* (C), LayerNorm only */
-    TV_PARAMETER_MLP_IN_WEIGHT,   /* (F, C), or (2F, C) for SwiGLU */
-    TV_PARAMETER_MLP_IN_BIAS,     /* (F) or (2F), mlp_bias only */
-    TV_PARAMETER_MLP_OUT_WEIGHT,  /* (C, F) */
-    TV_PARAMETER_MLP_OUT_BIAS,    /* (C), mlp_bias only */
-    TV_PARAMETER_FINAL_NORM_GAIN, /* (C) */
-    TV_PARAMETER_FINAL_NORM_BIAS, /* (C), LayerNorm only */
-    TV_PARAMETER_HEAD_WEIGHT,     /* (V, C), untied language head only */
-    TV_PARAMETER_SCORE_WEIGHT,    /* (1, C), score head only: score = final . weight, without a bias */
+    TV_PARAMETER_EMBEDDING,                /* (V, C) */
+    TV_PARAMETER_POSITIONS,                /* (max_positions, C), learned positions only */
+    TV_PARAMETER_NORM1_GAIN,               /* (C) */
+    TV_PARAMETER_NORM1_BIAS,               /* (C), LayerNorm only */
+    TV_PARAMETER_QKV_WEIGHT,               /* ((H + 2 Hkv) D, C) */
+    TV_PARAMETER_QKV_BIAS,                 /* ((H + 2 Hkv) D), attention_bias only */
+    TV_PARAMETER_Q_NORM_GAIN,              /* (D), qk_norm only: of every query head */
+    TV_PARAMETER_K_NORM_GAIN,              /* (D), qk_norm only: of every key head */
+    TV_PARAMETER_ATTN_OUT_WEIGHT,          /* (C, H D) */
+    TV_PARAMETER_ATTN_OUT_BIAS,            /* (C), attention_out_bias only */
+    TV_PARAMETER_POST_ATTENTION_NORM_GAIN, /* (C), post_norms only */
+    TV_PARAMETER_NORM2_GAIN,               /* (C) */
+    TV_PARAMETER_NORM2_BIAS,               /* (C), LayerNorm only */
+    TV_PARAMETER_MLP_IN_WEIGHT,            /* (F, C), or (2F, C) where gated */
+    TV_PARAMETER_MLP_IN_BIAS,              /* (F) or (2F), mlp_bias only */
+    TV_PARAMETER_MLP_OUT_WEIGHT,           /* (C, F) */
+    TV_PARAMETER_MLP_OUT_BIAS,             /* (C), mlp_bias only */
+    TV_PARAMETER_POST_MLP_NORM_GAIN,       /* (C), post_norms only */
+    TV_PARAMETER_FINAL_NORM_GAIN,          /* (C) */
+    TV_PARAMETER_FINAL_NORM_BIAS,          /* (C), LayerNorm only */
+    TV_PARAMETER_HEAD_WEIGHT,              /* (V, C), untied language head only */
+    TV_PARAMETER_SCORE_WEIGHT, /* (1, C), score head only: score = final . weight, without a bias */
     TV_PARAMETER_ROLES
 } tv_parameter_role;
 

@@ -170,7 +170,7 @@ double tv_step_flops_per_token(const tv_model_config *config, uint64_t tokens) {
     double L = (double)config->n_layer, C = (double)config->channels, F = (double)config->ffn;
     double HD = (double)config->n_head * (double)config->head_size;
     double kv = (double)config->n_kv_head * (double)config->head_size;
-    double mlp = (config->activation == TV_ACTIVATION_SWIGLU ? 3 : 2) * C * F;
+    double mlp = (tv_model_config_is_gated(config) ? 3 : 2) * C * F;
     double outputs = config->head == TV_MODEL_HEAD_SCORE ? 1 : (double)config->vocab_size;
     double matrices = L * (C * (HD + 2 * kv) + HD * C + mlp) + outputs * C;
     return 6 * matrices + 6 * L * HD * ((double)tokens + 1);

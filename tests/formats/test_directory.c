@@ -73,7 +73,7 @@ static tv_model_config small_llama(void) {
     c.head_size = 6;
     c.ffn = 21;
     c.max_positions = 64;
-    c.attention_bias = c.mlp_bias = true;
+    c.attention_bias = c.attention_out_bias = c.mlp_bias = true;
     return c;
 }
 

@@ -26,7 +26,7 @@ static void rotate(tv_device *device, const shape *s, bool inverse) {
         positions[r] = (uint32_t)(s->positions ? r * 7 % max_positions : r % s->tokens);
     oracle_rotary(s->rows, s->heads + s->kv_heads, s->head_size, stride, 10000, inverse ? -1 : 1, positions,
                   expected);
-    tv_rotary_table(max_positions, s->head_size, 10000, table);
+    tv_rotary_table(max_positions, s->head_size, &(tv_rotary_scaling){.theta = 10000}, table);
     tv_test_tensor in = tv_test_floats(device, count, qkv);
     tv_test_tensor angles = tv_test_floats(device, max_positions * s->head_size, table);
     tv_test_tensor at = tv_test_uints(device, s->rows, positions);
@@ -84,13 +84,67 @@ static void the_table_is_right_far_out(void **state) {
     (void)state;
     enum { POSITIONS = 5000, D = 8 };
     float *table = malloc(sizeof(float) * POSITIONS * D);
-    tv_rotary_table(POSITIONS, D, 500000, table);
+    tv_rotary_table(POSITIONS, D, &(tv_rotary_scaling){.theta = 500000}, table);
     for (int i = 0; i < D / 2; i++) {
         double angle = 4999 / exp(log(500000.0) * 2 * i / D);
         assert_near(table[2 * (4999 * D / 2 + i)], cos(angle), 6e-8);
         assert_near(table[2 * (4999 * D / 2 + i) + 1], sin(angle), 6e-8);
     }
     free(table);
+}
+
+/* Frequencies of transformers 5.12.1 (its modeling_rope_utils.py, in float32: 2e-7 relative), D 16. */
+static void scaled_frequencies_are_the_published_ones(void **state) {
+    (void)state;
+    static const struct {
+        tv_rotary_scaling scaling;
+        double frequencies[8];
+    } cases[] = {
+        {{.kind = TV_ROTARY_LLAMA3,
+          .theta = 500000,
+          .factor = 8,
+          .low_factor = 1,
+          .high_factor = 4,
+          .original_positions = 512},
+         {1.0, 0.193922758, 0.0273441337, 0.000911583134, 0.000176776681, 3.42810235e-05, 6.64786967e-06,
+          1.28917316e-06}},
+        {{.kind = TV_ROTARY_YARN,
+          .theta = 10000,
+          .factor = 4,
+          .original_positions = 512,
+          .slow_rotations = 1,
+          .fast_rotations = 32,
+          .attention_factor = 1},
+         {1.0, 0.25693506, 0.0625, 0.0138349654, 0.00249999994, 0.000790569466, 0.000250000012,
+          7.90569466e-05}},
+        {{.kind = TV_ROTARY_YARN,
+          .theta = 10000,
+          .factor = 4,
+          .original_positions = 512,
+          .slow_rotations = 2,
+          .fast_rotations = 16,
+          .exact_range = true,
+          .attention_factor = 1},
+         {1.0, 0.316227764, 0.0756644011, 0.0107961092, 0.00249999994, 0.000790569466, 0.000250000012,
+          7.90569466e-05}},
+        {{.kind = TV_ROTARY_LINEAR, .theta = 10000, .factor = 3},
+         {0.333333343, 0.105409257, 0.0333333351, 0.0105409259, 0.00333333318, 0.00105409266, 0.000333333359,
+          0.000105409265}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (uint64_t k = 0; k < 8; k++)
+            assert_near(tv_rotary_frequency(&cases[i].scaling, 16, k) / cases[i].frequencies[k], 1, 4e-7);
+    /* YaRN's factor is in cosines and sines; other kinds have none. */
+    float table[2 * 16];
+    tv_rotary_scaling scaling = cases[1].scaling;
+    scaling.attention_factor = 1.25;
+    tv_rotary_table(2, 16, &scaling, table);
+    assert_near(table[0], 1.25, 0);
+    assert_near(table[16 + 2], 1.25 * cos(0.25693506), 5e-7);
+    assert_near(table[16 + 3], 1.25 * sin(0.25693506), 5e-7);
+    scaling.kind = TV_ROTARY_LINEAR;
+    tv_rotary_table(2, 16, &scaling, table);
+    assert_near(table[0], 1, 0);
 }
 
 static void an_odd_head_size_is_refused(void **state) {
@@ -108,6 +162,7 @@ int main(void) {
         cmocka_unit_test(rotary_equals_the_oracle),
         cmocka_unit_test(splitting_keeps_the_result),
         cmocka_unit_test(the_table_is_right_far_out),
+        cmocka_unit_test(scaled_frequencies_are_the_published_ones),
         cmocka_unit_test(an_odd_head_size_is_refused),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);

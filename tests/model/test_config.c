@@ -68,7 +68,7 @@ static void gpt2_as_published(void **state) {
     assert_int_equal(c.norm, TV_NORM_LAYER);
     assert_int_equal(c.positions, TV_POSITIONS_LEARNED);
     assert_int_equal(c.activation, TV_ACTIVATION_GELU_TANH);
-    assert_true(c.attention_bias && c.mlp_bias && c.tied);
+    assert_true(c.attention_bias && c.attention_out_bias && c.mlp_bias && c.tied);
     assert_int_equal(c.vocab_size, 50257);
     assert_int_equal(c.n_layer, 12);
     assert_int_equal(c.n_head, 12);
@@ -98,7 +98,7 @@ static void llama_of_both_generations(void **state) {
     assert_int_equal(c.head_size, 8);
     assert_int_equal(c.ffn, 172);
     assert_int_equal(c.max_positions, 256);
-    assert_near(c.rope_theta, 500000, 0);
+    assert_near(c.rotary.theta, 500000, 0);
     assert_near(c.norm_eps, 1e-5, 0);
     assert_int_equal(c.eos_token_id, 2);
     assert_int_equal(c.more_eos_token_ids[0], 5);
@@ -107,13 +107,86 @@ static void llama_of_both_generations(void **state) {
     assert_int_equal(c.pad_token_id, -1);
 
     assert_ok(read_text(llama_newer, false, &c));
-    assert_true(c.attention_bias && c.mlp_bias && !c.tied);
+    assert_true(c.attention_bias && c.attention_out_bias && c.mlp_bias && !c.tied);
     assert_int_equal(c.n_kv_head, 8);
     assert_int_equal(c.head_size, 10);
     assert_int_equal(c.max_positions, 2048);
-    assert_near(c.rope_theta, 250000, 0);
+    assert_near(c.rotary.theta, 250000, 0);
     assert_near(c.norm_eps, 1e-6, 0);
     assert_int_equal(c.eos_token_id, -1);
+}
+
+/* Qwen2.5-0.5B as published: biases on q, k, v alone, and a window that is not used. */
+static const char *const qwen2_file =
+    "{\"architectures\": [\"Qwen2ForCausalLM\"], \"attention_dropout\": 0.0, \"bos_token_id\": 151643,"
+    " \"eos_token_id\": 151643, \"hidden_act\": \"silu\", \"hidden_size\": 896, \"initializer_range\": 0.02,"
+    " \"intermediate_size\": 4864, \"max_position_embeddings\": 32768, \"max_window_layers\": 24,"
+    " \"model_type\": \"qwen2\", \"num_attention_heads\": 14, \"num_hidden_layers\": 24,"
+    " \"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000.0,"
+    " \"sliding_window\": 32768, \"tie_word_embeddings\": true, \"torch_dtype\": \"bfloat16\","
+    " \"transformers_version\": \"4.40.1\", \"use_cache\": true, \"use_mrope\": false,"
+    " \"use_sliding_window\": false, \"vocab_size\": 151936}";
+
+static void qwen2_as_published(void **state) {
+    (void)state;
+    tv_model_config c;
+    assert_ok(read_text(qwen2_file, false, &c));
+    assert_int_equal(c.architecture, TV_ARCH_QWEN2);
+    assert_true(c.attention_bias && !c.attention_out_bias && !c.mlp_bias && c.tied && c.window == 0);
+    assert_true(c.head_size == 64 && c.n_kv_head == 2 && !c.qk_norm);
+    assert_near(c.rotary.theta, 1e6, 0);
+    assert_near(tv_model_config_score_scale(&c), 0.125, 0);
+    tv_model_config out = c;
+    assert_ok(tv_model_config_check_published(&out));
+    out.attention_out_bias = true;
+    assert_int_equal(tv_model_config_check_published(&out), TV_E_CONFIG);
+}
+
+#define LLAMA_WITH(more)                                                                                     \
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"vocab_size\": 100, \"num_hidden_layers\": 1, "            \
+    "\"num_attention_heads\": 4, \"hidden_size\": 16, \"intermediate_size\": 20, "                           \
+    "\"max_position_embeddings\": 64, " more "}"
+
+/* Scaled positions in both spellings. */
+static const char *const scaled_files[] = {
+    LLAMA_WITH("\"rope_theta\": 500000.0, \"rope_scaling\": {\"factor\": 32.0, \"high_freq_factor\": 4.0, "
+               "\"low_freq_factor\": 1.0, \"original_max_position_embeddings\": 8192, \"rope_type\": "
+               "\"llama3\"}"),
+    LLAMA_WITH("\"rope_parameters\": {\"rope_theta\": 500000.0, \"factor\": 32.0, \"high_freq_factor\": 4.0, "
+               "\"low_freq_factor\": 1.0, \"original_max_position_embeddings\": 8192, \"rope_type\": "
+               "\"llama3\"}"),
+    LLAMA_WITH("\"rope_scaling\": {\"factor\": 4.0, \"type\": \"yarn\"}"),
+    LLAMA_WITH("\"rope_scaling\": {\"factor\": 4.0, \"type\": \"yarn\", \"mscale\": 0.5, "
+               "\"mscale_all_dim\": 2, \"truncate\": false, \"beta_slow\": 2}"),
+    LLAMA_WITH("\"rope_scaling\": {\"factor\": 2.5, \"type\": \"linear\"}"),
+};
+
+static void scaled_positions(void **state) {
+    (void)state;
+    tv_model_config c;
+    for (int i = 0; i < 2; i++) {
+        assert_ok(read_text(scaled_files[i], true, &c));
+        assert_int_equal(c.rotary.kind, TV_ROTARY_LLAMA3);
+        assert_near(c.rotary.theta, 500000, 0);
+        assert_near(c.rotary.factor, 32, 0);
+        assert_near(c.rotary.low_factor, 1, 0);
+        assert_near(c.rotary.high_factor, 4, 0);
+        assert_near(c.rotary.original_positions, 8192, 0);
+    }
+    assert_ok(read_text(scaled_files[2], true, &c));
+    assert_int_equal(c.rotary.kind, TV_ROTARY_YARN);
+    assert_near(c.rotary.original_positions, 64, 0);
+    assert_near(c.rotary.fast_rotations, 32, 0);
+    assert_near(c.rotary.slow_rotations, 1, 0);
+    assert_near(c.rotary.attention_factor, 1.138629436111989, 1e-15);
+    assert_false(c.rotary.exact_range);
+    assert_ok(read_text(scaled_files[3], true, &c));
+    assert_near(c.rotary.attention_factor, 1.0693147180559945 / 1.277258872223978, 1e-15);
+    assert_true(c.rotary.exact_range);
+    assert_ok(read_text(scaled_files[4], true, &c));
+    assert_int_equal(c.rotary.kind, TV_ROTARY_LINEAR);
+    assert_near(c.rotary.factor, 2.5, 0);
+    assert_near(c.rotary.theta, 10000, 0);
 }
 
 /* A reward model is a classifier of one label, in the file of either family. */
@@ -217,16 +290,27 @@ static void impossible_values_are_refused(void **state) {
         {"l", "intermediate_size", "null", "\"intermediate_size\""},
         {"l", "hidden_act", "\"gelu\"", "\"hidden_act\""},
         {"l", "rope_theta", "0", "\"rope_theta\""},
-        {"l", "rope_scaling", "{\"type\": \"linear\", \"factor\": 2}",
-         "rope_scaling: expected positions without scaling (\"default\"), found the rope type \"linear\""},
-        {"l", "rope_scaling", "{\"rope_type\": \"llama3\"}", "found the rope type \"llama3\""},
-        {"l", "rope_scaling", "{\"rope_type\": \"default\", \"type\": \"mrope\"}",
-         "found the rope type \"mrope\""},
-        {"l", "rope_scaling", "{\"type\": \"default\", \"rope_type\": \"yarn\"}",
-         "found the rope type \"yarn\""},
-        {"l", "rope_scaling", "{\"factor\": 8}", "found a \"factor\" of 8 without a \"rope_type\""},
+        {"l", "rope_scaling", "{\"type\": \"linear\"}",
+         "rope_scaling: expected \"factor\" for the rope type \"linear\", found none"},
+        {"l", "rope_scaling", "{\"type\": \"linear\", \"factor\": 0}", "\"factor\" above 0"},
+        {"l", "rope_scaling", "{\"rope_type\": \"dynamic\", \"factor\": 2}", "found \"dynamic\""},
+        {"l", "rope_scaling", "{\"rope_type\": \"longrope\", \"factor\": 2}", "found \"longrope\""},
+        {"l", "rope_scaling", "{\"type\": \"su\"}", "found \"su\""},
+        {"l", "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 2}", "\"low_freq_factor\""},
+        {"l", "rope_scaling",
+         "{\"rope_type\": \"llama3\", \"factor\": 2, \"low_freq_factor\": 4, \"high_freq_factor\": 4}",
+         "\"high_freq_factor\" above \"low_freq_factor\""},
+        {"l", "rope_scaling", "{\"rope_type\": \"yarn\"}", "\"factor\""},
+        {"l", "rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2, \"beta_fast\": -1}", "\"beta_fast\""},
+        {"l", "rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2, \"attention_factor\": 1e999}",
+         "\"attention_factor\""},
+        {"l", "rope_scaling", "{\"rope_type\": \"default\", \"type\": \"mrope\"}", "\"type\" says \"mrope\""},
+        {"l", "rope_scaling", "{\"factor\": 8}", "found a \"factor\" without a \"rope_type\""},
         {"l", "rope_scaling", "2", "\"rope_scaling\""},
-        {"l", "rope_parameters", "{\"rope_type\": \"yarn\"}", "\"yarn\""},
+        {"l", "rope_parameters", "{\"full_attention\": {}}", "for each type of layer"},
+        {"l", "partial_rotary_factor", "0.5", "\"partial_rotary_factor\": 0.5 is not supported, only 1"},
+        {"l", "attn_logit_softcapping", "50.0", "\"attn_logit_softcapping\": 50 is not supported, only null"},
+        {"l", "num_local_experts", "8", "\"num_local_experts\": 8 is not supported"},
         {"l", "rope_parameters", "{\"partial_rotary_factor\": 0.5}", "\"partial_rotary_factor\""},
         {"s", "num_labels", "3", "\"num_labels\" of 3 is a classifier"},
         {"s", "num_labels", "0", "\"num_labels\" of 0 is a classifier"},
@@ -292,6 +376,7 @@ static void assert_same(const tv_model_config *a, const tv_model_config *b) {
     assert_true(cJSON_Compare(trees[0], trees[1], true));
     assert_true(a->norm == b->norm && a->positions == b->positions && a->activation == b->activation);
     assert_true(a->n_kv_head == b->n_kv_head && a->head_size == b->head_size && a->ffn == b->ffn);
+    assert_true(tv_model_config_same_body(a, b));
     assert_true(a->eos_token_id == b->eos_token_id && a->head == b->head);
     assert_memory_equal(a->more_eos_token_ids, b->more_eos_token_ids, sizeof a->more_eos_token_ids);
     cJSON_Delete(trees[0]);
@@ -303,8 +388,10 @@ static void written_configs_read_the_same(void **state) {
     (void)state;
     char *dir = tv_test_dir();
     char *path = tv_format("%s/config.json", dir);
-    const char *const texts[] = {gpt2_file, llama_older, llama_newer, gpt2_score, llama_score};
-    for (int i = 0; i < 5; i++) {
+    const char *const texts[] = {gpt2_file,       llama_older,     llama_newer,     gpt2_score,
+                                 llama_score,     qwen2_file,      scaled_files[0], scaled_files[1],
+                                 scaled_files[2], scaled_files[3], scaled_files[4]};
+    for (size_t i = 0; i < TV_COUNT(texts); i++) {
         tv_model_config before, after;
         assert_ok(read_text(texts[i], false, &before));
         assert_ok(tv_model_config_write_file(&before, path));
@@ -344,6 +431,8 @@ int main(void) {
         cmocka_unit_test(the_last_end_comes_first),
         cmocka_unit_test(llama_of_both_generations),
         cmocka_unit_test(score_heads_are_classifiers_of_one_label),
+        cmocka_unit_test(qwen2_as_published),
+        cmocka_unit_test(scaled_positions),
         cmocka_unit_test(sizes_alone_are_enough),
         cmocka_unit_test(token_ids_outside_the_vocabulary),
         cmocka_unit_test(impossible_values_are_refused),

@@ -72,7 +72,7 @@ static tv_model_config config_of(const variant *v) {
     config.norm = v->norm;
     config.positions = v->positions;
     config.activation = v->activation;
-    config.attention_bias = v->attention_bias;
+    config.attention_bias = config.attention_out_bias = v->attention_bias;
     config.mlp_bias = v->mlp_bias;
     config.tied = v->tied;
     config.vocab_size = VOCAB;

@@ -69,7 +69,7 @@ static void shapes_and_lookup(void **state) {
     tv_model_config c = llama_3_8b();
     c.n_layer = 3;
     c.head_size = 100; /* H * D is not C */
-    c.attention_bias = true;
+    c.attention_bias = c.attention_out_bias = true;
     assert_ok(tv_parameter_list_create(&c, &list));
     check_shape(list, TV_PARAMETER_EMBEDDING, TV_NO_LAYER, 2, 128256, 4096);
     check_shape(list, TV_PARAMETER_HEAD_WEIGHT, TV_NO_LAYER, 2, 128256, 4096);

@@ -280,8 +280,8 @@ static void other_bodies_are_refused(void **state) {
         c.n_kv_head -= i == 2;
         c.ffn += i == 3;
         c.norm_eps *= i == 4 ? 2 : 1;
-        c.rope_theta *= i == 5 ? 2 : 1;
-        c.attention_bias = i == 6;
+        c.rotary.theta *= i == 5 ? 2 : 1;
+        c.attention_bias = c.attention_out_bias = i == 6;
         c.mlp_bias = i == 7;
         if (i == 8) {
             c.n_head = c.n_kv_head = 4;
