@@ -38,7 +38,7 @@ tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t 
 /* Writes config.json, generation_config.json (for a language model) and model.safetensors into the existing
  * directory `path`, the weights as `dtype` (F32, F16, BF16; rounded to nearest even, TV_E_DATA for what f16
  * cannot hold). Weights of more than `shard_bytes` (0: TV_SHARD_BYTES) become shards with an index. `source`
- * is asked for floats piece by piece, in order, and again where a turned tensor is larger than 64 MiB. Holds
+ * is asked for floats piece by piece, in order, and again where a turned tensor is larger than 32 MiB. Holds
  * some pieces. */
 tv_status tv_model_directory_write_as(const char *path, const tv_parameter_list *list, tv_dtype dtype,
                                       uint64_t shard_bytes, tv_parameter_source source, void *context);

@@ -10,8 +10,8 @@
 #include "formats/layout.h"
 #include "formats/safetensors.h"
 
-/* What a turned tensor is made in: GPT-2's largest matrix at once. */
-static const uint64_t TURNED_BYTES = UINT64_C(64) << 20;
+/* What a turned tensor is made in: matrices of GPT-2 at once, of its giants in two or three turns. */
+static const uint64_t TURNED_BYTES = UINT64_C(32) << 20;
 
 static tv_status no_memory(const char *path) {
     return tv_fail(TV_E_MEMORY, "out of host memory for the model in %s", path);
