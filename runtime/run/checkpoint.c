@@ -88,8 +88,9 @@ static tv_status read_moment(const tv_safetensors *file, const char *path, const
     if (!tensor)
         return tv_fail(
             TV_E_DATA,
-            "%s: expected the tensor \"%s\" and found none; the checkpoint belongs to another model", path,
-            name);
+            "%s: expected the tensor \"%s\" and found none; the checkpoint belongs to another model, "
+            "or train.trainable was another",
+            path, name);
     if (tensor->count != parameter->count)
         return tv_fail(TV_E_DATA, "%s: expected %" PRIu64 " elements in \"%s\", found %" PRIu64, path,
                        parameter->count, name, tensor->count);

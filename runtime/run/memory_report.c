@@ -71,7 +71,10 @@ static void print_row(const char *what, uint64_t bytes) {
 
 tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
                            const tv_trainer_options *options, const tv_trainer_bytes *bytes) {
-    printf("model      %" PRIu64 " parameters\n", list->elements);
+    printf("model      %" PRIu64 " parameters", list->elements);
+    if (list->trainable_elements < list->elements)
+        printf(", %" PRIu64 " of them trained", list->trainable_elements);
+    printf("\n");
     printf("step       %" PRIu64 " x %" PRIu64 " tokens, %" PRIu64 " micro-batches%s\n", options->batch,
            options->tokens, options->grad_accum, options->recompute ? ", blocks computed again" : "");
     printf("device     %s\n", tv_device_caps(device)->name);

@@ -12,6 +12,7 @@
 #include "run/directory.h"
 #include "run/memory_report.h"
 #include "run/model_settings.h"
+#include "run/parameter_choice.h"
 #include "run/run.h"
 #include "text/tokenizer_json.h"
 
@@ -147,9 +148,13 @@ static tv_status find_model(tv_run *run) {
     }
     if (run->stage->choose_model)
         TV_RETURN_IF_FAILED(run->stage->choose_model(run->self, run));
-    const tv_model_config *config = &run->list->config;
-    TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, run->stage->head,
+    TV_RETURN_IF_FAILED(tv_model_config_expect_head(&run->list->config, run->stage->head,
                                                     run->source_path ? run->source_path : "\"model\""));
+    tv_parameter_list *chosen;
+    TV_RETURN_IF_FAILED(tv_parameter_list_choose(&run->settings, run->list, &chosen));
+    tv_parameter_list_destroy(&run->own_list);
+    run->list = run->own_list = chosen;
+    const tv_model_config *config = &run->list->config;
     if (run->tokenizer && tv_tokenizer_vocab_size(run->tokenizer) > config->vocab_size)
         return tv_fail(TV_E_CONFIG,
                        "the tokenizer has %u tokens and the model's vocab_size is %" PRIu64

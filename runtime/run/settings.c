@@ -60,6 +60,7 @@ static uint64_t all_sections(const char *names[MAX_SECTIONS]) {
 /* ---- reading ---- */
 
 static tv_status fill_defaults(tv_stage_kind stage, tv_run_settings *settings) {
+    settings->defaults = cJSON_CreateArray();
     for (uint64_t i = 0; i < tv_setting_count; i++) {
         const tv_setting *setting = &tv_settings[i];
         char text[64];
@@ -67,13 +68,12 @@ static tv_status fill_defaults(tv_stage_kind stage, tv_run_settings *settings) {
         if (!uses(setting, stage) || strcmp(text, "none") == 0 || strcmp(text, "auto") == 0)
             continue;
         cJSON *object = cJSON_CreateObject(), *value = cJSON_Parse(text);
-        if (!object || !value || !cJSON_AddItemToObject(object, setting->field.key, value)) {
+        bool built = object && value && cJSON_AddItemToObject(object, setting->field.key, value);
+        if (!built || !cJSON_AddItemToArray(settings->defaults, object)) {
             cJSON_Delete(object);
             return tv_fail(TV_E_MEMORY, "out of host memory for the settings");
         }
-        tv_status status = tv_config_read(object, "defaults", &setting->field, 1, settings);
-        cJSON_Delete(object);
-        TV_RETURN_IF_FAILED(status);
+        TV_RETURN_IF_FAILED(tv_config_read(object, "defaults", &setting->field, 1, settings));
     }
     return TV_OK;
 }
@@ -236,6 +236,7 @@ void tv_run_settings_free(tv_run_settings *settings) {
     free(settings->data.val);
     free(settings->data.ptx);
     cJSON_Delete(settings->root);
+    cJSON_Delete(settings->defaults);
     *settings = (tv_run_settings){0};
 }
 

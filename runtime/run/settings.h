@@ -68,7 +68,8 @@ typedef struct tv_train_settings {
     uint64_t checkpoint_every; /* steps; 0: only at the end */
     uint64_t keep;             /* newest checkpoints that stay beside best and last */
     uint64_t seed;
-    int recompute; /* tv_recompute */
+    int recompute;         /* tv_recompute */
+    const char *trainable; /* a pattern of formats/trainable.h */
 } tv_train_settings;
 
 typedef struct tv_sft_settings {
@@ -114,6 +115,7 @@ typedef struct tv_lora_settings {
 typedef struct tv_run_settings {
     tv_stage_kind stage;
     cJSON *root;        /* what was read, with every --set applied; owns all texts below */
+    cJSON *defaults;    /* and this those that nobody named */
     const cJSON *model; /* NULL when absent, as with --init */
     tv_data_settings data;
     tv_train_settings train;

@@ -79,6 +79,8 @@ static void a_file_resolves_to_itself(void **state) {
     assert_ok(tv_run_settings_resolve(&first, &a));
     assert_ok(tv_json_write_file(again, a));
     assert_ok(tv_run_settings_read(again, NULL, 0, TV_STAGE_PRETRAIN, &second));
+    assert_string_equal(first.train.trainable, second.train.trainable);
+    first.train.trainable = second.train.trainable; /* one text of two trees */
     assert_memory_equal(&first.train, &second.train, sizeof first.train);
     assert_int_equal(second.data.train_count, 2);
     assert_near(second.data.train[1].weight, 2.5, 0);

@@ -43,7 +43,7 @@ void tv_test_get_parameters(const tv_test_language_model *lm, float *flat);
 double tv_test_loss(const tv_test_language_model *lm, float *rows);
 /* Forward, loss and backward: gradients from zero into `flat`. */
 void tv_test_gradients(const tv_test_language_model *lm, float *flat);
-/* What the gradients stand at. */
+/* What the gradients stand at; 0 where a parameter has none. */
 void tv_test_get_gradients(const tv_test_language_model *lm, float *flat);
 
 /* Where parameter `index` starts in a flat array. */

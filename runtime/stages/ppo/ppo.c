@@ -210,8 +210,8 @@ static tv_status open_value(ppo_stage *s, const tv_run *run) {
                        "the reward model %s has another tokenizer than the policy, so the value model cannot "
                        "start from it; set ppo.value_init=policy",
                        s->reward);
-    return tv_ppo_value_open(from_reward ? reward->path : run->source_path, s->value_checkpoint,
-                             &s->ppo.value);
+    return tv_ppo_value_open(&run->settings, from_reward ? reward->path : run->source_path,
+                             s->value_checkpoint, &s->ppo.value);
 }
 
 /* The policy's trainer, and with its shapes those of the other roles. */

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "formats/load.h"
+#include "run/parameter_choice.h"
 #include "vk/transfer.h"
 
 static tv_status open_directory(const char *given, tv_ppo_role *role) {
@@ -29,15 +30,19 @@ tv_status tv_ppo_reference_open(const char *given, const tv_model_config *policy
     return TV_OK;
 }
 
-tv_status tv_ppo_value_open(const char *directory, const char *checkpoint, tv_ppo_role *role) {
+tv_status tv_ppo_value_open(const tv_run_settings *settings, const char *directory, const char *checkpoint,
+                            tv_ppo_role *role) {
     TV_RETURN_IF_FAILED(open_directory(checkpoint ? checkpoint : directory, role));
-    if (checkpoint)
-        return tv_model_config_expect_head(&role->list->config, TV_MODEL_HEAD_SCORE, checkpoint);
     tv_model_config config = role->list->config;
+    if (checkpoint)
+        TV_RETURN_IF_FAILED(tv_model_config_expect_head(&config, TV_MODEL_HEAD_SCORE, checkpoint));
     config.head = TV_MODEL_HEAD_SCORE;
-    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &role->own_list));
+    tv_parameter_list *plain = NULL;
+    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &plain));
+    tv_status status = tv_parameter_list_choose(settings, plain, &role->own_list);
+    tv_parameter_list_destroy(&plain);
     role->list = role->own_list;
-    return TV_OK;
+    return status == TV_OK ? TV_OK : tv_fail_context(status, "the value model");
 }
 
 tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_caps *caps, uint64_t *bytes) {

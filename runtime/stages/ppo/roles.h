@@ -9,6 +9,7 @@
 
 #include "formats/directory.h"
 #include "run/checkpoint.h"
+#include "run/settings.h"
 #include "train/trainer.h"
 
 typedef struct tv_ppo_role {
@@ -23,8 +24,9 @@ typedef struct tv_ppo_role {
 /* The reference, from a model directory or a run; TV_E_CONFIG unless its vocabulary is the policy's. */
 tv_status tv_ppo_reference_open(const char *given, const tv_model_config *policy, tv_ppo_role *role);
 /* A value model with the body of `directory`, a language or a reward model; or, with `checkpoint`, the one
- * that was saved there. */
-tv_status tv_ppo_value_open(const char *directory, const char *checkpoint, tv_ppo_role *role);
+ * that was saved there. The settings say what of it is trained. */
+tv_status tv_ppo_value_open(const tv_run_settings *settings, const char *directory, const char *checkpoint,
+                            tv_ppo_role *role);
 
 /* What the role takes of the device; options.batch and its like are set before. */
 tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_caps *caps, uint64_t *bytes);
