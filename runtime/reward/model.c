@@ -127,7 +127,8 @@ void tv_reward_model_close(tv_reward_model *reward) {
 static bool same_token(const tv_token *a, const tv_token *b) {
     if (!a || !b)
         return a == b;
-    return a->length == b->length && a->special == b->special && memcmp(a->bytes, b->bytes, a->length) == 0;
+    return a->spelling_length == b->spelling_length && a->special == b->special &&
+           memcmp(a->spelling, b->spelling, a->spelling_length) == 0;
 }
 
 bool tv_reward_model_same_tokenizer(const tv_reward_model *reward, const tv_tokenizer *tokenizer) {

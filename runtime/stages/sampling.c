@@ -63,7 +63,7 @@ tv_status tv_sampling_run(tv_decoder *decoder, tv_sampling_look look, void *cont
 tv_status tv_sampling_decode(const tv_tokenizer *tokenizer, uint32_t token, tv_text *text) {
     if (!tv_tokenizer_token(tokenizer, token))
         return TV_OK;
-    return tv_tokenizer_decode(tokenizer, &token, 1, true, text);
+    return tv_tokenizer_decode_next(tokenizer, &token, 1, true, text);
 }
 
 tv_status tv_sampling_text(const tv_tokenizer *tokenizer, const tv_decoder_row *row, tv_text *text) {

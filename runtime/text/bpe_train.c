@@ -85,7 +85,8 @@ tv_status tv_bpe_trainer_create(uint64_t vocab_size, uint64_t min_count, tv_bpe_
     }
     TV_TRY_OR_FAIL(tv_arena_create(&trainer->arena));
     TV_TRY_OR_FAIL(tv_pretokenizer_create(&trainer->pretokenizer));
-    TV_TRY_OR_FAIL(tv_pretokenizer_add_split(trainer->pretokenizer, TV_GPT2_PATTERN, "the GPT-2 pattern"));
+    TV_TRY_OR_FAIL(tv_pretokenizer_add_regex(trainer->pretokenizer, TV_GPT2_PATTERN, TV_SPLIT_ISOLATED, false,
+                                             "the GPT-2 pattern"));
     *out = trainer;
     return TV_OK;
 fail:
@@ -160,7 +161,7 @@ static tv_status count_word(void *context, const uint8_t *bytes, uint64_t length
 tv_status tv_bpe_trainer_add(void *context, const uint8_t *text, uint64_t length) {
     tv_bpe_trainer *trainer = context;
     trainer->total_bytes += length;
-    return tv_pretokenizer_split(trainer->pretokenizer, text, length, count_word, trainer);
+    return tv_pretokenizer_split(trainer->pretokenizer, text, length, true, count_word, trainer);
 }
 
 /* Tokens. */
@@ -174,7 +175,9 @@ static tv_status add_token(tv_bpe_trainer *trainer, const uint8_t *bytes, uint64
         if (!copy)
             return out_of_memory();
         trainer->tokens[trainer->token_count] = (tv_token){.bytes = copy,
+                                                           .spelling = copy,
                                                            .length = (uint32_t)length,
+                                                           .spelling_length = (uint32_t)length,
                                                            .id = trainer->token_count,
                                                            .added = special,
                                                            .special = special};

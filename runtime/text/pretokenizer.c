@@ -1,8 +1,6 @@
-/* Pre-tokenization through PCRE2: see pretokenizer.h. */
+/* Pre-tokenization in steps: see pretokenizer.h. */
 #include "text/pretokenizer.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,15 +8,19 @@
 #include "text/buffers.h"
 #include "text/utf8.h"
 
-enum { MAX_STEPS = 16, JIT_STACK_START = 32 * 1024, JIT_STACK_LIMIT = 4 * 1024 * 1024 };
+enum { MAX_STEPS = 16 };
+
+typedef enum step_kind { SPLIT, PREFIX_SPACE, METASPACE } step_kind;
 
 typedef struct split_step {
-    pcre2_code *code; /* NULL: the prefix-space step */
-    pcre2_match_data *match;
-    pcre2_match_context *limits;
-    pcre2_jit_stack *stack;
-    bool jit;
-    tv_text prefixed; /* scratch of the prefix-space step */
+    step_kind kind;
+    tv_pattern *pattern; /* of a split */
+    tv_split_behavior behavior;
+    bool invert;
+    uint8_t sign[4]; /* of Metaspace */
+    uint32_t sign_length;
+    tv_prepend_scheme scheme;
+    tv_text changed; /* scratch of the steps that change their piece */
 } split_step;
 
 struct tv_pretokenizer {
@@ -31,93 +33,59 @@ tv_status tv_pretokenizer_create(tv_pretokenizer **out) {
     return *out ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a pre-tokenizer");
 }
 
-static void free_step(split_step *step) {
-    pcre2_jit_stack_free(step->stack);
-    pcre2_match_context_free(step->limits);
-    pcre2_match_data_free(step->match);
-    pcre2_code_free(step->code);
-    tv_text_free(&step->prefixed);
-}
-
 void tv_pretokenizer_destroy(tv_pretokenizer **pretokenizer) {
     if (!pretokenizer || !*pretokenizer)
         return;
-    for (uint32_t i = 0; i < (*pretokenizer)->step_count; i++)
-        free_step(&(*pretokenizer)->steps[i]);
+    for (uint32_t i = 0; i < (*pretokenizer)->step_count; i++) {
+        tv_pattern_destroy(&(*pretokenizer)->steps[i].pattern);
+        tv_text_free(&(*pretokenizer)->steps[i].changed);
+    }
     free(*pretokenizer);
     *pretokenizer = NULL;
 }
 
-static tv_status check_room(const tv_pretokenizer *pretokenizer) {
+static tv_status add_step(tv_pretokenizer *pretokenizer, step_kind kind, split_step **step) {
     if (pretokenizer->step_count == MAX_STEPS)
         return tv_fail(TV_E_DATA, "expected at most %d pre-tokenizers in a sequence, found more", MAX_STEPS);
+    *step = &pretokenizer->steps[pretokenizer->step_count++];
+    **step = (split_step){.kind = kind};
     return TV_OK;
 }
 
-/* PCRE2 counts U+180E to \s, Unicode (since 6.3) and the tokenizers' own engine do not. */
-static tv_status use_unicode_spaces(const char *pattern, tv_text *out) {
-    for (const char *c = pattern; *c; c++) {
-        if (c[0] != '\\' || c[1] == '\0') {
-            TV_RETURN_IF_FAILED(tv_text_append(out, c, 1));
-            continue;
-        }
-        const char *replaced = c[1] == 's' ? "\\p{White_Space}" : c[1] == 'S' ? "\\P{White_Space}" : NULL;
-        TV_RETURN_IF_FAILED(
-            tv_text_append(out, replaced ? replaced : c, replaced ? strlen(replaced) : (uint64_t)2));
-        c++;
+tv_status tv_pretokenizer_add_split(tv_pretokenizer *pretokenizer, tv_pattern **pattern,
+                                    tv_split_behavior behavior, bool invert) {
+    split_step *step;
+    tv_status status = add_step(pretokenizer, SPLIT, &step);
+    if (status != TV_OK) {
+        tv_pattern_destroy(pattern);
+        return status;
     }
+    step->pattern = *pattern;
+    step->behavior = behavior;
+    step->invert = invert;
+    *pattern = NULL;
     return TV_OK;
 }
 
-static pcre2_code *compile(const void *pattern, uint64_t length, int *error, PCRE2_SIZE *offset) {
-    return pcre2_compile(pattern, length, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, error, offset,
-                         NULL);
-}
-
-tv_status tv_pretokenizer_add_split(tv_pretokenizer *pretokenizer, const char *pattern, const char *where) {
-    TV_RETURN_IF_FAILED(check_room(pretokenizer));
-    tv_status status;
-    tv_text translated = {0};
-    split_step *step = &pretokenizer->steps[pretokenizer->step_count];
-    *step = (split_step){0};
-    TV_TRY_OR_FAIL(use_unicode_spaces(pattern, &translated));
-    int error = 0;
-    PCRE2_SIZE offset = 0;
-    step->code = compile(translated.data, translated.size, &error, &offset);
-    /* PCRE2 before 10.40 does not know White_Space. */
-    if (!step->code)
-        step->code = compile(pattern, strlen(pattern), &error, &offset);
-    if (!step->code) {
-        PCRE2_UCHAR message[128];
-        if (pcre2_get_error_message(error, message, sizeof message) < 0)
-            message[0] = '\0';
-        status =
-            tv_fail(TV_E_DATA, "%s: expected a regular expression, found \"%.100s\": %s at character %llu",
-                    where, pattern, (const char *)message, (unsigned long long)offset);
-        goto fail;
-    }
-    step->jit = pcre2_jit_compile(step->code, PCRE2_JIT_COMPLETE) == 0;
-    step->match = pcre2_match_data_create(1, NULL);
-    step->limits = pcre2_match_context_create(NULL);
-    step->stack = step->jit ? pcre2_jit_stack_create(JIT_STACK_START, JIT_STACK_LIMIT, NULL) : NULL;
-    if (!step->match || !step->limits || (step->jit && !step->stack)) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory for a pre-tokenizer");
-        goto fail;
-    }
-    if (step->jit)
-        pcre2_jit_stack_assign(step->limits, NULL, step->stack);
-    tv_text_free(&translated);
-    pretokenizer->step_count++;
-    return TV_OK;
-fail:
-    tv_text_free(&translated);
-    free_step(step);
-    return status;
+tv_status tv_pretokenizer_add_regex(tv_pretokenizer *pretokenizer, const char *regex,
+                                    tv_split_behavior behavior, bool invert, const char *where) {
+    tv_pattern *pattern;
+    TV_RETURN_IF_FAILED(tv_pattern_create(regex, where, &pattern));
+    return tv_pretokenizer_add_split(pretokenizer, &pattern, behavior, invert);
 }
 
 tv_status tv_pretokenizer_add_prefix_space(tv_pretokenizer *pretokenizer) {
-    TV_RETURN_IF_FAILED(check_room(pretokenizer));
-    pretokenizer->steps[pretokenizer->step_count++] = (split_step){0};
+    split_step *step;
+    return add_step(pretokenizer, PREFIX_SPACE, &step);
+}
+
+tv_status tv_pretokenizer_add_metaspace(tv_pretokenizer *pretokenizer, const char *sign,
+                                        tv_prepend_scheme scheme) {
+    split_step *step;
+    TV_RETURN_IF_FAILED(add_step(pretokenizer, METASPACE, &step));
+    step->sign_length = (uint32_t)tv_min_u64(strlen(sign), sizeof step->sign);
+    memcpy(step->sign, sign, step->sign_length);
+    step->scheme = scheme;
     return TV_OK;
 }
 
@@ -125,74 +93,85 @@ typedef struct split_run {
     tv_pretokenizer *pretokenizer;
     tv_piece_sink sink;
     void *context;
+    const uint8_t *begin; /* the text's first byte where it begins what is encoded, else NULL */
 } split_run;
 
-static tv_status run_step(const split_run *run, uint32_t number, const uint8_t *text, uint64_t length);
+static tv_status run_step(split_run *run, uint32_t number, const uint8_t *text, uint64_t length);
 
-static tv_status match_once(const split_step *step, const uint8_t *text, uint64_t length, uint64_t from,
-                            bool *found) {
-    int result = step->jit ? pcre2_jit_match(step->code, text, length, from, 0, step->match, step->limits)
-                           : pcre2_match(step->code, text, length, from, PCRE2_NO_UTF_CHECK, step->match,
-                                         step->limits);
-    if (result == PCRE2_ERROR_JIT_STACKLIMIT)
-        result = pcre2_match(step->code, text, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, step->match,
-                             step->limits);
-    *found = result >= 0;
-    if (result >= 0 || result == PCRE2_ERROR_NOMATCH)
+/* ---- splits ---- */
+
+/* Matches and what lies between them come in order; a piece waits until it is known where it ends. */
+typedef struct joining {
+    split_run *run;
+    const split_step *step;
+    uint32_t number;
+    const uint8_t *text;
+    uint64_t start, end; /* of the piece that waits */
+    bool waits, before;  /* before: the last segment was a match */
+} joining;
+
+static tv_status let_go(joining *j) {
+    if (!j->waits)
         return TV_OK;
-    PCRE2_UCHAR message[128];
-    if (pcre2_get_error_message(result, message, sizeof message) < 0)
-        message[0] = '\0';
-    return tv_fail(TV_E_DATA,
-                   "the pre-tokenizer's pattern fails on a text of %llu bytes: %s; simplify the pattern in "
-                   "tokenizer.json",
-                   (unsigned long long)length, (const char *)message);
+    j->waits = false;
+    return run_step(j->run, j->number + 1, j->text + j->start, j->end - j->start);
+}
+
+static tv_status take_segment(joining *j, uint64_t start, uint64_t end, bool match) {
+    match ^= j->step->invert;
+    bool joins = false, before = j->before;
+    j->before = match;
+    switch (j->step->behavior) {
+    case TV_SPLIT_ISOLATED:
+        break;
+    case TV_SPLIT_REMOVED:
+        if (match)
+            return let_go(j);
+        break;
+    case TV_SPLIT_MERGED_WITH_PREVIOUS:
+        joins = match && !before;
+        break;
+    case TV_SPLIT_MERGED_WITH_NEXT:
+        joins = !match && before;
+        break;
+    case TV_SPLIT_CONTIGUOUS:
+        joins = match == before;
+        break;
+    }
+    if (joins && j->waits) {
+        j->end = end;
+        return TV_OK;
+    }
+    TV_RETURN_IF_FAILED(let_go(j));
+    j->start = start;
+    j->end = end;
+    j->waits = true;
+    return TV_OK;
 }
 
 /* `text` is valid UTF-8. */
-static tv_status split_valid(const split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
+static tv_status split_valid(split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
     const split_step *step = &run->pretokenizer->steps[number];
-    uint64_t done = 0, from = 0;
-    while (from < length) {
+    joining j = {.run = run, .step = step, .number = number, .text = text};
+    tv_pattern_walk walk = {0};
+    uint64_t done = 0;
+    for (;;) {
         bool found;
-        TV_RETURN_IF_FAILED(match_once(step, text, length, from, &found));
+        TV_RETURN_IF_FAILED(tv_pattern_next(step->pattern, text, length, &walk, &found));
         if (!found)
             break;
-        const PCRE2_SIZE *offsets = pcre2_get_ovector_pointer(step->match);
-        uint64_t start = offsets[0], end = offsets[1];
-        if (start < done || end <= start) {
-            /* An empty match, or one that \K moved: go on one character further. */
-            uint32_t character;
-            from = tv_max_u64(from, start);
-            if (from >= length)
-                break;
-            (void)tv_utf8_decode(text + from, length - from, &character);
-            from += character;
-            continue;
-        }
+        uint64_t start = tv_max_u64(walk.start, done), end = tv_max_u64(walk.end, start);
         if (start > done)
-            TV_RETURN_IF_FAILED(run_step(run, number + 1, text + done, start - done));
-        TV_RETURN_IF_FAILED(run_step(run, number + 1, text + start, end - start));
-        done = from = end;
+            TV_RETURN_IF_FAILED(take_segment(&j, done, start, false));
+        TV_RETURN_IF_FAILED(take_segment(&j, start, end, true));
+        done = end;
     }
-    return done < length ? run_step(run, number + 1, text + done, length - done) : TV_OK;
+    if (done < length)
+        TV_RETURN_IF_FAILED(take_segment(&j, done, length, false));
+    return let_go(&j);
 }
 
-static tv_status add_space(const split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
-    if (text[0] == ' ')
-        return run_step(run, number + 1, text, length);
-    tv_text *prefixed = &run->pretokenizer->steps[number].prefixed;
-    prefixed->size = 0;
-    TV_RETURN_IF_FAILED(tv_text_append(prefixed, " ", 1));
-    TV_RETURN_IF_FAILED(tv_text_append(prefixed, text, length));
-    return run_step(run, number + 1, prefixed->data, prefixed->size);
-}
-
-static tv_status run_step(const split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
-    if (number == run->pretokenizer->step_count)
-        return run->sink(run->context, text, length);
-    if (!run->pretokenizer->steps[number].code)
-        return add_space(run, number, text, length);
+static tv_status split_any(split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
     while (length > 0) {
         uint64_t valid = tv_utf8_valid_run(text, length);
         if (valid > 0)
@@ -206,8 +185,64 @@ static tv_status run_step(const split_run *run, uint32_t number, const uint8_t *
     return TV_OK;
 }
 
+/* ---- steps that change their piece ---- */
+
+static tv_status go_on_changed(split_run *run, uint32_t number, const uint8_t *text) {
+    const tv_text *changed = &run->pretokenizer->steps[number].changed;
+    if (text == run->begin)
+        run->begin = changed->data;
+    return run_step(run, number + 1, changed->data, changed->size);
+}
+
+static tv_status add_space(split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
+    if (text[0] == ' ')
+        return run_step(run, number + 1, text, length);
+    tv_text *changed = &run->pretokenizer->steps[number].changed;
+    changed->size = 0;
+    TV_RETURN_IF_FAILED(tv_text_append(changed, " ", 1));
+    TV_RETURN_IF_FAILED(tv_text_append(changed, text, length));
+    return go_on_changed(run, number, text);
+}
+
+static tv_status write_spaces(split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
+    split_step *step = &run->pretokenizer->steps[number];
+    tv_text *changed = &step->changed;
+    bool begins =
+        text[0] == ' ' || (length >= step->sign_length && memcmp(text, step->sign, step->sign_length) == 0);
+    bool asked =
+        step->scheme == TV_PREPEND_ALWAYS || (step->scheme == TV_PREPEND_FIRST && text == run->begin);
+    changed->size = 0;
+    if (asked && !begins)
+        TV_RETURN_IF_FAILED(tv_text_append(changed, step->sign, step->sign_length));
+    for (uint64_t at = 0; at < length;) {
+        const uint8_t *space = memchr(text + at, ' ', length - at);
+        uint64_t part = space ? (uint64_t)(space - text) - at : length - at;
+        TV_RETURN_IF_FAILED(tv_text_append(changed, text + at, part));
+        if (space)
+            TV_RETURN_IF_FAILED(tv_text_append(changed, step->sign, step->sign_length));
+        at += part + (space != NULL);
+    }
+    return go_on_changed(run, number, text);
+}
+
+static tv_status run_step(split_run *run, uint32_t number, const uint8_t *text, uint64_t length) {
+    if (length == 0)
+        return TV_OK;
+    if (number == run->pretokenizer->step_count)
+        return run->sink(run->context, text, length);
+    switch (run->pretokenizer->steps[number].kind) {
+    case SPLIT:
+        return split_any(run, number, text, length);
+    case PREFIX_SPACE:
+        return add_space(run, number, text, length);
+    case METASPACE:
+        return write_spaces(run, number, text, length);
+    }
+    return TV_OK;
+}
+
 tv_status tv_pretokenizer_split(tv_pretokenizer *pretokenizer, const uint8_t *text, uint64_t length,
-                                tv_piece_sink sink, void *context) {
-    const split_run run = {pretokenizer, sink, context};
-    return length ? run_step(&run, 0, text, length) : TV_OK;
+                                bool first, tv_piece_sink sink, void *context) {
+    split_run run = {pretokenizer, sink, context, first ? text : NULL};
+    return run_step(&run, 0, text, length);
 }

@@ -2,38 +2,37 @@
  */
 #include "text/tokenizer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "text/added_tokens.h"
 #include "text/bpe_encode.h"
 #include "text/vocabulary.h"
 
 struct tv_tokenizer {
-    tv_arena *arena;        /* tables and the tokens' bytes */
-    tv_token *tokens;       /* by id; length 0: none */
-    tv_token_index index;   /* of bytes to ids */
-    tv_merge *merges;       /* by priority */
-    const tv_token **added; /* by first byte, longest first */
-    uint32_t first[257];    /* where each first byte begins in `added` */
-    uint64_t merge_count, added_count;
+    tv_arena *arena;      /* tables and the tokens' bytes */
+    tv_token *tokens;     /* by id; length 0: none */
+    tv_token_index index; /* of spellings to ids */
+    tv_merge *merges;     /* by priority */
+    uint64_t merge_count;
+    tv_added_tokens added, normalized; /* found in the text; in the normalized text */
     uint32_t size;
-    tv_normal_form normal_forms[TV_MAX_NORMAL_FORMS];
-    uint32_t normal_form_count;
     bool reversible;
+    tv_normalizer *normalizer; /* or NULL */
     tv_pretokenizer *pretokenizer;
     tv_bpe *bpe;
-    tv_text normal[2]; /* scratch of normalization */
+    tv_token_decoder decoder;
     tv_tokenizer_info info;
 };
 
 void tv_tokenizer_destroy(tv_tokenizer **tokenizer) {
     if (!tokenizer || !*tokenizer)
         return;
-    tv_text_free(&(*tokenizer)->normal[0]);
-    tv_text_free(&(*tokenizer)->normal[1]);
     tv_bpe_destroy(&(*tokenizer)->bpe);
+    tv_normalizer_destroy(&(*tokenizer)->normalizer);
     tv_pretokenizer_destroy(&(*tokenizer)->pretokenizer);
     tv_arena_destroy(&(*tokenizer)->arena);
     free(*tokenizer);
@@ -48,66 +47,147 @@ static tv_status out_of_memory(void) {
     return tv_fail(TV_E_MEMORY, "out of host memory for a tokenizer");
 }
 
+/* A copy of the token with its text. */
+static tv_status add_token(tv_tokenizer *tokenizer, const tv_token *part, const char *where,
+                           tv_text *scratch) {
+    tv_token *token = &tokenizer->tokens[part->id];
+    const uint8_t *spelling = part->spelling ? part->spelling : part->bytes;
+    uint32_t length = part->spelling ? part->spelling_length : part->length;
+    if (token->spelling_length)
+        return tv_fail(TV_E_DATA, "%s: expected each token id once, found %u for \"%.*s\" and for \"%.*s\"",
+                       where, part->id, (int)tv_min_u64(token->spelling_length, 60),
+                       (const char *)token->spelling, (int)tv_min_u64(length, 60), (const char *)spelling);
+    uint32_t *slot = tv_token_index_slot(&tokenizer->index, tokenizer->tokens, spelling, length);
+    if (*slot)
+        return tv_fail(TV_E_DATA, "%s: expected each token once, found \"%.*s\" with ids %u and %u", where,
+                       (int)tv_min_u64(length, 60), (const char *)spelling, *slot - 1, part->id);
+    *token = *part;
+    token->spelling = (uint8_t *)tv_arena_copy(tokenizer->arena, (const char *)spelling, length);
+    token->spelling_length = length;
+    if (!token->spelling)
+        return out_of_memory();
+    scratch->size = 0;
+    TV_RETURN_IF_FAILED(tv_token_decoder_text(&tokenizer->decoder, spelling, length, scratch));
+    token->bytes = token->spelling;
+    token->length = (uint32_t)scratch->size;
+    if (scratch->size != length || memcmp(scratch->data, spelling, length) != 0)
+        token->bytes = (uint8_t *)tv_arena_copy(
+            tokenizer->arena, scratch->size ? (const char *)scratch->data : "", scratch->size);
+    if (!token->bytes)
+        return out_of_memory();
+    *slot = part->id + 1;
+    return TV_OK;
+}
+
 static tv_status add_tokens(tv_tokenizer *tokenizer, const tv_tokenizer_parts *parts, const char *where) {
     for (uint64_t i = 0; i < parts->token_count; i++) {
-        if (parts->tokens[i].id > TV_MAX_TOKEN_ID)
+        const tv_token *part = &parts->tokens[i];
+        if (part->id > TV_MAX_TOKEN_ID)
             return tv_fail(TV_E_DATA, "%s: expected token ids up to %d, found %u", where, TV_MAX_TOKEN_ID,
-                           parts->tokens[i].id);
-        if (parts->tokens[i].length == 0)
+                           part->id);
+        if ((part->spelling ? part->spelling_length : part->length) == 0)
             return tv_fail(TV_E_DATA, "%s: expected a text for token id %u, found an empty one", where,
-                           parts->tokens[i].id);
-        if (parts->tokens[i].id >= tokenizer->size)
-            tokenizer->size = parts->tokens[i].id + 1;
-        tokenizer->added_count += parts->tokens[i].added;
+                           part->id);
+        if (part->id >= tokenizer->size)
+            tokenizer->size = part->id + 1;
     }
     TV_RETURN_IF_FAILED(tv_token_index_create(tokenizer->arena, parts->token_count, &tokenizer->index));
     tokenizer->tokens = tv_arena_alloc(tokenizer->arena, tokenizer->size + 1ull, sizeof(tv_token));
-    tokenizer->added = tv_arena_alloc(tokenizer->arena, tokenizer->added_count + 1, sizeof(tv_token *));
-    if (!tokenizer->tokens || !tokenizer->added)
+    if (!tokenizer->tokens)
         return out_of_memory();
-    uint64_t added = 0;
-    for (uint64_t i = 0; i < parts->token_count; i++) {
-        const tv_token *part = &parts->tokens[i];
-        tv_token *token = &tokenizer->tokens[part->id];
-        if (token->length)
-            return tv_fail(TV_E_DATA,
-                           "%s: expected each token id once, found %u for \"%.*s\" and for \"%.*s\"", where,
-                           part->id, (int)tv_min_u64(token->length, 60), (const char *)token->bytes,
-                           (int)tv_min_u64(part->length, 60), (const char *)part->bytes);
-        uint32_t *slot = tv_token_index_slot(&tokenizer->index, tokenizer->tokens, part->bytes, part->length);
-        if (*slot)
-            return tv_fail(TV_E_DATA, "%s: expected each token once, found \"%.*s\" with ids %u and %u",
-                           where, (int)tv_min_u64(part->length, 60), (const char *)part->bytes, *slot - 1,
-                           part->id);
-        *token = *part;
-        token->bytes = (uint8_t *)tv_arena_copy(tokenizer->arena, (const char *)part->bytes, part->length);
-        if (!token->bytes)
-            return out_of_memory();
-        *slot = part->id + 1;
-        if (part->added)
-            tokenizer->added[added++] = token;
+    tv_text scratch = {0};
+    tv_status status = TV_OK;
+    for (uint64_t i = 0; i < parts->token_count && status == TV_OK; i++)
+        status = add_token(tokenizer, &parts->tokens[i], where, &scratch);
+    tv_text_free(&scratch);
+    return status;
+}
+
+/* Under the texts by which they are found: as they are written, or as the normalizer makes them. */
+static tv_status index_added(tv_tokenizer *tokenizer) {
+    uint64_t count = 0;
+    for (uint32_t id = 0; id < tokenizer->size; id++)
+        count += tokenizer->tokens[id].added;
+    tokenizer->added.items = tv_arena_alloc(tokenizer->arena, count + 1, sizeof(tv_added_token));
+    tokenizer->normalized.items = tv_arena_alloc(tokenizer->arena, count + 1, sizeof(tv_added_token));
+    if (!tokenizer->added.items || !tokenizer->normalized.items)
+        return out_of_memory();
+    for (uint32_t id = 0; id < tokenizer->size; id++) {
+        const tv_token *token = &tokenizer->tokens[id];
+        if (!token->added)
+            continue;
+        tv_added_token item = {token->spelling, token->spelling_length, token};
+        if (token->normalized && tokenizer->normalizer) {
+            const uint8_t *text;
+            uint64_t length;
+            TV_RETURN_IF_FAILED(tv_normalizer_run(tokenizer->normalizer, token->spelling,
+                                                  token->spelling_length, &text, &length));
+            if (length == 0)
+                continue;
+            item.length = (uint32_t)length;
+            item.text = (uint8_t *)tv_arena_copy(tokenizer->arena, (const char *)text, length);
+            if (!item.text)
+                return out_of_memory();
+        }
+        tv_added_tokens *set = token->normalized ? &tokenizer->normalized : &tokenizer->added;
+        set->items[set->count++] = item;
+    }
+    tv_added_tokens_index(&tokenizer->added);
+    tv_added_tokens_index(&tokenizer->normalized);
+    return TV_OK;
+}
+
+static tv_status find_byte_tokens(const tv_tokenizer *tokenizer, const tv_tokenizer_parts *parts,
+                                  const char *where, uint32_t ids[256]) {
+    for (uint32_t i = 0; i < 256; i++) {
+        char spelled[8];
+        uint8_t byte = (uint8_t)i;
+        snprintf(spelled, sizeof spelled, "<0x%02X>", i);
+        ids[i] = !parts->characters     ? tv_tokenizer_find(tokenizer, &byte, 1)
+                 : parts->byte_fallback ? tv_tokenizer_find(tokenizer, spelled, 6)
+                                        : TV_NO_TOKEN;
+        if (ids[i] != TV_NO_TOKEN || (parts->characters && !parts->byte_fallback))
+            continue;
+        return tv_fail(TV_E_DATA,
+                       "%s: expected a %s vocabulary with a token for each of the 256 bytes, "
+                       "found none for byte 0x%02x",
+                       where, parts->characters ? "byte_fallback" : "byte-level", i);
     }
     return TV_OK;
 }
 
-static int by_first_byte_then_longest(const void *a, const void *b) {
-    const tv_token *left = *(const tv_token *const *)a, *right = *(const tv_token *const *)b;
-    if (left->bytes[0] != right->bytes[0])
-        return left->bytes[0] < right->bytes[0] ? -1 : 1;
-    if (left->length != right->length)
-        return left->length > right->length ? -1 : 1;
-    return left->id < right->id ? -1 : 1;
+static tv_status make_merging(tv_tokenizer *tokenizer, const tv_tokenizer_parts *parts, const char *where) {
+    tv_bpe_parts bpe = {.merge_count = parts->merge_count,
+                        .tokens = tokenizer->tokens,
+                        .index = &tokenizer->index,
+                        .ignore_merges = parts->ignore_merges,
+                        .characters = parts->characters,
+                        .fuse_unknown = parts->fuse_unknown,
+                        .unknown = TV_NO_TOKEN};
+    TV_RETURN_IF_FAILED(find_byte_tokens(tokenizer, parts, where, bpe.byte_ids));
+    if (parts->characters && parts->unknown) {
+        bpe.unknown = tv_tokenizer_find(tokenizer, parts->unknown, strlen(parts->unknown));
+        if (bpe.unknown == TV_NO_TOKEN)
+            return tv_fail(TV_E_DATA, "%s: expected \"%.60s\" among the tokens, as the unknown one", where,
+                           parts->unknown);
+    }
+    tokenizer->merge_count = parts->merge_count;
+    tokenizer->merges = tv_arena_alloc(tokenizer->arena, parts->merge_count + 1, sizeof *parts->merges);
+    if (!tokenizer->merges)
+        return out_of_memory();
+    if (parts->merge_count)
+        memcpy(tokenizer->merges, parts->merges, parts->merge_count * sizeof *parts->merges);
+    bpe.merges = tokenizer->merges;
+    return tv_bpe_create(&bpe, &tokenizer->bpe);
 }
 
-static void index_added(tv_tokenizer *tokenizer) {
-    if (tokenizer->added_count)
-        qsort(tokenizer->added, tokenizer->added_count, sizeof *tokenizer->added, by_first_byte_then_longest);
-    uint32_t next = 0;
-    for (uint32_t byte = 0; byte < 257; byte++) {
-        while (next < tokenizer->added_count && tokenizer->added[next]->bytes[0] < byte)
-            next++;
-        tokenizer->first[byte] = next;
-    }
+static bool loses_nothing(const tv_tokenizer *tokenizer, const tv_tokenizer_parts *parts) {
+    const tv_token_decoder *decoder = &parts->decoder;
+    bool nothing = !tokenizer->normalizer && !parts->add_prefix_space && decoder->replace_count == 0 &&
+                   !decoder->sign[0] && !decoder->strip[0] && (!parts->characters || parts->byte_fallback);
+    for (uint64_t i = 0; i < parts->token_count; i++)
+        nothing &= !parts->tokens[i].lstrip && !parts->tokens[i].rstrip;
+    return nothing;
 }
 
 tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where, tv_tokenizer **out) {
@@ -116,37 +196,16 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
     tv_tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
     if (!tokenizer)
         return out_of_memory();
+    tokenizer->decoder = parts->decoder;
     TV_TRY_OR_FAIL(tv_arena_create(&tokenizer->arena));
     TV_TRY_OR_FAIL(add_tokens(tokenizer, parts, where));
-    index_added(tokenizer);
-    uint32_t byte_ids[256];
-    for (uint32_t i = 0; i < 256; i++) {
-        uint8_t byte = (uint8_t)i;
-        byte_ids[i] = tv_tokenizer_find(tokenizer, &byte, 1);
-        if (byte_ids[i] == TV_NO_TOKEN) {
-            status = tv_fail(TV_E_DATA,
-                             "%s: expected a byte-level vocabulary with a token for each of the 256 bytes, "
-                             "found none for byte 0x%02x",
-                             where, i);
-            goto fail;
-        }
+    TV_TRY_OR_FAIL(make_merging(tokenizer, parts, where));
+    if (parts->normalizer && *parts->normalizer && !tv_normalizer_is_identity(*parts->normalizer)) {
+        tokenizer->normalizer = *parts->normalizer;
+        *parts->normalizer = NULL;
     }
-    tokenizer->merge_count = parts->merge_count;
-    tokenizer->merges = tv_arena_alloc(tokenizer->arena, parts->merge_count + 1, sizeof *parts->merges);
-    if (!tokenizer->merges) {
-        status = out_of_memory();
-        goto fail;
-    }
-    if (parts->merge_count)
-        memcpy(tokenizer->merges, parts->merges, parts->merge_count * sizeof *parts->merges);
-    TV_TRY_OR_FAIL(tv_bpe_create(tokenizer->merges, parts->merge_count, byte_ids,
-                                 parts->ignore_merges ? &tokenizer->index : NULL, tokenizer->tokens,
-                                 &tokenizer->bpe));
-    memcpy(tokenizer->normal_forms, parts->normal_forms, sizeof tokenizer->normal_forms);
-    tokenizer->normal_form_count = parts->normal_form_count;
-    tokenizer->reversible = parts->normal_form_count == 0 && !parts->add_prefix_space;
-    for (uint64_t i = 0; i < parts->token_count; i++)
-        tokenizer->reversible &= !parts->tokens[i].lstrip && !parts->tokens[i].rstrip;
+    TV_TRY_OR_FAIL(index_added(tokenizer));
+    tokenizer->reversible = loses_nothing(tokenizer, parts);
     tokenizer->pretokenizer = *parts->pretokenizer;
     *parts->pretokenizer = NULL;
     TV_TRY_OR_FAIL(tv_tokenizer_describe(
@@ -158,9 +217,12 @@ fail:
     return status;
 }
 
+/* ---- encoding ---- */
+
 typedef struct encode_run {
     tv_tokenizer *tokenizer;
     tv_ids *ids;
+    bool special;
 } encode_run;
 
 static tv_status encode_piece(void *context, const uint8_t *bytes, uint64_t length) {
@@ -168,86 +230,92 @@ static tv_status encode_piece(void *context, const uint8_t *bytes, uint64_t leng
     return tv_bpe_encode(run->tokenizer->bpe, bytes, length, run->ids);
 }
 
-/* Text between added tokens. */
-static tv_status encode_plain(tv_tokenizer *tokenizer, const uint8_t *text, uint64_t length, tv_ids *ids) {
-    for (uint32_t i = 0; i < tokenizer->normal_form_count; i++) {
-        tv_text *normal = &tokenizer->normal[i % 2];
-        normal->size = 0;
-        TV_RETURN_IF_FAILED(tv_utf8_normalize(text, length, tokenizer->normal_forms[i], normal));
-        text = normal->data;
-        length = normal->size;
-    }
-    encode_run run = {tokenizer, ids};
-    return tv_pretokenizer_split(tokenizer->pretokenizer, text, length, encode_piece, &run);
+/* Text without added tokens; `first`: it begins what is encoded. */
+static tv_status encode_plain(encode_run *run, const uint8_t *text, uint64_t length, bool first) {
+    return length
+               ? tv_pretokenizer_split(run->tokenizer->pretokenizer, text, length, first, encode_piece, run)
+               : TV_OK;
 }
 
-static const tv_token *added_token_at(const tv_tokenizer *tokenizer, const uint8_t *text, uint64_t available,
-                                      bool special) {
-    for (uint32_t i = tokenizer->first[text[0]]; i < tokenizer->first[text[0] + 1]; i++) {
-        const tv_token *token = tokenizer->added[i];
-        if ((special || !token->special) && token->length <= available &&
-            memcmp(token->bytes, text, token->length) == 0)
-            return token;
+/* Text between those added tokens that are found before normalization. */
+static tv_status encode_section(encode_run *run, const uint8_t *text, uint64_t length, bool first,
+                                const uint8_t *literal) {
+    const tv_tokenizer *tokenizer = run->tokenizer;
+    const uint8_t *normal = text;
+    uint64_t size = length, done = 0;
+    bool special = run->special;
+    if (tokenizer->normalizer) {
+        TV_RETURN_IF_FAILED(tv_normalizer_run(tokenizer->normalizer, text, length, &normal, &size));
+        /* What the marks stand for has moved. */
+        special &= !(literal && memchr(literal, 1, length));
+        literal = NULL;
     }
-    return NULL;
+    for (tv_added_match match;
+         tv_added_tokens_next(&tokenizer->normalized, normal, size, done, special, literal, &match);) {
+        TV_RETURN_IF_FAILED(encode_plain(run, normal + done, match.start - done, first && done == 0));
+        TV_RETURN_IF_FAILED(tv_ids_append(run->ids, &match.token->id, 1));
+        done = match.end;
+    }
+    return encode_plain(run, normal + done, size - done, first && done == 0);
 }
 
-/* Where the white space that ends at `end` begins, not before `floor`. */
-static uint64_t space_before(const uint8_t *text, uint64_t floor, uint64_t end) {
-    while (end > floor) {
-        uint64_t start = end - 1;
-        while (start > floor && (text[start] & 0xc0) == 0x80 && end - start < 4)
-            start--;
-        uint32_t length, c = tv_utf8_decode(text + start, end - start, &length);
-        if (length != end - start || !tv_utf8_is_space(c))
-            break;
-        end = start;
+static tv_status encode(encode_run *run, const uint8_t *text, uint64_t length, const uint8_t *literal) {
+    uint64_t done = 0;
+    for (tv_added_match match;
+         tv_added_tokens_next(&run->tokenizer->added, text, length, done, run->special, literal, &match);) {
+        if (match.start > done)
+            TV_RETURN_IF_FAILED(encode_section(run, text + done, match.start - done, done == 0,
+                                               literal ? literal + done : NULL));
+        TV_RETURN_IF_FAILED(tv_ids_append(run->ids, &match.token->id, 1));
+        done = match.end;
     }
-    return end;
+    return done < length
+               ? encode_section(run, text + done, length - done, done == 0, literal ? literal + done : NULL)
+               : TV_OK;
 }
 
-static uint64_t space_after(const uint8_t *text, uint64_t start, uint64_t length) {
-    while (start < length) {
-        uint32_t used, c = tv_utf8_decode(text + start, length - start, &used);
-        if (!tv_utf8_is_space(c))
-            break;
-        start += used;
-    }
-    return start;
-}
-
-tv_status tv_tokenizer_encode(tv_tokenizer *tokenizer, const void *bytes, uint64_t length, bool special,
+tv_status tv_tokenizer_encode(tv_tokenizer *tokenizer, const void *text, uint64_t length, bool special,
                               tv_ids *ids) {
-    const uint8_t *text = bytes;
-    uint64_t done = 0, i = 0;
-    while (tokenizer->added_count && i < length) {
-        const tv_token *token = added_token_at(tokenizer, text + i, length - i, special);
-        if (!token) {
-            i++;
-            continue;
-        }
-        uint64_t end = token->lstrip ? space_before(text, done, i) : i;
-        if (end > done)
-            TV_RETURN_IF_FAILED(encode_plain(tokenizer, text + done, end - done, ids));
-        TV_RETURN_IF_FAILED(tv_ids_append(ids, &token->id, 1));
-        i += token->length;
-        done = i = token->rstrip ? space_after(text, i, length) : i;
-    }
-    return done < length ? encode_plain(tokenizer, text + done, length - done, ids) : TV_OK;
+    encode_run run = {tokenizer, ids, special};
+    return encode(&run, text, length, NULL);
 }
 
-tv_status tv_tokenizer_decode(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
-                              bool skip_special, tv_text *text) {
+tv_status tv_tokenizer_encode_marked(tv_tokenizer *tokenizer, const void *text, uint64_t length,
+                                     const uint8_t *literal, tv_ids *ids) {
+    encode_run run = {tokenizer, ids, true};
+    return encode(&run, text, length, literal);
+}
+
+/* ---- decoding ---- */
+
+static tv_status decode(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count, bool skip_special,
+                        bool first, tv_text *text) {
     for (uint64_t i = 0; i < count; i++) {
         const tv_token *token = tv_tokenizer_token(tokenizer, ids[i]);
         if (!token)
             return tv_fail(TV_E_DATA,
                            "expected token ids of the vocabulary (below %u), found %u at position %llu",
                            tokenizer->size, ids[i], (unsigned long long)i);
-        if (!(skip_special && token->special))
-            TV_RETURN_IF_FAILED(tv_text_append(text, token->bytes, token->length));
+        if (skip_special && token->special)
+            continue;
+        TV_RETURN_IF_FAILED(first ? tv_token_decoder_first(&tokenizer->decoder, token, text)
+                                  : tv_text_append(text, token->bytes, token->length));
+        first = false;
     }
     return TV_OK;
+}
+
+tv_status tv_tokenizer_decode(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
+                              bool skip_special, tv_text *text) {
+    uint64_t start = text->size;
+    TV_RETURN_IF_FAILED(decode(tokenizer, ids, count, skip_special, true, text));
+    tv_token_decoder_finish(&tokenizer->decoder, start, text);
+    return TV_OK;
+}
+
+tv_status tv_tokenizer_decode_next(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
+                                   bool skip_special, tv_text *text) {
+    return decode(tokenizer, ids, count, skip_special, false, text);
 }
 
 tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info *info) {
@@ -297,7 +365,7 @@ bool tv_tokenizer_is_reversible(const tv_tokenizer *tokenizer) {
 }
 
 const tv_token *tv_tokenizer_token(const tv_tokenizer *tokenizer, uint32_t id) {
-    return id < tokenizer->size && tokenizer->tokens[id].length ? &tokenizer->tokens[id] : NULL;
+    return id < tokenizer->size && tokenizer->tokens[id].spelling_length ? &tokenizer->tokens[id] : NULL;
 }
 
 uint64_t tv_tokenizer_merge_count(const tv_tokenizer *tokenizer) {

@@ -19,13 +19,12 @@ static tv_status out_of_memory(void) {
 }
 
 tv_status tv_token_spell(const tv_token *token, tv_text *out) {
-    for (uint32_t i = 0; i < token->length; i++) {
+    if (token->added || token->spelled)
+        return tv_text_append(out, token->spelling, token->spelling_length);
+    for (uint32_t i = 0; i < token->spelling_length; i++) {
         uint8_t utf8[4];
-        uint32_t size = tv_utf8_encode(tv_byte_to_character(token->bytes[i]), utf8);
-        if (token->added)
-            TV_RETURN_IF_FAILED(tv_text_append(out, &token->bytes[i], 1));
-        else
-            TV_RETURN_IF_FAILED(tv_text_append(out, utf8, size));
+        uint32_t size = tv_utf8_encode(tv_byte_to_character(token->spelling[i]), utf8);
+        TV_RETURN_IF_FAILED(tv_text_append(out, utf8, size));
     }
     return TV_OK;
 }

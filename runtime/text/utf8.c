@@ -48,6 +48,56 @@ bool tv_utf8_is_space(uint32_t c) {
            c == 0x3000;
 }
 
+uint64_t tv_utf8_space_before(const uint8_t *bytes, uint64_t floor, uint64_t end) {
+    while (end > floor) {
+        uint64_t start = end - 1;
+        while (start > floor && (bytes[start] & 0xc0) == 0x80 && end - start < 4)
+            start--;
+        uint32_t length, c = tv_utf8_decode(bytes + start, end - start, &length);
+        if (length != end - start || !tv_utf8_is_space(c))
+            break;
+        end = start;
+    }
+    return end;
+}
+
+uint64_t tv_utf8_space_after(const uint8_t *bytes, uint64_t start, uint64_t length) {
+    while (start < length) {
+        uint32_t used, c = tv_utf8_decode(bytes + start, length - start, &used);
+        if (!tv_utf8_is_space(c))
+            break;
+        start += used;
+    }
+    return start;
+}
+
+bool tv_utf8_is_word(uint32_t c) {
+    /* Signs that are letters by Other_Alphabetic alone: enclosed and negative Latin capitals. */
+    if ((c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+        (c >= 0x1f170 && c <= 0x1f189) || c == 0x200c || c == 0x200d)
+        return true;
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+uint32_t tv_utf8_lower(uint32_t c) {
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+}
+
 static tv_status normalize_run(const uint8_t *bytes, uint64_t length, tv_normal_form form, tv_text *out) {
     unsigned options = UTF8PROC_STABLE;
     options |= form == TV_NFC || form == TV_NFKC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;

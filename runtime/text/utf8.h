@@ -24,6 +24,14 @@ uint32_t tv_utf8_encode(uint32_t code_point, uint8_t out[4]);
 
 /* Unicode's White_Space property. */
 bool tv_utf8_is_space(uint32_t code_point);
+/* Where the white space that ends at `end` begins, not before `floor`; where that from `start` on ends. */
+uint64_t tv_utf8_space_before(const uint8_t *bytes, uint64_t floor, uint64_t end);
+uint64_t tv_utf8_space_after(const uint8_t *bytes, uint64_t start, uint64_t length);
+
+/* A sign of words, as \w of Unicode's regular expressions: letters, marks, digits, joining punctuation. */
+bool tv_utf8_is_word(uint32_t code_point);
+/* The small letter, where it is one character. */
+uint32_t tv_utf8_lower(uint32_t code_point);
 
 typedef enum tv_normal_form { TV_NFC, TV_NFD, TV_NFKC, TV_NFKD } tv_normal_form;
 

@@ -67,9 +67,9 @@ static void compare_with_recounting(const uint8_t *text, uint64_t length, uint64
     tv_tokenizer *tokenizer = train(text, length, vocab_size);
     tv_pretokenizer *pretokenizer = NULL;
     assert_ok(tv_pretokenizer_create(&pretokenizer));
-    assert_ok(tv_pretokenizer_add_split(pretokenizer, TV_GPT2_PATTERN, "test"));
+    assert_ok(tv_pretokenizer_add_regex(pretokenizer, TV_GPT2_PATTERN, TV_SPLIT_ISOLATED, false, "test"));
     pieces all = {.tokenizer = tokenizer};
-    assert_ok(tv_pretokenizer_split(pretokenizer, text, length, add_piece, &all));
+    assert_ok(tv_pretokenizer_split(pretokenizer, text, length, true, add_piece, &all));
     const tv_merge *merges = tv_tokenizer_merges(tokenizer);
     for (uint64_t m = 0; m < tv_tokenizer_merge_count(tokenizer); m++) {
         uint64_t best = best_pair(&all.symbols);

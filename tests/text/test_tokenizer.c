@@ -228,16 +228,18 @@ static void hostile_files_give_sentences(void **state) {
         {"{\"added_tokens\": [{\"id\": 1e300, \"content\": \"x\"}]}", "\"x\""},
         {"{\"added_tokens\": [{\"id\": 0, \"content\": \"x\"}]}", "once"},
         {"{\"added_tokens\": [{\"id\": 60000, \"content\": \"x\"}]}", "once"},
-        {"{\"added_tokens\": [{\"id\": 60000, \"content\": \"<x>\", \"single_word\": true}]}", "single_word"},
-        {"{\"normalizer\": {\"type\": \"Lowercase\"}}", "Lowercase"},
-        {"{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\"}]}}", "Prepend"},
+        {"{\"normalizer\": {\"type\": \"BertNormalizer\"}}", "BertNormalizer"},
+        {"{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Precompiled\"}]}}",
+         "Precompiled"},
+        {"{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \"\"}, \"content\": \"x\"}}",
+         "empty"},
         {"{\"normalizer\": 7}", "normalizer"},
         {"{\"pre_tokenizer\": null}", "ByteLevel"},
         {"{\"pre_tokenizer\": {\"type\": \"Metaspace\"}}", "Metaspace"},
         {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(\"}}}", "regular expression"},
         {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"a\"}, \"behavior\": "
-         "\"MergedWithNext\"}}",
-         "MergedWithNext"},
+         "\"MergedWithAll\"}}",
+         "MergedWithAll"},
         {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": \"a\"}}", "Regex"},
         {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, "
          "{\"type\": "
@@ -264,19 +266,22 @@ static void hostile_files_give_sentences(void **state) {
     assert_non_null(strstr(tv_last_error(), "/nonexistent/tokenizer.json"));
 }
 
+static char *split_by(const char *pattern) {
+    return tv_format("{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": "
+                     "\"Split\", \"pattern\": {\"Regex\": \"%s\"}}, {\"type\": \"ByteLevel\", "
+                     "\"add_prefix_space\": false, \"use_regex\": false}]}}",
+                     pattern);
+}
+
 /* A pattern that backtracks exponentially stops at PCRE2's limit; one that matches nothing but the empty text
  * ends. */
 static void hostile_patterns_end(void **state) {
     (void)state;
     tv_tokenizer *tokenizer = NULL;
     cJSON *base = tv_test_json(DATA, "gpt2/tokenizer.json"), *changes = NULL;
-    static const char *const patterns[] = {"(a+)+$",  "x*",    "(?=a)",
-                                           "a\\\\Kb", "\\\\b", "(*LIMIT_MATCH=1)a+b"};
+    static const char *const patterns[] = {"(a+)+$", "x*", "(?=a)", "\\\\b"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        char *text = tv_format("{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": "
-                               "\"Split\", \"pattern\": {\"Regex\": \"%s\"}}, {\"type\": \"ByteLevel\", "
-                               "\"add_prefix_space\": false, \"use_regex\": false}]}}",
-                               patterns[i]);
+        char *text = split_by(patterns[i]);
         assert_ok(tv_json_parse(text, strlen(text), "change", &changes));
         assert_ok(parse_changed(base, changes, &tokenizer));
         tv_ids ids = {0};
@@ -294,6 +299,29 @@ static void hostile_patterns_end(void **state) {
         tv_ids_free(&ids);
         tv_text_free(&back);
         tv_tokenizer_destroy(&tokenizer);
+        cJSON_Delete(changes);
+        free(text);
+    }
+    cJSON_Delete(base);
+}
+
+/* What Oniguruma reads otherwise than PCRE2 is refused by name. */
+static void foreign_patterns_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *pattern, *sentence;
+    } table[] = {{"a\\\\Kb", "escape"}, {"\\\\h", "escape"},      {"(*LIMIT_MATCH=1)a+b", "verb"},
+                 {"[a[bc]]", "class"},  {"[a-z&&[^b]]", "class"}, {"[\\\\w&&x]", "intersection"},
+                 {"(?m:a.b)", "(?i)"},  {"(?s)a", "(?i)"},        {"(a", "regular expression"}};
+    cJSON *base = tv_test_json(DATA, "gpt2/tokenizer.json"), *changes = NULL;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char *text = split_by(table[i].pattern);
+        tv_tokenizer *tokenizer = NULL;
+        assert_ok(tv_json_parse(text, strlen(text), "change", &changes));
+        if (parse_changed(base, changes, &tokenizer) != TV_E_DATA)
+            fail_msg("accepted: %s", table[i].pattern);
+        if (!strstr(tv_last_error(), table[i].sentence))
+            fail_msg("%s\n gives: %s", table[i].pattern, tv_last_error());
         cJSON_Delete(changes);
         free(text);
     }
@@ -459,6 +487,7 @@ int main(void) {
         cmocka_unit_test(add_bos_token_goes_before),
         cmocka_unit_test(an_eos_that_was_set_is_saved),
         cmocka_unit_test(hostile_patterns_end),
+        cmocka_unit_test(foreign_patterns_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,35 @@
+/* The parts of a tokenizer.json, a reader each. Used by tokenizer_json.c alone.
+ *
+ * Promise: what is read is what Hugging Face tokenizers makes of it; what would tokenize differently here is
+ * TV_E_DATA with `where` and its name, and so is what is broken.
+ */
+#ifndef TV_TEXT_TOKENIZER_READING_H
+#define TV_TEXT_TOKENIZER_READING_H
+
+#include "base/json.h"
+#include "text/tokenizer.h"
+
+/* json_normalizer.c: the member "normalizer", or NULL. */
+tv_status tv_read_normalizer(const cJSON *item, const char *where, tv_normalizer *normalizer);
+
+/* json_pretokenizer.c: the member "pre_tokenizer", or NULL. *byte_level: the vocabulary is spelled in the
+ * byte alphabet. */
+tv_status tv_read_pretokenizer(const cJSON *item, const char *where, tv_pretokenizer *pretokenizer,
+                               bool *byte_level, bool *prefix_space);
+
+/* json_decoder.c: the member "decoder", or NULL. */
+tv_status tv_read_decoder(const cJSON *item, const char *where, bool byte_level, tv_token_decoder *decoder);
+
+/* json_model.c: the members "model" and "added_tokens" of the root: tokens, merges and what belongs to them.
+ * They lie in the arena and in the tree. */
+tv_status tv_read_model(const cJSON *root, const char *where, bool byte_level, tv_arena *arena,
+                        tv_tokenizer_parts *parts);
+
+/* {"Regex": r} or {"String": s}, the member "pattern" of `item`. */
+tv_status tv_read_pattern(const cJSON *item, const char *where, tv_pattern **pattern);
+
+/* Sequences hold sequences, up to here. */
+enum { TV_MAX_SEQUENCE_DEPTH = 8 };
+tv_status tv_refuse_depth(const char *where, const char *key);
+
+#endif
