@@ -8,7 +8,7 @@
 # list may only shrink, and a file with fewer than it may have is named too.
 set -euo pipefail
 
-allowed="runtime/text/tokenizer_json.c 1"
+allowed=""
 
 check() { # ROOT ALLOWED: prints "FILE:LINE: word: literal" for each
     (
