@@ -99,7 +99,9 @@ static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, uint64_t row
 }
 
 /* Lifetimes as the head comment of activations.h numbers the operations. */
-static void build(plan_builder *plan, const tv_model_config *config, const tv_caps *caps, tv_activations *a) {
+static void build(plan_builder *plan, const tv_parameter_list *list, const tv_caps *caps, tv_activations *a) {
+    const tv_model_config *config = &list->config;
+    uint64_t adapter_width = list->adapter.rank * tv_adapter_places(&list->adapter);
     const widths w = widths_of(config, a->options.backward);
     uint32_t layers = (uint32_t)config->n_layer, head = layers + 1;
     uint32_t end = a->options.backward ? 2 * layers + 2 : head;
@@ -128,11 +130,17 @@ static void build(plan_builder *plan, const tv_model_config *config, const tv_ca
         add(plan, &a->d_wide, rows * tv_max_u64(w.mlp_in, w.qkv), head + 1, end);
         add(plan, &a->delta, rows * config->n_head, head + 1, end);
     }
+    if (adapter_width) {
+        add(plan, &a->adapter_t, rows * adapter_width, 1, end);
+        if (a->options.backward)
+            add(plan, &a->d_adapter_t, rows * adapter_width, head, end);
+    }
     add(plan, &a->scratch, tv_div_up(scratch_bytes(config, &w, rows), sizeof(float)), head, end);
 }
 
-tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_model_config *config,
+tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
                                 const tv_activations_options *options, tv_activations **out) {
+    const tv_model_config *config = &list->config;
     *out = NULL;
     if (options->tokens > config->max_positions)
         return tv_fail(TV_E_CONFIG,
@@ -151,7 +159,7 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     a->rows = options->batch * options->tokens;
     a->blocks = calloc(config->n_layer, sizeof *a->blocks);
     if (a->blocks)
-        build(&plan, config, caps, a);
+        build(&plan, list, caps, a);
     if (!a->blocks || plan.out_of_memory) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
         goto fail;

@@ -50,13 +50,14 @@ typedef struct tv_activations {
     tv_tensor d_wide;   /* (N, max(F or 2F, (H + 2 Hkv) D)) gradient of mlp_act, mlp_in, qkv */
     tv_tensor delta;    /* (B, H, T) */
     tv_tensor scratch;  /* partial sums of reductions */
-    uint64_t bytes;     /* of device memory */
+    tv_tensor adapter_t, d_adapter_t; /* (places, N, r) x A^T of one matrix's targets; its gradient */
+    uint64_t bytes;                   /* of device memory */
     tv_device_arena *arena;
 } tv_activations;
 
 /* Plans, and allocates when `device` is not NULL. `caps` are the device's. T over max_positions is
  * TV_E_CONFIG; TV_E_FIT when one tensor is over every buffer, or B T over 2^31. */
-tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_model_config *config,
+tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
                                 const tv_activations_options *options, tv_activations **activations);
 void tv_activations_destroy(tv_activations **activations);
 

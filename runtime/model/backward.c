@@ -8,6 +8,7 @@
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
 #include "kernels/rotary.h"
+#include "model/adapters.h"
 
 typedef struct pass {
     tv_recorder *recorder;
@@ -41,7 +42,8 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                                                                        .c = d_weight}));
     if (tv_tensor_present(d_bias))
         TV_RETURN_IF_FAILED(tv_sum_rows(p->recorder, rows, out, d_y, d_bias, p->a->scratch));
-    if (flows_below(p, weight, layer))
+    bool flows = flows_below(p, weight, layer);
+    if (flows)
         TV_RETURN_IF_FAILED(
             tv_matmul_record(p->recorder, &(tv_matmul){.m = rows,
                                                        .n = in,
@@ -49,6 +51,8 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                                                        .a = d_y,
                                                        .b = tv_model_parameter(p->model, weight, layer),
                                                        .c = d_x}));
+    TV_RETURN_IF_FAILED(tv_adapters_backward(
+        p->recorder, &(tv_adapted){p->model, p->a, weight, layer, in, out}, x, d_y, flows ? d_x : TV_ABSENT));
     tv_record_pop_label(p->recorder);
     return TV_OK;
 }

@@ -15,15 +15,15 @@
 
 enum { STEPS_PER_SUBMIT = 32 /* steps per call of the queue; the host waits once for all of them */ };
 
-tv_status tv_decoder_measure(const tv_model_config *config, const tv_caps *caps,
+tv_status tv_decoder_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_decoder_options *options, tv_decoder_bytes *bytes) {
     *bytes = (tv_decoder_bytes){0};
     tv_status status;
     decoder_plan plan;
     tv_activations *activations = NULL;
-    TV_TRY(tv_decoder_plan_make(config, caps, options, &plan));
+    TV_TRY(tv_decoder_plan_make(&list->config, caps, options, &plan));
     const tv_activations_options step = tv_decoder_activations(options);
-    TV_TRY(tv_activations_create(NULL, caps, config, &step, &activations));
+    TV_TRY(tv_activations_create(NULL, caps, list, &step, &activations));
     bytes->cache = plan.cache_plan.total_bytes;
     bytes->activations = activations->bytes;
     bytes->state = plan.state_plan.total_bytes + plan.back_plan.total_bytes + plan.up_plan.total_bytes;
@@ -155,8 +155,8 @@ tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *opt
         decoder->v[l] =
             (tv_tensor){tv_device_arena_span(decoder->cache, &decoder->plan.cache[2 * l + 1]), TV_F32};
     }
-    TV_TRY_OR_FAIL(
-        tv_activations_create(device, tv_device_caps(device), config, &step, &decoder->activations));
+    TV_TRY_OR_FAIL(tv_activations_create(device, tv_device_caps(device), tv_model_list(model), &step,
+                                         &decoder->activations));
     TV_TRY_OR_FAIL(record_step(decoder, options->rows, false, &decoder->steps[0]));
     TV_TRY_OR_FAIL(record_read_back(decoder));
     TV_TRY_OR_FAIL(tv_decoder_record_columns(decoder));

@@ -34,7 +34,7 @@ typedef struct tv_decoder_bytes {
 
 /* What a decoder takes on a device of these caps. TV_E_CONFIG for max_tokens out of range, TV_E_FIT when one
  * tensor is larger than any buffer. */
-tv_status tv_decoder_measure(const tv_model_config *config, const tv_caps *caps,
+tv_status tv_decoder_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_decoder_options *options, tv_decoder_bytes *bytes);
 
 /* The model is kept by reference and may be trained on between runs. */

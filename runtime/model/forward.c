@@ -7,6 +7,7 @@
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/rotary.h"
+#include "model/adapters.h"
 
 typedef struct pass {
     tv_recorder *recorder;
@@ -21,6 +22,7 @@ typedef struct pass {
 /* y (N, out) = x (N, in) W^T + b, where W is (out, in); or GELU of that. */
 static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
                         uint64_t in, uint64_t out, bool gelu, tv_tensor x, tv_tensor y) {
+    bool adapted = tv_adapter_adds_to(&tv_model_list(p->model)->adapter, weight);
     tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
     tv_status status =
         tv_matmul_record(p->recorder, &(tv_matmul){.m = p->a->rows,
@@ -28,11 +30,16 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                                                    .k = in,
                                                    .transpose_b = true,
                                                    .rows_alone = p->a->options.rows_alone,
-                                                   .gelu = gelu,
+                                                   .gelu = gelu && !adapted,
                                                    .a = x,
                                                    .b = tv_model_parameter(p->model, weight, layer),
                                                    .bias = tv_model_parameter(p->model, bias, layer),
                                                    .c = y});
+    if (status == TV_OK)
+        status =
+            tv_adapters_forward(p->recorder, &(tv_adapted){p->model, p->a, weight, layer, in, out}, x, y);
+    if (status == TV_OK && gelu && adapted)
+        status = tv_gelu_forward(p->recorder, p->a->rows * out, y, y);
     tv_record_pop_label(p->recorder);
     return status;
 }

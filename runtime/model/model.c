@@ -42,7 +42,8 @@ static tv_plan_item *item_of(const tv_parameter_list *list, tv_plan_item *items,
 
 /* Position in `base` of what a model over it takes from there. */
 static uint32_t index_in_base(const tv_parameter_list *base, const tv_parameter *p) {
-    uint32_t index = base ? tv_parameter_index(base, p->role, p->layer) : TV_NO_PARAMETER;
+    uint32_t index = base && !tv_parameter_is_of_adapter(p) ? tv_parameter_index(base, p->role, p->layer)
+                                                            : TV_NO_PARAMETER;
     return index != TV_NO_PARAMETER && base->items[index].count == p->count ? index : TV_NO_PARAMETER;
 }
 

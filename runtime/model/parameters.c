@@ -8,10 +8,14 @@
 #include "base/arena.h"
 #include "base/rng.h"
 
+/* Beyond it an adapter is no adapter, and sizes need no check of their own. */
+enum { MOST_RANK = 1 << 16 };
+
 /* The public part first, so that a pointer to one is a pointer to the other. */
 typedef struct list_storage {
     tv_parameter_list list;
     tv_arena *arena;
+    uint32_t of_config; /* parameters of the config so far, without those of adapters */
 } list_storage;
 
 /* A role's own name, and the operation that it belongs to. */
@@ -40,6 +44,8 @@ static const struct {
     [TV_PARAMETER_FINAL_NORM_BIAS] = {"final norm bias", "final norm"},
     [TV_PARAMETER_HEAD_WEIGHT] = {"head weight", "head"},
     [TV_PARAMETER_SCORE_WEIGHT] = {"score weight", "score"},
+    [TV_PARAMETER_ADAPTER_A] = {"adapter A", "adapter"},
+    [TV_PARAMETER_ADAPTER_B] = {"adapter B", "adapter"},
 };
 
 const char *tv_parameter_operation(tv_parameter_role role) {
@@ -48,6 +54,10 @@ const char *tv_parameter_operation(tv_parameter_role role) {
 
 const char *tv_parameter_role_name(tv_parameter_role role) {
     return roles[role].name;
+}
+
+bool tv_parameter_is_of_adapter(const tv_parameter *parameter) {
+    return parameter->role == TV_PARAMETER_ADAPTER_A || parameter->role == TV_PARAMETER_ADAPTER_B;
 }
 
 static bool is_in_layer(tv_parameter_role role) {
@@ -79,6 +89,9 @@ static bool has_role(const tv_model_config *config, tv_parameter_role role) {
         return config->head == TV_MODEL_HEAD_LANGUAGE && !config->tied;
     case TV_PARAMETER_SCORE_WEIGHT:
         return config->head == TV_MODEL_HEAD_SCORE;
+    case TV_PARAMETER_ADAPTER_A:
+    case TV_PARAMETER_ADAPTER_B:
+        return false; /* of the adapter, not of the config */
     default:
         return true;
     }
@@ -152,6 +165,49 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
     return p;
 }
 
+static void add(tv_parameter_list *list, tv_parameter *items, const tv_parameter *p) {
+    list->elements += p->count;
+    list->trainable_elements += p->trainable ? p->count : 0;
+    list->trainable_count += p->trainable;
+    list->max_elements = p->count > list->max_elements ? p->count : list->max_elements;
+    items[list->count++] = *p;
+}
+
+/* A and B of every target of the matrix that was appended last. */
+static tv_status append_adapters(list_storage *storage, tv_parameter *items, tv_parameter_role role,
+                                 uint32_t layer) {
+    tv_parameter_list *list = &storage->list;
+    const tv_adapter *adapter = &list->adapter;
+    uint64_t columns = items[list->count - 1].shape[1];
+    for (uint32_t t = 0; t < adapter->target_count; t++) {
+        const tv_adapter_target *target = &adapter->targets[t];
+        if (target->role != role)
+            continue;
+        for (int b = 0; b < 2; b++) {
+            tv_parameter p = {.role = b ? TV_PARAMETER_ADAPTER_B : TV_PARAMETER_ADAPTER_A,
+                              .layer = layer,
+                              .target = t,
+                              .trainable = true,
+                              .init = b ? TV_INIT_ZERO : TV_INIT_UNIFORM,
+                              .init_std = b ? 0 : (float)(1 / sqrt((double)columns))};
+            if (b)
+                set_matrix(&p, target->rows, adapter->rank);
+            else
+                set_matrix(&p, adapter->rank, columns);
+            p.init = b ? TV_INIT_ZERO : TV_INIT_UNIFORM;
+            p.count = p.shape[0] * p.shape[1];
+            p.decay = true;
+            p.name =
+                tv_arena_format(storage->arena, "layer %u %s from row %llu, %s", (unsigned)layer,
+                                roles[role].name, (unsigned long long)target->first_row, roles[p.role].name);
+            if (!p.name)
+                return TV_E_MEMORY;
+            add(list, items, &p);
+        }
+    }
+    return TV_OK;
+}
+
 static tv_status append(list_storage *storage, tv_parameter *items, const tv_parameter_choice *choice,
                         tv_parameter_role role, uint32_t layer) {
     tv_parameter_list *list = &storage->list;
@@ -166,12 +222,30 @@ static tv_status append(list_storage *storage, tv_parameter *items, const tv_par
         return TV_E_MEMORY;
     if (list->first[role] == TV_NO_PARAMETER)
         list->first[role] = list->count;
-    p.trainable = !choice->trainable || choice->trainable[list->count];
-    list->elements += p.count;
-    list->trainable_elements += p.trainable ? p.count : 0;
-    list->trainable_count += p.trainable;
-    list->max_elements = p.count > list->max_elements ? p.count : list->max_elements;
-    items[list->count++] = p;
+    p.trainable = choice->trainable ? choice->trainable[storage->of_config] : !list->adapter.rank;
+    storage->of_config++;
+    add(list, items, &p);
+    return append_adapters(storage, items, role, layer);
+}
+
+/* Targets lie within their matrices, in their order and apart; the base's name is the list's own. */
+static tv_status check_adapter(list_storage *storage) {
+    tv_adapter *adapter = &storage->list.adapter;
+    bool good =
+        adapter->target_count <= TV_ADAPTER_TARGETS && (adapter->rank > 0) == (adapter->target_count > 0);
+    for (uint32_t t = 0; good && t < adapter->target_count; t++) {
+        const tv_adapter_target *target = &adapter->targets[t], *before = t ? target - 1 : NULL;
+        uint64_t rows = describe(&storage->list.config, target->role).shape[0];
+        good = is_in_layer(target->role) && describe(&storage->list.config, target->role).rank == 2 &&
+               target->rows > 0 && target->first_row < rows && target->rows <= rows - target->first_row &&
+               (!before || before->role < target->role ||
+                (before->role == target->role && before->first_row + before->rows <= target->first_row));
+    }
+    if (!good || adapter->rank > MOST_RANK)
+        return tv_fail(TV_E_USAGE,
+                       "an adapter of rank %llu: its targets are not rows of the model's matrices",
+                       (unsigned long long)adapter->rank);
+    adapter->base = adapter->base ? tv_arena_format(storage->arena, "%s", adapter->base) : NULL;
     return TV_OK;
 }
 
@@ -185,10 +259,13 @@ tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv
     bool *trainable = calloc(other->count, sizeof *trainable);
     if (!trainable)
         return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
+    uint32_t count = 0;
     for (uint32_t i = 0; i < other->count; i++)
-        trainable[i] = other->items[i].trainable;
-    tv_status status =
-        tv_parameter_list_create_chosen(config, &(tv_parameter_choice){.trainable = trainable}, list);
+        if (!tv_parameter_is_of_adapter(&other->items[i]))
+            trainable[count++] = other->items[i].trainable;
+    const tv_parameter_choice choice = {.trainable = trainable,
+                                        .adapter = other->adapter.rank ? &other->adapter : NULL};
+    tv_status status = tv_parameter_list_create_chosen(config, &choice, list);
     free(trainable);
     return status;
 }
@@ -203,11 +280,15 @@ tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const t
     tv_parameter_list *made = &storage->list;
     tv_status status;
     made->config = *config;
+    if (choice->adapter)
+        made->adapter = *choice->adapter;
+    made->per_layer = 2 * made->adapter.target_count;
     for (int role = 0; role < TV_PARAMETER_ROLES; role++) {
         made->first[role] = TV_NO_PARAMETER;
         made->per_layer += is_in_layer((tv_parameter_role)role) && has_role(config, (tv_parameter_role)role);
     }
     TV_TRY_OR_FAIL(tv_arena_create(&storage->arena));
+    TV_TRY_OR_FAIL(check_adapter(storage));
     tv_parameter *items =
         tv_arena_alloc(storage->arena, TV_PARAMETER_ROLES + made->per_layer * config->n_layer, sizeof *items);
     if (!items) {
@@ -245,6 +326,58 @@ uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role rol
     return layer < list->config.n_layer ? first + layer * list->per_layer : TV_NO_PARAMETER;
 }
 
+uint32_t tv_adapter_place(const tv_adapter *adapter, uint32_t target) {
+    uint32_t place = 0;
+    while (place < target && adapter->targets[target - place - 1].role == adapter->targets[target].role)
+        place++;
+    return place;
+}
+
+uint32_t tv_adapter_places(const tv_adapter *adapter) {
+    uint32_t most = 0;
+    for (uint32_t t = 0; t < adapter->target_count; t++) {
+        uint32_t places = tv_adapter_place(adapter, t) + 1;
+        most = places > most ? places : most;
+    }
+    return most;
+}
+
+bool tv_adapter_adds_to(const tv_adapter *adapter, tv_parameter_role matrix) {
+    for (uint32_t t = 0; t < adapter->target_count; t++)
+        if (adapter->targets[t].role == matrix)
+            return true;
+    return false;
+}
+
+double tv_adapter_scale(const tv_adapter *adapter) {
+    double rank = (double)adapter->rank;
+    return adapter->alpha / (adapter->rslora ? sqrt(rank) : rank);
+}
+
+uint32_t tv_parameter_adapter(const tv_parameter_list *list, uint32_t target, uint32_t layer,
+                              tv_parameter_role role) {
+    if (target >= list->adapter.target_count)
+        return TV_NO_PARAMETER;
+    uint32_t matrix = tv_parameter_index(list, list->adapter.targets[target].role, layer);
+    if (matrix == TV_NO_PARAMETER)
+        return TV_NO_PARAMETER;
+    return matrix + 1 + 2 * tv_adapter_place(&list->adapter, target) + (role == TV_PARAMETER_ADAPTER_B);
+}
+
+static bool same_target(const tv_adapter_target *a, const tv_adapter_target *b) {
+    return a->role == b->role && a->first_row == b->first_row && a->rows == b->rows;
+}
+
+uint32_t tv_parameter_in(const tv_parameter_list *list, const tv_parameter *parameter,
+                         const tv_adapter *adapter) {
+    if (!tv_parameter_is_of_adapter(parameter))
+        return tv_parameter_index(list, parameter->role, parameter->layer);
+    for (uint32_t t = 0; t < list->adapter.target_count; t++)
+        if (same_target(&list->adapter.targets[t], &adapter->targets[parameter->target]))
+            return tv_parameter_adapter(list, t, parameter->layer, parameter->role);
+    return TV_NO_PARAMETER;
+}
+
 uint32_t tv_parameter_head(const tv_parameter_list *list) {
     if (list->config.head != TV_MODEL_HEAD_LANGUAGE)
         return TV_NO_PARAMETER;
@@ -278,6 +411,9 @@ void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint
         switch (p->init) {
         case TV_INIT_NORMAL:
             out[i] = tv_normal(&rng, first + i) * p->init_std;
+            break;
+        case TV_INIT_UNIFORM:
+            out[i] = (2 * tv_uniform(&rng, first + i) - 1) * p->init_std;
             break;
         case TV_INIT_ZERO:
             out[i] = 0;

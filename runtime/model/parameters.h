@@ -33,10 +33,17 @@ typedef enum tv_parameter_role {
     TV_PARAMETER_FINAL_NORM_BIAS,          /* (C), LayerNorm only */
     TV_PARAMETER_HEAD_WEIGHT,              /* (V, C), untied language head only */
     TV_PARAMETER_SCORE_WEIGHT, /* (1, C), score head only: score = final . weight, without a bias */
+    TV_PARAMETER_ADAPTER_A,    /* (r, columns of the matrix), behind the matrix that it adds to */
+    TV_PARAMETER_ADAPTER_B,    /* (rows of the target, r) */
     TV_PARAMETER_ROLES
 } tv_parameter_role;
 
-typedef enum tv_parameter_init { TV_INIT_NORMAL, TV_INIT_ZERO, TV_INIT_ONE } tv_parameter_init;
+typedef enum tv_parameter_init {
+    TV_INIT_NORMAL,
+    TV_INIT_UNIFORM,
+    TV_INIT_ZERO,
+    TV_INIT_ONE
+} tv_parameter_init;
 
 /* The layer of a parameter that belongs to none, and the index of a parameter that a model lacks. */
 #define TV_NO_LAYER     UINT32_MAX
@@ -52,8 +59,33 @@ typedef struct tv_parameter {
     bool decay;        /* weight decay applies: rank 2 */
     bool trainable;    /* has a gradient and moments; else the parameter stays as it was loaded */
     tv_parameter_init init;
-    float init_std; /* of TV_INIT_NORMAL */
+    float init_std;  /* of TV_INIT_NORMAL; of TV_INIT_UNIFORM the bound */
+    uint32_t target; /* of an adapter's parameter: the number of its target */
 } tv_parameter;
+
+/* The rows of a matrix that one pair of A and B adds to: a published matrix, such as q of the fused qkv. */
+typedef struct tv_adapter_target {
+    tv_parameter_role role;
+    uint64_t first_row, rows;
+} tv_adapter_target;
+
+/* An adapter set (LoRA, see adapters.h): the same targets in every layer. */
+enum { TV_ADAPTER_TARGETS = 8 };
+typedef struct tv_adapter {
+    uint64_t rank; /* r; 0: none */
+    double alpha;
+    bool rslora;           /* scale alpha / sqrt(r) and not alpha / r */
+    uint32_t target_count; /* in the order of the roles, and of the rows within one */
+    tv_adapter_target targets[TV_ADAPTER_TARGETS];
+    const char *base; /* where the frozen weights are; for those who write adapters */
+} tv_adapter;
+
+/* What x A^T B^T is multiplied with. */
+double tv_adapter_scale(const tv_adapter *adapter);
+/* The number of a target among those of its matrix, and the most that one matrix has. */
+uint32_t tv_adapter_place(const tv_adapter *adapter, uint32_t target);
+uint32_t tv_adapter_places(const tv_adapter *adapter);
+bool tv_adapter_adds_to(const tv_adapter *adapter, tv_parameter_role matrix);
 
 /* The list's order is the order of the forward pass, so that what lies before a parameter is what its
  * gradient flows to: the backward pass relies on it. */
@@ -66,12 +98,14 @@ typedef struct tv_parameter_list {
     uint32_t trainable_count;           /* of them */
     uint64_t max_elements;              /* of the largest one */
     uint32_t first[TV_PARAMETER_ROLES]; /* index in layer 0, or TV_NO_PARAMETER */
-    uint32_t per_layer;                 /* parameters of one layer */
+    uint32_t per_layer;                 /* parameters of one layer, those of adapters too */
+    tv_adapter adapter;                 /* rank 0: none */
 } tv_parameter_list;
 
 /* What is decided of a list besides its config. */
 typedef struct tv_parameter_choice {
-    const bool *trainable; /* of each parameter of the config's list; NULL: all */
+    const bool *trainable; /* of each parameter of the config's list; NULL: all, or with an adapter none */
+    const tv_adapter *adapter; /* its own parameters are trained; NULL: none */
 } tv_parameter_choice;
 
 /* Checks the config first. Without a choice everything is trained. */
@@ -91,6 +125,14 @@ const char *tv_parameter_role_name(tv_parameter_role role);
 
 /* Position in the list, or TV_NO_PARAMETER. `layer` is not looked at for roles outside the layers. */
 uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer);
+bool tv_parameter_is_of_adapter(const tv_parameter *parameter);
+/* Of a target of the adapter in a layer: TV_PARAMETER_ADAPTER_A or _B. */
+uint32_t tv_parameter_adapter(const tv_parameter_list *list, uint32_t target, uint32_t layer,
+                              tv_parameter_role role);
+/* The same parameter in `list`, by role, layer and target of its own list's `adapter`; TV_NO_PARAMETER where
+ * there is none. */
+uint32_t tv_parameter_in(const tv_parameter_list *list, const tv_parameter *parameter,
+                         const tv_adapter *adapter);
 /* The matrix that makes logits: HEAD_WEIGHT, or EMBEDDING where tied; TV_NO_PARAMETER with a score head. */
 uint32_t tv_parameter_head(const tv_parameter_list *list);
 

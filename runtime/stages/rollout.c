@@ -22,10 +22,10 @@ static tv_decoder_options decoder_options(const tv_rollout_options *options) {
     return (tv_decoder_options){.rows = options->rows, .max_tokens = options->max_tokens};
 }
 
-tv_status tv_rollout_measure(const tv_model_config *config, const tv_caps *caps,
+tv_status tv_rollout_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_rollout_options *options, tv_decoder_bytes *bytes) {
     const tv_decoder_options decoder = decoder_options(options);
-    return tv_decoder_measure(config, caps, &decoder, bytes);
+    return tv_decoder_measure(list, caps, &decoder, bytes);
 }
 
 tv_status tv_rollout_create(const tv_model *model, const tv_rollout_options *options, tv_rollout **out) {

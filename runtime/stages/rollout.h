@@ -19,7 +19,7 @@ typedef struct tv_rollout_options {
 } tv_rollout_options;
 
 /* What a rollout takes on a device of these caps; fails as tv_decoder_measure does. */
-tv_status tv_rollout_measure(const tv_model_config *config, const tv_caps *caps,
+tv_status tv_rollout_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_rollout_options *options, tv_decoder_bytes *bytes);
 
 /* The model is kept by reference and may be trained on between runs. */

@@ -317,7 +317,8 @@ static tv_status check_memory(const sample_run *run) {
     const tv_rollout_options rows = rollout_options(run);
     tv_decoder_bytes bytes;
     tv_model_bytes model;
-    TV_RETURN_IF_FAILED(tv_rollout_measure(run->config, tv_device_caps(device), &rows, &bytes));
+    TV_RETURN_IF_FAILED(
+        tv_rollout_measure(tv_model_list(run->options->model), tv_device_caps(device), &rows, &bytes));
     TV_RETURN_IF_FAILED(tv_model_measure(list, tv_device_caps(device), false, &model));
     uint64_t weights = model.parameters + model.tables,
              needed = bytes.cache + bytes.activations + bytes.state;

@@ -95,7 +95,7 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     tv_activations_options planned = activations_options(options);
     tv_trainer_layout layout = tv_trainer_layout_make(list, options);
     TV_TRY(tv_model_measure(list, caps, options->train, &bytes->model));
-    TV_TRY(tv_activations_create(NULL, caps, &list->config, &planned, &activations));
+    TV_TRY(tv_activations_create(NULL, caps, list, &planned, &activations));
     TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
     bytes->activations = activations->bytes;
     bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
@@ -286,7 +286,7 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     trainer->layout = tv_trainer_layout_make(tv_model_list(model), &trainer->options);
     tv_activations_options planned = activations_options(options);
     TV_TRY_OR_FAIL(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
-                                         &tv_model_list(model)->config, &planned, &trainer->activations));
+                                         tv_model_list(model), &planned, &trainer->activations));
     TV_TRY_OR_FAIL(create_buffers(trainer));
     TV_TRY_OR_FAIL(record_all(trainer));
     tv_device_save_pipelines(trainer->device);

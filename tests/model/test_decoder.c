@@ -47,9 +47,8 @@ static void close_model(fixture *f) {
 static void full_pass(const fixture *f, const uint32_t *tokens, uint64_t length, float *logits,
                       float *logprobs) {
     tv_device *device = tv_model_device(f->model);
-    const tv_model_config *config = &tv_model_list(f->model)->config;
     tv_activations *activations = NULL;
-    assert_ok(tv_activations_create(device, tv_device_caps(device), config,
+    assert_ok(tv_activations_create(device, tv_device_caps(device), tv_model_list(f->model),
                                     &(tv_activations_options){.batch = 1, .tokens = length}, &activations));
     assert_int_equal(activations->head_rows, length);
     uint32_t *targets = calloc(length, sizeof *targets);
@@ -349,8 +348,7 @@ static void memory_is_as_measured(void **state) {
         fixture f = open_model(*state, golden[m]);
         const tv_decoder_options options = {.rows = 7, .max_tokens = 101};
         tv_decoder_bytes bytes;
-        assert_ok(
-            tv_decoder_measure(&tv_model_list(f.model)->config, tv_device_caps(*state), &options, &bytes));
+        assert_ok(tv_decoder_measure(tv_model_list(f.model), tv_device_caps(*state), &options, &bytes));
         double measured = (double)(bytes.cache + bytes.activations + bytes.state);
         uint64_t before = tv_device_bytes(*state);
         tv_decoder *decoder = NULL;

@@ -84,7 +84,7 @@ static lab lab_create(tv_device *device, const tv_parameter_list *list, tv_loss_
     }
     assert_ok(tv_model_create(device, list, true, &l.lm.model));
     assert_ok(tv_activations_create(
-        device, tv_device_caps(device), &list->config,
+        device, tv_device_caps(device), list,
         &(tv_activations_options){.batch = batch, .tokens = tokens, .backward = true}, &l.lm.activations));
     float *flat = calloc(list->elements, sizeof *flat);
     assert_non_null(flat);

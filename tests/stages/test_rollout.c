@@ -242,7 +242,7 @@ static void mistakes_are_refused_before_the_first_step(void **state) {
     assert_int_equal(all.count, 0);
 
     tv_decoder_bytes bytes;
-    assert_ok(tv_rollout_measure(&tv_model_list(f.model)->config, tv_device_caps(*state), &options, &bytes));
+    assert_ok(tv_rollout_measure(tv_model_list(f.model), tv_device_caps(*state), &options, &bytes));
     uint64_t with = tv_device_bytes(*state);
     tv_rollout_destroy(&rollout);
     double measured = (double)(bytes.cache + bytes.activations + bytes.state);

@@ -48,7 +48,7 @@ tv_test_language_model tv_test_language_model_create(tv_device *device, const tv
     lm.losses = tv_test_floats(device, rows, NULL);
     assert_ok(tv_model_create(device, list, true, &lm.model));
     assert_ok(tv_activations_create(
-        device, tv_device_caps(device), &list->config,
+        device, tv_device_caps(device), list,
         &(tv_activations_options){
             .batch = batch->batch, .tokens = batch->tokens, .backward = true, .recompute = recompute},
         &lm.activations));

@@ -341,7 +341,7 @@ static tv_status measure(void *self, tv_run *run) {
     tv_trainer_bytes_add(&run->bytes, "value model", bytes);
     TV_RETURN_IF_FAILED(tv_ppo_reward_measure(p->reward, caps, &bytes));
     tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
-    TV_RETURN_IF_FAILED(tv_rollout_measure(&run->list->config, caps, &drawing, &decoder));
+    TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
     tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
                          decoder.cache + decoder.activations + decoder.state);
     if (p->ptx) {
