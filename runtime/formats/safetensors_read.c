@@ -38,22 +38,22 @@ static void to_floats(tv_dtype from, const uint8_t *in, uint64_t count, float *o
     }
 }
 
-static void convert(tv_dtype from, const uint8_t *in, uint64_t count, tv_dtype to, uint8_t *out) {
+/* `out` is aligned to its type. */
+static void convert(tv_dtype from, const uint8_t *in, uint64_t count, tv_dtype to, void *out) {
     float floats[CONVERTED_AT_ONCE];
-    if (from == to) {
+    uint16_t *halves = out;
+    if (from == to)
         memcpy(out, in, count * tv_dtype_bytes(to));
-        return;
-    }
-    for (uint64_t done = 0, part; done < count; done += part) {
-        part = tv_min_u64(CONVERTED_AT_ONCE, count - done);
-        to_floats(from, in + done * tv_dtype_bytes(from), part, floats);
-        for (uint64_t i = 0; to != TV_F32 && i < part; i++) {
-            uint16_t half = to == TV_F16 ? tv_float_to_half(floats[i]) : tv_float_to_bfloat16(floats[i]);
-            memcpy(out + (done + i) * sizeof half, &half, sizeof half);
+    else if (to == TV_F32)
+        to_floats(from, in, count, out);
+    else
+        for (uint64_t done = 0, part; done < count; done += part) {
+            part = tv_min_u64(CONVERTED_AT_ONCE, count - done);
+            to_floats(from, in + done * tv_dtype_bytes(from), part, floats);
+            for (uint64_t i = 0; i < part; i++)
+                halves[done + i] =
+                    to == TV_F16 ? tv_float_to_half(floats[i]) : tv_float_to_bfloat16(floats[i]);
         }
-        if (to == TV_F32)
-            memcpy(out + done * sizeof *floats, floats, part * sizeof *floats);
-    }
 }
 
 /* (rows, columns) to columns of `stride` bytes each, by blocks of rows, so that a cache line of `out` is
@@ -129,6 +129,8 @@ tv_status tv_safetensors_read_part(const tv_safetensors *file, const tv_safetens
     if (!transposed && type->dtype == dtype && stride == dense)
         return read_rectangle(file, tensor, tensor_columns, size, part, out);
     const uint64_t columns = tv_min_u64(part->columns, transposed ? TURNED_COLUMNS : TILE_ELEMENTS);
+    /* A tile's rows follow each other in `out` as well. */
+    const bool straight = !transposed && stride == dense && columns == part->columns;
     const uint64_t rows = tv_min_u64(part->rows, TILE_ELEMENTS / columns);
     uint8_t *tile = malloc(rows * columns * type->bytes), *converted = malloc(rows * columns * size);
     tv_status status = tile && converted ? TV_OK
@@ -141,9 +143,10 @@ tv_status tv_safetensors_read_part(const tv_safetensors *file, const tv_safetens
             status = read_rectangle(file, tensor, tensor_columns, type->bytes, &at, tile);
             if (status != TV_OK)
                 break;
-            convert(type->dtype, tile, at.rows * at.columns, dtype, converted);
-            uint64_t place = transposed ? c * stride + r * size : r * stride + c * size;
-            store(converted, at.rows, at.columns, size, transposed, stride, (uint8_t *)out + place);
+            uint8_t *there = (uint8_t *)out + (transposed ? c * stride + r * size : r * stride + c * size);
+            convert(type->dtype, tile, at.rows * at.columns, dtype, straight ? there : converted);
+            if (!straight)
+                store(converted, at.rows, at.columns, size, transposed, stride, there);
         }
     free(converted);
     free(tile);
