@@ -38,6 +38,7 @@ tv_status cmd_generate(int argc, char **argv);
 tv_status cmd_chat(int argc, char **argv);
 tv_status cmd_eval(int argc, char **argv);
 tv_status cmd_score(int argc, char **argv);
+tv_status cmd_export(int argc, char **argv);
 tv_status cmd_bench(int argc, char **argv);
 tv_status cmd_report(int argc, char **argv);
 tv_status cmd_settings(int argc, char **argv);

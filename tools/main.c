@@ -21,6 +21,7 @@ static const tv_command commands[] = {
     {"chat", "talk to a model", cmd_chat},
     {"eval", "the loss of a model on text, JSON lines or a token shard", cmd_eval},
     {"score", "what a reward model says of preferences, responses or candidates", cmd_score},
+    {"export", "a model as a directory for transformers or a file for llama.cpp", cmd_export},
     {"settings", "every setting of the training stages, with its default and meaning", cmd_settings},
     {"bench", "how fast kernels, training and generation are on a device", cmd_bench},
     {"report", "one HTML page with the curves, samples and settings of runs", cmd_report},

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# What trivium exports as GGUF says in llama.cpp what it says here: greedy texts of models trained here, of both families, in
+# every type, and of the published model in ../shared/data/stories260K where that is there.
+# Needs: node 20 or newer and npm, which bring llama.cpp as WebAssembly (nothing is installed outside build/rungs).
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+tools/setup.sh
+for program in node npm; do
+    command -v $program >/dev/null || skip_rung "$program is not installed"
+done
+case $(node --version) in
+v[0-9].* | v1[0-9].*) skip_rung "node $(node --version) is older than 20" ;;
+esac
+packages=$work/packages tokens=60
+npm install --silent --no-fund --no-audit --prefix "$packages" @hpcc-js/wasm-llama@1.6.1 >"$work/npm.log" 2>&1 ||
+    skip_rung "npm install failed: $(head -n 1 "$work/npm.log")"
+build release trivium_command
+trivium=$PWD/build/bin/trivium
+
+# llama.cpp is asked for some tokens more: it keeps the last ones back until they are whole characters.
+same_text() { # WHAT MODEL GGUF PROMPT [ADAPTER-DIRECTORY ADAPTER-GGUF]
+    local here there
+    here=$("$trivium" generate --quiet --json --model "$2" ${5:+--adapter "$5"} --temperature 0 --max-tokens $tokens --prompt "$4" |
+        node -e 'console.log(JSON.stringify(JSON.parse(require("fs").readFileSync(0, "utf8").trim().split("\n").pop()).text))')
+    there=$(node tests/rungs/llama_cpp.mjs "$packages" "$3" $((tokens + 8)) "$4" ${6:+"$6"} 2>"$work/llama.log") || true
+    if HERE=$here THERE=$there node -e '
+        const here = JSON.parse(process.env.HERE);
+        process.exit(here.length > 40 && process.env.THERE.startsWith(here.trimEnd()) ? 0 : 1)'; then
+        passed=$((passed + 1))
+        say "$1: the same $tokens tokens"
+    else
+        failed=$((failed + 1))
+        echo "FAILED $rung: $1"
+        echo "  here:      $here"
+        echo "  llama.cpp: $there"
+        tail -c 300 "$work/llama.log"
+    fi
+}
+
+# Two small models of the repository's own pages.
+cat docs/*.md >"$work/pages.txt"
+if [ ! -e "$work/sh.bin" ]; then
+    "$trivium" tokenizer train --quiet --input "$work/pages.txt" --vocab-size 600 --out "$work/tokenizer"
+    "$trivium" data pack --quiet --tokenizer "$work/tokenizer" --input "$work/pages.txt" --out "$work/sh"
+fi
+for family in llama gpt2; do
+    class=LlamaForCausalLM
+    sizes='"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 160'
+    if [ $family = gpt2 ]; then
+        class=GPT2LMHeadModel
+        sizes='"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 160'
+    fi
+    if [ ! -e "$work/$family/checkpoints/last" ]; then
+        rm -rf "${work:?}/$family"
+        echo "{\"model\": {\"architectures\": [\"$class\"], \"vocab_size\": 600, $sizes}," \
+            "\"data\": {\"train\": [\"$work/sh.bin\"], \"tokenizer\": \"$work/tokenizer\", \"seq_len\": 64}," \
+            '"train": {"steps": 120, "batch_size": 8, "lr": 3e-3}}' >"$work/$family.json"
+        "$trivium" pretrain --quiet --config "$work/$family.json" --out "$work/$family"
+    fi
+    for dtype in f32 f16 bf16 q8_0; do
+        "$trivium" export --quiet --model "$work/$family" --format gguf --dtype $dtype --out "$work/$family-$dtype.gguf"
+    done
+    same_text "$family, f32" "$work/$family" "$work/$family-f32.gguf" "The tokenizer"
+done
+
+stories=../shared/data/stories260K
+if [ -e $stories/config.json ]; then
+    "$trivium" export --quiet --model $stories --format gguf --out "$work/stories.gguf"
+    same_text "stories260K" $stories "$work/stories.gguf" "Once upon a time, there was"
+else
+    skipped=$((skipped + 1))
+    echo "SKIPPED stories260K: $stories is not there"
+fi
+finish

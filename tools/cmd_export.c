@@ -1,0 +1,187 @@
+/* trivium export: a model handed on, as a directory for transformers or one file for llama.cpp. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "formats/checksums.h"
+#include "formats/directory.h"
+#include "formats/gguf_model.h"
+#include "run/checkpoint.h"
+#include "text/tokenizer.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+typedef enum export_format { FORMAT_HF, FORMAT_GGUF } export_format;
+
+/* In the order of the choices. */
+static const char *const type_names[] = {"F32", "F16", "BF16", "Q8_0"};
+
+typedef struct export_options {
+    const char *model, *out;
+    int format, dtype;
+    tv_common_options common;
+} export_options;
+
+/* What is exported. */
+typedef struct exported {
+    char *path;
+    tv_model_directory *directory;
+    tv_tokenizer *tokenizer; /* NULL where the model has none */
+} exported;
+
+static tv_status read_rows(void *directory, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
+                           void *out) {
+    return tv_model_directory_read_rows(directory, index, first_row, rows, dtype, out);
+}
+
+static tv_status open_model(const export_options *given, exported *model) {
+    TV_RETURN_IF_FAILED(tv_model_path_resolve(given->model, &model->path));
+    TV_RETURN_IF_FAILED(tv_model_directory_open(model->path, &model->directory));
+    TV_RETURN_IF_FAILED(tv_checksums_check_weights(model->path));
+    char *tokenizer = tv_format("%s/tokenizer.json", model->path);
+    if (!tokenizer)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    bool there = tv_path_exists(tokenizer);
+    free(tokenizer);
+    return there ? tv_tokenizer_load(model->path, &model->tokenizer) : TV_OK;
+}
+
+/* The last part of the path that a person gave; of "." and the like, "model". */
+static char *name_of(const char *given) {
+    size_t length = strlen(given);
+    while (length > 1 && given[length - 1] == '/')
+        length--;
+    size_t start = length;
+    while (start > 0 && given[start - 1] != '/')
+        start--;
+    if (length == start || given[start] == '.')
+        return tv_format("model");
+    return tv_format("%.*s", (int)(length - start), given + start);
+}
+
+static tv_status write_gguf(const export_options *given, const exported *model) {
+    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
+    TV_RETURN_IF_FAILED(tv_model_config_expect_head(&list->config, TV_MODEL_HEAD_LANGUAGE, model->path));
+    if (tv_path_is_directory(given->out))
+        return tv_fail(TV_E_USAGE, "--out %s: expected the name of a file, found a directory", given->out);
+    char *name = name_of(given->model);
+    tv_status status =
+        tv_gguf_model_write(given->out, &(tv_gguf_export){
+                                            .list = list,
+                                            .source = read_rows,
+                                            .context = model->directory,
+                                            .tokenizer = model->tokenizer,
+                                            .where = model->path,
+                                            .name = name ? name : "model",
+                                            .type = tv_gguf_type_named(type_names[given->dtype]),
+                                        });
+    free(name);
+    return status;
+}
+
+/* What a reward model has beside its weights. */
+static tv_status copy_if_there(const char *from, const char *to, const char *name) {
+    char *text = NULL, *source = tv_format("%s/%s", from, name), *target = tv_format("%s/%s", to, name);
+    uint64_t size;
+    tv_status status = source && target ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (status == TV_OK && tv_path_exists(source)) {
+        status = tv_read_file(source, &text, &size);
+        if (status == TV_OK)
+            status = tv_write_file(target, text, size);
+    }
+    free(text);
+    free(source);
+    free(target);
+    return status;
+}
+
+/* Under a temporary name, so that a directory is there whole or not at all. */
+static tv_status write_hf(const export_options *given, const exported *model) {
+    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
+    tv_status status;
+    static const tv_dtype dtypes[] = {TV_F32, TV_F16, TV_BF16};
+    if ((size_t)given->dtype >= TV_COUNT(dtypes))
+        return tv_fail(TV_E_USAGE, "--dtype: a directory is written in f32, f16 or bf16; q8_0 is GGUF's");
+    if (tv_path_exists(given->out))
+        return tv_fail(TV_E_USAGE, "--out %s: expected a new name for the directory, found %s", given->out,
+                       tv_path_kind(given->out));
+    char *temporary = tv_format("%s.partial", given->out);
+    if (!temporary)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    TV_TRY(tv_remove_tree(temporary));
+    TV_TRY(tv_make_dirs(temporary));
+    TV_TRY(
+        tv_model_directory_write_as(temporary, list, dtypes[given->dtype], 0, read_rows, model->directory));
+    if (model->tokenizer)
+        TV_TRY(tv_tokenizer_save(model->tokenizer, temporary));
+    TV_TRY(copy_if_there(model->path, temporary, "reward.json"));
+    TV_TRY(tv_rename_durable(temporary, given->out));
+done:
+    if (status != TV_OK)
+        (void)tv_remove_tree(temporary);
+    free(temporary);
+    return status;
+}
+
+static tv_status print_result(const export_options *given, const exported *model) {
+    static const char *const formats[] = {"hf", "gguf"};
+    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
+    cJSON *result = cJSON_CreateObject();
+    bool built = result && tv_json_set_string(result, "out", given->out) &&
+                 tv_json_set_string(result, "format", formats[given->format]) &&
+                 tv_json_set_string(result, "dtype", type_names[given->dtype]) &&
+                 tv_json_set_number(result, "parameters", (double)list->elements);
+    tv_status status =
+        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(result);
+    return status;
+}
+
+static tv_status export_model(const export_options *given) {
+    exported model = {0};
+    tv_status status;
+    TV_TRY(open_model(given, &model));
+    TV_TRY(given->format == FORMAT_GGUF ? write_gguf(given, &model) : write_hf(given, &model));
+    tv_info("%s: %llu parameters%s", given->out,
+            (unsigned long long)tv_model_directory_parameters(model.directory)->elements,
+            model.tokenizer ? "" : ", no tokenizer");
+    if (given->common.json)
+        TV_TRY(print_result(given, &model));
+done:
+    tv_tokenizer_destroy(&model.tokenizer);
+    tv_model_directory_close(&model.directory);
+    free(model.path);
+    return status;
+}
+
+tv_status cmd_export(int argc, char **argv) {
+    export_options given = {.format = -1};
+    const tv_option options[] = {
+        tv_opt_required(tv_opt_existing(
+            tv_opt_text("model", "DIR", &given.model,
+                        "a model directory, or a run, whose best or last checkpoint is taken"))),
+        tv_opt_required(tv_opt_choice("format", "hf|gguf", &given.format,
+                                      "a directory that transformers loads, or a file for llama.cpp")),
+        tv_opt_required(tv_opt_output(
+            tv_opt_text("out", "PATH", &given.out, "the directory, which must be new, or the file"))),
+        tv_opt_choice("dtype", "f32|f16|bf16|q8_0", &given.dtype, "the type of the matrices"),
+    };
+    const tv_command_line line = {
+        .command = "export",
+        .summary = "Hands a model on: as a directory that transformers loads, or as one GGUF file, tokenizer "
+                   "and chat "
+                   "template within, that llama.cpp runs. Needs no device.",
+        .notes = "example:\n  trivium export --model runs/sft --format gguf --dtype q8_0 --out sft.gguf\n"
+                 "  llama-cli -m sft.gguf",
+        .options = options,
+        .option_count = TV_COUNT(options),
+        .common = &given.common,
+        .common_mask = TV_COMMON_JSON | TV_COMMON_QUIET,
+    };
+    bool done;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    return done ? TV_OK : export_model(&given);
+}
