@@ -121,6 +121,14 @@ static tv_status batch_per_part(const tv_recorder *recorder, const tv_attention 
     return TV_OK;
 }
 
+static float scale_of(float scale, uint64_t head_size) {
+    return scale > 0 ? scale : (float)(1 / sqrt((double)head_size));
+}
+
+static uint32_t window_of(uint64_t window) {
+    return window > 0 && window < UINT32_MAX ? (uint32_t)window : UINT32_MAX;
+}
+
 static tv_attention_push push_of(const tv_attention *a) {
     return (tv_attention_push){
         .batch = (uint32_t)a->batch,
@@ -130,7 +138,8 @@ static tv_attention_push push_of(const tv_attention *a) {
         .head_size = (uint32_t)a->head_size,
         .has_documents = tv_tensor_present(a->doc_start),
         .has_lse = tv_tensor_present(a->lse),
-        .scale = (float)(1 / sqrt((double)a->head_size)),
+        .scale = scale_of(a->scale, a->head_size),
+        .window = window_of(a->window),
     };
 }
 
@@ -259,7 +268,8 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
         .kv_heads = (uint32_t)decode->kv_heads,
         .head_size = (uint32_t)decode->head_size,
         .max_tokens = (uint32_t)decode->max_tokens,
-        .scale = (float)(1 / sqrt((double)decode->head_size)),
+        .scale = scale_of(decode->scale, decode->head_size),
+        .window = window_of(decode->window),
         .first_row = (uint32_t)part->first_row,
         .has_slots = tv_tensor_present(decode->slots),
         .first_slot = (uint32_t)part->first_slot,

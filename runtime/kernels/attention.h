@@ -1,8 +1,8 @@
 /* Causal self-attention in flash form (Dao et al. 2022): T x T is never stored.
  *
- * Query head h reads key-value head h / (H / Hkv) (grouped-query attention, Ainslie et al. 2023). Scale is
- * 1/sqrt(D). Row t attends to [doc_start(t), t]. The result of a row does not depend on the other rows of the
- * batch. Sums over heads and positions run in a fixed order.
+ * Query head h reads key-value head h / (H / Hkv) (grouped-query attention, Ainslie et al. 2023). Row t
+ * attends to [doc_start(t), t], of it to the last `window` positions (Beltagy et al. 2020). The result of a
+ * row does not depend on the other rows of the batch. Sums over heads and positions run in a fixed order.
  */
 #ifndef TV_KERNELS_ATTENTION_H
 #define TV_KERNELS_ATTENTION_H
@@ -11,6 +11,8 @@
 
 typedef struct tv_attention {
     uint64_t batch, tokens, heads, kv_heads, head_size; /* B, T, H, Hkv, D; D up to 256 */
+    float scale;                                        /* of the scores; 0: 1/sqrt(D) */
+    uint64_t window;                                    /* 0: none */
     tv_tensor qkv;       /* (B, T, (H + 2 Hkv) * D): q heads, k heads, v heads in each row */
     tv_tensor doc_start; /* (B, T) uint32: first position of the row's own document; absent: 0 */
     tv_tensor output;    /* (B, T, H * D): written by forward, read by backward */
@@ -32,6 +34,8 @@ tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention
  * caches before the first row attends. Every row has the same bits either way. */
 typedef struct tv_attention_decode {
     uint64_t rows, heads, kv_heads, head_size, max_tokens;
+    float scale;                /* of the scores; 0: 1/sqrt(D) */
+    uint64_t window;            /* 0: none */
     tv_tensor qkv;              /* (rows, (H + 2 Hkv) * D), already rotated */
     tv_tensor positions;        /* (rows) uint32, below max_tokens, on the device */
     tv_tensor k_cache, v_cache; /* (rows, or slot_count; Hkv, max_tokens, D) */

@@ -37,6 +37,7 @@ layout(push_constant) uniform Push {
     tv_attention_push p;
 };
 #include "lanes.glsl"
+#include "window.glsl"
 
 void main() {
     uint key_blocks = (p.tokens + LANES - 1) / LANES;
@@ -62,15 +63,15 @@ void main() {
         d_k[d] = 0.0;
         d_v[d] = 0.0;
     }
-    uint group_heads = p.heads / p.kv_heads;
+    uint group_heads = p.heads / p.kv_heads, end = tv_window_end(min(j0 + LANES, p.tokens) - 1, p.tokens);
     for (uint h = kv_head * group_heads; h < (kv_head + 1) * group_heads; h++) {
         uint stats = (b * p.heads + h) * p.tokens;
-        for (uint i0 = j0; i0 < p.tokens; i0 += block) {
+        for (uint i0 = j0; i0 < end; i0 += block) {
             /* One load brings the statistics of 8 queries. */
             uint near = min(i0 + gl_SubgroupInvocationID, p.tokens - 1);
             float near_lse = lse[stats + near] * log2_e;
             float near_delta = delta[stats + near];
-            uint near_first = p.has_documents != 0 ? doc_start[b * p.tokens + near] : 0;
+            uint near_first = max(tv_window_start(near), p.has_documents != 0 ? doc_start[b * p.tokens + near] : 0);
             float s[MAX_BLOCK], d_p[MAX_BLOCK];
             [[unroll]] for (uint i = 0; i < block; i++)
                 s[i] = d_p[i] = 0.0;

@@ -48,6 +48,7 @@ vec4 tile_source4(uint which, uint at) {
     return which == 0 ? vec4(qkv4[at]) : vec4(d_y4[at]);
 }
 #include "tile.glsl"
+#include "window.glsl"
 
 void main() {
     uint key_blocks = (p.tokens + TILE_ROWS - 1) / TILE_ROWS;
@@ -69,12 +70,12 @@ void main() {
     vec4 d_k[ROWS * D_PARTS], d_v[ROWS * D_PARTS];
     [[unroll]] for (uint i = 0; i < ROWS * D_PARTS; i++)
         d_k[i] = d_v[i] = vec4(0.0);
-    uint group_heads = p.heads / p.kv_heads;
+    uint group_heads = p.heads / p.kv_heads, end = tv_window_end(min(j0 + TILE_ROWS, p.tokens) - 1, p.tokens);
     for (uint h = kv_head * group_heads; h < (kv_head + 1) * group_heads; h++) {
         tile_matrix q = tile_matrix(0, batch_base + h * p.head_size, stride);
         tile_matrix d_o = tile_matrix(1, b * p.tokens * y_stride + h * p.head_size, y_stride);
         uint stats = (b * p.heads + h) * p.tokens;
-        for (uint t0 = j0 / TILE_OTHER * TILE_OTHER; t0 < p.tokens; t0 += TILE_OTHER) {
+        for (uint t0 = j0 / TILE_OTHER * TILE_OTHER; t0 < end; t0 += TILE_OTHER) {
             vec4 s[ROWS], d_p[ROWS];
             [[unroll]] for (uint r = 0; r < ROWS; r++)
                 s[r] = d_p[r] = vec4(0.0);
@@ -84,7 +85,7 @@ void main() {
                 uint t = t0 + 4 * tx + c;
                 uint near = min(t, p.tokens - 1);
                 float row_lse = lse[stats + near] * log2_e, row_delta = delta[stats + near];
-                uint first = p.has_documents != 0 ? doc_start[b * p.tokens + near] : 0;
+                uint first = max(tv_window_start(near), p.has_documents != 0 ? doc_start[b * p.tokens + near] : 0);
                 [[unroll]] for (uint r = 0; r < ROWS; r++) {
                     uint j = j0 + tile_row(r);
                     bool seen = j <= t && j >= first && t < p.tokens;

@@ -39,6 +39,7 @@ layout(push_constant) uniform Push {
     tv_attention_push p;
 };
 #include "lanes.glsl"
+#include "window.glsl"
 
 void main() {
     uint query_blocks = (p.tokens + LANES - 1) / LANES;
@@ -72,7 +73,7 @@ void main() {
             own_delta += float(d_y[y_base + d]) * float(y[y_base + d]);
     uint at = (b * p.heads + h) * p.tokens + t;
     float own_lse = lse[at] * log2_e;
-    uint first = p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0;
+    uint first = max(tv_window_start(t), p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0);
     uint end = min(t0 + LANES, p.tokens);
     for (uint j0 = subgroupMin(first) / block * block; j0 < end; j0 += block) {
         float s[MAX_BLOCK], d_p[MAX_BLOCK];

@@ -53,6 +53,7 @@ vec4 tile_source4(uint which, uint at) {
     return which == 0 ? vec4(qkv4[at]) : which == 1 ? vec4(d_y4[at]) : vec4(y4[at]);
 }
 #include "tile.glsl"
+#include "window.glsl"
 
 void main() {
     uint query_blocks = (p.tokens + TILE_ROWS - 1) / TILE_ROWS;
@@ -82,7 +83,7 @@ void main() {
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
         uint t = min(t0 + tile_row(r), p.tokens - 1);
         row_lse[r] = lse[stats + t] * log2_e;
-        first[r] = p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0;
+        first[r] = max(tv_window_start(t), p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0);
         float part_delta = 0.0;
         for (uint d = tx * 4; d < p.head_size; d += 32)
             part_delta += dot(tile_fetch(d_o, t, d), tile_fetch(o, t, d));
@@ -103,6 +104,7 @@ void main() {
         for (uint t = t0 + 1; t < end; t++)
             start = min(start, doc_start[b * p.tokens + t]);
     }
+    start = max(start, tv_window_start(t0));
     for (uint j0 = start / TILE_OTHER * TILE_OTHER; j0 < end; j0 += TILE_OTHER) {
         vec4 s[ROWS], d_p[ROWS];
         [[unroll]] for (uint r = 0; r < ROWS; r++)

@@ -1,5 +1,5 @@
 /* Attention of one decoding step: the new k and v go into the cache at positions(row), and the query attends to
- * [0, positions(row)].
+ * [0, positions(row)], of it the window's keys.
  *
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
  * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
@@ -46,6 +46,7 @@ layout(push_constant) uniform Push {
     tv_attention_decode_push p;
 };
 #include "reduce.glsl"
+#include "window.glsl"
 
 /* 1: D is a multiple of 4 and rows are read as vectors. */
 layout(constant_id = 0) const uint aligned = 1;
@@ -115,7 +116,8 @@ void main() {
     float top = lowest, sum = 0.0;
     vec4 o = vec4(0.0);
     /* Keys [0, position) from the cache and the last one from qkv. */
-    for (uint j0 = 0; j0 <= position; j0 += KEYS) {
+    uint start = tv_window_start(position);
+    for (uint j0 = start / KEYS * KEYS; j0 <= position; j0 += KEYS) {
         uint keys = min(KEYS, position + 1 - j0);
         for (uint i = thread; i < KEYS * 4; i += KEYS) {
             uint key = i / 4;
@@ -131,12 +133,13 @@ void main() {
         }
         barrier();
         float s = lowest;
-        if (thread < keys)
+        bool seen = thread < keys && j0 + thread >= start;
+        if (seen)
             s = partial[4 * thread] + partial[4 * thread + 1] + partial[4 * thread + 2] + partial[4 * thread + 3];
         float new_top = max(top, tv_group_max(s));
         float shrink = exp2(top - new_top);
         top = new_top;
-        float prob = thread < keys ? exp2(s - top) : 0.0;
+        float prob = seen ? exp2(s - top) : 0.0;
         sum = sum * shrink + prob;
         probability[thread] = prob;
         barrier();

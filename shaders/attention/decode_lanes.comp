@@ -1,5 +1,5 @@
 /* Attention of one decoding step, for CPUs: the new k and v go into the cache at positions(row), and the query attends to
- * [0, positions(row)].
+ * [0, positions(row)], of it the window's keys.
  *
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
  * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
@@ -58,6 +58,7 @@ layout(push_constant) uniform Push {
     tv_attention_decode_push p;
 };
 #include "lanes.glsl"
+#include "window.glsl"
 
 const uint end = head_size - 1, last_quad = end / 4 * 4;
 const uint span = head_size > 16 ? 8 : head_size > 8 ? 4 : head_size > 4 ? 2 : 1; /* lanes that share a key */
@@ -136,7 +137,8 @@ void main() {
     [[unroll]] for (uint i = 0; i < each; i++)
         o[i] = vec4(0.0);
     float top = lowest, sum = 0.0;
-    for (uint j0 = 0; j0 < position; j0 += LANES) {
+    uint start = tv_window_start(position);
+    for (uint j0 = start / LANES * LANES; j0 < position; j0 += LANES) {
         uint at[LANES];
         float scores[LANES];
         [[unroll]] for (uint f = 0; f < span; f++)
@@ -159,7 +161,8 @@ void main() {
         }
         /* Of key j0 + lane % span * keys + beside. */
         float s = sum_to_lanes(scores, lane) * p.scale * log2_e;
-        s = j0 + lane % span * keys + beside < position ? s : lowest;
+        uint key = j0 + lane % span * keys + beside;
+        s = key >= start && key < position ? s : lowest;
         float new_top = max(top, max_over_lanes(s));
         float shrink = exp2(top - new_top);
         top = new_top;

@@ -30,6 +30,7 @@ layout(push_constant) uniform Push {
     tv_attention_push p;
 };
 #include "lanes.glsl"
+#include "window.glsl"
 
 void main() {
     uint query_blocks = (p.tokens + LANES - 1) / LANES;
@@ -54,7 +55,7 @@ void main() {
         q[d] = !wide && d < head_size ? float(qkv[q_base + d]) * (p.scale * log2_e) : 0.0;
         o[d] = 0.0;
     }
-    uint first = p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0;
+    uint first = max(tv_window_start(t), p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0);
     uint end = min(t0 + LANES, p.tokens);
     float top = lowest, sum = 0.0;
     /* Blocks are aligned, so that a row's bits do not depend on its neighbours' documents. */

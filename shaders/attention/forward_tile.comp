@@ -38,6 +38,7 @@ vec4 tile_source4(uint which, uint at) {
     return vec4(qkv4[at]);
 }
 #include "tile.glsl"
+#include "window.glsl"
 
 void main() {
     uint query_blocks = (p.tokens + TILE_ROWS - 1) / TILE_ROWS;
@@ -64,7 +65,7 @@ void main() {
         top[r] = lowest;
         sum[r] = 0.0;
         uint t = min(t0 + tile_row(r), p.tokens - 1);
-        first[r] = p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0;
+        first[r] = max(tv_window_start(t), p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0);
     }
     uint end = min(t0 + TILE_ROWS, p.tokens);
     uint start = 0;
@@ -73,6 +74,7 @@ void main() {
         for (uint t = t0 + 1; t < end; t++)
             start = min(start, doc_start[b * p.tokens + t]);
     }
+    start = max(start, tv_window_start(t0));
     for (uint j0 = start / TILE_OTHER * TILE_OTHER; j0 < end; j0 += TILE_OTHER) {
         vec4 s[ROWS];
         [[unroll]] for (uint r = 0; r < ROWS; r++)

@@ -290,18 +290,20 @@ struct tv_attention_push {
     uint batch, tokens, heads, kv_heads, head_size;
     uint has_documents; /* 1: doc_start is bound */
     uint has_lse;       /* 1: the forward pass stores lse */
-    float scale;        /* 1 / sqrt(D) */
+    float scale;        /* of the scores */
+    uint window;        /* keys that a query sees, the last one its own; UINT32_MAX: all */
 };
-TV_PUSH_SIZE(struct tv_attention_push, 32);
+TV_PUSH_SIZE(struct tv_attention_push, 36);
 
 struct tv_attention_decode_push {
     uint rows, heads, kv_heads, head_size, max_tokens;
-    float scale;    /* 1 / sqrt(D) */
+    float scale;    /* of the scores */
+    uint window;    /* as in tv_attention_push */
     uint first_row; /* of the part, in positions and slots, which are bound whole: parts of few rows would not
                        be aligned */
     uint has_slots; /* 1: rows of the caches are named by slots; what is not bound is left out */
     uint first_slot, slots; /* of what is bound of the caches */
 };
-TV_PUSH_SIZE(struct tv_attention_decode_push, 40);
+TV_PUSH_SIZE(struct tv_attention_decode_push, 44);
 
 #endif

@@ -22,6 +22,8 @@ typedef enum documents { NO_DOCUMENTS, SOME_DOCUMENTS } documents;
 typedef struct shape {
     uint64_t batch, tokens, heads, kv_heads, head_size;
     documents documents;
+    uint64_t window; /* 0: none */
+    float scale;     /* 0: 1/sqrt(D) */
 } shape;
 
 /* Host copies of everything that goes in and comes out. */
@@ -99,6 +101,8 @@ static uint32_t run_within(tv_device *device, sample *x, double budget) {
         .heads = s->heads,
         .kv_heads = s->kv_heads,
         .head_size = s->head_size,
+        .scale = s->scale,
+        .window = s->window,
         .qkv = qkv.tensor,
         .output = output.tensor,
         .lse = lse.tensor,
@@ -142,15 +146,16 @@ static double *doubles(const float *values, uint64_t count) {
 
 static void compare_sample(const sample *x, double tolerance) {
     const shape *s = &x->shape;
-    oracle_attention reference = {s->batch, s->tokens, s->heads, s->kv_heads, s->head_size, x->doc_start};
+    oracle_attention reference = {s->batch,     s->tokens,    s->heads,  s->kv_heads,
+                                  s->head_size, x->doc_start, s->window, (double)s->scale};
     double *qkv = doubles(x->qkv, x->qkv_count), *d_output = doubles(x->d_output, x->output_count);
     double *output = doubles(NULL, x->output_count), *lse = doubles(NULL, x->lse_count);
     double *d_qkv = doubles(NULL, x->qkv_count);
     char what[128];
     oracle_attention_forward(&reference, qkv, output, lse);
     oracle_attention_backward(&reference, qkv, d_output, d_qkv);
-    snprintf(what, sizeof what, "%s of B %d T %d H %d/%d D %d", "output", (int)s->batch, (int)s->tokens,
-             (int)s->heads, (int)s->kv_heads, (int)s->head_size);
+    snprintf(what, sizeof what, "%s of B %d T %d H %d/%d D %d window %d", "output", (int)s->batch,
+             (int)s->tokens, (int)s->heads, (int)s->kv_heads, (int)s->head_size, (int)s->window);
     tv_test_compare(what, x->output, output, x->output_count, tolerance, 0);
     memcpy(what, "   lse", 6);
     tv_test_compare(what, x->lse, lse, x->lse_count, tolerance, 1e-6);
@@ -175,8 +180,9 @@ static void check(tv_device *device, const shape *s) {
 static void the_oracle_agrees_with_finite_differences(void **state) {
     (void)state;
     const uint32_t starts[] = {0, 0, 2, 2, 2, 0, 1, 1, 1, 4};
-    const oracle_attention shapes[] = {{2, 5, 2, 1, 3, starts}, {1, 4, 2, 2, 2, NULL}};
-    for (int which = 0; which < 2; which++) {
+    const oracle_attention shapes[] = {
+        {2, 5, 2, 1, 3, starts, 0, 0}, {1, 4, 2, 2, 2, NULL, 0, 0}, {2, 5, 2, 1, 3, starts, 2, 1.5}};
+    for (int which = 0; which < 3; which++) {
         const oracle_attention *s = &shapes[which];
         uint64_t rows = s->batch * s->tokens, outputs = rows * s->heads * s->head_size;
         uint64_t count = rows * (s->heads + 2 * s->kv_heads) * s->head_size;
@@ -206,17 +212,28 @@ static void the_oracle_agrees_with_finite_differences(void **state) {
 }
 
 static const shape shapes[] = {
-    {1, 1, 1, 1, 8, NO_DOCUMENTS},      {2, 2, 2, 1, 8, NO_DOCUMENTS},     {3, 63, 4, 2, 8, SOME_DOCUMENTS},
-    {2, 64, 2, 2, 32, NO_DOCUMENTS},    {1, 65, 4, 1, 32, SOME_DOCUMENTS}, {2, 130, 3, 3, 17, NO_DOCUMENTS},
-    {1, 130, 2, 1, 17, SOME_DOCUMENTS},
+    {1, 1, 1, 1, 8, NO_DOCUMENTS, 0, 0},
+    {2, 2, 2, 1, 8, NO_DOCUMENTS, 0, 0},
+    {3, 63, 4, 2, 8, SOME_DOCUMENTS, 0, 0},
+    {2, 64, 2, 2, 32, NO_DOCUMENTS, 0, 0},
+    {1, 65, 4, 1, 32, SOME_DOCUMENTS, 0, 0},
+    {2, 130, 3, 3, 17, NO_DOCUMENTS, 0, 0},
+    {1, 130, 2, 1, 17, SOME_DOCUMENTS, 0, 0},
+    /* Windows: its own key alone, over the edges of blocks and tiles, over documents, as long as the text. */
+    {1, 9, 2, 1, 8, NO_DOCUMENTS, 1, 0},
+    {2, 130, 3, 3, 17, NO_DOCUMENTS, 40, 0.3F},
+    {1, 130, 2, 1, 32, SOME_DOCUMENTS, 33, 0},
+    {1, 200, 2, 1, 8, NO_DOCUMENTS, 64, 0},
+    {1, 65, 2, 2, 8, NO_DOCUMENTS, 64, 0},
+    {1, 65, 2, 2, 8, NO_DOCUMENTS, 65, 0.1F},
 };
 /* One for every class of GPU tiles, and the CPU variant in parts, even and odd. lavapipe takes seconds to
  * compile each, minutes for the two widest tiles: those run on GPUs and SwiftShader alone. */
 static const shape wide_shapes[] = {
-    {1, 65, 2, 1, 64, SOME_DOCUMENTS},
-    {1, 33, 2, 1, 80, NO_DOCUMENTS},
-    {1, 9, 1, 1, 131, NO_DOCUMENTS},
-    {1, 40, 2, 1, 256, SOME_DOCUMENTS},
+    {1, 65, 2, 1, 64, SOME_DOCUMENTS, 0, 0},
+    {1, 33, 2, 1, 80, NO_DOCUMENTS, 11, 0},
+    {1, 9, 1, 1, 131, NO_DOCUMENTS, 0, 0},
+    {1, 40, 2, 1, 256, SOME_DOCUMENTS, 0, 0},
 };
 
 static void check_all(tv_device *device, size_t wide) {
@@ -243,12 +260,12 @@ static void the_gpu_tiles_equal_the_oracle(void **state) {
 static void many_heads_and_splitting(void **state) {
     /* More workgroups than a grid is wide; without them, the lowered devices fold. */
     bool small = getenv("TRIVIUM_TEST_SMALL") != NULL;
-    check(*state, &(shape){small ? 7 : 700, 3, 100, 50, 8, NO_DOCUMENTS});
+    check(*state, &(shape){small ? 7 : 700, 3, 100, 50, 8, NO_DOCUMENTS, 0, 0});
     const char *caps[] = {"storage_range=65536,group_count_x=64",
                           "storage_range=65536,group_count_x=64,subgroup_shuffle=0"};
     for (int i = 0; i < 2; i++) {
         tv_device *device = open_lowered(caps[i]);
-        check(device, &(shape){9, 64, 4, 2, 8, SOME_DOCUMENTS});
+        check(device, &(shape){9, 64, 4, 2, 8, SOME_DOCUMENTS, 0, 0});
         tv_device_close(&device);
     }
 }
@@ -261,7 +278,7 @@ static void large_scores_stay_stable(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {
         tv_device *device = open_lowered(caps[i]);
-        sample x = make_sample(&(shape){1, 65, 2, 1, 32, NO_DOCUMENTS}, 8);
+        sample x = make_sample(&(shape){1, 65, 2, 1, 32, NO_DOCUMENTS, 0, 0}, 8);
         float largest = 0;
         run_sample(device, &x);
         for (uint64_t l = 0; l < x.lse_count; l++)
@@ -279,8 +296,8 @@ static void rows_do_not_depend_on_the_batch(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {
         tv_device *device = open_lowered(caps[i]);
-        sample whole = make_sample(&(shape){3, 65, 4, 2, 8, SOME_DOCUMENTS}, 1);
-        sample alone = make_sample(&(shape){1, 65, 4, 2, 8, SOME_DOCUMENTS}, 1);
+        sample whole = make_sample(&(shape){3, 65, 4, 2, 8, SOME_DOCUMENTS, 0, 0}, 1);
+        sample alone = make_sample(&(shape){1, 65, 4, 2, 8, SOME_DOCUMENTS, 0, 0}, 1);
         memcpy(alone.qkv, whole.qkv + 2 * alone.qkv_count, alone.qkv_count * sizeof(float));
         memcpy(alone.d_output, whole.d_output + 2 * alone.output_count, alone.output_count * sizeof(float));
         memcpy(alone.doc_start, whole.doc_start + 2 * 65, 65 * sizeof(uint32_t));
@@ -300,21 +317,21 @@ static void rows_do_not_depend_on_the_batch(void **state) {
  * range still does, at multiples of more elements. Tried: a cut after every element, for a budget or for a
  * range. */
 static void cuts_are_aligned(void **state) {
-    const shape odd = {9, 63, 3, 1, 4, SOME_DOCUMENTS};
+    const shape odd = {9, 63, 3, 1, 4, SOME_DOCUMENTS, 0, 0};
     sample x = make_sample(&odd, 1);
     assert_int_equal(run_within(*state, &x, 1), 3);
     compare_sample(&x, 5e-6);
     free_sample(&x);
     /* 5 tokens of 3 heads, 60 bytes: every 64th element begins aligned, and 81 fit a binding. */
     tv_device *small = open_lowered("storage_range=131072");
-    check(small, &(shape){160, 5, 3, 1, 16, SOME_DOCUMENTS});
+    check(small, &(shape){160, 5, 3, 1, 16, SOME_DOCUMENTS, 0, 0});
     tv_device_close(&small);
 }
 
 /* Submissions are cut between batch elements, which leaves every bit. */
 static void budgets_cut_batches(void **state) {
-    sample whole = make_sample(&(shape){3, 64, 4, 2, 8, SOME_DOCUMENTS}, 1);
-    sample cut = make_sample(&(shape){3, 64, 4, 2, 8, SOME_DOCUMENTS}, 1);
+    sample whole = make_sample(&(shape){3, 64, 4, 2, 8, SOME_DOCUMENTS, 0, 0}, 1);
+    sample cut = make_sample(&(shape){3, 64, 4, 2, 8, SOME_DOCUMENTS, 0, 0}, 1);
     assert_int_equal(run_within(*state, &whole, 1e12), 3);
     assert_int_equal(run_within(*state, &cut, 1), 9);
     assert_memory_equal(whole.output, cut.output, whole.output_count * sizeof(float));
@@ -326,7 +343,7 @@ static void budgets_cut_batches(void **state) {
 /* A forward pass without backward stores no lse. */
 static void lse_may_be_absent(void **state) {
     tv_device *device = *state;
-    sample x = make_sample(&(shape){2, 17, 2, 1, 8, NO_DOCUMENTS}, 1);
+    sample x = make_sample(&(shape){2, 17, 2, 1, 8, NO_DOCUMENTS, 0, 0}, 1);
     run_sample(device, &x);
     tv_test_tensor qkv = tv_test_floats(device, x.qkv_count, x.qkv);
     tv_test_tensor output = tv_test_floats(device, x.output_count, NULL);
@@ -352,6 +369,8 @@ static void run_decode(tv_device *device, const shape *s, tv_attention_decode de
     decode.heads = s->heads;
     decode.kv_heads = s->kv_heads;
     decode.head_size = s->head_size;
+    decode.scale = s->scale;
+    decode.window = s->window;
     tv_recorder *recorder = tv_test_begin(device);
     assert_ok(tv_attention_decode_record(recorder, &decode));
     tv_test_run(device, recorder);
@@ -421,8 +440,9 @@ static void decode(tv_device *device, const shape *s) {
     uint64_t qkv_row = (s->heads + 2 * s->kv_heads) * D, output_row = s->heads * D;
     uint64_t max_tokens = T + 3, cache_count = rows * s->kv_heads * max_tokens * D;
     double *qkv = doubles(x.qkv, x.qkv_count), *expected = malloc(x.output_count * sizeof *expected);
-    oracle_attention_forward(&(oracle_attention){rows, T, s->heads, s->kv_heads, D, NULL}, qkv, expected,
-                             NULL);
+    oracle_attention_forward(
+        &(oracle_attention){rows, T, s->heads, s->kv_heads, D, NULL, s->window, (double)s->scale}, qkv,
+        expected, NULL);
     tv_test_tensor k_cache = tv_test_floats(device, cache_count, NULL);
     tv_test_tensor v_cache = tv_test_floats(device, cache_count, NULL);
     float *step_qkv = malloc(rows * qkv_row * sizeof *step_qkv), *cache = malloc(cache_count * sizeof *cache);
@@ -493,8 +513,9 @@ static void decode(tv_device *device, const shape *s) {
 }
 
 static void decoding_equals_the_forward_pass(void **state) {
-    const shape cases[] = {
-        {3, 21, 4, 2, 8, NO_DOCUMENTS}, {2, 11, 2, 2, 32, NO_DOCUMENTS}, {1, 140, 2, 1, 17, NO_DOCUMENTS}};
+    const shape cases[] = {{3, 21, 4, 2, 8, NO_DOCUMENTS, 0, 0},      {2, 11, 2, 2, 32, NO_DOCUMENTS, 0, 0},
+                           {1, 140, 2, 1, 17, NO_DOCUMENTS, 0, 0},    {3, 21, 4, 2, 8, NO_DOCUMENTS, 6, 0},
+                           {2, 11, 2, 2, 32, NO_DOCUMENTS, 1, 0.25F}, {1, 140, 2, 1, 17, NO_DOCUMENTS, 9, 0}};
     tv_device *group = open_lowered("subgroup_shuffle=0");
     tv_device *small = open_lowered("storage_range=16384");
     tv_device *narrow = open_lowered("texels=0");
@@ -507,15 +528,16 @@ static void decoding_equals_the_forward_pass(void **state) {
         decode(narrow, &cases[i]);
         decode(few, &cases[i]);
     }
-    decode(group, &(shape){2, 5, 2, 1, 256, NO_DOCUMENTS});
-    decode(small, &(shape){16, 13, 4, 2, 8, NO_DOCUMENTS});
+    decode(group, &(shape){2, 5, 2, 1, 256, NO_DOCUMENTS, 0, 0});
+    decode(*state, &(shape){1, 23, 2, 1, 72, NO_DOCUMENTS, 10, 0});
+    decode(small, &(shape){16, 13, 4, 2, 8, NO_DOCUMENTS, 0, 0});
     /* Every number of lanes that share a key, with lanes left over, and two quads a lane; beyond 64 in two
      * parts. */
     const uint64_t texels[] = {4, 12, 16, 20, 40, 64, 72, 128}, single[] = {3, 7, 10, 34, 70};
     for (size_t i = 0; i < sizeof texels / sizeof *texels; i++)
-        decode(*state, &(shape){2, 19, 2, 1, texels[i], NO_DOCUMENTS});
+        decode(*state, &(shape){2, 19, 2, 1, texels[i], NO_DOCUMENTS, 0, 0});
     for (size_t i = 0; i < sizeof single / sizeof *single; i++)
-        decode(*state, &(shape){2, 11, 2, 1, single[i], NO_DOCUMENTS});
+        decode(*state, &(shape){2, 11, 2, 1, single[i], NO_DOCUMENTS, 0, 0});
     tv_device_close(&group);
     tv_device_close(&small);
     tv_device_close(&narrow);

@@ -25,15 +25,21 @@ static double dot(const double *a, const double *b, uint64_t count) {
     return sum;
 }
 
+static double scale_of(const oracle_attention *s) {
+    return s->scale > 0 ? s->scale : 1 / sqrt((double)s->head_size);
+}
+
 /* prob[j] of the row t, zeros outside [doc_start, t]; returns its log-sum-exp. */
 static double probabilities(const oracle_attention *s, const double *qkv, uint64_t b, uint64_t t, uint64_t h,
                             double *prob) {
     uint64_t first = s->doc_start ? s->doc_start[b * s->tokens + t] : 0;
+    while (s->window && t - first >= s->window)
+        first++;
     const double *q = &qkv[find(s, b, t, h).q];
     double largest = -INFINITY, sum = 0;
     memset(prob, 0, s->tokens * sizeof *prob);
     for (uint64_t j = first; j <= t; j++) {
-        prob[j] = dot(q, &qkv[find(s, b, j, h).k], s->head_size) / sqrt((double)s->head_size);
+        prob[j] = dot(q, &qkv[find(s, b, j, h).k], s->head_size) * scale_of(s);
         largest = fmax(largest, prob[j]);
     }
     for (uint64_t j = first; j <= t; j++)
@@ -76,7 +82,7 @@ void oracle_attention_backward(const oracle_attention *s, const double *qkv, con
                     mean += prob[j] * d_prob[j];
                 }
                 for (uint64_t j = 0; j <= t; j++) {
-                    double d_score = prob[j] * (d_prob[j] - mean) / sqrt((double)s->head_size);
+                    double d_score = prob[j] * (d_prob[j] - mean) * scale_of(s);
                     places row = find(s, b, t, h), key = find(s, b, j, h);
                     for (uint64_t d = 0; d < s->head_size; d++) {
                         d_qkv[key.v + d] += prob[j] * d_out[d];

@@ -7,6 +7,8 @@
 typedef struct oracle_attention {
     uint64_t batch, tokens, heads, kv_heads, head_size; /* B, T, H, Hkv, D */
     const uint32_t *doc_start;                          /* (B, T), or NULL: all 0 */
+    uint64_t window;                                    /* a row sees so many keys at most; 0: all */
+    double scale;                                       /* 0: 1/sqrt(D) */
 } oracle_attention;
 
 /* output (B, T, H D); lse (B, H, T) or NULL. */
