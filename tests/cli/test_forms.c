@@ -27,11 +27,9 @@ static int set_up(void **state) {
     char *data = tv_small_model_file(small, "pairs.jsonl",
                                      "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n");
     reward = tv_format("%s/reward", small->dir);
-    tv_run run = tv_run_trivium("reward", "--model", small->model, "--data", data, "--out", reward, "--set",
-                                "train.steps=1", "--set", "train.batch_size=1", "--set",
-                                "train.warmup_steps=0", "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "reward", "--model", small->model, "--data", data, "--out", reward, "--set",
+                     "train.steps=1", "--set", "train.batch_size=1", "--set", "train.warmup_steps=0",
+                     "--quiet");
     free(data);
     return 0;
 }

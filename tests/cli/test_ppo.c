@@ -171,10 +171,8 @@ static const char *const resume_sets[] = {"--set", "ppo.iterations=7", "--set", 
 static char *make_mix(const fixture *f) {
     char *policy = tv_format("%s/checkpoints/last", f->hasty.model),
          *out = tv_answering_path(&f->hasty, "mix");
-    tv_run run = tv_run_trivium("data", "pack", "--tokenizer", policy, "--input",
-                                TRIVIUM_SOURCE_DIR "/tests/text/data/excerpt.txt", "--out", out);
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "data", "pack", "--tokenizer", policy, "--input",
+                     TRIVIUM_SOURCE_DIR "/tests/text/data/excerpt.txt", "--out", out);
     char *setting = tv_format("data.ptx=[\"%s.bin\"]", out);
     free(out);
     free(policy);
@@ -234,9 +232,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
     tv_run_free(&run);
     assert_in_range(tv_expect_whole_checkpoints(parts), 4, 7);
 
-    run = tv_run_trivium("ppo", "--out", parts, "--quiet", "--resume", "--reward-cmd", program);
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "ppo", "--out", parts, "--quiet", "--resume", "--reward-cmd", program);
     expect_same_ppo(whole, parts);
     free(command);
     free(mix);
@@ -280,9 +276,7 @@ static void programs_that_fail_lose_nothing(void **state) {
         tv_run_free(&run);
         assert_int_equal(tv_expect_whole_checkpoints(out), cases[i].finished);
         if (cases[i].finished) {
-            run = tv_run_trivium("ppo", "--out", out, "--quiet", "--resume", "--reward-cmd", good);
-            tv_expect_exit(&run, 0);
-            tv_run_free(&run);
+            tv_trivium_exits(0, "ppo", "--out", out, "--quiet", "--resume", "--reward-cmd", good);
             assert_int_equal(tv_expect_whole_checkpoints(out), 2);
             tv_expect_metrics_in_order(out, false);
         }
@@ -342,9 +336,7 @@ static void scores_with_ids_come_in_any_order(void **state) {
 
 static char *report_of(const char *run) {
     char *page = tv_format("%s-report.html", run), *text = NULL;
-    tv_run made = tv_run_trivium("report", run, "--out", page);
-    tv_expect_exit(&made, 0);
-    tv_run_free(&made);
+    tv_trivium_exits(0, "report", run, "--out", page);
     assert_ok(tv_read_file(page, &text, NULL));
     free(page);
     return text;

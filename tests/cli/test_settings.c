@@ -58,10 +58,8 @@ static void a_stage_lists_what_it_uses(void **state) {
 
 static void mistakes_and_json(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("settings", "rewards");
-    tv_expect_sentence(&run, 2, "the nearest is \"reward\"", "rewards");
-    tv_run_free(&run);
-    run = tv_run_trivium("settings", "dpo", "--json");
+    tv_trivium_says(2, "the nearest is \"reward\"", "settings", "rewards");
+    tv_run run = tv_run_trivium("settings", "dpo", "--json");
     tv_expect_exit(&run, 0);
     cJSON *root = NULL;
     assert_ok(tv_json_parse(run.out, strlen(run.out), "result", &root));

@@ -180,11 +180,9 @@ static void a_run_is_traced_and_the_same(void **state) {
     tv_small_run place = tv_small_run_create("\"batch_size\": 2, \"grad_accum\": 3, \"steps\": 5");
     char *plain = tv_small_run_path(&place, "plain"), *traced = tv_small_run_path(&place, "traced");
     char *path = tv_small_run_path(&place, "trace.json"), *last = tv_small_run_path(&place, "last.json");
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", plain);
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--out", traced, "--trace", path,
-                         "--stop-after", "4");
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", plain);
+    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", traced, "--trace", path,
+                                "--stop-after", "4");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "a trace of step 3"));
     tv_run_free(&run);

@@ -83,20 +83,15 @@ static void a_flipped_bit_is_found(void **state) {
     tv_expect_sentence(&run, 2, advice, "before the advice is followed");
     tv_run_free(&run);
     /* Whoever else reads them is told, too. */
-    run = tv_run_trivium("eval", "--model", newest, "--data", place.shard, "--quiet");
-    tv_expect_sentence(&run, 2, "model.safetensors", "eval of damaged weights");
-    tv_run_free(&run);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--init", newest, "--out", whole, "--quiet");
-    tv_expect_sentence(&run, 2, "model.safetensors", "a run that starts from damaged weights");
-    tv_run_free(&run);
+    tv_trivium_says(2, "model.safetensors", "eval", "--model", newest, "--data", place.shard, "--quiet");
+    tv_trivium_says(2, "model.safetensors", "pretrain", "--config", place.config, "--init", newest, "--out",
+                    whole, "--quiet");
     assert_false(tv_path_exists(whole));
     assert_ok(tv_remove_tree(newest));
     run = tv_run_program(resume);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--out", whole, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
     tv_expect_same_run(whole, out);
     free(weights);
     free(newest);
@@ -152,12 +147,8 @@ static void an_older_checkpoint_is_read_and_the_lack_said(void **state) {
     cJSON_DeleteItemFromObjectCaseSensitive(root, "checksum");
     assert_ok(tv_json_write_file(trainer, root));
     cJSON_Delete(root);
-    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    tv_expect_sentence(&run, 0, "has no checksums", "an older checkpoint");
-    tv_run_free(&run);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--out", whole, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_says(0, "has no checksums", "pretrain", "--out", out, "--quiet", "--resume");
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
     tv_expect_same_run(whole, out);
     free(trainer);
     free(then);
@@ -176,9 +167,7 @@ static void only_weights_lie_beside_the_config(void **state) {
     char *out = tv_small_run_path(&place, "run"), **names = NULL;
     char *checkpoint = tv_small_run_path(&place, "run/checkpoints/step-1");
     uint64_t count = 0, weights = 0;
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet");
     assert_ok(tv_list_dir(checkpoint, &names, &count));
     for (uint64_t i = 0; i < count; i++) {
         if (!strstr(names[i], ".safetensors"))
@@ -200,17 +189,15 @@ static void every_file_of_ppo_is_covered(void **state) {
     static const char reward[] = "while read -r line; do echo 1; done";
     char *out = tv_answering_path(&place, "ppo");
     uint64_t count = 0;
-    tv_run run = tv_run_trivium("ppo", "--model", place.model, "--prompts", place.prompts, "--out", out,
-                                "--reward-cmd", reward, "--quiet", "--set", "ppo.prompts=4", "--set",
-                                "ppo.minibatch=2", "--set", "ppo.max_new_tokens=4", "--set", "ppo.epochs=1",
-                                "--set", "ppo.iterations=2", "--stop-after", "1");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "ppo", "--model", place.model, "--prompts", place.prompts, "--out", out,
+                     "--reward-cmd", reward, "--quiet", "--set", "ppo.prompts=4", "--set", "ppo.minibatch=2",
+                     "--set", "ppo.max_new_tokens=4", "--set", "ppo.epochs=1", "--set", "ppo.iterations=2",
+                     "--stop-after", "1");
     const char *const resume[] = {TRIVIUM_COMMAND, "ppo",          "--out", out, "--quiet",
                                   "--resume",      "--reward-cmd", reward,  NULL};
     flip_each(out, "checkpoints/step-1", resume, "begin the run anew", &count);
     assert_true(count >= 11);
-    run = tv_run_program(resume);
+    tv_run run = tv_run_program(resume);
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
     free(out);

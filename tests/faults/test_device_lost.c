@@ -19,16 +19,14 @@ static void the_last_checkpoint_stands(void **state) {
                             " \"warmup_steps\": 2, \"eval_every\": 4, \"eval_tokens\": 64,"
                             " \"checkpoint_every\": 3");
     char *whole = tv_small_run_path(&place, "whole");
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", whole, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
     int resumed = 0;
     /* A step is 4 submissions, an evaluation 2; a checkpoint adds none on a device with shared memory. */
     const char *const at[] = {"3", "14", "19", "26", "33", "45"};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         char *name = tv_format("run-%s", at[i]), *out = tv_small_run_path(&place, name);
         setenv("TRIVIUM_INJECT_DEVICE_LOST", at[i], 1);
-        run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
+        tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
         unsetenv("TRIVIUM_INJECT_DEVICE_LOST");
         tv_expect_sentence(&run, 1, "the last completed work was \"pretrain/", at[i]);
         bool promised = strstr(run.err, "the last checkpoint stands");

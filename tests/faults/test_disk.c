@@ -32,9 +32,7 @@ static tv_small_run create_place(void) {
 
 static char *train_whole(const tv_small_run *place) {
     char *whole = tv_small_run_path(place, "whole");
-    tv_run run = tv_run_trivium("pretrain", "--config", place->config, "--out", whole, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place->config, "--out", whole, "--quiet");
     return whole;
 }
 
@@ -136,16 +134,12 @@ static bool mount_small(const char *path, uint64_t bytes) {
 }
 
 static void fill_disk(const tv_small_run *place, const char *whole, const char *disk, const char *out) {
-    tv_run run = tv_run_trivium("pretrain", "--config", place->config, "--out", out, "--quiet");
-    tv_expect_sentence(&run, 1, strerror(ENOSPC), "a full disk");
-    tv_run_free(&run);
+    tv_trivium_says(1, strerror(ENOSPC), "pretrain", "--config", place->config, "--out", out, "--quiet");
     assert_int_equal(tv_expect_whole_checkpoints(out), 8);
     tv_expect_no_litter(out);
     assert_int_equal(mount("trivium-test", disk, "tmpfs", MS_REMOUNT | MS_RDONLY, "size=4m"), 0);
     char *before = tv_tree_text(out);
-    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    tv_expect_sentence(&run, 1, strerror(EROFS), "a read-only disk");
-    tv_run_free(&run);
+    tv_trivium_says(1, strerror(EROFS), "pretrain", "--out", out, "--quiet", "--resume");
     char *after = tv_tree_text(out);
     assert_string_equal(before, after);
     assert_int_equal(mount("trivium-test", disk, "tmpfs", MS_REMOUNT, "size=4m"), 0);
@@ -182,9 +176,7 @@ static void a_directory_that_may_not_be_written(void **state) {
     assert_ok(tv_make_dirs(closed));
     assert_int_equal(chmod(closed, 0555), 0);
     const char *out = geteuid() == 0 ? "/proc/trivium-run" : below;
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
-    tv_expect_sentence(&run, 1, out, "a directory without write permission");
-    tv_run_free(&run);
+    tv_trivium_says(1, out, "pretrain", "--config", place.config, "--out", out, "--quiet");
     free(closed);
     free(below);
     tv_small_run_destroy(&place);

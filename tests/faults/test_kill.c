@@ -234,9 +234,7 @@ static void resuming_repairs_what_a_kill_left(void **state) {
     char *whole = tv_small_run_path(&place, "whole"), *out = tv_small_run_path(&place, "run");
     char *const runs[] = {whole, out};
     for (int i = 0; i < 2; i++) {
-        tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", runs[i], "--quiet");
-        tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", runs[i], "--quiet");
     }
     const char *const links[] = {"last", "best"};
     for (int i = 0; i < 2; i++) {
@@ -258,9 +256,7 @@ static void resuming_repairs_what_a_kill_left(void **state) {
         free(folder);
         free(path);
     }
-    tv_run run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--out", out, "--quiet", "--resume");
     tv_expect_no_litter(out);
     tv_expect_same_run(whole, out);
     free(whole);
@@ -276,21 +272,13 @@ static void a_run_without_checkpoint_starts_anew(void **state) {
     char *checkpoints = tv_small_run_path(&place, "run/checkpoints"), *text = NULL;
     char *metrics = tv_small_run_path(&place, "run/metrics.jsonl");
     uint64_t size = 0;
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", whole, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--seed", "5");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet", "--seed", "5");
     assert_ok(tv_remove_tree(checkpoints));
     assert_ok(tv_read_file(metrics, &text, &size));
     assert_ok(tv_write_file(metrics, text, size - 10));
-    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    tv_expect_sentence(&run, 2, "start without --resume", "--resume without a checkpoint");
-    tv_run_free(&run);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_says(2, "start without --resume", "pretrain", "--out", out, "--quiet", "--resume");
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet");
     tv_expect_same_run(whole, out);
     free(text);
     free(metrics);

@@ -37,9 +37,7 @@ static void a_signal_saves_and_resuming_is_exact(void **state) {
     const int signals[] = {SIGINT, SIGTERM};
     tv_small_run place = create_place();
     char *whole = tv_small_run_path(&place, "whole"), *out = tv_small_run_path(&place, "run");
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", whole, "--quiet");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         tv_child child = i == 0
                              ? tv_start_trivium("pretrain", "--config", place.config, "--out", out, "--quiet")
@@ -49,7 +47,7 @@ static void a_signal_saves_and_resuming_is_exact(void **state) {
         else
             tv_sleep(0.5); /* any moment after start-up; before it the process just ends */
         kill(child.pid, signals[i]);
-        run = tv_child_wait(&child);
+        tv_run run = tv_child_wait(&child);
         if (i == 1 && run.exit_code != 130) {
             /* Not caught yet or already done: both are within the promise. */
             assert_true(run.exit_code == 128 + SIGTERM || run.exit_code == 0);
@@ -65,9 +63,7 @@ static void a_signal_saves_and_resuming_is_exact(void **state) {
             assert_int_equal(tv_expect_metrics_in_order(out, false), step);
         tv_expect_no_litter(out);
     }
-    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--out", out, "--quiet", "--resume");
     tv_expect_same_run(whole, out);
     free(whole);
     free(out);
@@ -89,9 +85,7 @@ static void a_second_signal_ends_at_once(void **state) {
     tv_run_free(&run);
     /* Nothing was saved, and the same command starts anew. */
     assert_int_equal(tv_expect_whole_checkpoints(out), 0);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "2");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "2");
     assert_int_equal(tv_expect_metrics_in_order(out, false), 2);
     free(out);
     tv_small_run_destroy(&place);

@@ -43,9 +43,7 @@ static void a_run_that_goes_on_is_nobody_elses(void **state) {
     kill(child.pid, SIGKILL);
     tv_run run = tv_child_wait(&child);
     tv_run_free(&run);
-    run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "1");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "1");
     free(metrics);
     free(out);
     tv_small_run_destroy(&place);
@@ -71,9 +69,7 @@ static void the_refused_one_changes_nothing(void **state) {
     char *after = tv_tree_text(out);
     assert_string_equal(before, after);
     tv_lock_release(&lock);
-    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--out", out, "--quiet", "--resume");
     free(after);
     free(before);
     free(out);

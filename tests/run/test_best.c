@@ -71,9 +71,7 @@ static void best_stays_where_the_loss_was_lowest(void **state) {
     tv_expect_exit(&run, 0);
     tv_run_free(&run);
     expect_best(out, 7);
-    run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
-    tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_trivium_exits(0, "pretrain", "--out", out, "--quiet", "--resume");
     expect_best(out, STEPS);
     free(out);
     tv_small_run_destroy(&place);

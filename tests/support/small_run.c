@@ -66,6 +66,18 @@ void tv_expect_exit(const tv_run *run, int code) {
         fail_msg("exit code %d, expected %d; it said:\n%s", run->exit_code, code, run->err);
 }
 
+void tv_expect_program(int code, const char *word, const char *const *argv) {
+    char command[1024] = "";
+    for (size_t used = 0, i = 1; argv[i] && used < sizeof command - 1; i++)
+        used += (size_t)snprintf(command + used, sizeof command - used, " %s", argv[i]);
+    tv_run run = tv_run_program(argv);
+    if (word)
+        tv_expect_sentence(&run, code, word, command);
+    else if (run.exit_code != code)
+        fail_msg("%s: exit code %d, expected %d; it said:\n%s", command, run.exit_code, code, run.err);
+    tv_run_free(&run);
+}
+
 void tv_expect_sentence(const tv_run *run, int code, const char *word, const char *what) {
     const char *newline = run->err ? strchr(run->err, '\n') : NULL;
     if (run->exit_code != code || !newline || newline[1] != '\0' || !strstr(run->err, word))

@@ -28,6 +28,11 @@ void tv_write_text(const char *path, const char *text);
 void tv_expect_exit(const tv_run *run, int code);
 /* The exit code, and one line on standard error with `word` in it. `what` names the case. */
 void tv_expect_sentence(const tv_run *run, int code, const char *word, const char *what);
+/* Runs it to its end, which is to be with `code`; with `word`, one line on standard error has it. */
+void tv_expect_program(int code, const char *word, const char *const *argv);
+#define tv_trivium_says(code, word, ...)                                                                     \
+    tv_expect_program(code, word, (const char *const[]){TRIVIUM_COMMAND, __VA_ARGS__, NULL})
+#define tv_trivium_exits(code, ...) tv_trivium_says(code, NULL, __VA_ARGS__)
 void tv_expect_same_file(const char *a, const char *b, const char *name);
 /* The links, weights, moments and state of the last checkpoint, and the metrics but for the speed. */
 void tv_expect_same_run(const char *a, const char *b);
