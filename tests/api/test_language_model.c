@@ -268,10 +268,7 @@ static void training_goes_on_bit_for_bit(void **state) {
     assert_non_null(strstr(tv_last_error(), "optimizer.safetensors"));
     litter = tv_format("%s.trivium-writing", saved);
     assert_false(tv_path_exists(litter));
-    free(config);
-    free(saved);
-    free(moments);
-    free(litter);
+    tv_free_all(config, saved, moments, litter);
     tv_language_model_destroy(&wrong);
     tv_language_model_destroy(&one);
     tv_language_model_destroy(&other);

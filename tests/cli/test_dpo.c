@@ -58,11 +58,7 @@ static void resume_continues_exactly(void **state) {
     tv_expect_same_file(whole, parts, "checkpoints/last/reference_logprobs.safetensors");
     tv_expect_metrics_in_order(parts, false);
     tv_expect_whole_checkpoints(parts);
-    free(set);
-    free(others);
-    free(whole);
-    free(parts);
-    free(data);
+    tv_free_all(set, others, whole, parts, data);
     tv_planted_destroy(&p);
 }
 
@@ -116,10 +112,7 @@ static void mistakes_get_a_sentence(void **state) {
         tv_run_free(&run);
         assert_false(tv_path_exists(out));
     }
-    free(reward);
-    free(broken);
-    free(out);
-    free(data);
+    tv_free_all(reward, broken, out, data);
     tv_planted_destroy(&p);
 }
 

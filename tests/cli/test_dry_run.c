@@ -158,9 +158,7 @@ static void preferences_take_what_was_planned(void **state) {
                 batch,           "--set",   "train.epochs=2", NULL};
             char *plan = expect_as_planned(argv, out);
             padding[b] = planned(plan, "padding", "    ");
-            free(plan);
-            free(batch);
-            free(out);
+            tv_free_all(plan, batch, out);
         }
         if (!(padding[0] >= 0 && padding[0] < padding[1] && padding[1] < 100))
             fail_msg("%s: %.1f %% and %.1f %% of padding", stages[s], padding[0], padding[1]);

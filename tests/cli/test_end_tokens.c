@@ -94,11 +94,7 @@ static void turns_end_in_all_three_files(void **state) {
     for (size_t i = 0; i < TV_COUNT(files); i++)
         tv_expect_same_file(last, next, files[i]);
     tv_run_free(&run);
-    free(next);
-    free(last);
-    free(again);
-    free(out);
-    free(data);
+    tv_free_all(next, last, again, out, data);
 }
 
 static void texts_change_nothing(void **state) {
@@ -111,9 +107,7 @@ static void texts_change_nothing(void **state) {
     expect_ids(out, "generation_config.json", END_OF_TEXT, -1);
     tv_expect_same_file(small->model, last, "tokenizer_config.json");
     tv_run_free(&run);
-    free(last);
-    free(out);
-    free(data);
+    tv_free_all(last, out, data);
 }
 
 /* The stages behind sft, from a base that knows no turns. */

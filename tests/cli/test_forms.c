@@ -209,9 +209,7 @@ static outcome run_on(const tv_small_model *small, const command *c, const tv_te
         assert_ok(tv_read_file(result, &o.bytes, &o.size));
         free(result);
     }
-    free(packed);
-    free(out);
-    free(in);
+    tv_free_all(packed, out, in);
     return o;
 }
 

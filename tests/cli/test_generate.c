@@ -21,9 +21,7 @@ static void copy_file(const char *from, const char *folder, const char *name) {
     uint64_t size;
     assert_ok(tv_read_file(source, &text, &size));
     assert_ok(tv_write_file(target, text, size));
-    free(text);
-    free(source);
-    free(target);
+    tv_free_all(text, source, target);
 }
 
 static int make_model(void **state) {
@@ -198,10 +196,7 @@ static void a_run_and_no_prompt_do(void **state) {
     assert_in_range(count_of(result, "ids"), 1, 3);
     cJSON_Delete(result);
     tv_run_free(&run);
-    free(checkpoints);
-    free(step);
-    free(best);
-    free(run_path);
+    tv_free_all(checkpoints, step, best, run_path);
 }
 
 static void mistakes_give_exit_code_2(void **state) {

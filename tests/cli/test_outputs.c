@@ -97,13 +97,7 @@ static void inputs_are_never_written_over(void **state) {
     char *config = in_dir("config.json");
     assert_int_equal(link(input, config), 0);
     expect_refusal(tv_run_trivium("score", "--model", dir, "--data", val, "--out", config), is_read);
-    free(config);
-    free(link_name);
-    free(hard);
-    free(val);
-    free(out);
-    free(shard);
-    free(prefix);
+    tv_free_all(config, link_name, hard, val, out, shard, prefix);
 }
 
 static mode_t mode_of(const char *path) {
@@ -137,10 +131,7 @@ static void mode_and_links_stay(void **state) {
     assert_ok(tv_list_dir(dir, &names, &count));
     assert_int_equal(count, 5);
     tv_free_names(&names, count);
-    free(kept);
-    free(name);
-    free(missing);
-    free(to_missing);
+    tv_free_all(kept, name, missing, to_missing);
 }
 
 static void pipes_and_directories_as_outputs(void **state) {
@@ -203,15 +194,7 @@ static void links_of_a_run_are_not_followed(void **state) {
     tv_trivium_says(1, "checkpoints is a link", "pretrain", "--out", out, "--quiet", "--resume");
     char *after = tv_tree_text(home);
     assert_string_equal(before, after);
-    free(before);
-    free(after);
-    free(kept);
-    free(out);
-    free(home);
-    free(victim);
-    free(metrics);
-    free(checkpoints);
-    free(moved);
+    tv_free_all(before, after, kept, out, home, victim, metrics, checkpoints, moved);
     tv_small_run_destroy(&p);
 }
 

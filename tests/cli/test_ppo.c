@@ -234,14 +234,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
 
     tv_trivium_exits(0, "ppo", "--out", parts, "--quiet", "--resume", "--reward-cmd", program);
     expect_same_ppo(whole, parts);
-    free(command);
-    free(mix);
-    free(program);
-    free(metrics);
-    free(waiting);
-    free(slow);
-    free(parts);
-    free(whole);
+    tv_free_all(command, mix, program, metrics, waiting, slow, parts, whole);
 }
 
 /* ---- reward programs ---- */
@@ -376,9 +369,7 @@ static void a_collapsed_policy_is_said(void **state) {
             expect_words(run.err, end);
             expect_words(page, "warns at 3 steps, the last time at step 3");
             expect_words(page, cases[i].words);
-            free(end);
-            free(start);
-            free(line);
+            tv_free_all(end, start, line);
         } else {
             assert_null(strstr(run.err, "the policy is"));
             assert_null(strstr(page, "warns at"));
@@ -428,9 +419,7 @@ static void a_policy_without_numbers_ends_the_run(void **state) {
         free(page);
         assert_ok(tv_remove_tree(out));
     }
-    free(policy);
-    free(file);
-    free(out);
+    tv_free_all(policy, file, out);
 }
 
 /* Logits of 1e35 are floats; one update multiplies them by a million. What it leaves is not saved. */
@@ -463,9 +452,7 @@ static void a_reward_model_without_numbers_is_said(void **state) {
     expect_words(run.err, "expected a finite number");
     expect_words(run.err, reward);
     tv_run_free(&run);
-    free(scale);
-    free(reward);
-    free(out);
+    tv_free_all(scale, reward, out);
 }
 
 /* ---- mistakes ---- */
@@ -529,12 +516,7 @@ static void mistakes_are_said(void **state) {
     for (size_t i = 0; i < TV_COUNT(options); i++)
         assert_non_null(strstr(run.out, options[i]));
     tv_run_free(&run);
-    free(text);
-    free(text_path);
-    free(model);
-    free(far);
-    free(bad);
-    free(out);
+    tv_free_all(text, text_path, model, far, bad, out);
 }
 
 int main(void) {

@@ -32,9 +32,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     (void)state;
     tv_test_dir_remove(&dir);
-    free(rankings);
-    free(out);
-    free(val);
+    tv_free_all(rankings, out, val);
     return 0;
 }
 

@@ -43,13 +43,7 @@ static void same_seed_same_bits(void **state) {
     assert_ok(tv_read_file(model_c, &text_c, &size_c));
     assert_int_equal(size_a, size_c);
     assert_memory_not_equal(text_a, text_c, size_a);
-    free(model_a);
-    free(model_c);
-    free(text_a);
-    free(text_c);
-    free(a);
-    free(b);
-    free(c);
+    tv_free_all(model_a, model_c, text_a, text_c, a, b, c);
     tv_small_run_destroy(&p);
 }
 
@@ -135,14 +129,7 @@ static void the_mix_is_reported(void **state) {
     double tokens = number_of(last_line, "tokens"), of_first = number_of(last_line, first);
     assert_near(of_first + number_of(last_line, second), tokens, 0);
     assert_near(of_first / tokens, 0.75, 0.22);
-    free(first);
-    free(second);
-    free(data);
-    free(metrics);
-    free(metrics_path);
-    free(text);
-    free(copy);
-    free(out);
+    tv_free_all(first, second, data, metrics, metrics_path, text, copy, out);
     tv_small_run_destroy(&p);
 }
 
@@ -179,12 +166,7 @@ static void the_command_equals_pytorch(void **state) {
         }
         assert_null(line);
         cJSON_Delete(figures);
-        free(metrics);
-        free(train);
-        free(metrics_path);
-        free(figures_path);
-        free(out);
-        free(init);
+        tv_free_all(metrics, train, metrics_path, figures_path, out, init);
         tv_test_dir_remove(&dir);
     }
 }
@@ -253,15 +235,7 @@ static void mistakes_are_sentences(void **state) {
     tv_expect_exit(&run, 3);
     assert_non_null(strstr(run.err, "no such device"));
     tv_run_free(&run);
-    free(data_few);
-    free(few);
-    free(data_cut);
-    free(data_wrong);
-    free(data_outside);
-    free(cut);
-    free(wrong);
-    free(outside);
-    free(out);
+    tv_free_all(data_few, few, data_cut, data_wrong, data_outside, cut, wrong, outside, out);
     tv_small_run_destroy(&p);
 }
 

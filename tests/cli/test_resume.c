@@ -42,10 +42,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     fixture *f = *state;
     tv_answering_destroy(&f->place);
-    free(f->sft_data);
-    free(f->prefs);
-    free(f->reward);
-    free(f);
+    tv_free_all(f->sft_data, f->prefs, f->reward, f);
     return 0;
 }
 
@@ -137,14 +134,9 @@ static void changed_inputs_are_refused_by_name(void **state) {
             "data.train[0]");
         /* What was taken over is what the next checkpoint stands for. */
         expect(command(cases[i].stage, out, nothing, WORDS("--quiet", "--resume", "--stop-after", "1")), 0);
-        free(changed);
-        free(text);
-        free(out);
+        tv_free_all(changed, text, out);
     }
-    free(sft);
-    free(dpo);
-    free(reward);
-    free(prompts);
+    tv_free_all(sft, dpo, reward, prompts);
     tv_small_run_destroy(&small);
 }
 
@@ -171,9 +163,7 @@ static void other_models_of_ppo_are_refused(void **state) {
     expect_refused(command("ppo", out, nothing, WORDS("--quiet", "--resume")), "reference (",
                    "another reference");
     expect_said(command("ppo", out, nothing, WORDS("--resume", "--accept-changes")), "reference (");
-    free(out);
-    free(other);
-    free(reference);
+    tv_free_all(out, other, reference);
 }
 
 static double tokens_of(const char *out, uint64_t steps) {
@@ -299,12 +289,7 @@ static void options_beside_resume_are_refused_or_said(void **state) {
     assert_near(tv_json_get(result, "loss")->valuedouble, tv_expect_metric(out, 4, "loss"), 1e-5);
     cJSON_Delete(result);
     tv_run_free(&run);
-    free(target);
-    free(link);
-    free(set);
-    free(text);
-    free(out);
-    free(val);
+    tv_free_all(target, link, set, text, out, val);
     tv_small_run_destroy(&p);
 }
 

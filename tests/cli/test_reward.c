@@ -40,9 +40,7 @@ static void resume_continues_exactly(void **state) {
     tv_expect_same_run(whole, parts);
     tv_expect_same_file(whole, parts, "checkpoints/last/reward.json");
     tv_expect_metrics_in_order(parts, false);
-    free(whole);
-    free(parts);
-    free(data);
+    tv_free_all(whole, parts, data);
     tv_planted_destroy(&p);
 }
 
@@ -81,10 +79,7 @@ static void a_reward_model_goes_on(void **state) {
     run = tv_run_trivium("pretrain", "--init", first, "--out", third, "--set", "data.train=[\"x.bin\"]");
     tv_expect_sentence(&run, 2, "expected a language model, found a reward model", "pretrain");
     tv_run_free(&run);
-    free(first);
-    free(second);
-    free(third);
-    free(data);
+    tv_free_all(first, second, third, data);
     tv_planted_destroy(&p);
 }
 
@@ -181,12 +176,7 @@ static void three_shapes_are_scored(void **state) {
     assert_int_equal(read_scores(out, normalised), 2);
     for (int i = 0; i < 2; i++)
         assert_near(normalised[i], (of_lines[i] - 0.5) / 0.25, 1e-6);
-    free(scale);
-    free(candidates);
-    free(lines);
-    free(pairs);
-    free(out);
-    free(reward);
+    tv_free_all(scale, candidates, lines, pairs, out, reward);
     tv_planted_destroy(&p);
 }
 
@@ -256,15 +246,7 @@ static void a_reward_model_stands_beside_people(void **state) {
     tv_run_free(&run);
     for (size_t i = 0; i < TV_COUNT(lines); i++)
         free(lines[i]);
-    free(rankings);
-    free(all);
-    free(tied);
-    free(turned);
-    free(right);
-    free(file);
-    free(candidates);
-    free(out);
-    free(reward);
+    tv_free_all(rankings, all, tied, turned, right, file, candidates, out, reward);
     tv_planted_destroy(&p);
 }
 
@@ -337,11 +319,7 @@ static void mistakes_of_score_are_said(void **state) {
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "--normalised"));
     tv_run_free(&run);
-    free(text);
-    free(file);
-    free(good);
-    free(out);
-    free(reward);
+    tv_free_all(text, file, good, out, reward);
     tv_planted_destroy(&p);
 }
 
@@ -383,12 +361,7 @@ static void mistakes_of_reward_are_said(void **state) {
         assert_false(tv_path_exists(out));
         tv_run_free(&run);
     }
-    free(rankings);
-    free(ranked);
-    free(ties);
-    free(bad);
-    free(good);
-    free(out);
+    tv_free_all(rankings, ranked, ties, bad, good, out);
     tv_planted_destroy(&p);
 }
 

@@ -143,14 +143,7 @@ static void answers_depend_on_seed_prompt_and_number_only(void **state) {
     }
     cJSON_Delete(three);
     cJSON_Delete(fewer);
-    free(a);
-    free(b);
-    free(d);
-    free(prompts);
-    free(one);
-    free(many);
-    free(two);
-    free(other);
+    tv_free_all(a, b, d, prompts, one, many, two, other);
 }
 
 static void a_cut_file_is_continued_and_a_foreign_one_refused(void **state) {
@@ -203,13 +196,7 @@ static void a_cut_file_is_continued_and_a_foreign_one_refused(void **state) {
     }
     char *now = text_of(out);
     assert_string_equal(now, whole);
-    free(now);
-    free(whole);
-    free(shorter);
-    free(changed);
-    free(renamed);
-    free(prompts);
-    free(out);
+    tv_free_all(now, whole, shorter, changed, renamed, prompts, out);
 }
 
 /* Two would mix their lines, and cut each other's. */
@@ -262,11 +249,7 @@ static void an_interrupted_run_goes_on(void **state) {
     assert_done(sample(small, prompts, whole, "-k", "3", "--max-tokens", "30"));
     char *a = text_of(out), *b = text_of(whole);
     assert_string_equal(a, b);
-    free(a);
-    free(b);
-    free(prompts);
-    free(out);
-    free(whole);
+    tv_free_all(a, b, prompts, out, whole);
 }
 
 static void a_dry_run_prints_bytes_and_writes_nothing(void **state) {
@@ -329,10 +312,7 @@ static void mistakes_name_file_and_line(void **state) {
     assert_int_equal(run.exit_code, 2);
     tv_run_free(&run);
     assert_false(tv_path_exists(out));
-    free(prompts);
-    free(long_line);
-    free(bare);
-    free(out);
+    tv_free_all(prompts, long_line, bare, out);
 }
 
 static int make(void **state) {
@@ -374,13 +354,7 @@ static void another_model_under_the_name_is_noticed(void **state) {
     cJSON_Delete(lines);
     bytes[size - 2] ^= 1;
     assert_ok(tv_write_file(weights, bytes, size));
-    free(now);
-    free(bytes);
-    free(weights);
-    free(whole);
-    free(moved);
-    free(out);
-    free(prompts);
+    tv_free_all(now, bytes, weights, whole, moved, out, prompts);
 }
 
 int main(void) {

@@ -123,10 +123,7 @@ static void packed_and_unpacked_are_one_loss(void **state) {
     assert_near(tv_expect_metric(single, 4, "val_loss"), loss, 3e-6 * loss);
     assert_near(tv_expect_metric(single, 4, "val_mean_token_accuracy"),
                 tv_expect_metric(packed, 1, "val_mean_token_accuracy"), 1e-9);
-    free(single);
-    free(packed);
-    free(text);
-    free(data);
+    tv_free_all(single, packed, text, data);
 }
 
 static void mistakes_are_said(void **state) {

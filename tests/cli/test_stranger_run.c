@@ -70,10 +70,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     fixture *f = *state;
     tv_answering_destroy(&f->place);
-    free(f->program);
-    free(f->mark);
-    free(f->run);
-    free(f);
+    tv_free_all(f->program, f->mark, f->run, f);
     return 0;
 }
 

@@ -125,9 +125,7 @@ static void documents_end_with_end_of_text(void **state) {
     assert_string_equal(text, "one\n\ntwo <|im_end|>\n<|endoftext|>");
     free(text);
     tv_run_free(&run);
-    free(input);
-    free(out);
-    free(shard);
+    tv_free_all(input, out, shard);
 }
 
 /* One text is cut near its end; many documents are drawn by seed. Nothing is lost and nothing is in both. */
@@ -145,10 +143,7 @@ static void validation_is_held_out(void **state) {
     assert_near(strlen(first), 12000 * 0.9, 3);
     tv_run_free(&run);
     cJSON_Delete(result);
-    free(first);
-    free(second);
-    free(joined);
-    free(expected);
+    tv_free_all(first, second, joined, expected);
 
     char *lines = tv_format("%s/many.txt", dir), many[8000];
     uint64_t size = 0;
@@ -183,11 +178,7 @@ static void validation_is_held_out(void **state) {
         tv_run_free(&run);
         cJSON_Delete(result);
     }
-    free(kept);
-    free(lines);
-    free(out);
-    free(train);
-    free(val);
+    tv_free_all(kept, lines, out, train, val);
 }
 
 /* One sentence that names the place, exit code 2, and no file. */
@@ -240,10 +231,7 @@ static void mistakes_give_exit_code_2(void **state) {
         assert_int_equal(count, 0);
         tv_free_names(&names, count);
     }
-    free(empty);
-    free(out);
-    free(folder);
-    free(broken);
+    tv_free_all(empty, out, folder, broken);
 }
 
 static void help_lists_options(void **state) {
@@ -295,13 +283,7 @@ static void documents_begin_as_the_tokenizer_says(void **state) {
     text = shard_text(val);
     assert_string_equal(text, "\nof\n<|endoftext|>");
     tv_run_free(&run);
-    free(text);
-    free(lines);
-    free(val);
-    free(shard);
-    free(out);
-    free(at);
-    free(begins);
+    tv_free_all(text, lines, val, shard, out, at, begins);
 }
 
 int main(void) {

@@ -195,10 +195,7 @@ static void a_run_is_traced_and_the_same(void **state) {
     run = tv_run_trivium("pretrain", "--config", place.config, "--out", place.dir, "--trace", place.config);
     assert_int_equal(run.exit_code, 2);
     tv_run_free(&run);
-    free(plain);
-    free(traced);
-    free(path);
-    free(last);
+    tv_free_all(plain, traced, path, last);
     tv_small_run_destroy(&place);
 }
 

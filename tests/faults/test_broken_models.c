@@ -67,10 +67,7 @@ static void every_command_says_it(const tv_small_model *small, int exit_code, co
            exit_code, words);
     expect(tv_run_program((const char *const[]){"/bin/sh", "-c", command, NULL}), exit_code, words);
     expect(tv_run_trivium("eval", "--model", small->model, "--data", text), exit_code, words);
-    free(command);
-    free(out);
-    free(text);
-    free(prompts);
+    tv_free_all(command, out, text, prompts);
 }
 
 static void a_weight_that_is_no_number(void **state) {
@@ -111,9 +108,7 @@ static void a_reward_model_says_it(void **state) {
            (const char *const[]){nothing, "tensor score.weight", NULL});
     expect(tv_run_trivium("score", "--model", huge, "--data", data), 1,
            (const char *const[]){"not finite", NULL});
-    free(huge);
-    free(nothing);
-    free(data);
+    tv_free_all(huge, nothing, data);
     tv_planted_destroy(&planted);
 }
 

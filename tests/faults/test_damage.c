@@ -93,11 +93,7 @@ static void a_flipped_bit_is_found(void **state) {
     tv_run_free(&run);
     tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
     tv_expect_same_run(whole, out);
-    free(weights);
-    free(newest);
-    free(advice);
-    free(whole);
-    free(out);
+    tv_free_all(weights, newest, advice, whole, out);
     tv_small_run_destroy(&place);
 }
 
@@ -150,12 +146,7 @@ static void an_older_checkpoint_is_read_and_the_lack_said(void **state) {
     tv_trivium_says(0, "has no checksums", "pretrain", "--out", out, "--quiet", "--resume");
     tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
     tv_expect_same_run(whole, out);
-    free(trainer);
-    free(then);
-    free(now);
-    free(folder);
-    free(whole);
-    free(out);
+    tv_free_all(trainer, then, now, folder, whole, out);
     tv_small_run_destroy(&place);
 }
 

@@ -72,9 +72,7 @@ static void a_checkpoint_that_does_not_fit(void **state) {
     assert_int_equal(tv_expect_whole_checkpoints(out) % 4, 0);
     tv_expect_no_litter(out);
     resume_and_compare(whole, out);
-    free(first);
-    free(whole);
-    free(out);
+    tv_free_all(first, whole, out);
     tv_small_run_destroy(&place);
 }
 
@@ -99,9 +97,7 @@ static void metrics_that_do_not_fit(void **state) {
     assert_int_equal(tv_expect_whole_checkpoints(out), 4);
     (void)tv_expect_metrics_in_order(out, true);
     resume_and_compare(whole, out);
-    free(metrics);
-    free(whole);
-    free(out);
+    tv_free_all(metrics, whole, out);
     tv_small_run_destroy(&place);
 }
 
@@ -158,9 +154,7 @@ static void a_disk_that_is_full(void **state) {
     bool mounted = mount_small(disk, 400 * 1024);
     if (mounted)
         fill_disk(&place, whole, disk, out);
-    free(whole);
-    free(disk);
-    free(out);
+    tv_free_all(whole, disk, out);
     tv_small_run_destroy(&place);
     if (!mounted) {
         print_message("this process may not mount a file system\n");

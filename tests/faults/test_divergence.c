@@ -88,10 +88,7 @@ static void a_nan_is_not_called_finite(void **state) {
     assert_non_null(strstr(run.err, weights));
     assert_null(strstr(run.err, "last finite parameters"));
     tv_run_free(&run);
-    free(bytes);
-    free(weights);
-    free(first);
-    free(out);
+    tv_free_all(bytes, weights, first, out);
     tv_small_run_destroy(&place);
 }
 
@@ -140,12 +137,7 @@ static void broken_weights_stop_the_run(void **state) {
     expect_stopped(&run, out, "holds the last finite parameters. Start again from");
     assert_in_range(tv_expect_whole_checkpoints(out), step + 1, step + 1 + IN_FLIGHT);
     tv_expect_same_file(init, written, "model.safetensors");
-    free(bytes);
-    free(written);
-    free(weights);
-    free(init);
-    free(sound);
-    free(out);
+    tv_free_all(bytes, written, weights, init, sound, out);
     tv_small_run_destroy(&place);
 }
 

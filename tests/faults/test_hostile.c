@@ -67,10 +67,7 @@ static void configurations(void **state) {
     char *before = tv_tree_text(place.dir);
     tv_run run = tv_run_trivium("pretrain", "--config", place.dir, "--out", out, "--quiet");
     expect_refused(&run, &place, before, place.dir, "a directory as configuration");
-    free(before);
-    free(deep);
-    free(bad);
-    free(out);
+    tv_free_all(before, deep, bad, out);
     tv_small_run_destroy(&place);
 }
 
@@ -103,12 +100,7 @@ static void shards(void **state) {
     tv_run run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--set", train);
     expect_refused(&run, &place, before, "bad.bin", "a directory as shard");
-    free(before);
-    free(bytes);
-    free(train);
-    free(val);
-    free(bad);
-    free(out);
+    tv_free_all(before, bytes, train, val, bad, out);
     tv_small_run_destroy(&place);
 }
 
@@ -171,12 +163,7 @@ static void initial_models(void **state) {
     char *before = tv_tree_text(place.dir);
     run = tv_run_trivium("pretrain", "--config", place.config, "--init", init, "--out", out, "--quiet");
     expect_refused(&run, &place, before, "model.safetensors", "a lying header");
-    free(before);
-    free(bytes);
-    free(weights);
-    free(init);
-    free(first);
-    free(out);
+    tv_free_all(before, bytes, weights, init, first, out);
     tv_small_run_destroy(&place);
 }
 
@@ -259,10 +246,7 @@ static void damaged_metrics(void **state) {
     char *before = tv_tree_text(place.dir);
     run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
     expect_refused(&run, &place, before, "metrics.jsonl line 2", "a broken line of metrics");
-    free(before);
-    free(text);
-    free(metrics);
-    free(out);
+    tv_free_all(before, text, metrics, out);
     tv_small_run_destroy(&place);
 }
 
@@ -320,10 +304,7 @@ static void what_is_no_file(void **state) {
         free(part);
         free(kept);
     }
-    free(train);
-    free(pipe_name);
-    free(fresh);
-    free(out);
+    tv_free_all(train, pipe_name, fresh, out);
     tv_small_run_destroy(&place);
 }
 
@@ -352,9 +333,7 @@ static void lines_through_a_pipe(void **state) {
     run = tv_run_program((const char *const[]){"/bin/sh", "-c", script, NULL});
     tv_expect_sentence(&run, 2, "reads the text twice, which a pipe does not allow", "a split of a pipe");
     tv_run_free(&run);
-    free(script);
-    free(lines);
-    free(out);
+    tv_free_all(script, lines, out);
     tv_small_run_destroy(&place);
 }
 

@@ -280,11 +280,7 @@ static void a_run_without_checkpoint_starts_anew(void **state) {
     tv_trivium_says(2, "start without --resume", "pretrain", "--out", out, "--quiet", "--resume");
     tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet");
     tv_expect_same_run(whole, out);
-    free(text);
-    free(metrics);
-    free(checkpoints);
-    free(whole);
-    free(out);
+    tv_free_all(text, metrics, checkpoints, whole, out);
     tv_small_run_destroy(&place);
 }
 

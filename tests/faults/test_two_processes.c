@@ -70,9 +70,7 @@ static void the_refused_one_changes_nothing(void **state) {
     assert_string_equal(before, after);
     tv_lock_release(&lock);
     tv_trivium_exits(0, "pretrain", "--out", out, "--quiet", "--resume");
-    free(after);
-    free(before);
-    free(out);
+    tv_free_all(after, before, out);
     tv_small_run_destroy(&place);
 }
 

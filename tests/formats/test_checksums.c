@@ -64,12 +64,7 @@ static void lists_of_strangers(void **state) {
     root = parse(pipe);
     assert_int_equal(tv_checksums_check_files(root, directory), TV_E_IO);
     cJSON_Delete(root);
-    free(pipe);
-    free(good);
-    free(fifo);
-    free(file);
-    free(directory);
-    free(outside);
+    tv_free_all(pipe, good, fifo, file, directory, outside);
     tv_test_dir_remove(&top);
 }
 

@@ -300,9 +300,7 @@ static void copy_weights(const char *from, const char *to, uint64_t first, uint6
     for (uint64_t i = 0; i < count; i++)
         assert_ok(tv_safetensors_write(writer, bytes[i], tensors[i].bytes));
     assert_ok(tv_safetensors_writer_commit(&writer));
-    free(tensors);
-    free(bytes);
-    free(whole);
+    tv_free_all(tensors, bytes, whole);
     tv_safetensors_close(&file);
 }
 
@@ -382,10 +380,7 @@ static void weights_that_do_not_fit_are_refused(void **state) {
     check_refused(path, "config.json, found none");
     assert_ok(tv_remove_tree(path));
     check_refused(path, "found no directory");
-    free(config_path);
-    free(good);
-    free(weights);
-    free(path);
+    tv_free_all(config_path, good, weights, path);
     tv_test_dir_remove(&dir);
 }
 
@@ -498,12 +493,7 @@ static void shards_are_read_by_their_index(void **state) {
     check_refused(path, "is missing from the model's weights");
 
     tv_parameter_list_destroy(&list);
-    free(path_a);
-    free(path_b);
-    free(index);
-    free(good);
-    free(weights);
-    free(path);
+    tv_free_all(path_a, path_b, index, good, weights, path);
     tv_test_dir_remove(&dir);
 }
 
@@ -579,9 +569,7 @@ static void golden_models_pass_through(void **state) {
         plain_close(&after);
         cJSON_Delete(root);
         tv_model_directory_close(&d);
-        free(weights);
-        free(figures);
-        free(path);
+        tv_free_all(weights, figures, path);
     }
     free(written);
     tv_test_dir_remove(&dir);

@@ -62,9 +62,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     place *p = *state;
     tv_test_dir_remove(&p->dir);
-    free(p->candidates);
-    free(p->out);
-    free(p);
+    tv_free_all(p->candidates, p->out, p);
     return 0;
 }
 
@@ -362,10 +360,7 @@ static void a_replaced_file_is_noticed(void **state) {
     assert_non_null(strstr(tv_last_error(), "was changed by another program"));
     tv_session_close(&session);
     assert_int_equal(count_file(p).lines, 3);
-    free(other);
-    free(rescued);
-    free(before);
-    free(after);
+    tv_free_all(other, rescued, before, after);
 }
 
 static void undo_keeps_mode_and_link(void **state) {

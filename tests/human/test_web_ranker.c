@@ -139,9 +139,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     fixture *f = *state;
     stop(f);
-    free(f->candidates);
-    free(f->out);
-    free(f->links);
+    tv_free_all(f->candidates, f->out, f->links);
     tv_test_dir_remove(&f->dir);
     free(f);
     return 0;
@@ -274,10 +272,7 @@ static void test_bodies(void **state) {
                   "text/plain\r\nX-Trivium-Link: %s\r\nContent-Length: 19\r\n\r\n%s",
                   f->port, f->secret, kim);
     assert_int_equal(send_text(f, form), 415);
-    free(form);
-    free(chunks);
-    free(larger);
-    free(filled);
+    tv_free_all(form, chunks, larger, filled);
 }
 
 static int judge(fixture *f, const char *annotator, double presentation, const char *rest) {
@@ -358,9 +353,7 @@ static void test_judging(void **state) {
     assert_int_equal(post(f, "progress", "", "{\"annotator\":\"lee\"}"), 200);
     assert_non_null(strstr(f->answer, "{\"progress\":{\"done\":1,\"total\":2,\"before_others\":0}}"));
     assert_int_equal(lines_of(f->out), 2);
-    free(kim);
-    free(lee);
-    free(again);
+    tv_free_all(kim, lee, again);
 }
 
 static void test_page(void **state) {

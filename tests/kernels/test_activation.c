@@ -51,9 +51,7 @@ static void check_gelu(tv_device *device, uint64_t count, bool in_place) {
     tv_test_free(&out);
     tv_test_free(&d_out);
     tv_test_free(&d_in);
-    free(x);
-    free(d_y);
-    free(expected);
+    tv_free_all(x, d_y, expected);
 }
 
 static void check_swiglu(tv_device *device, uint64_t rows, uint64_t features) {
@@ -75,9 +73,7 @@ static void check_swiglu(tv_device *device, uint64_t rows, uint64_t features) {
     tv_test_free(&in);
     tv_test_free(&out);
     tv_test_free(&d_out);
-    free(gate_up);
-    free(d_y);
-    free(expected);
+    tv_free_all(gate_up, d_y, expected);
 }
 
 static void gelu_equals_the_oracle(void **state) {

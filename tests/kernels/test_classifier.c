@@ -86,11 +86,7 @@ static void run(tv_device *device, fixture *f, bool gradient) {
 }
 
 static void release(fixture *f) {
-    free(f->logits);
-    free(f->result);
-    free(f->losses);
-    free(f->hits);
-    free(f->targets);
+    tv_free_all(f->logits, f->result, f->losses, f->hits, f->targets);
 }
 
 static void check(tv_device *device, uint64_t rows, uint64_t vocab) {
@@ -114,9 +110,7 @@ static void check(tv_device *device, uint64_t rows, uint64_t vocab) {
             assert_true(f.result[r * vocab + v] == 0);
     }
     release(&f);
-    free(losses);
-    free(gradient);
-    free(hits);
+    tv_free_all(losses, gradient, hits);
 }
 
 static void cross_entropy_equals_the_oracle(void **state) {

@@ -37,12 +37,7 @@ static run_state make_state(uint64_t rows, uint64_t width, uint64_t seed) {
 }
 
 static void free_state(run_state *s) {
-    free(s->bounds);
-    free(s->sequences);
-    free(s->tokens);
-    free(s->positions);
-    free(s->finished);
-    free(s->logprobs);
+    tv_free_all(s->bounds, s->sequences, s->tokens, s->positions, s->finished, s->logprobs);
 }
 
 static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t end_count) {
@@ -112,10 +107,7 @@ static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t
     tv_test_tensor *all[] = {&tokens, &bounds, &end_ids, &positions, &finished, &sequences, &logprobs};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         tv_test_free(all[i]);
-    free(draw);
-    free(draw_logprob);
-    free(drawn);
-    free(drawn_logprobs);
+    tv_free_all(draw, draw_logprob, drawn, drawn_logprobs);
     free_state(&s);
 }
 

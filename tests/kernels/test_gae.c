@@ -65,9 +65,7 @@ static fixture make(uint64_t sequences, uint64_t tokens) {
 }
 
 static void release(fixture *f) {
-    free(f->extents);
-    free(f->sums);
-    free(f->totals);
+    tv_free_all(f->extents, f->sums, f->totals);
     for (int i = 0; i < GRIDS; i++)
         free(f->grid[i]);
 }

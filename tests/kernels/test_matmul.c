@@ -121,12 +121,7 @@ static void check(tv_device *device, const shape *s, bool transpose_a, bool tran
     tv_test_free(&in_b);
     tv_test_free(&in_bias);
     tv_test_free(&out);
-    free(a);
-    free(b);
-    free(bias);
-    free(before);
-    free(c);
-    free(expected);
+    tv_free_all(a, b, bias, before, c, expected);
 }
 
 static void check_forms(tv_device *device, const shape *s) {
@@ -211,10 +206,7 @@ static void interleaved_batches_equal_the_oracle(void **state) {
     tv_test_free(&in_q);
     tv_test_free(&in_k);
     tv_test_free(&out);
-    free(q);
-    free(k);
-    free(scores);
-    free(expected);
+    tv_free_all(q, k, scores, expected);
 }
 
 static void many_rows_equal_the_oracle(void **state) {
@@ -298,11 +290,7 @@ static void gelu_keeps_its_bits(void **state) {
         if (d > 0)
             tv_device_close(&devices[d]);
     }
-    free(a);
-    free(b);
-    free(bias);
-    free(first);
-    free(other);
+    tv_free_all(a, b, bias, first, other);
 }
 
 /* The first `m` rows of one product, as bits. */
@@ -365,11 +353,7 @@ static void rows_keep_their_bits(void **state) {
         if (d > 0)
             tv_device_close(&devices[d]);
     }
-    free(a);
-    free(b);
-    free(bias);
-    free(all);
-    free(some);
+    tv_free_all(a, b, bias, all, some);
 }
 
 static void mistakes_are_refused(void **state) {

@@ -195,16 +195,8 @@ static problem make_problem(uint64_t count, uint64_t seed) {
 }
 
 static void free_problem(problem *p) {
-    free(p->gradient);
-    free(p->parameter);
-    free(p->m);
-    free(p->v);
-    free(p->gradient_d);
-    free(p->parameter_d);
-    free(p->m_d);
-    free(p->v_d);
-    free(p->before);
-    free(p->tolerance);
+    tv_free_all(p->gradient, p->parameter, p->m, p->v, p->gradient_d, p->parameter_d, p->m_d, p->v_d,
+                p->before, p->tolerance);
 }
 
 /* `steps` updates from t = `applied` + 1 on, compared after the last; then one skipped update, which must

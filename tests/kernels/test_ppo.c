@@ -50,9 +50,7 @@ static fixture make(uint64_t rows) {
 }
 
 static void release(fixture *f) {
-    free(f->targets);
-    free(f->gradient);
-    free(f->stats);
+    tv_free_all(f->targets, f->gradient, f->stats);
     for (int i = 0; i < INPUTS; i++)
         free(f->in[i]);
 }

@@ -79,12 +79,7 @@ static groups make_groups(uint64_t count, uint64_t size, uint32_t mode, float sp
 }
 
 static void free_groups(groups *g) {
-    free(g->members);
-    free(g->ranks);
-    free(g->margins);
-    free(g->values);
-    free(g->d_values);
-    free(g->stats);
+    tv_free_all(g->members, g->ranks, g->margins, g->values, g->d_values, g->stats);
 }
 
 static void run_groups(tv_device *device, groups *g, bool gradient) {
@@ -294,10 +289,7 @@ static pairs make_pairs(uint64_t count, uint64_t longest) {
 }
 
 static void free_pairs(pairs *p) {
-    free(p->table);
-    free(p->logprobs);
-    free(p->d_logprobs);
-    free(p->stats);
+    tv_free_all(p->table, p->logprobs, p->d_logprobs, p->stats);
 }
 
 static void run_pairs(tv_device *device, pairs *p, bool gradient) {

@@ -106,9 +106,7 @@ static void column_sums_equal_the_oracle(void **state) {
         oracle_sum_rows(rows, columns, x, expected);
         run_sum_rows(device, rows, columns, x, output);
         tv_test_compare("column sums", output, expected, columns, 8e-6 * sqrt((double)rows), 1e-7);
-        free(x);
-        free(output);
-        free(expected);
+        tv_free_all(x, output, expected);
     }
 }
 
@@ -139,9 +137,7 @@ static void small_limits_give_the_same(void **state) {
         tv_test_compare("column sums", b, expected, columns, 8e-6 * sqrt((double)rows), 1e-7);
         if (columns < 100)
             assert_memory_equal(a, b, columns * sizeof *a);
-        free(a);
-        free(b);
-        free(expected);
+        tv_free_all(a, b, expected);
     }
     free(x);
     tv_device_close(&small);

@@ -50,10 +50,7 @@ static void rotate(tv_device *device, const shape *s, bool inverse) {
     tv_test_free(&in);
     tv_test_free(&angles);
     tv_test_free(&at);
-    free(qkv);
-    free(table);
-    free(expected);
-    free(positions);
+    tv_free_all(qkv, table, expected, positions);
 }
 
 static void rotary_equals_the_oracle(void **state) {

@@ -48,11 +48,7 @@ static draws make_draws(uint64_t rows, uint64_t vocab, uint64_t seed) {
 }
 
 static void free_draws(draws *d) {
-    free(d->logits);
-    free(d->sequences);
-    free(d->positions);
-    free(d->tokens);
-    free(d->logprobs);
+    tv_free_all(d->logits, d->sequences, d->positions, d->tokens, d->logprobs);
 }
 
 static tv_sample_settings settings_of(uint64_t seed, float temperature, uint32_t top_k, float top_p) {

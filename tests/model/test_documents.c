@@ -361,9 +361,7 @@ static void micro_batches_equal_one_batch(void **state) {
     double distance = tv_test_relative_distance(found, expected, elements);
     if (!(distance <= 2e-5))
         fail_msg("after 3 steps in micro-batches the movement is off by %.3g of its norm", distance);
-    free(origin);
-    free(expected);
-    free(found);
+    tv_free_all(origin, expected, found);
     close_run(&a);
     close_run(&b);
 }

@@ -93,9 +93,7 @@ static void compare(tv_device *device, const char *lowered, const tv_model_confi
         if (!(distance <= 5e-6))
             fail_msg("%s: gradient of %s is off by %.3g of its norm", lowered, list->items[i].name, distance);
     }
-    free(expected.gradient);
-    free(actual.gradient);
-    free(ids);
+    tv_free_all(expected.gradient, actual.gradient, ids);
     tv_device_close(&small);
     tv_parameter_list_destroy(&list);
 }

@@ -99,9 +99,7 @@ static void written_where_transformers_looks(void **state) {
             assert_near(read[k], value_at(list->count - 1, k, 0), 0);
         tv_model_directory_close(&d);
     }
-    free(json);
-    free(generation);
-    free(weights);
+    tv_free_all(json, generation, weights);
     tv_test_dir_remove(&dir);
 }
 

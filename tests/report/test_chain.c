@@ -54,10 +54,7 @@ static void make_run(const char *name, const char *stage, const char *model, con
     file = tv_format("%s/config.json", name);
     facts = tv_format("{\"data\":{\"train\":[\"%s/%s\"]}}", dir, data);
     put(file, facts);
-    free(file);
-    free(facts);
-    free(began);
-    free(path);
+    tv_free_all(file, facts, began, path);
 }
 
 /* The page of one or two runs; the caller frees. */
@@ -67,9 +64,7 @@ static char *page_of(const char *first, const char *second) {
     char *out = tv_format("%s/report.html", dir);
     assert_ok(tv_report_write((const char *const[]){a, b}, second ? 2 : 1, NULL, out));
     assert_ok(tv_read_file(out, &page, NULL));
-    free(out);
-    free(a);
-    free(b);
+    tv_free_all(out, a, b);
     return page;
 }
 
@@ -104,9 +99,7 @@ static void a_run_brings_those_before_it(void **state) {
     free(page);
     page = page_of("second", NULL);
     expect_in_order(page, WORDS("<h1>The way to second</h1>", "id=\"box-ppo\"", "did not run"));
-    free(page);
-    free(state_text);
-    free(checkpoint);
+    tv_free_all(page, state_text, checkpoint);
 }
 
 static void other_runs_stay_beside_each_other(void **state) {

@@ -114,11 +114,7 @@ static void the_page_is_of_now(void **state) {
     char *second = ask(f, "GET", f->path, NULL, tag);
     assert_code(second, 200);
     assert_non_null(strstr(second, "<b>1.5000</b>"));
-    free(first);
-    free(tag);
-    free(same);
-    free(torn);
-    free(second);
+    tv_free_all(first, tag, same, torn, second);
 }
 
 static void a_file_that_cannot_be_read_is_said(void **state) {

@@ -299,11 +299,7 @@ static void an_axis_has_one_meaning(void **state) {
     assert_lines(page, "sft-loss", "words training|words validation|more training|more validation");
     assert_lines(page, "reward-loss", "judge training|judge validation");
     assert_lines(page, "new", "words new|words validation|more new|more validation");
-    free(page);
-    free(words);
-    free(more);
-    free(judge);
-    free(policy);
+    tv_free_all(page, words, more, judge, policy);
     tv_test_dir_remove(&dir);
 }
 
@@ -335,10 +331,7 @@ static void odd_runs_are_told(void **state) {
     put(b, "config.json", "{\"train\":");
     assert_int_equal(tv_report_write((const char *const[]){b}, 1, NULL, out), TV_E_DATA);
     assert_false(tv_path_exists(out));
-    free(out);
-    free(a);
-    free(b);
-    free(c);
+    tv_free_all(out, a, b, c);
     tv_test_dir_remove(&dir);
 }
 
@@ -436,11 +429,7 @@ static void a_pipeline_opens_with_the_workflow(void **state) {
     readout = readout_of(page, "baseloss");
     assert_non_null(readout);
     cJSON_Delete(readout);
-    free(page);
-    free(out);
-    free(description);
-    free(run);
-    free(base);
+    tv_free_all(page, out, description, run, base);
     tv_test_dir_remove(&dir);
 }
 
@@ -472,9 +461,7 @@ static void wrong_pipelines_are_refused(void **state) {
     assert_false(tv_path_exists(out));
     put(dir, "pipeline.json", "{}");
     assert_ok(tv_report_write((const char *const[]){run}, 1, description, out));
-    free(description);
-    free(out);
-    free(run);
+    tv_free_all(description, out, run);
     tv_test_dir_remove(&dir);
 }
 

@@ -63,9 +63,7 @@ static golden_scores open_golden(tv_device *device, const char *name) {
     assert_ok(tv_shard_open(shard_path, (uint32_t)config.vocab_size, &shard));
     assert_ok(tv_shard_read(shard, 0, TOKENS, g.tokens));
     tv_shard_close(&shard);
-    free(shard_path);
-    free(json);
-    free(path);
+    tv_free_all(shard_path, json, path);
     return g;
 }
 

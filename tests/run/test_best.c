@@ -52,11 +52,7 @@ static void expect_best(const char *out, uint64_t last) {
     assert_true(fabs(state.best_val_loss - found.loss) <= 1e-12);
     /* Or the test would show nothing. */
     assert_in_range(found.step, 1, last - 2);
-    free(target);
-    free(expected);
-    free(newest);
-    free(link);
-    free(metrics);
+    tv_free_all(target, expected, newest, link, metrics);
 }
 
 /* A rate at which the loss soon rises again. */

@@ -84,9 +84,7 @@ static void golden_loss(const char *name, const char *dir, uint64_t batch) {
     assert_int_equal(result.tokens, GOLDEN_BATCH * GOLDEN_TOKENS);
     assert_int_equal(result.bytes, 0);
     cJSON_Delete(figures);
-    free(figures_path);
-    free(model);
-    free(shard);
+    tv_free_all(figures_path, model, shard);
 }
 
 static void losses_equal_pytorch(void **state) {
@@ -147,9 +145,7 @@ static void every_target_counts_once(void **state) {
     } strided_targets[] = {{0, 0}, {T - 1, 0}, {T, S}, {T + S - 1, S}, {T + S, 2 * S}, {STREAM - 2, 8 * S}};
     for (size_t i = 0; i < sizeof strided_targets / sizeof *strided_targets; i++)
         check_target(dir, strided, strided_targets[i].target, strided_targets[i].start);
-    free(plain);
-    free(strided);
-    free(shard);
+    tv_free_all(plain, strided, shard);
     tv_test_dir_remove(&dir);
 }
 
@@ -240,12 +236,7 @@ static double expect_text_equals_its_shard(const char *config, double unread) {
                     (of_shard.loss * (double)of_shard.tokens + unread) / log(2) / bytes, 1e-9);
         targets = (double)of_text.tokens;
     }
-    free(at);
-    free(content);
-    free(lines);
-    free(folder);
-    free(shard);
-    free(model);
+    tv_free_all(at, content, lines, folder, shard, model);
     tv_test_dir_remove(&dir);
     return targets;
 }
@@ -305,13 +296,7 @@ static void mistakes_are_named(void **state) {
         options.logprobs = logprobs;
         expect_failure(&options, cases[i].status, cases[i].word);
     }
-    free(one);
-    free(many);
-    free(text);
-    free(wide);
-    free(not_shard);
-    free(logprobs);
-    free(golden);
+    tv_free_all(one, many, text, wide, not_shard, logprobs, golden);
     tv_test_dir_remove(&dir);
 }
 

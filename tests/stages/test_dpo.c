@@ -230,9 +230,7 @@ static void an_untouched_policy_costs_ln_2(void **state) {
     column accuracies = metric(run, "rewards/accuracies");
     for (int i = 0; i < accuracies.count; i++)
         assert_true(accuracies.values[i] == 0.5);
-    free(run);
-    free(val);
-    free(data);
+    tv_free_all(run, val, data);
     tv_planted_destroy(&planted);
 }
 
@@ -259,9 +257,7 @@ static void training_orders_new_pairs(void **state) {
                   result.best_val_loss);
     if (!(accuracy >= 0.8) || !(margin > 0.5))
         fail_msg("%.3f of the held-out pairs are in order, margin %.4f", accuracy, margin);
-    free(run);
-    free(val);
-    free(data);
+    tv_free_all(run, val, data);
     tv_planted_destroy(&planted);
 }
 
@@ -400,9 +396,7 @@ static void references_belong_to_their_pairs(void **state) {
     close_pairs(&a);
     close_pairs(&b);
     close_pairs(&c);
-    free(path);
-    free(others);
-    free(data);
+    tv_free_all(path, others, data);
     tv_planted_destroy(&planted);
 }
 
@@ -426,9 +420,7 @@ static void narrow_micro_batches_make_the_same_step(void **state) {
         double expected = metric(together, keys[i]).values[0];
         assert_near(metric(apart, keys[i]).values[0], expected, 1e-6 + 1e-6 * fabs(expected));
     }
-    free(data);
-    free(apart);
-    free(together);
+    tv_free_all(data, apart, together);
     tv_planted_destroy(&planted);
 }
 

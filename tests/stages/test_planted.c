@@ -82,11 +82,7 @@ static outcome train(const tv_answering *place, const char *beta, double value) 
                   o.score, best, o.kl, best_kl, tv_seconds() - start);
     assert_near(o.score, best, 0.12);
     assert_near(o.kl, best_kl, 0.6);
-    free(seeded);
-    free(iterations);
-    free(data);
-    free(coefficient);
-    free(run);
+    tv_free_all(seeded, iterations, data, coefficient, run);
     return o;
 }
 

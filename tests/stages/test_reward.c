@@ -277,11 +277,7 @@ static void gate_5_training_orders_new_prompts(void **state) {
         assert_near(scored.least, metric(run, "val_min_reward", true), 1e-6);
         assert_near(scored.most, metric(run, "val_max_reward", true), 1e-6);
         assert_near(scored.mean, metric(run, "val_mean_reward", true), 1e-5);
-        free(checkpoint);
-        free(val);
-        free(held);
-        free(data);
-        free(run);
+        tv_free_all(checkpoint, val, held, data, run);
     }
     tv_planted_destroy(&planted);
 }
@@ -307,10 +303,7 @@ static void narrow_micro_batches_make_the_same_step(void **state) {
         double expected = metric(together, keys[i], false);
         assert_near(metric(apart, keys[i], false), expected, 1e-6 + 1e-6 * fabs(expected));
     }
-    free(val);
-    free(data);
-    free(apart);
-    free(together);
+    tv_free_all(val, data, apart, together);
     tv_planted_destroy(&planted);
 }
 
@@ -356,9 +349,7 @@ static void the_scale_is_of_the_training_responses(void **state) {
         free(checkpoint);
     }
     assert_true(fabs(means[0] - means[1]) > 1e-6);
-    free(data);
-    free(out);
-    free(run);
+    tv_free_all(data, out, run);
     tv_planted_destroy(&planted);
 }
 

@@ -85,17 +85,12 @@ tv_answering tv_answering_create(tv_architecture architecture, int steps) {
         &(tv_run_options){
             .run = place.model, .init = place.planted.base, .sets = sets, .set_count = TV_COUNT(sets)},
         &result));
-    free(length);
-    free(train);
-    free(program);
-    free(data);
+    tv_free_all(length, train, program, data);
     return place;
 }
 
 void tv_answering_destroy(tv_answering *place) {
-    free(place->model);
-    free(place->prompts);
-    free(place->reward);
+    tv_free_all(place->model, place->prompts, place->reward);
     tv_planted_destroy(&place->planted);
     *place = (tv_answering){0};
 }

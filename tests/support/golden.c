@@ -46,9 +46,7 @@ tv_test_golden_model tv_test_golden_open(const char *name) {
         &loader));
     assert_ok(tv_loader_next(loader, &(tv_batch){golden.tokens, golden.targets, NULL}));
     tv_loader_destroy(&loader);
-    free(figures_path);
-    free(model);
-    free(shard);
+    tv_free_all(figures_path, model, shard);
     return golden;
 }
 

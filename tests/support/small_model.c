@@ -16,9 +16,7 @@ static void copy_file(const char *folder, const char *name) {
     uint64_t size;
     assert_ok(tv_read_file(source, &text, &size));
     assert_ok(tv_write_file(target, text, size));
-    free(text);
-    free(source);
-    free(target);
+    tv_free_all(text, source, target);
 }
 
 int tv_small_model_make_with(void **state, const char *command) {

@@ -253,9 +253,7 @@ static void add_entry(const char *path, char **text) {
     }
     char *whole = tv_format("%s%s", *text, line);
     assert_non_null(whole);
-    free(target);
-    free(line);
-    free(*text);
+    tv_free_all(target, line, *text);
     *text = whole;
 }
 

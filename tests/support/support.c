@@ -38,3 +38,8 @@ char *tv_test_only_file(const char *dir, const char *beginning) {
     tv_free_names(&names, count);
     return path;
 }
+
+void tv_free_each(void *const *pointers, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        free(pointers[i]);
+}

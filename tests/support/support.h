@@ -22,6 +22,11 @@ enum { TV_TEST_SKIPPED = 77 };
             fail_msg("%s: %s: %s", #call, tv_status_name(tv_test_status_), tv_last_error());                 \
     } while (0)
 
+/* Frees each of them; NULL is fine. */
+void tv_free_each(void *const *pointers, size_t count);
+#define tv_free_all(...)                                                                                     \
+    tv_free_each((void *const[]){__VA_ARGS__}, sizeof((void *const[]){__VA_ARGS__}) / sizeof(void *))
+
 /* |a - b| <= tolerance, and false for NaN. */
 #define assert_near(a, b, tolerance)                                                                         \
     do {                                                                                                     \

@@ -407,11 +407,7 @@ static void templates_travel_with_tokenizers(void **state) {
     tv_tokenizer_destroy(&tokenizer);
     after = file_text(third, "chat_template.jinja");
     assert_string_equal(after, "{{ 'another' }}");
-    free(after);
-    free(first);
-    free(second);
-    free(third);
-    free(jinja);
+    tv_free_all(after, first, second, third, jinja);
     tv_test_dir_remove(&dir);
 }
 

@@ -318,11 +318,7 @@ static void files_may_have_different_shapes(void **state) {
     const tv_examples_options wrong = {.paths = missing, .path_count = 2, .tokenizer = tokenizer};
     assert_int_equal(tv_examples_read(&wrong, &examples), TV_E_DATA);
     assert_non_null(strstr(tv_last_error(), "/nonexistent.jsonl: expected a file of JSON lines"));
-    free(data);
-    free(other);
-    free(a);
-    free(b);
-    free(c);
+    tv_free_all(data, other, a, b, c);
     tv_test_dir_remove(&dir);
 }
 

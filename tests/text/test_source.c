@@ -118,9 +118,8 @@ static void json_lines_keep_file_and_line(void **state) {
     static const char first[] = "{\"t\": \"a\\u0000\xef\xb7\x90\xff\", \"n\": [1.5, null]}\n\n \t\n{}\r\n";
     free(put("lines/b.jsonl", first, sizeof first - 1));
     tv_text packed = gzip("\n{\"t\": \"zipped\"}", 16);
-    free(put("lines/a.ndjson.gz", packed.data, packed.size));
-    free(put("lines/readme.txt", "{}", 2));
-    free(put("lines/one.json", "{}", 2));
+    tv_free_all(put("lines/a.ndjson.gz", packed.data, packed.size), put("lines/readme.txt", "{}", 2),
+                put("lines/one.json", "{}", 2));
     char *other = put("named.txt", "{}", 2);
     const char *paths[] = {folder, other};
     tv_text all = {0};
@@ -159,9 +158,7 @@ static void json_lines_keep_file_and_line(void **state) {
             fail_msg("\"%s\" lacks \"%s\"", tv_last_error(), broken[i].sentence);
     }
     tv_text_free(&all);
-    free(folder);
-    free(other);
-    free(empty);
+    tv_free_all(folder, other, empty);
 }
 
 static void folders_are_read_in_order(void **state) {
@@ -174,21 +171,16 @@ static void folders_are_read_in_order(void **state) {
     }
     free(put("tree/c.txt", "C", 1));
     free(put("tree/b/x.c", "int x;", 6));
-    free(put("tree/b/deep/y.json", "{}", 2));
-    free(put("tree/a.jsonl", "{\"text\": \"A\"}", 13));
-    free(put("tree/.git/config", "hidden", 6));
-    free(put("tree/.hidden", "hidden", 6));
-    free(put("tree/z.png", "\x89PNG\0\0", 6));
-    free(put("tree/nothing", "", 0));
+    tv_free_all(put("tree/b/deep/y.json", "{}", 2), put("tree/a.jsonl", "{\"text\": \"A\"}", 13),
+                put("tree/.git/config", "hidden", 6), put("tree/.hidden", "hidden", 6),
+                put("tree/z.png", "\x89PNG\0\0", 6), put("tree/nothing", "", 0));
     char *tree = tv_format("%s/tree", dir), *link = tv_format("%s/tree/b/loop", dir);
     assert_ok(tv_replace_link("..", link));
     expect_documents(tree, false, "[A][{}][int x;][C]", 18);
     expect_documents(tree, true, "[A][{}][int x;][C]", 18);
     char *empty = tv_format("%s/tree/empty", dir);
     expect_refusal(empty, "no file");
-    free(tree);
-    free(link);
-    free(empty);
+    tv_free_all(tree, link, empty);
 }
 
 static tv_text gzip(const void *bytes, uint64_t size) {

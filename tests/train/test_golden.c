@@ -61,9 +61,7 @@ static golden open_golden(tv_device *device, const char *name, uint64_t batch, u
                                                       .recompute = recompute,
                                                       .train = true},
                                 &g.trainer));
-    free(figures);
-    free(model);
-    free(shard);
+    tv_free_all(figures, model, shard);
     return g;
 }
 
