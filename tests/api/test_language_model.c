@@ -76,8 +76,8 @@ static void inference_takes_no_memory_of_training(void **state) {
     assert_int_equal(tv_language_model_positions(reads), TV_SMALL_CONTEXT);
     /* It measures the same, and says what it cannot do. */
     assert_near(loss_of_last(reads, 5), loss_of_last(trains, 5), 0);
-    assert_int_equal(tv_language_model_step(reads, 1, LENGTH, text, text + 1, NULL, NULL, NULL), TV_E_USAGE);
-    assert_non_null(strstr(tv_last_error(), "without training"));
+    assert_fails(tv_language_model_step(reads, 1, LENGTH, text, text + 1, NULL, NULL, NULL), TV_E_USAGE,
+                 "without training");
     assert_int_equal(tv_language_model_save_training(reads, "nowhere"), TV_E_USAGE);
     assert_int_equal(tv_language_model_load_training(reads, "nowhere"), TV_E_USAGE);
     tv_language_model_destroy(&trains);
@@ -247,8 +247,7 @@ static void training_goes_on_bit_for_bit(void **state) {
     for (int i = 0; i < 3; i++)
         step(one, LENGTH);
     assert_ok(tv_language_model_save_training(one, saved));
-    assert_int_equal(tv_language_model_save_training(one, saved), TV_E_IO);
-    assert_non_null(strstr(tv_last_error(), "is there already"));
+    assert_fails(tv_language_model_save_training(one, saved), TV_E_IO, "is there already");
     double fourth = step(one, LENGTH), fifth = step(one, LENGTH);
     /* Into one that has trained otherwise: everything comes from the files. */
     step(other, LENGTH);
@@ -264,8 +263,7 @@ static void training_goes_on_bit_for_bit(void **state) {
     assert_int_equal(tv_language_model_load_training(wrong, saved), TV_E_CONFIG);
     moments = tv_format("%s/training_state/optimizer.safetensors", saved);
     flip_a_bit(moments);
-    assert_int_equal(tv_language_model_load_training(other, saved), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "optimizer.safetensors"));
+    assert_fails(tv_language_model_load_training(other, saved), TV_E_DATA, "optimizer.safetensors");
     litter = tv_format("%s.trivium-writing", saved);
     assert_false(tv_path_exists(litter));
     tv_free_all(config, saved, moments, litter);

@@ -84,8 +84,7 @@ static void a_state_reads_back_as_its_own(void **state) {
     assert_ok(tv_checksums_check_state(root, path, &sealed));
     assert_true(sealed);
     assert_true(tv_json_set_number(root, "small", 1e-323));
-    assert_int_equal(tv_checksums_check_state(root, path, &sealed), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), path));
+    assert_fails(tv_checksums_check_state(root, path, &sealed), TV_E_DATA, path);
     cJSON_Delete(root);
     free(path);
     tv_test_dir_remove(&top);

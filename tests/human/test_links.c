@@ -96,8 +96,7 @@ static void secrets_stay_private(void **state) {
     assert_int_equal(info.st_mode & 0777, 0600);
 
     assert_int_equal(chmod(p->path, 0640), 0);
-    assert_int_equal(tv_links_open(p->path, names, 1, &links), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "mode 640"));
+    assert_fails(tv_links_open(p->path, names, 1, &links), TV_E_DATA, "mode 640");
     assert_non_null(strstr(tv_last_error(), "delete it"));
     assert_int_equal(chmod(p->path, 0600), 0);
 
@@ -105,8 +104,7 @@ static void secrets_stay_private(void **state) {
     char *other = tv_format("%s/other", p->dir);
     assert_int_equal(rename(p->path, other), 0);
     assert_int_equal(symlink(other, p->path), 0);
-    assert_int_equal(tv_links_open(p->path, names, 1, &links), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "is a link"));
+    assert_fails(tv_links_open(p->path, names, 1, &links), TV_E_DATA, "is a link");
     assert_int_equal(unlink(p->path), 0);
     assert_int_equal(link(other, p->path), 0);
     assert_int_equal(tv_links_open(p->path, names, 1, &links), TV_E_DATA);

@@ -180,8 +180,7 @@ static void two_at_once_get_different_items(void **state) {
     /* What another has before them cannot be judged, nor what was judged. */
     assert_int_equal(judge_item(session, "B", &a), TV_E_USAGE);
     assert_ok(judge_item(session, "A", &a));
-    assert_int_equal(judge_item(session, "A", &a), TV_E_USAGE);
-    assert_non_null(strstr(tv_last_error(), "already"));
+    assert_fails(judge_item(session, "A", &a), TV_E_USAGE, "already");
     /* What is released goes to the next who asks. */
     tv_session_release(session, "B");
     assert_ok(tv_session_next(session, "A", &again, &done));
@@ -345,8 +344,7 @@ static void a_replaced_file_is_noticed(void **state) {
     session = open_session(p, 0, 0);
     assert_ok(tv_session_check(session));
     assert_int_equal(remove(p->out), 0);
-    assert_int_equal(tv_session_check(session), TV_E_IO);
-    assert_non_null(strstr(tv_last_error(), "was removed by another program"));
+    assert_fails(tv_session_check(session), TV_E_IO, "was removed by another program");
     tv_session_close(&session);
     /* Cut or added to where it is. */
     assert_ok(tv_write_file(p->out, before, strlen(before)));
@@ -356,8 +354,7 @@ static void a_replaced_file_is_noticed(void **state) {
     fputs("\n", file);
     fclose(file);
     assert_ok(tv_session_next(session, "A", &item, &done));
-    assert_int_equal(judge_item(session, "A", &item), TV_E_IO);
-    assert_non_null(strstr(tv_last_error(), "was changed by another program"));
+    assert_fails(judge_item(session, "A", &item), TV_E_IO, "was changed by another program");
     tv_session_close(&session);
     assert_int_equal(count_file(p).lines, 3);
     tv_free_all(other, rescued, before, after);
@@ -415,8 +412,7 @@ static void others_are_refused(void **state) {
     const place *p = *state;
     tv_session *session = open_session(p, 0, 0), *second = NULL;
     const tv_session_options options = {.candidates = p->candidates, .out = p->out};
-    assert_int_equal(tv_session_open(&options, &second), TV_E_IO);
-    assert_non_null(strstr(tv_last_error(), "another process"));
+    assert_fails(tv_session_open(&options, &second), TV_E_IO, "another process");
     judge_some(session, "A", 5);
     tv_session_close(&session);
     /* Judgments of other answers under the same ids. */
@@ -426,8 +422,8 @@ static void others_are_refused(void **state) {
     answer[0] = 'A';
     assert_ok(tv_write_file(changed, bytes, strlen(bytes)));
     const tv_session_options other = {.candidates = changed, .out = p->out};
-    assert_int_equal(tv_session_open(&other, &second), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "rankings.jsonl line 1: item \"p0\" has other answers"));
+    assert_fails(tv_session_open(&other, &second), TV_E_DATA,
+                 "rankings.jsonl line 1: item \"p0\" has other answers");
     free(bytes);
     free(changed);
 }
@@ -440,8 +436,8 @@ static void wrong_judgments_are_refused(void **state) {
     assert_ok(tv_session_next(session, "A", &item, &done));
     uint8_t rank[TV_MAX_RESPONSES] = {0, 2};
     tv_session_judgment judgment = {.presentation = item.presentation, .rank = rank, .k = 3};
-    assert_int_equal(tv_session_judge(session, "A", &judgment), TV_E_USAGE);
-    assert_non_null(strstr(tv_last_error(), "has 2 answers, found a ranking of 3"));
+    assert_fails(tv_session_judge(session, "A", &judgment), TV_E_USAGE,
+                 "has 2 answers, found a ranking of 3");
     judgment.k = 2;
     assert_int_equal(tv_session_judge(session, "A", &judgment), TV_E_USAGE);
     rank[1] = 1;
@@ -549,8 +545,7 @@ static void what_was_left_open_comes_back(void **state) {
     /* The one who left is told, by asking and by judging. */
     assert_ok(tv_session_here(session, "A", left.presentation, &kept));
     assert_false(kept);
-    assert_int_equal(judge_item(session, "A", &left), TV_E_USAGE);
-    assert_non_null(strstr(tv_last_error(), "while A was silent"));
+    assert_fails(judge_item(session, "A", &left), TV_E_USAGE, "while A was silent");
     /* B gives it back unjudged: A's is taken after all. */
     tv_session_release(session, "B");
     assert_ok(judge_item(session, "A", &left));

@@ -321,12 +321,10 @@ static void odd_runs_are_told(void **state) {
     free(page);
 
     char *out = tv_format("%s/none.html", dir);
-    assert_int_equal(tv_report_write((const char *const[]){dir}, 1, NULL, out), TV_E_USAGE);
-    assert_non_null(strstr(tv_last_error(), "metrics.jsonl"));
+    assert_fails(tv_report_write((const char *const[]){dir}, 1, NULL, out), TV_E_USAGE, "metrics.jsonl");
     assert_int_equal(tv_report_write((const char *const[]){"/nonexistent"}, 1, NULL, out), TV_E_USAGE);
     put(b, "metrics.jsonl", "nonsense\n{\"step\":1}\n");
-    assert_int_equal(tv_report_write((const char *const[]){a, b}, 2, NULL, out), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "line 1"));
+    assert_fails(tv_report_write((const char *const[]){a, b}, 2, NULL, out), TV_E_DATA, "line 1");
     put(b, "metrics.jsonl", "");
     put(b, "config.json", "{\"train\":");
     assert_int_equal(tv_report_write((const char *const[]){b}, 1, NULL, out), TV_E_DATA);

@@ -43,3 +43,9 @@ void tv_free_each(void *const *pointers, size_t count) {
     for (size_t i = 0; i < count; i++)
         free(pointers[i]);
 }
+
+void tv_expect_failure(tv_status found, const char *call, tv_status expected, const char *word) {
+    if (found != expected || !strstr(tv_last_error(), word))
+        fail_msg("%s: %s, \"%s\"; expected %s with \"%s\"", call, tv_status_name(found),
+                 found == TV_OK ? "" : tv_last_error(), tv_status_name(expected), word);
+}

@@ -22,6 +22,10 @@ enum { TV_TEST_SKIPPED = 77 };
             fail_msg("%s: %s: %s", #call, tv_status_name(tv_test_status_), tv_last_error());                 \
     } while (0)
 
+/* That it fails with this status and `word` in the sentence. */
+void tv_expect_failure(tv_status found, const char *call, tv_status expected, const char *word);
+#define assert_fails(call, expected, word) tv_expect_failure((call), #call, (expected), (word))
+
 /* Frees each of them; NULL is fine. */
 void tv_free_each(void *const *pointers, size_t count);
 #define tv_free_all(...)                                                                                     \

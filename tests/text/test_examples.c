@@ -277,14 +277,14 @@ static void bad_lines_are_refused(void **state) {
     /* A byte 0 in the line, and nesting without end. */
     static const char zero[] = "{\"prompt\": \"a\0b\", \"completion\": \"c\"}";
     tv_examples *examples = NULL;
-    assert_int_equal(read_text(zero, sizeof zero - 1, 0, &examples), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "line 1: expected valid JSON, found a byte 0"));
+    assert_fails(read_text(zero, sizeof zero - 1, 0, &examples), TV_E_DATA,
+                 "line 1: expected valid JSON, found a byte 0");
     tv_text deep = {0};
     assert_ok(tv_text_append(&deep, "{\"messages\": ", 13));
     for (int i = 0; i < 100000; i++)
         assert_ok(tv_text_append(&deep, "[", 1));
-    assert_int_equal(read_text((const char *)deep.data, deep.size, 0, &examples), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "line 1: expected valid JSON"));
+    assert_fails(read_text((const char *)deep.data, deep.size, 0, &examples), TV_E_DATA,
+                 "line 1: expected valid JSON");
     tv_text_free(&deep);
 }
 
@@ -316,8 +316,8 @@ static void files_may_have_different_shapes(void **state) {
     tv_examples_destroy(&examples);
     const char *missing[] = {data, "/nonexistent.jsonl"};
     const tv_examples_options wrong = {.paths = missing, .path_count = 2, .tokenizer = tokenizer};
-    assert_int_equal(tv_examples_read(&wrong, &examples), TV_E_DATA);
-    assert_non_null(strstr(tv_last_error(), "/nonexistent.jsonl: expected a file of JSON lines"));
+    assert_fails(tv_examples_read(&wrong, &examples), TV_E_DATA,
+                 "/nonexistent.jsonl: expected a file of JSON lines");
     tv_free_all(data, other, a, b, c);
     tv_test_dir_remove(&dir);
 }

@@ -215,8 +215,7 @@ static void progress_is_not_a_loss(void **state) {
         assert_ok(tv_submit(device, many, MOST, &value));
         assert_ok(tv_wait(device, value));
     }
-    assert_int_equal(tv_wait(device, 1 << 30), TV_E_DEVICE_LOST);
-    assert_non_null(strstr(tv_last_error(), "no answer for 0.5 s"));
+    assert_fails(tv_wait(device, 1 << 30), TV_E_DEVICE_LOST, "no answer for 0.5 s");
     tv_recording_destroy(&recording);
     tv_buffer_destroy(&buffer);
     tv_device_close(&device);
@@ -232,8 +231,7 @@ static void limits_are_sentences(void **state) {
         half = {tv_span_part(tv_buffer_span(buffer), 128, 256), TV_F32};
     tv_recorder *recorder = tv_test_begin(device);
     assert_int_equal(tv_gelu_forward(recorder, 8, odd, whole), TV_E_USAGE);
-    assert_int_equal(tv_gelu_forward(recorder, 8, half, whole), TV_E_USAGE);
-    assert_non_null(strstr(tv_last_error(), "gelu_forward"));
+    assert_fails(tv_gelu_forward(recorder, 8, half, whole), TV_E_USAGE, "gelu_forward");
     tv_recorder_abort(&recorder);
     assert_null(recorder);
     tv_buffer_destroy(&buffer);
@@ -271,8 +269,7 @@ static void device_loss_is_sticky(void **state) {
             status = tv_wait(device, value);
         tv_recording_destroy(&recording);
     }
-    assert_int_equal(status, TV_E_DEVICE_LOST);
-    assert_non_null(strstr(tv_last_error(), "the last completed work was \"loss test"));
+    assert_fails(status, TV_E_DEVICE_LOST, "the last completed work was \"loss test");
     char *sentence = tv_format("%s", tv_last_error());
     assert_int_equal(tv_wait_idle(device), TV_E_DEVICE_LOST);
     assert_string_equal(tv_last_error(), sentence);
