@@ -67,12 +67,13 @@ static uint32_t count_of(const tv_web_clients *clients, uint64_t client) {
     return count;
 }
 
-/* The oldest of the client with the most; the ring is in the order of waiting, so the first that is met. */
-static void end_one(tv_web_clients *clients, const tv_web_connection *newest) {
+/* The oldest of the client with the most; the ring is in the order of waiting, so the first that is met, and
+ * the newest last of all. */
+static void end_one(tv_web_clients *clients) {
     tv_web_connection *found = NULL;
     uint32_t most = 0;
     for (tv_web_connection *at = clients->head.next; at != &clients->head; at = at->next) {
-        if (at->ended || at == newest || (found && at->client == found->client))
+        if (at->ended || (found && at->client == found->client))
             continue;
         uint32_t count = count_of(clients, at->client);
         if (count > most) {
@@ -96,7 +97,7 @@ tv_web_connection *tv_web_clients_add(tv_web_clients *clients, int socket, uint6
     tv_mutex_lock(clients->mutex);
     append(clients, added);
     if (++clients->count > clients->limit)
-        end_one(clients, added);
+        end_one(clients);
     tv_mutex_unlock(clients->mutex);
     return added;
 }

@@ -1,8 +1,8 @@
 /* Two processes and one run: the second is refused with a sentence that names the directory, and changes
  * nothing of it; the first goes on; when it is killed, the next may resume.
  *
- * Meant to notice, not each tried: no lock when a run is resumed; no lock when one is begun; the lock taken
- * after the state was read is not seen here.
+ * Seen to fail with: no lock when a run is resumed, when one is begun, or at all. A lock that is taken after
+ * the state was read is not seen here.
  */
 #include "support/support.h"
 

@@ -1,9 +1,9 @@
 /* The secrets of the ranking page's links and the file that keeps them, and who must give way when a server
  * has too many connections.
  *
- * Meant to notice, not each tried: a file written with the usual mode, one of mode 644 read all the same, a
- * link followed (secrets_stay_private); a new secret at each start (links_hold_for_the_next_start); the
- * newest connection ended, or the oldest whoever's it is (the_client_with_most_gives_way).
+ * Seen to fail with: a file written with the usual mode, one of mode 644 read all the same, a link followed
+ * (secrets_stay_private); a new secret at each start (links_hold_for_the_next_start); the newest connection
+ * ended, or the oldest whoever's it is (the_client_with_most_gives_way).
  */
 #include "support/support.h"
 
