@@ -28,6 +28,25 @@ double tv_wall_seconds(void) {
     return clock_seconds(CLOCK_REALTIME);
 }
 
+tv_calendar tv_calendar_now(void) {
+    const char *fixed = getenv("SOURCE_DATE_EPOCH");
+    long long seconds = fixed ? strtoll(fixed, NULL, 10) : 0;
+    time_t now = !fixed                                   ? time(NULL)
+                 : seconds >= 0 && seconds < 253402300800 ? (time_t)seconds
+                                                          : 0; /* to 9999 */
+    struct tm parts = {.tm_mday = 1};
+    if (!(fixed ? gmtime_r(&now, &parts) : localtime_r(&now, &parts)))
+        parts = (struct tm){.tm_year = 70, .tm_mday = 1, .tm_wday = 4};
+    return (tv_calendar){.year = parts.tm_year + 1900,
+                         .month = parts.tm_mon + 1,
+                         .day = parts.tm_mday,
+                         .hour = parts.tm_hour,
+                         .minute = parts.tm_min,
+                         .second = parts.tm_sec,
+                         .weekday = parts.tm_wday,
+                         .day_of_year = parts.tm_yday + 1};
+}
+
 void tv_sleep(double seconds) {
     struct timespec rest = {.tv_sec = (time_t)seconds};
     rest.tv_nsec = (long)((seconds - (double)rest.tv_sec) * 1e9);

@@ -16,6 +16,16 @@ double tv_seconds(void);
 double tv_wall_seconds(void);
 void tv_sleep(double seconds);
 
+typedef struct tv_calendar {
+    int year, month, day; /* from 1 */
+    int hour, minute, second;
+    int weekday;     /* from Sunday, 0 */
+    int day_of_year; /* from 1 */
+} tv_calendar;
+/* The local date and time; with SOURCE_DATE_EPOCH in the environment (seconds since 1970), what it says, in
+ * UTC. */
+tv_calendar tv_calendar_now(void);
+
 /* Bytes that nobody can guess, for secrets; what is drawn for training comes from base/rng.h. */
 tv_status tv_random_bytes(void *bytes, uint64_t size);
 /* The same as an even number of digits, 0-9 and a-f, and a terminating zero. */

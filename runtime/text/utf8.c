@@ -132,6 +132,22 @@ tv_status tv_utf8_normalize(const uint8_t *bytes, uint64_t length, tv_normal_for
     return TV_OK;
 }
 
+uint32_t tv_utf8_to_lower(uint32_t c) {
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+}
+
+uint32_t tv_utf8_to_upper(uint32_t c) {
+    return (uint32_t)utf8proc_toupper((utf8proc_int32_t)c);
+}
+
+uint32_t tv_utf8_to_title(uint32_t c) {
+    return (uint32_t)utf8proc_totitle((utf8proc_int32_t)c);
+}
+
+bool tv_utf8_is_cased(uint32_t c) {
+    return tv_utf8_to_lower(c) != c || tv_utf8_to_upper(c) != c;
+}
+
 static bool prints_as_itself(uint32_t byte) {
     return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
 }

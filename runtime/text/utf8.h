@@ -33,6 +33,13 @@ bool tv_utf8_is_word(uint32_t code_point);
 /* The small letter, where it is one character. */
 uint32_t tv_utf8_lower(uint32_t code_point);
 
+/* One code point for another, by Unicode's simple mappings. */
+uint32_t tv_utf8_to_lower(uint32_t code_point);
+uint32_t tv_utf8_to_upper(uint32_t code_point);
+uint32_t tv_utf8_to_title(uint32_t code_point);
+/* Letters that have a case, by these mappings. */
+bool tv_utf8_is_cased(uint32_t code_point);
+
 typedef enum tv_normal_form { TV_NFC, TV_NFD, TV_NFKC, TV_NFKD } tv_normal_form;
 
 /* Appends the normalized text. */
