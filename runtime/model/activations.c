@@ -7,8 +7,8 @@
 #include "kernels/reduce.h"
 #include "vk/transfer.h"
 
-/* Logits of one chunk: large enough to fill a device, small beside the activations of a real batch. */
-enum { LOGITS_BYTES = 128 << 20, CHUNK_STEP = 64 };
+/* A chunk of logits takes at most an eighth of what the plan has besides, but no less than fills a device. */
+enum { LOGITS_SHARE = 8, LEAST_LOGITS_BYTES = 32 << 20, LEAST_LOGITS_ROWS = 128, CHUNK_STEP = 64 };
 /* Kernels count rows in 32 bits, with room for the part of a grid that lies past the end. */
 static const uint64_t MOST_TOKENS = UINT64_C(1) << 31;
 
@@ -90,16 +90,22 @@ static uint64_t even_chunks(uint64_t rows, uint64_t most) {
     return tv_min_u64(most, tv_align_up(tv_div_up(rows, tv_div_up(rows, most)), CHUNK_STEP));
 }
 
-static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, uint64_t rows) {
-    uint64_t bytes = tv_min_u64(LOGITS_BYTES, caps->storage_range);
-    uint64_t fitting = bytes / (vocab * sizeof(float));
-    if (fitting >= rows)
-        return rows;
-    return even_chunks(rows, tv_max_u64(fitting / CHUNK_STEP, 1) * CHUNK_STEP);
+/* `beside`: bytes of the plan without them. */
+static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, const tv_activations *a,
+                               uint64_t beside) {
+    const uint64_t rows = a->options.logits_rows ? a->options.logits_rows : a->rows;
+    const uint64_t row_bytes = vocab * sizeof(float);
+    uint64_t share = tv_max_u64(beside / LOGITS_SHARE, LEAST_LOGITS_BYTES) / row_bytes;
+    uint64_t most = a->options.head_rows ? a->options.head_rows : tv_max_u64(share, LEAST_LOGITS_ROWS);
+    /* A binding may start before the first row; a chunk that is cut for it is summed in another order. */
+    uint64_t bound = tv_min_u64(caps->storage_range, caps->buffer_bytes) - TV_TENSOR_ALIGNMENT;
+    most = tv_min_u64(most, bound / row_bytes);
+    return most >= rows ? rows : even_chunks(rows, tv_max_u64(most / CHUNK_STEP, 1) * CHUNK_STEP);
 }
 
-/* Lifetimes as the head comment of activations.h numbers the operations. */
-static void build(plan_builder *plan, const tv_parameter_list *list, const tv_caps *caps, tv_activations *a) {
+/* Lifetimes as the head comment of activations.h numbers the operations. Without logits while head_rows is 0.
+ */
+static void build(plan_builder *plan, const tv_parameter_list *list, tv_activations *a) {
     const tv_model_config *config = &list->config;
     uint64_t adapter_width = list->adapter.rank * tv_adapter_places(&list->adapter);
     const widths w = widths_of(config, a->options.backward);
@@ -121,9 +127,8 @@ static void build(plan_builder *plan, const tv_parameter_list *list, const tv_ca
         add(plan, &a->mean_final, rows, head, head + 1);
     add(plan, &a->rstd_final, rows, head, head + 1);
     add(plan, &a->final, rows * w.stream, head, head);
-    a->head_rows =
-        rows_of_logits(caps, config->vocab_size, a->options.logits_rows ? a->options.logits_rows : rows);
-    add(plan, &a->logits, a->head_rows * config->vocab_size, head, head);
+    if (a->head_rows && config->head == TV_MODEL_HEAD_LANGUAGE)
+        add(plan, &a->logits, a->head_rows * config->vocab_size, head, head);
     if (a->options.backward) {
         add(plan, &a->d_stream, rows * w.stream, head, end);
         add(plan, &a->d_narrow, rows * tv_max_u64(w.stream, w.attended), head, end);
@@ -136,6 +141,22 @@ static void build(plan_builder *plan, const tv_parameter_list *list, const tv_ca
             add(plan, &a->d_adapter_t, rows * adapter_width, head, end);
     }
     add(plan, &a->scratch, tv_div_up(scratch_bytes(config, &w, rows), sizeof(float)), head, end);
+}
+
+/* Places everything but the logits, and those beside it. */
+static tv_status place(plan_builder *plan, const tv_parameter_list *list, const tv_caps *caps,
+                       tv_activations *a, tv_memory_plan *placed) {
+    for (int with_logits = 0; with_logits < 2; with_logits++) {
+        if (with_logits)
+            a->head_rows = rows_of_logits(caps, list->config.vocab_size, a, placed->total_bytes);
+        tv_memory_plan_free(placed);
+        plan->count = 0;
+        build(plan, list, a);
+        if (plan->out_of_memory)
+            return tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
+        TV_RETURN_IF_FAILED(tv_memory_plan_assign(plan->items, plan->count, caps->buffer_bytes, placed));
+    }
+    return TV_OK;
 }
 
 tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
@@ -158,13 +179,11 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     a->options = *options;
     a->rows = options->batch * options->tokens;
     a->blocks = calloc(config->n_layer, sizeof *a->blocks);
-    if (a->blocks)
-        build(&plan, list, caps, a);
-    if (!a->blocks || plan.out_of_memory) {
+    if (!a->blocks) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
         goto fail;
     }
-    TV_TRY_OR_FAIL(tv_memory_plan_assign(plan.items, plan.count, caps->buffer_bytes, &placed));
+    TV_TRY_OR_FAIL(place(&plan, list, caps, a, &placed));
     a->bytes = placed.total_bytes;
     if (device) {
         TV_TRY_OR_FAIL(tv_device_arena_create(device, &placed, TV_MEMORY_DEVICE, "activations", &a->arena));

@@ -34,6 +34,9 @@ typedef struct tv_activations_options {
     bool recompute;         /* keep only each block's input; backward runs the block again */
     bool rows_alone;        /* forward only: products by the kernel for few rows (decoding) */
     uint64_t logits_rows;   /* rows whose logits are asked for at once, at most; 0: all */
+    /* The most rows of a chunk of logits, where a run keeps them; 0: as the device and the plan allow. The
+     * gradient of the head's matrix is a sum over the chunks in their order, so its last bits follow them. */
+    uint64_t head_rows;
 } tv_activations_options;
 
 typedef struct tv_activations {
@@ -44,7 +47,7 @@ typedef struct tv_activations {
     tv_tensor mean_final, rstd_final;
     tv_tensor final;    /* (N, C) what the heads read */
     uint64_t head_rows; /* rows of one chunk of logits */
-    tv_tensor logits;   /* (head_rows, V) */
+    tv_tensor logits;   /* (head_rows, V); absent with a score head */
     tv_tensor d_stream; /* (N, C) gradient of the residual stream */
     tv_tensor d_narrow; /* (N, max(C, H D)) gradient of d_final, norm outputs, attention's output */
     tv_tensor d_wide;   /* (N, max(F or 2F, (H + 2 Hkv) D)) gradient of mlp_act, mlp_in, qkv */

@@ -133,6 +133,7 @@ static tv_status write_state(const char *directory, const tv_checkpoint_state *s
                  tv_json_set_number(root, "loss", state->loss) &&
                  tv_json_set_number(root, "best_val_loss", state->best_val_loss) &&
                  tv_json_set_number(root, "best_step", (double)state->best_step) &&
+                 tv_json_set_number(root, "head_rows", (double)state->head_rows) &&
                  tv_json_set_number(root, "updates_applied", state->update.applied) &&
                  tv_json_set_number(root, "updates_skipped", state->update.skipped) &&
                  tv_json_set_number(root, "updates_skipped_in_row", state->update.skipped_in_row);
@@ -166,7 +167,7 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     *state = (tv_checkpoint_state){0};
     cJSON *root = NULL;
     tv_status status = TV_OK;
-    int64_t version, step, examples, tokens, best_step, applied, skipped, in_row;
+    int64_t version, step, examples, tokens, best_step, head_rows, applied, skipped, in_row;
     const int64_t most = INT64_C(1) << 53;
     char *path = tv_format("%s/%s", checkpoint, TV_STATE_NAME);
     if (!path)
@@ -179,6 +180,7 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     TV_TRY(tv_json_number(root, "loss", path, NAN, &state->loss));
     TV_TRY(tv_json_number(root, "best_val_loss", path, INFINITY, &state->best_val_loss));
     TV_TRY(tv_json_integer(root, "best_step", path, 0, most, 0, &best_step));
+    TV_TRY(tv_json_integer(root, "head_rows", path, 0, most, 0, &head_rows));
     TV_TRY(tv_json_integer(root, "updates_applied", path, 0, UINT32_MAX, -1, &applied));
     TV_TRY(tv_json_integer(root, "updates_skipped", path, 0, UINT32_MAX, 0, &skipped));
     TV_TRY(tv_json_integer(root, "updates_skipped_in_row", path, 0, UINT32_MAX, 0, &in_row));
@@ -199,6 +201,7 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     state->examples = (uint64_t)examples;
     state->tokens = (uint64_t)tokens;
     state->best_step = (uint64_t)best_step;
+    state->head_rows = (uint64_t)head_rows;
     state->update.applied = (uint32_t)applied;
     state->update.skipped = (uint32_t)skipped;
     state->update.skipped_in_row = (uint32_t)in_row;

@@ -22,6 +22,7 @@ typedef struct tv_checkpoint_state {
     double loss;          /* of the last step; NaN before it */
     double best_val_loss; /* infinity before the first evaluation */
     uint64_t best_step;   /* 0: none */
+    uint64_t head_rows;   /* rows of a chunk of logits; 0: an earlier version did not note them */
     struct tv_update_state update;
 } tv_checkpoint_state;
 

@@ -217,6 +217,7 @@ static tv_status plan_memory(tv_run *run) {
         tv_max_u64(run->trainer_options.grad_accum, run->settings.train.grad_accum);
     run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     run->trainer_options.train = true;
+    run->trainer_options.head_rows = run->state.head_rows;
     TV_RETURN_IF_FAILED(tv_memory_measure(run->list, run->device, &run->trainer_options, &run->bytes));
     return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
 }

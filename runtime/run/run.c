@@ -106,6 +106,19 @@ static tv_status fill_model(tv_run *run) {
     return tv_model_initialise(run->model, run->settings.train.seed);
 }
 
+/* With the chunks that the run began with its sums go on in their order. */
+static void keep_head_rows(tv_run *run) {
+    const uint64_t rows = tv_trainer_head_rows(run->trainer), before = run->state.head_rows;
+    const uint64_t bound =
+        tv_device_caps(run->device)->storage_range / (run->list->config.vocab_size * sizeof(float));
+    if (before >= bound && rows < run->trainer_options.batch * run->trainer_options.tokens)
+        tv_warn("this device binds the logits of %" PRIu64
+                " tokens at once, and the run began with chunks of "
+                "%" PRIu64 ": from here on its gradients may differ in their last bits",
+                rows, before);
+    run->state.head_rows = rows;
+}
+
 /* What the plan did not foresee: the driver gives less than it says it has. */
 static tv_status make_trainer(tv_run *run) {
     tv_status status = tv_model_create(run->device, run->list, true, &run->model);
@@ -113,6 +126,8 @@ static tv_status make_trainer(tv_run *run) {
         status = fill_model(run);
     if (status == TV_OK)
         status = tv_trainer_create(run->model, &run->trainer_options, &run->trainer);
+    if (status == TV_OK)
+        keep_head_rows(run);
     return status == TV_E_FIT
                ? tv_fail(status, "%s; use a smaller train.batch_size, data.seq_len or model", tv_last_error())
                : status;

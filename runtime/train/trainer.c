@@ -83,7 +83,8 @@ static tv_activations_options activations_options(const tv_trainer_options *opti
     return (tv_activations_options){.batch = options->batch,
                                     .tokens = options->tokens,
                                     .backward = options->train,
-                                    .recompute = options->recompute};
+                                    .recompute = options->recompute,
+                                    .head_rows = options->head_rows};
 }
 
 tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
@@ -295,6 +296,10 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
 fail:
     tv_trainer_destroy(&trainer);
     return status;
+}
+
+uint64_t tv_trainer_head_rows(const tv_trainer *trainer) {
+    return trainer->activations->head_rows;
 }
 
 void tv_trainer_destroy(tv_trainer **handle) {

@@ -31,8 +31,9 @@ typedef struct tv_trainer_options {
     bool narrow;               /* sources may fill narrower micro-batches */
     bool more_rows;            /* those have as many more rows, so that all have about B T tokens */
     bool recompute;
-    bool train;   /* false: only forward passes */
-    bool profile; /* timestamps around every kernel; serialises a GPU */
+    uint64_t head_rows; /* the most rows of a chunk of logits (activations.h); 0: as device and plan allow */
+    bool train;         /* false: only forward passes */
+    bool profile;       /* timestamps around every kernel; serialises a GPU */
 } tv_trainer_options;
 
 /* The terms of a micro-batch's loss are the valid ones among its targets. */
@@ -92,6 +93,9 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
 /* `model` outlives the trainer. */
 tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, tv_trainer **trainer);
 void tv_trainer_destroy(tv_trainer **trainer);
+
+/* Rows of a chunk of logits: what a run keeps, so that it goes on to the same bits elsewhere. */
+uint64_t tv_trainer_head_rows(const tv_trainer *trainer);
 
 /* Continues AdamW's count and the skip counters, for resuming. */
 tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state *state);

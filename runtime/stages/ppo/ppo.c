@@ -268,6 +268,7 @@ static tv_status open_ptx(tv_ppo *p, const tv_run *run) {
 
 static tv_trainer_options ptx_options(const tv_run *run) {
     return (tv_trainer_options){.stage = "ppo ptx",
+                                .head_rows = run->state.head_rows,
                                 .batch = run->trainer_options.batch,
                                 .tokens = run->trainer_options.tokens,
                                 .recompute = run->trainer_options.recompute,
