@@ -1,7 +1,7 @@
-/* Sizes, alignment and number formats.
+/* Sizes, alignment and bits.
  *
- * Promise: arithmetic on sizes that come from files is checked here, never by hand; element types and their
- * conversions stand here and nowhere else.
+ * Promise: arithmetic on sizes that come from files is checked here, never by hand. Element types
+ * stand in dtype.h, which comes with it.
  */
 #ifndef TV_BASE_BYTES_H
 #define TV_BASE_BYTES_H
@@ -10,35 +10,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/dtype.h"
+
 /* Elements of an array. */
 #define TV_COUNT(array) (sizeof(array) / sizeof *(array))
-
-/* Element types of tensors, in files and on devices. Values are pinned: they are stored in caches. */
-typedef enum tv_dtype {
-    TV_F32 = 0,
-    TV_F16 = 1,
-    TV_BF16 = 2,
-    TV_U32 = 3,
-    TV_I32 = 4,
-    TV_F64 = 5,
-    TV_I64 = 6
-} tv_dtype;
-
-static inline uint64_t tv_dtype_bytes(tv_dtype dtype) {
-    switch (dtype) {
-    case TV_F16:
-    case TV_BF16:
-        return 2;
-    case TV_F64:
-    case TV_I64:
-        return 8;
-    case TV_F32:
-    case TV_U32:
-    case TV_I32:
-        return 4;
-    }
-    return 4;
-}
 
 /* False, and *out untouched, when the result does not fit 64 bits. */
 static inline bool tv_mul_u64(uint64_t a, uint64_t b, uint64_t *out) {
@@ -93,12 +68,6 @@ static inline uint32_t tv_float_to_bits(float value) {
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
-
-/* IEEE half and bfloat16, round to nearest even; NaN stays NaN, overflow becomes infinity. */
-float tv_half_to_float(uint16_t half);
-uint16_t tv_float_to_half(float value);
-float tv_bfloat16_to_float(uint16_t value);
-uint16_t tv_float_to_bfloat16(float value);
 
 /* A string in fresh memory, or NULL when memory is out; the caller frees it. */
 char *tv_format(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/dtype.h"
 #include "base/status.h"
 
 enum { TV_SAFETENSORS_MAX_RANK = 8 };

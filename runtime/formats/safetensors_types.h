@@ -3,6 +3,7 @@
 #define TV_FORMATS_SAFETENSORS_TYPES_H
 
 #include "base/bytes.h"
+#include "base/dtype.h"
 
 typedef struct tv_safetensors_type {
     const char *name;

@@ -8,6 +8,7 @@
 #define TV_KERNELS_LAUNCH_H
 
 #include "base/bytes.h"
+#include "base/dtype.h"
 #include "kernels/registry.h"
 #include "push_constants.h"
 

@@ -8,6 +8,7 @@
 #ifndef TV_MODEL_PARAMETERS_H
 #define TV_MODEL_PARAMETERS_H
 
+#include "base/dtype.h"
 #include "model/config.h"
 
 typedef enum tv_parameter_role {

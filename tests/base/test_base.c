@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/config.h"
+#include "base/dtype.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
