@@ -330,10 +330,12 @@ static tv_status encode_word(tv_bpe *bpe, const uint8_t *piece, uint64_t length,
     return TV_OK;
 }
 
-/* Cuts where no merge reaches across. Unknown characters may be fused, so there they stay together. */
+/* Cuts where no merge reaches across. Unknown characters may be fused, or left out so that their neighbours
+ * meet: there all stays together. */
 static tv_status encode_characters(tv_bpe *bpe, const uint8_t *piece, uint64_t length, tv_ids *ids) {
-    bool keep = bpe->joins_all || (bpe->parts.fuse_unknown && bpe->parts.unknown != TV_NO_TOKEN &&
-                                   bpe->parts.byte_ids[0] == TV_NO_TOKEN);
+    bool lost = bpe->parts.byte_ids[0] == TV_NO_TOKEN &&
+                (bpe->parts.fuse_unknown || bpe->parts.unknown == TV_NO_TOKEN);
+    bool keep = bpe->joins_all || lost;
     uint64_t start = 0;
     uint32_t before = NOT_UTF8, used;
     for (uint64_t at = 0; !keep && at < length; at += used) {

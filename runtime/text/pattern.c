@@ -51,25 +51,20 @@ static tv_status put(translation *t, const char *text, uint64_t length) {
 static tv_status put_escape(translation *t) {
     static const struct {
         char letter;
-        const char *replacement;
-        bool class_of_its_own;
+        const char *within, *alone; /* a class */
     } table[] = {
-        {'s', "\\p{White_Space}", false},
-        {'S', "\\P{White_Space}", false},
-        {'w', "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}", true},
+        {'s', "\\p{White_Space}", "\\p{White_Space}"},
+        {'S', "\\P{White_Space}", "\\P{White_Space}"},
+        {'w', "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}", "[\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}]"},
+        {'W', NULL, "[^\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}]"},
     };
     char letter = t->at[1];
     t->at += 2;
     for (size_t i = 0; i < TV_COUNT(table); i++) {
-        if (letter != table[i].letter)
-            continue;
-        bool brackets = table[i].class_of_its_own && !t->in_class;
-        TV_RETURN_IF_FAILED(put(t, "[", brackets));
-        TV_RETURN_IF_FAILED(put(t, table[i].replacement, strlen(table[i].replacement)));
-        return put(t, "]", brackets);
+        const char *replacement = t->in_class ? table[i].within : table[i].alone;
+        if (letter == table[i].letter && replacement)
+            return put(t, replacement, strlen(replacement));
     }
-    if (letter == 'W' && !t->in_class)
-        return put(t, "[^\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}]", 29);
     if (strchr("hHRXWNOKyYgkGZ", letter))
         t->refused = "an escape whose meaning differs between engines";
     return put(t, t->at - 2, 2);

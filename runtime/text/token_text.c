@@ -19,13 +19,17 @@ int tv_byte_token(const uint8_t *spelling, uint64_t length) {
 
 static tv_status replace(const uint8_t *text, uint64_t length, const char *from, const char *to,
                          tv_text *out) {
-    uint64_t size = strlen(from);
-    for (uint64_t at = 0; at < length;) {
-        bool here = size && size <= length - at && memcmp(text + at, from, size) == 0;
-        TV_RETURN_IF_FAILED(here ? tv_text_append(out, to, strlen(to)) : tv_text_append(out, text + at, 1));
-        at += here ? size : 1;
+    uint64_t size = strlen(from), kept = 0;
+    for (uint64_t at = 0; at + size <= length;) {
+        if (memcmp(text + at, from, size) != 0) {
+            at++;
+            continue;
+        }
+        TV_RETURN_IF_FAILED(tv_text_append(out, text + kept, at - kept));
+        TV_RETURN_IF_FAILED(tv_text_append(out, to, strlen(to)));
+        kept = at += size;
     }
-    return TV_OK;
+    return tv_text_append(out, text + kept, length - kept);
 }
 
 tv_status tv_token_decoder_text(const tv_token_decoder *decoder, const uint8_t *spelling, uint64_t length,

@@ -47,9 +47,26 @@ static tv_status out_of_memory(void) {
     return tv_fail(TV_E_MEMORY, "out of host memory for a tokenizer");
 }
 
-/* A copy of the token with its text. */
-static tv_status add_token(tv_tokenizer *tokenizer, const tv_token *part, const char *where,
-                           tv_text *scratch) {
+/* Gives a token the text that its spelling stands for. */
+static tv_status give_text(tv_tokenizer *tokenizer, tv_token *token, const uint8_t *spelling,
+                           uint64_t length) {
+    tv_text text = {0};
+    tv_status status;
+    TV_TRY(tv_token_decoder_text(&tokenizer->decoder, spelling, length, &text));
+    token->bytes = token->spelling;
+    token->length = (uint32_t)text.size;
+    bool same = text.size == token->spelling_length && memcmp(text.data, token->spelling, text.size) == 0;
+    if (!same)
+        token->bytes =
+            (uint8_t *)tv_arena_copy(tokenizer->arena, text.size ? (const char *)text.data : "", text.size);
+    if (!token->bytes)
+        status = out_of_memory();
+done:
+    tv_text_free(&text);
+    return status;
+}
+
+static tv_status add_token(tv_tokenizer *tokenizer, const tv_token *part, const char *where) {
     tv_token *token = &tokenizer->tokens[part->id];
     const uint8_t *spelling = part->spelling ? part->spelling : part->bytes;
     uint32_t length = part->spelling ? part->spelling_length : part->length;
@@ -66,17 +83,8 @@ static tv_status add_token(tv_tokenizer *tokenizer, const tv_token *part, const 
     token->spelling_length = length;
     if (!token->spelling)
         return out_of_memory();
-    scratch->size = 0;
-    TV_RETURN_IF_FAILED(tv_token_decoder_text(&tokenizer->decoder, spelling, length, scratch));
-    token->bytes = token->spelling;
-    token->length = (uint32_t)scratch->size;
-    if (scratch->size != length || memcmp(scratch->data, spelling, length) != 0)
-        token->bytes = (uint8_t *)tv_arena_copy(
-            tokenizer->arena, scratch->size ? (const char *)scratch->data : "", scratch->size);
-    if (!token->bytes)
-        return out_of_memory();
     *slot = part->id + 1;
-    return TV_OK;
+    return give_text(tokenizer, token, token->spelling, length);
 }
 
 static tv_status add_tokens(tv_tokenizer *tokenizer, const tv_tokenizer_parts *parts, const char *where) {
@@ -95,15 +103,13 @@ static tv_status add_tokens(tv_tokenizer *tokenizer, const tv_tokenizer_parts *p
     tokenizer->tokens = tv_arena_alloc(tokenizer->arena, tokenizer->size + 1ull, sizeof(tv_token));
     if (!tokenizer->tokens)
         return out_of_memory();
-    tv_text scratch = {0};
-    tv_status status = TV_OK;
-    for (uint64_t i = 0; i < parts->token_count && status == TV_OK; i++)
-        status = add_token(tokenizer, &parts->tokens[i], where, &scratch);
-    tv_text_free(&scratch);
-    return status;
+    for (uint64_t i = 0; i < parts->token_count; i++)
+        TV_RETURN_IF_FAILED(add_token(tokenizer, &parts->tokens[i], where));
+    return TV_OK;
 }
 
-/* Under the texts by which they are found: as they are written, or as the normalizer makes them. */
+/* Under the texts by which they are found: as they are written, or as the normalizer makes them; then that is
+ * what they are decoded as, too. */
 static tv_status index_added(tv_tokenizer *tokenizer) {
     uint64_t count = 0;
     for (uint32_t id = 0; id < tokenizer->size; id++)
@@ -113,7 +119,7 @@ static tv_status index_added(tv_tokenizer *tokenizer) {
     if (!tokenizer->added.items || !tokenizer->normalized.items)
         return out_of_memory();
     for (uint32_t id = 0; id < tokenizer->size; id++) {
-        const tv_token *token = &tokenizer->tokens[id];
+        tv_token *token = &tokenizer->tokens[id];
         if (!token->added)
             continue;
         tv_added_token item = {token->spelling, token->spelling_length, token};
@@ -128,6 +134,7 @@ static tv_status index_added(tv_tokenizer *tokenizer) {
             item.text = (uint8_t *)tv_arena_copy(tokenizer->arena, (const char *)text, length);
             if (!item.text)
                 return out_of_memory();
+            TV_RETURN_IF_FAILED(give_text(tokenizer, token, item.text, length));
         }
         tv_added_tokens *set = token->normalized ? &tokenizer->normalized : &tokenizer->added;
         set->items[set->count++] = item;

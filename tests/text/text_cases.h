@@ -20,6 +20,30 @@ static inline cJSON *tv_test_json(const char *directory, const char *name) {
     return root;
 }
 
+/* A tokenizer of `base` with the members of `changes`, those of "model" one by one. */
+static inline tv_status tv_test_changed(const cJSON *base, const cJSON *changes, tv_tokenizer **tokenizer) {
+    cJSON *root = cJSON_Duplicate(base, true);
+    const cJSON *change, *part;
+    cJSON_ArrayForEach(change, changes) {
+        cJSON *model = cJSON_GetObjectItemCaseSensitive(root, change->string);
+        if (strcmp(change->string, "model") == 0 && cJSON_IsObject(change) && !tv_json_get(change, "vocab")) {
+            cJSON_ArrayForEach(part, change) {
+                cJSON_DeleteItemFromObjectCaseSensitive(model, part->string);
+                cJSON_AddItemToObject(model, part->string, cJSON_Duplicate(part, true));
+            }
+            continue;
+        }
+        cJSON_DeleteItemFromObjectCaseSensitive(root, change->string);
+        cJSON_AddItemToObject(root, change->string, cJSON_Duplicate(change, true));
+    }
+    char *line = NULL;
+    assert_ok(tv_json_print_line(root, &line));
+    tv_status status = tv_tokenizer_parse(line, strlen(line), "changed", tokenizer);
+    free(line);
+    cJSON_Delete(root);
+    return status;
+}
+
 static inline unsigned hex_digit(char c) {
     return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
 }
