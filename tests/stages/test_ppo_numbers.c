@@ -519,7 +519,9 @@ static char *write_candidates(const fixture *f, const expectation *e) {
     return path;
 }
 
-/* A reward model whose tokenizer is another: its scores are those that `score` gives to the texts. */
+/* A reward model whose tokenizer is another, of bytes but for one pair that no text has: its scores are those
+ * that `score` gives to the texts, which have more than twice as many tokens for it, beyond the room that was
+ * planned. Tried: no more room made. */
 static void another_tokenizer_scores_the_text(void **state) {
     const fixture *f = *state;
     char *reward = tv_planted_reward(&f->hasty.planted, "reward", 1);
@@ -528,8 +530,8 @@ static void another_tokenizer_scores_the_text(void **state) {
     static const char numbers[] = "{\"mean\": 0.1, \"deviation\": 0.25, \"samples\": 9}";
     tv_bpe_trainer *trainer = NULL;
     tv_tokenizer *tokenizer = NULL;
-    static const char text[] = "Tell me of gold and old golden goldsmiths, told of gold.";
-    assert_ok(tv_bpe_trainer_create(270, 0, &trainer));
+    static const char text[] = "qqqqqq";
+    assert_ok(tv_bpe_trainer_create(261, 0, &trainer));
     assert_ok(tv_bpe_trainer_add(trainer, (const uint8_t *)text, sizeof text - 1));
     assert_ok(tv_bpe_trainer_finish(trainer, &tokenizer));
     assert_ok(tv_tokenizer_save(tokenizer, reward));

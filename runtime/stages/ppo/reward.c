@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/dialogue.h"
+#include "base/log.h"
 #include "formats/directory.h"
 #include "reward/scorer.h"
 #include "stages/sampling.h"
@@ -20,6 +21,7 @@ struct tv_ppo_reward {
     tv_ppo_reward_options options;
     tv_reward_model model;
     bool has_model, same_tokenizer;
+    uint64_t needed; /* tokens of a sequence of another tokenizer that was longer than planned */
     tv_scorer *scorer;
     tv_dialogue *program;
 };
@@ -55,11 +57,16 @@ bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward) {
     return reward->same_tokenizer;
 }
 
-/* Another tokenizer may need more tokens for a text; its model's positions are then the limit. */
+static uint64_t positions(const tv_ppo_reward *reward) {
+    return tv_model_directory_parameters(reward->model.directory)->config.max_positions;
+}
+
+/* Another tokenizer may need more tokens for a text: room for twice as many is planned, not for all that the
+ * model has positions for, which may be hundreds of thousands; make_room makes more where a text needs it. */
 static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
-    uint64_t positions = tv_model_directory_parameters(reward->model.directory)->config.max_positions;
-    return (tv_scorer_options){
-        .max_tokens = reward->same_tokenizer ? tv_min_u64(reward->options.max_tokens, positions) : positions};
+    uint64_t tokens = reward->options.max_tokens * (reward->same_tokenizer ? 1 : 2);
+    return (tv_scorer_options){.max_tokens =
+                                   tv_min_u64(tv_max_u64(tokens, reward->needed), positions(reward))};
 }
 
 tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_caps *caps, uint64_t *bytes) {
@@ -81,6 +88,23 @@ tv_status tv_ppo_reward_start(tv_ppo_reward *reward, tv_device *device) {
         return tv_dialogue_start(reward->options.command, QUESTIONS_OUT, &reward->program);
     const tv_scorer_options options = scorer_options(reward);
     TV_RETURN_IF_FAILED(tv_reward_model_load(&reward->model, device));
+    return tv_scorer_create(reward->model.model, &options, &reward->scorer);
+}
+
+/* Scores do not depend on the room: a sequence's are the same bits in every batch. What has too many tokens
+ * for the model itself is the scorer's to refuse. */
+static tv_status make_room(tv_ppo_reward *reward, const tv_sequence *sequences, uint64_t count) {
+    uint64_t longest = 0, before = scorer_options(reward).max_tokens;
+    for (uint64_t s = 0; s < count; s++)
+        longest = tv_max_u64(longest, sequences[s].length);
+    if (longest <= before || before == positions(reward))
+        return TV_OK;
+    reward->needed = tv_align_up(longest + longest / 4, TV_WIDTH_STEP);
+    const tv_scorer_options options = scorer_options(reward);
+    tv_info("a response has %" PRIu64 " tokens for the reward model: it gets room for %" PRIu64
+            " in place of %" PRIu64,
+            longest, options.max_tokens, before);
+    tv_scorer_destroy(&reward->scorer);
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
 }
 
@@ -152,6 +176,7 @@ static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts
         goto done;
     }
     TV_TRY(collect(reward, prompts, rollout, sequences, &ids, &text));
+    TV_TRY(make_room(reward, sequences, rollout->sequences));
     TV_TRY(tv_scorer_score(reward->scorer, sequences, rollout->sequences, scores));
     for (uint64_t s = 0; s < rollout->sequences; s++) {
         rollout->items[s].score = tv_reward_normalise(&reward->model.scale, (double)scores[s]);
