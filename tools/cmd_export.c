@@ -9,8 +9,8 @@
 #include "formats/checksums.h"
 #include "formats/directory.h"
 #include "formats/gguf_model.h"
+#include "formats/model_tokenizer.h"
 #include "run/checkpoint.h"
-#include "text/tokenizer.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -41,12 +41,8 @@ static tv_status open_model(const export_options *given, exported *model) {
     TV_RETURN_IF_FAILED(tv_model_path_resolve(given->model, &model->path));
     TV_RETURN_IF_FAILED(tv_model_directory_open(model->path, &model->directory));
     TV_RETURN_IF_FAILED(tv_checksums_check_weights(model->path));
-    char *tokenizer = tv_format("%s/tokenizer.json", model->path);
-    if (!tokenizer)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    bool there = tv_path_exists(tokenizer);
-    free(tokenizer);
-    return there ? tv_tokenizer_load(model->path, &model->tokenizer) : TV_OK;
+    return tv_model_has_tokenizer(model->path) ? tv_model_tokenizer_load(model->path, &model->tokenizer)
+                                               : TV_OK;
 }
 
 /* The last part of the path that a person gave; of "." and the like, "model". */

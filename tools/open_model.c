@@ -6,17 +6,13 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "formats/load.h"
+#include "formats/model_tokenizer.h"
 #include "run/checkpoint.h"
 #include "text/tokenizer_json.h"
 
 static tv_status load_tokenizer(const char *path, bool needs_text, tv_tokenizer **tokenizer) {
-    char *file = tv_format("%s/tokenizer.json", path);
-    if (!file)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    bool exists = tv_path_exists(file);
-    free(file);
-    if (exists)
-        return tv_tokenizer_load(path, tokenizer);
+    if (tv_model_has_tokenizer(path))
+        return tv_model_tokenizer_load(path, tokenizer);
     if (!needs_text)
         return TV_OK;
     return tv_fail(TV_E_DATA,

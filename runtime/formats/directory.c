@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "formats/gguf_model.h"
 #include "formats/layout.h"
 #include "formats/safetensors.h"
 
@@ -25,6 +26,7 @@ typedef struct place {
 
 struct tv_model_directory {
     char *path;
+    tv_gguf_model *gguf; /* the model is this file, and has the list; NULL: a directory */
     tv_parameter_list *list;
     tv_layout *layout;
     shard *shards;
@@ -293,10 +295,12 @@ tv_status tv_model_directory_open(const char *path, tv_model_directory **directo
     tv_model_config config;
     char *config_path = NULL;
     *directory = NULL;
-    if (!tv_path_is_directory(path))
-        return tv_fail(TV_E_DATA,
-                       "%s: expected a model directory with config.json and %s, found no directory", path,
-                       TV_WEIGHTS_NAME);
+    bool gguf = tv_gguf_is_one(path);
+    if (!gguf && !tv_path_is_directory(path))
+        return tv_fail(
+            TV_E_DATA,
+            "%s: expected a model directory with config.json and %s, found no directory, nor a GGUF file",
+            path, TV_WEIGHTS_NAME);
     tv_model_directory *d = calloc(1, sizeof *d);
     if (!d)
         return no_memory(path);
@@ -304,6 +308,11 @@ tv_status tv_model_directory_open(const char *path, tv_model_directory **directo
     if (!d->path) {
         status = no_memory(path);
         goto fail;
+    }
+    if (gguf) {
+        TV_TRY_OR_FAIL(tv_gguf_model_open(path, &d->gguf));
+        *directory = d;
+        return TV_OK;
     }
     TV_TRY_OR_FAIL(join(path, "config.json", &config_path));
     if (!tv_path_exists(config_path)) {
@@ -331,6 +340,7 @@ void tv_model_directory_close(tv_model_directory **directory) {
             tv_safetensors_close(&d->shards[i].file);
             free(d->shards[i].path);
         }
+        tv_gguf_model_close(&d->gguf);
         tv_layout_destroy(&d->layout);
         tv_parameter_list_destroy(&d->list);
         free(d->of_entry);
@@ -343,7 +353,7 @@ void tv_model_directory_close(tv_model_directory **directory) {
 }
 
 const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory *directory) {
-    return directory->list;
+    return directory->gguf ? tv_gguf_model_parameters(directory->gguf) : directory->list;
 }
 
 const char *tv_model_directory_path(const tv_model_directory *directory) {
@@ -395,6 +405,8 @@ static tv_status check_finite(const place *p, tv_dtype dtype, const void *values
 
 tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint32_t index,
                                        uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out) {
+    if (directory->gguf)
+        return tv_gguf_model_read_rows(directory->gguf, index, first_row, rows, dtype, out);
     const tv_layout *layout = directory->layout;
     const uint64_t columns = directory->list->items[index].shape[1], end = first_row + rows;
     const uint64_t row_bytes = columns * tv_dtype_bytes(dtype);
@@ -417,6 +429,6 @@ tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint
 }
 
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out) {
-    return tv_model_directory_read_rows(directory, index, 0, directory->list->items[index].shape[0], TV_F32,
-                                        out);
+    const tv_parameter_list *list = tv_model_directory_parameters(directory);
+    return tv_model_directory_read_rows(directory, index, 0, list->items[index].shape[0], TV_F32, out);
 }

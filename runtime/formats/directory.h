@@ -1,4 +1,5 @@
-/* A model as a Hugging Face directory: config.json and model.safetensors, or shards with their index.
+/* A model as a Hugging Face directory: config.json and model.safetensors, or shards with their index; or as a
+ * GGUF file, which is read as if it were one.
  *
  * Promise: a directory that was opened has every tensor that its config asks for, in the right shape and a
  * type of weights, and no tensor that the config does not explain; reading a parameter then cannot meet a

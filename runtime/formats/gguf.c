@@ -2,6 +2,7 @@
 #include "formats/gguf.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -364,6 +365,14 @@ const char *tv_gguf_where(const tv_gguf *file) {
 
 /* ---- metadata ---- */
 
+uint64_t tv_gguf_value_count(const tv_gguf *file) {
+    return file->value_count;
+}
+
+const tv_gguf_value *tv_gguf_value_at(const tv_gguf *file, uint64_t index) {
+    return &file->values[index];
+}
+
 const tv_gguf_value *tv_gguf_find(const tv_gguf *file, const char *key) {
     tv_gguf_value named = {.key = key};
     return file->value_count ? bsearch(&named, file->values, file->value_count, sizeof named, compare_keys)
@@ -431,7 +440,13 @@ tv_status tv_gguf_number(const tv_gguf *file, const char *key, double *value) {
     double number = tv_gguf_element(found, 0);
     if (!isfinite(number))
         return wrong_kind(file, key, "a finite number");
-    *value = number;
+    /* A float was a decimal of a few digits: 1e-5 and not 9.99999975e-6, where that is the same float. */
+    char text[32];
+    snprintf(text, sizeof text, "%.7g", number);
+    double decimal = strtod(text, NULL);
+    bool same =
+        found->kind == TV_GGUF_FLOAT32 && tv_float_to_bits((float)decimal) == tv_float_to_bits((float)number);
+    *value = same ? decimal : number;
     return TV_OK;
 }
 

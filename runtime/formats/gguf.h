@@ -66,6 +66,9 @@ void tv_gguf_close(tv_gguf **file);
 bool tv_gguf_is_one(const char *path);
 const char *tv_gguf_where(const tv_gguf *file);
 
+/* Sorted by key. */
+uint64_t tv_gguf_value_count(const tv_gguf *file);
+const tv_gguf_value *tv_gguf_value_at(const tv_gguf *file, uint64_t index);
 /* NULL when there is none of that name. */
 const tv_gguf_value *tv_gguf_find(const tv_gguf *file, const char *key);
 /* Keys that are missing leave *value as it is and are TV_OK; another kind, or a number out of range, is

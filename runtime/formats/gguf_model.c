@@ -1,7 +1,8 @@
-/* Weights into GGUF files: see gguf_model.h. */
+/* Weights into GGUF files and out of them: see gguf_model.h. */
 #include "formats/gguf_model.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,8 @@
 #include "formats/gguf_config.h"
 #include "formats/gguf_names.h"
 #include "formats/gguf_tokenizer.h"
+
+/* ---- out ---- */
 
 static const tv_gguf_type *type_of(const tv_gguf_export *export, const tv_gguf_entry *entry) {
     tv_parameter_role role = export->list->items[entry->parameter].role;
@@ -108,4 +111,175 @@ done:
     tv_gguf_writer_abort(&writer);
     tv_gguf_names_destroy(&names);
     return status;
+}
+
+/* ---- in ---- */
+
+struct tv_gguf_model {
+    tv_gguf *file;
+    tv_parameter_list *list;
+    tv_gguf_names *names;
+    const tv_gguf_tensor **tensors; /* of each entry */
+};
+
+/* "(64, 192)" */
+static void print_shape(const uint64_t *shape, uint32_t rank, char text[128]) {
+    int used = snprintf(text, 128, "(");
+    for (uint32_t i = 0; i < rank; i++)
+        used += snprintf(text + used, (size_t)(128 - used), "%s%llu", i ? ", " : "",
+                         (unsigned long long)shape[i]);
+    snprintf(text + used, (size_t)(128 - used), ")");
+}
+
+static tv_status check_entry(const tv_gguf_model *m, const tv_gguf_entry *entry,
+                             const tv_gguf_tensor *tensor) {
+    const char *where = tv_gguf_where(m->file);
+    const uint64_t shape[2] = {entry->rows, entry->columns};
+    char expected[128], found[128];
+    print_shape(shape, entry->rank, expected);
+    if (!tensor)
+        return tv_fail(TV_E_DATA,
+                       "%s: tensor \"%s\" with the shape %s is missing; the file's metadata ask for it",
+                       where, entry->name, expected);
+    bool same = tensor->rank == entry->rank;
+    for (uint32_t i = 0; same && i < entry->rank; i++)
+        same = tensor->shape[i] == shape[i];
+    if (same)
+        return TV_OK;
+    print_shape(tensor->shape, tensor->rank, found);
+    return tv_fail(TV_E_DATA, "%s: tensor \"%s\": expected the shape %s from the file's metadata, found %s",
+                   where, entry->name, expected, found);
+}
+
+static tv_status match(tv_gguf_model *m) {
+    const uint64_t count = tv_gguf_tensor_count(m->file);
+    bool *seen = calloc(count + 1, sizeof *seen);
+    m->tensors = calloc(m->names->count, sizeof *m->tensors);
+    tv_status status = seen && m->tensors ? TV_OK
+                                          : tv_fail(TV_E_MEMORY, "out of host memory for the tensors of %s",
+                                                    tv_gguf_where(m->file));
+    for (uint64_t i = 0; i < m->names->count && status == TV_OK; i++) {
+        const tv_gguf_entry *entry = &m->names->entries[i];
+        m->tensors[i] = tv_gguf_tensor_find(m->file, entry->name);
+        TV_TRY(check_entry(m, entry, m->tensors[i]));
+        seen[m->tensors[i] - tv_gguf_tensor_at(m->file, 0)] = true;
+    }
+    for (uint64_t i = 0; i < count && status == TV_OK; i++) {
+        const char *name = tv_gguf_tensor_at(m->file, i)->name;
+        if (!seen[i] && strcmp(name, TV_GGUF_ROTARY_FACTORS) != 0)
+            status = tv_fail(TV_E_DATA,
+                             "%s: tensor \"%s\" has no place in the model that the file's metadata describe",
+                             tv_gguf_where(m->file), name);
+    }
+done:
+    free(seen);
+    return status;
+}
+
+tv_status tv_gguf_model_open(const char *path, tv_gguf_model **model) {
+    tv_status status;
+    tv_model_config config;
+    *model = NULL;
+    tv_gguf_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the model in %s", path);
+    TV_TRY_OR_FAIL(tv_gguf_open(path, &m->file));
+    TV_TRY_OR_FAIL(tv_gguf_get_config(m->file, &config));
+    TV_TRY_OR_FAIL(tv_parameter_list_create(&config, &m->list));
+    TV_TRY_OR_FAIL(tv_gguf_names_create(m->list, &m->names));
+    TV_TRY_OR_FAIL(match(m));
+    *model = m;
+    return TV_OK;
+fail:
+    tv_gguf_model_close(&m);
+    return status;
+}
+
+void tv_gguf_model_close(tv_gguf_model **model) {
+    tv_gguf_model *m = *model;
+    if (m) {
+        tv_gguf_names_destroy(&m->names);
+        tv_parameter_list_destroy(&m->list);
+        tv_gguf_close(&m->file);
+        free(m->tensors);
+        free(m);
+    }
+    *model = NULL;
+}
+
+const tv_parameter_list *tv_gguf_model_parameters(const tv_gguf_model *model) {
+    return model->list;
+}
+
+const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model) {
+    return model->file;
+}
+
+static void store(const float *row, uint64_t columns, tv_dtype dtype, uint8_t *out) {
+    for (uint64_t c = 0; c < columns; c++) {
+        uint16_t half = dtype == TV_F16 ? tv_float_to_half(row[c]) : tv_float_to_bfloat16(row[c]);
+        memcpy(out + c * sizeof half, &half, sizeof half);
+    }
+}
+
+/* Rows [from, from + rows) of an entry, as the parameter has them. */
+static tv_status read_entry(const tv_gguf_model *m, uint64_t number, uint64_t from, uint64_t rows,
+                            tv_dtype dtype, uint8_t *out) {
+    const tv_gguf_entry *entry = &m->names->entries[number];
+    const tv_gguf_tensor *tensor = m->tensors[number];
+    const uint64_t unit = entry->turned_heads ? entry->rows / entry->turned_heads : 1;
+    /* Whole heads, because a head's rows lie among each other. */
+    const uint64_t first = from / unit * unit, end = tv_align_up(from + rows, unit);
+    float *values = malloc((end - first) * entry->columns * sizeof *values);
+    if (!values)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the weights of %s", tv_gguf_where(m->file));
+    tv_status status;
+    if (entry->rank == 1) {
+        /* One row of the file. */
+        float *all = malloc(entry->rows * sizeof *all);
+        status =
+            all ? tv_gguf_read(m->file, tensor, 0, 1, all)
+                : tv_fail(TV_E_MEMORY, "out of host memory for the weights of %s", tv_gguf_where(m->file));
+        if (status == TV_OK)
+            memcpy(values, all + first, (end - first) * sizeof *values);
+        free(all);
+    } else {
+        status = tv_gguf_read(m->file, tensor, first, end - first, values);
+    }
+    for (uint64_t r = first; r < end && status == TV_OK; r++) {
+        const uint64_t to = tv_gguf_entry_row(entry, r);
+        float *row = values + (r - first) * entry->columns;
+        if (to < from || to >= from + rows)
+            continue;
+        for (uint64_t c = 0; c < entry->columns; c++) {
+            row[c] -= entry->from_one ? 1.0F : 0.0F;
+            if (!isfinite(row[c]))
+                status = tv_fail(TV_E_DATA,
+                                 "%s: tensor \"%s\" holds %g, which is no weight; the file is damaged, or "
+                                 "the training that "
+                                 "wrote it diverged",
+                                 tv_gguf_where(m->file), entry->name, (double)row[c]);
+        }
+        if (dtype == TV_F32)
+            memcpy(out + (to - from) * entry->columns * sizeof *row, row, entry->columns * sizeof *row);
+        else
+            store(row, entry->columns, dtype, out + (to - from) * entry->columns * tv_dtype_bytes(dtype));
+    }
+    free(values);
+    return status;
+}
+
+tv_status tv_gguf_model_read_rows(const tv_gguf_model *m, uint32_t index, uint64_t first_row, uint64_t rows,
+                                  tv_dtype dtype, void *out) {
+    const uint64_t row_bytes = m->list->items[index].shape[1] * tv_dtype_bytes(dtype);
+    for (uint64_t i = 0; i < m->names->count; i++) {
+        const tv_gguf_entry *entry = &m->names->entries[i];
+        const uint64_t from = tv_max_u64(first_row, entry->first_row);
+        const uint64_t to = tv_min_u64(first_row + rows, entry->first_row + entry->rows);
+        if (entry->parameter != index || from >= to)
+            continue;
+        TV_RETURN_IF_FAILED(read_entry(m, i, from - entry->first_row, to - from, dtype,
+                                       (uint8_t *)out + (from - first_row) * row_bytes));
+    }
+    return TV_OK;
 }

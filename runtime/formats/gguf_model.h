@@ -1,8 +1,9 @@
 /* Models as GGUF files.
  *
- * Promise: what is written says in llama.cpp what it says here; a file is under its name only when it is
- * whole. Norms, biases and tables of positions are F32, matrices of the type asked for, and F16 where a row
- * is no whole number of its blocks.
+ * Promise: what is read is what llama.cpp would make of the file, k-quants taken apart to floats; what is
+ * written says in llama.cpp what it says here; a file is under its name only when it is whole. Norms, biases
+ * and tables of positions are F32, matrices of the type asked for, and F16 where a row is no whole number of
+ * its blocks.
  */
 #ifndef TV_FORMATS_GGUF_MODEL_H
 #define TV_FORMATS_GGUF_MODEL_H
@@ -22,5 +23,17 @@ typedef struct tv_gguf_export {
 } tv_gguf_export;
 
 tv_status tv_gguf_model_write(const char *path, const tv_gguf_export *export);
+
+/* A model that is read from a file: every tensor that its config asks for is there in the right shape, and no
+ * other but what holds no weights. */
+typedef struct tv_gguf_model tv_gguf_model;
+tv_status tv_gguf_model_open(const char *path, tv_gguf_model **model);
+void tv_gguf_model_close(tv_gguf_model **model);
+/* Lives as long as the model. */
+const tv_parameter_list *tv_gguf_model_parameters(const tv_gguf_model *model);
+const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model);
+/* As tv_model_directory_read_rows. */
+tv_status tv_gguf_model_read_rows(const tv_gguf_model *model, uint32_t index, uint64_t first_row,
+                                  uint64_t rows, tv_dtype dtype, void *out);
 
 #endif

@@ -17,4 +17,9 @@
 tv_status tv_gguf_set_tokenizer(tv_gguf_writer *writer, const tv_tokenizer *tokenizer,
                                 const tv_model_config *config, const char *where);
 
+bool tv_gguf_has_tokenizer(const tv_gguf *file);
+/* The tokenizer of a file, as its tokenizer.json and tokenizer_config.json would make it, which it then has.
+ */
+tv_status tv_gguf_get_tokenizer(const tv_gguf *file, tv_tokenizer **tokenizer);
+
 #endif

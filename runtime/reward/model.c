@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "formats/load.h"
+#include "formats/model_tokenizer.h"
 #include "run/checkpoint.h"
 #include "text/tokenizer_json.h"
 
@@ -97,7 +98,7 @@ tv_status tv_reward_model_open(const char *given, tv_reward_model *reward) {
         tv_fail_advice(tv_model_config_expect_head(&tv_model_directory_parameters(reward->directory)->config,
                                                    TV_MODEL_HEAD_SCORE, reward->path),
                        TV_E_DATA, "`trivium reward` trains one from it"));
-    TV_TRY_OR_FAIL(tv_tokenizer_load(reward->path, &reward->tokenizer));
+    TV_TRY_OR_FAIL(tv_model_tokenizer_load(reward->path, &reward->tokenizer));
     TV_TRY_OR_FAIL(check_tokens(reward));
     TV_TRY_OR_FAIL(tv_reward_scale_read(reward->path, &reward->scale));
     reward->encoder.tokenizer = reward->tokenizer;

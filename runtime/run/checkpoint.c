@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "formats/checksums.h"
+#include "formats/gguf.h"
 #include "formats/load.h"
 #include "formats/safetensors.h"
 #include "text/tokenizer_json.h"
@@ -450,6 +451,10 @@ tv_status tv_checkpoint_find_before(const char *run, const char *checkpoint, cha
 }
 
 tv_status tv_model_path_resolve(const char *given, char **path) {
+    if (tv_gguf_is_one(given)) {
+        *path = tv_format("%s", given);
+        return *path ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    }
     static const char *const places[] = {"", "/checkpoints/best", "/checkpoints/last"};
     for (size_t i = 0; i < TV_COUNT(places); i++) {
         char *config = tv_format("%s%s/model.safetensors", given, places[i]);
@@ -464,7 +469,7 @@ tv_status tv_model_path_resolve(const char *given, char **path) {
     }
     *path = NULL;
     return tv_fail(TV_E_DATA,
-                   "%s: expected a model directory (config.json, model.safetensors) or a run with "
-                   "checkpoints, found neither",
+                   "%s: expected a model directory (config.json, model.safetensors) or GGUF file, or a run "
+                   "with checkpoints, found neither",
                    given);
 }

@@ -59,8 +59,8 @@ tv_status tv_checkpoint_read_model(const char *path, const tv_model_directory *d
  * checkpoint that is being written; tv_checkpoint_read_model reads it. */
 tv_status tv_checkpoint_write_model(const char *path, tv_model *model);
 
-/* A model directory as a person names it: itself, or for a run's directory its best or last checkpoint.
- * TV_E_DATA when it is neither. The caller frees *path. */
+/* A model as a person names it: a directory or GGUF file itself, or for a run's directory its best or last
+ * checkpoint. TV_E_DATA when it is neither. The caller frees *path. */
 tv_status tv_model_path_resolve(const char *given, char **path);
 
 #endif

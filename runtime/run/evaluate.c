@@ -10,11 +10,11 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "formats/load.h"
+#include "formats/model_tokenizer.h"
 #include "kernels/classifier.h"
 #include "run/checkpoint.h"
 #include "text/shard.h"
 #include "text/source.h"
-#include "text/tokenizer_json.h"
 #include "train/trainer.h"
 
 enum {
@@ -73,17 +73,12 @@ static tv_status add_document(void *context, const uint8_t *bytes, uint64_t leng
 }
 
 static tv_status read_text(evaluating *e) {
-    char *file = tv_format("%s/tokenizer.json", e->path);
-    if (!file)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    bool there = tv_path_exists(file);
-    free(file);
-    if (!there)
+    if (!tv_model_has_tokenizer(e->path))
         return tv_fail(TV_E_DATA,
                        "%s is text and %s has no tokenizer.json to read it with; put the tokenizer there, or "
                        "give a token shard",
                        e->options->data, e->path);
-    TV_RETURN_IF_FAILED(tv_tokenizer_load(e->path, &e->tokenizer));
+    TV_RETURN_IF_FAILED(tv_model_tokenizer_load(e->path, &e->tokenizer));
     if (tv_tokenizer_info_of(e->tokenizer)->end_of_text == TV_NO_TOKEN)
         tv_warn("%s has no end-of-text token: nothing stands between documents", e->path);
     TV_RETURN_IF_FAILED(tv_source_read(&e->options->data, 1, false, add_document, e, &e->totals));

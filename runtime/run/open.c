@@ -8,13 +8,13 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "formats/model_tokenizer.h"
 #include "run/defaults.h"
 #include "run/directory.h"
 #include "run/memory_report.h"
 #include "run/model_settings.h"
 #include "run/parameter_choice.h"
 #include "run/run.h"
-#include "text/tokenizer_json.h"
 
 /* A run belongs to the stage that began it: another one's optimizer and positions say nothing. */
 static tv_status check_stage(const tv_run *run) {
@@ -121,19 +121,14 @@ static tv_status open_source(tv_run *run) {
 static tv_status find_tokenizer(tv_run *run) {
     const char *named = run->settings.data.tokenizer;
     if (named && !run->resumed)
-        return tv_tokenizer_load(named, &run->tokenizer);
+        return tv_model_tokenizer_load(named, &run->tokenizer);
     if (!run->source_path)
         return TV_OK;
-    char *file = tv_format("%s/tokenizer.json", run->source_path);
-    if (!file)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    bool there = tv_path_exists(file);
-    free(file);
-    if (there)
-        return tv_tokenizer_load(run->source_path, &run->tokenizer);
+    if (tv_model_has_tokenizer(run->source_path))
+        return tv_model_tokenizer_load(run->source_path, &run->tokenizer);
     if (run->stage->needs_text)
         return tv_fail(TV_E_DATA,
-                       "%s has no tokenizer.json, and %s reads text; put the tokenizer there, or name its "
+                       "%s has no tokenizer, and %s reads text; put the tokenizer there, or name its "
                        "directory with --set data.tokenizer=DIR",
                        run->source_path, run->stage->name);
     return TV_OK;

@@ -72,22 +72,30 @@ static const char *chat_template(const cJSON *config) {
     return NULL;
 }
 
-static tv_status read_config(tv_tokenizer *tokenizer, const char *path) {
-    char *text = NULL;
-    uint64_t size = 0;
+tv_status tv_tokenizer_parse_config(tv_tokenizer *tokenizer, const char *json, uint64_t size,
+                                    const char *where) {
     cJSON *config = NULL;
     tv_status status;
-    TV_TRY(tv_read_file(path, &text, &size));
-    TV_TRY(tv_json_parse(text, size, path, &config));
+    TV_TRY(tv_json_parse(json, size, where, &config));
     tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
     info.eos = tv_tokenizer_named_token(tokenizer, config, "eos_token");
     info.pad = tv_tokenizer_named_token(tokenizer, config, "pad_token");
     info.chat_template = chat_template(config);
-    info.config = text;
-    TV_TRY(tv_post_processor_read_config(tokenizer, config, path, &info));
+    info.config = json;
+    TV_TRY(tv_post_processor_read_config(tokenizer, config, where, &info));
     TV_TRY(tv_tokenizer_describe(tokenizer, &info));
 done:
     cJSON_Delete(config);
+    return status;
+}
+
+static tv_status read_config(tv_tokenizer *tokenizer, const char *path) {
+    char *text = NULL;
+    uint64_t size = 0;
+    tv_status status;
+    TV_TRY(tv_read_file(path, &text, &size));
+    TV_TRY(tv_tokenizer_parse_config(tokenizer, text, size, path));
+done:
     free(text);
     return status;
 }

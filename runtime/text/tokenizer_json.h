@@ -16,6 +16,10 @@
 /* The text of a tokenizer.json; `where` names it in sentences. */
 tv_status tv_tokenizer_parse(const char *json, uint64_t size, const char *where, tv_tokenizer **tokenizer);
 
+/* The text of the tokenizer_config.json that belongs to it, ended by a zero that `size` does not count. */
+tv_status tv_tokenizer_parse_config(tv_tokenizer *tokenizer, const char *json, uint64_t size,
+                                    const char *where);
+
 /* Makes `id` the "eos_token" of the files that are saved, which is where other programs stop; what ends a
  * document stays as it is. */
 tv_status tv_tokenizer_set_eos(tv_tokenizer *tokenizer, uint32_t id);

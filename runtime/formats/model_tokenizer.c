@@ -1,0 +1,33 @@
+/* Tokenizers of models: see model_tokenizer.h. */
+#include "formats/model_tokenizer.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "formats/gguf_tokenizer.h"
+
+bool tv_model_has_tokenizer(const char *path) {
+    tv_gguf *file = NULL;
+    bool there;
+    if (tv_path_is_directory(path)) {
+        char *json = tv_format("%s/tokenizer.json", path);
+        there = json && tv_path_exists(json);
+        free(json);
+        return there;
+    }
+    there = tv_gguf_open(path, &file) == TV_OK && tv_gguf_has_tokenizer(file);
+    tv_gguf_close(&file);
+    return there;
+}
+
+tv_status tv_model_tokenizer_load(const char *path, tv_tokenizer **tokenizer) {
+    tv_gguf *file = NULL;
+    *tokenizer = NULL;
+    if (!tv_gguf_is_one(path))
+        return tv_tokenizer_load(path, tokenizer);
+    TV_RETURN_IF_FAILED(tv_gguf_open(path, &file));
+    tv_status status = tv_gguf_get_tokenizer(file, tokenizer);
+    tv_gguf_close(&file);
+    return status;
+}

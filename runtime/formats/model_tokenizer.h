@@ -1,0 +1,15 @@
+/* The tokenizer of a model, wherever the model keeps it: tokenizer.json in its directory, or a GGUF file's
+ * metadata. */
+#ifndef TV_FORMATS_MODEL_TOKENIZER_H
+#define TV_FORMATS_MODEL_TOKENIZER_H
+
+#include <stdbool.h>
+
+#include "text/tokenizer.h"
+
+/* `path` is that of the model, a directory or a file. */
+bool tv_model_has_tokenizer(const char *path);
+/* TV_E_DATA where there is none. */
+tv_status tv_model_tokenizer_load(const char *path, tv_tokenizer **tokenizer);
+
+#endif
