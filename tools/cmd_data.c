@@ -79,13 +79,6 @@ static tv_status pack_document(void *context, const uint8_t *bytes, uint64_t len
     return train < length ? write_part(pack, VAL, bytes + train, length - train, train == 0, true) : TV_OK;
 }
 
-static tv_status count_document(void *context, const uint8_t *bytes, uint64_t length) {
-    (void)context;
-    (void)bytes;
-    (void)length;
-    return TV_OK;
-}
-
 /* How the text is divided, which needs its size. */
 static tv_status plan_split(packing *pack, const tv_texts *inputs, bool by_line, double fraction) {
     for (uint64_t i = 0; i < inputs->count; i++)
@@ -94,8 +87,7 @@ static tv_status plan_split(packing *pack, const tv_texts *inputs, bool by_line,
                 TV_E_USAGE,
                 "%s: --val-fraction reads the text twice, which %s does not allow; put it into a file",
                 inputs->items[i], tv_path_kind(inputs->items[i]));
-    TV_RETURN_IF_FAILED(
-        tv_source_read(inputs->items, inputs->count, by_line, count_document, NULL, &pack->totals));
+    TV_RETURN_IF_FAILED(tv_source_count(inputs->items, inputs->count, by_line, &pack->totals));
     pack->cut_at_end = pack->totals.documents < FEW_DOCUMENTS;
     pack->val_documents = tv_max_u64((uint64_t)llround(fraction * (double)pack->totals.documents), 1);
     pack->train_bytes = pack->totals.bytes - (uint64_t)llround(fraction * (double)pack->totals.bytes);

@@ -134,8 +134,9 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     setting_list sets = {0};
     tv_option options[MAX_OPTIONS];
     uint64_t count = 0;
-    options[count++] = tv_opt_existing(tv_opt_text("config", "FILE", &run_options.config,
-                                                   "settings; with --resume the run's own are the default"));
+    options[count++] =
+        tv_opt_existing(tv_opt_text("config", "FILE", &run_options.config,
+                                    "settings; with --resume what it leaves out stays as the run has it"));
     options[count++] = tv_opt_required(
         tv_opt_short('o', tv_opt_text("out", "RUN", &run_options.run, "the run's directory")));
     options[count++] = tv_opt_existing(tv_opt_text(

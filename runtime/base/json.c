@@ -305,3 +305,24 @@ const char *tv_nearest_word(const char *word, const char *const *candidates, uin
     }
     return nearest;
 }
+
+bool tv_json_overlay(cJSON *base, const cJSON *over) {
+    const cJSON *item;
+    if (!cJSON_IsObject(base) || !cJSON_IsObject(over))
+        return true;
+    cJSON_ArrayForEach(item, over) {
+        cJSON *there = cJSON_GetObjectItemCaseSensitive(base, item->string);
+        if (cJSON_IsObject(there) && cJSON_IsObject(item)) {
+            if (!tv_json_overlay(there, item))
+                return false;
+            continue;
+        }
+        cJSON_DeleteItemFromObjectCaseSensitive(base, item->string);
+        cJSON *copy = cJSON_Duplicate(item, true);
+        if (!copy || !cJSON_AddItemToObject(base, item->string, copy)) {
+            cJSON_Delete(copy);
+            return false;
+        }
+    }
+    return true;
+}

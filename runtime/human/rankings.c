@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "text/json_text.h"
 #include "text/source.h"
 
@@ -286,6 +287,7 @@ struct tv_rankings {
         uint64_t hash, lines;
     } * files;
     uint64_t file_count, file_capacity;
+    uint64_t lines_before; /* those that are read: in the file that is read on */
 };
 
 static tv_status begin_file(tv_rankings *rankings, const char *name) {
@@ -318,12 +320,12 @@ static tv_status add_line(void *context, const tv_json_line *read) {
             ? tv_ranking_parse((tv_slice){copy, read->size}, read->where, rankings->arena, ranking)
             : read_ranking((tv_slice){copy, read->size}, read->root, read->where, rankings->arena, ranking));
     ranking->file = file->name;
-    ranking->line = read->line;
+    ranking->line = rankings->lines_before + read->line;
     rankings->count++;
     return TV_OK;
 }
 
-static tv_status create(tv_rankings **rankings) {
+tv_status tv_rankings_create(tv_rankings **rankings) {
     *rankings = calloc(1, sizeof **rankings);
     if (!*rankings)
         return tv_fail(TV_E_MEMORY, "out of host memory for rankings");
@@ -334,7 +336,7 @@ static tv_status create(tv_rankings **rankings) {
 }
 
 tv_status tv_rankings_read_bytes(const char *bytes, uint64_t size, const char *name, tv_rankings **rankings) {
-    TV_RETURN_IF_FAILED(create(rankings));
+    TV_RETURN_IF_FAILED(tv_rankings_create(rankings));
     tv_status status =
         tv_source_read_json_bytes((const uint8_t *)(bytes ? bytes : ""), size, name, add_line, *rankings);
     if (status != TV_OK)
@@ -355,9 +357,49 @@ static tv_status check_files_differ(const tv_rankings *rankings) {
     return TV_OK;
 }
 
+static int by_judge(const void *a, const void *b) {
+    const tv_ranking *left = *(const tv_ranking *const *)a, *right = *(const tv_ranking *const *)b;
+    int order = strcmp(left->annotator, right->annotator);
+    if (order == 0)
+        order = strcmp(left->item.id, right->item.id);
+    return order ? order : (left > right) - (left < right);
+}
+
+/* Files may overlap in part: what one annotator said of an item in two of them counts twice. */
+static tv_status say_overlap(const tv_rankings *rankings) {
+    if (rankings->file_count < 2)
+        return TV_OK;
+    const tv_ranking **sorted = calloc(rankings->count, sizeof *sorted), *one = NULL, *other = NULL;
+    if (!sorted)
+        return tv_fail(TV_E_MEMORY, "out of host memory for rankings");
+    uint64_t count = 0, twice = 0;
+    for (uint64_t i = 0; i < rankings->count; i++)
+        if (rankings->items[i].annotator[0] && !rankings->items[i].repeat)
+            sorted[count++] = &rankings->items[i];
+    qsort(sorted, count, sizeof(const tv_ranking *), by_judge);
+    for (uint64_t i = 1; i < count; i++) {
+        const tv_ranking *before = sorted[i - 1], *now = sorted[i];
+        if (before->file == now->file || strcmp(before->annotator, now->annotator) != 0 ||
+            strcmp(before->item.id, now->item.id) != 0)
+            continue;
+        if (twice++ == 0) {
+            one = before;
+            other = now;
+        }
+    }
+    if (twice)
+        tv_warn(
+            "%llu judgment%s twice: the same annotator judged the same item in another file too, as %s did "
+            "\"%.80s\" in %s line %llu and %s line %llu",
+            (unsigned long long)twice, twice == 1 ? " counts" : "s count", one->annotator, one->item.id,
+            one->file, (unsigned long long)one->line, other->file, (unsigned long long)other->line);
+    free(sorted);
+    return TV_OK;
+}
+
 tv_status tv_rankings_read(const char *const *paths, uint64_t count, tv_rankings **rankings) {
     tv_status status;
-    TV_RETURN_IF_FAILED(create(rankings));
+    TV_RETURN_IF_FAILED(tv_rankings_create(rankings));
     for (uint64_t i = 0; i < count; i++)
         if (!tv_path_exists(paths[i]) || tv_path_is_directory(paths[i])) {
             status = tv_fail(TV_E_USAGE, "%s: expected a file of rankings, found %s", paths[i],
@@ -375,9 +417,36 @@ tv_status tv_rankings_read(const char *const *paths, uint64_t count, tv_rankings
         if (tv_file_size(paths[i], &size) != TV_OK || size > 0) /* an annotator may not have begun */
             TV_TRY_OR_FAIL(tv_source_read_json(&paths[i], 1, add_line, *rankings, NULL));
     TV_TRY_OR_FAIL(check_files_differ(*rankings));
+    TV_TRY_OR_FAIL(say_overlap(*rankings));
     return TV_OK;
 fail:
     tv_rankings_destroy(rankings);
+    return status;
+}
+
+tv_status tv_rankings_read_on(tv_rankings *rankings, const char *path, uint64_t *offset) {
+    tv_file *file = NULL;
+    uint8_t *bytes = NULL;
+    tv_status status;
+    TV_TRY(tv_file_open(path, &file));
+    uint64_t whole = tv_file_bytes(file), size = whole > *offset ? whole - *offset : 0, lines = 0;
+    if (!(bytes = malloc(size + 1))) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for rankings");
+        goto done;
+    }
+    TV_TRY(tv_file_read_at(file, *offset, bytes, size));
+    while (size > 0 && bytes[size - 1] != '\n')
+        size--;
+    if (size == 0)
+        goto done;
+    TV_TRY(tv_source_read_json_bytes(bytes, size, path, add_line, rankings));
+    for (uint64_t i = 0; i < size; i++)
+        lines += bytes[i] == '\n';
+    rankings->lines_before += lines;
+    *offset += size;
+done:
+    tv_file_close(&file);
+    free(bytes);
     return status;
 }
 

@@ -307,6 +307,11 @@ fail:
     return status;
 }
 
+static void forget_judgments(tv_session *s) {
+    tv_rankings_destroy(&s->judgments);
+    s->judgments_size = 0;
+}
+
 static tv_status undo(tv_session *s, const char *name, tv_session_item *item) {
     tv_annotator *who;
     TV_RETURN_IF_FAILED(find_present(s, name, &who));
@@ -317,6 +322,7 @@ static tv_status undo(tv_session *s, const char *name, tv_session_item *item) {
     if (place == 0)
         return tv_fail(TV_E_USAGE, "there is nothing to undo: %s has judged nothing since the start", name);
     tv_session_record gone = s->records[place - 1];
+    forget_judgments(s);
     TV_RETURN_IF_FAILED(cut_out(s, &gone));
     memmove(&s->records[place - 1], &s->records[place], (s->record_count - place) * sizeof *s->records);
     s->record_count--;
@@ -416,10 +422,21 @@ void tv_session_people(tv_session *s, void (*visit)(void *context, const tv_sess
     tv_mutex_unlock(s->mutex);
 }
 
-tv_status tv_session_rankings(tv_session *s, tv_rankings **rankings) {
-    const char *path = s->out;
+static tv_status read_judgments(tv_session *s) {
+    if (!s->judgments)
+        TV_RETURN_IF_FAILED(tv_rankings_create(&s->judgments));
+    tv_status status = tv_rankings_read_on(s->judgments, s->out, &s->judgments_size);
+    if (status != TV_OK)
+        forget_judgments(s);
+    return status;
+}
+
+tv_status tv_session_rankings(tv_session *s, tv_status (*visit)(void *context, const tv_rankings *rankings),
+                              void *context) {
     tv_mutex_lock(s->mutex);
-    tv_status status = tv_rankings_read(&path, 1, rankings);
+    tv_status status = read_judgments(s);
+    if (status == TV_OK)
+        status = visit(context, s->judgments);
     tv_mutex_unlock(s->mutex);
     return status;
 }

@@ -103,7 +103,9 @@ typedef struct tv_session_person {
  */
 void tv_session_people(tv_session *session, void (*visit)(void *context, const tv_session_person *person),
                        void *context);
-/* The judgments of the file, which nobody adds to meanwhile. */
-tv_status tv_session_rankings(tv_session *session, tv_rankings **rankings);
+/* Calls `visit` with the judgments of the file, which nobody adds to meanwhile: it must not call functions of
+ * the session. Cost: what was read for the call before is not read again, unless a judgment was undone. */
+tv_status tv_session_rankings(tv_session *session,
+                              tv_status (*visit)(void *context, const tv_rankings *rankings), void *context);
 
 #endif

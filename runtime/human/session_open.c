@@ -190,6 +190,7 @@ void tv_session_close(tv_session **session) {
         free(s->annotators[i].items);
         free(s->annotators[i].held);
     }
+    tv_rankings_destroy(&s->judgments);
     tv_candidates_destroy(&s->candidates);
     tv_mutex_destroy(&s->mutex);
     free(s->records);

@@ -65,6 +65,8 @@ struct tv_session {
     uint64_t record_count, record_capacity;
     tv_appender *file;
     uint64_t file_size;
+    tv_rankings *judgments; /* the first `judgments_size` bytes of the file, once somebody asked for them */
+    uint64_t judgments_size;
     bool broken; /* the file's end is not what this session believes */
 };
 

@@ -18,6 +18,7 @@ typedef struct person {
 typedef struct people {
     person *all;
     uint64_t count, capacity;
+    tv_page_json *out;
     tv_status status;
 } people;
 
@@ -118,26 +119,33 @@ static void put_agreement(tv_page_json *out, const tv_agreement *agreement) {
     put_number(out, "with_oneself", agreement->repeats.agreement);
 }
 
-tv_status tv_web_overview_put(tv_session *session, const tv_links *links, tv_page_json *out) {
-    people p = {0};
-    tv_rankings *rankings = NULL;
+static tv_status put_judgments(void *context, const tv_rankings *rankings) {
+    people *p = context;
     tv_agreement *agreement = NULL;
+    tv_status status;
+    count(p, rankings);
+    TV_TRY(p->status);
+    TV_TRY(tv_agreement_measure(rankings, &agreement));
+    put_people(p->out, p);
+    put_agreement(p->out, agreement);
+done:
+    tv_agreement_destroy(&agreement);
+    return status;
+}
+
+tv_status tv_web_overview_put(tv_session *session, const tv_links *links, tv_page_json *out) {
+    people p = {.out = out};
     uint64_t judged_items, items, judgments;
     tv_status status;
-    TV_TRY(tv_session_rankings(session, &rankings));
-    TV_TRY(tv_agreement_measure(rankings, &agreement));
     for (uint64_t i = 0; links && i < tv_links_count(links); i++)
         if (tv_links_at(links, i)->name)
             find(&p, tv_links_at(links, i)->name);
     tv_session_people(session, visit, &p);
-    count(&p, rankings);
-    TV_TRY(p.status);
     tv_session_totals(session, &judged_items, &items, &judgments);
     tv_page_put_format(out, "{\"items\":%llu,\"judged_items\":%llu,\"judgments\":%llu",
                        (unsigned long long)items, (unsigned long long)judged_items,
                        (unsigned long long)judgments);
-    put_people(out, &p);
-    put_agreement(out, agreement);
+    TV_TRY(tv_session_rankings(session, put_judgments, &p));
     tv_page_put_format(out, "}");
     status = out->status;
 done:
@@ -146,7 +154,5 @@ done:
         free(p.all[i].seconds);
     }
     free(p.all);
-    tv_agreement_destroy(&agreement);
-    tv_rankings_destroy(&rankings);
     return status;
 }

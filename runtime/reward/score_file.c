@@ -12,6 +12,7 @@
 #include "reward/scorer.h"
 #include "text/line_shape.h"
 #include "text/preferences.h"
+#include "text/unused_keys.h"
 
 /* A response within `ids`. */
 typedef struct stretch {
@@ -28,6 +29,7 @@ typedef struct scoring_file {
     tv_ids ids;
     stretch *stretches;
     uint64_t count, capacity, too_long;
+    tv_unused_keys unused;
     uint64_t lines; /* of the output: what is too long has one too */
     tv_text text;   /* scratch */
     tv_sequence *sequences;
@@ -96,9 +98,23 @@ static tv_status add_candidate(scoring_file *f, const tv_json_line *line, const 
     return add_response(f, line, text, strcmp(finish, "length") != 0);
 }
 
+/* What preferences have beside theirs is counted where they are read. A file of rankings is one of
+ * candidates. */
+static void count_unused(scoring_file *f, const tv_json_line *line) {
+    static const char *const known[] = {"id",         "prompt",  "system",    "response",     "responses",
+                                        "order",      "ranking", "annotator", "t_shown",      "t_done",
+                                        "confidence", "flags",   "comment",   "tool_version", NULL};
+    static const char *const message[] = {"role", "content", NULL};
+    if (f->shape == TV_SCORE_PREFERENCES)
+        return;
+    tv_unused_keys_add(&f->unused, f->options->data, line->root, known);
+    tv_unused_keys_add_items(&f->unused, tv_line_get(line, "prompt"), message);
+}
+
 static tv_status read_line(void *context, const tv_json_line *line) {
     scoring_file *f = context;
     TV_RETURN_IF_FAILED(check_shape(f, line));
+    count_unused(f, line);
     const cJSON *item, *list = tv_line_get(line, "responses"), *text = tv_line_get(line, "response");
     switch (f->shape) {
     case TV_SCORE_PREFERENCES:
@@ -142,6 +158,7 @@ static tv_status list_sequences(scoring_file *f) {
 
 static tv_status read_file(scoring_file *f) {
     TV_RETURN_IF_FAILED(tv_source_read_json(&f->options->data, 1, read_line, f, NULL));
+    tv_unused_keys_report(&f->unused);
     if (f->shape == TV_SCORE_PREFERENCES && tv_path_is_stream(f->options->data))
         return tv_fail(TV_E_DATA,
                        "%s: preferences are read twice, which %s does not allow; put them into a file",

@@ -39,18 +39,47 @@ done:
     return status;
 }
 
-static tv_status read_settings(tv_run *run) {
+/* Those of the run, also what model and data chose when it began, and over them what a file names now. */
+static tv_status read_resumed_settings(tv_run *run) {
     const tv_run_options *o = run->options;
-    char *own = o->resume && !o->config ? tv_format("%s/config.json", o->run) : NULL;
-    tv_status status =
-        own && !tv_path_exists(own)
-            ? tv_fail(TV_E_USAGE,
-                      "--resume: expected a run in %s, found no config.json there; start without --resume",
-                      o->run)
-            : tv_run_settings_read(own ? own : o->config, o->sets, o->set_count, run->stage->kind,
-                                   &run->settings);
+    cJSON *root = NULL, *file = NULL;
+    tv_status status;
+    char *own = tv_format("%s/config.json", o->run);
+    const char *where = o->config ? o->config : own;
+    if (!own)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (!tv_path_exists(own)) {
+        status = tv_fail(TV_E_USAGE,
+                         "--resume: expected a run in %s, found no config.json there; start without --resume",
+                         o->run);
+        goto done;
+    }
+    TV_TRY(tv_json_read_file(own, &root));
+    if (o->config)
+        TV_TRY(tv_json_read_file(o->config, &file));
+    if (file && !tv_json_overlay(root, file)) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+        goto done;
+    }
+    if (file && !cJSON_IsObject(file)) { /* what it is instead is said where settings are read */
+        cJSON_Delete(root);
+        root = file;
+        file = NULL;
+    }
+    status = tv_run_settings_from_tree(root, where, o->sets, o->set_count, run->stage->kind, &run->settings);
+    root = NULL;
+done:
+    cJSON_Delete(root);
+    cJSON_Delete(file);
     free(own);
-    TV_RETURN_IF_FAILED(status);
+    return status;
+}
+
+static tv_status read_settings(tv_run *run) {
+    TV_RETURN_IF_FAILED(run->options->resume ? read_resumed_settings(run)
+                                             : tv_run_settings_read(run->options->config, run->options->sets,
+                                                                    run->options->set_count, run->stage->kind,
+                                                                    &run->settings));
     if (run->settings.data.train_count == 0)
         return tv_fail(TV_E_CONFIG, "%s", run->stage->no_data);
     return TV_OK;

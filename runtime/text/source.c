@@ -13,6 +13,7 @@
 #include "text/buffers.h"
 #include "text/inflate.h"
 #include "text/records.h"
+#include "text/unused_keys.h"
 
 enum { CHUNK = 1 << 18, BINARY_PROBE = 8000, MAX_DEPTH = 64 };
 
@@ -21,7 +22,10 @@ typedef struct reading {
     tv_json_line_sink json_sink; /* set: whole lines are wanted, not their texts */
     void *context;
     tv_source_totals totals;
+    const char *path; /* that was named, or the name of what is in memory */
+    tv_unused_keys unused;
     bool by_line, text; /* `text`: whatever a file's name says */
+    bool only_counts;   /* nothing is said of what is read */
 } reading;
 
 /* One file. */
@@ -35,10 +39,12 @@ typedef struct file_reading {
 /* `line`: 0 where the document is the whole file. */
 static tv_status emit_document(file_reading *file, const uint8_t *bytes, uint64_t length, uint64_t line) {
     reading *run = file->run;
-    if (length == 0 || !run->sink)
+    if (length == 0 || (!run->sink && !run->only_counts))
         return TV_OK;
     run->totals.documents++;
     run->totals.bytes += length;
+    if (run->only_counts)
+        return TV_OK;
     tv_status status = run->sink(run->context, bytes, length);
     if (status == TV_E_DATA && line)
         return tv_fail_context(status, "%s line %llu", file->name, (unsigned long long)line);
@@ -117,6 +123,7 @@ tv_status tv_json_line_print(const tv_json_line *line, const cJSON *value, tv_te
 }
 
 static tv_status emit_text(file_reading *file, const tv_json_line *line) {
+    static const char *const known[] = {"text", NULL};
     const cJSON *text = tv_json_get(line->root, "text");
     if (!cJSON_IsString(text))
         return tv_fail(TV_E_DATA, "%s: expected {\"text\": \"...\"}, found %s%s", line->where,
@@ -124,6 +131,8 @@ static tv_status emit_text(file_reading *file, const tv_json_line *line) {
                        text                         ? " under \"text\""
                        : cJSON_IsObject(line->root) ? " without \"text\""
                                                     : "");
+    if (!file->run->only_counts)
+        tv_unused_keys_add(&file->run->unused, file->run->path, line->root, known);
     tv_text bytes = {0};
     tv_status status = tv_json_line_text(line, text, &bytes);
     if (status == TV_OK)
@@ -205,11 +214,13 @@ static tv_status look_at(file_reading *file, const uint8_t *bytes, uint64_t size
                        form);
     if (*skip) {
         file->run->totals.skipped++;
+        if (file->run->only_counts)
+            return TV_OK;
         if (form)
             tv_warn("%s is left out: it is %s", file->name, form);
         else
             tv_debug("%s: skipped, it is not text", file->name);
-    } else if (binary) {
+    } else if (binary && !file->run->only_counts) {
         tv_warn("%s does not look like text: it has zero bytes", file->name);
     }
     return TV_OK;
@@ -304,7 +315,7 @@ static tv_status read_bytes(reading *run, const uint8_t *bytes, uint64_t size, c
 
 tv_status tv_source_read_bytes(const uint8_t *bytes, uint64_t size, const char *name, bool by_line,
                                tv_document_sink sink, void *context) {
-    reading run = {.sink = sink, .context = context, .by_line = by_line};
+    reading run = {.sink = sink, .context = context, .path = name, .by_line = by_line};
     return read_bytes(&run, bytes, size, name, false);
 }
 
@@ -425,9 +436,10 @@ static tv_status read_paths(reading *run, const char *const *paths, uint64_t cou
                            paths[i], wanted);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t before = run->totals.documents;
+        run->path = paths[i];
         TV_RETURN_IF_FAILED(tv_path_is_directory(paths[i]) ? read_folder(run, paths[i], 0)
                                                            : read_file(run, paths[i], false));
-        if (run->totals.documents == before && count > 1)
+        if (run->totals.documents == before && count > 1 && !run->only_counts)
             tv_warn("%s: no %s in it", paths[i], wanted);
     }
     if (run->totals.documents > 0)
@@ -442,7 +454,16 @@ tv_status tv_source_read(const char *const *paths, uint64_t count, bool by_line,
                          void *context, tv_source_totals *totals) {
     reading run = {.sink = sink, .context = context, .by_line = by_line};
     tv_status status = read_paths(&run, paths, count);
+    tv_unused_keys_report(&run.unused);
     if (status == TV_OK && totals)
+        *totals = run.totals;
+    return status;
+}
+
+tv_status tv_source_count(const char *const *paths, uint64_t count, bool by_line, tv_source_totals *totals) {
+    reading run = {.by_line = by_line, .only_counts = true};
+    tv_status status = read_paths(&run, paths, count);
+    if (status == TV_OK)
         *totals = run.totals;
     return status;
 }

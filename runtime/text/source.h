@@ -3,9 +3,10 @@
  * Promise: a text file is one document (or, by line, each line that is not empty); a folder is read with all
  * below it in the order of names, without hidden entries, links and binary files; *.jsonl and *.ndjson (and a
  * *.json that is named itself) hold one {"text": s} a line, or are one array of them. gzip and zstd are
- * recognised by content; a mark of UTF-8 is no part of a text. Bytes are handed on as they are. Lines stream;
- * a document is in memory as a whole. Missing and empty inputs are TV_E_DATA, and so is what base/forms.h
- * knows (UTF-16, pointers of Git LFS, archives): in folders it is left out with a warning.
+ * recognised by content; a mark of UTF-8 is no part of a text; keys beside "text" are named once for each
+ * path that was given. Bytes are handed on as they are. Lines stream; a document is in memory as a whole.
+ * Missing and empty inputs are TV_E_DATA, and so is what base/forms.h knows (UTF-16, pointers of Git LFS,
+ * archives): in folders it is left out with a warning.
  */
 #ifndef TV_TEXT_SOURCE_H
 #define TV_TEXT_SOURCE_H
@@ -27,6 +28,9 @@ typedef struct tv_source_totals {
 /* `totals` may be NULL. */
 tv_status tv_source_read(const char *const *paths, uint64_t count, bool by_line, tv_document_sink sink,
                          void *context, tv_source_totals *totals);
+
+/* The totals alone, with nothing said of what is read: for a look before the reading. */
+tv_status tv_source_count(const char *const *paths, uint64_t count, bool by_line, tv_source_totals *totals);
 
 /* A file's bytes that are already in memory; `name` decides how they are read. */
 tv_status tv_source_read_bytes(const uint8_t *bytes, uint64_t size, const char *name, bool by_line,

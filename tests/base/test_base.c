@@ -56,6 +56,32 @@ static void philox_equals_the_published_vectors(void **state) {
     assert_memory_equal(out, expected_ones, sizeof out);
 }
 
+/* Every part of an address counts, and streams that are named differ from each other and from those of
+ * sources: no draw of one is that of another, at the same place nor one place on. */
+static void streams_draw_apart(void **state) {
+    (void)state;
+    enum { PLACES = 64 };
+    static const tv_stream streams[] = {
+        TV_STREAM_INIT,  TV_STREAM_SHUFFLE, TV_STREAM_MIX,     TV_STREAM_SAMPLE,     TV_STREAM_SPLIT,
+        TV_STREAM_ORDER, TV_STREAM_TEST,    TV_STREAM_PROMPTS, TV_STREAM_SOURCE + 1, TV_STREAM_SOURCE + 2};
+    enum { STREAMS = sizeof streams / sizeof *streams, ADDRESSES = STREAMS + 4 };
+    tv_rng at[ADDRESSES];
+    static uint32_t drawn[ADDRESSES * PLACES][4];
+    for (int i = 0; i < ADDRESSES; i++)
+        at[i] = (tv_rng){.seed = 1, .stream = (uint16_t)streams[i < STREAMS ? i : 0], .step = 1};
+    at[STREAMS].seed = 2;
+    at[STREAMS + 1].seed = UINT64_C(1) << 32 | 1;
+    at[STREAMS + 2].rank = 1;
+    at[STREAMS + 3].step = 2;
+    for (uint64_t i = 0; i < ADDRESSES * PLACES; i++)
+        tv_philox(&at[i / PLACES], i % PLACES, drawn[i]);
+    for (uint64_t i = 0; i < ADDRESSES * PLACES; i++)
+        for (uint64_t j = 0; j < i; j++)
+            if (memcmp(drawn[i], drawn[j], sizeof drawn[i]) == 0)
+                fail_msg("address %d at %d draws what %d does at %d", (int)(i / PLACES), (int)(i % PLACES),
+                         (int)(j / PLACES), (int)(j % PLACES));
+}
+
 static void permutation_hits_everything_once(void **state) {
     (void)state;
     tv_rng rng = {.seed = 5, .stream = TV_STREAM_TEST};
@@ -240,6 +266,7 @@ int main(void) {
         cmocka_unit_test(status_carries_a_sentence),
         cmocka_unit_test(half_conversion_is_exact),
         cmocka_unit_test(philox_equals_the_published_vectors),
+        cmocka_unit_test(streams_draw_apart),
         cmocka_unit_test(permutation_hits_everything_once),
         cmocka_unit_test(files_appear_whole),
         cmocka_unit_test(hashes_equal_published_ones),

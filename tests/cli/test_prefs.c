@@ -232,6 +232,21 @@ static void judgments_count_once(void **state) {
     tv_run_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, empty, "--out", out);
     assert_int_equal(run.exit_code, 0);
+    assert_null(strstr(run.err, "counts twice"));
+    tv_run_free(&run);
+    /* In part: another line of ann on "a", beside what is hers alone, somebody else's, and her repeat. */
+    static const char overlapping[] = LINE("b", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "ann", "")
+        LINE("a", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "bob", "")
+            LINE("a", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "ann", "\"repeat\"")
+                LINE("a", "\"p\"", "[[\"r0\"],[\"r1\",\"r2\"]]", "ann", "");
+    assert_ok(tv_write_file(copy, overlapping, sizeof overlapping - 1));
+    run = tv_run_trivium("prefs", "--rankings", rankings, copy, "--out", out);
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(run.err,
+                           "1 judgment counts twice: the same annotator judged the same item in another "
+                           "file too, as ann did \"a\" in "));
+    assert_non_null(strstr(run.err, "rankings.jsonl line 1 and "));
+    assert_non_null(strstr(run.err, "copy.jsonl line 4"));
     tv_run_free(&run);
     free(empty);
     free(copy);

@@ -233,6 +233,103 @@ static void positions_are_windows_in_pretraining(void **state) {
     tv_small_run_destroy(&p);
 }
 
+/* The prompts that a reward program was asked about, sorted; the caller frees the tree. */
+static cJSON *prompts_asked(const char *log, uint64_t *count) {
+    char *text = NULL, *prompts[32];
+    assert_ok(tv_read_file(log, &text, NULL));
+    *count = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        cJSON *root = NULL;
+        assert_true(*count < TV_COUNT(prompts));
+        assert_ok(tv_json_parse(line, strlen(line), log, &root));
+        prompts[(*count)++] = tv_format("%s", tv_json_get(root, "prompt")->valuestring);
+        cJSON_Delete(root);
+    }
+    cJSON *sorted = cJSON_CreateArray();
+    for (uint64_t n = 0; n < *count; n++) {
+        uint64_t least = 0;
+        for (uint64_t i = 0; i < *count; i++)
+            least = prompts[i] && (!prompts[least] || strcmp(prompts[i], prompts[least]) < 0) ? i : least;
+        cJSON_AddItemToArray(sorted, cJSON_CreateString(prompts[least]));
+        free(prompts[least]);
+        prompts[least] = NULL;
+    }
+    free(text);
+    return sorted;
+}
+
+/* Iterations of four prompts and of two go through the same order: each is asked once before any is twice. */
+static void prompts_go_on_in_iterations_of_another_size(void **state) {
+    const fixture *f = *state;
+    char *prompts = tv_answering_path(&f->place, "nine.jsonl"), *lines = tv_format("%s", "");
+    for (int i = 0; i < 9; i++) {
+        char *longer = tv_format("%s{\"prompt\": \"Tell me %d.\"}\n", lines, i);
+        free(lines);
+        lines = longer;
+    }
+    assert_ok(tv_write_file(prompts, lines, strlen(lines)));
+    cJSON *asked[2];
+    for (int parts = 0; parts < 2; parts++) {
+        char *out = tv_answering_path(&f->place, parts ? "in-parts" : "in-one"),
+             *log = tv_format("%s.asked", out);
+        char *reward = tv_format("while read -r line; do echo \"$line\" >> '%s'; echo 1; done", log);
+        const char *const *first =
+            WORDS("--model", f->place.model, "--prompts", prompts, "--reward-cmd", reward, "--set",
+                  "ppo.prompts=4", "--set", "ppo.minibatch=2", "--set", "ppo.iterations=2", "--set",
+                  "ppo.max_new_tokens=2", "--set", "ppo.epochs=1", "--quiet");
+        uint64_t count;
+        expect(command("ppo", out, first, parts ? WORDS("--stop-after", "1") : nothing), 0);
+        if (parts)
+            expect(command("ppo", out, WORDS("--resume", "--quiet", "--reward-cmd", reward),
+                           WORDS("--set", "ppo.prompts=2", "--set", "ppo.iterations=3")),
+                   0);
+        asked[parts] = prompts_asked(log, &count);
+        assert_int_equal(count, 8);
+        tv_free_all(out, log, reward);
+    }
+    if (!cJSON_Compare(asked[0], asked[1], true))
+        fail_msg("%s in one, %s in parts", cJSON_Print(asked[0]), cJSON_Print(asked[1]));
+    cJSON_Delete(asked[0]);
+    cJSON_Delete(asked[1]);
+    tv_free_all(prompts, lines);
+}
+
+/* What the file leaves to the data was decided when the run began: it goes on as it was, whatever the data
+ * say now. */
+static void what_the_data_chose_stays(void **state) {
+    const fixture *f = *state;
+    char *config = tv_answering_path(&f->place, "few-keys.json"),
+         *whole = tv_answering_path(&f->place, "chosen"),
+         *parts = tv_answering_path(&f->place, "chosen-in-parts");
+    static const char text[] = "{\"train\": {\"steps\": 4, \"lr\": 1e-3}}";
+    assert_ok(tv_write_file(config, text, sizeof text - 1));
+    const char *const *first =
+        WORDS("--model", f->base, "--data", f->sft_data, "--config", config, "--quiet");
+    expect(command("sft", whole, first, nothing), 0);
+    expect(command("sft", parts, first, WORDS("--stop-after", "2")), 0);
+    expect(command("sft", parts, WORDS("--config", config, "--quiet"), WORDS("--resume")), 0);
+    tv_expect_same_run(whole, parts);
+    cJSON *chosen[2];
+    for (int i = 0; i < 2; i++) {
+        char *path = tv_format("%s/config.json", i ? parts : whole);
+        assert_ok(tv_json_read_file(path, &chosen[i]));
+        free(path);
+    }
+    assert_non_null(tv_json_get(tv_json_get(chosen[0], "data"), "seq_len"));
+    assert_true(cJSON_Compare(chosen[0], chosen[1], true));
+    cJSON_Delete(chosen[0]);
+    cJSON_Delete(chosen[1]);
+    /* What it names counts, and what is no settings at all is said. */
+    static const char more[] = "{\"train\": {\"steps\": 6}}", none[] = "[1]";
+    assert_ok(tv_write_file(config, more, sizeof more - 1));
+    expect(command("sft", parts, WORDS("--config", config, "--quiet"), WORDS("--resume")), 0);
+    assert_int_equal(tv_expect_metrics_in_order(parts, false), 6);
+    assert_ok(tv_write_file(config, none, sizeof none - 1));
+    expect_refused(command("sft", parts, WORDS("--config", config, "--quiet"), WORDS("--resume")),
+                   "few-keys.json: expected an object", "a list of settings");
+    tv_free_all(config, whole, parts);
+}
+
 /* What else stands beside --resume. */
 static void options_beside_resume_are_refused_or_said(void **state) {
     const fixture *f = *state;
@@ -299,6 +396,8 @@ int main(void) {
         cmocka_unit_test(other_models_of_ppo_are_refused),
         cmocka_unit_test(positions_are_examples),
         cmocka_unit_test(positions_are_windows_in_pretraining),
+        cmocka_unit_test(prompts_go_on_in_iterations_of_another_size),
+        cmocka_unit_test(what_the_data_chose_stays),
         cmocka_unit_test(options_beside_resume_are_refused_or_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

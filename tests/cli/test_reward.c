@@ -151,12 +151,14 @@ static void three_shapes_are_scored(void **state) {
     result = tv_result_of(&run);
     assert_null(tv_json_get(result, "accuracy"));
     assert_string_equal(cJSON_GetStringValue(tv_json_get(result, "shape")), "responses");
+    assert_non_null(strstr(run.err, "lines.jsonl: keys that nothing reads: \"other\" of 1 line;"));
     cJSON_Delete(result);
     tv_run_free(&run);
     assert_int_equal(read_scores(out, of_lines), 2);
     run = tv_run_trivium("score", "--model", reward, "--data", candidates, "--out", out);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "responses   4"));
+    assert_null(strstr(run.err, "nothing reads"));
     tv_run_free(&run);
     assert_int_equal(read_scores(out, of_candidates), 4);
     for (int i = 0; i < 2; i++) {

@@ -128,6 +128,32 @@ static void documents_end_with_end_of_text(void **state) {
     tv_free_all(input, out, shard);
 }
 
+/* What stands beside "text" is said once for each path that was named, though the text is read twice. */
+static void keys_beside_the_text_are_said(void **state) {
+    (void)state;
+    char *input = tv_format("%s/meta.jsonl", dir), *folder = tv_format("%s/more", dir),
+         *below = tv_format("%s/more/below.jsonl", dir), *out = tv_format("%s/meta", dir);
+    static const char lines[] = "{\"text\": \"one\", \"meta\": {\"url\": 1}, \"id\": 0}\n"
+                                "{\"text\": \"two\", \"meta\": {\"url\": 2}, \"id\": null}\n";
+    assert_ok(tv_make_dirs(folder));
+    assert_ok(tv_write_file(input, lines, sizeof lines - 1));
+    assert_ok(tv_write_file(below, lines, sizeof lines - 1));
+    tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, folder, "--out",
+                                out, "--val-fraction", "0.4");
+    assert_int_equal(run.exit_code, 0);
+    const char *paths[] = {input, folder};
+    for (int i = 0; i < 2; i++) {
+        char *said =
+            tv_format("%s: keys that nothing reads: \"meta\" of 2 lines, \"id\" of 1 line;", paths[i]);
+        const char *found = strstr(run.err, said);
+        if (!found || strstr(found + 1, said))
+            fail_msg("expected once: %s\nit said: %s", said, run.err);
+        free(said);
+    }
+    tv_run_free(&run);
+    tv_free_all(input, folder, below, out);
+}
+
 /* One text is cut near its end; many documents are drawn by seed. Nothing is lost and nothing is in both. */
 static void validation_is_held_out(void **state) {
     (void)state;
@@ -291,6 +317,7 @@ int main(void) {
         cmocka_unit_test(training_writes_both_files),
         cmocka_unit_test(ids_and_back),
         cmocka_unit_test(documents_end_with_end_of_text),
+        cmocka_unit_test(keys_beside_the_text_are_said),
         cmocka_unit_test(validation_is_held_out),
         cmocka_unit_test(mistakes_give_exit_code_2),
         cmocka_unit_test(help_lists_options),

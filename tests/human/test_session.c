@@ -6,6 +6,7 @@
  */
 #include "support/support.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -381,6 +382,51 @@ static void undo_keeps_mode_and_link(void **state) {
     free(kept);
 }
 
+typedef struct judgments {
+    uint64_t count, last_line;
+    char last_id[16];
+} judgments;
+
+static tv_status look(void *context, const tv_rankings *rankings) {
+    judgments *seen = context;
+    seen->count = tv_rankings_count(rankings);
+    const tv_ranking *last = seen->count ? tv_rankings_at(rankings, seen->count - 1) : NULL;
+    seen->last_line = last ? last->line : 0;
+    snprintf(seen->last_id, sizeof seen->last_id, "%s", last ? last->item.id : "");
+    return TV_OK;
+}
+
+/* What was read is not read again: not even when it can no more be read. After an undo it is. */
+static void judgments_are_read_once(void **state) {
+    const place *p = *state;
+    tv_session *session = open_session(p, 1, 0);
+    judgments seen;
+    tv_session_item item;
+    bool done;
+    assert_ok(tv_session_rankings(session, look, &seen));
+    assert_int_equal(seen.count, 0);
+    assert_int_equal(judge_some(session, "A", 3), 3);
+    assert_ok(tv_session_rankings(session, look, &seen));
+    assert_int_equal(seen.count, 3);
+    assert_int_equal(judge_some(session, "B", 1), 1);
+    assert_ok(tv_session_next(session, "B", &item, &done));
+    assert_ok(judge_item(session, "B", &item));
+    int descriptor = open(p->out, O_WRONLY);
+    assert_true(descriptor >= 0);
+    assert_int_equal(pwrite(descriptor, "?", 1, 0), 1);
+    assert_ok(tv_session_rankings(session, look, &seen));
+    assert_int_equal(seen.count, 5);
+    assert_int_equal(seen.last_line, 5);
+    assert_string_equal(seen.last_id, item.id);
+    assert_int_equal(pwrite(descriptor, "{", 1, 0), 1);
+    close(descriptor);
+    assert_ok(tv_session_undo(session, "A", &item));
+    assert_ok(tv_session_rankings(session, look, &seen));
+    assert_int_equal(seen.count, 4);
+    assert_int_equal(seen.last_line, 4);
+    tv_session_close(&session);
+}
+
 /* What is no file of judgments is said and left as it is: cut to its last newline, an archive would be empty.
  */
 static void other_forms_are_left_alone(void **state) {
@@ -587,6 +633,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(torn_lines_are_cut_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_replaced_file_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(undo_keeps_mode_and_link, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(judgments_are_read_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_forms_are_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(others_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_judgments_are_refused, set_up, tear_down),
