@@ -68,16 +68,43 @@ static tv_status record_swiglu(tv_recorder *recorder, tv_program_id scalar, tv_p
     return TV_OK;
 }
 
+/* The programs of a gated non-linearity. */
+typedef struct gate_programs {
+    tv_program_id forward, forward_vec4, backward, backward_vec4;
+} gate_programs;
+static const gate_programs silu = {TV_PROGRAM_swiglu_forward_base, TV_PROGRAM_swiglu_forward_vec4,
+                                   TV_PROGRAM_swiglu_backward_base, TV_PROGRAM_swiglu_backward_vec4},
+                           gelu = {TV_PROGRAM_swiglu_forward_gelu, TV_PROGRAM_swiglu_forward_gelu_vec4,
+                                   TV_PROGRAM_swiglu_backward_gelu, TV_PROGRAM_swiglu_backward_gelu_vec4};
+
+static tv_status record_forward(tv_recorder *recorder, const gate_programs *programs, uint64_t rows,
+                                uint64_t features, tv_tensor gate_up, tv_tensor y) {
+    return record_swiglu(recorder, programs->forward, programs->forward_vec4, rows, features,
+                         (const tv_tensor[]){gate_up, y}, (const uint64_t[]){2 * features, features}, 2);
+}
+
+static tv_status record_backward(tv_recorder *recorder, const gate_programs *programs, uint64_t rows,
+                                 uint64_t features, tv_tensor gate_up, tv_tensor d_y) {
+    return record_swiglu(recorder, programs->backward, programs->backward_vec4, rows, features,
+                         (const tv_tensor[]){gate_up, d_y}, (const uint64_t[]){2 * features, features}, 2);
+}
+
 tv_status tv_swiglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
                             tv_tensor y) {
-    return record_swiglu(recorder, TV_PROGRAM_swiglu_forward_base, TV_PROGRAM_swiglu_forward_vec4, rows,
-                         features, (const tv_tensor[]){gate_up, y},
-                         (const uint64_t[]){2 * features, features}, 2);
+    return record_forward(recorder, &silu, rows, features, gate_up, y);
 }
 
 tv_status tv_swiglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
                              tv_tensor d_y) {
-    return record_swiglu(recorder, TV_PROGRAM_swiglu_backward_base, TV_PROGRAM_swiglu_backward_vec4, rows,
-                         features, (const tv_tensor[]){gate_up, d_y},
-                         (const uint64_t[]){2 * features, features}, 2);
+    return record_backward(recorder, &silu, rows, features, gate_up, d_y);
+}
+
+tv_status tv_geglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                           tv_tensor y) {
+    return record_forward(recorder, &gelu, rows, features, gate_up, y);
+}
+
+tv_status tv_geglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                            tv_tensor d_y) {
+    return record_backward(recorder, &gelu, rows, features, gate_up, d_y);
 }

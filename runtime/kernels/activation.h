@@ -1,4 +1,5 @@
-/* The non-linearities of the MLP: GELU (tanh approximation) and SwiGLU (Shazeer 2020). */
+/* The non-linearities of the MLP: GELU (tanh approximation) and its and SiLU's gated forms, GeGLU and SwiGLU
+ * (Shazeer 2020). */
 #ifndef TV_KERNELS_ACTIVATION_H
 #define TV_KERNELS_ACTIVATION_H
 
@@ -15,5 +16,11 @@ tv_status tv_swiglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t featu
 /* In place: gate_up (rows, 2F) holds gate and up before, their gradients after. */
 tv_status tv_swiglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
                              tv_tensor d_y);
+
+/* The same with gelu(gate) * up. */
+tv_status tv_geglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                           tv_tensor y);
+tv_status tv_geglu_backward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,
+                            tv_tensor d_y);
 
 #endif

@@ -46,7 +46,8 @@ static tv_status record_forward(tv_recorder *recorder, const tv_embedding *e, tv
                               .position_first = (uint32_t)positions.first,
                               .position_count = (uint32_t)positions.count,
                               .has_positions = tv_tensor_present(e->positions),
-                              .has_position_table = tv_tensor_present(e->position_table)};
+                              .has_position_table = tv_tensor_present(e->position_table),
+                              .scale = e->scale > 0 ? e->scale : 1};
     return tv_launch_record(
         recorder,
         &(tv_launch){
@@ -102,7 +103,8 @@ static tv_status record_table(tv_recorder *recorder, const tv_embedding_backward
                                           .tokens_per_row = (uint32_t)e->tokens_per_row,
                                           .first_position = (uint32_t)(part.first % e->tokens_per_row),
                                           .table_first = (uint32_t)chunk.first,
-                                          .table_count = (uint32_t)chunk.count};
+                                          .table_count = (uint32_t)chunk.count,
+                                          .scale = e->scale > 0 ? e->scale : 1};
         tv_launch launch = {.push = &push,
                             .specialization = {row_local_size(recorder, channels)},
                             .specialization_count = 1,

@@ -14,6 +14,7 @@ typedef struct tv_embedding {
     tv_tensor tokens;         /* (rows) uint32, each below vocab */
     tv_tensor positions;      /* (rows) uint32; absent: r % T */
     tv_tensor token_table;    /* (V, C) */
+    float scale;              /* of the token's row; 0: 1 */
     tv_tensor position_table; /* (max_positions, C); absent: none (rotary models) */
     tv_tensor output;         /* (rows, C) out */
 } tv_embedding;
@@ -22,6 +23,7 @@ tv_status tv_embedding_forward(tv_recorder *recorder, const tv_embedding *embedd
 typedef struct tv_embedding_backward {
     uint64_t rows, tokens_per_row, channels, vocab, max_positions;
     tv_tensor tokens, positions; /* as in forward */
+    float scale;                 /* as in forward */
     tv_tensor d_output;          /* (rows, C) */
     /* (V, C) fp32, accumulated, without atomics: each table row has one writer; absent: not asked for */
     tv_tensor d_token_table;

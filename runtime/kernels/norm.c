@@ -58,7 +58,8 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
                              .channels = (uint32_t)channels,
                              .has_residual = has_residual,
                              .has_bias = tv_tensor_present(norm->bias),
-                             .eps = norm->eps};
+                             .eps = norm->eps,
+                             .gain_offset = norm->gain_from_one ? 1.0F : 0.0F};
         tv_tensor input = tv_tensor_rows(norm->input, channels, part.first, part.count);
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
@@ -137,7 +138,8 @@ tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward 
             continue;
         tv_norm_push push = {.rows = (uint32_t)part.count,
                              .channels = (uint32_t)channels,
-                             .has_residual = tv_tensor_present(norm->d_residual)};
+                             .has_residual = tv_tensor_present(norm->d_residual),
+                             .gain_offset = norm->gain_from_one ? 1.0F : 0.0F};
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
             &(tv_launch){.program = choose_variant(norm->kind, channels)->backward,

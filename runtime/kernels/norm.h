@@ -14,6 +14,7 @@ typedef struct tv_norm_forward {
     tv_norm_kind kind;
     uint64_t rows, channels;
     float eps;
+    bool gain_from_one; /* multiplied with 1 + gain */
     tv_tensor input;    /* (rows, C) */
     tv_tensor residual; /* (rows, C), added to input; absent: none */
     tv_tensor gain;     /* (C) */
@@ -29,6 +30,7 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
 typedef struct tv_norm_backward {
     tv_norm_kind kind;
     uint64_t rows, channels;
+    bool gain_from_one;   /* as in forward */
     tv_tensor d_output;   /* (rows, C) */
     tv_tensor sum;        /* (rows, C): what forward normalised */
     tv_tensor gain;       /* (C) */

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "kernels/head_norm.h"
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
 #include "vk/transfer.h"
@@ -65,8 +66,19 @@ static void plan_block(plan_builder *plan, const tv_model_config *config, const 
     add(plan, &block->rstd1, rows, first, last);
     add(plan, &block->norm1, rows * w->stream, first, last);
     add(plan, &block->qkv, rows * w->qkv, first, last);
+    if (config->qk_norm) {
+        add(plan, &block->qk_raw, rows * (config->n_head + config->n_kv_head) * config->head_size, first,
+            last);
+        add(plan, &block->qk_rstd, rows * (config->n_head + config->n_kv_head), first, last);
+    }
     add(plan, &block->lse, rows * config->n_head, first, last);
     add(plan, &block->attended, rows * w->attended, first, last);
+    if (config->post_norms) {
+        add(plan, &block->attn_out, rows * w->stream, first, last);
+        add(plan, &block->rstd_attn_out, rows, first, last);
+        add(plan, &block->mlp_out, rows * w->stream, first, last);
+        add(plan, &block->rstd_mlp_out, rows, first, last);
+    }
     add(plan, &block->sum2, rows * w->stream, first, last);
     add(plan, &block->rstd2, rows, first, last);
     add(plan, &block->norm2, rows * w->stream, first, last);
@@ -79,6 +91,8 @@ static uint64_t scratch_bytes(const tv_model_config *config, const widths *w, ui
     uint64_t widest = tv_max_u64(tv_max_u64(w->qkv, w->mlp_in), w->stream);
     uint64_t bytes =
         tv_max_u64(tv_norm_backward_scratch(rows, config->channels), tv_sum_rows_scratch(rows, widest));
+    if (config->qk_norm)
+        bytes = tv_max_u64(bytes, tv_head_norm_scratch(rows, config->head_size));
     return tv_max_u64(bytes, tv_reduce_scratch(rows));
 }
 
@@ -132,7 +146,8 @@ static void build(plan_builder *plan, const tv_parameter_list *list, tv_activati
     if (a->options.backward) {
         add(plan, &a->d_stream, rows * w.stream, head, end);
         add(plan, &a->d_narrow, rows * tv_max_u64(w.stream, w.attended), head, end);
-        add(plan, &a->d_wide, rows * tv_max_u64(w.mlp_in, w.qkv), head + 1, end);
+        uint64_t post = config->post_norms ? w.stream : 0;
+        add(plan, &a->d_wide, rows * tv_max_u64(post, tv_max_u64(w.mlp_in, w.qkv)), head + 1, end);
         add(plan, &a->delta, rows * config->n_head, head + 1, end);
     }
     if (adapter_width) {

@@ -17,15 +17,21 @@ typedef struct tv_block_activations {
     tv_tensor sum1;         /* (N, C) the residual stream as the block finds it */
     tv_tensor mean1, rstd1; /* (N) */
     tv_tensor norm1;        /* (N, C) */
-    tv_tensor qkv;          /* (N, (H + 2 Hkv) D), rotated */
+    tv_tensor qkv;          /* (N, (H + 2 Hkv) D), normed where qk_norm, rotated */
+    tv_tensor qk_raw;       /* (N, (H + Hkv) D) and (N, H + Hkv), qk_norm only: q and k before their norm, */
+    tv_tensor qk_rstd;      /* and its statistics */
     tv_tensor lse;          /* (B, H, T) */
     tv_tensor attended;     /* (N, H D) */
+    tv_tensor attn_out;     /* (N, C) and (N), post_norms only: before its norm; absent: made in sum2 */
+    tv_tensor rstd_attn_out;
     tv_tensor sum2;         /* (N, C) the stream after attention */
     tv_tensor mean2, rstd2; /* (N) */
     tv_tensor norm2;        /* (N, C) */
-    tv_tensor mlp_in;       /* (N, F), or (N, 2F) for SwiGLU: before the non-linearity. Absent: GELU without
+    tv_tensor mlp_in;       /* (N, F), or (N, 2F) where gated: before the non-linearity. Absent: GELU without
                                a backward pass, where the product gives mlp_act at once */
     tv_tensor mlp_act;      /* (N, F) after it */
+    tv_tensor mlp_out;      /* (N, C) and (N), post_norms only: likewise, of the MLP */
+    tv_tensor rstd_mlp_out;
 } tv_block_activations;
 
 typedef struct tv_activations_options {

@@ -4,6 +4,7 @@
 #include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/embedding.h"
+#include "kernels/head_norm.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
@@ -67,6 +68,7 @@ static tv_status embed(const pass *p) {
             .channels = p->config->channels,
             .vocab = p->config->vocab_size,
             .max_positions = p->config->max_positions,
+            .scale = tv_model_config_embedding_scale(p->config),
             .tokens = p->inputs->tokens,
             .positions = p->inputs->positions,
             .d_output = p->a->d_stream,
@@ -76,7 +78,7 @@ static tv_status embed(const pass *p) {
     return status;
 }
 
-static tv_status rotate_back(const pass *p, tv_tensor d_qkv) {
+static tv_status rotate_back(const pass *p, uint32_t l, tv_tensor d_qkv) {
     const tv_model_config *c = p->config;
     if (c->positions != TV_POSITIONS_ROTARY)
         return TV_OK;
@@ -89,8 +91,54 @@ static tv_status rotate_back(const pass *p, tv_tensor d_qkv) {
                                   .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
                                   .inverse = true,
                                   .positions = p->inputs->positions,
-                                  .table = tv_model_rotary_table(p->model),
+                                  .table = tv_model_rotary_table(p->model, l),
                                   .qkv = d_qkv});
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
+/* d_out = gradient of what attention or the MLP gave, from d_stream, that of it normed. */
+static tv_status post_norm(const pass *p, tv_parameter_role gain, uint32_t layer, tv_tensor x, tv_tensor rstd,
+                           tv_tensor d_out) {
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
+    tv_status status = tv_norm_backward_record(
+        p->recorder, &(tv_norm_backward){.kind = p->config->norm,
+                                         .rows = p->a->rows,
+                                         .channels = p->config->channels,
+                                         .gain_from_one = p->config->gain_from_one,
+                                         .d_output = p->a->d_stream,
+                                         .sum = x,
+                                         .gain = tv_model_parameter(p->model, gain, layer),
+                                         .rstd = rstd,
+                                         .d_sum = flows_below(p, gain, layer) ? d_out : TV_ABSENT,
+                                         .d_gain = tv_model_gradient(p->model, gain, layer),
+                                         .scratch = p->a->scratch});
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
+static tv_status norm_heads(const pass *p, uint32_t l, tv_tensor d_qkv) {
+    const tv_model_config *c = p->config;
+    const tv_block_activations *b = &p->a->blocks[l];
+    if (!c->qk_norm)
+        return TV_OK;
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(TV_PARAMETER_Q_NORM_GAIN));
+    tv_status status = tv_head_norm_backward_record(
+        p->recorder, &(tv_head_norm_backward){
+                         .forward = {.rows = p->a->rows,
+                                     .heads = c->n_head,
+                                     .kv_heads = c->n_kv_head,
+                                     .head_size = c->head_size,
+                                     .gain_from_one = c->gain_from_one,
+                                     .q_gain = tv_model_parameter(p->model, TV_PARAMETER_Q_NORM_GAIN, l),
+                                     .k_gain = tv_model_parameter(p->model, TV_PARAMETER_K_NORM_GAIN, l),
+                                     .raw = b->qk_raw,
+                                     .rstd = b->qk_rstd},
+                         .d_qkv = d_qkv,
+                         .gains_alone = !flows_below(p, TV_PARAMETER_Q_NORM_GAIN, l),
+                         .d_q_gain = tv_model_gradient(p->model, TV_PARAMETER_Q_NORM_GAIN, l),
+                         .d_k_gain = tv_model_gradient(p->model, TV_PARAMETER_K_NORM_GAIN, l),
+                         .scratch = p->a->scratch});
     tv_record_pop_label(p->recorder);
     return status;
 }
@@ -101,8 +149,16 @@ static tv_status attention(const pass *p, uint32_t l) {
     const tv_activations *a = p->a;
     const tv_block_activations *b = &a->blocks[l];
     uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
+    tv_tensor d_out = a->d_stream;
+    if (c->post_norms) {
+        d_out = a->d_wide;
+        TV_RETURN_IF_FAILED(
+            post_norm(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, l, b->attn_out, b->rstd_attn_out, d_out));
+        if (!flows_below(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, l))
+            return TV_OK;
+    }
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width,
-                               c->channels, b->attended, a->d_stream, a->d_narrow));
+                               c->channels, b->attended, d_out, a->d_narrow));
     if (!flows_below(p, TV_PARAMETER_ATTN_OUT_WEIGHT, l))
         return TV_OK;
     tv_record_push_label(p->recorder, "attention");
@@ -112,6 +168,8 @@ static tv_status attention(const pass *p, uint32_t l) {
                                                           .heads = c->n_head,
                                                           .kv_heads = c->n_kv_head,
                                                           .head_size = c->head_size,
+                                                          .scale = tv_model_config_score_scale(c),
+                                                          .window = tv_model_config_window(c, l),
                                                           .qkv = b->qkv,
                                                           .doc_start = p->inputs->doc_start,
                                                           .output = b->attended,
@@ -120,7 +178,8 @@ static tv_status attention(const pass *p, uint32_t l) {
                                               .d_qkv = a->d_wide,
                                               .delta = a->delta}));
     tv_record_pop_label(p->recorder);
-    TV_RETURN_IF_FAILED(rotate_back(p, a->d_wide));
+    TV_RETURN_IF_FAILED(rotate_back(p, l, a->d_wide));
+    TV_RETURN_IF_FAILED(norm_heads(p, l, a->d_wide));
     return linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width, b->norm1,
                   a->d_wide, a->d_narrow);
 }
@@ -131,13 +190,23 @@ static tv_status mlp(const pass *p, uint32_t l) {
     const tv_activations *a = p->a;
     const tv_block_activations *b = &a->blocks[l];
     bool gated = tv_model_config_is_gated(c);
+    tv_tensor d_out = a->d_stream;
+    if (c->post_norms) {
+        d_out = a->d_narrow;
+        TV_RETURN_IF_FAILED(
+            post_norm(p, TV_PARAMETER_POST_MLP_NORM_GAIN, l, b->mlp_out, b->rstd_mlp_out, d_out));
+        if (!flows_below(p, TV_PARAMETER_POST_MLP_NORM_GAIN, l))
+            return TV_OK;
+    }
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, c->ffn,
-                               c->channels, b->mlp_act, a->d_stream, a->d_wide));
+                               c->channels, b->mlp_act, d_out, a->d_wide));
     if (!flows_below(p, TV_PARAMETER_MLP_OUT_WEIGHT, l))
         return TV_OK;
     tv_record_push_label(p->recorder, "activation");
     tv_tensor d_mlp_in = gated ? b->mlp_in : a->d_wide;
-    if (gated)
+    if (c->activation == TV_ACTIVATION_GEGLU_TANH)
+        TV_RETURN_IF_FAILED(tv_geglu_backward(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide));
+    else if (gated)
         TV_RETURN_IF_FAILED(tv_swiglu_backward(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide));
     else
         TV_RETURN_IF_FAILED(tv_gelu_backward(p->recorder, a->rows * c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
@@ -155,6 +224,7 @@ static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role b
         p->recorder, &(tv_norm_backward){.kind = p->config->norm,
                                          .rows = p->a->rows,
                                          .channels = p->config->channels,
+                                         .gain_from_one = p->config->gain_from_one,
                                          .d_output = p->a->d_narrow,
                                          .sum = sum,
                                          .gain = tv_model_parameter(p->model, gain, layer),

@@ -386,10 +386,6 @@ tv_status tv_model_config_check(const tv_model_config *config, const char *where
     if (config->query_scalar > 0 || config->query_scalar < 0)
         TV_RETURN_IF_FAILED(
             tv_check_range(where, "query_pre_attn_scalar", config->query_scalar, 0, TV_MAX_CHANNELS));
-    if (config->qk_norm || config->post_norms || config->gain_from_one || config->scaled_embedding ||
-        config->window > 0 || config->activation == TV_ACTIVATION_GEGLU_TANH)
-        return tv_fail(TV_E_CONFIG, "%s: models of the family %s cannot be computed yet", where,
-                       family->name);
     TV_RETURN_IF_FAILED(tv_window_check(config, where));
     TV_RETURN_IF_FAILED(tv_rotary_check(config, where));
     TV_RETURN_IF_FAILED(check_token(config, where, "bos_token_id", config->bos_token_id));
@@ -411,6 +407,14 @@ tv_status tv_model_config_expect_head(const tv_model_config *config, tv_model_he
     return tv_fail(TV_E_DATA, "%s: expected a reward model (%s), found a language model (%s)", where,
                    tv_family_of(config->architecture)->architectures[head],
                    tv_model_config_architecture(config));
+}
+
+bool tv_model_config_has_local_rotary(const tv_model_config *config) {
+    bool local = false;
+    for (uint64_t l = 0; l < config->n_layer; l++)
+        local |= tv_model_config_is_local(config, l);
+    return local && config->positions == TV_POSITIONS_ROTARY &&
+           !tv_rotary_same(&config->rotary, &config->rotary_local);
 }
 
 bool tv_model_config_same_body(const tv_model_config *a, const tv_model_config *b) {

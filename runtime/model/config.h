@@ -78,6 +78,11 @@ tv_model_config tv_model_config_defaults(tv_architecture architecture);
 bool tv_model_config_is_gated(const tv_model_config *config);
 bool tv_model_config_is_local(const tv_model_config *config, uint64_t layer);
 void tv_model_config_set_local(tv_model_config *config, uint64_t layer);
+/* Whether some layer is local and turns by other angles than the others. */
+bool tv_model_config_has_local_rotary(const tv_model_config *config);
+/* Tokens that a layer's token sees; 0: all before it. */
+uint64_t tv_model_config_window(const tv_model_config *config, uint64_t layer);
+float tv_model_config_embedding_scale(const tv_model_config *config);
 /* The scale of attention's scores. */
 float tv_model_config_score_scale(const tv_model_config *config);
 

@@ -182,6 +182,14 @@ void tv_model_config_set_local(tv_model_config *config, uint64_t layer) {
     config->local_layers[layer / 64] |= UINT64_C(1) << layer % 64;
 }
 
+uint64_t tv_model_config_window(const tv_model_config *config, uint64_t layer) {
+    return tv_model_config_is_local(config, layer) ? config->window : 0;
+}
+
+float tv_model_config_embedding_scale(const tv_model_config *config) {
+    return config->scaled_embedding ? (float)sqrt((double)config->channels) : 1;
+}
+
 float tv_model_config_score_scale(const tv_model_config *config) {
     return (float)(1 / sqrt(config->query_scalar > 0 ? config->query_scalar : (double)config->head_size));
 }

@@ -4,6 +4,7 @@
 #include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/embedding.h"
+#include "kernels/head_norm.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/rotary.h"
@@ -53,6 +54,7 @@ static tv_status embed(const pass *p) {
                         .channels = p->config->channels,
                         .vocab = p->config->vocab_size,
                         .max_positions = p->config->max_positions,
+                        .scale = tv_model_config_embedding_scale(p->config),
                         .tokens = p->inputs->tokens,
                         .positions = p->inputs->positions,
                         .token_table = tv_model_parameter(p->model, TV_PARAMETER_EMBEDDING, TV_NO_LAYER),
@@ -62,7 +64,7 @@ static tv_status embed(const pass *p) {
     return status;
 }
 
-static tv_status rotate(const pass *p, tv_tensor qkv) {
+static tv_status rotate(const pass *p, uint32_t l, tv_tensor qkv) {
     const tv_model_config *c = p->config;
     if (c->positions != TV_POSITIONS_ROTARY)
         return TV_OK;
@@ -74,29 +76,56 @@ static tv_status rotate(const pass *p, tv_tensor qkv) {
                                   .head_size = c->head_size,
                                   .row_stride = (c->n_head + 2 * c->n_kv_head) * c->head_size,
                                   .positions = p->inputs->positions,
-                                  .table = tv_model_rotary_table(p->model),
+                                  .table = tv_model_rotary_table(p->model, l),
                                   .qkv = qkv});
     tv_record_pop_label(p->recorder);
     return status;
 }
+
+#define NO_BIAS TV_PARAMETER_ROLES
 
 /* sum (+)= residual, output = norm(sum). */
 static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
                       tv_tensor sum, tv_tensor residual, tv_tensor output, tv_tensor mean, tv_tensor rstd) {
     tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
     tv_status status = tv_norm_forward_record(
-        p->recorder, &(tv_norm_forward){.kind = p->config->norm,
-                                        .rows = p->a->rows,
-                                        .channels = p->config->channels,
-                                        .eps = (float)p->config->norm_eps,
-                                        .input = sum,
-                                        .residual = residual,
-                                        .gain = tv_model_parameter(p->model, gain, layer),
-                                        .bias = tv_model_parameter(p->model, bias, layer),
-                                        .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
-                                        .output = output,
-                                        .mean = mean,
-                                        .rstd = rstd});
+        p->recorder,
+        &(tv_norm_forward){.kind = p->config->norm,
+                           .rows = p->a->rows,
+                           .channels = p->config->channels,
+                           .eps = (float)p->config->norm_eps,
+                           .gain_from_one = p->config->gain_from_one,
+                           .input = sum,
+                           .residual = residual,
+                           .gain = tv_model_parameter(p->model, gain, layer),
+                           .bias = bias == NO_BIAS ? TV_ABSENT : tv_model_parameter(p->model, bias, layer),
+                           .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
+                           .output = output,
+                           .mean = mean,
+                           .rstd = rstd});
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
+/* Queries and keys, each head by itself. */
+static tv_status norm_heads(const pass *p, uint32_t l) {
+    const tv_model_config *c = p->config;
+    const tv_block_activations *b = &p->a->blocks[l];
+    if (!c->qk_norm)
+        return TV_OK;
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(TV_PARAMETER_Q_NORM_GAIN));
+    tv_status status = tv_head_norm_forward(
+        p->recorder, &(tv_head_norm){.rows = p->a->rows,
+                                     .heads = c->n_head,
+                                     .kv_heads = c->n_kv_head,
+                                     .head_size = c->head_size,
+                                     .eps = (float)c->norm_eps,
+                                     .gain_from_one = c->gain_from_one,
+                                     .qkv = b->qkv,
+                                     .q_gain = tv_model_parameter(p->model, TV_PARAMETER_Q_NORM_GAIN, l),
+                                     .k_gain = tv_model_parameter(p->model, TV_PARAMETER_K_NORM_GAIN, l),
+                                     .raw = b->qk_raw,
+                                     .rstd = b->qk_rstd});
     tv_record_pop_label(p->recorder);
     return status;
 }
@@ -113,6 +142,8 @@ static tv_status attend(const pass *p, uint32_t l, tv_tensor output) {
                                                                      .heads = c->n_head,
                                                                      .kv_heads = c->n_kv_head,
                                                                      .head_size = c->head_size,
+                                                                     .scale = tv_model_config_score_scale(c),
+                                                                     .window = tv_model_config_window(c, l),
                                                                      .max_tokens = p->cache->max_tokens,
                                                                      .qkv = b->qkv,
                                                                      .positions = p->inputs->positions,
@@ -126,6 +157,8 @@ static tv_status attend(const pass *p, uint32_t l, tv_tensor output) {
                                                                      .heads = c->n_head,
                                                                      .kv_heads = c->n_kv_head,
                                                                      .head_size = c->head_size,
+                                                                     .scale = tv_model_config_score_scale(c),
+                                                                     .window = tv_model_config_window(c, l),
                                                                      .qkv = b->qkv,
                                                                      .doc_start = p->inputs->doc_start,
                                                                      .output = output,
@@ -134,8 +167,8 @@ static tv_status attend(const pass *p, uint32_t l, tv_tensor output) {
     return status;
 }
 
-/* norm1(sum1) -> qkv, rotated. `residual` is the stream before the MLP of the block below; absent where sum1
- * is already whole. */
+/* norm1(sum1) -> qkv, normed and rotated. `residual` is the stream before the MLP of the block below; absent
+ * where sum1 is already whole. */
 static tv_status project(const pass *p, uint32_t l, tv_tensor residual) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
@@ -144,16 +177,22 @@ static tv_status project(const pass *p, uint32_t l, tv_tensor residual) {
                              b->norm1, b->mean1, b->rstd1));
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
                                false, b->norm1, b->qkv));
-    return rotate(p, b->qkv);
+    TV_RETURN_IF_FAILED(norm_heads(p, l));
+    return rotate(p, l, b->qkv);
 }
 
-/* attention -> sum2, where the residual is still to be added. */
+/* attention -> sum2, where the residual is still to be added; with post_norms by way of a norm. */
 static tv_status attention(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
     TV_RETURN_IF_FAILED(attend(p, l, b->attended));
-    return linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, c->n_head * c->head_size,
-                  c->channels, false, b->attended, b->sum2);
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l,
+                               c->n_head * c->head_size, c->channels, false, b->attended,
+                               c->post_norms ? b->attn_out : b->sum2));
+    if (!c->post_norms)
+        return TV_OK;
+    return norm(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, NO_BIAS, l, b->attn_out, TV_ABSENT, b->sum2,
+                TV_ABSENT, b->rstd_attn_out);
 }
 
 /* norm2 -> mlp_in -> non-linearity -> mlp_act. */
@@ -166,7 +205,9 @@ static tv_status mlp_hidden(const pass *p, uint32_t l) {
     if (fused)
         return TV_OK;
     tv_record_push_label(p->recorder, "activation");
-    if (gated)
+    if (c->activation == TV_ACTIVATION_GEGLU_TANH)
+        TV_RETURN_IF_FAILED(tv_geglu_forward(p->recorder, p->a->rows, c->ffn, b->mlp_in, b->mlp_act));
+    else if (gated)
         TV_RETURN_IF_FAILED(tv_swiglu_forward(p->recorder, p->a->rows, c->ffn, b->mlp_in, b->mlp_act));
     else
         TV_RETURN_IF_FAILED(tv_gelu_forward(p->recorder, p->a->rows * c->ffn, b->mlp_in, b->mlp_act));
@@ -180,10 +221,16 @@ static tv_tensor stream_behind(const pass *p, uint32_t l) {
     return l + 1 < p->config->n_layer ? p->a->blocks[l + 1].sum1 : p->a->sum_final;
 }
 
-static tv_status mlp_out(const pass *p, uint32_t l) {
+/* mlp_act -> output; with post_norms by way of a norm. */
+static tv_status mlp_out(const pass *p, uint32_t l, tv_tensor output) {
     const tv_block_activations *b = &p->a->blocks[l];
-    return linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, p->config->ffn,
-                  p->config->channels, false, b->mlp_act, stream_behind(p, l));
+    bool post = p->config->post_norms;
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, p->config->ffn,
+                               p->config->channels, false, b->mlp_act, post ? b->mlp_out : output));
+    if (!post)
+        return TV_OK;
+    return norm(p, TV_PARAMETER_POST_MLP_NORM_GAIN, NO_BIAS, l, b->mlp_out, TV_ABSENT, output, TV_ABSENT,
+                b->rstd_mlp_out);
 }
 
 /* Up to the MLP's hidden layer; `residual` as in project(). */
@@ -204,7 +251,7 @@ static tv_status block(const pass *p, uint32_t l) {
         return attend(p, l, TV_ABSENT);
     }
     TV_RETURN_IF_FAILED(block_hidden(p, l, residual));
-    return mlp_out(p, l);
+    return mlp_out(p, l, stream_behind(p, l));
 }
 
 /* Embedding, blocks, final norm. */
@@ -243,5 +290,7 @@ tv_status tv_forward_block_again(tv_recorder *recorder, const tv_model *model,
                                  const tv_activations *activations, const tv_model_inputs *inputs,
                                  uint32_t layer) {
     const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs, NULL, false};
-    return block_hidden(&p, layer, TV_ABSENT);
+    TV_RETURN_IF_FAILED(block_hidden(&p, layer, TV_ABSENT));
+    /* The norm behind the MLP is asked for its input and statistics; what it gives, for nothing. */
+    return p.config->post_norms ? mlp_out(&p, layer, activations->d_narrow) : TV_OK;
 }

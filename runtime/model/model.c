@@ -69,10 +69,15 @@ static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps
     return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
 }
 
+/* Of one table; local layers may have one of their own behind it. */
+static uint64_t rotary_table_bytes(const tv_model_config *config) {
+    return tv_align_up(config->max_positions * config->head_size * sizeof(float), TV_TENSOR_ALIGNMENT);
+}
+
 static uint64_t rotary_bytes(const tv_model_config *config) {
     if (config->positions != TV_POSITIONS_ROTARY)
         return 0;
-    return tv_align_up(config->max_positions * config->head_size * sizeof(float), TV_TENSOR_ALIGNMENT);
+    return rotary_table_bytes(config) * (tv_model_config_has_local_rotary(config) ? 2 : 1);
 }
 
 tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_parameter_list *list,
@@ -127,6 +132,9 @@ static tv_status create_rotary_table(tv_model *model) {
     if (!table)
         return tv_fail(TV_E_MEMORY, "out of host memory for the rotary table");
     tv_rotary_table(config->max_positions, config->head_size, &config->rotary, table);
+    if (tv_model_config_has_local_rotary(config))
+        tv_rotary_table(config->max_positions, config->head_size, &config->rotary_local,
+                        table + rotary_table_bytes(config) / sizeof *table);
     tv_status status = tv_upload(model->device, tv_buffer_span(store->rotary), table, store->rotary_bytes);
     free(table);
     return status;
@@ -378,11 +386,14 @@ bool tv_model_flows_below_head(const tv_model *model) {
     return tv_model_flows_below(model, first);
 }
 
-tv_tensor tv_model_rotary_table(const tv_model *model) {
+tv_tensor tv_model_rotary_table(const tv_model *model, uint64_t layer) {
+    const tv_model_config *config = &model->list->config;
     const weight_store *store = model->store;
     while (store->base)
         store = store->base;
     if (!store->rotary)
         return TV_ABSENT;
-    return (tv_tensor){tv_span_part(tv_buffer_span(store->rotary), 0, store->rotary_bytes), TV_F32};
+    uint64_t bytes = rotary_table_bytes(config);
+    bool second = tv_model_config_is_local(config, layer) && tv_model_config_has_local_rotary(config);
+    return (tv_tensor){tv_span_part(tv_buffer_span(store->rotary), second ? bytes : 0, bytes), TV_F32};
 }

@@ -67,7 +67,7 @@ bool tv_model_flows_below(const tv_model *model, uint32_t index);
 /* Whether anything below the head is trained, to which the gradient of `final` leads. */
 bool tv_model_flows_below_head(const tv_model *model);
 
-/* Cosines and sines of rotary positions (max_positions, D/2, 2); absent with learned positions. */
-tv_tensor tv_model_rotary_table(const tv_model *model);
+/* Cosines and sines of a layer's rotary positions (max_positions, D/2, 2); absent with learned positions. */
+tv_tensor tv_model_rotary_table(const tv_model *model, uint64_t layer);
 
 #endif

@@ -1,5 +1,6 @@
 /* Gradient of SwiGLU (swiglu_forward.comp): with s = sigmoid(gate),
  *   d_gate = d_y up s (1 + gate (1 - s)),  d_up = d_y gate s;  1 - s is taken as e^-gate s.
+ * With -DTV_GELU of GeGLU: s = sigmoid(2u) of gelu_backward.comp, and gate (1 - s) is times 2u'.
  *
  * gate_up: (rows, 2F), gate then up in each row, overwritten with its gradient; one binding, because two that overlap may be
  * reordered by a driver. d_y: (rows, F). Limits: 2 rows F of one dispatch below 2^32. Memory bound on GPUs: 20 bytes per
@@ -32,9 +33,15 @@ void main() {
     for (uint f = first / TV_WIDTH + gl_LocalInvocationIndex; f < end; f += gl_WorkGroupSize.x) {
         uint g = 2 * row * width + f, u = g + width;
         tv_vec gate = tv_vec(gate_up[g]), up = tv_vec(gate_up[u]), d = tv_vec(d_y[row * width + f]);
+#ifdef TV_GELU
+        tv_vec e = tv_gelu_exp(gate);
+        tv_vec slope = 2.0 * tv_sqrt_2_over_pi * (1.0 + 3.0 * 0.044715 * gate * gate);
+#else
         tv_vec e = tv_exp_minus(gate);
+        const float slope = 1.0;
+#endif
         tv_vec s = 1.0 / (1.0 + e);
-        gate_up[g] = TV_ACTS(d * up * s * (1.0 + gate * (e * s)));
+        gate_up[g] = TV_ACTS(d * up * s * (1.0 + gate * slope * (e * s)));
         gate_up[u] = TV_ACTS(d * gate * s);
     }
 }

@@ -1,4 +1,4 @@
-/* SwiGLU: y = silu(gate) * up, silu(g) = g sigmoid(g).
+/* SwiGLU: y = silu(gate) * up, silu(g) = g sigmoid(g). With -DTV_GELU GeGLU: y = gelu(gate) * up, its tanh approximation (maths.glsl).
  *
  * gate_up: (rows, 2F), gate then up in each row; y: (rows, F), overwritten. A workgroup takes one tile of one row, so that no invocation
  * divides by F. Limits: 2 rows F of one dispatch below 2^32. Memory bound on GPUs: 12 bytes per element of y at fp32.
@@ -29,6 +29,11 @@ void main() {
     uint end = min(first + p.tile, p.features) / TV_WIDTH, width = p.features / TV_WIDTH;
     for (uint f = first / TV_WIDTH + gl_LocalInvocationIndex; f < end; f += gl_WorkGroupSize.x) {
         tv_vec gate = tv_vec(gate_up[2 * row * width + f]), up = tv_vec(gate_up[(2 * row + 1) * width + f]);
-        y[row * width + f] = TV_ACTS(gate / (1.0 + tv_exp_minus(gate)) * up);
+#ifdef TV_GELU
+        tv_vec e = tv_gelu_exp(gate);
+#else
+        tv_vec e = tv_exp_minus(gate);
+#endif
+        y[row * width + f] = TV_ACTS(gate / (1.0 + e) * up);
     }
 }

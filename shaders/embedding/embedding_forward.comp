@@ -1,4 +1,4 @@
-/* output[r] = token_table[tokens[r]] + position_table[position of r]; the position is positions[r], or (first_position + r) % T.
+/* output[r] = scale token_table[tokens[r]] + position_table[position of r]; the position is positions[r], or (first_position + r) % T.
  *
  * tokens, positions: (rows); token_table: (V, C); position_table: (max_positions, C); output: (rows, C), overwritten. A dispatch sees one
  * chunk of each table and writes the rows whose token and position lie in them, so over all pairs of chunks each row is written
@@ -44,7 +44,7 @@ void main() {
         return;
     if (p.has_position_table == 0) {
         for (uint c = lane; c < width; c += lanes)
-            y[row * width + c] = TV_ACTS(valid ? tv_vec(token_table[token_row * width + c]) : tv_vec(uintBitsToFloat(0x7fc00000u)));
+            y[row * width + c] = TV_ACTS(valid ? p.scale * tv_vec(token_table[token_row * width + c]) : tv_vec(uintBitsToFloat(0x7fc00000u)));
         return;
     }
     uint position = p.has_positions != 0 ? positions[row] : (p.first_position + row) % p.tokens_per_row;
@@ -54,6 +54,6 @@ void main() {
         return;
     valid = valid && inside;
     for (uint c = lane; c < width; c += lanes)
-        y[row * width + c] = TV_ACTS(valid ? tv_vec(token_table[token_row * width + c]) + tv_vec(position_table[position_row * width + c])
+        y[row * width + c] = TV_ACTS(valid ? p.scale * tv_vec(token_table[token_row * width + c]) + tv_vec(position_table[position_row * width + c])
                                            : tv_vec(uintBitsToFloat(0x7fc00000u)));
 }

@@ -1,4 +1,4 @@
-/* d_table[ids[r]] += d_output[r] over all rows, without atomics: each row of the table has one writer.
+/* d_table[ids[r]] += scale d_output[r] over all rows, without atomics: each row of the table has one writer.
  *
  * ids: (rows); d_output: (rows, C); d_table: (table_count, C) fp32, the chunk of the table from table_first on, accumulated. Ids outside of
  * the chunk are skipped. One workgroup a row r scans all ids, block by block. It ends at the first before r that equals ids[r], for
@@ -138,7 +138,7 @@ void main() {
             }
             for (; i < count; i++)
                 sum += tv_vec(d_output[list[i] * width + c]);
-            d_table[table_row * width + c] += sum;
+            d_table[table_row * width + c] += p.scale * sum;
         }
     }
 }

@@ -20,6 +20,7 @@ typedef struct tv_cross_entropy_push tv_cross_entropy_push;
 typedef struct tv_swiglu_push tv_swiglu_push;
 typedef struct tv_norm_push tv_norm_push;
 typedef struct tv_norm_partials_push tv_norm_partials_push;
+typedef struct tv_head_norm_push tv_head_norm_push;
 typedef struct tv_matmul_push tv_matmul_push;
 typedef struct tv_reduce_push tv_reduce_push;
 typedef struct tv_gradient_norm_push tv_gradient_norm_push;
@@ -150,8 +151,19 @@ struct tv_norm_push {
     uint rows, channels;
     uint has_residual, has_bias; /* 0 or 1 */
     float eps;
+    float gain_offset; /* added to each gain */
 };
-TV_PUSH_SIZE(struct tv_norm_push, 20);
+TV_PUSH_SIZE(struct tv_norm_push, 24);
+
+/* Norms of the query and key heads of (rows, row_stride); their gradients by chunks of rows. */
+struct tv_head_norm_push {
+    uint rows, heads, kv_heads, head_size;
+    uint row_stride; /* elements of a row of qkv */
+    float eps;
+    float gain_offset;
+    uint rows_per_chunk, chunks;
+};
+TV_PUSH_SIZE(struct tv_head_norm_push, 36);
 
 /* Gradients of a norm's gain and bias: `chunks` partial sums of rows_per_chunk rows each. */
 struct tv_norm_partials_push {
@@ -201,16 +213,18 @@ struct tv_embedding_push {
     uint vocab, token_first, token_count;
     uint max_positions, position_first, position_count;
     uint has_positions, has_position_table; /* 0 or 1 */
+    float scale;                            /* of the token's row */
 };
-TV_PUSH_SIZE(struct tv_embedding_push, 48);
+TV_PUSH_SIZE(struct tv_embedding_push, 52);
 
 /* Gradient of a table: `table_count` rows from table_first on are bound. */
 struct tv_embedding_scatter_push {
     uint rows, channels;
     uint tokens_per_row, first_position;
     uint table_first, table_count;
+    float scale;
 };
-TV_PUSH_SIZE(struct tv_embedding_scatter_push, 24);
+TV_PUSH_SIZE(struct tv_embedding_scatter_push, 28);
 
 /* Cross-entropy over (rows, vocab); firsts are from the start of a binding. */
 struct tv_cross_entropy_push {

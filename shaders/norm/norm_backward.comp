@@ -56,7 +56,7 @@ void main() {
 #endif
     tv_vec sum_gn = tv_vec(0);
     for (uint c = lane; c < width; c += lanes) {
-        tv_vec g = tv_vec(d_output[base + c]) * tv_vec(gain[c]);
+        tv_vec g = tv_vec(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
         sum_gn += g * (tv_vec(x[base + c]) - mean);
 #ifndef TV_RMS
         sum_g += g;
@@ -71,13 +71,13 @@ void main() {
 #endif
     if (p.has_residual != 0) {
         for (uint c = lane; c < width; c += lanes) {
-            tv_vec g = tv_vec(d_output[base + c]) * tv_vec(gain[c]);
+            tv_vec g = tv_vec(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
             tv_vec d = rstd * (g - mean_g - (tv_vec(x[base + c]) - mean) * slope);
             d_sum[base + c] = TV_ACTS(d + tv_vec(d_residual[base + c]));
         }
     } else {
         for (uint c = lane; c < width; c += lanes) {
-            tv_vec g = tv_vec(d_output[base + c]) * tv_vec(gain[c]);
+            tv_vec g = tv_vec(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
             d_sum[base + c] = TV_ACTS(rstd * (g - mean_g - (tv_vec(x[base + c]) - mean) * slope));
         }
     }

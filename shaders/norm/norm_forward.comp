@@ -1,4 +1,5 @@
-/* x = input + residual; y = (x - mean) / sqrt(var + eps) * gain + bias (TV_RMS: y = x / sqrt(mean(x^2) + eps) * gain).
+/* x = input + residual; y = (x - mean) / sqrt(var + eps) * gain + bias (TV_RMS: y = x / sqrt(mean(x^2) + eps) * gain);
+ * each gain is its parameter plus gain_offset.
  *
  * input, residual, sum, y: (rows, C); gain, bias: (C); mean, rstd: (rows). sum, y, mean and rstd are overwritten. One workgroup a
  * row; the variance is the mean of squared differences. Without a residual `sum` is bound to the input and only read.
@@ -91,10 +92,10 @@ void main() {
 
     if (p.has_bias != 0) {
         for (uint c = lane; c < width; c += lanes)
-            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * tv_vec(gain[c]) + tv_vec(bias[c]));
+            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset) + tv_vec(bias[c]));
     } else {
         for (uint c = lane; c < width; c += lanes)
-            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * tv_vec(gain[c]));
+            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset));
     }
     if (lane == 0) {
 #ifndef TV_RMS

@@ -17,6 +17,7 @@
 typedef struct embedding_case {
     uint64_t rows, tokens_per_row, channels, vocab, max_positions;
     bool position_table, positions;
+    float scale;       /* of the token table; 0: 1 */
     uint32_t distinct; /* tokens are drawn from this many, spread over the vocabulary; 0: all */
 } embedding_case;
 
@@ -85,6 +86,7 @@ static void check(tv_device *device, embedding_case t) {
                                            .tokens = token.tensor,
                                            .positions = t.positions ? position.tensor : TV_ABSENT,
                                            .token_table = words.tensor,
+                                           .scale = t.scale,
                                            .position_table = t.position_table ? places.tensor : TV_ABSENT,
                                            .output = out.tensor,
                                        }));
@@ -97,18 +99,26 @@ static void check(tv_device *device, embedding_case t) {
                       .max_positions = t.max_positions,
                       .tokens = token.tensor,
                       .positions = t.positions ? position.tensor : TV_ABSENT,
+                      .scale = t.scale,
                       .d_output = d_out.tensor,
                       .d_token_table = d_words.tensor,
                       .d_position_table = t.position_table ? d_places.tensor : TV_ABSENT,
                   }));
     tv_test_run(device, recorder);
 
-    double tolerance = 6e-8 * (160 + (double)t.rows / 14);
+    double scale = t.scale > 0 ? (double)t.scale : 1;
+    double tolerance = 6e-8 * (160 + (double)t.rows / 14) * scale;
+    for (uint64_t i = 0; i < token_count; i++) {
+        token_table[i] *= (float)scale;
+        sum_tokens[i] /= scale;
+    }
     oracle_embedding_forward(t.rows, t.tokens_per_row, t.channels, tokens, at, token_table,
                              t.position_table ? position_table : NULL, expected);
-    compare("output", &out, expected, 1e-7);
+    compare("output", &out, expected, 1e-7 * scale);
     oracle_embedding_backward(t.rows, t.tokens_per_row, t.channels, t.vocab, tokens, at, d_output, sum_tokens,
                               t.position_table ? sum_positions : NULL);
+    for (uint64_t i = 0; i < token_count; i++)
+        sum_tokens[i] *= scale;
     compare("token gradient", &d_words, sum_tokens, tolerance);
     compare("position gradient", &d_places, sum_positions, tolerance);
 
@@ -142,6 +152,14 @@ static void embeddings_equal_the_oracle(void **state) {
          .max_positions = 65,
          .position_table = true},
         {.rows = 130, .tokens_per_row = 65, .channels = 64, .vocab = 50, .max_positions = 65},
+        {.rows = 130, .tokens_per_row = 65, .channels = 63, .vocab = 50, .max_positions = 65, .scale = 8},
+        {.rows = 130,
+         .tokens_per_row = 65,
+         .channels = 64,
+         .vocab = 50,
+         .max_positions = 65,
+         .position_table = true,
+         .scale = 2},
         {.rows = 700,
          .tokens_per_row = 70,
          .channels = 130,
@@ -254,13 +272,13 @@ static void ids_outside_of_the_tables_do_no_harm(void **state) {
                    out = tv_test_floats(device, ROWS * CHANNELS, ones);
     tv_recorder *recorder = tv_test_begin(device);
     assert_ok(tv_embedding_forward(recorder, &(tv_embedding){ROWS, ROWS, CHANNELS, VOCAB, PLACES,
-                                                             token.tensor, position.tensor, words.tensor,
+                                                             token.tensor, position.tensor, words.tensor, 1,
                                                              places.tensor, out.tensor}));
     tv_test_run(device, recorder);
     recorder = tv_test_begin(device);
     assert_ok(tv_embedding_backward_record(
         recorder, &(tv_embedding_backward){ROWS, ROWS, CHANNELS, VOCAB, PLACES, token.tensor, position.tensor,
-                                           d_out.tensor, words.tensor, places.tensor}));
+                                           1, d_out.tensor, words.tensor, places.tensor}));
     tv_test_run(device, recorder);
     tv_test_read(&out, result);
     for (int i = 0; i < ROWS * CHANNELS; i++)

@@ -25,7 +25,8 @@ typedef struct norm_case {
     tv_norm_kind kind;
     uint64_t rows, channels;
     bool residual, bias, in_place;
-    float shift; /* the mean of the input: far from 0, E[x^2] - E[x]^2 would lose its digits */
+    bool from_one; /* gains are stored as what they are above 1 */
+    float shift;   /* the mean of the input: far from 0, E[x^2] - E[x]^2 would lose its digits */
 } norm_case;
 
 static float *randoms(uint64_t count, uint64_t seed) {
@@ -84,6 +85,7 @@ static void check(tv_device *device, norm_case t) {
                                                    .rows = rows,
                                                    .channels = channels,
                                                    .eps = (float)eps,
+                                                   .gain_from_one = t.from_one,
                                                    .input = in.tensor,
                                                    .residual = t.residual ? past.tensor : TV_ABSENT,
                                                    .gain = weight.tensor,
@@ -97,6 +99,7 @@ static void check(tv_device *device, norm_case t) {
                                                     .kind = t.kind,
                                                     .rows = rows,
                                                     .channels = channels,
+                                                    .gain_from_one = t.from_one,
                                                     .d_output = d_out.tensor,
                                                     .sum = normalised->tensor,
                                                     .gain = weight.tensor,
@@ -110,6 +113,8 @@ static void check(tv_device *device, norm_case t) {
                                                 }));
     tv_test_run(device, recorder);
 
+    for (uint64_t c = 0; c < channels && t.from_one; c++)
+        gain[c] += 1;
     oracle_norm_forward(rms, rows, channels, eps, input, t.residual ? residual : NULL, gain,
                         t.bias ? bias : NULL, x, y, mean, rstd);
     /* Backward reads the rounded sum. */
@@ -165,6 +170,7 @@ static void check_shapes(tv_device *device) {
             t.residual = options & 2;
             t.in_place = t.residual && (options & 4);
             t.bias = t.kind == TV_NORM_LAYER && !(options & 4);
+            t.from_one = t.kind == TV_NORM_RMS && (options & 4);
             check(device, t);
         }
 }

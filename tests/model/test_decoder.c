@@ -19,8 +19,9 @@
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/"
 
-static const char *const golden[] = {GOLDEN "gpt2_100k", GOLDEN "llama_100k"};
-enum { MODELS = 2, ROWS = 5, WIDTH = 64 };
+static const char *const golden[] = {GOLDEN "gpt2_100k", GOLDEN "llama_100k", GOLDEN "gemma3_25k",
+                                     GOLDEN "qwen3_25k", GOLDEN "mistral_25k"};
+enum { MODELS = 5, ROWS = 5, WIDTH = 64 };
 
 typedef struct fixture {
     tv_model_directory *directory;
@@ -346,7 +347,7 @@ static void end_tokens_end_a_row(void **state) {
 static void memory_is_as_measured(void **state) {
     for (int m = 0; m < MODELS; m++) {
         fixture f = open_model(*state, golden[m]);
-        const tv_decoder_options options = {.rows = 7, .max_tokens = 101};
+        const tv_decoder_options options = {.rows = 7, .max_tokens = 93};
         tv_decoder_bytes bytes;
         assert_ok(tv_decoder_measure(tv_model_list(f.model), tv_device_caps(*state), &options, &bytes));
         double measured = (double)(bytes.cache + bytes.activations + bytes.state);

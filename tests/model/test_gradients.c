@@ -47,23 +47,41 @@ typedef struct variant {
     bool attention_bias, mlp_bias, tied;
     uint64_t n_head, n_kv_head, head_size;
     bool documents, recompute;
+    bool qk_norm, post_norms, gain_from_one, scaled_embedding; /* Gemma's, one by one below */
+    uint64_t window;                                           /* of the second layer; 0: none */
+    double query_scalar;
 } variant;
+
+/* None of the switches that came with Qwen 3 and Gemma 3. */
+#define NOTHING false, false, false, false, 0, 0
 
 static const variant variants[] = {
     {"GPT-2", TV_ARCH_GPT2, TV_NORM_LAYER, TV_POSITIONS_LEARNED, TV_ACTIVATION_GELU_TANH, true, true, true, 4,
-     4, 9, false, false},
+     4, 9, false, false, NOTHING},
     {"GPT-2 untied, documents", TV_ARCH_GPT2, TV_NORM_LAYER, TV_POSITIONS_LEARNED, TV_ACTIVATION_GELU_TANH,
-     true, true, false, 6, 6, 6, true, false},
+     true, true, false, 6, 6, 6, true, false, NOTHING},
     {"Llama, grouped queries", TV_ARCH_LLAMA, TV_NORM_RMS, TV_POSITIONS_ROTARY, TV_ACTIVATION_SWIGLU, false,
-     false, false, 6, 2, 6, false, false},
+     false, false, 6, 2, 6, false, false, NOTHING},
     {"LayerNorm, rotary, SwiGLU, biases, tied, one key-value head, H*D < C, documents", TV_ARCH_LLAMA,
-     TV_NORM_LAYER, TV_POSITIONS_ROTARY, TV_ACTIVATION_SWIGLU, true, true, true, 3, 1, 10, true, false},
+     TV_NORM_LAYER, TV_POSITIONS_ROTARY, TV_ACTIVATION_SWIGLU, true, true, true, 3, 1, 10, true, false,
+     NOTHING},
     {"RMSNorm, learned, GELU, bias in the MLP, H*D > C, recomputed", TV_ARCH_LLAMA, TV_NORM_RMS,
-     TV_POSITIONS_LEARNED, TV_ACTIVATION_GELU_TANH, false, true, false, 5, 5, 9, false, true},
+     TV_POSITIONS_LEARNED, TV_ACTIVATION_GELU_TANH, false, true, false, 5, 5, 9, false, true, NOTHING},
     {"LayerNorm, learned, SwiGLU, bias in attention, one key-value head", TV_ARCH_LLAMA, TV_NORM_LAYER,
-     TV_POSITIONS_LEARNED, TV_ACTIVATION_SWIGLU, true, false, true, 4, 1, 9, true, true},
+     TV_POSITIONS_LEARNED, TV_ACTIVATION_SWIGLU, true, false, true, 4, 1, 9, true, true, NOTHING},
     {"RMSNorm, rotary, GELU, biases, untied", TV_ARCH_LLAMA, TV_NORM_RMS, TV_POSITIONS_ROTARY,
-     TV_ACTIVATION_GELU_TANH, true, true, false, 2, 2, 18, false, false},
+     TV_ACTIVATION_GELU_TANH, true, true, false, 2, 2, 18, false, false, NOTHING},
+    {"Qwen 3: norms of query and key heads, grouped queries, documents", TV_ARCH_QWEN3, TV_NORM_RMS,
+     TV_POSITIONS_ROTARY, TV_ACTIVATION_SWIGLU, false, false, true, 6, 2, 10, true, false, true, false, false,
+     false, 0, 0},
+    {"Mistral: a window", TV_ARCH_MISTRAL, TV_NORM_RMS, TV_POSITIONS_ROTARY, TV_ACTIVATION_SWIGLU, false,
+     false, false, 6, 2, 6, false, false, false, false, false, false, 5, 0},
+    {"norms behind attention and MLP, recomputed", TV_ARCH_LLAMA, TV_NORM_RMS, TV_POSITIONS_ROTARY,
+     TV_ACTIVATION_SWIGLU, false, false, false, 6, 2, 6, false, true, false, true, false, false, 0, 0},
+    {"GeGLU, gains from one, scaled embedding, untied", TV_ARCH_LLAMA, TV_NORM_RMS, TV_POSITIONS_ROTARY,
+     TV_ACTIVATION_GEGLU_TANH, false, false, false, 6, 2, 6, false, false, false, false, true, true, 0, 0},
+    {"Gemma 3: all of it, documents, recomputed", TV_ARCH_GEMMA3, TV_NORM_RMS, TV_POSITIONS_ROTARY,
+     TV_ACTIVATION_GEGLU_TANH, true, false, true, 4, 2, 10, true, true, true, true, true, true, 4, 7},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
@@ -75,6 +93,14 @@ static tv_model_config config_of(const variant *v) {
     config.attention_bias = config.attention_out_bias = v->attention_bias;
     config.mlp_bias = v->mlp_bias;
     config.tied = v->tied;
+    config.qk_norm = v->qk_norm;
+    config.post_norms = v->post_norms;
+    config.gain_from_one = v->gain_from_one;
+    config.scaled_embedding = v->scaled_embedding;
+    config.window = v->window;
+    config.query_scalar = v->query_scalar;
+    if (v->window)
+        tv_model_config_set_local(&config, 1);
     config.vocab_size = VOCAB;
     config.n_layer = 2;
     config.n_head = v->n_head;
@@ -123,6 +149,9 @@ static void compare_direction(const tv_test_language_model *lm, const direction 
     bool all = d->role == TV_PARAMETER_ROLES;
     bool vectors = !all && lm->list->items[lm->list->first[d->role]].rank == 1;
     double h = vectors ? step_size : all ? step_size / 4 : step_size / 2, norm;
+    /* A norm sees steps by the size of what it norms, which is small where the weights are. */
+    if (!vectors && (d->v->qk_norm || d->v->post_norms))
+        h /= 2;
     double expected = draw_direction(d, lm->list, gradient, r, &norm);
     double near = loss_at(lm, origin, r, h, moved) - loss_at(lm, origin, r, -h, moved);
     double far = loss_at(lm, origin, r, 2 * h, moved) - loss_at(lm, origin, r, -2 * h, moved);

@@ -251,7 +251,7 @@ static void models_share_weights(void **state) {
     tv_model_destroy(&over);
     expect_drawn(second, 1, all, 1, 5);
     expect_drawn(second, norm, own, norm, 6);
-    assert_true(tv_tensor_present(tv_model_rotary_table(second)));
+    assert_true(tv_tensor_present(tv_model_rotary_table(second, 0)));
     tv_model_destroy(&second);
     tv_parameter_list_destroy(&all);
     tv_parameter_list_destroy(&own);

@@ -39,3 +39,22 @@ void oracle_swiglu_backward(uint64_t rows, uint64_t features, const float *gate_
             d_gate_up[u] = d * gate * sigmoid;
         }
 }
+
+void oracle_geglu_forward(uint64_t rows, uint64_t features, const float *gate_up, double *y) {
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint64_t f = 0; f < features; f++)
+            y[r * features + f] = oracle_gelu((double)gate_up[2 * r * features + f]) *
+                                  (double)gate_up[(2 * r + 1) * features + f];
+}
+
+void oracle_geglu_backward(uint64_t rows, uint64_t features, const float *gate_up, const float *d_y,
+                           double *d_gate_up) {
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint64_t f = 0; f < features; f++) {
+            uint64_t g = 2 * r * features + f, u = g + features;
+            const float one = 1;
+            oracle_gelu_backward(1, &gate_up[g], &one, &d_gate_up[g]);
+            d_gate_up[g] *= (double)d_y[r * features + f] * (double)gate_up[u];
+            d_gate_up[u] = (double)d_y[r * features + f] * oracle_gelu((double)gate_up[g]);
+        }
+}

@@ -133,6 +133,21 @@ static void llama_equals_pytorch(void **state) {
     twenty_steps(*state, "llama_100k", false);
 }
 
+/* Biases on q, k, v alone; windows; norms of heads; Gemma's norms, gate, gains, embedding and two bases. */
+static const char *const families[] = {"mistral_25k", "qwen2_25k", "qwen2_window_25k", "qwen3_25k",
+                                       "gemma3_25k"};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+static void families_equal_transformers(void **state) {
+    for (int i = 0; i < FAMILIES; i++)
+        twenty_steps(*state, families[i], false);
+}
+
+static void families_recomputed(void **state) {
+    for (int i = 0; i < FAMILIES; i++)
+        twenty_steps(*state, families[i], true);
+}
+
 static void recomputation_changes_nothing(void **state) {
     twenty_steps(*state, "gpt2_100k", true);
     twenty_steps(*state, "llama_100k", true);
@@ -172,6 +187,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gpt2_equals_pytorch),           cmocka_unit_test(llama_equals_pytorch),
         cmocka_unit_test(recomputation_changes_nothing), cmocka_unit_test(variants_equal_pytorch),
+        cmocka_unit_test(families_equal_transformers),   cmocka_unit_test(families_recomputed),
         cmocka_unit_test(small_limits_change_nothing),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);

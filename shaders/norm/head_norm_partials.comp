@@ -1,0 +1,45 @@
+/* Partial sums for the gains of head_norm_forward.comp over one chunk of rows: partials[chunk][0][d] = sum over rows and query heads of
+ * d x rstd, partials[chunk][1][d] of the key heads.
+ *
+ * d_qkv: (rows, row_stride), before head_norm_backward.comp; raw: (rows, (H + Hkv) D); rstd: (rows, H + Hkv); partials: (chunks, 2, D),
+ * overwritten. An invocation owns one column of one chunk and adds rows, in them heads, in ascending order. 8 bytes per element at fp32.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x = TV_LOCAL_SIZE) in;
+layout(std430, binding = 0) readonly buffer DQkv {
+    TV_ACT d_qkv[];
+};
+layout(std430, binding = 1) readonly buffer Raw {
+    TV_ACT raw[];
+};
+layout(std430, binding = 2) readonly buffer Rstd {
+    float head_rstd[];
+};
+layout(std430, binding = 3) writeonly buffer Partials {
+    float partials[];
+};
+layout(push_constant) uniform Push {
+    tv_head_norm_push p;
+};
+
+void main() {
+    uint thread = tv_thread(), columns = 2 * p.head_size;
+    uint chunk = thread / columns, column = thread % columns, d = column % p.head_size;
+    if (chunk >= p.chunks)
+        return;
+    bool keys = column >= p.head_size;
+    uint both = p.heads + p.kv_heads;
+    uint first_head = keys ? p.heads : 0, end_head = keys ? both : p.heads;
+    uint end = min((chunk + 1) * p.rows_per_chunk, p.rows);
+    float sum = 0.0;
+    for (uint row = chunk * p.rows_per_chunk; row < end; row++)
+        for (uint head = first_head; head < end_head; head++)
+            sum += float(d_qkv[row * p.row_stride + head * p.head_size + d]) *
+                   (float(raw[(row * both + head) * p.head_size + d]) * head_rstd[row * both + head]);
+    partials[thread] = sum;
+}
