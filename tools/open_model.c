@@ -31,6 +31,9 @@ tv_status tv_open_model_open(const char *given, const tv_common_options *common,
     TV_TRY_OR_FAIL(tv_model_directory_open(open->path, &open->directory));
     TV_TRY_OR_FAIL(tv_model_config_expect_head(&tv_model_directory_parameters(open->directory)->config,
                                                TV_MODEL_HEAD_LANGUAGE, open->path));
+    if (open->tokenizer)
+        TV_TRY_OR_FAIL(tv_tokenizer_expect_vocab(
+            open->tokenizer, tv_model_directory_parameters(open->directory)->config.vocab_size, open->path));
     TV_TRY_OR_FAIL(
         tv_device_open(&(tv_device_options){.select = common->device, .tier = common->tier}, &open->device));
     TV_TRY_OR_FAIL(

@@ -79,16 +79,6 @@ double tv_reward_normalise(const tv_reward_scale *scale, double score) {
 
 /* ---- directory ---- */
 
-static tv_status check_tokens(const tv_reward_model *reward) {
-    uint64_t vocab = tv_model_directory_parameters(reward->directory)->config.vocab_size;
-    if (tv_tokenizer_vocab_size(reward->tokenizer) > vocab)
-        return tv_fail(TV_E_DATA,
-                       "%s: the tokenizer has %u tokens and the model's vocab_size is %llu; they belong to "
-                       "different models",
-                       reward->path, tv_tokenizer_vocab_size(reward->tokenizer), (unsigned long long)vocab);
-    return TV_OK;
-}
-
 tv_status tv_reward_model_open(const char *given, tv_reward_model *reward) {
     *reward = (tv_reward_model){0};
     tv_status status;
@@ -99,7 +89,9 @@ tv_status tv_reward_model_open(const char *given, tv_reward_model *reward) {
                                                    TV_MODEL_HEAD_SCORE, reward->path),
                        TV_E_DATA, "`trivium reward` trains one from it"));
     TV_TRY_OR_FAIL(tv_model_tokenizer_load(reward->path, &reward->tokenizer));
-    TV_TRY_OR_FAIL(check_tokens(reward));
+    TV_TRY_OR_FAIL(tv_tokenizer_expect_vocab(
+        reward->tokenizer, tv_model_directory_parameters(reward->directory)->config.vocab_size,
+        reward->path));
     TV_TRY_OR_FAIL(tv_reward_scale_read(reward->path, &reward->scale));
     reward->encoder.tokenizer = reward->tokenizer;
     return TV_OK;

@@ -79,6 +79,7 @@ static tv_status read_text(evaluating *e) {
                        "give a token shard",
                        e->options->data, e->path);
     TV_RETURN_IF_FAILED(tv_model_tokenizer_load(e->path, &e->tokenizer));
+    TV_RETURN_IF_FAILED(tv_tokenizer_expect_vocab(e->tokenizer, e->list->config.vocab_size, e->path));
     if (tv_tokenizer_info_of(e->tokenizer)->end_of_text == TV_NO_TOKEN)
         tv_warn("%s has no end-of-text token: nothing stands between documents", e->path);
     TV_RETURN_IF_FAILED(tv_source_read(&e->options->data, 1, false, add_document, e, &e->totals));

@@ -179,11 +179,9 @@ static tv_status find_model(tv_run *run) {
     tv_parameter_list_destroy(&run->own_list);
     run->list = run->own_list = chosen;
     const tv_model_config *config = &run->list->config;
-    if (run->tokenizer && tv_tokenizer_vocab_size(run->tokenizer) > config->vocab_size)
-        return tv_fail(TV_E_CONFIG,
-                       "the tokenizer has %u tokens and the model's vocab_size is %" PRIu64
-                       "; they must agree",
-                       tv_tokenizer_vocab_size(run->tokenizer), config->vocab_size);
+    if (run->tokenizer)
+        TV_RETURN_IF_FAILED(tv_tokenizer_expect_vocab(run->tokenizer, config->vocab_size,
+                                                      run->source_path ? run->source_path : "\"model\""));
     tv_defaults_of_model(&run->settings, run->list->elements, config->max_positions);
     if (!run->stage->own_length && run->settings.data.seq_len > config->max_positions)
         return tv_fail(TV_E_CONFIG,

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-
-enum { MAX_DEPTH = 8 };
+#include "text/tokenizer_reading.h"
 
 typedef struct reading {
     const tv_tokenizer *tokenizer;
@@ -60,17 +59,20 @@ static tv_status read_item(const reading *r, const cJSON *item, int depth) {
         return read_template(r, item);
     if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
         return add_id(r, cJSON_GetArrayItem(tv_json_get(item, "cls"), 1), "post_processor.cls");
-    if (strcmp(type, "Sequence") == 0 && depth < MAX_DEPTH) {
+    if (strcmp(type, "Sequence") == 0) {
         const cJSON *part;
+        if (depth == TV_MAX_SEQUENCE_DEPTH)
+            return tv_refuse_depth(r->where, "post_processor");
         cJSON_ArrayForEach(part, tv_json_get(item, "processors")) {
             TV_RETURN_IF_FAILED(read_item(r, part, depth + 1));
         }
         return TV_OK;
     }
-    tv_warn("%s: expected ByteLevel, TemplateProcessing or a Sequence of these as \"post_processor\", found "
-            "%.60s; nothing is put before texts by it",
-            r->where, type);
-    return TV_OK;
+    return tv_fail(
+        TV_E_DATA,
+        "%s: expected ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing or a Sequence "
+        "of these as \"post_processor\", found %.60s, which is not supported",
+        r->where, type);
 }
 
 tv_status tv_post_processor_read(const tv_tokenizer *tokenizer, const cJSON *item, const char *where,

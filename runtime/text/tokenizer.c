@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/log.h"
 #include "text/added_tokens.h"
 #include "text/bpe_encode.h"
 #include "text/vocabulary.h"
@@ -365,6 +366,24 @@ const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer) {
 
 uint32_t tv_tokenizer_vocab_size(const tv_tokenizer *tokenizer) {
     return tokenizer->size;
+}
+
+tv_status tv_tokenizer_expect_vocab(const tv_tokenizer *tokenizer, uint64_t vocab_size, const char *where) {
+    const tv_token *behind = NULL;
+    for (uint64_t id = vocab_size; id < tokenizer->size; id++) {
+        const tv_token *token = tv_tokenizer_token(tokenizer, (uint32_t)id);
+        if (token && (!token->added || token->merges))
+            return tv_fail(
+                TV_E_DATA,
+                "%s: the tokenizer has ids up to %u and the model's vocab_size is %llu; they belong "
+                "to different models",
+                where, tokenizer->size - 1, (unsigned long long)vocab_size);
+        behind = token && !behind ? token : behind;
+    }
+    if (behind)
+        tv_warn("%s: the model's vocabulary ends before the token %.*s; a text with it is refused", where,
+                (int)tv_min_u64(behind->length, 60), (const char *)behind->bytes);
+    return TV_OK;
 }
 
 bool tv_tokenizer_is_reversible(const tv_tokenizer *tokenizer) {

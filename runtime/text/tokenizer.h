@@ -79,6 +79,10 @@ tv_status tv_tokenizer_describe(tv_tokenizer *tokenizer, const tv_tokenizer_info
 /* For every text: there is no normalizer, no space is put in front, no sign stands for spaces, no added token
  * strips, and no character is unknown. */
 bool tv_tokenizer_is_reversible(const tv_tokenizer *tokenizer);
+/* TV_E_DATA where text becomes tokens for which a model's vocabulary has no place; `where` names the model.
+ * Added tokens behind its end, such as Gemma 3's for images, are only warned of: text without them is fine.
+ */
+tv_status tv_tokenizer_expect_vocab(const tv_tokenizer *tokenizer, uint64_t vocab_size, const char *where);
 /* Appends the text of ids that stand behind others, as tv_tokenizer_decode does, which cuts the space off
  * that tokenizers like Llama 2's put before a text. */
 tv_status tv_tokenizer_decode_next(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,

@@ -1,4 +1,5 @@
-/* The parts of a tokenizer.json, a reader each. Used by tokenizer_json.c alone.
+/* The parts of a tokenizer.json, a reader each. Used by tokenizer_json.c, and by
+ * post_processor.c for what all have in common.
  *
  * Promise: what is read is what Hugging Face tokenizers makes of it; what would tokenize differently here is
  * TV_E_DATA with `where` and its name, and so is what is broken.

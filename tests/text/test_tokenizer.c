@@ -331,7 +331,7 @@ static void files_say_what_a_text_begins_with(void **state) {
          65, 0},
         {"{\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": {\"id\": \"A\"}}]}", NULL, 0, 0, 0},
         {"{\"type\": \"RobertaProcessing\", \"sep\": [\"</s>\", 2], \"cls\": [\"<s>\", 64]}", NULL, 1, 64, 0},
-        {"{\"type\": \"Unheard\"}", NULL, 0, 0, 0},
+        {"{\"type\": \"Unheard\"}", "Unheard", 0, 0, 0},
         {TEMPLATE("60000"), "post_processor.special_tokens", 0, 0, 0},
         {TEMPLATE("64.5"), "another number", 0, 0, 0},
         {TEMPLATE("\"x\""), "no number", 0, 0, 0},
