@@ -335,6 +335,11 @@ tv_status tv_replace_link(const char *target, const char *link) {
     return status;
 }
 
+tv_status tv_real_path(const char *path, char **real) {
+    *real = realpath(path, NULL);
+    return *real ? TV_OK : tv_fail_errno(TV_E_IO, "cannot find %s", path);
+}
+
 tv_status tv_read_link(const char *link, char **target) {
     char text[4096];
     *target = NULL;

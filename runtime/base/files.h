@@ -39,6 +39,8 @@ const char *tv_path_kind(const char *path);
 /* Size of a regular file; TV_E_IO with the sentence when it is missing or no file. */
 tv_status tv_file_size(const char *path, uint64_t *size);
 
+/* The path from the root, without links; TV_E_IO when there is nothing. The caller frees *real. */
+tv_status tv_real_path(const char *path, char **real);
 /* Creates the directory and its missing parents, durably; an existing one is fine. */
 tv_status tv_make_dirs(const char *path);
 /* Entries without "." and "..", sorted by bytes; the caller frees with tv_free_names. */

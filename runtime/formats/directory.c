@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "formats/gguf_model.h"
 #include "formats/layout.h"
+#include "formats/peft.h"
 #include "formats/safetensors.h"
 
 typedef struct shard {
@@ -34,6 +35,8 @@ struct tv_model_directory {
     place *places; /* sorted by name */
     uint64_t n_places;
     uint64_t *of_entry; /* for each entry of the layout, the number of its place */
+    tv_peft *peft;      /* of an adapter, which has none of layout to of_entry; */
+    tv_model_directory *base;
 };
 
 static tv_status no_memory(const char *path) {
@@ -290,11 +293,125 @@ static tv_status match_tensors(tv_model_directory *d) {
     return TV_OK;
 }
 
+/* ---- adapters ---- */
+
+/* A directory that holds whole weights is a model, whatever lies beside them. */
+static bool is_adapter(const char *path) {
+    char *weights = tv_format("%s/%s", path, TV_WEIGHTS_NAME);
+    bool whole = weights && tv_path_exists(weights);
+    free(weights);
+    return !whole && tv_peft_is(path);
+}
+
+static bool is_model(const char *path) {
+    return tv_path_is_directory(path) || tv_gguf_is_one(path);
+}
+
+/* The base's place: as it was given, or as the adapter names it, from here or from the adapter's folder. */
+static tv_status find_base(const char *given, const tv_peft *peft, const char *adapter, char **base) {
+    const char *named = given ? given : tv_peft_base(peft);
+    char *beside = NULL;
+    if (!named)
+        return tv_fail(TV_E_DATA,
+                       "%s: its %s does not name the base that it adapts; name the base's directory", adapter,
+                       TV_PEFT_CONFIG_NAME);
+    tv_status status = TV_OK;
+    if (named[0] != '/' && !is_model(named)) {
+        beside = tv_format("%s/%s", adapter, named);
+        if (!beside)
+            return no_memory(adapter);
+    }
+    if (is_model(beside ? beside : named))
+        status = tv_real_path(beside ? beside : named, base);
+    else
+        status =
+            tv_fail(TV_E_DATA,
+                    "%s: it adapts \"%.200s\", which is no directory here; name the directory where that "
+                    "model lies",
+                    adapter, named);
+    free(beside);
+    return status;
+}
+
+/* What the adapter's own config.json says of tokens; its sizes must be the base's. */
+static tv_status take_own_config(const char *adapter, const char *base, tv_model_config *config) {
+    tv_model_config own;
+    char *path = NULL;
+    TV_RETURN_IF_FAILED(join(adapter, "config.json", &path));
+    tv_status status = tv_path_exists(path) ? tv_model_config_read_file(path, &own) : TV_OK;
+    bool there = tv_path_exists(path);
+    free(path);
+    if (status != TV_OK || !there)
+        return status;
+    if (!tv_model_config_same_body(&own, config))
+        return tv_fail(
+            TV_E_DATA,
+            "%s: it was made for a model of other sizes than %s has (their config.json differ); an "
+            "adapter fits its own base alone",
+            adapter, base);
+    config->bos_token_id = own.bos_token_id;
+    config->eos_token_id = own.eos_token_id;
+    config->pad_token_id = own.pad_token_id;
+    memcpy(config->more_eos_token_ids, own.more_eos_token_ids, sizeof config->more_eos_token_ids);
+    return TV_OK;
+}
+
+tv_status tv_model_directory_open_adapted(const char *given, const char *adapter,
+                                          tv_model_directory **directory) {
+    tv_status status;
+    char *base = NULL;
+    *directory = NULL;
+    tv_model_directory *d = calloc(1, sizeof *d);
+    if (!d)
+        return no_memory(adapter);
+    d->path = tv_format("%s", adapter);
+    if (!d->path) {
+        status = no_memory(adapter);
+        goto fail;
+    }
+    TV_TRY_OR_FAIL(tv_peft_open(adapter, &d->peft));
+    TV_TRY_OR_FAIL(find_base(given, d->peft, adapter, &base));
+    if (is_adapter(base)) {
+        status = tv_fail(TV_E_DATA, "%s: its base %s is an adapter too; merge that one into its model first",
+                         adapter, base);
+        goto fail;
+    }
+    TV_TRY_OR_FAIL(tv_model_directory_open(base, &d->base));
+    tv_model_config config = tv_model_directory_parameters(d->base)->config;
+    TV_TRY_OR_FAIL(take_own_config(adapter, base, &config));
+    TV_TRY_OR_FAIL(tv_peft_match(d->peft, &config, base, &d->list));
+    free(base);
+    *directory = d;
+    return TV_OK;
+fail:
+    free(base);
+    tv_model_directory_close(&d);
+    return status;
+}
+
+const tv_model_directory *tv_model_directory_base(const tv_model_directory *directory) {
+    return directory->base;
+}
+
+tv_status tv_model_directory_find_base(const char *path, char **base) {
+    tv_peft *peft = NULL;
+    *base = NULL;
+    if (!is_adapter(path))
+        return TV_OK;
+    tv_status status = tv_peft_open(path, &peft);
+    if (status == TV_OK)
+        status = find_base(NULL, peft, path, base);
+    tv_peft_close(&peft);
+    return status;
+}
+
 tv_status tv_model_directory_open(const char *path, tv_model_directory **directory) {
     tv_status status;
     tv_model_config config;
     char *config_path = NULL;
     *directory = NULL;
+    if (is_adapter(path))
+        return tv_model_directory_open_adapted(NULL, path, directory);
     bool gguf = tv_gguf_is_one(path);
     if (!gguf && !tv_path_is_directory(path))
         return tv_fail(
@@ -341,6 +458,8 @@ void tv_model_directory_close(tv_model_directory **directory) {
             free(d->shards[i].path);
         }
         tv_gguf_model_close(&d->gguf);
+        tv_model_directory_close(&d->base);
+        tv_peft_close(&d->peft);
         tv_layout_destroy(&d->layout);
         tv_parameter_list_destroy(&d->list);
         free(d->of_entry);
@@ -407,6 +526,14 @@ tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint
                                        uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out) {
     if (directory->gguf)
         return tv_gguf_model_read_rows(directory->gguf, index, first_row, rows, dtype, out);
+    if (directory->peft) {
+        if (tv_peft_has(directory->peft, index))
+            return tv_peft_read_rows(directory->peft, index, first_row, rows, dtype, out);
+        const tv_parameter *p = &directory->list->items[index];
+        uint32_t there =
+            tv_parameter_index(tv_model_directory_parameters(directory->base), p->role, p->layer);
+        return tv_model_directory_read_rows(directory->base, there, first_row, rows, dtype, out);
+    }
     const tv_layout *layout = directory->layout;
     const uint64_t columns = directory->list->items[index].shape[1], end = first_row + rows;
     const uint64_t row_bytes = columns * tv_dtype_bytes(dtype);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "formats/directory.h"
 #include "formats/layout.h"
+#include "formats/peft.h"
 #include "formats/safetensors.h"
 
 /* What a turned tensor is made in: matrices of GPT-2 at once, of its giants in two or three turns. */
@@ -258,6 +259,10 @@ tv_status tv_model_directory_write_as(const char *path, const tv_parameter_list 
     TV_TRY(write_config(config, &list->config, dtype));
     if (list->config.head == TV_MODEL_HEAD_LANGUAGE)
         TV_TRY(write_generation_config(generation, &list->config));
+    if (list->adapter.rank) {
+        status = tv_peft_write(path, list, source, context);
+        goto done;
+    }
     weights_writer writer = {
         .path = path, .list = list, .layout = layout, .source = source, .context = context, .dtype = dtype};
     TV_TRY(write_weights(&writer, shard_bytes ? shard_bytes : TV_SHARD_BYTES));

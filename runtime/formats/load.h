@@ -11,6 +11,9 @@
 
 /* Fills every parameter from a directory of the model's own config. */
 tv_status tv_model_load(tv_model *model, const tv_model_directory *directory);
+/* The same for a model that has more than the directory: a new adapter over its matrices, which is drawn by
+ * `seed`. */
+tv_status tv_model_load_or_draw(tv_model *model, const tv_model_directory *directory, uint64_t seed);
 /* The same for a directory with another head, or whose head is not wanted: everything up to the final norm is
  * read, and the head is drawn by `seed`. A reward model starts so from a language model, a value model from
  * either. TV_E_CONFIG when the bodies differ. */

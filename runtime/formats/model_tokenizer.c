@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "formats/directory.h"
 #include "formats/gguf_tokenizer.h"
 
 bool tv_model_has_tokenizer(const char *path) {
@@ -14,6 +15,10 @@ bool tv_model_has_tokenizer(const char *path) {
         char *json = tv_format("%s/tokenizer.json", path);
         there = json && tv_path_exists(json);
         free(json);
+        char *base = NULL;
+        if (!there && tv_model_directory_find_base(path, &base) == TV_OK && base)
+            there = tv_model_has_tokenizer(base);
+        free(base);
         return there;
     }
     there = tv_gguf_open(path, &file) == TV_OK && tv_gguf_has_tokenizer(file);
@@ -24,6 +29,16 @@ bool tv_model_has_tokenizer(const char *path) {
 tv_status tv_model_tokenizer_load(const char *path, tv_tokenizer **tokenizer) {
     tv_gguf *file = NULL;
     *tokenizer = NULL;
+    char *json = tv_format("%s/tokenizer.json", path), *base = NULL;
+    bool there = json && tv_path_exists(json);
+    free(json);
+    if (!there)
+        TV_RETURN_IF_FAILED(tv_model_directory_find_base(path, &base));
+    if (base) {
+        tv_status status = tv_model_tokenizer_load(base, tokenizer);
+        free(base);
+        return status;
+    }
     if (!tv_gguf_is_one(path))
         return tv_tokenizer_load(path, tokenizer);
     TV_RETURN_IF_FAILED(tv_gguf_open(path, &file));

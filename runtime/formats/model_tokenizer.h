@@ -1,5 +1,5 @@
-/* The tokenizer of a model, wherever the model keeps it: tokenizer.json in its directory, or a GGUF file's
- * metadata. */
+/* The tokenizer of a model, wherever the model keeps it: tokenizer.json in its directory, for an adapter
+ * without one that of its base, or a GGUF file's metadata. */
 #ifndef TV_FORMATS_MODEL_TOKENIZER_H
 #define TV_FORMATS_MODEL_TOKENIZER_H
 

@@ -222,7 +222,9 @@ static tv_status append(list_storage *storage, tv_parameter *items, const tv_par
         return TV_E_MEMORY;
     if (list->first[role] == TV_NO_PARAMETER)
         list->first[role] = list->count;
-    p.trainable = choice->trainable ? choice->trainable[storage->of_config] : !list->adapter.rank;
+    p.trainable = choice->trainable
+                      ? choice->trainable[storage->of_config]
+                      : !list->adapter.rank || (choice->score && role == TV_PARAMETER_SCORE_WEIGHT);
     storage->of_config++;
     add(list, items, &p);
     return append_adapters(storage, items, role, layer);

@@ -106,6 +106,7 @@ typedef struct tv_parameter_list {
 /* What is decided of a list besides its config. */
 typedef struct tv_parameter_choice {
     const bool *trainable; /* of each parameter of the config's list; NULL: all, or with an adapter none */
+    bool score;            /* with an adapter and without `trainable`: a score head is trained too */
     const tv_adapter *adapter; /* its own parameters are trained; NULL: none */
 } tv_parameter_choice;
 

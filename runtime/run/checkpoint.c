@@ -14,6 +14,7 @@
 #include "formats/checksums.h"
 #include "formats/gguf.h"
 #include "formats/load.h"
+#include "formats/peft.h"
 #include "formats/safetensors.h"
 #include "text/tokenizer_json.h"
 #include "vk/transfer.h"
@@ -457,11 +458,13 @@ tv_status tv_model_path_resolve(const char *given, char **path) {
     }
     static const char *const places[] = {"", "/checkpoints/best", "/checkpoints/last"};
     for (size_t i = 0; i < TV_COUNT(places); i++) {
-        char *config = tv_format("%s%s/model.safetensors", given, places[i]);
-        char *sharded = tv_format("%s%s/model.safetensors.index.json", given, places[i]);
-        bool found = config && sharded && (tv_path_exists(config) || tv_path_exists(sharded));
-        free(config);
-        free(sharded);
+        static const char *const files[] = {TV_WEIGHTS_NAME, TV_INDEX_NAME, TV_PEFT_CONFIG_NAME};
+        bool found = false;
+        for (size_t f = 0; !found && f < TV_COUNT(files); f++) {
+            char *file = tv_format("%s%s/%s", given, places[i], files[f]);
+            found = file && tv_path_exists(file);
+            free(file);
+        }
         if (!found)
             continue;
         *path = tv_format("%s%s", given, places[i]);
@@ -469,7 +472,7 @@ tv_status tv_model_path_resolve(const char *given, char **path) {
     }
     *path = NULL;
     return tv_fail(TV_E_DATA,
-                   "%s: expected a model directory (config.json, model.safetensors) or GGUF file, or a run "
-                   "with checkpoints, found neither",
+                   "%s: expected a model directory (config.json, model.safetensors), an adapter's "
+                   "(adapter_config.json), a GGUF file or a run with checkpoints, found none of them",
                    given);
 }

@@ -47,7 +47,7 @@ static bool is_of_model(const char *name) {
     static const char *const names[] = {
         "config.json",    "generation_config.json", "model.safetensors.index.json",
         "tokenizer.json", "tokenizer_config.json",  "chat_template.jinja",
-        "reward.json"};
+        "reward.json",    "adapter_config.json",    "adapter_model.safetensors"};
     for (size_t i = 0; i < TV_COUNT(names); i++)
         if (strcmp(name, names[i]) == 0)
             return true;

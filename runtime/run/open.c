@@ -175,7 +175,7 @@ static tv_status find_model(tv_run *run) {
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(&run->list->config, run->stage->head,
                                                     run->source_path ? run->source_path : "\"model\""));
     tv_parameter_list *chosen;
-    TV_RETURN_IF_FAILED(tv_parameter_list_choose(&run->settings, run->list, &chosen));
+    TV_RETURN_IF_FAILED(tv_parameter_list_choose(&run->settings, run->list, run->source_path, &chosen));
     tv_parameter_list_destroy(&run->own_list);
     run->list = run->own_list = chosen;
     const tv_model_config *config = &run->list->config;

@@ -1,16 +1,146 @@
 /* Settings over a list of parameters: see parameter_choice.h. */
 #include "run/parameter_choice.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/files.h"
+#include "formats/peft.h"
 #include "formats/trainable.h"
 
-static const char where[] = "train.trainable";
+enum { DEFAULT_RANK = 16 };
+static const char where[] = "train.trainable", where_targets[] = "lora.targets", lora[] = "lora";
 
-tv_status tv_parameter_list_choose(const tv_run_settings *settings, const tv_parameter_list *list,
+/* ---- adapters ---- */
+
+/* The names of lora.targets, or all matrices. */
+static tv_status read_targets(const cJSON *list, const tv_model_config *config, tv_adapter *adapter) {
+    static const char *const every[] = {"all-linear"};
+    if (!list)
+        return tv_peft_targets(config, where_targets, every, 1, adapter);
+    const cJSON *item;
+    uint64_t count = 0;
+    if (!cJSON_IsArray(list))
+        return tv_fail(TV_E_CONFIG,
+                       "%s: expected a list of names, such as [\"q_proj\", \"v_proj\"], found %s",
+                       where_targets, tv_json_kind(list));
+    const char **names = (const char **)calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *names);
+    tv_status status = names ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the names of targets");
+    cJSON_ArrayForEach(item, list) {
+        const char *name = cJSON_GetStringValue(item);
+        if (status == TV_OK && !name)
+            status = tv_fail(TV_E_CONFIG, "%s[%" PRIu64 "]: expected a name, found %s", where_targets, count,
+                             tv_json_kind(item));
+        if (status == TV_OK)
+            names[count++] = name;
+    }
+    if (status == TV_OK && count == 0)
+        status = tv_fail(TV_E_CONFIG, "%s: expected at least one name, or nothing for all matrices",
+                         where_targets);
+    if (status == TV_OK)
+        status = tv_peft_targets(config, where_targets, names, count, adapter);
+    free((void *)names);
+    return status;
+}
+
+/* Besides the adapter's matrices only a score head can be trained with it. */
+static tv_status check_modules(const cJSON *list, const tv_model_config *config) {
+    const cJSON *item;
+    if (list && !cJSON_IsArray(list))
+        return tv_fail(TV_E_CONFIG, "lora.modules_to_save: expected a list of names, found %s",
+                       tv_json_kind(list));
+    cJSON_ArrayForEach(item, list) {
+        const char *name = cJSON_GetStringValue(item);
+        if (!name || strcmp(name, "score") != 0 || config->head != TV_MODEL_HEAD_SCORE)
+            return tv_fail(
+                TV_E_CONFIG,
+                "lora.modules_to_save: found \"%.40s\"; only \"score\", the head of a reward model, "
+                "is trained and saved with an adapter, and always is",
+                name ? name : tv_json_kind(item));
+    }
+    return TV_OK;
+}
+
+static tv_status differs(const char *key, double given, double there) {
+    return tv_fail(
+        TV_E_CONFIG,
+        "lora.%s is %g, and the adapter that is trained on has %g; leave the setting out, or begin "
+        "a new adapter from the base",
+        key, given, there);
+}
+
+/* An adapter that is there already goes on as it is. */
+static tv_status go_on(tv_run_settings *settings, const tv_parameter_list *list, tv_adapter *adapter) {
+    tv_lora_settings *s = &settings->lora;
+    *adapter = list->adapter;
+    if (tv_setting_given(settings, lora, "rank") && s->rank != adapter->rank)
+        return differs("rank", (double)s->rank, (double)adapter->rank);
+    if (tv_setting_given(settings, lora, "alpha") && s->alpha != adapter->alpha)
+        return differs("alpha", s->alpha, adapter->alpha);
+    if (tv_setting_given(settings, lora, "rslora") && s->rslora != adapter->rslora)
+        return differs("rslora", s->rslora, adapter->rslora);
+    s->rank = adapter->rank;
+    s->alpha = adapter->alpha;
+    s->rslora = adapter->rslora;
+    if (!s->targets)
+        return TV_OK;
+    tv_adapter asked = *adapter;
+    TV_RETURN_IF_FAILED(read_targets(s->targets, &list->config, &asked));
+    bool same = asked.target_count == adapter->target_count;
+    for (uint32_t t = 0; same && t < asked.target_count; t++)
+        same = asked.targets[t].role == adapter->targets[t].role &&
+               asked.targets[t].first_row == adapter->targets[t].first_row;
+    if (!same)
+        return tv_fail(TV_E_CONFIG,
+                       "lora.targets: expected the matrices that the adapter has, found others; leave the "
+                       "setting out, or begin a new adapter from the base");
+    return TV_OK;
+}
+
+static tv_status begin(tv_run_settings *settings, const tv_parameter_list *list, tv_adapter *adapter) {
+    tv_lora_settings *s = &settings->lora;
+    if (s->rank == 0)
+        s->rank = DEFAULT_RANK;
+    *adapter = (tv_adapter){.rank = s->rank, .alpha = s->alpha, .rslora = s->rslora};
+    if (!(s->alpha > 0))
+        return tv_fail(TV_E_CONFIG, "lora.alpha: expected a number above 0, found %g", s->alpha);
+    return read_targets(s->targets, &list->config, adapter);
+}
+
+static tv_status choose_adapter(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
+                                tv_parameter_list **chosen) {
+    tv_adapter adapter;
+    char *real = NULL;
+    tv_status status;
+    if (tv_setting_given(settings, "train", "trainable") && strcmp(settings->train.trainable, lora) != 0)
+        return tv_fail(TV_E_CONFIG,
+                       "%s: expected \"lora\" with an adapter, found \"%.80s\"; what an adapter's directory "
+                       "holds is the adapter alone",
+                       where, settings->train.trainable);
+    settings->train.trainable = lora;
+    TV_TRY(check_modules(settings->lora.modules_to_save, &list->config));
+    TV_TRY(list->adapter.rank ? go_on(settings, list, &adapter) : begin(settings, list, &adapter));
+    if (!adapter.base && base)
+        TV_TRY(tv_real_path(base, &real));
+    if (real)
+        adapter.base = real;
+    const tv_parameter_choice choice = {.adapter = &adapter, .score = true};
+    TV_TRY(tv_parameter_list_create_chosen(&list->config, &choice, chosen));
+done:
+    free(real);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
                                    tv_parameter_list **chosen) {
     tv_status status;
     *chosen = NULL;
+    if (settings->lora.rank || list->adapter.rank ||
+        (settings->stage != TV_STAGE_PRETRAIN && strcmp(settings->train.trainable, lora) == 0))
+        return choose_adapter(settings, list, base, chosen);
     bool *trainable = calloc(list->count, sizeof *trainable);
     if (!trainable)
         return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");

@@ -1,7 +1,9 @@
-/* What a run does with each parameter of a model, as its settings say: train it or leave it as it is.
+/* What a run does with each parameter of a model, as its settings say: train it, leave it as it is, or train
+ * an adapter beside it.
  *
  * A list that a directory or a config gives trains everything; a stage lays the settings over it before the
- * model is made.
+ * model is made. With lora.rank, or where the model is an adapter already, the base stays as it is and
+ * train.trainable becomes "lora"; a score head is trained with the adapter, which holds it.
  */
 #ifndef TV_RUN_PARAMETER_CHOICE_H
 #define TV_RUN_PARAMETER_CHOICE_H
@@ -9,9 +11,10 @@
 #include "model/parameters.h"
 #include "run/settings.h"
 
-/* A list of the same model under train.trainable. TV_E_CONFIG where that names nothing, or leaves nothing to
- * be trained. The caller destroys *chosen. */
-tv_status tv_parameter_list_choose(const tv_run_settings *settings, const tv_parameter_list *list,
+/* A list of the same model under train.trainable and lora, whose settings then say what the list has. `base`
+ * (NULL: none) is the model's directory, which adapters name. TV_E_CONFIG where a setting names nothing,
+ * leaves nothing to be trained, or is not what an adapter that is there has. The caller destroys *chosen. */
+tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
                                    tv_parameter_list **chosen);
 
 #endif

@@ -102,7 +102,7 @@ static tv_status fill_model(tv_run *run) {
     if (run->stage->fill_model)
         return run->stage->fill_model(run->self, run);
     if (run->source)
-        return tv_model_load(run->model, run->source);
+        return tv_model_load_or_draw(run->model, run->source, run->settings.train.seed);
     return tv_model_initialise(run->model, run->settings.train.seed);
 }
 

@@ -91,9 +91,6 @@ static tv_status check_use(const cJSON *object, const char *where, const char *s
                 stages = tv_settings[i].stages | 1u << TV_STAGE_KINDS;
         if (!stages || stages >> stage & 1u)
             continue;
-        if (stages == 1u << TV_STAGE_KINDS)
-            return tv_fail(TV_E_CONFIG, "%s.%s: adapters are not in this version yet; leave it out", where,
-                           item->string);
         char users[64] = "";
         for (int kind = 0; kind < TV_STAGE_KINDS; kind++)
             if (stages >> kind & 1u)

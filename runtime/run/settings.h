@@ -109,7 +109,9 @@ typedef struct tv_ppo_settings {
 typedef struct tv_lora_settings {
     uint64_t rank; /* 0: off */
     double alpha;
-    const cJSON *targets; /* a list of names; NULL: the default ones */
+    const cJSON *targets; /* a list of names; NULL: all matrices */
+    bool rslora;
+    const cJSON *modules_to_save; /* a list of names; NULL: none named */
 } tv_lora_settings;
 
 typedef struct tv_run_settings {

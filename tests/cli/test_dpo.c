@@ -94,7 +94,7 @@ static void mistakes_get_a_sentence(void **state) {
         {p.base, data, "data.seq_len=4096", "seq_len"},
         {p.base, data, "data.seq_len=3", "none"},
         {p.base, data, "dpo.beta=-1", "beta"},
-        {p.base, data, "lora.rank=4", "adapters"},
+        {p.base, data, "lora.rank=-1", "lora.rank"},
     };
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         const char *argv[16] = {TRIVIUM_COMMAND, "dpo", "--quiet", "--out", out, "--set", cases[i].set};

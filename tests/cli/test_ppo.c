@@ -496,7 +496,7 @@ static void mistakes_are_said(void **state) {
          "expected at least 4.8"},
         {{"--reward-cmd", reward, "--set", "ppo.kl_controller=adaptive", "--set", "ppo.kl_horizon=1"},
          "ppo.kl_horizon"},
-        {{"--reward-cmd", reward, "--set", "lora.rank=4"}, "adapters"},
+        {{"--reward-cmd", reward, "--set", "lora.rank=-1"}, "lora.rank"},
         {{"--reward-cmd", reward, "--set", "ppo.kl_coeff=1"}, "kl_coef"},
         {{"--reward-cmd", reward, "--model", "no/such/model"}, "no/such/model"},
         {{"--reward-cmd", reward, "--model", model}, "expected a language model"},

@@ -351,7 +351,7 @@ static void mistakes_of_reward_are_said(void **state) {
          "; `trivium prefs --rankings FILE --out prefs.jsonl` makes preferences of rankings\n"},
         {{"--model", p.base, "--data", good, "--val", good, "--val-fraction", "0.5"}, "found both"},
         {{"--model", p.base, "--data", good, "--val-fraction", "2"}, "--val-fraction"},
-        {{"--model", p.base, "--data", good, "--set", "lora.rank=4"}, "adapters"},
+        {{"--model", p.base, "--data", good, "--set", "lora.rank=-1"}, "lora.rank"},
     };
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         const char *argv[18] = {TRIVIUM_COMMAND, "reward", "--out", out, "--quiet"};

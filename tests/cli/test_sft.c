@@ -143,7 +143,7 @@ static void mistakes_are_said(void **state) {
         {{"--data", f->data, "--set", "data.seq_len=2"}, "; raise data.seq_len\n"},
         {{"--data", f->data, "--set", "sft.packing=7"}, "sft.packing"},
         {{"--data", f->data, "--set", "sft.pack=true"}, "packing"},
-        {{"--data", f->data, "--set", "lora.rank=4"}, "adapters"},
+        {{"--data", f->data, "--set", "lora.rank=-1"}, "lora.rank"},
         {{"--data", f->data, "--set", "train.steps=2", "--set", "train.epochs=2"},
          "expected steps or epochs, found both"},
         {{"--data", f->data, "--resume"}, "start without --resume"},

@@ -125,7 +125,7 @@ static void mistakes_are_named(void **state) {
         {{"train.recompute=blocks", "train.lr=1e-3"}, TV_E_CONFIG, "none|block"},
         {{"ppo.kl_estimator=k1", "train.lr=1e-3"}, TV_E_CONFIG, "not a setting of pretrain (only of ppo)"},
         {{"data.val_fraction=0.1", "train.lr=1e-3"}, TV_E_CONFIG, "only of sft, reward, dpo"},
-        {{"lora.rank=8", "train.lr=1e-3"}, TV_E_CONFIG, "adapters"},
+        {{"lora.rank=8", "train.lr=1e-3"}, TV_E_CONFIG, "only of sft, reward, dpo, ppo"},
         {{"model=[]", "train.lr=1e-3"}, TV_E_CONFIG, "model"},
         /* Crashed when it was first written: the members of a list have no keys. */
         {{"train=[1]", "data.seq_len=8"}, TV_E_CONFIG, "train: expected an object"},

@@ -38,8 +38,17 @@ tv_status tv_ppo_value_open(const tv_run_settings *settings, const char *directo
         TV_RETURN_IF_FAILED(tv_model_config_expect_head(&config, TV_MODEL_HEAD_SCORE, checkpoint));
     config.head = TV_MODEL_HEAD_SCORE;
     tv_parameter_list *plain = NULL;
-    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &plain));
-    tv_status status = tv_parameter_list_choose(settings, plain, &role->own_list);
+    /* The policy's settings, but that an adapter which is there, of a reward model, goes on as it is. */
+    tv_run_settings own = *settings;
+    tv_status status;
+    if (role->list->adapter.rank) {
+        const tv_parameter_choice choice = {.adapter = &role->list->adapter, .score = true};
+        status = tv_parameter_list_create_chosen(&config, &choice, &role->own_list);
+    } else {
+        TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &plain));
+        status =
+            tv_parameter_list_choose(&own, plain, tv_model_directory_path(role->directory), &role->own_list);
+    }
     tv_parameter_list_destroy(&plain);
     role->list = role->own_list;
     return status == TV_OK ? TV_OK : tv_fail_context(status, "the value model");
