@@ -94,7 +94,7 @@ done:
 static tv_status generate(const generate_options *given, const tv_open_model *open) {
     const tv_model_config *config = &tv_model_list(open->model)->config;
     const tv_sampling sampling = {given->common.seed, given->temperature, given->top_k, given->top_p};
-    tv_chat_template chat;
+    tv_chat_template chat = {0};
     tv_status status;
     tv_ids ids = {0};
     tv_decoder *decoder = NULL;
@@ -128,6 +128,7 @@ static tv_status generate(const generate_options *given, const tv_open_model *op
 done:
     tv_decoder_destroy(&decoder);
     tv_text_stream_free(&stream);
+    tv_chat_template_free(&chat);
     tv_ids_free(&ids);
     return status;
 }

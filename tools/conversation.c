@@ -50,6 +50,7 @@ void tv_conversation_destroy(tv_conversation **handle) {
     tv_conversation *c = *handle;
     tv_decoder_destroy(&c->decoder);
     tv_messages_free(&c->messages);
+    tv_chat_template_free(&c->chat);
     free(c->system);
     free(c->saved);
     free(c);

@@ -68,18 +68,20 @@ typedef struct tv_message {
     bool untrained; /* of the assistant's: context, and no target */
 } tv_message;
 
-/* The tokenizer's own template where it is known, else a built-in one: ChatML where <|im_start|> and
- * <|im_end|> are tokens, plain text otherwise. Logs which it is. TV_E_DATA where there is no token to end a
- * turn with. The template does not need the tokenizer afterwards. */
-tv_status tv_chat_template_load(const tv_tokenizer *tokenizer, tv_chat_template **chat);
+/* The tokenizer's own template (Jinja), else a built-in one: ChatML where <|im_start|> and <|im_end|> are
+ * tokens, plain text otherwise. Logs which it is. TV_E_DATA, with the template's line, where it does not run,
+ * and where there is no token to end a turn with. A template is a stranger's program: it is bounded in steps
+ * and memory and sees nothing but the messages and the date. */
+tv_status tv_chat_template_load(tv_tokenizer *tokenizer, tv_chat_template **chat);
 /* Accepts NULL and clears the pointer. */
 void tv_chat_template_destroy(tv_chat_template **chat);
 /* The token that ends a turn of the assistant. */
 uint32_t tv_chat_template_end(const tv_chat_template *chat);
 
 /* Appends the tokens of the messages and, with `add_generation_prompt`, the header of the assistant's next
- * turn. `trained` (or NULL) gets a byte for each: 1 for the content of an assistant's turn and its end token,
- * but for untrained ones. `chat` is of this tokenizer. */
+ * turn. `trained` (or NULL) gets a byte for each: 1 for what the assistant says in a turn, up to its end
+ * token, but for untrained ones. `chat` is of this tokenizer. A conversation that the template refuses is
+ * TV_E_DATA. */
 tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
                          uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained);
 

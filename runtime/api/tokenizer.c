@@ -20,7 +20,7 @@ uint32_t tv_tokenizer_end_of_text(const tv_tokenizer *tokenizer) {
     return tv_tokenizer_info_of(tokenizer)->end_of_text;
 }
 
-tv_status tv_chat_template_load(const tv_tokenizer *tokenizer, tv_chat_template **out) {
+tv_status tv_chat_template_load(tv_tokenizer *tokenizer, tv_chat_template **out) {
     tv_chat_template *chat = calloc(1, sizeof *chat);
     *out = NULL;
     if (!chat)
@@ -34,8 +34,9 @@ tv_status tv_chat_template_load(const tv_tokenizer *tokenizer, tv_chat_template 
 }
 
 void tv_chat_template_destroy(tv_chat_template **chat) {
-    if (!chat)
+    if (!chat || !*chat)
         return;
+    tv_chat_template_free(*chat);
     free(*chat);
     *chat = NULL;
 }

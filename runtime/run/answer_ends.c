@@ -31,8 +31,10 @@ tv_status tv_run_save_ends(tv_run *run, const tv_answer_ends *ends) {
     }
     if (turns && tv_tokenizer_info_of(run->tokenizer)->eos != ends->turn)
         TV_RETURN_IF_FAILED(say(run, ends->turn));
-    if (turns)
+    if (turns) {
+        TV_RETURN_IF_FAILED(tv_tokenizer_set_builtin_template(run->tokenizer));
         TV_RETURN_IF_FAILED(tv_tokenizer_set_eos(run->tokenizer, ends->turn));
+    }
     if (!changes)
         return TV_OK;
     tv_parameter_list *list = NULL;

@@ -41,9 +41,10 @@ static uint32_t lower_bound(const tv_added_tokens *set, uint32_t low, uint32_t h
     return low;
 }
 
-static bool is_literal(const uint8_t *literal, uint64_t length) {
+/* Whether any of the marks bars what is special, or any token. */
+static bool is_barred(const uint8_t *literal, uint64_t length, bool special) {
     for (uint64_t i = 0; literal && i < length; i++)
-        if (literal[i])
+        if (literal[i] >= (special ? 1 : 2))
             return true;
     return false;
 }
@@ -58,7 +59,7 @@ static const tv_token *longest_at(const tv_added_tokens *set, const uint8_t *tex
             low++;
         if (low > shorter) {
             const tv_token *token = set->items[shorter].token;
-            if (!token->special || (special && !is_literal(literal, depth))) {
+            if ((special || !token->special) && !is_barred(literal, depth, token->special)) {
                 found = token;
                 *taken = depth;
             }

@@ -32,7 +32,7 @@ typedef struct tv_added_match {
 
 /* The next one that begins at `from` or later; false when there is none. Special ones count only where
  * `special` is set and, with `literal` (a byte for each of the text, or NULL), where it is 0 all over the
- * token. */
+ * token; others where it is nowhere 2. */
 bool tv_added_tokens_next(const tv_added_tokens *set, const uint8_t *text, uint64_t length, uint64_t from,
                           bool special, const uint8_t *literal, tv_added_match *match);
 

@@ -1,435 +1,364 @@
-/* Conversations as tokens: see chat_template.h. Recognising templates is in chat_recognise.c. */
+/* Conversations as tokens: see chat_template.h. */
 #include "text/chat_template.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/json.h"
 #include "base/log.h"
-#include "text/chat_recognise.h"
+#include "text/chat_builtin.h"
+#include "text/chat_tokens.h"
+#include "text/post_processor.h"
 
-#define START_HEADER  "<|start_header_id|>"
-#define END_HEADER    "<|end_header_id|>"
-#define END_OF_TURN   "<|eot_id|>"
-#define BEGIN_OF_TEXT "<|begin_of_text|>"
+/* ---- turns ---- */
 
-static uint32_t find(const tv_tokenizer *tokenizer, const char *token) {
-    return tv_tokenizer_find(tokenizer, token, strlen(token));
+/* What the model says in a turn: in bytes of the rendered text. */
+typedef struct turn {
+    uint64_t begin, end;
+} turn;
+
+typedef struct encoding {
+    tv_tokenizer *tokenizer;
+    const tv_chat_template *chat;
+    tv_chat_rendered rendered, filled;
+    tv_chat_tokens tokens;
+} encoding;
+
+static void encoding_free(encoding *e) {
+    tv_chat_rendered_free(&e->rendered);
+    tv_chat_rendered_free(&e->filled);
+    tv_chat_tokens_free(&e->tokens);
 }
 
-static bool has(const tv_tokenizer *tokenizer, const char *token) {
-    return find(tokenizer, token) != TV_NO_TOKEN;
+/* Where `part` ends in text[begin, end) for the last time, or `begin`. */
+static uint64_t behind_last(const tv_text *text, uint64_t begin, uint64_t end, const tv_text *part) {
+    for (uint64_t i = end; part->size && i >= begin + part->size; i--)
+        if (memcmp(text->data + i - part->size, part->data, part->size) == 0)
+            return i;
+    return begin;
 }
 
-const char *tv_chat_kind_name(tv_chat_kind kind) {
-    static const char *const names[] = {"ChatML", "Llama 3", "plain text"};
-    return names[kind];
+/* A content without a byte in the text is found by rendering the conversation with a letter in its place. */
+static tv_status find_empty(encoding *e, const tv_message *messages, uint64_t count, bool prompt, uint64_t i,
+                            uint64_t *at, bool *found) {
+    const uint32_t number = (uint32_t)i + 1;
+    tv_message *copy = malloc(count * sizeof *copy);
+    uint64_t begin, end, size = 0;
+    *found = false;
+    if (!copy)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a conversation");
+    memcpy(copy, messages, count * sizeof *copy);
+    copy[i].content = "a";
+    copy[i].length = 1;
+    tv_status status = tv_chat_render(e->chat->jinja, &e->chat->names, copy, count, prompt, &e->filled);
+    free(copy);
+    TV_RETURN_IF_FAILED(status);
+    const tv_text *filled = &e->filled.text, *text = &e->rendered.text;
+    if (!tv_chat_find(&e->filled, number, &begin, &end) || end != begin + 1)
+        return TV_OK;
+    /* The rest must be the same. */
+    *found = filled->size == text->size + 1;
+    for (uint64_t k = 0; *found && k < filled->size; k++)
+        *found = k == begin || filled->data[k] == text->data[size++];
+    *at = begin;
+    return TV_OK;
 }
 
-/* What the kind needs of the tokenizer: NULL, or the token that it lacks. */
-static const char *missing_token(const tv_tokenizer *tokenizer, const tv_chat_template *chat) {
-    static const char *const chatml[] = {TV_TOKEN_IM_START, TV_TOKEN_IM_END, NULL};
-    static const char *const llama3[] = {START_HEADER, END_HEADER, END_OF_TURN, BEGIN_OF_TEXT, NULL};
-    if (chat->kind == TV_CHAT_PLAIN)
-        return NULL;
-    const char *const *token = chat->kind == TV_CHAT_CHATML ? chatml : llama3;
-    while (*token && (has(tokenizer, *token) || (!chat->begins && strcmp(*token, BEGIN_OF_TEXT) == 0)))
-        token++;
-    return *token;
+/* Behind the last byte of a message before `at`, and where the next begins from `at` on. */
+static uint64_t template_before(const tv_chat_rendered *rendered, uint64_t at) {
+    while (at > 0 && rendered->origins[at - 1] == 0)
+        at--;
+    return at;
 }
 
-tv_status tv_chat_template_of(const tv_tokenizer *tokenizer, tv_chat_template *chat) {
-    const tv_tokenizer_info *info = tv_tokenizer_info_of(tokenizer);
-    *chat = (tv_chat_template){.own = info->chat_template != NULL};
-    const char *why = "it has none", *missing = NULL;
-    if (chat->own)
-        TV_RETURN_IF_FAILED(tv_chat_recognise(info->chat_template, chat, &why));
-    if (chat->own && !why)
-        missing = missing_token(tokenizer, chat);
-    if (why || missing) {
-        bool chatml = has(tokenizer, TV_TOKEN_IM_START) && has(tokenizer, TV_TOKEN_IM_END);
-        *chat = (tv_chat_template){.kind = chatml ? TV_CHAT_CHATML : TV_CHAT_PLAIN,
-                                   .begins = info->begin_count > 0};
+static uint64_t template_after(const tv_chat_rendered *rendered, uint64_t at) {
+    while (at < rendered->text.size && rendered->origins[at] == 0)
+        at++;
+    return at;
+}
+
+/* Behind the token that ends the turn whose content ends at `at`, or `at` where there is none. */
+static uint64_t find_end(const encoding *e, uint64_t at) {
+    const tv_token *token = tv_tokenizer_token(e->tokenizer, e->chat->end);
+    const tv_text *text = &e->rendered.text;
+    uint64_t limit = template_after(&e->rendered, at);
+    for (uint64_t i = at; token && e->chat->ends && i + token->length <= limit; i++)
+        if (memcmp(text->data + i, token->bytes, token->length) == 0)
+            return i + token->length;
+    for (uint64_t k = 0; e->tokens.placed && k < e->tokens.ids.size; k++)
+        if (e->tokens.begins[k] >= at && e->tokens.ends[k] <= limit &&
+            tv_tokenizer_token(e->tokenizer, e->tokens.ids.data[k])->added)
+            return e->tokens.ends[k];
+    return at;
+}
+
+/* From where a generation prompt would end to the end of the turn. */
+static tv_status find_turn(encoding *e, const tv_message *messages, uint64_t count, bool prompt, uint64_t i,
+                           turn *out, bool *found) {
+    const tv_chat_template *chat = e->chat;
+    const tv_text *text = &e->rendered.text;
+    uint64_t begin, end;
+    *found = tv_chat_find(&e->rendered, (uint32_t)i + 1, &begin, &end);
+    if (!*found) {
+        TV_RETURN_IF_FAILED(find_empty(e, messages, count, prompt, i, &begin, found));
+        end = begin;
     }
-    chat->end = chat->kind == TV_CHAT_CHATML   ? find(tokenizer, TV_TOKEN_IM_END)
-                : chat->kind == TV_CHAT_LLAMA3 ? find(tokenizer, END_OF_TURN)
-                                               : info->end_of_text;
+    if (!*found)
+        return TV_OK;
+    uint64_t header = template_before(&e->rendered, begin), size = chat->question_end.size;
+    out->end = find_end(e, end);
+    if (!chat->ends && template_after(&e->rendered, end) == text->size)
+        out->end = text->size; /* chat->end follows */
+    uint64_t behind = behind_last(text, header, begin, &chat->prompt);
+    out->begin = behind > header ? behind : begin;
+    if (behind == header && size && size <= begin - header &&
+        memcmp(text->data + header, chat->question_end.data, size) == 0)
+        out->begin = header + size;
+    /* Without a generation prompt no more than blanks are the model's. */
+    if (chat->prompt.size == 0 && tv_utf8_space_after(text->data, out->begin, begin) < begin)
+        out->begin = begin;
+    return TV_OK;
+}
+
+/* ---- encoding ---- */
+
+static tv_status encode(encoding *e, const tv_message *messages, uint64_t count, bool prompt) {
+    TV_RETURN_IF_FAILED(
+        tv_chat_render(e->chat->jinja, &e->chat->names, messages, count, prompt, &e->rendered));
+    return tv_chat_tokens_encode(e->tokenizer, &e->chat->open, &e->rendered, &e->tokens);
+}
+
+/* Marks the ids of the turn, whose mask begins at `mask`. */
+static tv_status train(const encoding *e, const turn *said, uint8_t *mask) {
+    uint64_t first, end;
+    bool exact;
+    TV_RETURN_IF_FAILED(
+        tv_chat_tokens_from(e->tokenizer, &e->tokens, &e->rendered, said->begin, &first, &exact));
+    TV_RETURN_IF_FAILED(tv_chat_tokens_until(e->tokenizer, &e->tokens, &e->rendered, said->end, &end));
+    for (uint64_t k = first; k < end; k++)
+        mask[k] = 1;
+    return TV_OK;
+}
+
+static tv_status train_turns(encoding *e, const tv_message *messages, uint64_t count, bool prompt,
+                             tv_text *trained) {
+    uint64_t start = trained->size;
+    for (uint64_t k = 0; k < e->tokens.ids.size; k++)
+        TV_RETURN_IF_FAILED(tv_text_append(trained, "", 1));
+    for (uint64_t i = 0; i < count; i++) {
+        turn said;
+        bool found;
+        if (messages[i].role != TV_ASSISTANT || messages[i].untrained)
+            continue;
+        TV_RETURN_IF_FAILED(find_turn(e, messages, count, prompt, i, &said, &found));
+        if (found)
+            TV_RETURN_IF_FAILED(train(e, &said, trained->data + start));
+    }
+    return TV_OK;
+}
+
+tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
+                         uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained) {
+    encoding e = {.tokenizer = tokenizer, .chat = chat};
+    tv_status status;
+    TV_TRY(encode(&e, messages, count, add_generation_prompt));
+    TV_TRY(tv_ids_append(ids, e.tokens.ids.data, e.tokens.ids.size));
+    if (trained)
+        TV_TRY(train_turns(&e, messages, count, add_generation_prompt, trained));
+    /* A template that writes no end leaves it to whoever trains on it. */
+    const tv_message *last = count && !add_generation_prompt ? &messages[count - 1] : NULL;
+    if (last && last->role == TV_ASSISTANT && !chat->ends) {
+        const uint8_t learns = !last->untrained;
+        TV_TRY(tv_ids_append(ids, &chat->end, 1));
+        if (trained)
+            TV_TRY(tv_text_append(trained, &learns, 1));
+    }
+done:
+    encoding_free(&e);
+    return status;
+}
+
+static const tv_message QUESTION = {.role = TV_USER, .content = "Hi", .length = 2};
+
+tv_status tv_chat_encode_answer(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
+                                uint64_t length, tv_ids *ids) {
+    const tv_message messages[] = {QUESTION, {.role = TV_ASSISTANT, .content = content, .length = length}};
+    encoding e = {.tokenizer = tokenizer, .chat = chat};
+    tv_status status;
+    turn said = {0, 0};
+    uint64_t first, end;
+    bool found, exact;
+    TV_TRY(encode(&e, messages, 2, false));
+    TV_TRY(find_turn(&e, messages, 2, false, 1, &said, &found));
+    if (!found)
+        said.begin = said.end = e.rendered.text.size;
+    TV_TRY(tv_chat_tokens_from(tokenizer, &e.tokens, &e.rendered, said.begin, &first, &exact));
+    TV_TRY(tv_chat_tokens_until(tokenizer, &e.tokens, &e.rendered, said.end, &end));
+    if (exact && first <= end)
+        TV_TRY(tv_ids_append(ids, e.tokens.ids.data + first, end - first));
+    else
+        TV_TRY(tv_tokenizer_encode_marked(tokenizer, e.rendered.text.data + said.begin, said.end - said.begin,
+                                          e.tokens.literal.data + said.begin, ids));
+    if (!chat->ends || !found)
+        TV_TRY(tv_ids_append(ids, &chat->end, 1));
+done:
+    encoding_free(&e);
+    return status;
+}
+
+/* ---- the template of a tokenizer ---- */
+
+static tv_status name_of(const tv_tokenizer *tokenizer, uint32_t id, char **name) {
+    const tv_token *token = tv_tokenizer_token(tokenizer, id);
+    if (!token)
+        return TV_OK;
+    *name = tv_format("%.*s", (int)token->length, (const char *)token->bytes);
+    return *name ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a chat template");
+}
+
+static tv_status find_names(const tv_tokenizer *tokenizer, tv_chat_names *names) {
+    const tv_tokenizer_info *info = tv_tokenizer_info_of(tokenizer);
+    uint32_t bos = info->begin_count ? info->begin[0] : TV_NO_TOKEN, unk = TV_NO_TOKEN;
+    cJSON *config = NULL;
+    tv_status status;
+    if (info->config) {
+        TV_TRY(tv_json_parse(info->config, strlen(info->config), "tokenizer_config.json", &config));
+        uint32_t named = tv_tokenizer_named_token(tokenizer, config, "bos_token");
+        bos = named != TV_NO_TOKEN ? named : bos;
+        unk = tv_tokenizer_named_token(tokenizer, config, "unk_token");
+    }
+    TV_TRY(name_of(tokenizer, bos, &names->bos));
+    TV_TRY(name_of(tokenizer, info->eos, &names->eos));
+    TV_TRY(name_of(tokenizer, unk, &names->unk));
+    TV_TRY(name_of(tokenizer, info->pad, &names->pad));
+done:
+    cJSON_Delete(config);
+    return status;
+}
+
+static bool begins_with(const tv_text *text, const tv_text *beginning) {
+    return beginning->size <= text->size &&
+           (beginning->size == 0 || memcmp(text->data, beginning->data, beginning->size) == 0);
+}
+
+/* What stands behind the question, alone or with a generation prompt. */
+static tv_status render_question(encoding *e, bool prompt, tv_text *behind) {
+    uint64_t begin, end;
+    TV_RETURN_IF_FAILED(tv_chat_render(e->chat->jinja, &e->chat->names, &QUESTION, 1, prompt, &e->rendered));
+    if (!tv_chat_find(&e->rendered, 1, &begin, &end))
+        return tv_fail(TV_E_DATA,
+                       "expected a chat template that writes what the user says, found one that leaves "
+                       "it out");
+    return tv_text_append(behind, e->rendered.text.data + end, e->rendered.text.size - end);
+}
+
+static tv_status find_prompt(encoding *e, tv_chat_template *chat) {
+    tv_text alone = {0};
+    tv_status status;
+    TV_TRY(render_question(e, false, &alone));
+    TV_TRY(render_question(e, true, &chat->question_end));
+    uint64_t same = begins_with(&chat->question_end, &alone) ? alone.size : 0;
+    TV_TRY(tv_text_append(&chat->prompt, chat->question_end.data + same, chat->question_end.size - same));
+done:
+    tv_text_free(&alone);
+    return status;
+}
+
+/* Added tokens that the template writes and that any text may spell. */
+static tv_status find_open(const encoding *e, tv_chat_template *chat) {
+    for (uint64_t k = 0; k < e->tokens.ids.size; k++) {
+        uint32_t id = e->tokens.ids.data[k];
+        const tv_token *token = tv_tokenizer_token(e->tokenizer, id);
+        bool known = !token->added || token->special;
+        for (uint64_t i = 0; !known && i < chat->open.size; i++)
+            known = chat->open.data[i] == id;
+        if (!known)
+            TV_RETURN_IF_FAILED(tv_ids_append(&chat->open, &id, 1));
+    }
+    return TV_OK;
+}
+
+/* Learns from a short conversation how turns begin and end. */
+static tv_status probe(encoding *e, tv_chat_template *chat) {
+    const tv_message messages[] = {QUESTION, {.role = TV_ASSISTANT, .content = "Ho", .length = 2}};
+    uint64_t begin, end, header;
+    TV_RETURN_IF_FAILED(find_prompt(e, chat));
+    TV_RETURN_IF_FAILED(encode(e, messages, 2, true));
+    TV_RETURN_IF_FAILED(find_open(e, chat));
+    TV_RETURN_IF_FAILED(encode(e, messages, 2, false));
+    if (!tv_chat_find(&e->rendered, 2, &begin, &end))
+        return tv_fail(TV_E_DATA,
+                       "expected a chat template that writes what the assistant says, found one that "
+                       "leaves it out");
+    header = template_before(&e->rendered, begin);
+    const tv_text between = {.data = e->rendered.text.data + header, .size = begin - header};
+    if (!begins_with(&between, &chat->question_end))
+        chat->question_end.size = 0;
+    uint64_t behind = find_end(e, end);
+    chat->ends = behind > end;
+    for (uint64_t k = 0; k < e->tokens.ids.size && chat->ends && e->tokens.placed; k++)
+        if (e->tokens.ends[k] == behind && e->tokens.begins[k] >= end)
+            chat->end = e->tokens.ids.data[k];
+    return TV_OK;
+}
+
+static tv_status find_template(tv_tokenizer *tokenizer, tv_chat_template *chat, const char **name) {
+    const tv_tokenizer_info *info = tv_tokenizer_info_of(tokenizer);
+    encoding e = {.tokenizer = tokenizer, .chat = chat};
+    tv_text builtin = {0};
+    tv_status status;
+    chat->own = info->chat_template != NULL;
+    chat->end = TV_NO_TOKEN;
+    if (!chat->own)
+        TV_TRY(tv_chat_builtin(tokenizer, &builtin, name));
+    const char *source = chat->own ? info->chat_template : (const char *)builtin.data;
+    TV_TRY(tv_jinja_parse(source, strlen(source), &chat->jinja));
+    TV_TRY(find_names(tokenizer, &chat->names));
+    TV_TRY(probe(&e, chat));
+    if (!chat->ends)
+        chat->end = info->eos != TV_NO_TOKEN ? info->eos : info->end_of_text;
     if (chat->end == TV_NO_TOKEN)
-        return tv_fail(TV_E_DATA, "expected a tokenizer with an end-of-text token, which ends answers, found "
-                                  "none; set \"eos_token\" in its tokenizer_config.json");
-    const char *name = tv_chat_kind_name(chat->kind);
-    if (chat->own)
-        tv_info("chat template: %s, the tokenizer's own%s", name,
-                chat->preamble ? ", with its system message" : "");
-    else if (missing)
-        tv_warn("chat template: built-in %s; the tokenizer's own needs the token %s, which it lacks", name,
-                missing);
-    else if (info->chat_template)
-        tv_warn("chat template: built-in %s; the tokenizer's own is not known: %s", name, why);
+        status =
+            tv_fail(TV_E_DATA, "expected a tokenizer with an end-of-text token, which ends answers, found "
+                               "none; set \"eos_token\" in its tokenizer_config.json");
+done:
+    encoding_free(&e);
+    tv_text_free(&builtin);
+    return status;
+}
+
+tv_status tv_chat_template_of(tv_tokenizer *tokenizer, tv_chat_template *chat) {
+    const char *name = NULL;
+    *chat = (tv_chat_template){0};
+    tv_status status = find_template(tokenizer, chat, &name);
+    if (status != TV_OK) {
+        tv_chat_template_free(chat);
+        return status;
+    }
+    const tv_token *end = tv_tokenizer_token(tokenizer, chat->end);
+    const char *dated = tv_jinja_is_dated(chat->jinja) ? "; it writes today's date" : "";
+    if (chat->own && !chat->ends)
+        tv_warn("chat template: the tokenizer's own, which writes no token behind what the assistant says; "
+                "%.*s is "
+                "put behind the last turn%s",
+                (int)tv_min_u64(end->length, 60), (const char *)end->bytes, dated);
+    else if (chat->own)
+        tv_info("chat template: the tokenizer's own; turns end with %.*s%s", (int)tv_min_u64(end->length, 60),
+                (const char *)end->bytes, dated);
     else
         tv_info("chat template: built-in %s; the tokenizer has none", name);
     return TV_OK;
 }
 
-/* Text is gathered between tokens of the markup and encoded at once, so that the pre-tokenizer sees what a
- * template renders: in "user\n" and a content that begins with "\n" it may join the two. */
-typedef struct writing {
-    tv_tokenizer *tokenizer;
-    const tv_chat_template *chat;
-    tv_ids *ids;
-    tv_text *trained; /* or NULL */
-    tv_text gathered;
-    bool strips;     /* the token before `gathered` takes its first blanks along */
-    bool learns;     /* `gathered` ends with a content that is trained, ... */
-    uint64_t answer; /* ... which begins here */
-} writing;
-
-/* Gives the tokens since the last call their mask, up to `end`. */
-static tv_status mark(writing *w, uint64_t end, uint8_t value) {
-    while (w->trained && w->trained->size < end)
-        TV_RETURN_IF_FAILED(tv_text_append(w->trained, &value, 1));
-    return TV_OK;
-}
-
-/* Tokens of the markup that are found in any text, because they are not marked as special. Up to `MARKUP`. */
-enum { MARKUP = 7 };
-static int find_open_markup(const writing *w, const tv_token *open[MARKUP]) {
-    static const char *const markup[MARKUP - 1] = {TV_TOKEN_IM_START, TV_TOKEN_IM_END, START_HEADER,
-                                                   END_HEADER,        END_OF_TURN,     BEGIN_OF_TEXT};
-    int count = 0;
-    for (int m = 0; m < MARKUP; m++) {
-        uint32_t id = m < MARKUP - 1 ? find(w->tokenizer, markup[m]) : w->chat->end;
-        const tv_token *token = id == TV_NO_TOKEN ? NULL : tv_tokenizer_token(w->tokenizer, id);
-        if (token && token->added && !token->special)
-            open[count++] = token;
-    }
-    return count;
-}
-
-/* Where the first of them is spelled, or the length. */
-static uint64_t find_spelled(const tv_token *const *open, int count, const char *text, uint64_t length) {
-    for (uint64_t i = 0; count > 0 && i < length; i++)
-        for (int m = 0; m < count; m++)
-            if (open[m]->length <= length - i && memcmp(text + i, open[m]->bytes, open[m]->length) == 0)
-                return i;
-    return length;
-}
-
-static uint64_t blanks_before(const uint8_t *text, uint64_t end) {
-    for (uint64_t begin = end; end > 0; end = begin) {
-        do
-            begin--;
-        while (begin > 0 && (text[begin] & 0xc0) == 0x80 && end - begin < 4);
-        uint32_t used, c = tv_utf8_decode(text + begin, end - begin, &used);
-        if (used != end - begin || !tv_utf8_is_space(c))
-            break;
-    }
-    return end;
-}
-
-static void trim_begin(const char **text, uint64_t *length) {
-    while (*length > 0) {
-        uint32_t used, c = tv_utf8_decode((const uint8_t *)*text, *length, &used);
-        if (!tv_utf8_is_space(c))
-            break;
-        *text += used;
-        *length -= used;
-    }
-}
-
-/* As Jinja's trim. */
-static void trim(const char **text, uint64_t *length) {
-    *length = blanks_before((const uint8_t *)*text, *length);
-    trim_begin(text, length);
-}
-
-/* As in a rendered text: added tokens may take the blanks before and behind them along. */
-static void strip_gathered(writing *w, const tv_token *next) {
-    const char *text = (const char *)w->gathered.data;
-    uint64_t length = w->gathered.size;
-    if (length == 0)
-        return;
-    if (next && next->lstrip)
-        w->gathered.size = length = blanks_before(w->gathered.data, length);
-    if (w->strips)
-        trim_begin(&text, &length);
-    uint64_t taken = w->gathered.size - length;
-    memmove(w->gathered.data, text, length);
-    w->gathered.size = length;
-    w->answer -= tv_min_u64(w->answer, taken);
-}
-
-static tv_status encode_gathered(writing *w) {
-    const tv_token *open[MARKUP];
-    int count = find_open_markup(w, open);
-    const char *text = (const char *)w->gathered.data;
-    uint64_t length = w->gathered.size;
-    while (length > 0) {
-        uint64_t part = find_spelled(open, count, text, length);
-        part += part < length; /* its first sign goes with what is before, which takes it apart */
-        TV_RETURN_IF_FAILED(tv_tokenizer_encode(w->tokenizer, text, part, false, w->ids));
-        text += part;
-        length -= part;
-    }
-    return TV_OK;
-}
-
-/* Behind the tokens, from `first`, that hold anything of what stands before the answer. That is markup, which
- * no normalizer changes; a space may be put before it, and an added token may take its blanks along. */
-static uint64_t find_answer(const writing *w, uint64_t first) {
-    const uint8_t *before = w->gathered.data;
-    uint64_t at = 0, i = first;
-    for (; i < w->ids->size && at < w->answer; i++) {
-        const tv_token *token = tv_tokenizer_token(w->tokenizer, w->ids->data[i]);
-        uint64_t added = i == first && token->bytes[0] == ' ' && before[0] != ' ';
-        uint64_t length = token->length - added;
-        if (memcmp(token->bytes + added, before + at, tv_min_u64(length, w->answer - at)) != 0)
-            break;
-        at += length;
-    }
-    return i;
-}
-
-/* Encodes what was gathered; `next` is the token behind it, or NULL. */
-static tv_status flush(writing *w, const tv_token *next) {
-    uint64_t first = w->ids->size;
-    strip_gathered(w, next);
-    TV_RETURN_IF_FAILED(encode_gathered(w));
-    TV_RETURN_IF_FAILED(mark(w, w->learns ? find_answer(w, first) : w->ids->size, 0));
-    TV_RETURN_IF_FAILED(mark(w, w->ids->size, 1));
-    w->gathered.size = w->answer = 0;
-    w->learns = w->strips = false;
-    return TV_OK;
-}
-
-static tv_status put_text(writing *w, const char *text) {
-    return tv_text_append(&w->gathered, text, strlen(text));
-}
-
-static tv_status put_token(writing *w, uint32_t id, bool learns) {
-    const tv_token *token = tv_tokenizer_token(w->tokenizer, id);
-    TV_RETURN_IF_FAILED(flush(w, token));
-    TV_RETURN_IF_FAILED(tv_ids_append(w->ids, &id, 1));
-    w->strips = token->rstrip;
-    return mark(w, w->ids->size, learns);
-}
-
-static tv_status put_special(writing *w, const char *token) {
-    return put_token(w, find(w->tokenizer, token), false);
-}
-
-static tv_status put_content(writing *w, const char *text, uint64_t length) {
-    if (w->chat->kind == TV_CHAT_LLAMA3 && length)
-        trim(&text, &length);
-    return tv_text_append(&w->gathered, text, length);
-}
-
-static tv_status put_header(writing *w, tv_role role) {
-    static const char *const lower[] = {"system", "user", "assistant"};
-    static const char *const lines[] = {"system\n", "user\n", "assistant\n"};
-    static const char *const names[] = {"System:\n", "User:\n", "Assistant:\n"};
-    switch (w->chat->kind) {
-    case TV_CHAT_CHATML:
-        TV_RETURN_IF_FAILED(put_special(w, TV_TOKEN_IM_START));
-        return put_text(w, lines[role]);
-    case TV_CHAT_LLAMA3:
-        TV_RETURN_IF_FAILED(put_special(w, START_HEADER));
-        TV_RETURN_IF_FAILED(put_text(w, lower[role]));
-        TV_RETURN_IF_FAILED(put_special(w, END_HEADER));
-        return put_text(w, "\n\n");
-    case TV_CHAT_PLAIN:
-        break;
-    }
-    /* Here no token parts the turns; an answer is found from its header on. */
-    if (role == TV_ASSISTANT)
-        TV_RETURN_IF_FAILED(flush(w, NULL));
-    return put_text(w, names[role]);
-}
-
-static tv_status put_message(writing *w, const tv_message *message, const char *before) {
-    bool assistant = message->role == TV_ASSISTANT;
-    bool learns = assistant && !message->untrained;
-    TV_RETURN_IF_FAILED(put_header(w, message->role));
-    TV_RETURN_IF_FAILED(put_text(w, before));
-    w->learns = learns;
-    w->answer = w->gathered.size;
-    TV_RETURN_IF_FAILED(put_content(w, message->content, message->length));
-    if (assistant || w->chat->kind != TV_CHAT_PLAIN)
-        TV_RETURN_IF_FAILED(put_token(w, w->chat->end, learns));
-    return w->chat->kind == TV_CHAT_LLAMA3 ? TV_OK : put_text(w, "\n");
-}
-
-tv_status tv_chat_encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const tv_message *messages,
-                         uint64_t count, bool add_generation_prompt, tv_ids *ids, tv_text *trained) {
-    tv_ids own_ids = {0};
-    tv_text mask = {0};
-    writing w = {.tokenizer = tokenizer, .chat = chat, .ids = &own_ids, .trained = trained ? &mask : NULL};
-    bool has_system = count > 0 && messages[0].role == TV_SYSTEM;
-    bool dated = chat->kind == TV_CHAT_LLAMA3 && chat->preamble;
-    tv_status status;
-    if (chat->begins)
-        TV_TRY(chat->own ? put_special(&w, BEGIN_OF_TEXT) : tv_tokenizer_begin_text(tokenizer, &own_ids));
-    TV_TRY(mark(&w, own_ids.size, 0));
-    if (chat->preamble && !has_system) {
-        const tv_message system = {
-            .role = TV_SYSTEM, .content = dated ? "" : chat->system, .length = dated ? 0 : chat->preamble};
-        TV_TRY(put_message(&w, &system, dated ? chat->system : ""));
-    }
-    for (uint64_t i = 0; i < count; i++)
-        TV_TRY(put_message(&w, &messages[i], dated && has_system && i == 0 ? chat->system : ""));
-    if (add_generation_prompt)
-        TV_TRY(put_header(&w, TV_ASSISTANT));
-    TV_TRY(flush(&w, NULL));
-    TV_TRY(tv_ids_append(ids, own_ids.data, own_ids.size));
-    if (trained)
-        TV_TRY(tv_text_append(trained, mask.data, mask.size));
-done:
-    tv_ids_free(&own_ids);
-    tv_text_free(&mask);
-    tv_text_free(&w.gathered);
-    return status;
-}
-
-tv_status tv_chat_encode_content(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
-                                 uint64_t length, tv_ids *ids) {
-    writing w = {.tokenizer = tokenizer, .chat = chat, .ids = ids};
-    tv_status status = put_content(&w, content, length);
-    if (status == TV_OK)
-        status = flush(&w, NULL);
-    tv_text_free(&w.gathered);
-    return status;
-}
-
-tv_status tv_chat_encode_answer(tv_tokenizer *tokenizer, const tv_chat_template *chat, const void *content,
-                                uint64_t length, tv_ids *ids) {
-    TV_RETURN_IF_FAILED(tv_chat_encode_content(tokenizer, chat, content, length, ids));
-    return tv_ids_append(ids, &chat->end, 1);
-}
-
-tv_status tv_messages_add(tv_messages *messages, tv_role role, const void *content, uint64_t length) {
-    void *items = messages->items;
-    const uint8_t *before = messages->contents.data;
-    TV_RETURN_IF_FAILED(tv_grow(&items, &messages->capacity, messages->count + 1, sizeof *messages->items));
-    messages->items = items;
-    TV_RETURN_IF_FAILED(tv_text_append(&messages->contents, content, length));
-    TV_RETURN_IF_FAILED(tv_text_append(&messages->contents, "", 1)); /* so that no content is NULL */
-    messages->contents.size--;
-    messages->items[messages->count++] = (tv_message){.role = role, .length = length};
-    /* Contents lie one behind the other; when their array moved, all are found again. */
-    const char *at = (const char *)messages->contents.data;
-    uint64_t from = messages->contents.data == before ? messages->count - 1 : 0;
-    if (from > 0)
-        at += messages->contents.size - length;
-    for (uint64_t i = from; i < messages->count; i++) {
-        messages->items[i].content = at;
-        at += messages->items[i].length;
-    }
-    return TV_OK;
-}
-
-void tv_messages_free(tv_messages *messages) {
-    free(messages->items);
-    tv_text_free(&messages->contents);
-    *messages = (tv_messages){0};
-}
-
-static bool role_of(const char *name, tv_message_keys keys, tv_role *role) {
-    static const struct {
-        const char *name;
-        tv_role role;
-        bool foreign;
-    } names[] = {{"system", TV_SYSTEM, false},
-                 {"user", TV_USER, false},
-                 {"assistant", TV_ASSISTANT, false},
-                 {"human", TV_USER, true},
-                 {"gpt", TV_ASSISTANT, true}};
-    for (size_t i = 0; i < TV_COUNT(names); i++) {
-        if (strcmp(name, names[i].name) == 0 && (keys == TV_FROM_VALUE || !names[i].foreign)) {
-            *role = names[i].role;
-            return true;
-        }
-    }
-    return false;
-}
-
-tv_status tv_messages_from_json(const tv_json_line *line, const cJSON *list, const char *key,
-                                tv_message_keys keys, tv_messages *messages) {
-    const char *role_key = keys == TV_FROM_VALUE ? "from" : "role";
-    const char *content_key = keys == TV_FROM_VALUE ? "value" : "content";
-    const char *roles = keys == TV_FROM_VALUE ? "system, human or gpt" : "system, user or assistant";
-    tv_text content = {0};
-    tv_status status = TV_OK;
-    messages->count = messages->contents.size = 0;
-    if (!cJSON_IsArray(list) || !list->child)
-        return tv_fail(TV_E_DATA, "%s: expected a list of messages for \"%s\", found %s", line->where, key,
-                       !list                 ? "no such key"
-                       : cJSON_IsArray(list) ? "an empty one"
-                                             : "something else");
-    const cJSON *item;
-    cJSON_ArrayForEach(item, list) {
-        const cJSON *name = tv_json_get(item, role_key), *text = tv_json_get(item, content_key);
-        unsigned long long number = messages->count + 1;
-        tv_role role;
-        if (!cJSON_IsString(name) || !role_of(name->valuestring, keys, &role)) {
-            status = tv_fail(TV_E_DATA, "%s: expected %s for \"%s\" of message %llu in \"%s\", found %.60s",
-                             line->where, roles, role_key, number, key,
-                             cJSON_IsString(name) ? name->valuestring : "no text");
-            goto done;
-        }
-        if (!cJSON_IsString(text)) {
-            status = tv_fail(TV_E_DATA, "%s: expected a text for \"%s\" of message %llu in \"%s\", found %s",
-                             line->where, content_key, number, key, text ? "something else" : "no such key");
-            goto done;
-        }
-        const cJSON *weight = tv_json_get(item, "weight");
-        bool none = cJSON_IsNumber(weight) && !(weight->valuedouble < 0 || weight->valuedouble > 0);
-        bool whole = cJSON_IsNumber(weight) && !(weight->valuedouble < 1 || weight->valuedouble > 1);
-        if (weight && !cJSON_IsNull(weight) && !none && !whole) {
-            status =
-                tv_fail(TV_E_DATA, "%s: expected 0 or 1 for \"weight\" of message %llu in \"%s\", found %s",
-                        line->where, number, key, cJSON_IsNumber(weight) ? "another number" : "no number");
-            goto done;
-        }
-        content.size = 0;
-        TV_TRY(tv_json_line_text(line, text, &content));
-        TV_TRY(tv_messages_add(messages, role, content.data, content.size));
-        messages->items[messages->count - 1].untrained = none;
-    }
-done:
-    tv_text_free(&content);
-    return status;
-}
-
-tv_status tv_messages_add_system(const tv_json_line *line, tv_messages *messages) {
-    const cJSON *item = tv_json_get(line->root, "system");
-    tv_messages whole = {0};
-    tv_text text = {0};
-    tv_status status;
-    if (!item || cJSON_IsNull(item))
-        return TV_OK;
-    if (!cJSON_IsString(item))
-        return tv_fail(TV_E_DATA, "%s: expected a text for \"system\", found something else", line->where);
-    TV_TRY(tv_json_line_text(line, item, &text));
-    if (text.size == 0)
-        goto done;
-    if (messages->count && messages->items[0].role == TV_SYSTEM) {
-        status =
-            tv_fail(TV_E_DATA,
-                    "%s: expected one message of the system, found \"system\" and another among the messages",
-                    line->where);
-        goto done;
-    }
-    TV_TRY(tv_messages_add(&whole, TV_SYSTEM, text.data, text.size));
-    for (uint64_t i = 0; i < messages->count; i++) {
-        const tv_message *message = &messages->items[i];
-        TV_TRY(tv_messages_add(&whole, message->role, message->content, message->length));
-        whole.items[whole.count - 1].untrained = message->untrained;
-    }
-    tv_messages_free(messages);
-    *messages = whole;
-    whole = (tv_messages){0};
-done:
-    tv_messages_free(&whole);
-    tv_text_free(&text);
-    return status;
+void tv_chat_template_free(tv_chat_template *chat) {
+    tv_jinja_destroy(&chat->jinja);
+    free(chat->names.bos);
+    free(chat->names.eos);
+    free(chat->names.unk);
+    free(chat->names.pad);
+    tv_text_free(&chat->question_end);
+    tv_text_free(&chat->prompt);
+    tv_ids_free(&chat->open);
+    *chat = (tv_chat_template){0};
 }

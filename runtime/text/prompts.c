@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "text/chat_tokens.h"
 #include "text/line_shape.h"
 #include "text/unused_keys.h"
 
@@ -26,12 +27,24 @@ tv_status tv_prompt_template(tv_prompt_encoder *encoder) {
     return TV_OK;
 }
 
-/* A text without a template: content only, which spells no token. */
+/* A text without a template: it spells no special token, and nothing that begins or ends texts or turns. */
 static tv_status encode_plain(const tv_prompt_encoder *encoder, const void *text, uint64_t length,
                               tv_ids *ids) {
-    const tv_chat_template plain = {.kind = TV_CHAT_PLAIN,
-                                    .end = tv_tokenizer_info_of(encoder->tokenizer)->end_of_text};
-    return tv_chat_encode_content(encoder->tokenizer, &plain, text, length, ids);
+    const tv_tokenizer_info *info = tv_tokenizer_info_of(encoder->tokenizer);
+    const uint32_t ends[] = {
+        info->end_of_text, info->eos,
+        tv_tokenizer_find(encoder->tokenizer, TV_TOKEN_IM_START, strlen(TV_TOKEN_IM_START)),
+        tv_tokenizer_find(encoder->tokenizer, TV_TOKEN_IM_END, strlen(TV_TOKEN_IM_END))};
+    tv_ids open = {0};
+    tv_status status;
+    TV_TRY(tv_ids_append(&open, info->begin, info->begin_count));
+    for (size_t i = 0; i < TV_COUNT(ends); i++)
+        if (ends[i] != TV_NO_TOKEN)
+            TV_TRY(tv_ids_append(&open, &ends[i], 1));
+    TV_TRY(tv_encode_spelled(encoder->tokenizer, &open, text, length, ids));
+done:
+    tv_ids_free(&open);
+    return status;
 }
 
 tv_status tv_prompt_encode_text(tv_prompt_encoder *encoder, const void *text, uint64_t length, tv_ids *ids) {
@@ -64,8 +77,9 @@ tv_status tv_prompt_encode_messages(tv_prompt_encoder *encoder, const tv_json_li
         TV_RETURN_IF_FAILED(tv_messages_add_system(line, whole));
         messages = whole;
     }
-    return tv_chat_encode(encoder->tokenizer, &encoder->chat, messages->items, messages->count, true, ids,
-                          NULL);
+    tv_status status =
+        tv_chat_encode(encoder->tokenizer, &encoder->chat, messages->items, messages->count, true, ids, NULL);
+    return status == TV_OK ? TV_OK : tv_fail_context(status, "%s", line->where);
 }
 
 tv_status tv_prompt_encode(tv_prompt_encoder *encoder, const tv_json_line *line, const cJSON *prompt,
@@ -106,6 +120,7 @@ tv_answer_ends tv_prompt_ends(const tv_prompt_encoder *encoder) {
 void tv_prompt_encoder_free(tv_prompt_encoder *encoder) {
     tv_messages_free(&encoder->messages);
     tv_messages_free(&encoder->whole);
+    tv_chat_template_free(&encoder->chat);
     tv_text_free(&encoder->text);
 }
 
@@ -250,9 +265,10 @@ static tv_status read_prompts(const tv_prompts_options *options, const uint8_t *
     else
         TV_TRY(tv_source_read_json(options->paths, options->path_count, add_prompt, &r, NULL));
     TV_TRY(check_ids(r.prompts));
-    r.prompts->chat = r.encoder.chat;
     tv_unused_keys_report(&r.unused);
     r.prompts->ends = tv_prompt_ends(&r.encoder);
+    r.prompts->chat = r.encoder.chat;
+    r.encoder.chat = (tv_chat_template){0};
     tv_info("%llu prompts, %llu tokens", (unsigned long long)r.prompts->count,
             (unsigned long long)r.prompts->tokens);
 done:
@@ -277,6 +293,7 @@ void tv_prompts_destroy(tv_prompts **prompts) {
     if (!prompts || !*prompts)
         return;
     tv_arena_destroy(&(*prompts)->arena);
+    tv_chat_template_free(&(*prompts)->chat);
     free((*prompts)->items);
     free(*prompts);
     *prompts = NULL;

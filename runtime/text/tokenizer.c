@@ -245,9 +245,8 @@ static tv_status encode_plain(encode_run *run, const uint8_t *text, uint64_t len
                : TV_OK;
 }
 
-/* Text between those added tokens that are found before normalization. */
-static tv_status encode_section(encode_run *run, const uint8_t *text, uint64_t length, bool first,
-                                const uint8_t *literal) {
+static tv_status encode_part(encode_run *run, const uint8_t *text, uint64_t length, bool first,
+                             const uint8_t *literal) {
     const tv_tokenizer *tokenizer = run->tokenizer;
     const uint8_t *normal = text;
     uint64_t size = length, done = 0;
@@ -265,6 +264,22 @@ static tv_status encode_section(encode_run *run, const uint8_t *text, uint64_t l
         done = match.end;
     }
     return encode_plain(run, normal + done, size - done, first && done == 0);
+}
+
+/* Text between those added tokens that are found before normalization. Where it is normalized, marks of 2 do
+ * not survive: the text is parted behind them, within what they bar. */
+static tv_status encode_section(encode_run *run, const uint8_t *text, uint64_t length, bool first,
+                                const uint8_t *literal) {
+    const uint8_t *barred;
+    while (run->tokenizer->normalizer && literal && (barred = memchr(literal, 2, length))) {
+        uint64_t part = (uint64_t)(barred - literal) + 1;
+        TV_RETURN_IF_FAILED(encode_part(run, text, part, first, literal));
+        text += part;
+        literal += part;
+        length -= part;
+        first = false;
+    }
+    return encode_part(run, text, length, first, literal);
 }
 
 static tv_status encode(encode_run *run, const uint8_t *text, uint64_t length, const uint8_t *literal) {

@@ -53,7 +53,8 @@ typedef struct tv_tokenizer_parts {
 tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where, tv_tokenizer **tokenizer);
 
 /* As tv_tokenizer_encode with special tokens, but for those of which any byte is marked by 1 in `literal` (0
- * or 1 for each byte of the text): what a message spells is text. */
+ * to 2 for each byte of the text), and without any added token over a byte that is marked by 2: what a
+ * message spells is text. */
 tv_status tv_tokenizer_encode_marked(tv_tokenizer *tokenizer, const void *text, uint64_t length,
                                      const uint8_t *literal, tv_ids *ids);
 

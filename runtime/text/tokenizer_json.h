@@ -23,6 +23,8 @@ tv_status tv_tokenizer_parse_config(tv_tokenizer *tokenizer, const char *json, u
 /* Makes `id` the "eos_token" of the files that are saved, which is where other programs stop; what ends a
  * document stays as it is. */
 tv_status tv_tokenizer_set_eos(tv_tokenizer *tokenizer, uint32_t id);
+/* Makes the built-in chat template that of the files that are saved, where the tokenizer has none. */
+tv_status tv_tokenizer_set_builtin_template(tv_tokenizer *tokenizer);
 
 /* Appends the token as it stands in tokenizer.json: its bytes in the byte alphabet, an added token or one
  * that is spelled as text as it is.

@@ -6,13 +6,8 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "text/chat_builtin.h"
 #include "text/tokenizer_json.h"
-
-/* ChatML, as the tokens <|im_start|> and <|im_end|> name it. */
-#define CHATML                                                                                               \
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "       \
-    "'<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"      \
-    "{% endif %}"
 
 static tv_status out_of_memory(void) {
     return tv_fail(TV_E_MEMORY, "out of host memory while writing a tokenizer");
@@ -141,15 +136,17 @@ done:
 
 static tv_status write_config(const tv_tokenizer *tokenizer, const char *path) {
     tv_status status;
-    tv_text eos = {0};
+    tv_text eos = {0}, jinja = {0};
+    const char *name;
     const tv_token *end = tv_tokenizer_token(tokenizer, tv_tokenizer_info_of(tokenizer)->eos);
     TV_RETURN_IF_FAILED(end ? tv_token_spell(end, &eos)
                             : tv_text_append(&eos, TV_TOKEN_END_OF_TEXT, sizeof TV_TOKEN_END_OF_TEXT - 1));
     cJSON *root = cJSON_CreateObject(), *decoder;
+    TV_TRY(tv_chat_builtin(tokenizer, &jinja, &name));
     if (tv_text_append(&eos, "", 1) != TV_OK || !root || !tv_json_set_bool(root, "add_prefix_space", false) ||
         !(decoder = cJSON_AddObjectToObject(root, "added_tokens_decoder")) ||
         !tv_json_set_string(root, "bos_token", TV_TOKEN_END_OF_TEXT) ||
-        !tv_json_set_string(root, "chat_template", CHATML) ||
+        !tv_json_set_string(root, "chat_template", (const char *)jinja.data) ||
         !tv_json_set_bool(root, "clean_up_tokenization_spaces", false) ||
         !tv_json_set_string(root, "eos_token", (const char *)eos.data) ||
         !tv_json_set_string(root, "pad_token", TV_TOKEN_PAD) ||
@@ -161,6 +158,35 @@ static tv_status write_config(const tv_tokenizer *tokenizer, const char *path) {
     TV_TRY(tv_json_write_file(path, root));
 done:
     tv_text_free(&eos);
+    tv_text_free(&jinja);
+    cJSON_Delete(root);
+    return status;
+}
+
+/* Describes the tokenizer by `info`, in whose configuration `key` becomes the text `value`. One trained here
+ * has no file yet. */
+static tv_status describe_with(tv_tokenizer *tokenizer, tv_tokenizer_info *info, const char *key,
+                               const char *value) {
+    cJSON *root = NULL;
+    char *config = NULL;
+    tv_status status;
+    if (info->json) {
+        const char *before = info->config ? info->config : "{}";
+        TV_TRY(tv_json_parse(before, strlen(before), "tokenizer_config.json", &root));
+        cJSON *text = cJSON_CreateString(value);
+        bool there = tv_json_get(root, key) != NULL;
+        if (!text || !(there ? cJSON_ReplaceItemInObjectCaseSensitive(root, key, text)
+                             : cJSON_AddItemToObject(root, key, text))) {
+            cJSON_Delete(text);
+            status = out_of_memory();
+            goto done;
+        }
+        TV_TRY(tv_json_print_file(root, &config));
+        info->config = config;
+    }
+    TV_TRY(tv_tokenizer_describe(tokenizer, info));
+done:
+    free(config);
     cJSON_Delete(root);
     return status;
 }
@@ -169,8 +195,6 @@ tv_status tv_tokenizer_set_eos(tv_tokenizer *tokenizer, uint32_t id) {
     const tv_token *token = tv_tokenizer_token(tokenizer, id);
     tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
     tv_text name = {0};
-    cJSON *root = NULL;
-    char *config = NULL;
     tv_status status;
     if (!token)
         return tv_fail(TV_E_DATA,
@@ -178,28 +202,26 @@ tv_status tv_tokenizer_set_eos(tv_tokenizer *tokenizer, uint32_t id) {
     if (info.eos == id)
         return TV_OK;
     info.eos = id;
-    /* One trained here has no file yet, and is written with info.eos. */
-    if (info.json) {
-        const char *before = info.config ? info.config : "{}";
-        TV_TRY(tv_token_spell(token, &name));
-        TV_TRY(tv_text_append(&name, "", 1));
-        TV_TRY(tv_json_parse(before, strlen(before), "tokenizer_config.json", &root));
-        cJSON *eos = cJSON_CreateString((const char *)name.data);
-        bool there = tv_json_get(root, "eos_token") != NULL;
-        if (!eos || !(there ? cJSON_ReplaceItemInObjectCaseSensitive(root, "eos_token", eos)
-                            : cJSON_AddItemToObject(root, "eos_token", eos))) {
-            cJSON_Delete(eos);
-            status = out_of_memory();
-            goto done;
-        }
-        TV_TRY(tv_json_print_file(root, &config));
-        info.config = config;
-    }
-    TV_TRY(tv_tokenizer_describe(tokenizer, &info));
+    TV_TRY(tv_token_spell(token, &name));
+    TV_TRY(tv_text_append(&name, "", 1));
+    TV_TRY(describe_with(tokenizer, &info, "eos_token", (const char *)name.data));
 done:
-    free(config);
-    cJSON_Delete(root);
     tv_text_free(&name);
+    return status;
+}
+
+tv_status tv_tokenizer_set_builtin_template(tv_tokenizer *tokenizer) {
+    tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
+    tv_text jinja = {0};
+    const char *name;
+    tv_status status;
+    if (info.chat_template)
+        return TV_OK;
+    TV_TRY(tv_chat_builtin(tokenizer, &jinja, &name));
+    info.chat_template = (const char *)jinja.data;
+    TV_TRY(describe_with(tokenizer, &info, "chat_template", info.chat_template));
+done:
+    tv_text_free(&jinja);
     return status;
 }
 

@@ -65,7 +65,7 @@ static void conversations_are_kept_until_reset(void **state) {
     tv_run_free(&cut);
     tv_run_free(&after);
     assert_non_null(strstr(again.err, "begins anew"));
-    assert_non_null(strstr(one.err, "ChatML"));
+    assert_non_null(strstr(one.err, "turns end with <|im_end|>"));
     tv_run_free(&one);
     tv_run_free(&two);
     tv_run_free(&alone);

@@ -1,12 +1,14 @@
-/* Fuzz target: bytes as a chat template, and as the contents of a conversation in every kind of markup. The
- * contents must come back, and the markup must be there as often as it was written. */
+/* Fuzz target: bytes as the contents of a conversation in ChatML and in plain text. The contents must come
+ * back, and the markup must be there as often as it was written. Templates themselves are fuzzed by
+ * fuzz_jinja. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "fuzz/tokenizer.h"
-#include "text/chat_recognise.h"
+#include "text/chat_template.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -17,15 +19,17 @@ static uint64_t occurrences(const tv_ids *ids, uint32_t id) {
     return count;
 }
 
-static void encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const char *text, size_t size) {
+static void encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, uint64_t turns, const char *text,
+                   size_t size) {
     const tv_message messages[] = {{.role = TV_USER, .content = text, .length = size},
                                    {.role = TV_ASSISTANT, .content = text, .length = size}};
-    tv_ids ids = {0};
+    tv_ids ids = {0}, answer = {0};
     tv_text trained = {0}, back = {0};
-    if (tv_chat_encode(tokenizer, chat, messages, 2, true, &ids, &trained) != TV_OK)
+    if (tv_chat_encode(tokenizer, chat, messages, 2, true, &ids, &trained) != TV_OK ||
+        tv_chat_encode_answer(tokenizer, chat, text, size, &answer) != TV_OK)
         abort();
-    uint64_t turns = chat->kind == TV_CHAT_PLAIN ? 1 : chat->preamble ? 3 : 2;
-    if (trained.size != ids.size || occurrences(&ids, chat->end) != turns)
+    if (trained.size != ids.size || occurrences(&ids, chat->end) != turns ||
+        occurrences(&answer, chat->end) != 1)
         abort();
     uint64_t first = 0, end = ids.size;
     while (first < ids.size && !trained.data[first])
@@ -37,27 +41,28 @@ static void encode(tv_tokenizer *tokenizer, const tv_chat_template *chat, const 
         back.size != size || (size && memcmp(back.data, text, size) != 0))
         abort();
     tv_ids_free(&ids);
+    tv_ids_free(&answer);
     tv_text_free(&trained);
     tv_text_free(&back);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static tv_chat_template templates[2]; /* ChatML and plain text */
     tv_tokenizer *tokenizer = fuzz_tokenizer();
-    tv_chat_template chat = {0};
-    const char *why = NULL;
-    char *text = malloc(size + 1);
-    if (!text)
-        return 0;
-    memcpy(text, data, size);
-    text[size] = '\0';
-    if (tv_chat_recognise(text, &chat, &why) != TV_OK || strlen(chat.system) > chat.preamble)
-        abort();
-    if (why || chat.kind != TV_CHAT_CHATML)
-        chat = (tv_chat_template){.kind = TV_CHAT_CHATML};
-    chat.end = tv_tokenizer_find(tokenizer, TV_TOKEN_IM_END, strlen(TV_TOKEN_IM_END));
-    encode(tokenizer, &chat, text, size);
-    chat = (tv_chat_template){.kind = TV_CHAT_PLAIN, .end = tv_tokenizer_info_of(tokenizer)->end_of_text};
-    encode(tokenizer, &chat, text, size);
-    free(text);
+    tv_log_set_level(TV_LOG_ERROR);
+    if (!templates[0].jinja) {
+        tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
+        if (tv_chat_template_of(tokenizer, &templates[0]) != TV_OK)
+            abort();
+        info.chat_template =
+            "{% for m in messages %}{{ m.role + ':\n' + m.content }}{% if m.role == 'assistant' "
+            "%}<|endoftext|>{% endif %}{{ '\n' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ 'assistant:\n' }}{% endif %}";
+        if (tv_tokenizer_describe(tokenizer, &info) != TV_OK ||
+            tv_chat_template_of(tokenizer, &templates[1]) != TV_OK)
+            abort();
+    }
+    encode(tokenizer, &templates[0], 2, (const char *)data, size);
+    encode(tokenizer, &templates[1], 1, (const char *)data, size);
     return 0;
 }

@@ -54,6 +54,7 @@ static void ends_come_from_config_tokenizer_and_template(void **state) {
     settings = tv_sampling_settings(&sampling, &config, tokenizer, &chat);
     assert_true(ends(&settings, chat.end) && ends(&settings, 100));
     assert_false(ends(&settings, 2000));
+    tv_chat_template_free(&chat);
     tv_tokenizer_destroy(&tokenizer);
 }
 

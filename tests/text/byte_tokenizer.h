@@ -43,6 +43,7 @@ static inline tv_tokenizer *byte_tokenizer(int markup, const char *chat_template
     assert_ok(tv_tokenizer_create(&parts, "bytes", &tokenizer));
     tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
     info.chat_template = chat_template;
+    info.config = markup & LLAMA3 ? "{\"bos_token\": \"<|begin_of_text|>\"}" : NULL;
     info.begin_count = markup & BEGINS ? 1 : 0;
     info.begin[0] = 3;
     assert_ok(tv_tokenizer_describe(tokenizer, &info));

@@ -21,6 +21,7 @@
 
 static int set_up(void **state) {
     (void)state;
+    assert_int_equal(setenv("SOURCE_DATE_EPOCH", "1721990400", 1), 0); /* 26 Jul 2024 */
     tv_log_set_level(TV_LOG_ERROR);
     return 0;
 }
@@ -44,39 +45,6 @@ static const char *const chatml_templates[] = {
     "{%- else %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}{%- "
     "endif %}"
     "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}",
-};
-
-/* Others, which would not be written as here. */
-static const char *const other_templates[] = {
-    "",
-    "{{",
-    "{% for message in messages",
-    "{{ 'quote",
-    "{# comment",
-    "[INST] {{ messages[0].content }} [/INST]",
-    "<|im_start|>",
-    /* no generation prompt; content trimmed; another end; more tokens; a rule within a turn; two newlines */
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}",
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] | trim + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif "
-    "%}",
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] + "
-    "'<|im_end|>'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif "
-    "%}",
-    "{{ bos_token }}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
-    "message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif "
-    "%}",
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content']}}{% if not "
-    "loop.last %}{{'<|im_end|>' + '\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ "
-    "'<|im_start|>assistant\n' }}{% endif %}",
-    "{% for message in messages %}\n{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}\n{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% "
-    "endif %}",
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% if not "
-    "enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}",
 };
 
 #define LLAMA3_TURNS                                                                                         \
@@ -106,53 +74,6 @@ static const char llama31_template[] =
     "trim + "
     "'<|eot_id|>' }}\n    {%- endif %}\n{%- endfor %}\n{%- if add_generation_prompt %}\n"
     "    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n{%- endif %}\n";
-
-static void known_templates_are_recognised(void **state) {
-    (void)state;
-    tv_chat_template chat;
-    for (size_t i = 0; i < TV_COUNT(chatml_templates); i++) {
-        tv_tokenizer *tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, chatml_templates[i]);
-        assert_ok(tv_chat_template_of(tokenizer, &chat));
-        if (!chat.own || chat.kind != TV_CHAT_CHATML || chat.preamble || chat.end != 2)
-            fail_msg("template %zu is not taken for ChatML", i);
-        tv_tokenizer_destroy(&tokenizer);
-    }
-    tv_tokenizer *tokenizer = byte_tokenizer(LLAMA3, llama3_template);
-    assert_ok(tv_chat_template_of(tokenizer, &chat));
-    assert_true(chat.own && chat.kind == TV_CHAT_LLAMA3 && chat.begins && chat.end == 6);
-    assert_int_equal(chat.preamble, 0);
-    tv_tokenizer_destroy(&tokenizer);
-    tokenizer = byte_tokenizer(LLAMA3, llama31_template);
-    assert_ok(tv_chat_template_of(tokenizer, &chat));
-    assert_true(chat.own && chat.kind == TV_CHAT_LLAMA3 && chat.begins);
-    assert_string_equal(chat.system, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
-    tv_tokenizer_destroy(&tokenizer);
-}
-
-static void others_give_the_built_in(void **state) {
-    (void)state;
-    tv_chat_template chat;
-    for (size_t i = 0; i < TV_COUNT(other_templates); i++) {
-        tv_tokenizer *tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, other_templates[i]);
-        assert_ok(tv_chat_template_of(tokenizer, &chat));
-        if (chat.own || chat.kind != TV_CHAT_CHATML || chat.begins || chat.preamble || chat.end != 2)
-            fail_msg("template %zu is taken for %s", i, tv_chat_kind_name(chat.kind));
-        tv_tokenizer_destroy(&tokenizer);
-    }
-    /* Its own template needs tokens that it lacks. */
-    tv_tokenizer *tokenizer = byte_tokenizer(END_OF_TEXT, chatml_templates[0]);
-    assert_ok(tv_chat_template_of(tokenizer, &chat));
-    assert_true(!chat.own && chat.kind == TV_CHAT_PLAIN && chat.end == 0);
-    tv_tokenizer_destroy(&tokenizer);
-    tokenizer = byte_tokenizer(END_OF_TEXT | LLAMA3, NULL);
-    assert_ok(tv_chat_template_of(tokenizer, &chat));
-    assert_true(!chat.own && chat.kind == TV_CHAT_PLAIN);
-    tv_tokenizer_destroy(&tokenizer);
-    /* Nothing ends an answer. */
-    tokenizer = byte_tokenizer(0, NULL);
-    assert_fails(tv_chat_template_of(tokenizer, &chat), TV_E_DATA, "end-of-text");
-    tv_tokenizer_destroy(&tokenizer);
-}
 
 #define MESSAGE(who, text)                                                                                   \
     { .role = (who), .content = (text), .length = sizeof(text) - 1 }
@@ -184,6 +105,7 @@ static void expect_chat(tv_tokenizer *tokenizer, const tv_message *messages, uin
     tv_ids_free(&ids);
     tv_ids_free(&prefix);
     tv_text_free(&trained);
+    tv_chat_template_free(&chat);
 }
 
 static void turns_and_masks(void **state) {
@@ -222,6 +144,171 @@ static void turns_and_masks(void **state) {
     tv_tokenizer_destroy(&tokenizer);
 }
 
+/* All of them write ChatML. */
+static void own_templates_are_rendered(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TV_COUNT(chatml_templates); i++) {
+        tv_tokenizer *tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, chatml_templates[i]);
+        expect_chat(
+            tokenizer, dialogue, 5, false,
+            "(system\nbe kind)\n(user\nhi)\n(assistant\n{hello)}\n(user\n why? )\n(assistant\n{so)}\n");
+        expect_chat(tokenizer, dialogue + 1, 3, true,
+                    "(user\nhi)\n(assistant\n{hello)}\n(user\n why? )\n(assistant\n");
+        tv_tokenizer_destroy(&tokenizer);
+    }
+}
+
+#define EACH(turn)   "{% for m in messages %}" turn "{% endfor %}"
+#define PROMPT(text) "{% if add_generation_prompt %}" text "{% endif %}"
+
+/* What is trained is what a model says itself behind the generation prompt. */
+static void turns_of_other_templates(void **state) {
+    (void)state;
+    static const struct {
+        int markup;
+        const char *jinja, *expected,
+            *prompt; /* of dialogue + 1: four messages, and one with a generation prompt */
+    } cases[] = {
+        /* no token before an answer, a space that is the model's, contents trimmed */
+        {END_OF_TEXT,
+         EACH("{% if m.role == 'user' %}{{ '[INST] ' + m.content | trim + ' [/INST]' }}{% else %}{{ ' ' + "
+              "m.content "
+              "+ ' <|endoftext|>' }}{% endif %}"),
+         "[INST] hi [/INST]{ hello $}[INST] why? [/INST]{ so $}", "[INST] hi [/INST]"},
+        /* a thought that the model has to begin itself; in turns before the last it is gone */
+        {CHATML,
+         EACH("{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' and loop.last %}{{ "
+              "'<think>\\n\\n</think>\\n\\n' }}{% endif %}{{ m.content + '<|im_end|>\\n' }}")
+             PROMPT("{{ '<|im_start|>assistant\\n' }}"),
+         "(user\nhi)\n(assistant\n{hello)}\n(user\n why? )\n(assistant\n{<think>\n\n</think>\n\nso)}\n",
+         "(user\nhi)\n(assistant\n"},
+        /* a thought that the generation prompt begins */
+        {CHATML,
+         EACH("{{ '<|im_start|>' + m.role + '\\n' + m.content.split('</think>')[-1] + '<|im_end|>\\n' }}")
+             PROMPT("{{ '<|im_start|>assistant\\n<think>' }}"),
+         "(user\nhi)\n(assistant\n{hello)}\n(user\n why? )\n(assistant\n{so)}\n",
+         "(user\nhi)\n(assistant\n<think>"},
+        /* turns but for the last end otherwise */
+        {CHATML | END_OF_TEXT,
+         EACH("{{ '<|im_start|>' + m.role + '\\n' + m.content + ('<|endoftext|>' if loop.last and m.role == "
+              "'assistant' else '<|im_end|>') }}") PROMPT("{{ '<|im_start|>assistant\\n' }}"),
+         "(user\nhi)(assistant\n{hello)}(user\n why? )(assistant\n{so$}", "(user\nhi)(assistant\n"},
+        /* no token ends a turn: what ends a text does */
+        {END_OF_TEXT, EACH("{{ m.role + ': ' + m.content + '\\n' }}") PROMPT("{{ 'assistant: ' }}"),
+         "user: hi\nassistant: {hello}\nuser:  why? \nassistant: {so\n$}", "user: hi\nassistant: "},
+        /* the same content twice, and what a message says before itself */
+        {CHATML,
+         "{{ messages[-1].content }}" EACH(
+             "{{ '<|im_start|>' + m.role + '\\n' + m.content | upper + '<|im_end|>' }}")
+             PROMPT("{{ '<|im_start|>assistant\\n' }}"),
+         "so(user\nHI)(assistant\n{HELLO)}(user\n WHY? )(assistant\n{SO)}", "hi(user\nHI)(assistant\n"},
+        {CHATML,
+         EACH(
+             "{{ '<|im_start|>' + m.role + '\\n' }}{% generation %}{{ m.content }}<|im_end|>{% endgeneration "
+             "%}\n"),
+         "(user\nhi)(assistant\n{hello)}(user\n why? )(assistant\n{so)}", "(user\nhi)"},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        tv_tokenizer *tokenizer = byte_tokenizer(cases[i].markup, cases[i].jinja);
+        tv_chat_template chat;
+        for (int prompt = 0; prompt < 2; prompt++) {
+            tv_ids ids = {0};
+            tv_text trained = {0};
+            assert_ok(tv_chat_template_of(tokenizer, &chat));
+            assert_ok(tv_chat_encode(tokenizer, &chat, dialogue + 1, prompt ? 1 : 4, prompt, &ids, &trained));
+            expect_tokens(ids.data, trained.data, ids.size, prompt ? cases[i].prompt : cases[i].expected);
+            tv_ids_free(&ids);
+            tv_text_free(&trained);
+            tv_chat_template_free(&chat);
+        }
+        tv_tokenizer_destroy(&tokenizer);
+    }
+}
+
+/* An answer behind a generation prompt has the ids that it has in the rendered conversation. */
+static void answers_are_those_of_the_conversation(void **state) {
+    (void)state;
+    static const char *const templates[] = {
+        EACH("{% if m.role == 'user' %}{{ '[INST] ' + m.content | trim + ' [/INST]' }}{% else %}{{ ' ' + "
+             "m.content | "
+             "trim + ' <|endoftext|>' }}{% endif %}"),
+        EACH(
+            "{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}{{ '<think>' }}{% endif %}{{ "
+            "m.content + '<|im_end|>\\n' }}") PROMPT("{{ '<|im_start|>assistant\\n' }}"),
+        EACH("{{ m.role + ': ' + m.content }}\n") PROMPT("{{ 'assistant: ' }}"), NULL};
+    static const tv_message answers[] = {MESSAGE(TV_ASSISTANT, "well"), MESSAGE(TV_ASSISTANT, " \n x \n"),
+                                         MESSAGE(TV_ASSISTANT, ""), MESSAGE(TV_ASSISTANT, "<|im_end|>")};
+    for (size_t t = 0; t < TV_COUNT(templates); t++) {
+        tv_tokenizer *tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, templates[t]);
+        tv_chat_template chat;
+        assert_ok(tv_chat_template_of(tokenizer, &chat));
+        for (size_t i = 0; i < TV_COUNT(answers); i++) {
+            tv_message messages[] = {dialogue[0], dialogue[1], answers[i]};
+            tv_ids whole = {0}, answer = {0};
+            tv_text trained = {0};
+            uint64_t first = 0, count = 0;
+            assert_ok(tv_chat_encode(tokenizer, &chat, messages + 1, 2, false, &whole, &trained));
+            assert_ok(
+                tv_chat_encode_answer(tokenizer, &chat, answers[i].content, answers[i].length, &answer));
+            while (first < whole.size && !trained.data[first])
+                first++;
+            while (first + count < whole.size && trained.data[first + count])
+                count++;
+            if (answer.size != count ||
+                memcmp(answer.data, whole.data + first, count * sizeof *whole.data) != 0)
+                fail_msg("template %zu, answer %zu: %llu ids, expected %llu", t, i,
+                         (unsigned long long)answer.size, (unsigned long long)count);
+            tv_ids_free(&whole);
+            tv_ids_free(&answer);
+            tv_text_free(&trained);
+        }
+        tv_chat_template_free(&chat);
+        tv_tokenizer_destroy(&tokenizer);
+    }
+}
+
+/* Each is a sentence, with the template's line where it has one. */
+static void templates_that_do_not_work(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{{", "chat template line 1: expected }}, found the end"},
+        {"a\n{% for message in messages", "chat template line 2: expected %}"},
+        {"{{ 'quote", "chat template line 1: expected a closing '"},
+        {"{# comment", "expected #}"},
+        {"", "leaves it out"},
+        {"[INST] {{ messages[0].content }} [/INST]", "what the assistant says, found one that leaves it out"},
+        {"{{ messages[0].content }}\n{{ raise_exception('no') }}",
+         "line 2: the template refuses the conversation: no"},
+        {"{{ messages.content.x }}", "line 1: expected a value to take x of"},
+        {"{% set r = range(9999) %}\n{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}",
+         "line 2: expected"},
+    };
+    tv_chat_template chat;
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        tv_tokenizer *tokenizer = byte_tokenizer(END_OF_TEXT | CHATML, cases[i][0]);
+        assert_int_equal(tv_chat_template_of(tokenizer, &chat), TV_E_DATA);
+        if (!strstr(tv_last_error(), cases[i][1]))
+            fail_msg("template %zu: %s", i, tv_last_error());
+        tv_tokenizer_destroy(&tokenizer);
+    }
+    /* A conversation that is refused. */
+    tv_tokenizer *tokenizer = byte_tokenizer(
+        CHATML, EACH("{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ "
+                     "m.content }}<|im_end|>"));
+    tv_ids ids = {0};
+    assert_ok(tv_chat_template_of(tokenizer, &chat));
+    assert_int_equal(tv_chat_encode(tokenizer, &chat, dialogue, 5, false, &ids, NULL), TV_E_DATA);
+    assert_non_null(strstr(tv_last_error(), "no system"));
+    assert_int_equal(ids.size, 0);
+    tv_chat_template_free(&chat);
+    tv_tokenizer_destroy(&tokenizer);
+    /* Nothing ends an answer. */
+    tokenizer = byte_tokenizer(0, NULL);
+    assert_int_equal(tv_chat_template_of(tokenizer, &chat), TV_E_DATA);
+    assert_non_null(strstr(tv_last_error(), "end-of-text"));
+    tv_tokenizer_destroy(&tokenizer);
+}
+
 /* Its own system message is written only where the conversation has none. */
 static void a_template_may_bring_a_system_message(void **state) {
     (void)state;
@@ -252,6 +339,7 @@ static tv_tokenizer *changed_tokenizer(const cJSON *base, const cJSON *changes, 
     assert_ok(tv_tokenizer_parse(text, strlen(text), "changed", &tokenizer));
     tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
     info.chat_template = chat_template;
+    info.config = "{\"bos_token\": \"<|begin_of_text|>\"}";
     assert_ok(tv_tokenizer_describe(tokenizer, &info));
     free(text);
     cJSON_Delete(root);
@@ -312,6 +400,7 @@ static void ids_are_those_of_the_rendered_template(void **state) {
                                  &ids, &trained));
         expect_list(item, "ids", ids.data, ids.size, false);
         expect_list(item, "trained", trained.data, trained.size, true);
+        tv_chat_template_free(&chat);
         tv_ids_free(&ids);
         tv_text_free(&trained);
     }
@@ -358,6 +447,7 @@ static void contents_are_never_markup(void **state) {
         assert_int_equal(learned, hostile[1].length + 1);
         assert_int_equal(ids.size,
                          hostile[0].length + hostile[1].length + 4 + strlen("user\n\nassistant\n\n"));
+        tv_chat_template_free(&chat);
         tv_ids_free(&ids);
         tv_text_free(&trained);
         tv_tokenizer_destroy(&tokenizer);
@@ -388,7 +478,8 @@ static void templates_travel_with_tokenizers(void **state) {
     tv_tokenizer_destroy(&tokenizer);
     assert_ok(tv_tokenizer_load(first, &tokenizer));
     assert_ok(tv_chat_template_of(tokenizer, &chat));
-    assert_true(chat.own && chat.kind == TV_CHAT_CHATML);
+    assert_true(chat.own && chat.ends && chat.end == 2);
+    tv_chat_template_free(&chat);
     assert_ok(tv_tokenizer_save(tokenizer, second));
     tv_tokenizer_destroy(&tokenizer);
     char *before = file_text(first, "tokenizer_config.json"),
@@ -400,8 +491,7 @@ static void templates_travel_with_tokenizers(void **state) {
     assert_ok(tv_write_file(jinja, "{{ 'another' }}", 15));
     assert_ok(tv_tokenizer_load(second, &tokenizer));
     assert_string_equal(tv_tokenizer_info_of(tokenizer)->chat_template, "{{ 'another' }}");
-    assert_ok(tv_chat_template_of(tokenizer, &chat));
-    assert_false(chat.own);
+    assert_int_equal(tv_chat_template_of(tokenizer, &chat), TV_E_DATA);
     assert_ok(tv_tokenizer_save(tokenizer, third));
     tv_tokenizer_destroy(&tokenizer);
     after = file_text(third, "chat_template.jinja");
@@ -412,8 +502,10 @@ static void templates_travel_with_tokenizers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_templates_are_recognised),
-        cmocka_unit_test(others_give_the_built_in),
+        cmocka_unit_test(own_templates_are_rendered),
+        cmocka_unit_test(turns_of_other_templates),
+        cmocka_unit_test(answers_are_those_of_the_conversation),
+        cmocka_unit_test(templates_that_do_not_work),
         cmocka_unit_test(turns_and_masks),
         cmocka_unit_test(a_template_may_bring_a_system_message),
         cmocka_unit_test(ids_are_those_of_the_rendered_template),

@@ -41,7 +41,6 @@ static void texts_and_messages(void **state) {
     tv_prompts *prompts = NULL;
     assert_ok(read_text(lines, 0, &prompts));
     assert_int_equal(prompts->count, TV_COUNT(expected));
-    assert_int_equal(prompts->chat.kind, TV_CHAT_CHATML);
     assert_int_equal(prompts->chat.end, 2);
     uint64_t tokens = 0;
     for (size_t i = 0; i < TV_COUNT(expected); i++) {
