@@ -18,7 +18,7 @@ static tv_status split(const tv_recorder *recorder, uint64_t rows, uint64_t chan
 /* Rows of a table that can be bound at once. */
 static tv_status split_table(const tv_recorder *recorder, uint64_t rows, uint64_t channels, tv_dtype dtype,
                              uint64_t *most) {
-    const uint64_t bytes = channels * tv_dtype_bytes(dtype);
+    const uint64_t bytes = tv_dtype_row_bytes(dtype, channels);
     return tv_split_rows(recorder, "embedding table", rows, &bytes, 1, most);
 }
 
@@ -29,6 +29,21 @@ static tv_status check_positions(uint64_t tokens_per_row, uint64_t max_positions
                        "embedding: sequences of %llu tokens are over the position table's %llu rows",
                        (unsigned long long)tokens_per_row, (unsigned long long)max_positions);
     return TV_OK;
+}
+
+static tv_program_id forward_program(tv_dtype dtype, uint64_t channels) {
+    switch (dtype) {
+    case TV_F16:
+        return TV_PROGRAM_embedding_forward_f16;
+    case TV_BF16:
+        return TV_PROGRAM_embedding_forward_bf16;
+    case TV_Q8_0:
+        return TV_PROGRAM_embedding_forward_q8_0;
+    case TV_Q4_0:
+        return TV_PROGRAM_embedding_forward_q4_0;
+    default:
+        return channels % 4 == 0 ? TV_PROGRAM_embedding_forward_vec4 : TV_PROGRAM_embedding_forward_base;
+    }
 }
 
 /* The rows of `part` whose token and position lie in these chunks of the tables. */
@@ -51,13 +66,12 @@ static tv_status record_forward(tv_recorder *recorder, const tv_embedding *e, tv
     return tv_launch_record(
         recorder,
         &(tv_launch){
-            .program =
-                channels % 4 == 0 ? TV_PROGRAM_embedding_forward_vec4 : TV_PROGRAM_embedding_forward_base,
+            .program = forward_program(e->token_table.dtype, channels),
             .push = &push,
             .groups = part.count,
             .bindings = {tv_tensor_rows(e->tokens, 1, part.first, part.count),
                          tv_tensor_rows(e->positions, 1, part.first, part.count),
-                         tv_tensor_rows(e->token_table, channels, tokens.first, tokens.count),
+                         tv_tensor_weight_rows(e->token_table, channels, tokens.first, tokens.count),
                          tv_tensor_rows(e->position_table, channels, positions.first, positions.count),
                          tv_tensor_rows(e->output, channels, part.first, part.count)},
             .specialization = {row_local_size(recorder, channels)},

@@ -13,7 +13,7 @@ typedef struct tv_embedding {
     uint64_t channels, vocab, max_positions;
     tv_tensor tokens;         /* (rows) uint32, each below vocab */
     tv_tensor positions;      /* (rows) uint32; absent: r % T */
-    tv_tensor token_table;    /* (V, C) */
+    tv_tensor token_table;    /* (V, C), of any type that weights are stored in */
     float scale;              /* of the token's row; 0: 1 */
     tv_tensor position_table; /* (max_positions, C); absent: none (rotary models) */
     tv_tensor output;         /* (rows, C) out */

@@ -11,6 +11,14 @@ tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first
     return tensor;
 }
 
+tv_tensor tv_tensor_weight_rows(tv_tensor tensor, uint64_t columns, uint64_t first, uint64_t rows) {
+    if (!tv_tensor_present(tensor))
+        return tensor;
+    uint64_t row_bytes = tv_dtype_row_bytes(tensor.dtype, columns);
+    tensor.span = tv_span_part(tensor.span, first * row_bytes, rows * row_bytes);
+    return tensor;
+}
+
 tv_tensor tv_tensor_first(tv_tensor tensor, uint64_t count) {
     return tv_tensor_rows(tensor, 1, 0, count);
 }

@@ -28,6 +28,9 @@ static inline bool tv_tensor_present(tv_tensor tensor) {
  * tv_split_rows. An absent tensor stays absent. */
 tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first, uint64_t rows);
 
+/* The same of a weight matrix of any type (base/dtype.h), whose rows have `columns` elements. */
+tv_tensor tv_tensor_weight_rows(tv_tensor tensor, uint64_t columns, uint64_t first, uint64_t rows);
+
 /* `count` elements of a flat tensor from `first` on, which need not be aligned: the span begins at the
  * aligned place before it, and *skip is how many elements later the part begins (below 64). */
 tv_tensor tv_tensor_window(tv_tensor tensor, uint64_t first, uint64_t count, uint32_t *skip);

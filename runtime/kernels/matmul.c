@@ -3,6 +3,9 @@
  * An operand over the storage range is cut along its stored rows: C and A along m, A^T and B along k (the
  * later parts accumulate), B^T along n. A part need not start on an aligned byte: the binding starts on the
  * aligned byte before it and the shader is told the distance.
+ *
+ * Everything is counted in words of 4 bytes, which are elements for floats. A B of another type is a matrix
+ * of the words of its rows; it is never cut within a row.
  */
 #include "kernels/matmul.h"
 
@@ -15,7 +18,7 @@ enum {
     FEW_ROWS_WORKGROUP = 128, /* of matmul_rows.comp on GPUs */
 };
 
-/* A matrix of a batch of equal ones: `rows` stored rows of `columns` elements, `ld` apart. */
+/* A matrix of a batch of equal ones: `rows` stored rows of `columns` words, `ld` apart. */
 typedef struct operand {
     tv_tensor tensor;
     uint64_t rows, columns, ld, stride;
@@ -38,8 +41,6 @@ static bool extent(const operand *matrix, uint64_t batch, uint64_t *elements) {
 
 static tv_status check_operand(const char *name, const operand *matrix, uint64_t batch) {
     uint64_t elements;
-    if (matrix->tensor.dtype != TV_F32)
-        return tv_fail(TV_E_USAGE, "matmul: %s must be 32-bit floats", name);
     TV_RETURN_IF_FAILED(tv_span_check(matrix->tensor.span, "matmul"));
     if (matrix->ld < matrix->columns)
         return tv_fail(TV_E_USAGE, "matmul: rows of %s have %llu elements and lie only %llu apart", name,
@@ -145,6 +146,37 @@ static bool takes_texels(const tv_recorder *recorder, const tv_matmul *product, 
                0;
 }
 
+/* ---- variants ---- */
+
+/* Of one type of B. */
+typedef struct typed_programs {
+    tv_program_id nn, nt, cpu_nn, cpu_nt, cpu_nt_1, cpu_nt_4, rows_nt;
+} typed_programs;
+#define TYPED_PROGRAMS(type)                                                                                 \
+    {                                                                                                        \
+        TV_PROGRAM_matmul_##type##_nn, TV_PROGRAM_matmul_##type##_nt, TV_PROGRAM_matmul_##type##_cpu_nn,     \
+            TV_PROGRAM_matmul_##type##_cpu_nt, TV_PROGRAM_matmul_##type##_cpu_nt_1,                          \
+            TV_PROGRAM_matmul_##type##_cpu_nt_4, TV_PROGRAM_matmul_##type##_rows_nt                          \
+    }
+
+/* NULL: floats, or no type that products read. */
+static const typed_programs *programs_of(tv_dtype dtype) {
+    static const typed_programs f16 = TYPED_PROGRAMS(f16), bf16 = TYPED_PROGRAMS(bf16),
+                                q8_0 = TYPED_PROGRAMS(q8_0), q4_0 = TYPED_PROGRAMS(q4_0);
+    switch (dtype) {
+    case TV_F16:
+        return &f16;
+    case TV_BF16:
+        return &bf16;
+    case TV_Q8_0:
+        return &q8_0;
+    case TV_Q4_0:
+        return &q4_0;
+    default:
+        return NULL;
+    }
+}
+
 static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
                                tv_launch *launch) {
     /* All of them, texels or not, sum a value of C in the same order. */
@@ -155,16 +187,21 @@ static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *pro
     static const tv_program_id few_rows[2][2] = {
         {TV_PROGRAM_matmul_cpu_nt_1, TV_PROGRAM_matmul_cpu_nt_4},
         {TV_PROGRAM_matmul_texels_nt_1, TV_PROGRAM_matmul_texels_nt_4}};
-    bool texels = takes_texels(recorder, product, size, launch);
+    const typed_programs *typed = programs_of(product->b.dtype);
+    bool texels = !typed && takes_texels(recorder, product, size, launch);
     bool nt = !product->transpose_a && product->transpose_b;
     bool nn = !product->transpose_a && !product->transpose_b;
     uint64_t tile_m = TV_MATMUL_CPU_ROWS, tile_n = TV_MATMUL_CPU_COLUMNS;
     launch->program = (texels ? of_texels : single)[product->transpose_a][product->transpose_b];
+    if (typed)
+        launch->program = nn ? typed->cpu_nn : typed->cpu_nt;
     if (texels)
         *(nn ? &tile_m : &tile_n) = TV_MATMUL_TEXEL_COLUMNS;
     if (nt && size->m <= 4) {
         tile_m = size->m == 1 ? 1 : 4;
-        launch->program = few_rows[texels][tile_m == 4];
+        launch->program = typed         ? tile_m == 4 ? typed->cpu_nt_4 : typed->cpu_nt_1
+                          : tile_m == 4 ? few_rows[texels][1]
+                                        : few_rows[texels][0];
     }
     launch->groups = tv_div_up(size->m, tile_m) * tv_div_up(size->n, tile_n);
 }
@@ -177,6 +214,7 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
     static const tv_program_id tiled[2][2] = {{TV_PROGRAM_matmul_nn, TV_PROGRAM_matmul_nt},
                                               {TV_PROGRAM_matmul_tn, TV_PROGRAM_matmul_tt}};
     const tv_caps *caps = tv_recorder_caps(recorder);
+    const typed_programs *typed = programs_of(product->b.dtype);
     const tv_matmul_push *push = launch->push;
     uint32_t *constants = launch->specialization, *count = &launch->specialization_count;
     if (caps->cpu_kernels && caps->subgroup_size == TV_CPU_LANES && caps->subgroup_shuffle) {
@@ -187,13 +225,15 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
         uint64_t rows = 1;
         while (rows < size->m && rows < TV_MATMUL_FEW_ROWS)
             rows *= 2;
-        launch->program = TV_PROGRAM_matmul_rows_nt;
+        launch->program = typed ? typed->rows_nt : TV_PROGRAM_matmul_rows_nt;
         launch->groups = tv_div_up(size->m, rows) * tv_div_up(size->n, TV_MATMUL_FEW_COLUMNS);
         constants[(*count)++] = tv_row_workgroup(recorder, FEW_ROWS_WORKGROUP);
         constants[(*count)++] = (uint32_t)rows;
         constants[(*count)++] = gelu;
     } else {
-        launch->program = tiled[product->transpose_a][product->transpose_b];
+        launch->program = !typed                 ? tiled[product->transpose_a][product->transpose_b]
+                          : product->transpose_b ? typed->nt
+                                                 : typed->nn;
         launch->groups = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE);
         constants[(*count)++] = gelu;
     }
@@ -225,16 +265,34 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
         product->transpose_a
             ? part_of(a, first->batch, size->batch, first->k, size->k, first->m, size->m, &push.first_a)
             : part_of(a, first->batch, size->batch, first->m, size->m, first->k, size->k, &push.first_a);
-    launch.bindings[1] =
-        product->transpose_b
-            ? part_of(b, first->batch, size->batch, first->n, size->n, first->k, size->k, &push.first_b)
-            : part_of(b, first->batch, size->batch, first->k, size->k, first->n, size->n, &push.first_b);
+    bool floats = product->b.dtype == TV_F32, along_k = product->transpose_b;
+    uint64_t row = along_k ? first->n : first->k, rows = along_k ? size->n : size->k;
+    uint64_t column = !floats ? 0 : along_k ? first->k : first->n;
+    uint64_t columns = !floats ? b->columns : along_k ? size->k : size->n;
+    launch.bindings[1] = part_of(b, first->batch, size->batch, row, rows, column, columns, &push.first_b);
     if (push.has_bias)
         launch.bindings[2] = view(product->bias, first->n, size->n, &push.first_bias);
     launch.bindings[3] =
         part_of(c, first->batch, size->batch, first->m, size->m, first->n, size->n, &push.first_c);
     choose_variant(recorder, product, size, product->gelu && first->k + size->k == product->k, &launch);
     return tv_launch_record(recorder, &launch);
+}
+
+static tv_status check_types(const tv_matmul *p) {
+    if (p->a.dtype != TV_F32 || p->c.dtype != TV_F32)
+        return tv_fail(TV_E_USAGE, "matmul: A and C must be 32-bit floats");
+    if (p->b.dtype == TV_F32)
+        return TV_OK;
+    uint64_t columns = p->transpose_b ? p->k : p->n;
+    if (!programs_of(p->b.dtype) || p->transpose_a || p->batch > 1 || p->ldb)
+        return tv_fail(TV_E_USAGE,
+                       "matmul: a B of type %s is offered packed, alone, beside an A that is not transposed, "
+                       "as f16, bf16, q8_0 or q4_0",
+                       tv_dtype_name(p->b.dtype));
+    if (!tv_dtype_takes(p->b.dtype, columns))
+        return tv_fail(TV_E_USAGE, "matmul: rows of %llu elements cannot be of type %s",
+                       (unsigned long long)columns, tv_dtype_name(p->b.dtype));
+    return TV_OK;
 }
 
 tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
@@ -254,6 +312,9 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
                  .columns = p.transpose_b ? p.k : p.n,
                  .stride = p.stride_b};
     operand c = {.tensor = p.c, .rows = p.m, .columns = p.n, .stride = p.stride_c};
+    TV_RETURN_IF_FAILED(check_types(&p));
+    if (p.b.dtype != TV_F32)
+        b.columns = tv_dtype_row_bytes(p.b.dtype, b.columns) / sizeof(uint32_t);
     a.ld = p.lda ? p.lda : a.columns;
     b.ld = p.ldb ? p.ldb : b.columns;
     c.ld = p.ldc ? p.ldc : c.columns;

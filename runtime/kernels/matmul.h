@@ -19,6 +19,8 @@ typedef struct tv_matmul {
     uint64_t batch;                        /* products side by side; 0 and 1: one */
     uint64_t stride_a, stride_b, stride_c; /* elements between products of a batch; 0 for A or B: shared */
     float scale;                           /* of the product; 0: 1. Not with a bias */
+    /* A and C are floats; B may be a packed weight matrix of another type (base/dtype.h), where A is not
+     * transposed and there is no batch. */
     tv_tensor a, b, c;
     bool gelu;      /* C = gelu(op(A) op(B) + bias), the bits of tv_gelu_forward. Not with accumulate */
     tv_tensor bias; /* (n), added to every row; absent: none. Not with accumulate */

@@ -1,7 +1,7 @@
 /* C = scale op(A) op(B) (+ bias), or C += scale op(A) op(B): the form that works everywhere.
  *
  * op(A): (m, k), op(B): (k, n), C: (m, n), bias: (n). -DTV_TRANSPOSE_A=1: A is stored (k, m);
- * -DTV_TRANSPOSE_B=1: B is stored (n, k). gl_WorkGroupID.z is the product of a batch. C is overwritten, or
+ * -DTV_TRANSPOSE_B=1: B is stored (n, k). -DTV_WEIGHT: the type of B (weights.glsl); other than f32, p.ldb and p.first_b count words. gl_WorkGroupID.z is the product of a batch. C is overwritten, or
  * accumulated where p.accumulate is set. The sum over k runs in order, in fp32.
  *
  * A workgroup of 16 x 16 invocations makes a 64 x 64 tile of C, 4 x 4 neighbours each, from steps of 16 along k
@@ -16,6 +16,7 @@
 #include "push_constants.h"
 #include "sizes.h"
 #include "types.glsl"
+#include "weights.glsl"
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(constant_id = 0) const bool GELU = false;
@@ -23,8 +24,10 @@ layout(std430, binding = 0) readonly buffer A {
     TV_ACT a[];
 };
 layout(std430, binding = 1) readonly buffer B {
-    TV_ACT b[];
+    TV_WEIGHT_WORD b[];
 };
+#define TV_WEIGHT_FUNCTIONS
+#include "weights.glsl"
 layout(std430, binding = 2) readonly buffer Bias {
     TV_PARAM bias[];
 };
@@ -68,11 +71,12 @@ void main() {
         }
         for (uint i = local; i < TILE * STEP; i += SIDE * SIDE) {
 #if TV_TRANSPOSE_B
-            uint s = i % STEP, r = i / STEP, at = (column_0 + r) * p.ldb + k_0 + s;
+            uint s = i % STEP, r = i / STEP, row = base_b + (column_0 + r) * p.ldb, column = k_0 + s, columns = p.k;
 #else
-            uint r = i % TILE, s = i / TILE, at = (k_0 + s) * p.ldb + column_0 + r;
+            uint r = i % TILE, s = i / TILE, row = base_b + (k_0 + s) * p.ldb, column = column_0 + r, columns = p.n;
 #endif
-            tile_b[s][r / EACH][r % EACH] = column_0 + r < p.n && k_0 + s < p.k ? float(b[base_b + at]) : 0.0;
+            tile_b[s][r / EACH][r % EACH] =
+                column_0 + r < p.n && k_0 + s < p.k ? tv_weight(row, columns, column) : 0.0;
         }
         barrier();
         /* Unrolled whole, this loop takes seconds to compile on some drivers. */

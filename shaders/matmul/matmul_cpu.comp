@@ -1,7 +1,7 @@
 /* C = scale op(A) op(B) (+ bias), or C += scale op(A) op(B), for processors that run a shader as vectors of 8 lanes
  * (llvmpipe).
  *
- * Operands, forms and defines as in matmul.comp; any sizes, strides and starts. 2 m n k FLOPs.
+ * Operands, types, forms and defines as in matmul.comp; any sizes, strides and starts. 2 m n k FLOPs.
  *
  * A workgroup is one subgroup of 8 lanes and makes 16 x 16 values of C, 16 rows of two per lane: 32 vectors
  * nearly fit the registers, larger tiles spill and smaller ones load more. No barrier and no shared memory,
@@ -22,6 +22,7 @@
 #include "push_constants.h"
 #include "sizes.h"
 #include "types.glsl"
+#include "weights.glsl"
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
 /* Constants, because both sides of a branch are run where these kernels are. */
@@ -31,8 +32,10 @@ layout(std430, binding = 0) readonly buffer A {
     TV_ACT a[];
 };
 layout(std430, binding = 1) readonly buffer B {
-    TV_ACT b[];
+    TV_WEIGHT_WORD b[];
 };
+#define TV_WEIGHT_FUNCTIONS
+#include "weights.glsl"
 layout(std430, binding = 2) readonly buffer Bias {
     TV_PARAM bias[];
 };
@@ -97,12 +100,21 @@ void main() {
 #endif
 
         float right[STEP][EACH];
-        [[unroll]] for (uint s = 0; s < STEP; s++)
-            [[unroll]] for (uint j = 0; j < EACH; j++)
 #if TV_TRANSPOSE_B
-                right[s][j] = float(b[base_b + column[j] * p.ldb + min(k_0 + s, last)]);
+        [[unroll]] for (uint j = 0; j < EACH; j++) {
+            float along[8];
+            tv_weight_eight(base_b + column[j] * p.ldb, p.k, k_0, along);
+            [[unroll]] for (uint s = 0; s < STEP; s++)
+                right[s][j] = along[s];
+        }
 #else
-                right[s][j] = float(b[base_b + column[j] + min(k_0 + s, last) * p.ldb]);
+        [[unroll]] for (uint s = 0; s < STEP; s++) {
+            uint row_b = base_b + min(k_0 + s, last) * p.ldb;
+            /* The columns of a tile lie in one block. */
+            float scale = tv_weight_scale(row_b, p.n, column[0]);
+            [[unroll]] for (uint j = 0; j < EACH; j++)
+                right[s][j] = scale * tv_weight_of_word(b[row_b + tv_weight_word_of(column[j])], tv_weight_place(column[j]));
+        }
 #endif
 
         [[unroll]] for (uint i = 0; i < ROWS; i++)

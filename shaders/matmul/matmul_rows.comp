@@ -6,6 +6,7 @@
  * at a time; its lanes share the sum over k, in the same order whatever ROWS is. Workgroups of the same columns
  * are neighbours, so that B is read from memory once. Memory bound: 4 k n bytes of B for 2 m n k FLOPs; A comes
  * from the caches.
+ * B's type as in matmul.comp: a lane takes whole words, so that fewer bytes are fewer loads.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -17,6 +18,7 @@
 #include "push_constants.h"
 #include "sizes.h"
 #include "types.glsl"
+#include "weights.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 8;
@@ -25,8 +27,10 @@ layout(std430, binding = 0) readonly buffer A {
     TV_ACT a[];
 };
 layout(std430, binding = 1) readonly buffer B {
-    TV_PARAM b[];
+    TV_WEIGHT_WORD b[];
 };
+#define TV_WEIGHT_FUNCTIONS
+#include "weights.glsl"
 layout(std430, binding = 2) readonly buffer Bias {
     TV_PARAM bias[];
 };
@@ -37,8 +41,8 @@ layout(push_constant) uniform Push {
     tv_matmul_push p;
 };
 
-/* Loads in flight per lane; MAX_ROWS because arrays are not sized by specialization. */
-const uint UNROLL = 4, COLUMNS = TV_MATMUL_FEW_COLUMNS, MAX_ROWS = TV_MATMUL_FEW_ROWS;
+/* Words in flight per lane; MAX_ROWS because arrays are not sized by specialization. */
+const uint EACH = TV_WEIGHT_EACH, UNROLL = EACH > 2 ? 2 : 4, COLUMNS = TV_MATMUL_FEW_COLUMNS, MAX_ROWS = TV_MATMUL_FEW_ROWS;
 
 void main() {
     uint blocks = (p.m + ROWS - 1) / ROWS, row_0 = tv_group() % blocks * ROWS, rows = p.m - row_0;
@@ -52,18 +56,24 @@ void main() {
         float sum[MAX_ROWS];
         [[unroll]] for (uint i = 0; i < MAX_ROWS; i++)
             sum[i] = 0.0;
-        for (uint k_0 = lane; k_0 < p.k; k_0 += UNROLL * lanes) {
-            float weight[UNROLL];
-            uint at[UNROLL];
+        uint row_b = base_b + column * p.ldb, words = tv_weight_words(p.k);
+        for (uint first_word = lane; first_word < words; first_word += UNROLL * lanes) {
+            float weight[UNROLL * EACH];
+            uint at[UNROLL * EACH];
             [[unroll]] for (uint u = 0; u < UNROLL; u++) {
-                uint k = k_0 + u * lanes;
-                at[u] = min(k, p.k - 1);
-                float value = float(b[base_b + column * p.ldb + at[u]]);
-                weight[u] = k < p.k ? value : 0.0;
+                uint word = min(first_word + u * lanes, words - 1);
+                TV_WEIGHT_WORD bits = b[row_b + word];
+                float scale = tv_weight_scale(row_b, p.k, tv_weight_column(word, 0));
+                [[unroll]] for (uint e = 0; e < EACH; e++) {
+                    uint k = tv_weight_column(word, e);
+                    at[u * EACH + e] = min(k, p.k - 1);
+                    bool counts = first_word + u * lanes < words && k < p.k;
+                    weight[u * EACH + e] = counts ? scale * tv_weight_of_word(bits, e) : 0.0;
+                }
             }
             [[unroll]] for (uint i = 0; i < MAX_ROWS; i++)
                 if (i < ROWS)
-                    [[unroll]] for (uint u = 0; u < UNROLL; u++)
+                    [[unroll]] for (uint u = 0; u < UNROLL * EACH; u++)
                         sum[i] = fma(float(a[base_a + min(i, rows - 1) * p.lda + at[u]]), weight[u], sum[i]);
         }
         float offset = p.has_bias != 0 ? float(bias[p.first_bias + column]) : 0.0;
