@@ -7,14 +7,26 @@
 #include "tools/commands.h"
 #include "tools/options.h"
 
-static tv_status print_result(const tv_evaluate_result *result) {
-    cJSON *object = cJSON_CreateObject();
-    bool built = object && tv_json_set_number(object, "loss", result->loss) &&
+static bool add_answers(cJSON *object, const tv_evaluate_result *result) {
+    return tv_json_set_number(object, "accuracy", result->accuracy) &&
+           tv_json_set_number(object, "accuracy_norm", result->accuracy_norm) &&
+           tv_json_set_number(object, "questions", (double)result->questions) &&
+           tv_json_set_number(object, "endings", (double)result->endings);
+}
+
+static bool add_loss(cJSON *object, const tv_evaluate_result *result) {
+    bool built = tv_json_set_number(object, "loss", result->loss) &&
                  tv_json_set_number(object, "perplexity", result->perplexity) &&
                  tv_json_set_number(object, "tokens", (double)result->tokens);
     if (built && result->bytes)
         built = tv_json_set_number(object, "bytes", (double)result->bytes) &&
                 tv_json_set_number(object, "bits_per_byte", result->bits_per_byte);
+    return built;
+}
+
+static tv_status print_result(const tv_evaluate_result *result) {
+    cJSON *object = cJSON_CreateObject();
+    bool built = object && (result->questions ? add_answers : add_loss)(object, result);
     tv_status status =
         built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
     cJSON_Delete(object);
@@ -28,10 +40,11 @@ tv_status cmd_eval(int argc, char **argv) {
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(
             tv_opt_text("model", "DIR", &eval.model, "a model directory, or a run (its best checkpoint)"))),
-        tv_opt_required(tv_opt_existing(
-            tv_opt_text("data", "F", &eval.data,
-                        "a token shard, a text, a folder of texts, or {\"text\": ...} JSON lines (*.jsonl); "
-                        "text may be gzip or zstd compressed and needs the model's tokenizer.json"))),
+        tv_opt_required(tv_opt_existing(tv_opt_text(
+            "data", "F", &eval.data,
+            "a token shard, a text, a folder of texts, {\"text\": ...} JSON lines (*.jsonl), or lines of "
+            "questions, {\"ctx\": ..., \"endings\": [...], \"label\": 0}; "
+            "text may be gzip or zstd compressed and needs the model's tokenizer.json"))),
         tv_opt_given(&given[0], tv_opt_uint("seq-len", "T", &eval.tokens, 1, UINT64_C(1) << 24,
                                             "tokens of a window (default: the model's positions, at most "
                                             "1024)")),
@@ -42,8 +55,9 @@ tv_status cmd_eval(int argc, char **argv) {
                         "see at least T - S tokens before them (default: T, windows side by side)")),
         tv_opt_given(&given[2], tv_opt_uint("batch-size", "B", &eval.batch, 1, UINT64_C(1) << 20,
                                             "windows side by side (default: by the window)")),
-        tv_opt_output(tv_opt_text("logprobs", "F", &eval.logprobs,
-                                  "write the log-probability of each target token, in order, one a line")),
+        tv_opt_output(
+            tv_opt_text("logprobs", "F", &eval.logprobs,
+                        "write the log-probability of each target token, or ending, in order, one a line")),
     };
     const tv_command_line line = {
         .command = "eval",
@@ -52,7 +66,10 @@ tv_status cmd_eval(int argc, char **argv) {
                    "token follows each document and is predicted too.",
         .notes =
             "example:\n  trivium eval --model runs/quickstart --data heldout.txt --json\n\nbits_per_byte "
-            "counts every token of a text; the first, which nothing predicts, at log2 of the vocabulary.",
+            "counts every token of a text; the first, which nothing predicts, at log2 of the vocabulary.\n\n"
+            "Of questions with several endings (HellaSwag's form; docs/data.md) the likeliest ending is the "
+            "answer: "
+            "accuracy\ntakes its log-probability, accuracy_norm that over the ending's bytes.",
         .options = options,
         .option_count = TV_COUNT(options),
         .common = &common,
@@ -67,6 +84,13 @@ tv_status cmd_eval(int argc, char **argv) {
     TV_RETURN_IF_FAILED(tv_evaluate(&eval, &result));
     if (common.json)
         return print_result(&result);
+    if (result.questions) {
+        printf("accuracy       %.2f %%\n", 100 * result.accuracy);
+        printf("accuracy_norm  %.2f %%, by the length of endings\n", 100 * result.accuracy_norm);
+        printf("questions      %llu, with %llu endings\n", (unsigned long long)result.questions,
+               (unsigned long long)result.endings);
+        return TV_OK;
+    }
     printf("loss        %.6f nats per token\n", result.loss);
     printf("perplexity  %.4f\n", result.perplexity);
     printf("tokens      %llu predicted, windows of %llu\n", (unsigned long long)result.tokens,

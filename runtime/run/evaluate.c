@@ -13,6 +13,7 @@
 #include "formats/model_tokenizer.h"
 #include "kernels/classifier.h"
 #include "run/checkpoint.h"
+#include "run/evaluate_choice.h"
 #include "text/shard.h"
 #include "text/source.h"
 #include "train/trainer.h"
@@ -33,6 +34,7 @@ typedef struct evaluating {
     tv_ids ids;
     tv_source_totals totals;
     uint64_t count;
+    tv_multiple_choice *questions; /* or these */
     uint64_t T, stride, batch;
     uint64_t window; /* the next one */
     tv_device *device;
@@ -72,26 +74,79 @@ static tv_status add_document(void *context, const uint8_t *bytes, uint64_t leng
     return end == TV_NO_TOKEN ? TV_OK : tv_ids_append(&e->ids, &end, 1);
 }
 
-static tv_status read_text(evaluating *e) {
+static tv_status load_tokenizer(evaluating *e) {
     if (!tv_model_has_tokenizer(e->path))
         return tv_fail(TV_E_DATA,
                        "%s is text and %s has no tokenizer.json to read it with; put the tokenizer there, or "
                        "give a token shard",
                        e->options->data, e->path);
     TV_RETURN_IF_FAILED(tv_model_tokenizer_load(e->path, &e->tokenizer));
-    TV_RETURN_IF_FAILED(tv_tokenizer_expect_vocab(e->tokenizer, e->list->config.vocab_size, e->path));
-    if (tv_tokenizer_info_of(e->tokenizer)->end_of_text == TV_NO_TOKEN)
-        tv_warn("%s has no end-of-text token: nothing stands between documents", e->path);
-    TV_RETURN_IF_FAILED(tv_source_read(&e->options->data, 1, false, add_document, e, &e->totals));
-    for (uint64_t i = 0; i < e->ids.size; i++)
-        if (e->ids.data[i] >= e->list->config.vocab_size)
+    return tv_tokenizer_expect_vocab(e->tokenizer, e->list->config.vocab_size, e->path);
+}
+
+static tv_status check_vocabulary(const evaluating *e, const uint32_t *ids, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++)
+        if (ids[i] >= e->list->config.vocab_size)
             return tv_fail(TV_E_DATA,
                            "%s: the tokenizer gives token %" PRIu32 " and the model's vocab_size is %" PRIu64
                            "; they do not belong together",
-                           e->path, e->ids.data[i], e->list->config.vocab_size);
+                           e->path, ids[i], e->list->config.vocab_size);
+    return TV_OK;
+}
+
+static tv_status read_text(evaluating *e) {
+    TV_RETURN_IF_FAILED(load_tokenizer(e));
+    if (tv_tokenizer_info_of(e->tokenizer)->end_of_text == TV_NO_TOKEN)
+        tv_warn("%s has no end-of-text token: nothing stands between documents", e->path);
+    TV_RETURN_IF_FAILED(tv_source_read(&e->options->data, 1, false, add_document, e, &e->totals));
+    TV_RETURN_IF_FAILED(check_vocabulary(e, e->ids.data, e->ids.size));
     e->count = e->ids.size;
     return TV_OK;
 }
+
+/* ---- questions, where each ending is a sequence of its own ---- */
+
+static tv_status read_questions(evaluating *e) {
+    const tv_evaluate_options *o = e->options;
+    uint64_t positions = e->list->config.max_positions;
+    if (o->tokens || o->stride)
+        return tv_fail(
+            TV_E_USAGE,
+            "%s: expected no --seq-len and no --stride for questions with endings, which are read whole",
+            o->data);
+    TV_RETURN_IF_FAILED(load_tokenizer(e));
+    TV_RETURN_IF_FAILED(tv_multiple_choice_read(
+        o->data, &(tv_multiple_choice_options){.tokenizer = e->tokenizer, .max_tokens = positions + 1},
+        &e->questions));
+    for (uint64_t i = 0; i < e->questions->ending_count; i++)
+        TV_RETURN_IF_FAILED(
+            check_vocabulary(e, e->questions->endings[i].ids, e->questions->endings[i].length));
+    e->T = e->questions->longest - 1;
+    e->batch = o->batch ? o->batch : tv_max_u64(1, ROWS_PER_BATCH / e->T);
+    return TV_OK;
+}
+
+static tv_status answer_questions(evaluating *e, tv_evaluate_result *result) {
+    uint64_t count = e->questions->ending_count;
+    double *logprobs = calloc(count, sizeof *logprobs);
+    if (!logprobs)
+        return tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " endings", count);
+    tv_status status;
+    TV_TRY(tv_choice_score(e->trainer, e->questions, logprobs));
+    for (uint64_t i = 0; i < count && e->logprobs; i++) {
+        char line[32];
+        int length = snprintf(line, sizeof line, "%.9g\n", logprobs[i]);
+        TV_TRY(tv_writer_write(e->logprobs, line, (uint64_t)length));
+    }
+    *result = (tv_evaluate_result){
+        .questions = e->questions->count, .endings = count, .seq_len = e->T, .batch = e->batch};
+    tv_choice_accuracy(e->questions, logprobs, &result->accuracy, &result->accuracy_norm);
+done:
+    free(logprobs);
+    return status;
+}
+
+/* ---- either ---- */
 
 static tv_status open_stream(evaluating *e) {
     bool shard;
@@ -197,7 +252,8 @@ static tv_status visit_losses(void *context, const float *losses, const uint32_t
 }
 
 static tv_trainer_options trainer_options(const evaluating *e) {
-    return (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
+    return e->questions ? tv_choice_trainer(e->T + 1, e->batch)
+                        : (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
 }
 
 /* A batch that nobody asked for gives way to the device's memory. */
@@ -215,11 +271,11 @@ static tv_status fit_batch(evaluating *e) {
         if (status != TV_OK)
             return status;
         return tv_fail(TV_E_FIT,
-                       "windows of %" PRIu64 " tokens, %" PRIu64
-                       " side by side, take %s of device memory and %s has %s; use a smaller --seq-len or "
-                       "--batch-size",
-                       e->T, e->batch, tv_format_bytes(bytes.total, needed, sizeof needed),
-                       tv_device_caps(e->device)->name, tv_format_bytes(available, there, sizeof there));
+                       "%s of %" PRIu64 " tokens, %" PRIu64
+                       " side by side, take %s of device memory and %s has %s; use a smaller %s--batch-size",
+                       e->questions ? "endings with their texts" : "windows", e->T, e->batch,
+                       tv_format_bytes(bytes.total, needed, sizeof needed), tv_device_caps(e->device)->name,
+                       tv_format_bytes(available, there, sizeof there), e->questions ? "" : "--seq-len or ");
     }
 }
 
@@ -252,6 +308,7 @@ static void release(evaluating *e) {
     tv_device_close(&e->device);
     tv_shard_close(&e->shard);
     tv_tokenizer_destroy(&e->tokenizer);
+    tv_multiple_choice_destroy(&e->questions);
     tv_model_directory_close(&e->directory);
     tv_ids_free(&e->ids);
     tv_text_free(&e->lines);
@@ -260,23 +317,31 @@ static void release(evaluating *e) {
 
 tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *result) {
     evaluating e = {.options = options};
-    double loss_sum;
-    uint64_t targets;
+    double loss_sum = 0;
+    uint64_t targets = 0;
     tv_status status;
     TV_TRY(tv_model_path_resolve(options->model, &e.path));
     TV_TRY(tv_model_directory_open(e.path, &e.directory));
     e.list = tv_model_directory_parameters(e.directory);
     TV_TRY(tv_model_config_expect_head(&e.list->config, TV_MODEL_HEAD_LANGUAGE, e.path));
-    TV_TRY(open_stream(&e));
-    TV_TRY(plan_windows(&e));
+    if (tv_multiple_choice_found(options->data)) {
+        TV_TRY(read_questions(&e));
+    } else {
+        TV_TRY(open_stream(&e));
+        TV_TRY(plan_windows(&e));
+    }
     if (options->logprobs)
         TV_TRY(tv_writer_open_named(options->logprobs, &e.logprobs));
     TV_TRY(open_model(&e));
-    TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(window_count(&e), tv_max_u64(1, e.batch)), next_batch, &e,
-                               visit_losses, &e, &loss_sum, &targets));
+    if (e.questions)
+        TV_TRY(answer_questions(&e, result));
+    else
+        TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(window_count(&e), tv_max_u64(1, e.batch)), next_batch,
+                                   &e, visit_losses, &e, &loss_sum, &targets));
     if (e.logprobs)
         TV_TRY(tv_writer_commit(&e.logprobs));
-    describe(&e, loss_sum, targets, result);
+    if (!e.questions)
+        describe(&e, loss_sum, targets, result);
 done:
     release(&e);
     return status;
