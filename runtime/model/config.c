@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "model/config_keys.h"
 
 /* Read for every family, or without effect on the arithmetic. */
@@ -143,12 +142,6 @@ static tv_status check_keys(const cJSON *root, const char *where, const tv_famil
                            where, item->string, family->name, nearest);
         return tv_fail(TV_E_CONFIG, "%s: unknown key \"%s\" for a %s", where, item->string, family->name);
     }
-    for (uint64_t i = 0; i < TV_COUNT(dropout_keys); i++) {
-        item = tv_json_get(root, dropout_keys[i]);
-        if (cJSON_IsNumber(item) && item->valuedouble > 0)
-            tv_warn("%s: \"%s\" is %g, but there is no dropout here; it has no effect", where,
-                    dropout_keys[i], item->valuedouble);
-    }
     return TV_OK;
 }
 
@@ -248,6 +241,14 @@ static tv_status read_tokens(const cJSON *root, const char *where, bool strict, 
     return TV_OK;
 }
 
+static void read_dropout(const cJSON *root, tv_model_config *config) {
+    for (uint64_t i = 0; i < TV_COUNT(dropout_keys); i++) {
+        const cJSON *item = tv_json_get(root, dropout_keys[i]);
+        if (cJSON_IsNumber(item) && item->valuedouble > config->dropout)
+            config->dropout = item->valuedouble;
+    }
+}
+
 static tv_status read_switches(const cJSON *root, const char *where, const tv_family *family,
                                tv_model_config *config) {
     for (uint64_t i = 0; i < TV_COUNT(family->fixed) && family->fixed[i].key; i++)
@@ -325,6 +326,7 @@ tv_status tv_model_config_read(const cJSON *root, const char *where, bool strict
     TV_RETURN_IF_FAILED(
         tv_as_config(tv_json_bool(root, "tie_word_embeddings", where, read.tied, &read.tied)));
     TV_RETURN_IF_FAILED(read_switches(root, where, family, &read));
+    read_dropout(root, &read);
     TV_RETURN_IF_FAILED(read_tokens(root, where, strict, &read));
     TV_RETURN_IF_FAILED(tv_model_config_check(&read, where));
     *config = read;

@@ -68,6 +68,8 @@ typedef struct tv_model_config {
     tv_rotary_scaling rotary, rotary_local; /* of local layers; without a meaning where learned */
     double initializer_range;
 
+    double dropout; /* the largest that the file names; none is applied, and none is written */
+
     int64_t bos_token_id, eos_token_id, pad_token_id; /* -1: none */
     int64_t more_eos_token_ids[TV_MAX_MORE_EOS];      /* further ids that end a text; -1: none */
 } tv_model_config;

@@ -156,7 +156,7 @@ bool tv_window_write(cJSON *root, const tv_family *family, const tv_model_config
     if (family->window_style == TV_WINDOW_SWITCHED)
         done = done && tv_json_set_bool(root, "use_sliding_window", used) &&
                tv_json_set_number(root, "max_window_layers", (double)first_of_rest(config)) &&
-               (!used || write_types(root, config));
+               write_types(root, config);
     if (family->window_style == TV_WINDOW_PATTERN) {
         uint64_t pattern = pattern_of(config);
         done = done && write_types(root, config) &&

@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers import Gemma3TextConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from make_golden import HERE, SETTINGS, VOCABULARY, batch_of, digits, learning_rate, write_json, write_safetensors
@@ -55,6 +55,10 @@ ROTARY = {
     "yarn_exact": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 20, "truncate": False,
                    "beta_fast": 4.0, "beta_slow": 0.5, "attention_factor": 1.3},
 }
+# The same families under a score head, smaller still.
+SCORES = ("mistral_25k", "qwen2_25k", "qwen3_25k", "gemma3_25k")
+SCORE_SIZES = {"vocab_size": 61, "hidden_size": 12, "intermediate_size": 17, "num_attention_heads": 2,
+               "num_key_value_heads": 1, "pad_token_id": 60, "tie_word_embeddings": False, "num_labels": 1}
 LENGTHS = [80, 33, 7]  # of the sequences of the padded batch
 LOGITS_AT = [[0, 0], [0, 8], [0, 41], [0, 79], [1, 5], [1, 32], [2, 6]]  # (sequence, position)
 
@@ -74,8 +78,8 @@ def keep_doubles(model):
         module.forward = forward
 
 
-def open_model(config, weights):
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+def open_model(config, weights, kind=AutoModelForCausalLM):
+    model = kind.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     model.tie_weights()
@@ -84,12 +88,12 @@ def open_model(config, weights):
     return model
 
 
-def draw_weights(config, seed):
+def draw_weights(config, seed, kind=AutoModelForCausalLM):
     """name -> float32. Gains and biases are drawn too: at their first values a forgotten one would not show."""
     random = np.random.RandomState(seed)
     from_zero = isinstance(config, Gemma3TextConfig)
     weights = {}
-    for name, parameter in AutoModelForCausalLM.from_config(config).named_parameters():
+    for name, parameter in kind.from_config(config).named_parameters():
         noise = random.standard_normal(tuple(parameter.shape))
         if parameter.dim() >= 2:
             value = 0.1 * noise
@@ -158,6 +162,30 @@ def check_older_models(tokens):
         print(f"{name}: transformers is off by {loss_off:.2g} of a loss, {norm_off:.2g} of a norm")
 
 
+def make_scores(tokens):
+    """Scores of two padded sequences under each family's model for sequence classification."""
+    models = []
+    for seed, name in enumerate(SCORES):
+        given = FAMILIES[name].to_dict()
+        for key in ("id2label", "label2id", "architectures"):
+            given.pop(key, None)
+        config = type(FAMILIES[name])(**{**given, **SCORE_SIZES})
+        weights = draw_weights(config, 200 + seed, AutoModelForSequenceClassification)
+        model = open_model(config, weights, AutoModelForSequenceClassification)
+        config.architectures, config.dtype = [type(model).__name__], "float32"
+        folder = "score_" + name.split("_")[0]
+        os.makedirs(os.path.join(HERE, folder), exist_ok=True)
+        write_json(folder + "/config.json", config.to_diff_dict())
+        write_safetensors(folder + "/model.safetensors", weights)
+        ids = torch.full((2, 30), 60)
+        ids[0], ids[1, :11] = tokens[:30] % 60, tokens[500:511] % 60
+        with torch.no_grad():
+            scores = model(input_ids=ids, attention_mask=(ids != 60).long()).logits[:, 0]
+        models.append({"name": folder, "tokens": ids.tolist(), "lengths": [30, 11],
+                       "scores": digits(scores.tolist(), 10)})
+    write_json("family_scores.json", {"models": models})
+
+
 def main():
     tokens = read_tokens()
     check_older_models(tokens)
@@ -176,6 +204,7 @@ def main():
         losses, norms = train(model, tokens)
         write_json(name + ".json", {**figures, "loss": digits(losses, 12), "grad_norm": digits(norms, 12)})
         print(f"{name}: {figures['parameters']} parameters, loss {losses[0]:.4f} to {losses[-1]:.4f}")
+    make_scores(tokens)
     variants = []
     for kind, rope in ROTARY.items():
         config = Qwen2Config(**{**FAMILIES["qwen2_25k"].to_dict(), "rope_parameters": {**rope, "rope_theta": 50000.0}})

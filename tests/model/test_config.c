@@ -2,6 +2,7 @@
  * form, impossible values, and what is written back. */
 #include "support/support.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +143,99 @@ static void qwen2_as_published(void **state) {
     assert_int_equal(tv_model_config_check_published(&out), TV_E_CONFIG);
 }
 
+/* Mistral-7B-v0.1, Qwen3-0.6B and gemma-3-1b as published, but for layers. */
+static const char *const mistral_file =
+    "{\"architectures\": [\"MistralForCausalLM\"], \"bos_token_id\": 1, \"eos_token_id\": 2, \"hidden_act\": "
+    "\"silu\", \"hidden_size\": 4096, \"initializer_range\": 0.02, \"intermediate_size\": 14336,"
+    " \"max_position_embeddings\": 32768, \"model_type\": \"mistral\", \"num_attention_heads\": 32,"
+    " \"num_hidden_layers\": 3, \"num_key_value_heads\": 8, \"rms_norm_eps\": 1e-05, \"rope_theta\": 10000.0,"
+    " \"sliding_window\": 4096, \"tie_word_embeddings\": false, \"torch_dtype\": \"bfloat16\","
+    " \"transformers_version\": \"4.34.0.dev0\", \"use_cache\": true, \"vocab_size\": 32000}";
+static const char *const qwen3_file =
+    "{\"architectures\": [\"Qwen3ForCausalLM\"], \"attention_bias\": false, \"attention_dropout\": 0.0,"
+    " \"bos_token_id\": 151643, \"eos_token_id\": 151645, \"head_dim\": 128, \"hidden_act\": \"silu\","
+    " \"hidden_size\": 1024, \"initializer_range\": 0.02, \"intermediate_size\": 3072,"
+    " \"max_position_embeddings\": 40960, \"max_window_layers\": 3, \"model_type\": \"qwen3\","
+    " \"num_attention_heads\": 16, \"num_hidden_layers\": 3, \"num_key_value_heads\": 8, \"rms_norm_eps\": "
+    "1e-06,"
+    " \"rope_scaling\": null, \"rope_theta\": 1000000, \"sliding_window\": null, \"tie_word_embeddings\": "
+    "true,"
+    " \"torch_dtype\": \"bfloat16\", \"use_cache\": true, \"use_sliding_window\": false, \"vocab_size\": "
+    "151936}";
+static const char *const gemma3_file =
+    "{\"architectures\": [\"Gemma3ForCausalLM\"], \"attention_bias\": false, \"attention_dropout\": 0.0,"
+    " \"attn_logit_softcapping\": null, \"bos_token_id\": 2, \"cache_implementation\": \"hybrid\","
+    " \"eos_token_id\": [1, 106], \"final_logit_softcapping\": null, \"head_dim\": 256,"
+    " \"hidden_activation\": \"gelu_pytorch_tanh\", \"hidden_size\": 1152, \"initializer_range\": 0.02,"
+    " \"intermediate_size\": 6912, \"max_position_embeddings\": 32768, \"model_type\": \"gemma3_text\","
+    " \"num_attention_heads\": 4, \"num_hidden_layers\": 14, \"num_key_value_heads\": 1, \"pad_token_id\": 0,"
+    " \"query_pre_attn_scalar\": 256, \"rms_norm_eps\": 1e-06, \"rope_local_base_freq\": 10000,"
+    " \"rope_scaling\": null, \"rope_theta\": 1000000, \"sliding_window\": 512, \"sliding_window_pattern\": "
+    "6,"
+    " \"torch_dtype\": \"bfloat16\", \"use_cache\": true, \"vocab_size\": 262144}";
+
+/* As transformers 5 writes them: positions for each type of layer, a list of the layers. */
+static const char *const gemma3_newer =
+    "{\"architectures\": [\"Gemma3TextForSequenceClassification\"], \"_sliding_window_pattern\": 6,"
+    " \"head_dim\": 8, \"hidden_size\": 16, \"id2label\": {\"0\": \"LABEL_0\"}, \"intermediate_size\": 20,"
+    " \"layer_types\": [\"full_attention\", \"sliding_attention\", \"sliding_attention\"],"
+    " \"model_type\": \"gemma3_text\", \"num_attention_heads\": 2, \"num_hidden_layers\": 3,"
+    " \"num_key_value_heads\": 1, \"query_pre_attn_scalar\": 13, \"rope_parameters\": {\"full_attention\":"
+    " {\"factor\": 8.0, \"rope_theta\": 1000000.0, \"rope_type\": \"linear\"}, \"sliding_attention\":"
+    " {\"rope_theta\": 20000.0, \"rope_type\": \"default\"}}, \"sliding_window\": 5, \"vocab_size\": 100}";
+
+static const char *const qwen3_window =
+    "{\"architectures\": [\"Qwen3ForCausalLM\"], \"attention_bias\": true, \"head_dim\": 8, \"hidden_size\": "
+    "16,"
+    " \"intermediate_size\": 20, \"max_window_layers\": 1, \"num_attention_heads\": 2, "
+    "\"num_hidden_layers\": 3,"
+    " \"num_key_value_heads\": 1, \"sliding_window\": 7, \"use_sliding_window\": true, \"vocab_size\": 100}";
+
+/* Which layers are local, as bits. */
+static uint64_t local_layers(const tv_model_config *c) {
+    uint64_t bits = 0;
+    for (uint64_t l = 0; l < c->n_layer; l++)
+        bits |= (uint64_t)tv_model_config_is_local(c, l) << l;
+    return bits;
+}
+
+static void families_as_published(void **state) {
+    (void)state;
+    tv_model_config c;
+    assert_ok(read_text(mistral_file, true, &c));
+    assert_int_equal(c.architecture, TV_ARCH_MISTRAL);
+    assert_true(c.window == 4096 && local_layers(&c) == 7 && c.head_size == 128);
+    assert_false(tv_model_config_has_local_rotary(&c));
+
+    assert_ok(read_text(qwen3_file, true, &c));
+    assert_int_equal(c.architecture, TV_ARCH_QWEN3);
+    assert_true(c.qk_norm && !c.attention_bias && c.tied && c.window == 0 && local_layers(&c) == 0);
+    assert_true(c.head_size == 128 && c.rotary.theta >= 1e6);
+
+    assert_ok(read_text(gemma3_file, false, &c));
+    assert_int_equal(c.architecture, TV_ARCH_GEMMA3);
+    assert_true(c.qk_norm && c.post_norms && c.gain_from_one && c.scaled_embedding && c.tied);
+    assert_int_equal(c.activation, TV_ACTIVATION_GEGLU_TANH);
+    assert_true(c.window == 512 && local_layers(&c) == 0x37DF); /* all but the 6th and the 12th */
+    assert_true(tv_model_config_has_local_rotary(&c));
+    assert_near(c.rotary.theta, 1e6, 0);
+    assert_near(c.rotary_local.theta, 1e4, 0);
+    assert_near(tv_model_config_score_scale(&c), 1.0 / 16, 0);
+    assert_near(tv_model_config_embedding_scale(&c), (double)(float)sqrt(1152), 0);
+    assert_int_equal(c.more_eos_token_ids[0], 106);
+
+    assert_ok(read_text(gemma3_newer, true, &c));
+    assert_int_equal(c.head, TV_MODEL_HEAD_SCORE);
+    assert_true(c.window == 5 && local_layers(&c) == 6 && c.max_positions == 131072);
+    assert_int_equal(c.rotary.kind, TV_ROTARY_LINEAR);
+    assert_int_equal(c.rotary_local.kind, TV_ROTARY_PLAIN);
+    assert_near(c.rotary_local.theta, 20000, 0);
+    assert_near(tv_model_config_score_scale(&c), 1 / sqrt(13), 1e-8);
+
+    assert_ok(read_text(qwen3_window, true, &c));
+    assert_true(c.window == 7 && local_layers(&c) == 6 && c.attention_bias && c.attention_out_bias);
+}
+
 #define LLAMA_WITH(more)                                                                                     \
     "{\"architectures\": [\"LlamaForCausalLM\"], \"vocab_size\": 100, \"num_hidden_layers\": 1, "            \
     "\"num_attention_heads\": 4, \"hidden_size\": 16, \"intermediate_size\": 20, "                           \
@@ -247,11 +341,18 @@ static void token_ids_outside_the_vocabulary(void **state) {
     assert_int_equal(read_text(text, true, &c), TV_E_CONFIG);
 }
 
-/* Each case sets one key of a good GPT-2 or Llama; the sentence must hold the words. */
+#define SINCE_LLAMA(name)                                                                                    \
+    "{\"architectures\": [\"" name "\"], \"vocab_size\": 100, \"num_hidden_layers\": 1, "                    \
+    "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"hidden_size\": 16, \"intermediate_size\": "   \
+    "20}"
+
+/* Each case sets one key of a good model; the sentence must hold the words. */
 static void impossible_values_are_refused(void **state) {
     (void)state;
     static const struct {
-        const char *base; /* "g" GPT-2, "s" GPT-2 with a score head, "l" Llama, else the whole text */
+        /* "g" GPT-2, "s" GPT-2 with a score head, "l" Llama, "m" Mistral, "q" Qwen2, "e" Gemma 3, else the
+         * whole text */
+        const char *base;
         const char *key, *value, *words;
     } cases[] = {
         {"g", "n_head", "3", "\"n_head\" 3 does not divide \"n_embd\" 8"},
@@ -325,6 +426,28 @@ static void impossible_values_are_refused(void **state) {
         {"s", "model_type", "\"llama\"", "\"model_type\" says llama"},
         {"s", "architectures", "[\"GPT2ForTokenClassification\"]", "found GPT2ForTokenClassification"},
         {"s", "architectures", "[\"LlamaForSequenceClassification\"]", "\"num_hidden_layers\""},
+        {"m", "sliding_window", "0", "\"sliding_window\""},
+        {"m", "sliding_window", "\"4096\"", "\"sliding_window\""},
+        {"m", "layer_types", "[\"full_attention\"]", "expected \"sliding_attention\" alone with"},
+        {"q", "layer_types", "[\"sliding_attention\"]",
+         "but \"sliding_window\" with \"use_sliding_window\" gives no window"},
+        {"q", "layer_types", "[\"full_attention\", \"full_attention\"]", "a list of 1 texts"},
+        {"q", "layer_types", "[\"chunked_attention\"]", "found chunked_attention"},
+        {"q", "layer_types", "[3]", "for each layer in \"layer_types\""},
+        {"q", "layer_types", "7", "\"layer_types\""},
+        {"q", "use_sliding_window", "1", "\"use_sliding_window\""},
+        {"q", "num_key_value_heads", "null", "\"num_key_value_heads\" 32"},
+        {"e", "final_logit_softcapping", "30.0",
+         "\"final_logit_softcapping\": 30 is not supported, only null"},
+        {"e", "use_bidirectional_attention", "true",
+         "\"use_bidirectional_attention\": true is not supported"},
+        {"e", "hidden_activation", "\"gelu\"", "\"hidden_activation\""},
+        {"e", "query_pre_attn_scalar", "-4", "\"query_pre_attn_scalar\""},
+        {"e", "sliding_window_pattern", "0", "\"sliding_window_pattern\""},
+        {"e", "rope_local_base_freq", "0.5", "\"rope_local_base_freq\""},
+        {"e", "rope_parameters", "{\"full_attention\": {\"rope_type\": \"dynamic\"}}",
+         "rope_parameters: full_attention: expected the rope type"},
+        {"e", "rope_parameters", "{\"sliding_attention\": 3}", "sliding_attention: expected an object"},
         {"[1]", NULL, NULL, "an object"},
         {"{}", NULL, NULL, "\"architectures\""},
     };
@@ -340,6 +463,12 @@ static void impossible_values_are_refused(void **state) {
             text = "{\"architectures\": [\"LlamaForCausalLM\"], \"vocab_size\": 100, "
                    "\"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"hidden_size\": 16, "
                    "\"intermediate_size\": 20}";
+        else if (text[0] == 'm')
+            text = SINCE_LLAMA("MistralForCausalLM");
+        else if (text[0] == 'q')
+            text = SINCE_LLAMA("Qwen2ForCausalLM");
+        else if (text[0] == 'e')
+            text = SINCE_LLAMA("Gemma3ForCausalLM");
         cJSON *root = NULL;
         assert_ok(tv_json_parse(text, strlen(text), "test", &root));
         tv_model_config c;
@@ -389,7 +518,8 @@ static void written_configs_read_the_same(void **state) {
     char *path = tv_format("%s/config.json", dir);
     const char *const texts[] = {gpt2_file,       llama_older,     llama_newer,     gpt2_score,
                                  llama_score,     qwen2_file,      scaled_files[0], scaled_files[1],
-                                 scaled_files[2], scaled_files[3], scaled_files[4]};
+                                 scaled_files[2], scaled_files[3], scaled_files[4], mistral_file,
+                                 qwen3_file,      gemma3_file,     gemma3_newer,    qwen3_window};
     for (size_t i = 0; i < TV_COUNT(texts); i++) {
         tv_model_config before, after;
         assert_ok(read_text(texts[i], false, &before));
@@ -431,6 +561,7 @@ int main(void) {
         cmocka_unit_test(llama_of_both_generations),
         cmocka_unit_test(score_heads_are_classifiers_of_one_label),
         cmocka_unit_test(qwen2_as_published),
+        cmocka_unit_test(families_as_published),
         cmocka_unit_test(scaled_positions),
         cmocka_unit_test(sizes_alone_are_enough),
         cmocka_unit_test(token_ids_outside_the_vocabulary),

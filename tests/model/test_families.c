@@ -158,10 +158,108 @@ static void rotary_kinds_equal_transformers(void **state) {
     cJSON_Delete(figures);
 }
 
+/* The score of a sequence is the last hidden state times the score weight; padding behind it changes nothing.
+ */
+static void scores_equal_transformers(void **state) {
+    tv_device *device = *state;
+    cJSON *figures = read_figures("family_scores");
+    const cJSON *figure;
+    cJSON_ArrayForEach(figure, tv_json_get(figures, "models")) {
+        const char *name = tv_json_get(figure, "name")->valuestring;
+        char *path = tv_format(GOLDEN "%s", name);
+        tv_model_directory *directory = NULL;
+        tv_model *model = NULL;
+        tv_activations *activations = NULL;
+        assert_ok(tv_model_directory_open(path, &directory));
+        const tv_parameter_list *list = tv_model_directory_parameters(directory);
+        assert_int_equal(list->config.head, TV_MODEL_HEAD_SCORE);
+        assert_ok(tv_model_create(device, list, false, &model));
+        assert_ok(tv_model_load(model, directory));
+        enum { ROWS = 2, TOKENS = 30 };
+        uint32_t tokens[ROWS * TOKENS], count = 0;
+        const cJSON *row, *token;
+        cJSON_ArrayForEach(row, tv_json_get(figure, "tokens")) cJSON_ArrayForEach(token, row)
+            tokens[count++] = (uint32_t)token->valueint;
+        assert_int_equal(count, ROWS * TOKENS);
+        assert_ok(tv_activations_create(device, tv_device_caps(device), list,
+                                        &(tv_activations_options){.batch = ROWS, .tokens = TOKENS},
+                                        &activations));
+        tv_test_tensor in = tv_test_uints(device, ROWS * TOKENS, tokens);
+        tv_recorder *recorder = tv_test_begin(device);
+        assert_ok(tv_forward(recorder, model, activations, &(tv_model_inputs){.tokens = in.tensor}));
+        tv_test_run(device, recorder);
+        uint64_t channels = list->config.channels;
+        float *final = calloc(ROWS * TOKENS * channels, sizeof *final),
+              *weight = calloc(channels, sizeof *weight);
+        assert_ok(
+            tv_download(device, activations->final.span, final, ROWS * TOKENS * channels * sizeof *final));
+        assert_ok(tv_download(device, tv_model_parameter(model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER).span,
+                              weight, channels * sizeof *weight));
+        for (int r = 0; r < ROWS; r++) {
+            int last = cJSON_GetArrayItem(tv_json_get(figure, "lengths"), r)->valueint - 1;
+            double score = 0;
+            for (uint64_t c = 0; c < channels; c++)
+                score += (double)weight[c] * (double) final[(uint64_t)(r * TOKENS + last) * channels + c];
+            double off = score - cJSON_GetArrayItem(tv_json_get(figure, "scores"), r)->valuedouble;
+            if (!(fabs(off) <= 1e-5))
+                fail_msg("%s: the score of sequence %d is off by %g", name, r, off);
+        }
+        free(final);
+        free(weight);
+        free(path);
+        tv_test_free(&in);
+        tv_activations_destroy(&activations);
+        tv_model_destroy(&model);
+        tv_model_directory_close(&directory);
+    }
+    cJSON_Delete(figures);
+}
+
+/* Every key that transformers writes for these models stands in what is saved, with its value; but for what
+ * says the same in other words, or nothing about the arithmetic. tests/golden/check_export.py has
+ * transformers open saved directories. */
+static void saved_configs_have_the_keys_of_transformers(void **state) {
+    (void)state;
+    const char *const names[] = {"mistral_25k", "qwen2_25k",    "qwen2_window_25k", "qwen3_25k",
+                                 "gemma3_25k",  "score_gemma3", "score_qwen3"};
+    const char *const others[] = {"rope_parameters",   "transformers_version",    "dtype",    "use_cache",
+                                  "attention_dropout", "_sliding_window_pattern", "label2id", "id2label",
+                                  "max_window_layers"};
+    for (size_t i = 0; i < TV_COUNT(names); i++) {
+        char *path = tv_format(GOLDEN "%s/config.json", names[i]);
+        tv_model_config config;
+        cJSON *theirs = NULL, *ours = NULL;
+        assert_ok(tv_json_read_file(path, &theirs));
+        assert_ok(tv_model_config_read_file(path, &config));
+        assert_ok(tv_model_config_tree(&config, &ours));
+        const cJSON *item;
+        int compared = 0;
+        cJSON_ArrayForEach(item, theirs) {
+            bool other = false;
+            for (size_t k = 0; k < TV_COUNT(others); k++)
+                other = other || strcmp(item->string, others[k]) == 0;
+            const cJSON *own = tv_json_get(ours, item->string);
+            bool none = cJSON_IsNull(item) || (cJSON_IsBool(item) && !cJSON_IsTrue(item));
+            if (other || (!own && none))
+                continue;
+            if (!own || !cJSON_Compare(item, own, true))
+                fail_msg("%s: \"%s\" is not what transformers writes", names[i], item->string);
+            compared++;
+        }
+        assert_true(compared >= 14);
+        assert_near(tv_json_get(ours, "rope_theta")->valuedouble, config.rotary.theta, 0);
+        cJSON_Delete(theirs);
+        cJSON_Delete(ours);
+        free(path);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_equal_transformers),
         cmocka_unit_test(rotary_kinds_equal_transformers),
+        cmocka_unit_test(scores_equal_transformers),
+        cmocka_unit_test(saved_configs_have_the_keys_of_transformers),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }
