@@ -23,6 +23,7 @@ tv_status tv_command_dispatch(const char *path, const char *summary, const tv_co
                               char **argv);
 
 /* One per row of the table in main.c: declared here, defined in tools/cmd_<name>.c. */
+tv_status cmd_pull(int argc, char **argv);
 tv_status cmd_devices(int argc, char **argv);
 tv_status cmd_tokenizer(int argc, char **argv);
 tv_status cmd_data(int argc, char **argv);

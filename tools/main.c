@@ -7,6 +7,7 @@
 
 static const tv_command commands[] = {
     {"devices", "the Vulkan devices, their tiers and the reasons", cmd_devices},
+    {"pull", "a model from a hub, as a directory that the other commands read", cmd_pull},
     {"tokenizer", "train a tokenizer, encode and decode with it", cmd_tokenizer},
     {"data", "pack text into token shards", cmd_data},
     {"pretrain", "stage 1: train a language model on token shards", cmd_pretrain},

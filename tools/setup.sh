@@ -39,7 +39,7 @@ die() { echo "setup: $*" >&2 && exit 1; }
 debian_packages=(gcc g++ libc6-dev cmake ninja-build make pkg-config git xz-utils perl ca-certificates
     libvulkan1 libvulkan-dev libvulkan-volk-dev librenderdoc-dev spirv-headers spirv-tools glslang-tools
     libcjson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev libxxhash-dev libmicrohttpd-dev libcmark-gfm-dev libcmark-gfm-extensions-dev
-    libedit-dev libcmocka-dev)
+    libedit-dev libcurl4-openssl-dev nettle-dev libcmocka-dev)
 # One that came from elsewhere does as well.
 [ $want_samples = 0 ] || command -v npm >/dev/null || debian_packages+=(npm)
 [ $want_test = 0 ] || debian_packages+=(vulkan-validationlayers renderdoccmd)
@@ -172,25 +172,25 @@ other_packages() { # prints the install command for the distribution in $1 (ID a
     *' fedora '* | *' rhel '*)
         echo "dnf install gcc gcc-c++ cmake ninja-build make pkgconf-pkg-config git xz perl vulkan-headers" \
             "vulkan-loader-devel vulkan-volk-devel renderdoc-devel spirv-headers-devel spirv-tools glslang" \
-            "cjson-devel pcre2-devel utf8proc-devel zlib-devel libzstd-devel xxhash-devel libmicrohttpd-devel cmark-gfm-devel libedit-devel libcmocka-devel" \
+            "cjson-devel pcre2-devel utf8proc-devel zlib-devel libzstd-devel xxhash-devel libmicrohttpd-devel cmark-gfm-devel libedit-devel libcurl-devel nettle-devel libcmocka-devel" \
             "mesa-vulkan-drivers vulkan-validation-layers" ;;
     *' arch '*)
         echo "pacman -S --needed gcc cmake ninja make pkgconf git xz perl vulkan-headers vulkan-icd-loader volk" \
-            "renderdoc spirv-headers spirv-tools glslang cjson pcre2 libutf8proc zlib zstd xxhash libmicrohttpd cmark-gfm libedit cmocka" \
+            "renderdoc spirv-headers spirv-tools glslang cjson pcre2 libutf8proc zlib zstd xxhash libmicrohttpd cmark-gfm libedit curl nettle cmocka" \
             "vulkan-swrast vulkan-validation-layers (and vulkan-radeon, vulkan-intel or nvidia-utils for a GPU)" ;;
     *' opensuse '* | *' suse '*)
         echo "zypper install gcc gcc-c++ cmake ninja make pkgconf git xz perl vulkan-headers vulkan-devel" \
             "vulkan-volk-devel renderdoc-devel spirv-headers spirv-tools glslang-devel cJSON-devel pcre2-devel" \
-            "utf8proc-devel zlib-devel libzstd-devel xxhash-devel libmicrohttpd-devel cmark-gfm-devel libedit-devel libcmocka-devel libvulkan_lvp" \
+            "utf8proc-devel zlib-devel libzstd-devel xxhash-devel libmicrohttpd-devel cmark-gfm-devel libedit-devel libcurl-devel libnettle-devel libcmocka-devel libvulkan_lvp" \
             "vulkan-validationlayers" ;;
     *' alpine '*)
         echo "apk add build-base cmake samurai pkgconf git xz perl bash vulkan-headers vulkan-loader-dev volk-dev" \
             "spirv-headers spirv-tools glslang cjson-dev pcre2-dev utf8proc-dev zlib-dev zstd-dev xxhash-dev libmicrohttpd-dev cmark-gfm-dev" \
-            "libedit-dev cmocka-dev mesa-vulkan-swrast vulkan-validation-layers" ;;
+            "libedit-dev curl-dev nettle-dev cmocka-dev mesa-vulkan-swrast vulkan-validation-layers" ;;
     *)
         echo "a C17 compiler, cmake 3.25, ninja, pkg-config, git, xz, perl; Vulkan headers and loader, volk, glslang," \
             "SPIRV-Tools and SPIRV-Headers; development files of cJSON, PCRE2, utf8proc, zlib, zstd, xxHash," \
-            "libmicrohttpd, cmark-gfm, libedit," \
+            "libmicrohttpd, cmark-gfm, libedit, libcurl, Nettle," \
             "cmocka; a Vulkan driver (Mesa's lavapipe where there is no GPU)" ;;
     esac
 }
@@ -204,7 +204,7 @@ needed_and_absent() { # the programs and headers that the build cannot do withou
     command -v glslangValidator >/dev/null || command -v glslang >/dev/null || echo "program glslangValidator"
     command -v cc >/dev/null || return 0
     for header in vulkan/vulkan.h volk.h spirv/unified1/spirv.h cjson/cJSON.h pcre2.h utf8proc.h zlib.h zstd.h xxhash.h \
-        microhttpd.h cmark-gfm.h histedit.h cmocka.h; do
+        microhttpd.h cmark-gfm.h histedit.h curl/curl.h nettle/sha2.h cmocka.h; do
         # Some of these need others first, so ask only whether they exist.
         printf '#if !__has_include(<%s>)\n#error\n#endif\n' $header | cc -E -x c - >/dev/null 2>&1 ||
             echo "header $header"
