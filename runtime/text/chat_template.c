@@ -83,19 +83,34 @@ static bool is_markup(const tv_token *token) {
     return token->added && tv_utf8_space_after(token->bytes, 0, token->length) < token->length;
 }
 
-/* Behind the token that ends the turn whose content ends at `at`, or `at` where there is none. */
-static uint64_t find_end(const encoding *e, uint64_t at) {
-    const tv_token *token = tv_tokenizer_token(e->tokenizer, e->chat->end);
-    const tv_text *text = &e->rendered.text;
-    uint64_t limit = template_after(&e->rendered, at);
-    for (uint64_t i = at; token && e->chat->ends && i + token->length <= limit; i++)
+/* Where `token` is spelled first in text[begin, end), or `end`. */
+static uint64_t find_token(const tv_text *text, uint64_t begin, uint64_t end, const tv_token *token) {
+    for (uint64_t i = begin; token->length <= end - i; i++)
         if (memcmp(text->data + i, token->bytes, token->length) == 0)
-            return i + token->length;
-    for (uint64_t k = 0; e->tokens.placed && k < e->tokens.ids.size; k++)
-        if (e->tokens.begins[k] >= at && e->tokens.ends[k] <= limit &&
-            is_markup(tv_tokenizer_token(e->tokenizer, e->tokens.ids.data[k])))
-            return e->tokens.ends[k];
-    return at;
+            return i;
+    return end;
+}
+
+/* Behind the token that ends the turn whose content ends at `at`, or `at` where there is none: the template's
+ * usual one, else the first of its markup. *id: that token. */
+static uint64_t find_end(const encoding *e, uint64_t at, uint32_t *id) {
+    const tv_text *text = &e->rendered.text;
+    uint64_t limit = template_after(&e->rendered, at), first = limit, behind = at;
+    *id = TV_NO_TOKEN;
+    for (uint64_t k = 0; k < e->tokens.ids.size; k++) {
+        uint32_t found = e->tokens.ids.data[k];
+        const tv_token *token = tv_tokenizer_token(e->tokenizer, found);
+        uint64_t place = is_markup(token) ? find_token(text, at, limit, token) : limit;
+        bool usual = e->chat->ends && found == e->chat->end && place < limit;
+        if (place < first || usual) {
+            *id = found;
+            first = place;
+            behind = place + token->length;
+        }
+        if (usual)
+            break;
+    }
+    return behind;
 }
 
 /* From where a generation prompt would end to the end of the turn. */
@@ -104,6 +119,7 @@ static tv_status find_turn(encoding *e, const tv_message *messages, uint64_t cou
     const tv_chat_template *chat = e->chat;
     const tv_text *text = &e->rendered.text;
     uint64_t begin, end;
+    uint32_t id;
     *found = tv_chat_find(&e->rendered, (uint32_t)i + 1, &begin, &end);
     if (!*found) {
         TV_RETURN_IF_FAILED(find_empty(e, messages, count, prompt, i, &begin, found));
@@ -112,7 +128,7 @@ static tv_status find_turn(encoding *e, const tv_message *messages, uint64_t cou
     if (!*found)
         return TV_OK;
     uint64_t header = template_before(&e->rendered, begin), size = chat->question_end.size;
-    out->end = find_end(e, end);
+    out->end = find_end(e, end, &id);
     if (!chat->ends && template_after(&e->rendered, end) == text->size)
         out->end = text->size; /* chat->end follows */
     uint64_t behind = behind_last(text, header, begin, &chat->prompt);
@@ -300,11 +316,7 @@ static tv_status probe(encoding *e, tv_chat_template *chat) {
     const tv_text between = {.data = e->rendered.text.data + header, .size = begin - header};
     if (!begins_with(&between, &chat->question_end))
         chat->question_end.size = 0;
-    uint64_t behind = find_end(e, end);
-    chat->ends = behind > end;
-    for (uint64_t k = 0; k < e->tokens.ids.size && chat->ends && e->tokens.placed; k++)
-        if (e->tokens.ends[k] == behind && e->tokens.begins[k] >= end)
-            chat->end = e->tokens.ids.data[k];
+    chat->ends = find_end(e, end, &chat->end) > end;
     return TV_OK;
 }
 

@@ -95,9 +95,8 @@ static tv_status encode_messages(reading *r, const tv_json_line *line, const cha
     TV_RETURN_IF_FAILED(tv_prompt_template(&r->encoder));
     for (uint64_t i = 0; i < context; i++)
         messages->items[i].untrained = true;
-    tv_status status = tv_chat_encode(r->options->tokenizer, &r->encoder.chat, messages->items,
-                                      messages->count, false, &r->ids, &r->trained);
-    return status == TV_OK ? TV_OK : tv_fail_context(status, "%s", line->where);
+    return tv_chat_encode(r->options->tokenizer, &r->encoder.chat, messages->items, messages->count, false,
+                          &r->ids, &r->trained);
 }
 
 static tv_status encode_texts(reading *r, const tv_json_line *line) {

@@ -5,7 +5,8 @@
 
 #include "text/jinja_text.h"
 
-static const char *const SIGNS[] = {"+", "-", "*", "/", "//", "%", "**", "~"};
+static const char *const SIGNS[] = {"+",  "-",  "*", "/",  "//", "%",  "**", "~",
+                                    "==", "!=", "<", "<=", ">",  ">=", "in", "not in"};
 
 static tv_status no_operation(tv_jinja_heap *heap, tv_jinja_operator sign, tv_jinja_value a,
                               tv_jinja_value b) {

@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "text/utf8.h"
 
-tv_status tv_jinja_fail(const tv_jinja_heap *heap, const char *format, ...) {
+tv_status(tv_jinja_fail)(const tv_jinja_heap *heap, const char *format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);

@@ -27,6 +27,8 @@ enum { TV_JINJA_MOST_DEPTH = 400 };
 /* TV_E_DATA: "chat template line N: " and the sentence. */
 tv_status tv_jinja_fail(const tv_jinja_heap *heap, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* As in base/status.h: analyzers see which status comes back. */
+#define tv_jinja_fail(heap, ...) tv_status_shown_((tv_jinja_fail)((heap), __VA_ARGS__), TV_E_DATA)
 /* Zeroed. */
 tv_status tv_jinja_alloc(tv_jinja_heap *heap, uint64_t count, uint64_t item_bytes, void **out);
 /* Takes steps off; one stands for about 64 bytes that are read. */

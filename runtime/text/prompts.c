@@ -77,9 +77,8 @@ tv_status tv_prompt_encode_messages(tv_prompt_encoder *encoder, const tv_json_li
         TV_RETURN_IF_FAILED(tv_messages_add_system(line, whole));
         messages = whole;
     }
-    tv_status status =
-        tv_chat_encode(encoder->tokenizer, &encoder->chat, messages->items, messages->count, true, ids, NULL);
-    return status == TV_OK ? TV_OK : tv_fail_context(status, "%s", line->where);
+    return tv_chat_encode(encoder->tokenizer, &encoder->chat, messages->items, messages->count, true, ids,
+                          NULL);
 }
 
 tv_status tv_prompt_encode(tv_prompt_encoder *encoder, const tv_json_line *line, const cJSON *prompt,
