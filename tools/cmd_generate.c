@@ -98,8 +98,10 @@ static tv_status generate(const generate_options *given, const tv_open_model *op
     tv_status status;
     tv_ids ids = {0};
     tv_decoder *decoder = NULL;
-    tv_text_stream stream = {
-        .tokenizer = open->tokenizer, .print = !given->common.json, .visible = tv_stdout_is_terminal()};
+    tv_text_stream stream = {.tokenizer = open->tokenizer,
+                             .print = !given->common.json,
+                             .answer = given->chat,
+                             .visible = tv_stdout_is_terminal()};
     if (given->chat)
         TV_TRY(tv_chat_template_of(open->tokenizer, &chat));
     const tv_decoder_settings settings =

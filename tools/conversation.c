@@ -144,6 +144,7 @@ static tv_status encode(tv_conversation *c, tv_ids *ids, bool *fits) {
 static tv_status answer(tv_conversation *c, const tv_ids *ids) {
     tv_text_stream stream = {.tokenizer = c->open->tokenizer,
                              .print = true,
+                             .answer = true,
                              .visible = true,
                              .interruptible = c->options.interruptible};
     const tv_decoder_prompt prompt = {

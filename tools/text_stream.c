@@ -24,7 +24,8 @@ done:
 /* Takes the drawn tokens up to `count`; prints whole characters only, and at the end what is left. */
 static tv_status take(tv_text_stream *stream, const uint32_t *tokens, uint64_t count, bool last) {
     for (; stream->tokens < count; stream->tokens++)
-        TV_RETURN_IF_FAILED(tv_sampling_decode(stream->tokenizer, tokens[stream->tokens], &stream->text));
+        TV_RETURN_IF_FAILED(tv_sampling_decode(stream->tokenizer, tokens[stream->tokens],
+                                               stream->answer && stream->tokens == 0, &stream->text));
     if (!stream->print)
         return TV_OK;
     uint64_t end = stream->text.size - (last ? 0 : tv_utf8_unfinished(stream->text.data, stream->text.size));

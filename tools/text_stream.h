@@ -14,6 +14,7 @@
 typedef struct tv_text_stream {
     const tv_tokenizer *tokenizer;
     bool print;         /* to standard output as it comes */
+    bool answer;        /* it stands for itself, and does not go on from the prompt */
     bool visible;       /* as a terminal may see it (text/visible_text.h); else byte for byte */
     bool interruptible; /* tv_interrupted ends the text early and sets `stopped`; the row still runs then */
     bool stopped;

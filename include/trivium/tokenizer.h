@@ -1,6 +1,7 @@
 /* Tokenizers and chat templates: text to token ids and back, conversations to token ids.
  *
- * Promise: decoding the ids of a text gives its bytes back; contents of messages never become special tokens,
+ * Promise: decoding the ids of a text gives its bytes back, but for what the tokenizer's files change in it
+ * (Unicode's normal forms, a sign that stands for spaces); contents of messages never become special tokens,
  * whatever they spell. Needs no device. A tokenizer serves one thread at a time (it caches words); threads
  * each load their own. A chat template is read only and serves any.
  */
@@ -42,6 +43,10 @@ tv_status tv_tokenizer_begin_text(const tv_tokenizer *tokenizer, tv_ids *ids);
  * An unknown id is TV_E_DATA. */
 tv_status tv_tokenizer_decode(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
                               bool skip_special, tv_text *text);
+/* The same for ids that go on from others, as they are drawn one by one: where the tokenizer puts a space in
+ * front of a text (Llama 2, Mistral) tv_tokenizer_decode takes it off again, and this does not. */
+tv_status tv_tokenizer_decode_next(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
+                                   bool skip_special, tv_text *text);
 
 /* For terminals: moves what `text` holds to the end of `shown`, escape sequences, control characters, marks
  * of direction and bytes that are no UTF-8 as visible escapes (\x1b, \u202e). A character whose rest is still

@@ -37,8 +37,8 @@ static uint64_t limit_of(const sample_run *run, const tv_prompt *prompt) {
 }
 
 /* One response as JSON; the caller frees it. */
-static tv_status print_response(const sample_run *run, uint64_t candidate, const tv_decoder_row *row,
-                                char **json) {
+static tv_status print_response(const sample_run *run, const tv_prompt *prompt, uint64_t candidate,
+                                const tv_decoder_row *row, char **json) {
     const tv_sampling *sampling = &run->options->sampling;
     tv_status status;
     tv_text text = {0}, string = {0};
@@ -46,7 +46,7 @@ static tv_status print_response(const sample_run *run, uint64_t candidate, const
     snprintf(id, sizeof id, "r%" PRIu64, candidate);
     snprintf(seed, sizeof seed, "%" PRIu64, sampling->seed); /* exact, which a double is not */
     cJSON *object = cJSON_CreateObject();
-    TV_TRY(tv_sampling_text(run->options->tokenizer, row, &text));
+    TV_TRY(tv_sampling_text(run->options->tokenizer, row, prompt->is_chat, &text));
     TV_TRY(tv_json_append_string(text.data, text.size, &string));
     TV_TRY(tv_text_append(&string, "", 1));
     if (!object || !tv_json_set_string(object, "id", id) ||
@@ -239,7 +239,8 @@ static tv_status take(void *context, uint64_t index, const tv_decoder_row *row) 
     sample_run *run = context;
     tv_stage_sample_result *result = run->result;
     uint64_t prompt = index / run->options->candidates;
-    TV_RETURN_IF_FAILED(print_response(run, index % run->options->candidates, row, &run->responses[index]));
+    TV_RETURN_IF_FAILED(print_response(run, &run->prompts->items[prompt], index % run->options->candidates,
+                                       row, &run->responses[index]));
     result->responses++;
     result->ended += row->finished == TV_DECODE_END_OF_TEXT;
     result->tokens += row->length - row->prompt_length;

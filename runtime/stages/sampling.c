@@ -60,16 +60,19 @@ tv_status tv_sampling_run(tv_decoder *decoder, tv_sampling_look look, void *cont
     return TV_OK;
 }
 
-tv_status tv_sampling_decode(const tv_tokenizer *tokenizer, uint32_t token, tv_text *text) {
+tv_status tv_sampling_decode(const tv_tokenizer *tokenizer, uint32_t token, bool begins, tv_text *text) {
     if (!tv_tokenizer_token(tokenizer, token))
         return TV_OK;
-    return tv_tokenizer_decode_next(tokenizer, &token, 1, true, text);
+    return begins ? tv_tokenizer_decode(tokenizer, &token, 1, true, text)
+                  : tv_tokenizer_decode_next(tokenizer, &token, 1, true, text);
 }
 
-tv_status tv_sampling_text(const tv_tokenizer *tokenizer, const tv_decoder_row *row, tv_text *text) {
+tv_status tv_sampling_text(const tv_tokenizer *tokenizer, const tv_decoder_row *row, bool answer,
+                           tv_text *text) {
     uint64_t end = row->length - (row->finished == TV_DECODE_END_OF_TEXT);
     for (uint64_t i = row->prompt_length; i < end; i++)
-        TV_RETURN_IF_FAILED(tv_sampling_decode(tokenizer, row->tokens[i], text));
+        TV_RETURN_IF_FAILED(
+            tv_sampling_decode(tokenizer, row->tokens[i], answer && i == row->prompt_length, text));
     return TV_OK;
 }
 

@@ -27,11 +27,13 @@ typedef tv_status (*tv_sampling_look)(void *context, const tv_decoder_row *row, 
 tv_status tv_sampling_run(tv_decoder *decoder, tv_sampling_look look, void *context, double *seconds);
 
 /* Appends the bytes of one drawn token: nothing for a special one and for one beyond the tokenizer's
- * vocabulary, which a model's may be padded over. */
-tv_status tv_sampling_decode(const tv_tokenizer *tokenizer, uint32_t token, tv_text *text);
+ * vocabulary, which a model's may be padded over. `begins`: it is the first of a text that stands for itself,
+ * an answer in a chat, and not of one that goes on from the prompt (tv_tokenizer_decode_next). */
+tv_status tv_sampling_decode(const tv_tokenizer *tokenizer, uint32_t token, bool begins, tv_text *text);
 
-/* Appends the bytes that a row drew, without the token that ended it. */
-tv_status tv_sampling_text(const tv_tokenizer *tokenizer, const tv_decoder_row *row, tv_text *text);
+/* Appends the bytes that a row drew, without the token that ended it; `answer`: they stand for themselves. */
+tv_status tv_sampling_text(const tv_tokenizer *tokenizer, const tv_decoder_row *row, bool answer,
+                           tv_text *text);
 
 /* "eos" or "length", for results. */
 const char *tv_sampling_finish(const tv_decoder_row *row);

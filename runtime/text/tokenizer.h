@@ -84,10 +84,6 @@ bool tv_tokenizer_is_reversible(const tv_tokenizer *tokenizer);
  * Added tokens behind its end, such as Gemma 3's for images, are only warned of: text without them is fine.
  */
 tv_status tv_tokenizer_expect_vocab(const tv_tokenizer *tokenizer, uint64_t vocab_size, const char *where);
-/* Appends the text of ids that stand behind others, as tv_tokenizer_decode does, which cuts the space off
- * that tokenizers like Llama 2's put before a text. */
-tv_status tv_tokenizer_decode_next(const tv_tokenizer *tokenizer, const uint32_t *ids, uint64_t count,
-                                   bool skip_special, tv_text *text);
 /* NULL for an id that stands for no token. The bytes belong to the tokenizer. */
 const tv_token *tv_tokenizer_token(const tv_tokenizer *tokenizer, uint32_t id);
 uint64_t tv_tokenizer_merge_count(const tv_tokenizer *tokenizer);

@@ -15,7 +15,7 @@ static uint64_t count;
 /* Prints each token as it comes: whole characters, and none that could steer the terminal. */
 static bool show(void *waiting, uint32_t token) {
     tv_text shown = {0};
-    if (tv_tokenizer_decode(tokenizer, &token, 1, true, waiting) == TV_OK &&
+    if (tv_tokenizer_decode_next(tokenizer, &token, 1, true, waiting) == TV_OK &&
         tv_text_show(waiting, false, &shown) == TV_OK)
         fwrite(shown.data, 1, shown.size, stdout);
     tv_text_free(&shown);

@@ -16,9 +16,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tv_ids ids = {0};
     tv_text text = {0};
     uint64_t length = size < 2000 ? size : 2000;
-    for (int special = 0; special < 2; special++) {
+    uint8_t marks[2000]; /* the bits of other bytes */
+    for (uint64_t i = 0; i < length; i++)
+        marks[i] = data[size - 1 - i] & 1;
+    for (int way = 0; way < 3; way++) {
         ids.size = text.size = 0;
-        if (tv_tokenizer_encode(tokenizer, data, length, special, &ids) != TV_OK)
+        tv_status status = way < 2 ? tv_tokenizer_encode(tokenizer, data, length, way == 1, &ids)
+                                   : tv_tokenizer_encode_marked(tokenizer, data, length, marks, &ids);
+        if (status != TV_OK)
             continue;
         if (tv_tokenizer_decode(tokenizer, ids.data, ids.size, false, &text) != TV_OK)
             abort();

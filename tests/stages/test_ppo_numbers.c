@@ -109,8 +109,8 @@ static void draw_at(tv_device *device, const char *path, const char *policy, uin
     for (uint64_t s = 0; s < S; s++) {
         const tv_ppo_sequence *item = &e->rollout.items[s];
         for (uint64_t t = item->prompt_length; t < item->length - item->ended; t++)
-            assert_ok(
-                tv_sampling_decode(tokenizer, e->rollout.ids[s * (e->rollout.tokens + 1) + t], &e->texts[s]));
+            assert_ok(tv_sampling_decode(tokenizer, e->rollout.ids[s * (e->rollout.tokens + 1) + t], false,
+                                         &e->texts[s]));
         assert_ok(tv_text_append(&e->texts[s], "", 1));
     }
     tv_rollout_destroy(&rollout);

@@ -74,15 +74,39 @@ static void texts_are_what_was_drawn(void **state) {
                           .prompt_length = prompt_length,
                           .finished = TV_DECODE_END_OF_TEXT};
     tv_text text = {0};
-    assert_ok(tv_sampling_text(tokenizer, &row, &text));
+    assert_ok(tv_sampling_text(tokenizer, &row, false, &text));
     assert_int_equal(text.size, strlen(answer));
     assert_memory_equal(text.data, answer, text.size);
     assert_string_equal(tv_sampling_finish(&row), "eos");
     text.size = 0;
     row.finished = TV_DECODE_LENGTH;
-    assert_ok(tv_sampling_text(tokenizer, &row, &text));
+    assert_ok(tv_sampling_text(tokenizer, &row, false, &text));
     assert_true(text.size > strlen(answer));
     assert_string_equal(tv_sampling_finish(&row), "length");
+    tv_text_free(&text);
+    tv_ids_free(&ids);
+    tv_tokenizer_destroy(&tokenizer);
+}
+
+/* A tokenizer that puts a space in front of texts: an answer is without it, what goes on from a prompt with.
+ */
+static void answers_stand_for_themselves(void **state) {
+    (void)state;
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_tokenizer_load(TRIVIUM_SOURCE_DIR "/tests/text/data/metaspace", &tokenizer));
+    tv_ids ids = {0};
+    tv_text text = {0};
+    assert_ok(tv_tokenizer_encode(tokenizer, "It", 2, false, &ids));
+    const uint64_t prompt_length = ids.size;
+    assert_ok(tv_tokenizer_encode(tokenizer, "was a", 5, false, &ids));
+    const tv_decoder_row row = {.tokens = ids.data, .length = ids.size, .prompt_length = prompt_length};
+    assert_ok(tv_sampling_text(tokenizer, &row, true, &text));
+    assert_int_equal(text.size, 5);
+    assert_memory_equal(text.data, "was a", 5);
+    text.size = 0;
+    assert_ok(tv_sampling_text(tokenizer, &row, false, &text));
+    assert_int_equal(text.size, 6);
+    assert_memory_equal(text.data, " was a", 6);
     tv_text_free(&text);
     tv_ids_free(&ids);
     tv_tokenizer_destroy(&tokenizer);
@@ -92,6 +116,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ends_come_from_config_tokenizer_and_template),
         cmocka_unit_test(texts_are_what_was_drawn),
+        cmocka_unit_test(answers_stand_for_themselves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

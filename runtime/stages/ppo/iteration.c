@@ -395,7 +395,7 @@ static char *sample_text(const tv_ppo *p, uint64_t sequence) {
     tv_text bytes = {0}, text = {0};
     bool ok = true;
     for (uint64_t i = 0; ok && i < p->rollout.items[sequence].length; i++)
-        ok = tv_sampling_decode(p->run->tokenizer, ids[i], &bytes) == TV_OK;
+        ok = tv_sampling_decode(p->run->tokenizer, ids[i], i == 0, &bytes) == TV_OK;
     for (uint64_t i = 0; ok && i < bytes.size;) {
         uint64_t valid = tv_utf8_valid_run(bytes.data + i, bytes.size - i);
         ok = tv_text_append(&text, bytes.data + i, valid) == TV_OK;

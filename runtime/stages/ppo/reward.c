@@ -120,8 +120,9 @@ void tv_ppo_reward_close(tv_ppo_reward **handle) {
     *handle = NULL;
 }
 
-tv_status tv_ppo_response_text(const tv_tokenizer *tokenizer, const tv_ppo_rollout *rollout,
-                               uint64_t sequence, tv_text *text) {
+/* The response of a sequence as bytes, without its end token. */
+static tv_status response_text(const tv_ppo_reward *reward, const tv_prompts *prompts,
+                               const tv_ppo_rollout *rollout, uint64_t sequence, tv_text *text) {
     const tv_ppo_sequence *item = &rollout->items[sequence];
     const tv_decoder_row row = {
         .tokens = rollout->ids + sequence * (rollout->tokens + 1),
@@ -129,7 +130,7 @@ tv_status tv_ppo_response_text(const tv_tokenizer *tokenizer, const tv_ppo_rollo
         .prompt_length = item->prompt_length,
         .finished = item->ended ? TV_DECODE_END_OF_TEXT : TV_DECODE_LENGTH,
     };
-    return tv_sampling_text(tokenizer, &row, text);
+    return tv_sampling_text(reward->options.tokenizer, &row, prompts->items[item->prompt].is_chat, text);
 }
 
 /* ---- by a model ---- */
@@ -148,7 +149,7 @@ static tv_status collect(tv_ppo_reward *reward, const tv_prompts *prompts, const
             TV_TRY(tv_ids_append(ids, rollout->ids + s * (rollout->tokens + 1), item->length));
         } else {
             text->size = 0;
-            TV_TRY(tv_ppo_response_text(reward->options.tokenizer, rollout, s, text));
+            TV_TRY(response_text(reward, prompts, rollout, s, text));
             TV_TRY(tv_reward_model_encode(&reward->model,
                                           &(tv_reward_text){.prompt = prompts->items[item->prompt].json,
                                                             .response = text->data,
@@ -208,7 +209,7 @@ static tv_status ask(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_
     snprintf(id, sizeof id, "%" PRIu64, rollout->items[sequence].number);
     snprintf(before, sizeof before, "{\"id\":%s,\"prompt\":", id);
     response->size = line->size = 0;
-    TV_RETURN_IF_FAILED(tv_ppo_response_text(reward->options.tokenizer, rollout, sequence, response));
+    TV_RETURN_IF_FAILED(response_text(reward, prompts, rollout, sequence, response));
     TV_RETURN_IF_FAILED(tv_text_append(line, before, strlen(before)));
     TV_RETURN_IF_FAILED(tv_text_append(line, prompt, strlen(prompt)));
     TV_RETURN_IF_FAILED(tv_text_append(line, between, sizeof between - 1));

@@ -41,8 +41,4 @@ tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, 
 /* After the last rollout: TV_E_DATA when a program still had something to say. */
 tv_status tv_ppo_reward_finish(tv_ppo_reward *reward);
 
-/* The response of a sequence as bytes, without its end token. */
-tv_status tv_ppo_response_text(const tv_tokenizer *tokenizer, const tv_ppo_rollout *rollout,
-                               uint64_t sequence, tv_text *text);
-
 #endif
