@@ -1,7 +1,7 @@
 /* Published tokenizers on texts of every script, on their own added tokens and on 10 MB of prose: ids and
  * decoded texts are those of @huggingface/tokenizers, random bytes come back, and the speed is said. The
  * cases are made by tests/golden/make_published_cases.mjs; without them the test is skipped. */
-#include "support/support.h"
+#include "text_cases.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -10,7 +10,6 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "base/os.h"
 #include "base/rng.h"
 #include "text/pattern.h"
 #include "text/tokenizer.h"
@@ -70,10 +69,10 @@ static uint64_t compare(cases *c, const char *name, tv_tokenizer *tokenizer, dou
             continue;
         }
         ids.size = back.size = 0;
-        double start = tv_seconds();
+        double start = tv_test_cpu_seconds();
         assert_ok(tv_tokenizer_encode(tokenizer, text, length, true, &ids));
         if (number >= special) {
-            *seconds += tv_seconds() - start;
+            *seconds += tv_test_cpu_seconds() - start;
             bytes += length;
         }
         expect_ids(name, number, text, length, &ids, expected, count);
@@ -125,9 +124,9 @@ static void a_published_tokenizer(void **state) {
     const char *name = strrchr(c->directory, '/') + 1;
     char *path = tv_format("%s/cases.bin", c->directory), *out = tv_test_dir(), *saved, *before, *after;
     tv_tokenizer *tokenizer = NULL;
-    double start = tv_seconds(), seconds = 0;
+    double start = tv_test_cpu_seconds(), seconds = 0;
     assert_ok(tv_tokenizer_load(c->directory, &tokenizer));
-    double loaded = tv_seconds() - start;
+    double loaded = tv_test_cpu_seconds() - start;
     assert_ok(tv_read_file(path, &c->data, &c->size));
     assert_ok(tv_pattern_create("\\p{Cn}", "test", &c->unassigned));
     uint64_t bytes = compare(c, name, tokenizer, &seconds);
