@@ -36,6 +36,7 @@ static const tv_fixed_key fixed_everywhere[] = {
     {"num_experts", {NULL}, 0},
     {"num_local_experts", {NULL}, 0},
     {"n_routed_experts", {NULL}, 0},
+    {"use_mrope", {NULL}, 0},
     {"clip_qkv", {NULL}, 0},
     {"alibi", {NULL}, 0},
 };

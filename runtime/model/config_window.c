@@ -95,6 +95,12 @@ tv_status tv_window_read(const cJSON *root, const char *where, const tv_family *
         TV_RETURN_IF_FAILED(read_types(types, where, config));
     else if (size > 0)
         TV_RETURN_IF_FAILED(derive_types(root, where, family, config));
+    /* The pattern would still choose by what angles a layer turns. */
+    if (!listed && size == 0 && family->window_style == TV_WINDOW_PATTERN)
+        return tv_fail(TV_E_CONFIG,
+                       "%s: \"sliding_window\" is null; a %s without windows says so by \"layer_types\" of "
+                       "\"%s\" alone",
+                       where, family->name, type_names[0]);
     bool all = true;
     for (uint64_t l = 0; l < config->n_layer; l++)
         all = all && (config->local_layers[l / 64] >> l % 64 & 1);

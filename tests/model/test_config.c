@@ -444,6 +444,7 @@ static void impossible_values_are_refused(void **state) {
         {"e", "hidden_activation", "\"gelu\"", "\"hidden_activation\""},
         {"e", "query_pre_attn_scalar", "-4", "\"query_pre_attn_scalar\""},
         {"e", "sliding_window_pattern", "0", "\"sliding_window_pattern\""},
+        {"e", "sliding_window", "null", "\"sliding_window\" is null"},
         {"e", "rope_local_base_freq", "0.5", "\"rope_local_base_freq\""},
         {"e", "rope_parameters", "{\"full_attention\": {\"rope_type\": \"dynamic\"}}",
          "rope_parameters: full_attention: expected the rope type"},

@@ -180,6 +180,7 @@ static void small_limits_change_nothing(void **state) {
     tv_device *device = tv_test_open_lowered("storage_range=1048576,group_count_x=64");
     twenty_steps(device, "gpt2_100k", false);
     twenty_steps(device, "llama_100k", false);
+    twenty_steps(device, "gemma3_25k", false);
     tv_device_close(&device);
 }
 
