@@ -86,6 +86,10 @@ tv_status tv_gguf_model_write(const char *path, const tv_gguf_export *export) {
     tv_gguf_names *names = NULL;
     tv_gguf_writer *writer = NULL;
     tv_status status;
+    if (export->list->adapter.rank > 0)
+        return tv_fail(TV_E_CONFIG,
+                       "%s: the model has an adapter beside it, for which one GGUF file has no place",
+                       export->where);
     TV_TRY(tv_gguf_names_create(export->list, &names));
     TV_TRY(tv_gguf_writer_create(path, &writer));
     TV_TRY(tv_gguf_set_config(writer, config, export->name, export->type, export->where));
@@ -215,63 +219,102 @@ const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model) {
     return model->file;
 }
 
-static void store(const float *row, uint64_t columns, tv_dtype dtype, uint8_t *out) {
-    for (uint64_t c = 0; c < columns; c++) {
-        uint16_t half = dtype == TV_F16 ? tv_float_to_half(row[c]) : tv_float_to_bfloat16(row[c]);
-        memcpy(out + c * sizeof half, &half, sizeof half);
-    }
+/* What a tensor's elements are on a device; the k-quants' own arithmetic is not there. */
+static tv_dtype stored_as(const tv_gguf_type *type) {
+    static const struct {
+        const char *name;
+        tv_dtype dtype;
+    } kept[] = {{"F32", TV_F32}, {"F16", TV_F16}, {"BF16", TV_BF16}, {"Q8_0", TV_Q8_0}, {"Q4_0", TV_Q4_0}};
+    for (size_t i = 0; i < TV_COUNT(kept); i++)
+        if (strcmp(kept[i].name, type->name) == 0)
+            return kept[i].dtype;
+    return TV_Q8_0;
 }
 
-/* Rows [from, from + rows) of an entry, as the parameter has them. */
+tv_dtype tv_gguf_model_stored(const tv_gguf_model *m, uint32_t index) {
+    /* The widest of a parameter's tensors, which a mixture of types stores apart. */
+    static const tv_dtype widest[] = {TV_F32, TV_BF16, TV_F16, TV_Q8_0, TV_Q4_0};
+    size_t best = TV_COUNT(widest) - 1;
+    for (uint64_t i = 0; i < m->names->count; i++)
+        for (size_t k = 0; k < best; k++)
+            if (m->names->entries[i].parameter == index && stored_as(m->tensors[i]->type) == widest[k])
+                best = k;
+    return widest[best];
+}
+
+/* A row out of a file's blocks is whole, or its NaN says where it is not. */
+static tv_status check_finite(const tv_gguf_model *m, const tv_gguf_entry *entry, const float *row) {
+    for (uint64_t c = 0; c < entry->columns; c++)
+        if (!isfinite(row[c]))
+            return tv_fail(
+                TV_E_DATA,
+                "%s: tensor \"%s\" holds %g, which is no weight; the file is damaged, or the training that "
+                "wrote it diverged",
+                tv_gguf_where(m->file), entry->name, (double)row[c]);
+    return TV_OK;
+}
+
+/* Rows [first, end) of an entry's tensor in the file. */
+static tv_status read_file_rows(const tv_gguf_model *m, uint64_t number, uint64_t first, uint64_t end,
+                                float *values) {
+    const tv_gguf_entry *entry = &m->names->entries[number];
+    if (entry->rank != 1)
+        return tv_gguf_read(m->file, m->tensors[number], first, end - first, values);
+    /* One row of the file, as many of the parameter as it has elements. */
+    float *all = malloc(entry->rows * sizeof *all);
+    tv_status status =
+        all ? tv_gguf_read(m->file, m->tensors[number], 0, 1, all)
+            : tv_fail(TV_E_MEMORY, "out of host memory for the weights of %s", tv_gguf_where(m->file));
+    if (status == TV_OK)
+        memcpy(values, all + first, (end - first) * sizeof *values);
+    free(all);
+    return status;
+}
+
+/* Rows [from, from + rows) of an entry, as the parameter has them, out of [first, end) of the file. */
 static tv_status read_entry(const tv_gguf_model *m, uint64_t number, uint64_t from, uint64_t rows,
                             tv_dtype dtype, uint8_t *out) {
     const tv_gguf_entry *entry = &m->names->entries[number];
-    const tv_gguf_tensor *tensor = m->tensors[number];
+    const tv_gguf_type *type = m->tensors[number]->type;
     const uint64_t unit = entry->turned_heads ? entry->rows / entry->turned_heads : 1;
     /* Whole heads, because a head's rows lie among each other. */
     const uint64_t first = from / unit * unit, end = tv_align_up(from + rows, unit);
+    const uint64_t to_bytes = tv_dtype_row_bytes(dtype, entry->columns);
+    /* Blocks of the same type keep their bits. */
+    const bool kept = tv_dtype_is_blocks(dtype) && stored_as(type) == dtype && type->block == TV_DTYPE_BLOCK;
+    const uint64_t block_bytes = kept ? entry->columns / type->block * type->bytes : 0;
+    tv_status status = TV_OK;
     float *values = malloc((end - first) * entry->columns * sizeof *values);
-    if (!values)
-        return tv_fail(TV_E_MEMORY, "out of host memory for the weights of %s", tv_gguf_where(m->file));
-    tv_status status;
-    if (entry->rank == 1) {
-        /* One row of the file. */
-        float *all = malloc(entry->rows * sizeof *all);
-        status =
-            all ? tv_gguf_read(m->file, tensor, 0, 1, all)
-                : tv_fail(TV_E_MEMORY, "out of host memory for the weights of %s", tv_gguf_where(m->file));
-        if (status == TV_OK)
-            memcpy(values, all + first, (end - first) * sizeof *values);
-        free(all);
-    } else {
-        status = tv_gguf_read(m->file, tensor, first, end - first, values);
-    }
+    uint8_t *blocks = malloc((end - first) * block_bytes + 1);
+    if (!values || !blocks)
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the weights of %s", tv_gguf_where(m->file));
+    if (status == TV_OK)
+        status = read_file_rows(m, number, first, end, values);
+    if (status == TV_OK && kept)
+        status = tv_gguf_copy(m->file, m->tensors[number], first * block_bytes, (end - first) * block_bytes,
+                              blocks);
     for (uint64_t r = first; r < end && status == TV_OK; r++) {
         const uint64_t to = tv_gguf_entry_row(entry, r);
         float *row = values + (r - first) * entry->columns;
+        uint8_t *there = out + (to - from) * to_bytes;
         if (to < from || to >= from + rows)
             continue;
-        for (uint64_t c = 0; c < entry->columns; c++) {
-            row[c] -= entry->from_one ? 1.0F : 0.0F;
-            if (!isfinite(row[c]))
-                status = tv_fail(TV_E_DATA,
-                                 "%s: tensor \"%s\" holds %g, which is no weight; the file is damaged, or "
-                                 "the training that "
-                                 "wrote it diverged",
-                                 tv_gguf_where(m->file), entry->name, (double)row[c]);
-        }
-        if (dtype == TV_F32)
-            memcpy(out + (to - from) * entry->columns * sizeof *row, row, entry->columns * sizeof *row);
+        for (uint64_t c = 0; c < entry->columns && entry->from_one; c++)
+            row[c] -= 1;
+        status = check_finite(m, entry, row);
+        if (kept)
+            tv_dtype_from_blocks(dtype, entry->columns, 1, blocks + (r - first) * block_bytes, there);
         else
-            store(row, entry->columns, dtype, out + (to - from) * entry->columns * tv_dtype_bytes(dtype));
+            tv_dtype_from_f32(dtype, entry->columns, 1, row, there);
     }
     free(values);
+    free(blocks);
     return status;
 }
 
 tv_status tv_gguf_model_read_rows(const tv_gguf_model *m, uint32_t index, uint64_t first_row, uint64_t rows,
                                   tv_dtype dtype, void *out) {
-    const uint64_t row_bytes = m->list->items[index].shape[1] * tv_dtype_bytes(dtype);
+    const uint64_t row_bytes = tv_dtype_row_bytes(dtype, m->list->items[index].shape[1]);
     for (uint64_t i = 0; i < m->names->count; i++) {
         const tv_gguf_entry *entry = &m->names->entries[i];
         const uint64_t from = tv_max_u64(first_row, entry->first_row);

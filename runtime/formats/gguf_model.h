@@ -32,7 +32,10 @@ void tv_gguf_model_close(tv_gguf_model **model);
 /* Lives as long as the model. */
 const tv_parameter_list *tv_gguf_model_parameters(const tv_gguf_model *model);
 const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model);
-/* As tv_model_directory_read_rows. */
+/* The type that a parameter's weights have in the file; TV_Q8_0 for the k-quants. */
+tv_dtype tv_gguf_model_stored(const tv_gguf_model *model, uint32_t index);
+/* As tv_model_directory_read_rows, in rows of tv_dtype_row_bytes and in any type that takes the row; blocks
+ * of the file's own type keep their bits. */
 tv_status tv_gguf_model_read_rows(const tv_gguf_model *model, uint32_t index, uint64_t first_row,
                                   uint64_t rows, tv_dtype dtype, void *out);
 

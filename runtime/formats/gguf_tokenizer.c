@@ -9,11 +9,9 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "formats/gguf_pieces.h"
 #include "formats/gguf_pretokenizer.h"
 #include "text/vocabulary.h"
-
-/* What a token is, in the format's numbers. */
-enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6 };
 
 /* The tables that are written, by id. */
 typedef struct tables {
@@ -77,7 +75,7 @@ static tv_status fill_tokens(tables *t, const cJSON *model, const cJSON *added) 
         return out_of_memory(t);
     cJSON_ArrayForEach(item, tv_json_get(model, "vocab")) {
         bool byte = t->fallback && is_byte(item->string);
-        TV_RETURN_IF_FAILED(put_token(t, item, item->string, byte ? BYTE : NORMAL));
+        TV_RETURN_IF_FAILED(put_token(t, item, item->string, byte ? TV_GGUF_BYTE : TV_GGUF_NORMAL));
     }
     cJSON_ArrayForEach(item, added) {
         const char *text = cJSON_GetStringValue(tv_json_get(item, "content"));
@@ -86,16 +84,16 @@ static tv_status fill_tokens(tables *t, const cJSON *model, const cJSON *added) 
             text = with_spaces(t, text);
         if (!text)
             return out_of_memory(t);
-        int32_t type = t->fallback && unknown && strcmp(text, unknown) == 0 ? UNKNOWN
-                       : special                                            ? CONTROL
-                                                                            : USER_DEFINED;
+        int32_t type = t->fallback && unknown && strcmp(text, unknown) == 0 ? TV_GGUF_UNKNOWN
+                       : special                                            ? TV_GGUF_CONTROL
+                                                                            : TV_GGUF_USER_DEFINED;
         TV_RETURN_IF_FAILED(put_token(t, tv_json_get(item, "id"), text, type));
     }
     for (uint64_t i = 0; i < t->count; i++) {
         if (t->tokens[i])
             continue;
         t->tokens[i] = tv_arena_format(t->arena, "[PAD%llu]", (unsigned long long)i);
-        t->types[i] = UNUSED;
+        t->types[i] = TV_GGUF_UNUSED;
         if (!t->tokens[i])
             return out_of_memory(t);
     }
@@ -134,7 +132,7 @@ static tv_status fill_scores(tables *t, const tv_tokenizer *tokenizer) {
     if (!t->scores || !seen)
         return out_of_memory(t);
     for (uint64_t i = 0; i < t->count; i++)
-        t->scores[i] = t->types[i] == NORMAL ? -(float)count : 0;
+        t->scores[i] = t->types[i] == TV_GGUF_NORMAL ? -(float)count : 0;
     for (uint64_t i = 0; i < count; i++) {
         uint32_t whole = merges[i].merged;
         if (whole >= t->count)
@@ -145,7 +143,16 @@ static tv_status fill_scores(tables *t, const tv_tokenizer *tokenizer) {
             t->scores[whole] = -(float)i;
         seen[whole] = 1;
     }
-    if (apart)
+    tv_gguf_cuts cuts = {0};
+    tv_status status = tv_gguf_find_cuts(t->tokens, t->types, t->count, &cuts);
+    free(cuts.items);
+    TV_RETURN_IF_FAILED(status);
+    if (cuts.count > count)
+        tv_warn("%s: llama.cpp joins any two tokens whose whole is one, also %llu pairs that are none of its "
+                "%llu merges; "
+                "it will split some words otherwise",
+                t->where, (unsigned long long)(cuts.count - count), (unsigned long long)count);
+    else if (apart)
         tv_warn(
             "%s: %llu of its %llu merges stand apart from others of the same token, which scores cannot say; "
             "llama.cpp may split rare words otherwise",
@@ -226,7 +233,7 @@ static void set_special(tv_gguf_writer *writer, const tables *t, const tv_tokeni
            : info->pad < config->vocab_size ? (int64_t)info->pad
                                             : -1);
     for (uint64_t i = 0; i < t->count; i++)
-        if (t->types[i] == UNKNOWN)
+        if (t->types[i] == TV_GGUF_UNKNOWN)
             tv_gguf_set_uint32(writer, "tokenizer.ggml.unknown_token_id", i);
     tv_gguf_set_bool(writer, "tokenizer.ggml.add_bos_token", begins);
     tv_gguf_set_bool(writer, "tokenizer.ggml.add_eos_token", false);

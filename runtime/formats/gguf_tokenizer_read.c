@@ -1,20 +1,13 @@
 /* GGUF metadata as a tokenizer's files: see gguf_tokenizer.h. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/bytes.h"
 #include "base/json.h"
+#include "formats/gguf_pieces.h"
 #include "formats/gguf_pretokenizer.h"
 #include "formats/gguf_tokenizer.h"
 #include "text/tokenizer_json.h"
-#include "text/vocabulary.h"
-
-enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6 };
-
-/* Pieces longer than this are given by no published vocabulary; their splits would take long to try. */
-enum { MAX_PIECE_BYTES = 1024 };
 
 static const char mark[] = "\xe2\x96\x81"; /* U+2581, a space in "llama" */
 
@@ -31,13 +24,12 @@ static tv_status out_of_memory(const reading *r) {
 }
 
 static int type_of(const reading *r, uint64_t id) {
-    return r->types ? (int)tv_gguf_element(r->types, id) : NORMAL;
+    return r->types ? (int)tv_gguf_element(r->types, id) : TV_GGUF_NORMAL;
 }
 
-/* Without types the tokens that a key names are still no text. */
 static bool is_control(const reading *r, uint64_t id) {
     int type = type_of(r, id);
-    return type == CONTROL || type == UNKNOWN;
+    return type == TV_GGUF_CONTROL || type == TV_GGUF_UNKNOWN;
 }
 
 static tv_status find_lists(reading *r) {
@@ -111,11 +103,11 @@ static tv_status add_tokens(const reading *r, cJSON *added, cJSON *vocab) {
         int type = type_of(r, id);
         bool special = is_control(r, id);
         /* Rows without a token are filled up with such. */
-        if (!text[0] || (type == UNUSED && strncmp(text, "[PAD", 4) == 0))
+        if (!text[0] || (type == TV_GGUF_UNUSED && strncmp(text, "[PAD", 4) == 0))
             continue;
         /* Added ones stand in the vocabulary too, or other programs would give them new ids. */
         bool done = append(&words, strdup(text), cJSON_CreateNumber((double)id));
-        if (done && (special || type == USER_DEFINED || (type == UNUSED && !r->fallback)))
+        if (done && (special || type == TV_GGUF_USER_DEFINED || (type == TV_GGUF_UNUSED && !r->fallback)))
             done = add_token(added, id, text, special);
         if (!done)
             return out_of_memory(r);
@@ -125,86 +117,46 @@ static tv_status add_tokens(const reading *r, cJSON *added, cJSON *vocab) {
 
 /* ---- merges of "llama": every way to cut a piece into two, by the whole's score ---- */
 
-typedef struct cut {
+typedef struct scored_cut {
     double score;
-    uint32_t whole, left, right;
-} cut;
+    tv_gguf_cut cut;
+} scored_cut;
 
 static int compare_cuts(const void *a, const void *b) {
-    const cut *one = a, *other = b;
+    const scored_cut *one = a, *other = b;
     if (one->score > other->score || one->score < other->score)
         return one->score > other->score ? -1 : 1;
-    if (one->whole != other->whole)
-        return one->whole < other->whole ? -1 : 1;
-    if (one->left != other->left)
-        return one->left < other->left ? -1 : 1;
-    return one->right < other->right ? -1 : one->right > other->right;
-}
-
-typedef struct cuts {
-    cut *items;
-    uint64_t count, capacity;
-} cuts;
-
-static tv_status find_cuts(const reading *r, tv_arena *arena, cuts *found) {
-    tv_token_index index = {0};
-    tv_token *tokens = tv_arena_alloc(arena, r->tokens->count, sizeof *tokens);
-    if (!tokens)
-        return TV_E_MEMORY;
-    TV_RETURN_IF_FAILED(tv_token_index_create(arena, r->tokens->count, &index));
-    for (uint64_t id = 0; id < r->tokens->count; id++) {
-        const char *text = r->tokens->texts[id];
-        tokens[id] = (tv_token){.spelling = (const uint8_t *)text, .spelling_length = (uint32_t)strlen(text)};
-        if (type_of(r, id) != NORMAL && type_of(r, id) != UNUSED)
-            continue;
-        uint32_t *place = tv_token_index_slot(&index, tokens, text, strlen(text));
-        if (*place == 0)
-            *place = (uint32_t)id + 1;
-    }
-    for (uint64_t id = 0; id < r->tokens->count; id++) {
-        const uint8_t *text = tokens[id].spelling;
-        const uint32_t length = tokens[id].spelling_length;
-        if (type_of(r, id) != NORMAL || length > MAX_PIECE_BYTES)
-            continue;
-        for (uint32_t at = 1; at < length; at++) {
-            if ((text[at] & 0xc0) == 0x80)
-                continue;
-            uint32_t left = tv_token_index_find(&index, tokens, text, at);
-            uint32_t right =
-                left == TV_NO_TOKEN ? left : tv_token_index_find(&index, tokens, text + at, length - at);
-            if (right == TV_NO_TOKEN)
-                continue;
-            void *items = found->items;
-            tv_status status = tv_grow(&items, &found->capacity, found->count + 1, sizeof *found->items);
-            found->items = items;
-            TV_RETURN_IF_FAILED(status);
-            found->items[found->count++] = (cut){tv_gguf_element(r->scores, id), (uint32_t)id, left, right};
-        }
-    }
-    if (found->count)
-        qsort(found->items, found->count, sizeof *found->items, compare_cuts);
-    return TV_OK;
+    return memcmp(&one->cut, &other->cut, sizeof one->cut) == 0 ? 0
+           : one->cut.whole != other->cut.whole                 ? (one->cut.whole < other->cut.whole ? -1 : 1)
+           : one->cut.left != other->cut.left                   ? (one->cut.left < other->cut.left ? -1 : 1)
+                                              : (one->cut.right < other->cut.right ? -1 : 1);
 }
 
 static tv_status add_cuts(const reading *r, cJSON *merges) {
     appended list = {.object = merges};
-    cuts found = {0};
-    tv_arena *arena = NULL;
+    tv_gguf_cuts cuts = {0};
+    scored_cut *scored = NULL;
     tv_status status;
-    TV_TRY(tv_arena_create(&arena));
-    TV_TRY(find_cuts(r, arena, &found));
-    for (uint64_t i = 0; i < found.count; i++) {
+    TV_TRY(tv_gguf_find_cuts(r->tokens->texts, r->types ? r->types->bytes : NULL, r->tokens->count, &cuts));
+    if (!(scored = malloc((cuts.count + 1) * sizeof *scored))) {
+        status = out_of_memory(r);
+        goto done;
+    }
+    for (uint64_t i = 0; i < cuts.count; i++)
+        scored[i] = (scored_cut){tv_gguf_element(r->scores, cuts.items[i].whole), cuts.items[i]};
+    qsort(scored, cuts.count, sizeof *scored, compare_cuts);
+    for (uint64_t i = 0; i < cuts.count; i++) {
         cJSON *pair = cJSON_CreateArray();
         if (!append(&list, NULL, pair) ||
-            !cJSON_AddItemToArray(pair, cJSON_CreateString(r->tokens->texts[found.items[i].left])) ||
-            !cJSON_AddItemToArray(pair, cJSON_CreateString(r->tokens->texts[found.items[i].right]))) {
+            !cJSON_AddItemToArray(pair, cJSON_CreateString(r->tokens->texts[scored[i].cut.left])) ||
+            !cJSON_AddItemToArray(pair, cJSON_CreateString(r->tokens->texts[scored[i].cut.right]))) {
             status = out_of_memory(r);
             goto done;
         }
     }
 done:
-    free(found.items);
-    tv_arena_destroy(&arena);
+    free(scored);
+    free(cuts.items);
     return status;
 }
 
@@ -319,7 +271,7 @@ static tv_status find_pretokenizer(const reading *r, const tv_gguf_pretokenizer 
 
 static const char *unknown_token(const reading *r) {
     for (uint64_t id = 0; id < r->tokens->count; id++)
-        if (type_of(r, id) == UNKNOWN)
+        if (type_of(r, id) == TV_GGUF_UNKNOWN)
             return r->tokens->texts[id];
     return NULL;
 }

@@ -21,7 +21,8 @@ bool tv_model_has_tokenizer(const char *path) {
         free(base);
         return there;
     }
-    there = tv_gguf_open(path, &file) == TV_OK && tv_gguf_has_tokenizer(file);
+    /* A file that cannot be opened is left to whoever loads from it, who says why. */
+    there = tv_gguf_open(path, &file) != TV_OK || tv_gguf_has_tokenizer(file);
     tv_gguf_close(&file);
     return there;
 }

@@ -8,6 +8,7 @@
 #include "text/tokenizer.h"
 
 /* `path` is that of the model, a directory or a file. */
+/* Also true of a file that is broken, so that loading says how. */
 bool tv_model_has_tokenizer(const char *path);
 /* TV_E_DATA where there is none. */
 tv_status tv_model_tokenizer_load(const char *path, tv_tokenizer **tokenizer);
