@@ -8,13 +8,14 @@
 #include "base/log.h"
 #include "formats/checksums.h"
 #include "formats/directory.h"
+#include "formats/gguf_adapter.h"
 #include "formats/gguf_model.h"
 #include "formats/model_tokenizer.h"
 #include "run/checkpoint.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
-typedef enum export_format { FORMAT_HF, FORMAT_GGUF } export_format;
+typedef enum export_format { FORMAT_HF, FORMAT_GGUF, FORMAT_GGUF_LORA } export_format;
 
 /* In the order of the choices. */
 static const char *const type_names[] = {"F32", "F16", "BF16", "Q8_0"};
@@ -45,6 +46,12 @@ static tv_status open_model(const export_options *given, exported *model) {
                                                : TV_OK;
 }
 
+/* Weights that go out. */
+static uint64_t elements(const export_options *given, const exported *model) {
+    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
+    return given->format == FORMAT_GGUF_LORA ? list->trainable_elements : list->elements;
+}
+
 /* The last part of the path that a person gave; of "." and the like, "model". */
 static char *name_of(const char *given) {
     size_t length = strlen(given);
@@ -58,22 +65,24 @@ static char *name_of(const char *given) {
     return tv_format("%.*s", (int)(length - start), given + start);
 }
 
+/* A model as one file, or its adapter alone. */
 static tv_status write_gguf(const export_options *given, const exported *model) {
     const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(&list->config, TV_MODEL_HEAD_LANGUAGE, model->path));
     if (tv_path_is_directory(given->out))
         return tv_fail(TV_E_USAGE, "--out %s: expected the name of a file, found a directory", given->out);
     char *name = name_of(given->model);
-    tv_status status =
-        tv_gguf_model_write(given->out, &(tv_gguf_export){
-                                            .list = list,
-                                            .source = read_rows,
-                                            .context = model->directory,
-                                            .tokenizer = model->tokenizer,
-                                            .where = model->path,
-                                            .name = name ? name : "model",
-                                            .type = tv_gguf_type_named(type_names[given->dtype]),
-                                        });
+    const tv_gguf_export export = {
+        .list = list,
+        .source = read_rows,
+        .context = model->directory,
+        .tokenizer = model->tokenizer,
+        .where = model->path,
+        .name = name ? name : "model",
+        .type = tv_gguf_type_named(type_names[given->dtype]),
+    };
+    tv_status status = given->format == FORMAT_GGUF_LORA ? tv_gguf_adapter_write(given->out, &export)
+                                                         : tv_gguf_model_write(given->out, &export);
     free(name);
     return status;
 }
@@ -123,13 +132,12 @@ done:
 }
 
 static tv_status print_result(const export_options *given, const exported *model) {
-    static const char *const formats[] = {"hf", "gguf"};
-    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
+    static const char *const formats[] = {"hf", "gguf", "gguf-lora"};
     cJSON *result = cJSON_CreateObject();
     bool built = result && tv_json_set_string(result, "out", given->out) &&
                  tv_json_set_string(result, "format", formats[given->format]) &&
                  tv_json_set_string(result, "dtype", type_names[given->dtype]) &&
-                 tv_json_set_number(result, "parameters", (double)list->elements);
+                 tv_json_set_number(result, "parameters", (double)elements(given, model));
     tv_status status =
         built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
     cJSON_Delete(result);
@@ -140,10 +148,9 @@ static tv_status export_model(const export_options *given) {
     exported model = {0};
     tv_status status;
     TV_TRY(open_model(given, &model));
-    TV_TRY(given->format == FORMAT_GGUF ? write_gguf(given, &model) : write_hf(given, &model));
-    tv_info("%s: %llu parameters%s", given->out,
-            (unsigned long long)tv_model_directory_parameters(model.directory)->elements,
-            model.tokenizer ? "" : ", no tokenizer");
+    TV_TRY(given->format == FORMAT_HF ? write_hf(given, &model) : write_gguf(given, &model));
+    tv_info("%s: %llu parameters%s", given->out, (unsigned long long)elements(given, &model),
+            model.tokenizer || given->format == FORMAT_GGUF_LORA ? "" : ", no tokenizer");
     if (given->common.json)
         TV_TRY(print_result(given, &model));
 done:
@@ -159,8 +166,9 @@ tv_status cmd_export(int argc, char **argv) {
         tv_opt_required(tv_opt_existing(
             tv_opt_text("model", "DIR", &given.model,
                         "a model directory, or a run, whose best or last checkpoint is taken"))),
-        tv_opt_required(tv_opt_choice("format", "hf|gguf", &given.format,
-                                      "a directory that transformers loads, or a file for llama.cpp")),
+        tv_opt_required(tv_opt_choice("format", "hf|gguf|gguf-lora", &given.format,
+                                      "a directory that transformers loads, a file for llama.cpp, or the "
+                                      "adapter alone as one for its --lora")),
         tv_opt_required(tv_opt_output(
             tv_opt_text("out", "PATH", &given.out, "the directory, which must be new, or the file"))),
         tv_opt_choice("dtype", "f32|f16|bf16|q8_0", &given.dtype, "the type of the matrices"),

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "formats/directory.h"
+#include "formats/gguf_adapter.h"
 #include "formats/gguf_config.h"
 #include "formats/gguf_model.h"
 
@@ -210,6 +211,79 @@ static void llama_heads_are_turned(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* q and the gate of every layer: A as it is, B with q's rows turned, alpha by the scale that training used.
+ */
+static void an_adapter_stands_beside_its_matrices(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *path = tv_format("%s/adapter.gguf", dir);
+    tv_model_config config = small(TV_ARCH_LLAMA);
+    tv_adapter adapter = {.rank = 3, .alpha = 5, .target_count = 2};
+    adapter.targets[0] = (tv_adapter_target){TV_PARAMETER_QKV_WEIGHT, 0, 48};
+    adapter.targets[1] = (tv_adapter_target){TV_PARAMETER_MLP_IN_WEIGHT, 0, 40};
+    for (int rslora = 0; rslora < 2; rslora++) {
+        tv_parameter_list *list = NULL;
+        tv_gguf *file = NULL;
+        const char *text = NULL;
+        double alpha = 0;
+        adapter.rslora = rslora;
+        assert_ok(
+            tv_parameter_list_create_chosen(&config, &(tv_parameter_choice){.adapter = &adapter}, &list));
+        const tv_gguf_export export = {.list = list,
+                                       .source = source,
+                                       .context = list,
+                                       .where = "here",
+                                       .name = "small",
+                                       .type = tv_gguf_type_named("F32")};
+        assert_int_equal(tv_gguf_model_write(path, &export),
+                         TV_E_CONFIG); /* a model's file has no place for it */
+        assert_ok(tv_gguf_adapter_write(path, &export));
+        assert_ok(tv_gguf_open(path, &file));
+        assert_int_equal(tv_gguf_tensor_count(file), 2 * 2 * config.n_layer);
+        assert_ok(tv_gguf_text(file, "general.type", &text));
+        assert_string_equal(text, "adapter");
+        assert_ok(tv_gguf_text(file, "general.architecture", &text));
+        assert_string_equal(text, "llama");
+        assert_ok(tv_gguf_text(file, "adapter.type", &text));
+        assert_string_equal(text, "lora");
+        assert_ok(tv_gguf_number(file, "adapter.lora.alpha", &alpha));
+        assert_near(alpha, rslora ? 5 * sqrt(3.0) : 5, 1e-6);
+        float wanted[48 * 32], found[48 * 32];
+        const struct {
+            const char *name;
+            uint32_t target;
+            tv_parameter_role role;
+            uint64_t rows, columns;
+        } tensors[] = {{"blk.4.attn_q.weight.lora_a", 0, TV_PARAMETER_ADAPTER_A, 3, 32},
+                       {"blk.4.attn_q.weight.lora_b", 0, TV_PARAMETER_ADAPTER_B, 48, 3},
+                       {"blk.4.ffn_gate.weight.lora_a", 1, TV_PARAMETER_ADAPTER_A, 3, 32},
+                       {"blk.4.ffn_gate.weight.lora_b", 1, TV_PARAMETER_ADAPTER_B, 40, 3}};
+        for (size_t i = 0; i < TV_COUNT(tensors); i++) {
+            const tv_gguf_tensor *tensor = tv_gguf_tensor_find(file, tensors[i].name);
+            const uint64_t rows = tensors[i].rows, columns = tensors[i].columns;
+            assert_non_null(tensor);
+            assert_int_equal(tensor->rows, rows);
+            assert_int_equal(tensor->columns, columns);
+            assert_ok(tv_gguf_read(file, tensor, 0, rows, found));
+            assert_ok(source(list, tv_parameter_adapter(list, tensors[i].target, 4, tensors[i].role), 0, rows,
+                             TV_F32, wanted));
+            for (uint64_t r = 0; r < rows; r++) {
+                const uint64_t h = r / 12, at = r % 12;
+                const uint64_t from = i == 1 ? h * 12 + at % 2 * 6 + at / 2 : r;
+                assert_memory_equal(found + r * columns, wanted + from * columns, columns * sizeof *found);
+            }
+        }
+        tv_gguf_close(&file);
+        tv_parameter_list_destroy(&list);
+    }
+    tv_parameter_list *plain = NULL;
+    assert_ok(tv_parameter_list_create(&config, &plain));
+    assert_int_equal(tv_gguf_adapter_write(path, &(tv_gguf_export){.list = plain, .where = "here"}),
+                     TV_E_DATA);
+    tv_parameter_list_destroy(&plain);
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 static void what_gguf_cannot_say_is_refused(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *path = tv_format("%s/small.gguf", dir);
@@ -353,8 +427,11 @@ static void other_files_are_refused_by_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_family_goes_round),         cmocka_unit_test(scaled_positions_go_round),
-        cmocka_unit_test(llama_heads_are_turned),          cmocka_unit_test(what_gguf_cannot_say_is_refused),
+        cmocka_unit_test(every_family_goes_round),
+        cmocka_unit_test(scaled_positions_go_round),
+        cmocka_unit_test(llama_heads_are_turned),
+        cmocka_unit_test(an_adapter_stands_beside_its_matrices),
+        cmocka_unit_test(what_gguf_cannot_say_is_refused),
         cmocka_unit_test(other_files_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
