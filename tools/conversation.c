@@ -141,6 +141,16 @@ static tv_status encode(tv_conversation *c, tv_ids *ids, bool *fits) {
 
 /* ---- turns ---- */
 
+static void say_speed(const tv_conversation *c, bool stopped, double seconds) {
+    tv_decoder_row row = tv_decoder_read(c->decoder, 0);
+    uint64_t drawn = row.length - row.prompt_length;
+    char speed[64] = "";
+    if (seconds > 0 && drawn > 1)
+        snprintf(speed, sizeof speed, ", %.1f tokens/s", (double)(drawn - 1) / seconds);
+    tv_info("%s%" PRIu64 " token%s%s%s", stopped ? "stopped after " : "", drawn, drawn == 1 ? "" : "s", speed,
+            stopped ? "; what was said of the answer stays in the conversation" : "");
+}
+
 static tv_status answer(tv_conversation *c, const tv_ids *ids) {
     tv_text_stream stream = {.tokenizer = c->open->tokenizer,
                              .print = true,
@@ -156,10 +166,9 @@ static tv_status answer(tv_conversation *c, const tv_ids *ids) {
     TV_TRY(tv_text_print("\n", 1, false));
     TV_TRY(tv_messages_add(&c->messages, TV_ASSISTANT, stream.text.data ? (char *)stream.text.data : "",
                            stream.text.size));
-    if (stream.stopped) {
-        tv_info("stopped; what was said of the answer stays in the conversation");
+    say_speed(c, stream.stopped, seconds);
+    if (stream.stopped)
         TV_TRY(start_decoder(c));
-    }
 done:
     tv_text_stream_free(&stream);
     return status;

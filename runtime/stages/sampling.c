@@ -42,14 +42,18 @@ tv_decoder_settings tv_sampling_settings(const tv_sampling *sampling, const tv_m
 }
 
 tv_status tv_sampling_run(tv_decoder *decoder, tv_sampling_look look, void *context, double *seconds) {
-    tv_decoder_row row = tv_decoder_read(decoder, 0);
-    uint64_t steps = row.prompt_length - row.length + 1, running = 1;
+    tv_decoder_row row;
+    uint64_t steps = 1, running = 1; /* one step tells how much of the prompt was read before it */
     bool go_on = true;
     for (double start = 0; running && go_on;) {
         double before = tv_seconds();
         TV_RETURN_IF_FAILED(tv_decoder_run(decoder, steps, &running));
         double now = tv_seconds();
         row = tv_decoder_read(decoder, 0);
+        if (row.length <= row.prompt_length && running) { /* the rest up to the first draw */
+            steps = row.prompt_length - row.length + 1;
+            continue;
+        }
         TV_RETURN_IF_FAILED(look(context, &row, &go_on));
         double fitting = seconds_per_look * (double)steps / (now - before);
         steps = fitting < 1 ? 1 : fitting > MAX_STEPS_PER_LOOK ? MAX_STEPS_PER_LOOK : (uint64_t)fitting;

@@ -55,10 +55,19 @@ static void conversations_are_kept_until_reset(void **state) {
     assert_string_equal(again.out + before, two.out);
     assert_string_equal(quit.out, one.out);
     assert_string_equal(quit.err, "");
+    /* How many tokens and how fast, behind each answer. */
+    const char *speed = strstr(two.err, " tokens/s\n");
+    assert_non_null(speed);
+    assert_non_null(strstr(speed + 1, " tokens/s\n"));
+    while (speed > two.err && speed[-1] != ' ')
+        speed--;
+    assert_true(strtod(speed, NULL) > 0);
+    assert_null(strstr(one.out, "tokens/s"));
     /* Answers count too: behind a shorter one the same message is answered in another way. */
     tv_run cut = chat(small, "It was\n", "--temperature 0 --max-tokens 3"),
            after = chat(small, "It was\nand\n", "--temperature 0 --max-tokens 3");
     assert_done(&after);
+    assert_non_null(strstr(cut.err, "\n3 tokens, "));
     const char *second = after.out + strlen(cut.out);
     assert_true(strlen(second) > 1);
     assert_int_not_equal(strncmp(two.out + first, second, strlen(second) - 1), 0);

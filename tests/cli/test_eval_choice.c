@@ -1,5 +1,8 @@
 /* trivium eval of questions with several endings, against sums that the public API's logits give in double
  * precision.
+ *
+ * Seen to fail with: the length of endings in tokens, their first token left out, scores put back in the
+ * order of batches.
  */
 #include "support/small_model.h"
 

@@ -211,7 +211,7 @@ static void mistakes_give_exit_code_2(void **state) {
     } cases[] = {
         {f->model, long_prompt, "--max-tokens=1", "the model's context is 128"},
         {bare, "x", "--max-tokens=1", "tokenizer.json"},
-        {f->dir, "x", "--max-tokens=1", "neither"},
+        {f->dir, "x", "--max-tokens=1", "found none of them"},
         {"/nonexistent", "x", "--max-tokens=1", "/nonexistent"},
         {f->model, "x", "--max-tokens=0", "max-tokens"},
         {f->model, "x", "--temperature=-1", "temperature"},

@@ -12,7 +12,7 @@
  * the second pass over the logits left out, beta missing in the loss, an lse of another chunk, statistics
  * summed over the last chunk only.
  */
-#include "support/language_model.h"
+#include "support/head_lab.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@
 #include "base/tokens.h"
 #include "model/backward.h"
 #include "model/dpo_head.h"
+#include "model/heads.h"
 #include "model/policy_head.h"
 #include "model/score_head.h"
 #include "oracle/logprobs.h"
@@ -32,17 +33,6 @@
 
 enum { VOCAB = 61 };
 static const double noise = 2.2e-7, relative_tolerance = 1e-3;
-
-/* A model under a head: everything that a trainer would make. */
-typedef struct lab {
-    tv_test_language_model lm; /* device, list, model and activations of it */
-    tv_loss_head head;
-    tv_test_tensor tokens, step, stats;
-    tv_test_tensor inputs[TV_HEAD_TENSORS], outputs[TV_HEAD_TENSORS], scratch[TV_HEAD_TENSORS];
-    float *out[TV_HEAD_TENSORS]; /* what the last run gave out */
-    float sums[TV_HEAD_STATS];
-    uint64_t rows;
-} lab;
 
 static tv_model_config small(tv_architecture architecture, tv_model_head head, bool tied) {
     tv_model_config config = tv_model_config_defaults(architecture);
@@ -60,97 +50,16 @@ static tv_model_config small(tv_architecture architecture, tv_model_head head, b
     return config;
 }
 
-static lab lab_create(tv_device *device, const tv_parameter_list *list, tv_loss_head head, uint64_t batch,
-                      uint64_t tokens, double terms) {
-    lab l = {.head = head, .rows = batch * tokens};
-    l.lm.device = device;
-    l.lm.list = list;
-    uint32_t *ids = calloc(l.rows, sizeof *ids);
-    assert_non_null(ids);
-    const tv_rng rng = {.seed = 7, .stream = TV_STREAM_TEST};
-    for (uint64_t i = 0; i < l.rows; i++)
-        ids[i] = (uint32_t)tv_uniform_below(&rng, i, VOCAB);
-    l.tokens = tv_test_uints(device, l.rows, ids);
-    free(ids);
-    const struct tv_step_constants constants = {.loss_scale = (float)(1 / terms)};
-    l.step = tv_test_bytes(device, sizeof constants, &constants);
-    l.stats = tv_test_floats(device, head.stat_count, l.sums);
-    for (int i = 0; i < TV_HEAD_TENSORS; i++) {
-        l.inputs[i] = tv_test_floats(device, head.input_words[i], NULL);
-        l.outputs[i] = tv_test_floats(device, head.output_words[i], NULL);
-        l.scratch[i] = tv_test_floats(device, head.scratch_words[i], NULL);
-        l.out[i] = calloc(head.output_words[i] + 1, sizeof(float));
-        assert_non_null(l.out[i]);
-    }
-    assert_ok(tv_model_create(device, list, true, &l.lm.model));
-    assert_ok(tv_activations_create(
-        device, tv_device_caps(device), list,
-        &(tv_activations_options){.batch = batch, .tokens = tokens, .backward = true}, &l.lm.activations));
-    float *flat = calloc(list->elements, sizeof *flat);
-    assert_non_null(flat);
-    tv_test_draw_parameters(list, 11, flat);
-    tv_test_set_parameters(&l.lm, flat);
-    free(flat);
-    return l;
-}
-
-static void lab_free(lab *l) {
-    tv_test_free(&l->tokens);
-    tv_test_free(&l->step);
-    tv_test_free(&l->stats);
-    for (int i = 0; i < TV_HEAD_TENSORS; i++) {
-        tv_test_free(&l->inputs[i]);
-        tv_test_free(&l->outputs[i]);
-        tv_test_free(&l->scratch[i]);
-        free(l->out[i]);
-    }
-    tv_activations_destroy(&l->lm.activations);
-    tv_model_destroy(&l->lm.model);
-}
-
-static void lab_input(const lab *l, int input, const void *words) {
-    assert_ok(tv_upload(l->lm.device, l->inputs[input].tensor.span, words, l->head.input_words[input] * 4));
-}
-
-/* A forward pass, or with `gradient` one that adds to statistics and to the gradients of every parameter. */
-static void lab_run_on(lab *l, bool gradient) {
-    const tv_model_inputs inputs = {.tokens = l->tokens.tensor};
-    tv_head_tensors tensors = {.stats = l->stats.tensor, .step = l->step.tensor};
-    for (int i = 0; i < TV_HEAD_TENSORS; i++) {
-        tensors.inputs[i] = l->inputs[i].tensor;
-        tensors.outputs[i] = l->outputs[i].tensor;
-        tensors.scratch[i] = l->scratch[i].tensor;
-    }
-    tv_recorder *recorder = tv_test_begin(l->lm.device);
-    assert_ok(tv_forward(recorder, l->lm.model, l->lm.activations, &inputs));
-    assert_ok(l->head.record(&l->head, recorder, l->lm.model, l->lm.activations, &tensors, gradient));
-    if (gradient)
-        assert_ok(tv_backward(recorder, l->lm.model, l->lm.activations, &inputs));
-    tv_test_run(l->lm.device, recorder);
-    for (int i = 0; i < TV_HEAD_TENSORS; i++)
-        if (l->head.output_words[i])
-            tv_test_read(&l->outputs[i], l->out[i]);
-    tv_test_read(&l->stats, l->sums);
-}
-
-/* The same from 0. */
-static void lab_run(lab *l, bool gradient) {
-    assert_ok(tv_clear(l->lm.device, l->stats.tensor.span));
-    for (uint32_t i = 0; i < l->lm.list->count && gradient; i++)
-        assert_ok(tv_clear(l->lm.device, tv_model_gradient_at(l->lm.model, i).span));
-    lab_run_on(l, gradient);
-}
-
 /* A second micro-batch, the same one again: every gradient and every sum is twice what it was. */
-static void gradients_and_sums_are_added(lab *l) {
+static void gradients_and_sums_are_added(tv_head_lab *l) {
     const tv_parameter_list *list = l->lm.list;
     float *once = calloc(2 * list->elements, sizeof *once), *twice = once + list->elements,
           sums[TV_HEAD_STATS];
     assert_non_null(once);
-    lab_run(l, true);
+    tv_head_lab_run(l, true);
     tv_test_get_gradients(&l->lm, once);
     memcpy(sums, l->sums, sizeof sums);
-    lab_run_on(l, true);
+    tv_head_lab_run_on(l, true);
     tv_test_get_gradients(&l->lm, twice);
     for (uint64_t i = 0; i < list->elements; i++)
         once[i] *= 2;
@@ -161,25 +70,25 @@ static void gradients_and_sums_are_added(lab *l) {
 }
 
 /* The mean loss of the outputs of a forward pass, by the oracle. */
-typedef double (*loss_function)(const lab *l, const void *context);
+typedef double (*loss_function)(const tv_head_lab *l, const void *context);
 
-static double loss_at(lab *l, loss_function loss, const void *context, const float *origin, const float *r,
-                      double step, float *moved) {
+static double loss_at(tv_head_lab *l, loss_function loss, const void *context, const float *origin,
+                      const float *r, double step, float *moved) {
     for (uint64_t i = 0; i < l->lm.list->elements; i++)
         moved[i] = (float)((double)origin[i] + step * (double)r[i]);
     tv_test_set_parameters(&l->lm, moved);
-    lab_run(l, false);
+    tv_head_lab_run(l, false);
     return loss(l, context);
 }
 
 /* Along a random direction within each role, and along one through all of them. */
-static void finite_differences(const char *what, lab *l, loss_function loss, const void *context) {
+static void finite_differences(const char *what, tv_head_lab *l, loss_function loss, const void *context) {
     const tv_parameter_list *list = l->lm.list;
     float *flat = calloc(4 * list->elements, sizeof *flat);
     assert_non_null(flat);
     float *gradient = flat + list->elements, *r = gradient + list->elements, *moved = r + list->elements;
     tv_test_get_parameters(&l->lm, flat);
-    lab_run(l, true);
+    tv_head_lab_run(l, true);
     tv_test_get_gradients(&l->lm, gradient);
     for (uint32_t role = 0; role <= TV_PARAMETER_ROLES; role++) {
         bool all = role == TV_PARAMETER_ROLES;
@@ -237,7 +146,7 @@ static policy_inputs policy_rows(void) {
 
 static const tv_policy_settings policy = {.clip = 0.6, .temperature = 0.7};
 
-static double policy_loss(const lab *l, const void *context) {
+static double policy_loss(const tv_head_lab *l, const void *context) {
     const policy_inputs *in = context;
     double sum = 0;
     for (int i = 0; i < ROWS; i++)
@@ -248,9 +157,10 @@ static double policy_loss(const lab *l, const void *context) {
     return sum / in->terms;
 }
 
-static lab policy_lab(tv_device *device, const tv_parameter_list *list, const policy_inputs *in) {
-    lab l = lab_create(device, list, tv_policy_head(&policy, BATCH, TOKENS), BATCH, TOKENS, in->terms);
-    lab_input(&l, TV_POLICY_TARGETS, in->targets);
+static tv_head_lab policy_lab(tv_device *device, const tv_parameter_list *list, const policy_inputs *in) {
+    tv_head_lab l =
+        tv_head_lab_create(device, list, tv_policy_head(&policy, BATCH, TOKENS), BATCH, TOKENS, in->terms);
+    tv_head_lab_input(&l, TV_POLICY_TARGETS, in->targets);
     return l;
 }
 
@@ -262,31 +172,31 @@ static void policy_gradients(void **state) {
         tv_parameter_list *list = NULL;
         assert_ok(tv_parameter_list_create(&config, &list));
         policy_inputs in = policy_rows();
-        lab l = policy_lab(*state, list, &in);
-        lab_run(&l, false);
+        tv_head_lab l = policy_lab(*state, list, &in);
+        tv_head_lab_run(&l, false);
         /* log rho 0, 0.5 and -0.5: inside, and outside on both sides of log 0.8 = -0.22 and log 1.2 = 0.18.
          */
         for (int r = 0; r < ROWS; r++)
             if (in.targets[r] != TV_IGNORED_TARGET)
                 in.old[r] = l.out[TV_POLICY_LOGPROBS][r] - offsets[r % 3];
-        lab_input(&l, TV_POLICY_OLD_LOGPROBS, in.old);
-        lab_input(&l, TV_POLICY_ADVANTAGES, in.advantages);
+        tv_head_lab_input(&l, TV_POLICY_OLD_LOGPROBS, in.old);
+        tv_head_lab_input(&l, TV_POLICY_ADVANTAGES, in.advantages);
         finite_differences("policy", &l, policy_loss, &in);
         gradients_and_sums_are_added(&l);
-        lab_run(&l, true);
+        tv_head_lab_run(&l, true);
         assert_near(l.sums[TV_PPO_POLICY_LOSS] / in.terms, policy_loss(&l, &in), 1e-5);
         assert_true(l.sums[TV_PPO_CLIPPED] > 5 && l.sums[TV_PPO_CLIPPED] < in.terms - 5);
         double entropy = 0;
         for (int r = 0; r < ROWS; r++)
             entropy += (double)l.out[TV_POLICY_ENTROPIES][r];
         assert_near(l.sums[TV_PPO_ENTROPY], entropy, 1e-5 * entropy);
-        lab_free(&l);
+        tv_head_lab_free(&l);
         tv_parameter_list_destroy(&list);
     }
 }
 
 /* What the head gives out is of the logits that it made, at the policy's temperature. */
-static void compare_with_logits(const lab *l, const policy_inputs *in) {
+static void compare_with_logits(const tv_head_lab *l, const policy_inputs *in) {
     float *logits = calloc(ROWS * VOCAB, sizeof *logits);
     double logprobs[ROWS], entropies[ROWS];
     assert_non_null(logits);
@@ -304,15 +214,15 @@ static void an_untouched_policy_has_ratios_of_1(void **state) {
     tv_parameter_list *list = NULL;
     assert_ok(tv_parameter_list_create(&config, &list));
     policy_inputs in = policy_rows();
-    lab l = policy_lab(*state, list, &in);
-    lab_run(&l, false);
+    tv_head_lab l = policy_lab(*state, list, &in);
+    tv_head_lab_run(&l, false);
     compare_with_logits(&l, &in);
-    lab_input(&l, TV_POLICY_OLD_LOGPROBS, l.out[TV_POLICY_LOGPROBS]);
-    lab_input(&l, TV_POLICY_ADVANTAGES, in.advantages);
-    lab_run(&l, true);
+    tv_head_lab_input(&l, TV_POLICY_OLD_LOGPROBS, l.out[TV_POLICY_LOGPROBS]);
+    tv_head_lab_input(&l, TV_POLICY_ADVANTAGES, in.advantages);
+    tv_head_lab_run(&l, true);
     for (int c = TV_PPO_APPROX_KL; c <= TV_PPO_RATIO_MINUS_1_SQ; c++)
         assert_true(l.sums[c] == 0);
-    lab_free(&l);
+    tv_head_lab_free(&l);
     tv_parameter_list_destroy(&list);
 }
 
@@ -323,8 +233,8 @@ static void nothing_to_learn_gives_zeros(void **state) {
     assert_ok(tv_parameter_list_create(&config, &list));
     policy_inputs in = policy_rows();
     memset(in.targets, 0xff, sizeof in.targets);
-    lab l = policy_lab(*state, list, &in);
-    lab_run(&l, true);
+    tv_head_lab l = policy_lab(*state, list, &in);
+    tv_head_lab_run(&l, true);
     float *gradient = calloc(list->elements, sizeof *gradient);
     tv_test_get_gradients(&l.lm, gradient);
     for (uint64_t i = 0; i < list->elements; i++)
@@ -332,7 +242,7 @@ static void nothing_to_learn_gives_zeros(void **state) {
     for (int c = 0; c < TV_PPO_POLICY_STATS; c++)
         assert_true(l.sums[c] == 0);
     free(gradient);
-    lab_free(&l);
+    tv_head_lab_free(&l);
     tv_parameter_list_destroy(&list);
 }
 
@@ -340,19 +250,19 @@ static void nothing_to_learn_gives_zeros(void **state) {
 
 /* The same bits in outputs, statistics and all gradients but the head weight's, whose sum over the rows is
  * cut otherwise: sqrt(132) roundings of 6e-8 beside its norm. */
-static void compare_chunks(lab *l) {
+static void compare_chunks(tv_head_lab *l) {
     const tv_parameter_list *list = l->lm.list;
     uint64_t whole = l->lm.activations->head_rows, outputs = l->head.output_words[0];
     float *gradient = calloc(2 * list->elements + outputs, sizeof *gradient), sums[TV_HEAD_STATS];
     assert_non_null(gradient);
     float *chunked = gradient + list->elements, *out = chunked + list->elements;
     assert_true(whole == l->rows && l->rows > 128);
-    lab_run(l, true);
+    tv_head_lab_run(l, true);
     tv_test_get_gradients(&l->lm, gradient);
     memcpy(out, l->out[0], outputs * sizeof *out);
     memcpy(sums, l->sums, sizeof sums);
     l->lm.activations->head_rows = 64;
-    lab_run(l, true);
+    tv_head_lab_run(l, true);
     tv_test_get_gradients(&l->lm, chunked);
     l->lm.activations->head_rows = whole;
     assert_memory_equal(out, l->out[0], outputs * sizeof *out);
@@ -367,7 +277,7 @@ static void compare_chunks(lab *l) {
     free(gradient);
 }
 
-static void dpo_inputs(lab *l, uint64_t batch, uint64_t tokens);
+static void dpo_inputs(tv_head_lab *l, uint64_t batch, uint64_t tokens);
 
 static void chunks_on(tv_device *device) {
     enum { B = 4, T = 33, N = B * T, PAIRS = B / 2 };
@@ -382,24 +292,46 @@ static void chunks_on(tv_device *device) {
         old[i] = -4;
         advantages[i] = (float)(i % 7) - 3;
     }
-    lab l = lab_create(device, list, tv_policy_head(&policy, B, T), B, T, N - 5 * B);
-    lab_input(&l, TV_POLICY_TARGETS, targets);
-    lab_input(&l, TV_POLICY_OLD_LOGPROBS, old);
-    lab_input(&l, TV_POLICY_ADVANTAGES, advantages);
+    tv_head_lab l = tv_head_lab_create(device, list, tv_policy_head(&policy, B, T), B, T, N - 5 * B);
+    tv_head_lab_input(&l, TV_POLICY_TARGETS, targets);
+    tv_head_lab_input(&l, TV_POLICY_OLD_LOGPROBS, old);
+    tv_head_lab_input(&l, TV_POLICY_ADVANTAGES, advantages);
     compare_chunks(&l);
-    lab_free(&l);
-    l = lab_create(device, list, tv_dpo_head(&dpo, B, T), B, T, PAIRS);
+    tv_head_lab_free(&l);
+    l = tv_head_lab_create(device, list, tv_dpo_head(&dpo, B, T), B, T, PAIRS);
     dpo_inputs(&l, B, T);
     compare_chunks(&l);
-    lab_free(&l);
+    tv_head_lab_free(&l);
+    tv_parameter_list_destroy(&list);
+}
+
+static void chunks_of_logits_on(tv_device *device) {
+    enum { B = 4, T = 33 };
+    const tv_model_config config = small(TV_ARCH_LLAMA, TV_MODEL_HEAD_LANGUAGE, false);
+    tv_parameter_list *list = NULL;
+    assert_ok(tv_parameter_list_create(&config, &list));
+    tv_head_lab l = tv_head_lab_create(device, list, tv_language_logits_head(&config, B, T), B, T, 1);
+    uint64_t bytes = l.head.output_words[0] * sizeof(float);
+    assert_int_equal(bytes, B * T * VOCAB * sizeof(float));
+    float *whole = malloc(bytes);
+    assert_non_null(whole);
+    tv_head_lab_run(&l, false);
+    memcpy(whole, l.out[0], bytes);
+    l.lm.activations->head_rows = 64;
+    tv_head_lab_run(&l, false);
+    assert_memory_equal(whole, l.out[0], bytes);
+    free(whole);
+    tv_head_lab_free(&l);
     tv_parameter_list_destroy(&list);
 }
 
 /* 132 rows by 64 leave a chunk of four, which a kernel for few rows would sum otherwise. */
 static void chunks_give_the_same_bits(void **state) {
     chunks_on(*state);
+    chunks_of_logits_on(*state);
     tv_device *tiled = tv_test_open_lowered("cpu_kernels=0");
     chunks_on(tiled);
+    chunks_of_logits_on(tiled);
     tv_device_close(&tiled);
 }
 
@@ -407,7 +339,7 @@ static void chunks_give_the_same_bits(void **state) {
 
 static const tv_value_settings value = {.clip = 0.2, .coefficient = 0.5};
 
-static double value_loss(const lab *l, const void *context) {
+static double value_loss(const tv_head_lab *l, const void *context) {
     const policy_inputs *in = context;
     double sum = 0;
     for (int i = 0; i < ROWS; i++)
@@ -423,23 +355,24 @@ static void value_gradients(void **state) {
     tv_parameter_list *list = NULL;
     assert_ok(tv_parameter_list_create(&config, &list));
     policy_inputs in = policy_rows();
-    lab l = lab_create(*state, list, tv_value_head(&value, BATCH, TOKENS), BATCH, TOKENS, in.terms);
-    lab_input(&l, TV_VALUE_TARGETS, in.targets);
-    lab_run(&l, false);
+    tv_head_lab l =
+        tv_head_lab_create(*state, list, tv_value_head(&value, BATCH, TOKENS), BATCH, TOKENS, in.terms);
+    tv_head_lab_input(&l, TV_VALUE_TARGETS, in.targets);
+    tv_head_lab_run(&l, false);
     /* Old values 1 below, equal and 1 above; returns 2 away, so that the larger term is larger by far. */
     for (int i = 0; i < ROWS; i++)
         if (in.targets[i] != TV_IGNORED_TARGET) {
             in.old[i] = l.out[TV_VALUE_VALUES][i] + (float)(i % 3 - 1);
             in.returns[i] = l.out[TV_VALUE_VALUES][i] + (i % 2 ? 2 : -2);
         }
-    lab_input(&l, TV_VALUE_OLD_VALUES, in.old);
-    lab_input(&l, TV_VALUE_RETURNS, in.returns);
+    tv_head_lab_input(&l, TV_VALUE_OLD_VALUES, in.old);
+    tv_head_lab_input(&l, TV_VALUE_RETURNS, in.returns);
     finite_differences("value", &l, value_loss, &in);
     gradients_and_sums_are_added(&l);
-    lab_run(&l, true);
+    tv_head_lab_run(&l, true);
     assert_near(value.coefficient * (double)l.sums[TV_PPO_VALUE_LOSS] / in.terms, value_loss(&l, &in), 1e-5);
     assert_true(l.sums[TV_PPO_VALUE_CLIPPED] > 5 && l.sums[TV_PPO_VALUE_CLIPPED] < in.terms - 5);
-    lab_free(&l);
+    tv_head_lab_free(&l);
     tv_parameter_list_destroy(&list);
 }
 
@@ -448,14 +381,14 @@ static void a_model_without_score_weight_is_refused(void **state) {
     const tv_model_config config = small(TV_ARCH_LLAMA, TV_MODEL_HEAD_LANGUAGE, false);
     tv_parameter_list *list = NULL;
     assert_ok(tv_parameter_list_create(&config, &list));
-    lab l = lab_create(*state, list, tv_value_head(NULL, BATCH, TOKENS), BATCH, TOKENS, 1);
+    tv_head_lab l = tv_head_lab_create(*state, list, tv_value_head(NULL, BATCH, TOKENS), BATCH, TOKENS, 1);
     tv_head_tensors tensors = {.outputs = {l.outputs[0].tensor}};
     tv_recorder *recorder = tv_test_begin(*state);
     assert_int_equal(l.head.record(&l.head, recorder, l.lm.model, l.lm.activations, &tensors, false),
                      TV_E_CONFIG);
     assert_non_null(strstr(tv_last_error(), "score head"));
     tv_recorder_abort(&recorder);
-    lab_free(&l);
+    tv_head_lab_free(&l);
     tv_parameter_list_destroy(&list);
 }
 
@@ -470,7 +403,7 @@ typedef struct group_inputs {
     float margins[GROUP_BATCH];
 } group_inputs;
 
-static double group_loss(const lab *l, const void *context) {
+static double group_loss(const tv_head_lab *l, const void *context) {
     const group_inputs *in = context;
     uint64_t size = in->settings.group_size;
     double sum = 0, values[GROUP_BATCH], unused[GROUP_BATCH];
@@ -501,17 +434,18 @@ static void preference_gradients(void **state) {
             in.ranks[i] = i % size == 1 && i % 4 == 1 ? 0 : i % (uint32_t)size;
             in.margins[i] = 0.1f * (float)(i % 3);
         }
-        lab l = lab_create(*state, list, tv_preference_head(&in.settings, GROUP_BATCH, TOKENS), GROUP_BATCH,
-                           TOKENS, (double)in.groups);
-        lab_input(&l, TV_SCORE_MEMBERS, in.members);
-        lab_input(&l, TV_SCORE_RANKS, in.ranks);
-        lab_input(&l, TV_SCORE_MARGINS, in.margins);
+        tv_head_lab l =
+            tv_head_lab_create(*state, list, tv_preference_head(&in.settings, GROUP_BATCH, TOKENS),
+                               GROUP_BATCH, TOKENS, (double)in.groups);
+        tv_head_lab_input(&l, TV_SCORE_MEMBERS, in.members);
+        tv_head_lab_input(&l, TV_SCORE_RANKS, in.ranks);
+        tv_head_lab_input(&l, TV_SCORE_MARGINS, in.margins);
         finite_differences("preference", &l, group_loss, &in);
         gradients_and_sums_are_added(&l);
-        lab_run(&l, true);
+        tv_head_lab_run(&l, true);
         assert_near(l.sums[TV_PREFERENCE_LOSS] / (double)in.groups, group_loss(&l, &in), 1e-5);
         assert_true(l.sums[TV_PREFERENCE_COUNT] == (float)(in.groups * size));
-        lab_free(&l);
+        tv_head_lab_free(&l);
     }
     tv_parameter_list_destroy(&list);
 }
@@ -537,20 +471,20 @@ static void dpo_table(uint64_t batch, uint64_t tokens, uint32_t *targets, struct
     }
 }
 
-static void dpo_inputs(lab *l, uint64_t batch, uint64_t tokens) {
+static void dpo_inputs(tv_head_lab *l, uint64_t batch, uint64_t tokens) {
     uint32_t *targets = calloc(batch * tokens, sizeof *targets);
     struct tv_dpo_pair *table = calloc(batch / 2, sizeof *table);
     assert_true(targets && table);
     dpo_table(batch, tokens, targets, table);
-    lab_input(l, TV_DPO_TARGETS, targets);
-    lab_input(l, TV_DPO_PAIRS, table);
+    tv_head_lab_input(l, TV_DPO_TARGETS, targets);
+    tv_head_lab_input(l, TV_DPO_PAIRS, table);
     free(targets);
     free(table);
 }
 
 static const tv_dpo_head_settings dpo = {.beta = 0.5};
 
-static double dpo_loss(const lab *l, const void *context) {
+static double dpo_loss(const tv_head_lab *l, const void *context) {
     const struct tv_dpo_pair *table = context;
     double sum = 0, unused;
     for (int p = 0; p < DPO_PAIRS; p++) {
@@ -571,14 +505,14 @@ static void dpo_gradients(void **state) {
         struct tv_dpo_pair table[DPO_PAIRS] = {{0}};
         dpo_table(DPO_BATCH, DPO_TOKENS, targets, table);
         assert_ok(tv_parameter_list_create(&config, &list));
-        lab l = lab_create(*state, list, tv_dpo_head(&dpo, DPO_BATCH, DPO_TOKENS), DPO_BATCH, DPO_TOKENS,
-                           DPO_PAIRS);
+        tv_head_lab l = tv_head_lab_create(*state, list, tv_dpo_head(&dpo, DPO_BATCH, DPO_TOKENS), DPO_BATCH,
+                                           DPO_TOKENS, DPO_PAIRS);
         dpo_inputs(&l, DPO_BATCH, DPO_TOKENS);
         finite_differences("dpo", &l, dpo_loss, table);
         gradients_and_sums_are_added(&l);
-        lab_run(&l, true);
+        tv_head_lab_run(&l, true);
         assert_near(l.sums[TV_DPO_LOSS] / DPO_PAIRS, dpo_loss(&l, table), 1e-5);
-        lab_free(&l);
+        tv_head_lab_free(&l);
         tv_parameter_list_destroy(&list);
     }
 }
@@ -591,20 +525,20 @@ static void an_untouched_policy_costs_ln_2(void **state) {
     struct tv_dpo_pair table[DPO_PAIRS] = {{0}};
     dpo_table(DPO_BATCH, DPO_TOKENS, targets, table);
     assert_ok(tv_parameter_list_create(&config, &list));
-    lab l =
-        lab_create(*state, list, tv_dpo_head(&dpo, DPO_BATCH, DPO_TOKENS), DPO_BATCH, DPO_TOKENS, DPO_PAIRS);
+    tv_head_lab l = tv_head_lab_create(*state, list, tv_dpo_head(&dpo, DPO_BATCH, DPO_TOKENS), DPO_BATCH,
+                                       DPO_TOKENS, DPO_PAIRS);
     dpo_inputs(&l, DPO_BATCH, DPO_TOKENS);
-    lab_run(&l, false);
+    tv_head_lab_run(&l, false);
     for (int p = 0; p < DPO_PAIRS; p++) {
         table[p].chosen_reference = l.out[TV_DPO_PAIR_STATS][p * TV_DPO_STATS + TV_DPO_CHOSEN_LOGPROB];
         table[p].rejected_reference = l.out[TV_DPO_PAIR_STATS][p * TV_DPO_STATS + TV_DPO_REJECTED_LOGPROB];
     }
-    lab_input(&l, TV_DPO_PAIRS, table);
-    lab_run(&l, true);
+    tv_head_lab_input(&l, TV_DPO_PAIRS, table);
+    tv_head_lab_run(&l, true);
     assert_true(l.sums[TV_DPO_LOSS] == DPO_PAIRS * 0.693147180559945f);
     assert_true(l.sums[TV_DPO_CHOSEN] == 0 && l.sums[TV_DPO_REJECTED] == 0);
     assert_true(l.sums[TV_DPO_ACCURACY] == DPO_BATCH / 4.0f);
-    lab_free(&l);
+    tv_head_lab_free(&l);
     tv_parameter_list_destroy(&list);
 }
 

@@ -1,4 +1,7 @@
 /* text/multiple_choice: what stands in a line, where an ending begins, and what is refused.
+ *
+ * Seen to fail with: white space that stays with the text, a space between text and ending always, what is
+ * too long cut at its end.
  */
 #include "support/support.h"
 
