@@ -222,18 +222,33 @@ tv_status tv_jinja_split(tv_jinja_heap *heap, const tv_jinja_text *text, const t
     return TV_OK;
 }
 
+/* The length of what ends a line at `at`, as in Python's splitlines, or 0. */
+static uint64_t line_break(const tv_jinja_text *text, uint64_t at) {
+    uint32_t used, c = character_at(text, at, &used);
+    if (c == '\r')
+        return at + 1 < text->length && text->bytes[at + 1] == '\n' ? 2 : 1;
+    bool ends =
+        (c >= '\n' && c <= '\f') || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 || c == 0x2029;
+    return ends ? used : 0;
+}
+
+/* Where the line from `begin` ends, and how long what ends it is: 0 at the end of the text. */
+static uint64_t line_end(const tv_jinja_text *text, uint64_t begin, uint64_t *length) {
+    for (*length = 0; begin < text->length; begin++)
+        if ((*length = line_break(text, begin)) > 0)
+            break;
+    return begin;
+}
+
 tv_status tv_jinja_split_lines(tv_jinja_heap *heap, const tv_jinja_text *text, tv_jinja_value *out) {
-    uint64_t begin = 0;
     TV_RETURN_IF_FAILED(tv_jinja_new_list(heap, 0, out));
     TV_RETURN_IF_FAILED(tv_jinja_spend(heap, text->length / 16));
-    for (uint64_t i = 0; i < text->length; i++) {
-        if (text->bytes[i] != '\n' && text->bytes[i] != '\r')
-            continue;
-        TV_RETURN_IF_FAILED(add_part(heap, out->list, text, begin, i));
-        i += text->bytes[i] == '\r' && i + 1 < text->length && text->bytes[i + 1] == '\n';
-        begin = i + 1;
+    for (uint64_t begin = 0, length; begin < text->length;) {
+        uint64_t end = line_end(text, begin, &length);
+        TV_RETURN_IF_FAILED(add_part(heap, out->list, text, begin, end));
+        begin = end + length;
     }
-    return begin < text->length ? add_part(heap, out->list, text, begin, text->length) : TV_OK;
+    return TV_OK;
 }
 
 /* ---- putting together ---- */
@@ -279,13 +294,15 @@ tv_status tv_jinja_join(tv_jinja_heap *heap, const tv_jinja_list *list, const tv
 tv_status tv_jinja_indent(tv_jinja_heap *heap, const tv_jinja_text *text, const tv_jinja_text *by, bool first,
                           bool blank, tv_jinja_value *out) {
     tv_jinja_buffer buffer = {0};
-    for (uint64_t begin = 0, end; begin <= text->length; begin = end + 1) {
-        const char *newline =
-            begin < text->length ? memchr(text->bytes + begin, '\n', text->length - begin) : NULL;
-        end = newline ? (uint64_t)(newline - text->bytes) : text->length;
+    TV_RETURN_IF_FAILED(tv_jinja_spend(heap, text->length / 16));
+    for (uint64_t begin = 0, length = 1; length > 0;) {
+        uint64_t end = line_end(text, begin, &length);
         if ((begin || first) && (end > begin || blank))
             TV_RETURN_IF_FAILED(tv_jinja_put_text(heap, &buffer, by, 0, by->length));
-        TV_RETURN_IF_FAILED(tv_jinja_put_text(heap, &buffer, text, begin, tv_min_u64(end + 1, text->length)));
+        TV_RETURN_IF_FAILED(tv_jinja_put_text(heap, &buffer, text, begin, end));
+        if (length) /* whatever ended the line */
+            TV_RETURN_IF_FAILED(tv_jinja_put(heap, &buffer, "\n", 1, tv_jinja_origin(text, end)));
+        begin = end + length;
         TV_RETURN_IF_FAILED(tv_jinja_spend(heap, 1));
     }
     return tv_jinja_finish(heap, &buffer, out);

@@ -260,6 +260,8 @@ static void renders_as_python(void **state) {
         {"{{ 'a b  c'.split(' ') }} {{ 'a b  c '.rsplit(None, 1) }} {{ 'a\nb\n'.splitlines() }} {{ "
          "'a,b,c'.rsplit(',', 1) }}",
          "['a', 'b', '', 'c'] ['a b', 'c'] ['a', 'b'] ['a,b', 'c']"},
+        {"{{ 'a\\r\\nb\\u2028\\r\\rc' | indent(1) }}|{{ 'a\\r\\nb\\u2028c\\n'.splitlines() }}",
+         "a\n b\n\n\n c|['a', 'b', 'c']"},
         {"{{ 'abcabc'.find('c') }} {{ 'abcabc'.rfind('c') }} {{ 'abcabc'.count('bc') }} {{ "
          "'pre-x'.removeprefix('pre-') }} {{ '12'.isdigit() }}",
          "2 5 2 x True"},
