@@ -7,37 +7,7 @@
 #include <string.h>
 
 #include "base/files.h"
-#include "formats/gguf_model.h"
-#include "formats/layout.h"
-#include "formats/peft.h"
-#include "formats/safetensors.h"
-
-typedef struct shard {
-    char *path;
-    const char *name; /* the last part of the path */
-    tv_safetensors *file;
-} shard;
-
-/* Where a named tensor lies; the name is the tensor's. */
-typedef struct place {
-    const tv_safetensor *tensor;
-    const shard *shard;
-    bool used;
-} place;
-
-struct tv_model_directory {
-    char *path;
-    tv_gguf_model *gguf; /* the model is this file, and has the list; NULL: a directory */
-    tv_parameter_list *list;
-    tv_layout *layout;
-    shard *shards;
-    uint64_t n_shards;
-    place *places; /* sorted by name */
-    uint64_t n_places;
-    uint64_t *of_entry; /* for each entry of the layout, the number of its place */
-    tv_peft *peft;      /* of an adapter, which has none of layout to of_entry; */
-    tv_model_directory *base;
-};
+#include "formats/directory_own.h"
 
 static tv_status no_memory(const char *path) {
     return tv_fail(TV_E_MEMORY, "out of host memory for the model in %s", path);
@@ -335,7 +305,7 @@ static tv_status find_base(const char *given, const tv_peft *peft, const char *a
 
 /* What the adapter's own config.json says of tokens; its sizes must be the base's. */
 static tv_status take_own_config(const char *adapter, const char *base, tv_model_config *config) {
-    tv_model_config own;
+    tv_model_config own = {0};
     char *path = NULL;
     TV_RETURN_IF_FAILED(join(adapter, "config.json", &path));
     tv_status status = tv_path_exists(path) ? tv_model_config_read_file(path, &own) : TV_OK;
@@ -477,85 +447,4 @@ const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory 
 
 const char *tv_model_directory_path(const tv_model_directory *directory) {
     return directory->path;
-}
-
-/* The first value that is not finite, or `count`; its bits all say so in the exponent. */
-static uint64_t first_nonfinite(tv_dtype dtype, const void *values, uint64_t count) {
-    const float *floats = values;
-    const uint16_t *halves = values;
-    const uint16_t exponent = dtype == TV_F16 ? 0x7c00 : 0x7f80;
-    float none = 0;
-    bool all = true;
-    if (dtype == TV_F32) {
-        for (uint64_t i = 0; i < count; i++)
-            none += floats[i] * 0;
-        for (uint64_t i = 0; !(none == 0) && i < count; i++)
-            if (!isfinite(floats[i]))
-                return i;
-        return count;
-    }
-    for (uint64_t i = 0; i < count; i++)
-        all = all && (halves[i] & exponent) != exponent;
-    for (uint64_t i = 0; !all && i < count; i++)
-        if ((halves[i] & exponent) == exponent)
-            return i;
-    return count;
-}
-
-/* A model with one value that is no number draws and scores nonsense, in some kernels without a trace. */
-static tv_status check_finite(const place *p, tv_dtype dtype, const void *values, uint64_t count) {
-    uint64_t at = first_nonfinite(dtype, values, count);
-    if (at == count)
-        return TV_OK;
-    if (dtype == TV_F16 && strcmp(p->tensor->dtype, "F16") != 0)
-        return tv_fail(
-            TV_E_DATA,
-            "%s: tensor %s holds a value that f16 cannot hold (its largest is 65504), or that is no "
-            "number; its own type is %s",
-            p->shard->path, p->tensor->name, p->tensor->dtype);
-    double value = dtype == TV_F32   ? (double)((const float *)values)[at]
-                   : dtype == TV_F16 ? (double)tv_half_to_float(((const uint16_t *)values)[at])
-                                     : (double)tv_bfloat16_to_float(((const uint16_t *)values)[at]);
-    return tv_fail(TV_E_DATA,
-                   "%s: tensor %s holds %g, which is no weight; the training that wrote it diverged, or "
-                   "the file is damaged: take an earlier checkpoint or another copy",
-                   p->shard->path, p->tensor->name, value);
-}
-
-tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint32_t index,
-                                       uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out) {
-    if (directory->gguf)
-        return tv_gguf_model_read_rows(directory->gguf, index, first_row, rows, dtype, out);
-    if (directory->peft) {
-        if (tv_peft_has(directory->peft, index))
-            return tv_peft_read_rows(directory->peft, index, first_row, rows, dtype, out);
-        const tv_parameter *p = &directory->list->items[index];
-        uint32_t there =
-            tv_parameter_index(tv_model_directory_parameters(directory->base), p->role, p->layer);
-        return tv_model_directory_read_rows(directory->base, there, first_row, rows, dtype, out);
-    }
-    const tv_layout *layout = directory->layout;
-    const uint64_t columns = directory->list->items[index].shape[1], end = first_row + rows;
-    const uint64_t row_bytes = columns * tv_dtype_bytes(dtype);
-    for (uint64_t i = 0; i < layout->count; i++) {
-        const tv_layout_entry *entry = &layout->entries[i];
-        const uint64_t from = tv_max_u64(first_row, entry->first_row);
-        const uint64_t to = tv_min_u64(end, entry->first_row + entry->rows);
-        if (entry->parameter != index || from >= to)
-            continue;
-        const place *p = &directory->places[directory->of_entry[i]];
-        tv_safetensors_part part = {from - entry->first_row, to - from, 0, columns};
-        if (entry->transposed)
-            part = (tv_safetensors_part){0, columns, from - entry->first_row, to - from};
-        uint8_t *there = (uint8_t *)out + (from - first_row) * row_bytes;
-        TV_RETURN_IF_FAILED(
-            tv_safetensors_read_part(p->shard->file, p->tensor, &part, entry->transposed, dtype, 0, there));
-        TV_RETURN_IF_FAILED(check_finite(p, dtype, there, (to - from) * columns));
-    }
-    return TV_OK;
-}
-
-tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out) {
-    const tv_parameter_list *list = tv_model_directory_parameters(directory);
-    return tv_model_directory_read_rows(directory, index, 0, list->items[index].shape[0], TV_F32, out);
 }

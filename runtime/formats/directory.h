@@ -42,10 +42,13 @@ const tv_model_directory *tv_model_directory_base(const tv_model_directory *dire
  * adapter. The caller frees *base. */
 tv_status tv_model_directory_find_base(const char *path, char **base);
 
-/* Rows of one parameter, in the internal layout, as `dtype` (F32, F16, BF16). A value that is no number is
- * TV_E_DATA. */
+/* Rows of one parameter, in the internal layout, as `dtype`: rows of tv_dtype_row_bytes (dtype.h), as a
+ * device has them. A value that is no number, or none that f16 can hold, is TV_E_DATA. */
 tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint32_t index,
                                        uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out);
+/* The type that a parameter is published in, of those that weights are stored in: F64 and matrices of several
+ * types are F32, k-quants Q8_0. */
+tv_dtype tv_model_directory_dtype(const tv_model_directory *directory, uint32_t index);
 /* All of it: `out` takes its `count` floats. */
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out);
 
