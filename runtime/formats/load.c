@@ -25,9 +25,7 @@ static tv_status read_body(void *context, uint32_t index, uint64_t first_row, ui
     bool head = p->role == TV_PARAMETER_HEAD_WEIGHT || p->role == TV_PARAMETER_SCORE_WEIGHT;
     if (there != TV_NO_PARAMETER && (source->with_head || !head))
         return tv_model_directory_read_rows(source->directory, there, first_row, rows, dtype, out);
-    TV_RETURN_IF_FAILED(tv_parameter_expect_floats(dtype));
-    tv_parameter_initialise(source->list, index, source->seed, first_row, rows, out);
-    return TV_OK;
+    return tv_parameter_initialise_as(source->list, index, source->seed, first_row, rows, dtype, out);
 }
 
 /* Of a directory, and of the base of an adapter. */

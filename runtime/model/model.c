@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "kernels/rotary.h"
+#include "model/model_own.h"
 #include "vk/transfer.h"
 
 /* Weights and what is computed from the config alone, shared by reference count. Models are made and
@@ -25,9 +26,10 @@ struct tv_model {
     tv_device *device;
     const tv_parameter_list *list;
     weight_store *store;
-    tv_tensor *weights;    /* of each parameter */
-    bool *shared;          /* belongs to a base */
-    tv_plan_item *trained; /* as plan_of() orders them */
+    tv_tensor *weights;              /* of each parameter */
+    bool *shared;                    /* belongs to a base */
+    tv_plan_item *trained, *masters; /* as item_of() finds them */
+    tv_device_arena *master_arena;
     tv_device_arena *arenas[CLASS_COUNT];
     uint32_t *trainable; /* list positions; NULL without `train` */
 };
@@ -51,20 +53,30 @@ static bool is_own(const tv_parameter_list *base, const tv_parameter *p) {
     return p->trainable || index_in_base(base, p) == TV_NO_PARAMETER;
 }
 
+static uint64_t weight_bytes(const tv_parameter *p) {
+    return p->shape[0] * tv_dtype_row_bytes(p->storage, p->shape[1]);
+}
+
 static tv_status plan_weights(const tv_parameter_list *base, const tv_parameter_list *list,
                               const tv_caps *caps, tv_plan_item *items, tv_memory_plan *plan) {
     for (uint32_t i = 0; i < list->count; i++) {
         const tv_parameter *p = &list->items[i];
-        *item_of(list, items, i) = (tv_plan_item){.bytes = is_own(base, p) ? p->count * sizeof(float) : 0};
+        *item_of(list, items, i) = (tv_plan_item){.bytes = is_own(base, p) ? weight_bytes(p) : 0};
     }
     return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
 }
 
-static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps, tv_plan_item *items,
-                              tv_memory_plan *plan) {
+static bool has_master(const tv_parameter *p) {
+    return p->trainable && p->storage != TV_F32;
+}
+
+/* Floats of what is trained, or of that part of it whose weights are narrower. */
+static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps, bool masters,
+                              tv_plan_item *items, tv_memory_plan *plan) {
     for (uint32_t i = 0; i < list->count; i++) {
         const tv_parameter *p = &list->items[i];
-        *item_of(list, items, i) = (tv_plan_item){.bytes = p->trainable ? p->count * sizeof(float) : 0};
+        bool in = masters ? has_master(p) : p->trainable;
+        *item_of(list, items, i) = (tv_plan_item){.bytes = in ? p->count * sizeof(float) : 0};
     }
     return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
 }
@@ -83,21 +95,25 @@ static uint64_t rotary_bytes(const tv_model_config *config) {
 tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_parameter_list *list,
                                 const tv_caps *caps, bool train, tv_model_bytes *bytes) {
     *bytes = (tv_model_bytes){0};
-    tv_memory_plan weights = {0}, trained = {0};
+    tv_memory_plan weights = {0}, trained = {0}, masters = {0};
     tv_plan_item *items = calloc(list->count, sizeof *items);
     if (!items)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
     tv_status status = plan_weights(base, list, caps, items, &weights);
     if (status == TV_OK && train)
-        status = plan_trained(list, caps, items, &trained);
+        status = plan_trained(list, caps, false, items, &trained);
+    if (status == TV_OK && train)
+        status = plan_trained(list, caps, true, items, &masters);
     if (status == TV_OK) {
         bytes->parameters = weights.total_bytes;
+        bytes->masters = masters.total_bytes;
         bytes->gradients = trained.total_bytes;
         bytes->moments = TV_MOMENTS * trained.total_bytes;
         bytes->tables = base ? 0 : rotary_bytes(&list->config);
     }
     tv_memory_plan_free(&weights);
     tv_memory_plan_free(&trained);
+    tv_memory_plan_free(&masters);
     free(items);
     return status;
 }
@@ -165,32 +181,13 @@ static tv_status create_weights(tv_model *model, const tv_model *base) {
         model->weights[i] =
             model->shared[i]
                 ? base->weights[index_in_base(of_base, p)]
-                : (tv_tensor){tv_device_arena_span(model->store->arena, item_of(list, items, i)), TV_F32};
+                : (tv_tensor){tv_device_arena_span(model->store->arena, item_of(list, items, i)), p->storage};
     }
     if (!base)
         TV_TRY(create_rotary_table(model));
 done:
     tv_memory_plan_free(&plan);
     free(items);
-    return status;
-}
-
-/* What a model over another one trains begins as it stands there. */
-static tv_status copy_own(tv_model *model, const tv_model *base) {
-    tv_status status = TV_OK;
-    float *values = calloc(model->list->max_elements, sizeof *values);
-    if (!values)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a parameter");
-    for (uint32_t i = 0; i < model->list->count && status == TV_OK; i++) {
-        const tv_parameter *p = &model->list->items[i];
-        uint32_t from = index_in_base(base->list, p);
-        if (model->shared[i] || from == TV_NO_PARAMETER)
-            continue;
-        status = tv_download(model->device, base->weights[from].span, values, p->count * sizeof *values);
-        if (status == TV_OK)
-            status = tv_upload(model->device, model->weights[i].span, values, p->count * sizeof *values);
-    }
-    free(values);
     return status;
 }
 
@@ -203,12 +200,18 @@ static tv_status create_trained(tv_model *model) {
     uint32_t count = 0;
     model->trained = calloc(list->count, sizeof *model->trained);
     model->trainable = calloc(list->count, sizeof *model->trainable);
-    if (!model->trained || !model->trainable)
+    model->masters = calloc(list->count, sizeof *model->masters);
+    if (!model->trained || !model->trainable || !model->masters)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
     for (uint32_t i = 0; i < list->count; i++)
         if (list->items[i].trainable)
             model->trainable[count++] = i;
-    TV_TRY(plan_trained(list, tv_device_caps(model->device), model->trained, &plan));
+    TV_TRY(plan_trained(list, tv_device_caps(model->device), true, model->masters, &plan));
+    if (plan.total_bytes)
+        TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, "fp32 masters",
+                                      &model->master_arena));
+    tv_memory_plan_free(&plan);
+    TV_TRY(plan_trained(list, tv_device_caps(model->device), false, model->trained, &plan));
     for (int c = 0; c < CLASS_COUNT && plan.total_bytes; c++)
         TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, class_names[c],
                                       &model->arenas[c]));
@@ -235,8 +238,6 @@ static tv_status create(tv_device *device, const tv_model *base, const tv_parame
     TV_TRY_OR_FAIL(create_weights(model, base));
     if (train)
         TV_TRY_OR_FAIL(create_trained(model));
-    if (base)
-        TV_TRY_OR_FAIL(copy_own(model, base));
     *out = model;
     return TV_OK;
 fail:
@@ -248,15 +249,8 @@ tv_status tv_model_create(tv_device *device, const tv_parameter_list *list, bool
     return create(device, NULL, list, train, model);
 }
 
-tv_status tv_model_create_over(const tv_model *base, const tv_parameter_list *list, bool train,
-                               tv_model **model) {
-    *model = NULL;
-    if (!tv_model_config_same_body(&base->list->config, &list->config))
-        return tv_fail(TV_E_USAGE, "models that share their weights must have the same sizes and switches");
-    if (list->config.max_positions > base->list->config.max_positions)
-        return tv_fail(TV_E_USAGE, "a model of %llu positions cannot share the tables of one of %llu",
-                       (unsigned long long)list->config.max_positions,
-                       (unsigned long long)base->list->config.max_positions);
+tv_status tv_model_create_shared(const tv_model *base, const tv_parameter_list *list, bool train,
+                                 tv_model **model) {
     return create(base->device, base, list, train, model);
 }
 
@@ -265,71 +259,26 @@ void tv_model_destroy(tv_model **handle) {
         return;
     tv_model *model = *handle;
     release(&model->store);
+    tv_device_arena_destroy(&model->master_arena);
     for (int c = 0; c < CLASS_COUNT; c++)
         tv_device_arena_destroy(&model->arenas[c]);
     free(model->weights);
     free(model->shared);
     free(model->trained);
+    free(model->masters);
     free(model->trainable);
     free(model);
     *handle = NULL;
 }
 
-/* ---- contents ---- */
-
-tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context) {
-    uint64_t elements = tv_parameter_piece_elements(model->list);
-    float *values = calloc(elements, sizeof *values);
-    if (!values)
-        return tv_fail(TV_E_MEMORY, "out of host memory for %llu elements of a parameter",
-                       (unsigned long long)elements);
-    tv_status status = TV_OK;
-    for (uint32_t i = 0; i < model->list->count && status == TV_OK; i++) {
-        if (model->shared[i])
-            continue;
-        const tv_parameter *p = &model->list->items[i];
-        const uint64_t row_bytes = p->shape[1] * sizeof *values, piece = tv_parameter_piece_rows(p);
-        for (uint64_t first = 0, rows; first < p->shape[0] && status == TV_OK; first += rows) {
-            rows = tv_min_u64(piece, p->shape[0] - first);
-            status = source(context, i, first, rows, TV_F32, values);
-            tv_span span = tv_model_parameter_at(model, i).span;
-            if (status == TV_OK)
-                status = tv_upload(model->device, tv_span_part(span, first * row_bytes, rows * row_bytes),
-                                   values, rows * row_bytes);
-        }
-    }
-    free(values);
-    return status;
-}
-
-typedef struct drawn_source {
-    const tv_parameter_list *list;
-    uint64_t seed;
-} drawn_source;
-
-static tv_status draw(void *context, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
-                      void *out) {
-    const drawn_source *source = context;
-    TV_RETURN_IF_FAILED(tv_parameter_expect_floats(dtype));
-    tv_parameter_initialise(source->list, index, source->seed, first_row, rows, out);
-    return TV_OK;
-}
-
-tv_status tv_model_initialise(tv_model *model, uint64_t seed) {
-    return tv_model_fill(model, draw, &(drawn_source){model->list, seed});
-}
-
-tv_status tv_model_source(void *context, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
-                          void *out) {
-    tv_model *model = context;
-    TV_RETURN_IF_FAILED(tv_parameter_expect_floats(dtype));
-    uint64_t row_bytes = model->list->items[index].shape[1] * sizeof(float);
-    tv_span span = tv_model_parameter_at(model, index).span;
-    return tv_download(model->device, tv_span_part(span, first_row * row_bytes, rows * row_bytes), out,
-                       rows * row_bytes);
-}
-
 /* ---- tensors ---- */
+
+tv_tensor tv_model_master_at(const tv_model *model, uint32_t index) {
+    if (!model->master_arena || index >= model->list->count || !has_master(&model->list->items[index]))
+        return TV_ABSENT;
+    return (tv_tensor){tv_device_arena_span(model->master_arena, item_of(model->list, model->masters, index)),
+                       TV_F32};
+}
 
 tv_device *tv_model_device(const tv_model *model) {
     return model->device;
@@ -371,6 +320,7 @@ tv_trainable tv_model_trainable(const tv_model *model, uint32_t number) {
     return (tv_trainable){
         .parameter = &model->list->items[index],
         .weights = model->weights[index],
+        .master = tv_model_master_at(model, index),
         .gradient = trained_at(model, CLASS_GRADIENTS, index),
         .moments = {trained_at(model, CLASS_MOMENT_1, index), trained_at(model, CLASS_MOMENT_2, index)}};
 }
@@ -396,4 +346,13 @@ tv_tensor tv_model_rotary_table(const tv_model *model, uint64_t layer) {
     uint64_t bytes = rotary_table_bytes(config);
     bool second = tv_model_config_is_local(config, layer) && tv_model_config_has_local_rotary(config);
     return (tv_tensor){tv_span_part(tv_buffer_span(store->rotary), second ? bytes : 0, bytes), TV_F32};
+}
+
+bool tv_model_is_shared(const tv_model *model, uint32_t index) {
+    return model->shared[index];
+}
+
+uint32_t tv_model_index_in_base(const tv_parameter_list *base, const tv_parameter_list *list,
+                                uint32_t index) {
+    return index_in_base(base, &list->items[index]);
 }

@@ -1,4 +1,5 @@
-/* A model on a device: its weights and, for training, gradients and AdamW's moments of what is trained.
+/* A model on a device: its weights, each in its type of storage, and, for training, gradients and AdamW's
+ * moments of what is trained, with fp32 masters where the weights are narrower.
  *
  * Promise: the bytes that tv_model_measure states are the bytes that tv_model_create allocates; a parameter
  * that is not trained takes the bytes of its weights alone. Gradients lie in the order in which the backward
@@ -15,7 +16,8 @@ typedef struct tv_model tv_model;
 
 /* Bytes of device memory by purpose. */
 typedef struct tv_model_bytes {
-    uint64_t parameters, gradients, moments, tables;
+    uint64_t parameters; /* in their types of storage */
+    uint64_t masters, gradients, moments, tables;
 } tv_model_bytes;
 
 /* What a model takes on a device of these caps. `train`: with gradients and moments. TV_E_FIT when a tensor
@@ -39,7 +41,8 @@ void tv_model_destroy(tv_model **model);
  * Moments start as zeros. What is shared with a base is not touched. */
 tv_status tv_model_fill(tv_model *model, tv_parameter_source source, void *context);
 tv_status tv_model_initialise(tv_model *model, uint64_t seed);
-/* A tv_parameter_source over a tv_model: reads its parameters back from the device. */
+/* A tv_parameter_source over a tv_model: reads its parameters back from the device, masters where there are
+ * some, in any type that weights are stored in. */
 tv_status tv_model_source(void *model, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
                           void *out);
 
@@ -56,11 +59,16 @@ tv_tensor tv_model_gradient(const tv_model *model, tv_parameter_role role, uint3
 enum { TV_MOMENTS = 2 };
 typedef struct tv_trainable {
     const tv_parameter *parameter;
-    tv_tensor weights, gradient, moments[TV_MOMENTS]; /* AdamW's first and second */
+    tv_tensor weights;             /* what the passes read, in parameter->storage */
+    tv_tensor master;              /* fp32, which the optimizer changes; absent: weights is fp32 itself */
+    tv_tensor gradient;            /* fp32, as is all that follows */
+    tv_tensor moments[TV_MOMENTS]; /* AdamW's first and second */
 } tv_trainable;
 /* 0 without `train`. */
 uint32_t tv_model_trainable_count(const tv_model *model);
 tv_trainable tv_model_trainable(const tv_model *model, uint32_t number);
+/* Weights that are narrower than fp32 from their masters, after an update. */
+tv_status tv_model_record_narrow(tv_recorder *recorder, const tv_model *model);
 /* Whether something before parameter `index` of the list is trained, so that the backward pass must go on to
  * there; the count of the list asks for anything at all. */
 bool tv_model_flows_below(const tv_model *model, uint32_t index);

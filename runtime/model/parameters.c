@@ -208,6 +208,13 @@ static tv_status append_adapters(list_storage *storage, tv_parameter *items, tv_
     return TV_OK;
 }
 
+static tv_dtype storage_of(const tv_parameter *p, tv_dtype wanted) {
+    if (p->rank != 2 || p->role == TV_PARAMETER_POSITIONS || p->role == TV_PARAMETER_SCORE_WEIGHT)
+        return TV_F32;
+    bool held = !(p->trainable && wanted == TV_Q4_0) && tv_dtype_takes(wanted, p->shape[1]);
+    return held ? wanted : TV_BF16;
+}
+
 static tv_status append(list_storage *storage, tv_parameter *items, const tv_parameter_choice *choice,
                         tv_parameter_role role, uint32_t layer) {
     tv_parameter_list *list = &storage->list;
@@ -225,6 +232,7 @@ static tv_status append(list_storage *storage, tv_parameter *items, const tv_par
     p.trainable = choice->trainable
                       ? choice->trainable[storage->of_config]
                       : !list->adapter.rank || (choice->score && role == TV_PARAMETER_SCORE_WEIGHT);
+    p.storage = storage_of(&p, choice->storage ? choice->storage[storage->of_config] : TV_F32);
     storage->of_config++;
     add(list, items, &p);
     return append_adapters(storage, items, role, layer);
@@ -259,16 +267,23 @@ tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv
                                         tv_parameter_list **list) {
     *list = NULL;
     bool *trainable = calloc(other->count, sizeof *trainable);
-    if (!trainable)
+    tv_dtype *types = calloc(other->count, sizeof *types);
+    if (!trainable || !types) {
+        free(trainable);
+        free(types);
         return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
+    }
     uint32_t count = 0;
     for (uint32_t i = 0; i < other->count; i++)
-        if (!tv_parameter_is_of_adapter(&other->items[i]))
-            trainable[count++] = other->items[i].trainable;
-    const tv_parameter_choice choice = {.trainable = trainable,
-                                        .adapter = other->adapter.rank ? &other->adapter : NULL};
+        if (!tv_parameter_is_of_adapter(&other->items[i])) {
+            trainable[count] = other->items[i].trainable;
+            types[count++] = other->items[i].storage;
+        }
+    const tv_parameter_choice choice = {
+        .trainable = trainable, .storage = types, .adapter = other->adapter.rank ? &other->adapter : NULL};
     tv_status status = tv_parameter_list_create_chosen(config, &choice, list);
     free(trainable);
+    free(types);
     return status;
 }
 
@@ -425,4 +440,21 @@ void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint
             break;
         }
     }
+}
+
+tv_status tv_parameter_initialise_as(const tv_parameter_list *list, uint32_t index, uint64_t seed,
+                                     uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out) {
+    uint64_t columns = list->items[index].shape[1];
+    if (dtype == TV_F32) {
+        tv_parameter_initialise(list, index, seed, first_row, rows, out);
+        return TV_OK;
+    }
+    float *values = calloc(rows * columns, sizeof *values);
+    if (!values)
+        return tv_fail(TV_E_MEMORY, "out of host memory for %llu rows of a parameter",
+                       (unsigned long long)rows);
+    tv_parameter_initialise(list, index, seed, first_row, rows, values);
+    tv_dtype_from_f32(dtype, columns, rows, values, out);
+    free(values);
+    return TV_OK;
 }

@@ -58,6 +58,7 @@ typedef struct tv_parameter {
     uint64_t shape[2]; /* (rows, columns); columns is 1 where the rank is 1 */
     uint64_t count;    /* elements */
     bool decay;        /* weight decay applies: rank 2 */
+    tv_dtype storage;  /* of the weights that the passes read; see tv_parameter_choice */
     bool trainable;    /* has a gradient and moments; else the parameter stays as it was loaded */
     tv_parameter_init init;
     float init_std;  /* of TV_INIT_NORMAL; of TV_INIT_UNIFORM the bound */
@@ -107,6 +108,10 @@ typedef struct tv_parameter_list {
 typedef struct tv_parameter_choice {
     const bool *trainable; /* of each parameter of the config's list; NULL: all, or with an adapter none */
     bool score;            /* with an adapter and without `trainable`: a score head is trained too */
+    /* The type that each is to be stored as; NULL: f32. Vectors, positions, score heads and adapters are f32
+     * all the same; where q4_0 is asked of what is trained, or blocks of rows that are no multiple of 32, it
+     * is bf16. */
+    const tv_dtype *storage;
     const tv_adapter *adapter; /* its own parameters are trained; NULL: none */
 } tv_parameter_choice;
 
@@ -158,5 +163,8 @@ tv_status tv_parameter_expect_floats(tv_dtype dtype);
  * TV_STREAM_INIT, step = index in the list, i). */
 void tv_parameter_initialise(const tv_parameter_list *list, uint32_t index, uint64_t seed, uint64_t first_row,
                              uint64_t rows, float *out);
+/* The same as rows of any type that weights are stored in, by way of floats. */
+tv_status tv_parameter_initialise_as(const tv_parameter_list *list, uint32_t index, uint64_t seed,
+                                     uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out);
 
 #endif

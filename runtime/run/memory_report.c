@@ -79,6 +79,8 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
            options->tokens, options->grad_accum, options->recompute ? ", blocks computed again" : "");
     printf("device     %s\n", tv_device_caps(device)->name);
     print_row("parameters", bytes->model.parameters);
+    if (bytes->model.masters)
+        print_row("fp32 masters", bytes->model.masters);
     print_row("gradients", bytes->model.gradients);
     print_row("optimizer moments", bytes->model.moments);
     print_row("tables", bytes->model.tables);

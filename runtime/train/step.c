@@ -59,15 +59,20 @@ tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, co
     tv_record_push_label(recorder, "adamw");
     for (uint32_t i = 0; i < trained; i++) {
         const tv_trainable t = tv_model_trainable(model, i);
-        TV_RETURN_IF_FAILED(tv_adamw_record(recorder, &(tv_adamw){.count = t.parameter->count,
-                                                                  .decay = t.parameter->decay,
-                                                                  .parameter = t.weights,
-                                                                  .gradient = t.gradient,
-                                                                  .m = t.moments[0],
-                                                                  .v = t.moments[1],
-                                                                  .step = step->head.step,
-                                                                  .state = step->state}));
+        TV_RETURN_IF_FAILED(tv_adamw_record(
+            recorder, &(tv_adamw){.count = t.parameter->count,
+                                  .decay = t.parameter->decay,
+                                  .parameter = tv_tensor_present(t.master) ? t.master : t.weights,
+                                  .gradient = t.gradient,
+                                  .m = t.moments[0],
+                                  .v = t.moments[1],
+                                  .step = step->head.step,
+                                  .state = step->state}));
     }
+    tv_record_pop_label(recorder);
+
+    tv_record_push_label(recorder, "narrow");
+    TV_RETURN_IF_FAILED(tv_model_record_narrow(recorder, model));
     tv_record_pop_label(recorder);
     return TV_OK;
 }

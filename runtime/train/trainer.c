@@ -100,8 +100,8 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
     bytes->activations = activations->bytes;
     bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
-    bytes->total = bytes->model.parameters + bytes->model.gradients + bytes->model.moments +
-                   bytes->model.tables + bytes->activations + bytes->buffers;
+    bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients +
+                   bytes->model.moments + bytes->model.tables + bytes->activations + bytes->buffers;
 done:
     tv_memory_plan_free(&plan);
     tv_activations_destroy(&activations);

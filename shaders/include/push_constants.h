@@ -25,6 +25,7 @@ typedef struct tv_matmul_push tv_matmul_push;
 typedef struct tv_reduce_push tv_reduce_push;
 typedef struct tv_gradient_norm_push tv_gradient_norm_push;
 typedef struct tv_adamw_push tv_adamw_push;
+typedef struct tv_narrow_push tv_narrow_push;
 typedef struct tv_sample_push tv_sample_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
 typedef struct tv_rotary_push tv_rotary_push;
@@ -204,6 +205,11 @@ struct tv_adamw_push {
     uint decay; /* 1: weight decay applies */
 };
 TV_PUSH_SIZE(struct tv_adamw_push, 8);
+
+struct tv_narrow_push {
+    uint rows, columns;
+};
+TV_PUSH_SIZE(struct tv_narrow_push, 8);
 
 /* Embedding lookup; `first` and `count` are the chunk of a table that is bound, of `vocab` or `max_positions`
  * rows. */
