@@ -170,13 +170,13 @@ static tv_status find_model(tv_run *run) {
             TV_RETURN_IF_FAILED(
                 tv_model_settings_check(run->settings.model, &run->list->config, run->source_path));
     }
-    if (run->list && run->list->config.dropout > 0)
-        tv_warn("%s: its dropout of %g is not applied; training here has none",
-                run->source_path ? run->source_path : "model", run->list->config.dropout);
     if (run->stage->choose_model)
         TV_RETURN_IF_FAILED(run->stage->choose_model(run->self, run));
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(&run->list->config, run->stage->head,
                                                     run->source_path ? run->source_path : "\"model\""));
+    if (run->list->config.dropout > 0)
+        tv_warn("%s: its dropout of %g is not applied; training here has none",
+                run->source_path ? run->source_path : "\"model\"", run->list->config.dropout);
     tv_parameter_list *chosen;
     TV_RETURN_IF_FAILED(tv_parameter_list_choose(&run->settings, run->list, run->source_path, &chosen));
     tv_parameter_list_destroy(&run->own_list);

@@ -138,8 +138,8 @@ static void the_mix_is_reported(void **state) {
  * shard, clip, decay. The metrics carry all digits, so 2e-6 and 1e-5 as there. */
 static void the_command_equals_pytorch(void **state) {
     (void)state;
-    const char *const names[] = {"gpt2_100k", "llama_100k"};
-    for (int n = 0; n < 2; n++) {
+    const char *const names[] = {"gpt2_100k", "llama_100k", "gemma3_25k"};
+    for (int n = 0; n < 3; n++) {
         char *dir = tv_test_dir();
         char *init = tv_format("%s/tests/golden/%s", TRIVIUM_SOURCE_DIR, names[n]),
              *out = tv_format("%s/run", dir);
@@ -169,6 +169,20 @@ static void the_command_equals_pytorch(void **state) {
         tv_free_all(metrics, train, metrics_path, figures_path, out, init);
         tv_test_dir_remove(&dir);
     }
+}
+
+/* A published file's dropout is not applied, and that is said. */
+static void dropout_is_reported(void **state) {
+    (void)state;
+    tv_small_run p = create_place();
+    char *out = tv_small_run_path(&p, "run");
+    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run", "--set",
+                                "model.attention_dropout=0.1");
+    tv_expect_exit(&run, 0);
+    assert_non_null(strstr(run.err, "\"model\": its dropout of 0.1 is not applied"));
+    tv_run_free(&run);
+    free(out);
+    tv_small_run_destroy(&p);
 }
 
 /* Each mistake: exit code 2, a sentence with the word, and no run left behind. */
@@ -247,6 +261,7 @@ int main(void) {
         cmocka_unit_test(the_plan_is_what_the_run_takes),
         cmocka_unit_test(the_mix_is_reported),
         cmocka_unit_test(the_command_equals_pytorch),
+        cmocka_unit_test(dropout_is_reported),
         cmocka_unit_test(mistakes_are_sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,7 +170,7 @@ static void check_shapes(tv_device *device) {
             t.residual = options & 2;
             t.in_place = t.residual && (options & 4);
             t.bias = t.kind == TV_NORM_LAYER && !(options & 4);
-            t.from_one = t.kind == TV_NORM_RMS && (options & 4);
+            t.from_one = (options & 4) || t.channels == 130;
             check(device, t);
         }
 }
