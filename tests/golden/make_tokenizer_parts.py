@@ -37,8 +37,9 @@ def train():
     )
     special = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special, show_progress=False, limit_alphabet=60)
-    words = (data / "excerpt.txt").read_text().split()
-    tokenizer.train_from_iterator(words, trainer)
+    # Words, and lines with runs of spaces: some tokens join words and signs.
+    lines = (data / "excerpt.txt").read_text().splitlines()
+    tokenizer.train_from_iterator([word for line in lines for word in line.split()] * 2 + lines + ["    x", "  y"] * 40, trainer)
     whole = json.loads(tokenizer.to_str())
     whole["added_tokens"] = whole["added_tokens"][:3]
     return whole
