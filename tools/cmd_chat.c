@@ -13,7 +13,7 @@
 #include "tools/sampling_options.h"
 
 typedef struct chat_options {
-    const char *model, *system;
+    const char *model, *adapter, *system;
     tv_conversation_options conversation;
     tv_common_options common;
 } chat_options;
@@ -191,6 +191,7 @@ tv_status cmd_chat(int argc, char **argv) {
         tv_opt_required(tv_opt_existing(
             tv_opt_text("model", "DIR", &given.model,
                         "a model directory, or a run, whose best or last checkpoint is taken"))),
+        tv_opt_adapter(&given.adapter),
         tv_opt_text("system", "TEXT", &given.system, "a system message before the conversation"),
         tv_opt_uint("max-tokens", "N", &conversation->max_tokens, 1, UINT32_MAX,
                     "tokens of an answer at most"),
@@ -226,7 +227,7 @@ tv_status cmd_chat(int argc, char **argv) {
     conversation->seed_given = given.common.seed_given;
     conversation->interruptible = tv_somebody_can_answer();
     tv_open_model open;
-    TV_RETURN_IF_FAILED(tv_open_model_open(given.model, &given.common, true, &open));
+    TV_RETURN_IF_FAILED(tv_open_model_open(given.model, given.adapter, &given.common, true, &open));
     status = tv_open_model_result(&open, chat(&given, &open));
     tv_open_model_close(&open);
     return status;

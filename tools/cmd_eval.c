@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "run/evaluate.h"
 #include "tools/commands.h"
+#include "tools/open_model.h"
 #include "tools/options.h"
 
 static bool add_answers(cJSON *object, const tv_evaluate_result *result) {
@@ -40,6 +41,7 @@ tv_status cmd_eval(int argc, char **argv) {
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(
             tv_opt_text("model", "DIR", &eval.model, "a model directory, or a run (its best checkpoint)"))),
+        tv_opt_adapter(&eval.adapter),
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "data", "F", &eval.data,
             "a token shard, a text, a folder of texts, {\"text\": ...} JSON lines (*.jsonl), or lines of "

@@ -10,9 +10,11 @@
 #include "formats/directory.h"
 #include "formats/gguf_adapter.h"
 #include "formats/gguf_model.h"
+#include "formats/merge.h"
 #include "formats/model_tokenizer.h"
 #include "run/checkpoint.h"
 #include "tools/commands.h"
+#include "tools/open_model.h"
 #include "tools/options.h"
 
 typedef enum export_format { FORMAT_HF, FORMAT_GGUF, FORMAT_GGUF_LORA } export_format;
@@ -21,7 +23,7 @@ typedef enum export_format { FORMAT_HF, FORMAT_GGUF, FORMAT_GGUF_LORA } export_f
 static const char *const type_names[] = {"F32", "F16", "BF16", "Q8_0"};
 
 typedef struct export_options {
-    const char *model, *out;
+    const char *model, *adapter, *out;
     int format, dtype;
     tv_common_options common;
 } export_options;
@@ -30,6 +32,7 @@ typedef struct export_options {
 typedef struct exported {
     char *path;
     tv_model_directory *directory;
+    tv_merged *merged;       /* an adapter's in its base; without one the model itself */
     tv_tokenizer *tokenizer; /* NULL where the model has none */
 } exported;
 
@@ -39,17 +42,18 @@ static tv_status read_rows(void *directory, uint32_t index, uint64_t first_row, 
 }
 
 static tv_status open_model(const export_options *given, exported *model) {
-    TV_RETURN_IF_FAILED(tv_model_path_resolve(given->model, &model->path));
-    TV_RETURN_IF_FAILED(tv_model_directory_open(model->path, &model->directory));
+    TV_RETURN_IF_FAILED(tv_model_given_open(given->model, given->adapter, &model->path, &model->directory));
     TV_RETURN_IF_FAILED(tv_checksums_check_weights(model->path));
-    return tv_model_has_tokenizer(model->path) ? tv_model_tokenizer_load(model->path, &model->tokenizer)
-                                               : TV_OK;
+    TV_RETURN_IF_FAILED(tv_merged_create(model->directory, &model->merged));
+    const char *path = tv_model_tokenizer_path(model->directory);
+    return tv_model_has_tokenizer(path) ? tv_model_tokenizer_load(path, &model->tokenizer) : TV_OK;
 }
 
 /* Weights that go out. */
 static uint64_t elements(const export_options *given, const exported *model) {
-    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
-    return given->format == FORMAT_GGUF_LORA ? list->trainable_elements : list->elements;
+    return given->format == FORMAT_GGUF_LORA
+               ? tv_model_directory_parameters(model->directory)->trainable_elements
+               : tv_merged_parameters(model->merged)->elements;
 }
 
 /* The last part of the path that a person gave; of "." and the like, "model". */
@@ -67,22 +71,23 @@ static char *name_of(const char *given) {
 
 /* A model as one file, or its adapter alone. */
 static tv_status write_gguf(const export_options *given, const exported *model) {
-    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
+    const tv_parameter_list *list = tv_merged_parameters(model->merged);
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(&list->config, TV_MODEL_HEAD_LANGUAGE, model->path));
     if (tv_path_is_directory(given->out))
         return tv_fail(TV_E_USAGE, "--out %s: expected the name of a file, found a directory", given->out);
     char *name = name_of(given->model);
+    bool alone = given->format == FORMAT_GGUF_LORA;
     const tv_gguf_export export = {
-        .list = list,
-        .source = read_rows,
-        .context = model->directory,
+        .list = alone ? tv_model_directory_parameters(model->directory) : list,
+        .source = alone ? read_rows : tv_merged_source,
+        .context = alone ? (void *)model->directory : (void *)model->merged,
         .tokenizer = model->tokenizer,
         .where = model->path,
         .name = name ? name : "model",
         .type = tv_gguf_type_named(type_names[given->dtype]),
     };
-    tv_status status = given->format == FORMAT_GGUF_LORA ? tv_gguf_adapter_write(given->out, &export)
-                                                         : tv_gguf_model_write(given->out, &export);
+    tv_status status =
+        alone ? tv_gguf_adapter_write(given->out, &export) : tv_gguf_model_write(given->out, &export);
     free(name);
     return status;
 }
@@ -105,7 +110,7 @@ static tv_status copy_if_there(const char *from, const char *to, const char *nam
 
 /* Under a temporary name, so that a directory is there whole or not at all. */
 static tv_status write_hf(const export_options *given, const exported *model) {
-    const tv_parameter_list *list = tv_model_directory_parameters(model->directory);
+    const tv_parameter_list *list = tv_merged_parameters(model->merged);
     tv_status status;
     static const tv_dtype dtypes[] = {TV_F32, TV_F16, TV_BF16};
     if ((size_t)given->dtype >= TV_COUNT(dtypes))
@@ -118,8 +123,8 @@ static tv_status write_hf(const export_options *given, const exported *model) {
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     TV_TRY(tv_remove_tree(temporary));
     TV_TRY(tv_make_dirs(temporary));
-    TV_TRY(
-        tv_model_directory_write_as(temporary, list, dtypes[given->dtype], 0, read_rows, model->directory));
+    TV_TRY(tv_model_directory_write_as(temporary, list, dtypes[given->dtype], 0, tv_merged_source,
+                                       model->merged));
     if (model->tokenizer)
         TV_TRY(tv_tokenizer_save(model->tokenizer, temporary));
     TV_TRY(copy_if_there(model->path, temporary, "reward.json"));
@@ -155,6 +160,7 @@ static tv_status export_model(const export_options *given) {
         TV_TRY(print_result(given, &model));
 done:
     tv_tokenizer_destroy(&model.tokenizer);
+    tv_merged_destroy(&model.merged);
     tv_model_directory_close(&model.directory);
     free(model.path);
     return status;
@@ -166,6 +172,7 @@ tv_status cmd_export(int argc, char **argv) {
         tv_opt_required(tv_opt_existing(
             tv_opt_text("model", "DIR", &given.model,
                         "a model directory, or a run, whose best or last checkpoint is taken"))),
+        tv_opt_adapter(&given.adapter),
         tv_opt_required(tv_opt_choice("format", "hf|gguf|gguf-lora", &given.format,
                                       "a directory that transformers loads, a file for llama.cpp, or the "
                                       "adapter alone as one for its --lora")),
@@ -175,9 +182,10 @@ tv_status cmd_export(int argc, char **argv) {
     };
     const tv_command_line line = {
         .command = "export",
-        .summary = "Hands a model on: as a directory that transformers loads, or as one GGUF file, tokenizer "
-                   "and chat "
-                   "template within, that llama.cpp runs. Needs no device.",
+        .summary =
+            "Hands a model on: as a directory that transformers loads, or as one GGUF file, tokenizer "
+            "and chat "
+            "template within, that llama.cpp runs. Adapters are merged into their base. Needs no device.",
         .notes = "example:\n  trivium export --model runs/sft --format gguf --dtype q8_0 --out sft.gguf\n"
                  "  llama-cli -m sft.gguf",
         .options = options,

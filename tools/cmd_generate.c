@@ -13,7 +13,7 @@
 #include "tools/text_stream.h"
 
 typedef struct generate_options {
-    const char *model, *prompt;
+    const char *model, *adapter, *prompt;
     uint64_t max_tokens, top_k;
     double temperature, top_p;
     bool chat;
@@ -141,6 +141,7 @@ tv_status cmd_generate(int argc, char **argv) {
         tv_opt_required(tv_opt_existing(
             tv_opt_text("model", "DIR", &given.model,
                         "a model directory, or a run, whose best or last checkpoint is taken"))),
+        tv_opt_adapter(&given.adapter),
         tv_opt_text("prompt", "TEXT", &given.prompt, "what the text begins with; empty: a new document"),
         tv_opt_flag(
             "chat", &given.chat,
@@ -171,7 +172,7 @@ tv_status cmd_generate(int argc, char **argv) {
     if (done)
         return TV_OK;
     tv_open_model open;
-    TV_RETURN_IF_FAILED(tv_open_model_open(given.model, &given.common, true, &open));
+    TV_RETURN_IF_FAILED(tv_open_model_open(given.model, given.adapter, &given.common, true, &open));
     tv_status status = tv_open_model_result(&open, generate(&given, &open));
     tv_open_model_close(&open);
     return status;

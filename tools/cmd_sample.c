@@ -31,10 +31,10 @@ static tv_status print_result(const tv_stage_sample_result *result) {
     return status;
 }
 
-static tv_status sample(tv_stage_sample_options *options, const char *model,
+static tv_status sample(tv_stage_sample_options *options, const char *model, const char *adapter,
                         const tv_common_options *common) {
     tv_open_model open;
-    TV_RETURN_IF_FAILED(tv_open_model_open(model, common, true, &open));
+    TV_RETURN_IF_FAILED(tv_open_model_open(model, adapter, common, true, &open));
     tv_stage_sample_result result;
     options->model = open.model;
     options->tokenizer = open.tokenizer;
@@ -61,7 +61,7 @@ static tv_status sample(tv_stage_sample_options *options, const char *model,
 
 tv_status cmd_sample(int argc, char **argv) {
     tv_common_options common = {.seed = 1};
-    const char *model = NULL;
+    const char *model = NULL, *adapter = NULL;
     tv_texts prompts = {0};
     tv_stage_sample_options sampling = {
         .candidates = 4, .max_new = 128, .rows = 64, .sampling = {.temperature = 0.8, .top_p = 1}};
@@ -69,6 +69,7 @@ tv_status cmd_sample(int argc, char **argv) {
         tv_opt_required(tv_opt_existing(
             tv_opt_text("model", "DIR", &model,
                         "the policy: a model directory, or a run, whose best or last checkpoint is taken"))),
+        tv_opt_adapter(&adapter),
         tv_opt_required(tv_opt_existing(tv_opt_list(
             "prompts", "F", &prompts,
             "JSON lines {\"prompt\": text or messages} (and \"id\"); messages get the chat template"))),
@@ -115,7 +116,7 @@ tv_status cmd_sample(int argc, char **argv) {
     sampling.sampling.seed = common.seed;
     sampling.dry_run = common.dry_run;
     sampling.capture_step = common.capture_given ? common.capture_step : 0;
-    tv_status status = sample(&sampling, model, &common);
+    tv_status status = sample(&sampling, model, adapter, &common);
     tv_texts_free(&prompts);
     return status;
 }

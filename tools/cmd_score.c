@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "reward/score_file.h"
 #include "tools/commands.h"
+#include "tools/open_model.h"
 #include "tools/options.h"
 
 static const char *const shapes[] = {"preferences", "responses", "candidates"};
@@ -61,6 +62,7 @@ tv_status cmd_score(int argc, char **argv) {
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "model", "DIR", &score.model, "a reward model's directory, or a run of trivium reward"))),
+        tv_opt_adapter(&score.adapter),
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "data", "F", &score.data,
             "JSON lines: preferences, {\"prompt\", \"response\"}, or the candidates of trivium sample"))),

@@ -21,14 +21,13 @@ static tv_status load_tokenizer(const char *path, bool needs_text, tv_tokenizer 
                    path);
 }
 
-tv_status tv_open_model_open(const char *given, const tv_common_options *common, bool needs_text,
-                             tv_open_model *open) {
+tv_status tv_open_model_open(const char *given, const char *adapter, const tv_common_options *common,
+                             bool needs_text, tv_open_model *open) {
     *open = (tv_open_model){0};
     tv_status status;
     /* The files first: their mistakes are found before a device is taken. */
-    TV_TRY_OR_FAIL(tv_model_path_resolve(given, &open->path));
-    TV_TRY_OR_FAIL(load_tokenizer(open->path, needs_text, &open->tokenizer));
-    TV_TRY_OR_FAIL(tv_model_directory_open(open->path, &open->directory));
+    TV_TRY_OR_FAIL(tv_model_given_open(given, adapter, &open->path, &open->directory));
+    TV_TRY_OR_FAIL(load_tokenizer(tv_model_tokenizer_path(open->directory), needs_text, &open->tokenizer));
     TV_TRY_OR_FAIL(tv_model_config_expect_head(&tv_model_directory_parameters(open->directory)->config,
                                                TV_MODEL_HEAD_LANGUAGE, open->path));
     if (open->tokenizer)

@@ -10,8 +10,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "tools/commands.h"
+#include "tools/open_model.h"
 
-enum { MAX_OPTIONS = 24, MAX_OWN_SETS = 4 };
+enum { MAX_OPTIONS = 26, MAX_OWN_SETS = 4 };
 
 /* --set in the order of the command line, then what the short forms stand for. */
 typedef struct setting_list {
@@ -142,6 +143,8 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     options[count++] = tv_opt_existing(tv_opt_text(
         command->model_help ? "model" : "init", "DIR", &run_options.init,
         command->model_help ? command->model_help : "start from this model instead of drawn parameters"));
+    if (command->model_help)
+        options[count++] = tv_opt_adapter(&run_options.adapter);
     if (command->data_help)
         options[count++] = tv_opt_list(command->data_option ? command->data_option : "data", "FILE", &data,
                                        command->data_help);

@@ -300,6 +300,12 @@ static tv_status find_base(const char *given, const tv_peft *peft, const char *a
                     "model lies",
                     adapter, named);
     free(beside);
+    if (status == TV_OK && is_adapter(*base)) {
+        status = tv_fail(TV_E_DATA, "%s: its base %s is an adapter too; merge that one into its model first",
+                         adapter, *base);
+        free(*base);
+        *base = NULL;
+    }
     return status;
 }
 
@@ -341,11 +347,6 @@ tv_status tv_model_directory_open_adapted(const char *given, const char *adapter
     }
     TV_TRY_OR_FAIL(tv_peft_open(adapter, &d->peft));
     TV_TRY_OR_FAIL(find_base(given, d->peft, adapter, &base));
-    if (is_adapter(base)) {
-        status = tv_fail(TV_E_DATA, "%s: its base %s is an adapter too; merge that one into its model first",
-                         adapter, base);
-        goto fail;
-    }
     TV_TRY_OR_FAIL(tv_model_directory_open(base, &d->base));
     tv_model_config config = tv_model_directory_parameters(d->base)->config;
     TV_TRY_OR_FAIL(take_own_config(adapter, base, &config));

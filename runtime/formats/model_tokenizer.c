@@ -5,8 +5,16 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "formats/directory.h"
 #include "formats/gguf_tokenizer.h"
+
+const char *tv_model_tokenizer_path(const tv_model_directory *directory) {
+    const char *own = tv_model_directory_path(directory);
+    const tv_model_directory *base = tv_model_directory_base(directory);
+    char *json = tv_format("%s/tokenizer.json", own);
+    bool there = json && tv_path_exists(json);
+    free(json);
+    return there || !base ? own : tv_model_directory_path(base);
+}
 
 bool tv_model_has_tokenizer(const char *path) {
     tv_gguf *file = NULL;

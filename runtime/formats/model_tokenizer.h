@@ -5,7 +5,11 @@
 
 #include <stdbool.h>
 
+#include "formats/directory.h"
 #include "text/tokenizer.h"
+
+/* Where an opened model's tokenizer is: its path, or its base's. */
+const char *tv_model_tokenizer_path(const tv_model_directory *directory);
 
 /* `path` is that of the model, a directory or a file. */
 /* Also true of a file that is broken, so that loading says how. */

@@ -79,16 +79,15 @@ double tv_reward_normalise(const tv_reward_scale *scale, double score) {
 
 /* ---- directory ---- */
 
-tv_status tv_reward_model_open(const char *given, tv_reward_model *reward) {
+tv_status tv_reward_model_open(const char *given, const char *adapter, tv_reward_model *reward) {
     *reward = (tv_reward_model){0};
     tv_status status;
-    TV_TRY_OR_FAIL(tv_model_path_resolve(given, &reward->path));
-    TV_TRY_OR_FAIL(tv_model_directory_open(reward->path, &reward->directory));
+    TV_TRY_OR_FAIL(tv_model_given_open(given, adapter, &reward->path, &reward->directory));
     TV_TRY_OR_FAIL(
         tv_fail_advice(tv_model_config_expect_head(&tv_model_directory_parameters(reward->directory)->config,
                                                    TV_MODEL_HEAD_SCORE, reward->path),
                        TV_E_DATA, "`trivium reward` trains one from it"));
-    TV_TRY_OR_FAIL(tv_model_tokenizer_load(reward->path, &reward->tokenizer));
+    TV_TRY_OR_FAIL(tv_model_tokenizer_load(tv_model_tokenizer_path(reward->directory), &reward->tokenizer));
     TV_TRY_OR_FAIL(tv_tokenizer_expect_vocab(
         reward->tokenizer, tv_model_directory_parameters(reward->directory)->config.vocab_size,
         reward->path));
@@ -100,9 +99,10 @@ fail:
     return status;
 }
 
-tv_status tv_reward_model_load(tv_reward_model *reward, tv_device *device) {
-    TV_RETURN_IF_FAILED(
-        tv_model_create(device, tv_model_directory_parameters(reward->directory), false, &reward->model));
+tv_status tv_reward_model_load(tv_reward_model *reward, tv_device *device, const tv_model *store) {
+    const tv_parameter_list *list = tv_model_directory_parameters(reward->directory);
+    TV_RETURN_IF_FAILED(store ? tv_model_create_over(store, list, false, &reward->model)
+                              : tv_model_create(device, list, false, &reward->model));
     return tv_model_load(reward->model, reward->directory);
 }
 

@@ -36,10 +36,12 @@ typedef struct tv_reward_model {
     tv_prompt_encoder encoder;
 } tv_reward_model;
 
-/* `given` is a model directory, or a run, whose best or last checkpoint is meant. On failure nothing is left
+/* `given` is a model directory, or a run, whose best or last checkpoint is meant; `adapter` (NULL: none) lies
+ * over it. On failure nothing is left
  * open. */
-tv_status tv_reward_model_open(const char *given, tv_reward_model *reward);
-tv_status tv_reward_model_load(tv_reward_model *reward, tv_device *device);
+tv_status tv_reward_model_open(const char *given, const char *adapter, tv_reward_model *reward);
+/* With `store` (NULL: none) over that model's base. */
+tv_status tv_reward_model_load(tv_reward_model *reward, tv_device *device, const tv_model *store);
 void tv_reward_model_close(tv_reward_model *reward);
 
 /* Whether ids of `tokenizer` mean the same to the reward model; otherwise it is fed text. */

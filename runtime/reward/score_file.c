@@ -181,7 +181,7 @@ static tv_status compute(scoring_file *f) {
     for (uint64_t i = 0; i < f->count; i++)
         longest = tv_max_u64(longest, f->sequences[i].length);
     TV_RETURN_IF_FAILED(tv_device_open(&f->options->device, &f->device));
-    TV_RETURN_IF_FAILED(tv_reward_model_load(&f->reward, f->device));
+    TV_RETURN_IF_FAILED(tv_reward_model_load(&f->reward, f->device, NULL));
     TV_RETURN_IF_FAILED(
         tv_scorer_create(f->reward.model, &(tv_scorer_options){.max_tokens = longest}, &f->scorer));
     return tv_scorer_score(f->scorer, f->sequences, f->count, f->scores);
@@ -270,7 +270,7 @@ static void release(scoring_file *f) {
 tv_status tv_score_file(const tv_score_options *options, tv_score_result *result) {
     scoring_file f = {.options = options};
     tv_status status;
-    TV_TRY(tv_reward_model_open(options->model, &f.reward));
+    TV_TRY(tv_reward_model_open(options->model, options->adapter, &f.reward));
     TV_TRY(read_file(&f));
     if (options->out)
         TV_TRY(tv_writer_open_named(options->out, &f.out));

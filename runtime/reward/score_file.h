@@ -16,7 +16,8 @@
 typedef enum tv_score_shape { TV_SCORE_PREFERENCES, TV_SCORE_RESPONSES, TV_SCORE_CANDIDATES } tv_score_shape;
 
 typedef struct tv_score_options {
-    const char *model; /* a reward model's directory, or a run */
+    const char *model;   /* a reward model's directory, or a run */
+    const char *adapter; /* over it; NULL: none */
     const char *data;
     const char *out; /* a file for one number per response, one a line; NULL: none */
     bool normalised; /* in `out`; else raw */

@@ -48,14 +48,14 @@ tv_status tv_score_texts(const tv_score_texts_options *options, const tv_reward_
                          float *scores) {
     texts_scoring s = {0};
     tv_status status;
-    TV_TRY(tv_reward_model_open(options->model, &s.reward));
+    TV_TRY(tv_reward_model_open(options->model, NULL, &s.reward));
     if (count == 0)
         goto done;
     TV_TRY(encode_all(&s, texts, count, scores));
     if (s.fitting == 0)
         goto done;
     TV_TRY(tv_device_open(&(tv_device_options){options->device, options->tier}, &s.device));
-    TV_TRY(tv_reward_model_load(&s.reward, s.device));
+    TV_TRY(tv_reward_model_load(&s.reward, s.device, NULL));
     TV_TRY(tv_scorer_create(s.reward.model, &(tv_scorer_options){.max_tokens = s.longest}, &s.scorer));
     TV_TRY(tv_scorer_score(s.scorer, s.sequences, s.fitting, s.found));
     for (uint64_t i = 0; i < s.fitting; i++)

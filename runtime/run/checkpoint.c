@@ -476,3 +476,25 @@ tv_status tv_model_path_resolve(const char *given, char **path) {
                    "(adapter_config.json), a GGUF file or a run with checkpoints, found none of them",
                    given);
 }
+
+tv_status tv_model_given_open(const char *model, const char *adapter, char **path,
+                              tv_model_directory **directory) {
+    char *base = NULL;
+    tv_status status;
+    *path = NULL;
+    *directory = NULL;
+    TV_TRY_OR_FAIL(tv_model_path_resolve(adapter ? adapter : model, path));
+    if (adapter) {
+        TV_TRY_OR_FAIL(tv_model_path_resolve(model, &base));
+        TV_TRY_OR_FAIL(tv_model_directory_open_adapted(base, *path, directory));
+    } else {
+        TV_TRY_OR_FAIL(tv_model_directory_open(*path, directory));
+    }
+    free(base);
+    return TV_OK;
+fail:
+    free(base);
+    free(*path);
+    *path = NULL;
+    return status;
+}

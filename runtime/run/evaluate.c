@@ -75,12 +75,13 @@ static tv_status add_document(void *context, const uint8_t *bytes, uint64_t leng
 }
 
 static tv_status load_tokenizer(evaluating *e) {
-    if (!tv_model_has_tokenizer(e->path))
+    const char *path = tv_model_tokenizer_path(e->directory);
+    if (!tv_model_has_tokenizer(path))
         return tv_fail(TV_E_DATA,
                        "%s is text and %s has no tokenizer.json to read it with; put the tokenizer there, or "
                        "give a token shard",
                        e->options->data, e->path);
-    TV_RETURN_IF_FAILED(tv_model_tokenizer_load(e->path, &e->tokenizer));
+    TV_RETURN_IF_FAILED(tv_model_tokenizer_load(path, &e->tokenizer));
     return tv_tokenizer_expect_vocab(e->tokenizer, e->list->config.vocab_size, e->path);
 }
 
@@ -320,8 +321,7 @@ tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *re
     double loss_sum = 0;
     uint64_t targets = 0;
     tv_status status;
-    TV_TRY(tv_model_path_resolve(options->model, &e.path));
-    TV_TRY(tv_model_directory_open(e.path, &e.directory));
+    TV_TRY(tv_model_given_open(options->model, options->adapter, &e.path, &e.directory));
     e.list = tv_model_directory_parameters(e.directory);
     TV_TRY(tv_model_config_expect_head(&e.list->config, TV_MODEL_HEAD_LANGUAGE, e.path));
     if (tv_multiple_choice_found(options->data)) {

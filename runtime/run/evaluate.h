@@ -13,7 +13,8 @@
 #include "vk/device.h"
 
 typedef struct tv_evaluate_options {
-    const char *model; /* a model directory, or a run's */
+    const char *model;   /* a model directory, or a run's */
+    const char *adapter; /* over it; NULL: none */
     /* A token shard; a text, {"text"} lines or a folder, which need the model's tokenizer; or questions with
      * endings (text/multiple_choice.h), which need it too and take neither `tokens` nor `stride`. */
     const char *data;

@@ -128,6 +128,10 @@ static tv_status check_checkpoint(const tv_run *run) {
 /* The directory that is read: of the checkpoint, or of --init. */
 static tv_status open_source(tv_run *run) {
     const tv_run_options *o = run->options;
+    if (o->adapter && (o->resume || !o->init))
+        return tv_fail(TV_E_USAGE, "--adapter lies over --model, at the beginning of a run; %s",
+                       o->resume ? "a run that is resumed goes on with its own adapter"
+                                 : "--model is not given");
     if (o->resume) {
         TV_RETURN_IF_FAILED(tv_checkpoint_find_last(o->run, &run->source_path));
         TV_RETURN_IF_FAILED(check_checkpoint(run));
@@ -136,10 +140,10 @@ static tv_status open_source(tv_run *run) {
         TV_RETURN_IF_FAILED(read_init(run));
         run->resumed = true;
     } else if (o->init) {
-        TV_RETURN_IF_FAILED(tv_model_path_resolve(o->init, &run->source_path));
-        run->init = tv_format("%s", o->init);
+        run->init = tv_format("%s", o->adapter ? o->adapter : o->init);
         if (!run->init)
             return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        return tv_model_given_open(o->init, o->adapter, &run->source_path, &run->source);
     } else if (run->stage->needs_model) {
         return tv_fail(TV_E_USAGE, "expected --model DIR, the model to start from, found none");
     }
@@ -153,8 +157,9 @@ static tv_status find_tokenizer(tv_run *run) {
         return tv_model_tokenizer_load(named, &run->tokenizer);
     if (!run->source_path)
         return TV_OK;
-    if (tv_model_has_tokenizer(run->source_path))
-        return tv_model_tokenizer_load(run->source_path, &run->tokenizer);
+    const char *place = run->source ? tv_model_tokenizer_path(run->source) : run->source_path;
+    if (tv_model_has_tokenizer(place))
+        return tv_model_tokenizer_load(place, &run->tokenizer);
     if (run->stage->needs_text)
         return tv_fail(TV_E_DATA,
                        "%s has no tokenizer, and %s reads text; put the tokenizer there, or name its "
@@ -211,7 +216,9 @@ static tv_status find_inputs(tv_run *run) {
     TV_RETURN_IF_FAILED(add_sources(run, "val", data->val, data->val_count));
     TV_RETURN_IF_FAILED(add_sources(run, "ptx", data->ptx, data->ptx_count));
     if (run->options->init)
-        TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "model", run->options->init));
+        TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "model", run->init));
+    if (run->list->adapter.base)
+        TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "base", run->list->adapter.base));
     return run->stage->add_inputs ? run->stage->add_inputs(run->self, run) : TV_OK;
 }
 

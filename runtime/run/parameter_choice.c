@@ -156,3 +156,31 @@ done:
     free(trainable);
     return status;
 }
+
+/* ---- one base for several models ---- */
+
+bool tv_parameters_share_base(const tv_parameter_list *store, const tv_model_directory *directory) {
+    const tv_parameter_list *list = tv_model_directory_parameters(directory);
+    char *real = NULL;
+    if (!store->adapter.base || !tv_model_config_same_body(&store->config, &list->config) ||
+        list->config.max_positions > store->config.max_positions)
+        return false;
+    const char *base = list->adapter.base;
+    if (!base && tv_real_path(tv_model_directory_path(directory), &real) == TV_OK)
+        base = real;
+    bool same = base && strcmp(base, store->adapter.base) == 0;
+    free(real);
+    return same;
+}
+
+tv_status tv_parameter_list_freeze(const tv_parameter_list *list, tv_parameter_list **frozen) {
+    *frozen = NULL;
+    bool *trainable = calloc(list->count, sizeof *trainable);
+    if (!trainable)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
+    const tv_parameter_choice choice = {.trainable = trainable,
+                                        .adapter = list->adapter.rank ? &list->adapter : NULL};
+    tv_status status = tv_parameter_list_create_chosen(&list->config, &choice, frozen);
+    free(trainable);
+    return status;
+}

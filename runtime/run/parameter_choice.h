@@ -8,8 +8,14 @@
 #ifndef TV_RUN_PARAMETER_CHOICE_H
 #define TV_RUN_PARAMETER_CHOICE_H
 
-#include "model/parameters.h"
+#include "formats/directory.h"
 #include "run/settings.h"
+
+/* Whether a model in `directory` can take the weights of its base from one of the list `store`, which trains
+ * an adapter over the same base. */
+bool tv_parameters_share_base(const tv_parameter_list *store, const tv_model_directory *directory);
+/* A list of the same model, its adapter too, of whose base nothing is trained. */
+tv_status tv_parameter_list_freeze(const tv_parameter_list *list, tv_parameter_list **frozen);
 
 /* A list of the same model under train.trainable and lora, whose settings then say what the list has. `base`
  * (NULL: none) is the model's directory, which adapters name. TV_E_CONFIG where a setting names nothing,

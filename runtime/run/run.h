@@ -24,6 +24,7 @@ typedef struct tv_run_options {
     const char *config;      /* a configuration file; NULL: only `sets`, or the run's own with `resume` */
     const char *run;         /* the run's directory */
     const char *init;        /* start from this model directory or run; NULL: the configuration's model */
+    const char *adapter;     /* over init, to be trained on; NULL: none */
     const char *const *sets; /* "train.lr=1e-3", applied in order */
     uint64_t set_count;
     bool resume;

@@ -59,12 +59,14 @@ static void choose_pad(const tv_tokenizer *tokenizer, tv_model_config *config) {
 
 static tv_status choose_model(void *self, tv_run *run) {
     (void)self;
-    tv_model_config config = tv_model_directory_parameters(run->source)->config;
+    const tv_parameter_list *found = tv_model_directory_parameters(run->source);
+    tv_model_config config = found->config;
     if (config.head == TV_MODEL_HEAD_SCORE)
         return TV_OK;
     config.head = TV_MODEL_HEAD_SCORE;
     choose_pad(run->tokenizer, &config);
-    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &run->own_list));
+    const tv_parameter_choice choice = {.adapter = found->adapter.rank ? &found->adapter : NULL};
+    TV_RETURN_IF_FAILED(tv_parameter_list_create_chosen(&config, &choice, &run->own_list));
     run->list = run->own_list;
     return TV_OK;
 }
@@ -72,7 +74,7 @@ static tv_status choose_model(void *self, tv_run *run) {
 static tv_status fill_model(void *self, tv_run *run) {
     (void)self;
     if (tv_model_directory_parameters(run->source)->config.head == TV_MODEL_HEAD_SCORE)
-        return tv_model_load(run->model, run->source);
+        return tv_model_load_or_draw(run->model, run->source, run->settings.train.seed);
     return tv_model_load_body(run->model, run->source, run->settings.train.seed);
 }
 

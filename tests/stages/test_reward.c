@@ -59,8 +59,8 @@ static void check_padding(tv_device *device, tv_architecture architecture) {
     tv_planted planted = tv_planted_create(architecture);
     char *path = tv_planted_reward(&planted, "reward", 1);
     tv_reward_model reward;
-    assert_ok(tv_reward_model_open(path, &reward));
-    assert_ok(tv_reward_model_load(&reward, device));
+    assert_ok(tv_reward_model_open(path, NULL, &reward));
+    assert_ok(tv_reward_model_load(&reward, device, NULL));
     uint32_t ids[LONG];
     const tv_rng rng = {.seed = 2, .stream = TV_STREAM_TEST};
     for (uint64_t i = 0; i < LONG; i++)
@@ -122,8 +122,8 @@ static void impossible_sequences_are_refused(void **state) {
     tv_scorer *scorer = NULL;
     uint32_t ids[9] = {0};
     float scores[2];
-    assert_ok(tv_reward_model_open(path, &reward));
-    assert_ok(tv_reward_model_load(&reward, device));
+    assert_ok(tv_reward_model_open(path, NULL, &reward));
+    assert_ok(tv_reward_model_load(&reward, device, NULL));
     assert_int_equal(tv_scorer_create(reward.model, &(tv_scorer_options){129, 0}, &scorer), TV_E_CONFIG);
     assert_int_equal(tv_scorer_create(reward.model, &(tv_scorer_options){0, 0}, &scorer), TV_E_CONFIG);
     assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){8, 16}, &scorer));
@@ -135,11 +135,11 @@ static void impossible_sequences_are_refused(void **state) {
     }
     tv_scorer_destroy(&scorer);
     tv_reward_model_close(&reward);
-    assert_ok(tv_reward_model_open(broken, &reward));
-    assert_fails(tv_reward_model_load(&reward, device), TV_E_DATA, "score.weight");
+    assert_ok(tv_reward_model_open(broken, NULL, &reward));
+    assert_fails(tv_reward_model_load(&reward, device, NULL), TV_E_DATA, "score.weight");
     tv_reward_model_close(&reward);
-    assert_ok(tv_reward_model_open(path, &reward));
-    assert_ok(tv_reward_model_load(&reward, device));
+    assert_ok(tv_reward_model_open(path, NULL, &reward));
+    assert_ok(tv_reward_model_load(&reward, device, NULL));
     tv_tensor head = tv_model_parameter(reward.model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER);
     assert_ok(tv_upload(device, tv_span_part(head.span, 0, sizeof(float)), &(float){NAN}, sizeof(float)));
     assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){8, 16}, &scorer));
@@ -324,7 +324,8 @@ static void the_scale_is_of_the_training_responses(void **state) {
     for (int i = 0; i < 2; i++) {
         char *checkpoint = tv_format("%s/checkpoints/%s", run, steps[i]), *text = NULL;
         tv_score_result scored;
-        assert_ok(tv_score_file(&(tv_score_options){checkpoint, data, out, true, {0}}, &scored));
+        assert_ok(tv_score_file(
+            &(tv_score_options){.model = checkpoint, .data = data, .out = out, .normalised = true}, &scored));
         assert_int_equal(scored.responses, 63);
         assert_int_equal(scored.scale.samples, 63);
         assert_near(scored.scale.mean, scored.mean, 1e-6);
@@ -400,7 +401,7 @@ static void texts_become_the_tokens_of_preferences(void **state) {
     tv_planted planted = tv_planted_create(TV_ARCH_GPT2);
     char *path = tv_planted_reward(&planted, "reward", 1);
     tv_reward_model reward;
-    assert_ok(tv_reward_model_open(path, &reward));
+    assert_ok(tv_reward_model_open(path, NULL, &reward));
     static const char line[] =
         "{\"prompt\": \"Tell me of h\\u00e9\\u0000llo.\", \"chosen\": \" calm\", "
         "\"rejected\": \" foul day\"}\n"
@@ -452,9 +453,9 @@ static void what_is_no_reward_model_is_said(void **state) {
     tv_planted planted = tv_planted_create(TV_ARCH_GPT2);
     char *bare = tv_planted_reward(&planted, "bare", 1), *file = tv_format("%s/tokenizer.json", bare);
     tv_reward_model reward;
-    assert_fails(tv_reward_model_open(planted.base, &reward), TV_E_DATA, "expected a reward model");
+    assert_fails(tv_reward_model_open(planted.base, NULL, &reward), TV_E_DATA, "expected a reward model");
     assert_ok(tv_remove_tree(file));
-    assert_fails(tv_reward_model_open(bare, &reward), TV_E_DATA, "tokenizer.json");
+    assert_fails(tv_reward_model_open(bare, NULL, &reward), TV_E_DATA, "tokenizer.json");
     free(file);
     free(bare);
     tv_planted_destroy(&planted);

@@ -210,7 +210,7 @@ static tv_status open_value(ppo_stage *s, const tv_run *run) {
                        "the reward model %s has another tokenizer than the policy, so the value model cannot "
                        "start from it; set ppo.value_init=policy",
                        s->reward);
-    return tv_ppo_value_open(&run->settings, from_reward ? reward->path : run->source_path,
+    return tv_ppo_value_open(&run->settings, run->list, from_reward ? reward->path : run->source_path,
                              s->value_checkpoint, &s->ppo.value);
 }
 
@@ -304,7 +304,7 @@ static tv_status open_data(void *self, tv_run *run) {
                                                                     .max_tokens = run->settings.data.seq_len,
                                                                     .sequences = run->settings.ppo.prompts},
                                            &p->reward));
-    TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->reference, config, &p->reference));
+    TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->reference, run->list, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));
     if (p->value.list->config.max_positions < run->settings.data.seq_len)
         return tv_fail(TV_E_CONFIG,
@@ -336,11 +336,11 @@ static tv_status measure(void *self, tv_run *run) {
     const tv_rollout_options drawing = rollout_options(s);
     uint64_t bytes;
     tv_decoder_bytes decoder;
-    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->reference, caps, &bytes));
+    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->reference, run->list, caps, &bytes));
     tv_trainer_bytes_add(&run->bytes, "reference", bytes);
-    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->value, caps, &bytes));
+    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->value, run->list, caps, &bytes));
     tv_trainer_bytes_add(&run->bytes, "value model", bytes);
-    TV_RETURN_IF_FAILED(tv_ppo_reward_measure(p->reward, caps, &bytes));
+    TV_RETURN_IF_FAILED(tv_ppo_reward_measure(p->reward, run->list, caps, &bytes));
     tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
     TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
     tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
@@ -361,10 +361,10 @@ static tv_status begin(void *self, tv_run *run) {
     tv_ppo *p = &s->ppo;
     const tv_rollout_options drawing = rollout_options(s);
     uint64_t sequences = run->settings.ppo.prompts, tokens = run->trainer_options.tokens;
-    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->reference, run->device, NULL));
-    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->value, run->device, s->value_checkpoint));
+    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->reference, run->model, NULL));
+    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->value, run->model, s->value_checkpoint));
     TV_RETURN_IF_FAILED(tv_trainer_set_state(p->value.trainer, &p->value_state));
-    TV_RETURN_IF_FAILED(tv_ppo_reward_start(p->reward, run->device));
+    TV_RETURN_IF_FAILED(tv_ppo_reward_start(p->reward, run->model));
     if (p->ptx) {
         const tv_trainer_options options = ptx_options(run);
         TV_RETURN_IF_FAILED(tv_trainer_create(run->model, &options, &p->ptx_trainer));

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "formats/directory.h"
 #include "reward/scorer.h"
+#include "run/parameter_choice.h"
 #include "stages/sampling.h"
 #include "text/json_text.h"
 
@@ -37,7 +38,7 @@ tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward
     if (!reward)
         return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
     reward->options = *options;
-    tv_status status = options->model ? tv_reward_model_open(options->model, &reward->model) : TV_OK;
+    tv_status status = options->model ? tv_reward_model_open(options->model, NULL, &reward->model) : TV_OK;
     if (status != TV_OK) {
         free(reward);
         return status;
@@ -69,7 +70,8 @@ static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
                                    tv_min_u64(tv_max_u64(tokens, reward->needed), positions(reward))};
 }
 
-tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_caps *caps, uint64_t *bytes) {
+tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_parameter_list *policy,
+                                const tv_caps *caps, uint64_t *bytes) {
     *bytes = 0;
     if (!reward->has_model)
         return TV_OK;
@@ -77,17 +79,20 @@ tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_caps *caps
     const tv_scorer_options options = scorer_options(reward);
     tv_model_bytes model;
     uint64_t scorer;
-    TV_RETURN_IF_FAILED(tv_model_measure(list, caps, false, &model));
+    bool shared = tv_parameters_share_base(policy, reward->model.directory);
+    TV_RETURN_IF_FAILED(tv_model_measure_over(shared ? policy : NULL, list, caps, false, &model));
     TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, &options, &scorer));
     *bytes = model.parameters + model.tables + scorer;
     return TV_OK;
 }
 
-tv_status tv_ppo_reward_start(tv_ppo_reward *reward, tv_device *device) {
+tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
     if (!reward->has_model)
         return tv_dialogue_start(reward->options.command, QUESTIONS_OUT, &reward->program);
     const tv_scorer_options options = scorer_options(reward);
-    TV_RETURN_IF_FAILED(tv_reward_model_load(&reward->model, device));
+    TV_RETURN_IF_FAILED(tv_reward_model_load(
+        &reward->model, tv_model_device(policy),
+        tv_parameters_share_base(tv_model_list(policy), reward->model.directory) ? policy : NULL));
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
 }
 

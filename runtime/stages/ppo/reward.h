@@ -24,10 +24,12 @@ typedef struct tv_ppo_reward_options {
 
 /* Reads the files, starts nothing. */
 tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **reward);
-/* Device memory that it takes. */
-tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_caps *caps, uint64_t *bytes);
-/* Puts the model on the device, or starts the program. */
-tv_status tv_ppo_reward_start(tv_ppo_reward *reward, tv_device *device);
+/* Device memory that it takes besides what it shares with a policy of this list. */
+tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_parameter_list *policy,
+                                const tv_caps *caps, uint64_t *bytes);
+/* Puts the model on the policy's device, over the same base where both are adapters of one, or starts the
+ * program. */
+tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy);
 void tv_ppo_reward_close(tv_ppo_reward **reward);
 
 /* NULL for a program. */

@@ -18,20 +18,27 @@ static tv_status open_directory(const char *given, tv_ppo_role *role) {
     return TV_OK;
 }
 
-tv_status tv_ppo_reference_open(const char *given, const tv_model_config *policy, tv_ppo_role *role) {
+tv_status tv_ppo_reference_open(const char *given, const tv_parameter_list *policy, tv_ppo_role *role) {
     TV_RETURN_IF_FAILED(open_directory(given, role));
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(&role->list->config, TV_MODEL_HEAD_LANGUAGE, given));
-    if (role->list->config.vocab_size != policy->vocab_size)
+    if (role->list->config.vocab_size != policy->config.vocab_size)
         return tv_fail(
             TV_E_CONFIG,
             "the reference %s has a vocabulary of %llu and the policy %llu; they must be models of "
             "one tokenizer",
-            given, (unsigned long long)role->list->config.vocab_size, (unsigned long long)policy->vocab_size);
+            given, (unsigned long long)role->list->config.vocab_size,
+            (unsigned long long)policy->config.vocab_size);
+    role->shared = tv_parameters_share_base(policy, role->directory);
+    if (!role->shared)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_parameter_list_freeze(role->list, &role->own_list));
+    role->list = role->own_list;
     return TV_OK;
 }
 
-tv_status tv_ppo_value_open(const tv_run_settings *settings, const char *directory, const char *checkpoint,
-                            tv_ppo_role *role) {
+tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_list *policy,
+                            const char *directory, const char *checkpoint, tv_ppo_role *role) {
+    role->value = true;
     TV_RETURN_IF_FAILED(open_directory(checkpoint ? checkpoint : directory, role));
     tv_model_config config = role->list->config;
     if (checkpoint)
@@ -51,13 +58,20 @@ tv_status tv_ppo_value_open(const tv_run_settings *settings, const char *directo
     }
     tv_parameter_list_destroy(&plain);
     role->list = role->own_list;
+    role->shared = tv_parameters_share_base(policy, role->directory);
     return status == TV_OK ? TV_OK : tv_fail_context(status, "the value model");
 }
 
-tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_caps *caps, uint64_t *bytes) {
+tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_parameter_list *policy, const tv_caps *caps,
+                              uint64_t *bytes) {
     tv_trainer_bytes all;
+    tv_model_bytes own;
     TV_RETURN_IF_FAILED(tv_trainer_measure(role->list, caps, &role->options, &all));
     *bytes = all.total;
+    if (!role->shared)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_model_measure_over(policy, role->list, caps, role->options.train, &own));
+    *bytes -= all.model.parameters + all.model.tables - own.parameters - own.tables;
     return TV_OK;
 }
 
@@ -68,11 +82,14 @@ static tv_status load_value(tv_ppo_role *role, tv_device *device) {
     return tv_clear(device, tv_model_parameter(role->model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER).span);
 }
 
-tv_status tv_ppo_role_start(tv_ppo_role *role, tv_device *device, const char *checkpoint) {
-    TV_RETURN_IF_FAILED(tv_model_create(device, role->list, role->options.train, &role->model));
+tv_status tv_ppo_role_start(tv_ppo_role *role, const tv_model *policy, const char *checkpoint) {
+    tv_device *device = tv_model_device(policy);
+    bool train = role->options.train;
+    TV_RETURN_IF_FAILED(role->shared ? tv_model_create_over(policy, role->list, train, &role->model)
+                                     : tv_model_create(device, role->list, train, &role->model));
     if (checkpoint)
         TV_RETURN_IF_FAILED(tv_checkpoint_read_model(checkpoint, role->directory, role->model));
-    else if (role->own_list)
+    else if (role->value)
         TV_RETURN_IF_FAILED(load_value(role, device));
     else
         TV_RETURN_IF_FAILED(tv_model_load(role->model, role->directory));

@@ -1,0 +1,262 @@
+/* Adapters as a person uses them: trained by sft, reward, dpo and ppo, stopped and resumed, read in a model's
+ * place, laid over a named base, merged by export; and a sentence for every mistake.
+ *
+ * Tried: the adapter's scale left out of the merge, A drawn anew on resuming, the reference of PPO without
+ * the adapter that the policy began with: each fails here.
+ */
+#include "support/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "support/planted.h"
+#include "support/small_run.h"
+
+static char *demonstrations(const tv_planted *p) {
+    char *path = tv_format("%s/demonstrations.jsonl", p->dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < 24; i++)
+        fprintf(file, "{\"prompt\": \"tell %d\", \"completion\": \" a b%d c d\"}\n", i, i % 3);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+static tv_run fine_tune(const char *model, const char *data, const char *out, const char *stop_after,
+                        const char *set) {
+    return tv_run_trivium("sft", "--model", model, "--data", data, "--out", out, "--quiet", "--set",
+                          "train.batch_size=2", "--set", "train.epochs=6", "--set", "train.lr=2e-2", "--set",
+                          "train.checkpoint_every=3", "--set", "data.seq_len=24", "--stop-after", stop_after,
+                          "--set", set);
+}
+
+/* Text that eval reads. */
+static char *text_beside(const tv_planted *p) {
+    char *path = tv_format("%s/text.txt", p->dir);
+    tv_write_text(path, "tell 1 a b1 c d\ntell 2 a b2 c d\ntell 3 a b0 c d\n");
+    return path;
+}
+
+/* A number of the JSON line that a command ends with. */
+static double number_of(tv_run *run, const char *key) {
+    cJSON *result = NULL;
+    tv_expect_exit(run, 0);
+    const char *line = strrchr(run->out, '{');
+    assert_non_null(line);
+    assert_ok(tv_json_parse(line, strlen(line), "output", &result));
+    double value = tv_json_get(result, key)->valuedouble;
+    cJSON_Delete(result);
+    tv_run_free(run);
+    return value;
+}
+
+static double loss_of(const char *model, const char *data) {
+    tv_run run = tv_run_trivium("eval", "--model", model, "--data", data, "--json", "--quiet");
+    return number_of(&run, "loss");
+}
+
+/* The `key` of a line of a run's metrics, counted from 0; -1: the last. */
+static double metric_of(const char *run, int line, const char *key) {
+    char *path = tv_format("%s/metrics.jsonl", run), *text = NULL;
+    assert_ok(tv_read_file(path, &text, NULL));
+    double value = NAN;
+    int number = 0;
+    for (char *at = strtok(text, "\n"); at; at = strtok(NULL, "\n"), number++) {
+        cJSON *root = cJSON_Parse(at);
+        const cJSON *item = tv_json_get(root, key);
+        if (item && (line < 0 || number == line))
+            value = item->valuedouble;
+        cJSON_Delete(root);
+    }
+    tv_free_all(path, text);
+    return value;
+}
+
+static void expect_same_adapters(const char *a, const char *b, const char *below) {
+    static const char *const files[] = {"adapter_model.safetensors", "adapter_config.json", "config.json",
+                                        "training_state/optimizer.safetensors"};
+    for (size_t i = 0; i < TV_COUNT(files); i++) {
+        char *name = tv_format("checkpoints/last/%s%s", below, files[i]);
+        tv_expect_same_file(a, b, name);
+        free(name);
+    }
+}
+
+static void an_adapter_is_trained_resumed_and_merged(void **state) {
+    (void)state;
+    for (int a = 0; a < 2; a++) {
+        tv_planted p = tv_planted_create(a ? TV_ARCH_LLAMA : TV_ARCH_GPT2);
+        char *data = demonstrations(&p), *whole = tv_format("%s/whole", p.dir);
+        char *parts = tv_format("%s/parts", p.dir), *full = tv_format("%s/full", p.dir);
+        char *merged = tv_format("%s/merged", p.dir), *moved = tv_format("%s/moved", p.dir);
+        tv_run run = fine_tune(p.base, data, whole, "0", "lora.rank=4");
+        tv_expect_exit(&run, 0);
+        tv_run_free(&run);
+        run = fine_tune(p.base, data, parts, "4", "lora.rank=4");
+        tv_expect_exit(&run, 0);
+        tv_run_free(&run);
+        tv_trivium_exits(0, "sft", "--out", parts, "--resume", "--quiet");
+        expect_same_adapters(whole, parts, "");
+        char *weights = tv_format("%s/checkpoints/last/model.safetensors", whole);
+        assert_false(tv_path_exists(weights));
+        /* B begins as 0: the first loss is the frozen model's, which full training's is too. */
+        run = fine_tune(p.base, data, full, "1", "lora.rank=0");
+        tv_expect_exit(&run, 0);
+        tv_run_free(&run);
+        assert_near(metric_of(whole, 0, "loss"), metric_of(full, 0, "loss"), 0);
+        /* As far as a drawn head, which stays as it is, lets it. */
+        assert_true(metric_of(whole, -1, "loss") < metric_of(whole, 0, "loss") - 0.25);
+        tv_trivium_exits(0, "export", "--model", whole, "--format", "hf", "--out", merged, "--quiet");
+        char *text = text_beside(&p);
+        double base = loss_of(p.base, text), adapted = loss_of(whole, text),
+               of_merged = loss_of(merged, text);
+        assert_true(fabs(adapted - base) > 0.1);
+        assert_near(of_merged, adapted, 1e-5);
+        /* Over a base that lies elsewhere by now. */
+        assert_ok(tv_rename_durable(p.base, moved));
+        run =
+            tv_run_trivium("eval", "--model", moved, "--adapter", whole, "--data", text, "--json", "--quiet");
+        assert_near(number_of(&run, "loss"), adapted, 0);
+        tv_trivium_says(2, "no directory here", "eval", "--model", whole, "--data", text, "--quiet");
+        tv_run said[2] = {tv_run_trivium("generate", "--model", moved, "--adapter", whole, "--prompt",
+                                         "tell 4", "--temperature", "0", "--max-tokens", "8", "--quiet"),
+                          tv_run_trivium("generate", "--model", merged, "--prompt", "tell 4", "--temperature",
+                                         "0", "--max-tokens", "8", "--quiet")};
+        tv_expect_exit(&said[0], 0);
+        tv_expect_exit(&said[1], 0);
+        assert_string_equal(said[0].out, said[1].out);
+        tv_run_free(&said[0]);
+        tv_run_free(&said[1]);
+        tv_free_all(weights, text, data, whole, parts, full, merged, moved);
+        tv_planted_destroy(&p);
+    }
+}
+
+static uint64_t bytes_of(const char *text, const char *row) {
+    double value = 0;
+    char unit[8] = "";
+    const char *at = strstr(text, row);
+    if (!at || sscanf(at + strlen(row), " %lf %7s", &value, unit) != 2)
+        fail_msg("no row \"%s\" in:\n%s", row, text);
+    return (uint64_t)(value * (unit[0] == 'M' ? 1048576 : unit[0] == 'K' ? 1024 : 1));
+}
+
+/* A policy that SFT left, a reward model and a value model of their own adapters, a reference with SFT's. */
+static void all_stages_take_adapters(void **state) {
+    (void)state;
+    tv_planted p = tv_planted_create(TV_ARCH_LLAMA);
+    char *data = demonstrations(&p), *prefs = tv_planted_preferences(&p, "prefs.jsonl", 0, 40, 2, false);
+    char *sft = tv_format("%s/sft", p.dir), *reward = tv_format("%s/reward", p.dir);
+    char *dpo = tv_format("%s/dpo", p.dir), *whole = tv_format("%s/whole", p.dir);
+    char *parts = tv_format("%s/parts", p.dir), *prompts = tv_format("%s/prompts.jsonl", p.dir);
+    tv_write_text(prompts, "{\"prompt\": \"tell 1\"}\n{\"prompt\": \"tell 2\"}\n{\"prompt\": \"tell 3\"}\n");
+    tv_run run = fine_tune(p.base, data, sft, "0", "train.trainable=lora");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+
+    tv_trivium_exits(0, "reward", "--model", p.base, "--data", prefs, "--val-fraction", "0.2", "--out",
+                     reward, "--quiet", "--set", "lora.rank=4", "--set", "train.epochs=4", "--set",
+                     "train.lr=1e-2", "--set", "train.batch_size=4", "--set", "data.seq_len=48");
+    assert_true(metric_of(reward, -1, "val_accuracy") > 0.75);
+    run = tv_run_trivium("score", "--model", reward, "--data", prefs, "--json", "--quiet");
+    assert_true(number_of(&run, "accuracy") > 0.7);
+
+    tv_trivium_exits(0, "dpo", "--model", sft, "--data", prefs, "--out", dpo, "--quiet", "--set",
+                     "train.epochs=4", "--set", "train.lr=1e-2", "--set", "dpo.beta=3", "--set",
+                     "train.batch_size=4", "--set", "data.seq_len=48");
+    assert_near(metric_of(dpo, 0, "loss"), log(2), 1e-6);
+
+    assert_true(metric_of(dpo, -1, "loss") < 0.66);
+
+    char *planned = tv_format("%s/planned", p.dir);
+    const char *const outs[] = {whole, parts, planned};
+    const char *const of_run[] = {"ppo.iterations=4", "ppo.prompts=4",         "ppo.minibatch=4",
+                                  "ppo.epochs=2",     "ppo.max_new_tokens=12", "train.checkpoint_every=2"};
+    for (int i = 0; i < 3; i++) {
+        const char *argv[40] = {TRIVIUM_COMMAND, "ppo",   "--model", sft,     "--reward", reward,
+                                "--prompts",     prompts, "--out",   outs[i], "--quiet"};
+        int count = 11;
+        for (size_t s = 0; s < TV_COUNT(of_run); s++) {
+            argv[count++] = "--set";
+            argv[count++] = of_run[s];
+        }
+        if (i == 1) {
+            argv[count++] = "--stop-after";
+            argv[count++] = "2";
+        } else if (i == 2) {
+            argv[count++] = "--dry-run";
+        }
+        run = tv_run_program(argv);
+        tv_expect_exit(&run, 0);
+        if (i == 2) {
+            /* None of the roles has weights of the base's size of its own: activations aside, the reference
+             * has none but SFT's adapter. */
+            char *weights = tv_format("%s/model.safetensors", p.base);
+            uint64_t size;
+            assert_ok(tv_file_size(weights, &size));
+            assert_true(bytes_of(run.out, "\n  parameters") < size + size / 2);
+            free(weights);
+        }
+        tv_run_free(&run);
+    }
+    tv_trivium_exits(0, "ppo", "--out", parts, "--resume", "--quiet");
+    expect_same_adapters(whole, parts, "");
+    expect_same_adapters(whole, parts, "value/");
+    /* The untouched policy is the reference, whose weights it shares. */
+    assert_near(metric_of(whole, 0, "objective/kl"), 0, 0);
+    assert_true(metric_of(whole, -1, "objective/kl") != 0);
+    tv_free_all(planned, data, prefs, sft, reward, dpo, whole, parts, prompts);
+    tv_planted_destroy(&p);
+}
+
+static void mistakes_get_a_sentence(void **state) {
+    (void)state;
+    tv_planted p = tv_planted_create(TV_ARCH_LLAMA), other = tv_planted_create(TV_ARCH_GPT2);
+    char *data = demonstrations(&p), *sft = tv_format("%s/sft", p.dir), *out = tv_format("%s/out", p.dir);
+    tv_run run = fine_tune(p.base, data, sft, "1", "lora.rank=4");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    const struct {
+        const char *model, *set, *word;
+    } cases[] = {
+        {sft, "lora.rank=8", "lora.rank is 8, and the adapter that is trained on has 4"},
+        {sft, "lora.alpha=3", "lora.alpha is 3"},
+        {sft, "lora.targets=[\"q_proj\"]", "lora.targets"},
+        {sft, "train.trainable=all", "train.trainable"},
+    };
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        run = fine_tune(cases[i].model, data, out, "1", cases[i].set);
+        tv_expect_sentence(&run, 2, cases[i].word, cases[i].set);
+        tv_run_free(&run);
+        assert_false(tv_path_exists(out));
+    }
+    tv_trivium_says(2, "lm_head", "sft", "--model", p.base, "--data", data, "--out", out, "--quiet", "--set",
+                    "lora.rank=4", "--set", "lora.targets=[\"q_proj\", \"lm_head\"]");
+    tv_trivium_says(2, "lora.alpha", "sft", "--model", p.base, "--data", data, "--out", out, "--quiet",
+                    "--set", "lora.rank=4", "--set", "lora.alpha=0");
+    tv_trivium_says(2, "model of other sizes", "eval", "--model", other.base, "--adapter", sft, "--data",
+                    data, "--quiet");
+    tv_trivium_says(2, "adapter_config.json", "eval", "--model", p.base, "--adapter", other.base, "--data",
+                    data, "--quiet");
+    tv_trivium_says(2, "is an adapter too", "eval", "--model", sft, "--adapter", sft, "--data", data,
+                    "--quiet");
+    tv_trivium_says(2, "--adapter", "sft", "--out", sft, "--resume", "--adapter", sft, "--quiet");
+    assert_false(tv_path_exists(out));
+    tv_free_all(data, sft, out);
+    tv_planted_destroy(&p);
+    tv_planted_destroy(&other);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_adapter_is_trained_resumed_and_merged),
+        cmocka_unit_test(all_stages_take_adapters),
+        cmocka_unit_test(mistakes_get_a_sentence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
