@@ -16,12 +16,11 @@ tv_status cmd_reward(int argc, char **argv) {
             "Trains a reward model on preferences (stage 3): a model that gives a response one number, "
             "higher where people like it better. Ctrl-C finishes the step, saves and says how to "
             "resume.",
-        .notes =
-            "examples:\n  trivium reward --model runs/sft --data prefs.jsonl --val-fraction 0.1 --out "
-            "runs/reward\n  trivium reward --model runs/sft --data ranked.jsonl --set "
-            "reward.loss=listwise --out runs/reward\n\nThe model is a directory that transformers loads "
-            "as GPT2ForSequenceClassification or\nLlamaForSequenceClassification; reward.json beside its "
-            "weights holds the scale of its scores.",
+        .notes = "examples:\n  trivium reward --model runs/sft --data prefs.jsonl --val-fraction 0.1 --out "
+                 "runs/reward\n  trivium reward --model runs/sft --data ranked.jsonl --set "
+                 "reward.loss=listwise --out runs/reward\n\nThe model is a directory that transformers loads "
+                 "as its family's form for sequence\nclassification, such as LlamaForSequenceClassification; "
+                 "reward.json beside its weights\nholds the scale of its scores.",
         .model_help = "a base, fine-tuned or reward model to start from: a directory, or a run",
         .data_help = "preferences: {\"prompt\", \"chosen\", \"rejected\"} lines and the other shapes that "
                      "trivium prefs writes; in place of data.train",

@@ -166,6 +166,16 @@ tv_status tv_device_peak(tv_device *device, double *flops_per_second) {
     return status;
 }
 
+/* Twice the keys that a token sees on average, summed over layers. */
+static double keys_seen(const tv_model_config *config, double tokens) {
+    double sum = 0;
+    for (uint64_t l = 0; l < config->n_layer; l++) {
+        double window = (double)tv_model_config_window(config, l);
+        sum += window > 0 && window < tokens ? window * (2 * tokens - window + 1) / tokens : tokens + 1;
+    }
+    return sum;
+}
+
 double tv_step_flops_per_token(const tv_model_config *config, uint64_t tokens) {
     double L = (double)config->n_layer, C = (double)config->channels, F = (double)config->ffn;
     double HD = (double)config->n_head * (double)config->head_size;
@@ -173,5 +183,5 @@ double tv_step_flops_per_token(const tv_model_config *config, uint64_t tokens) {
     double mlp = (tv_model_config_is_gated(config) ? 3 : 2) * C * F;
     double outputs = config->head == TV_MODEL_HEAD_SCORE ? 1 : (double)config->vocab_size;
     double matrices = L * (C * (HD + 2 * kv) + HD * C + mlp) + outputs * C;
-    return 6 * matrices + 6 * L * HD * ((double)tokens + 1);
+    return 6 * matrices + 6 * HD * keys_seen(config, (double)tokens);
 }

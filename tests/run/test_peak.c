@@ -51,6 +51,11 @@ static void flops_are_counted(void **state) {
     assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720, 1e-9);
     config.activation = TV_ACTIVATION_GELU_TANH;
     assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20, 1e-9);
+    /* A window of 3 in one layer: 3 * 9 - 3 = 24 pairs in place of 45. */
+    config.window = 3;
+    tv_model_config_set_local(&config, 1);
+    assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20 - 360.0 * 21 / 45, 1e-9);
+    config.window = 0;
     /* A score head is 4 weights in place of 28. */
     config.head = TV_MODEL_HEAD_SCORE;
     assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20 - 6 * 24, 1e-9);
