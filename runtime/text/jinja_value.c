@@ -88,7 +88,7 @@ static tv_status reserve(tv_jinja_heap *heap, tv_jinja_buffer *buffer, uint64_t 
     uint64_t needed;
     if (!tv_add_u64(buffer->size, length, &needed))
         return tv_jinja_fail(heap, "expected a text that fits memory, found a longer one");
-    if (needed <= buffer->capacity)
+    if (buffer->bytes && needed <= buffer->capacity)
         return TV_OK;
     uint64_t more = tv_max_u64(needed, tv_max_u64(64, 2 * buffer->capacity));
     void *bytes = buffer->bytes, *origins = buffer->origins;
