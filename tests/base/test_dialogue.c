@@ -15,20 +15,6 @@
 
 enum { MOST = 4 };
 
-static char *dir;
-
-static int set_up(void **state) {
-    (void)state;
-    dir = tv_test_dir();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_test_dir_remove(&dir);
-    return 0;
-}
-
 static tv_dialogue *start(const char *command) {
     tv_dialogue *d = NULL;
     assert_ok(tv_dialogue_start(command, MOST, &d));
@@ -74,7 +60,7 @@ done:
 /* A shell program in a file: `n` is the number of the question that was read. */
 static char *program(const char *before, const char *answer, const char *after) {
     static int number;
-    char *path = tv_format("%s/%d.sh", dir, number++);
+    char *path = tv_format("%s/%d.sh", tv_test_folder, number++);
     char *script = tv_format("%s\nwhile read -r line; do n=${line#*:}; n=${n%%\\}}; %s\ndone\n%s\n", before,
                              answer, after);
     char *command = tv_format("exec sh %s", path);
@@ -207,5 +193,5 @@ int main(void) {
         cmocka_unit_test(an_answer_comes_after_its_question),
         cmocka_unit_test(the_question_that_waits_is_named),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, tv_test_folder_make, tv_test_folder_remove);
 }

@@ -76,11 +76,7 @@ static void chunks_are_kept_on_other_devices(void **state) {
     expect(pretrain(LOWERED, "--resume", NULL, other, NULL, NULL), "began with chunks of 256", NULL);
     assert_int_equal(rows_of(other), 64);
 
-    free(other);
-    free(moved);
-    free(whole);
-    free(config);
-    free(text);
+    tv_free_all(other, moved, whole, config, text);
     tv_small_run_destroy(&place);
 }
 

@@ -380,9 +380,7 @@ static void what_an_earlier_call_left_is_gone_on_with(void **state) {
     char *text = NULL;
     assert_ok(tv_read_file(kept, &text, NULL));
     assert_string_equal(text, "mine");
-    free(text);
-    free(kept);
-    free(partial);
+    tv_free_all(text, kept, partial);
     stop(h);
 }
 

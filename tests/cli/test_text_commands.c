@@ -15,23 +15,9 @@
 
 #define DATA TRIVIUM_SOURCE_DIR "/tests/text/data"
 static const char EXCERPT[] = DATA "/excerpt.txt", TOKENIZER[] = DATA "/trained";
-static char *dir;
-
-static int set_up(void **state) {
-    (void)state;
-    dir = tv_test_dir();
-    return dir ? 0 : 1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_test_dir_remove(&dir);
-    return 0;
-}
-
 static void training_writes_both_files(void **state) {
     (void)state;
-    char *out = tv_format("%s/new/tokenizer", dir), *made = tv_format("%s/tokenizer.json", out);
+    char *out = tv_format("%s/new/tokenizer", tv_test_folder), *made = tv_format("%s/tokenizer.json", out);
     tv_run run = tv_run_trivium("tokenizer", "train", "--input", EXCERPT, "--vocab-size", "512", "--out", out,
                                 "--json");
     cJSON *result = tv_result_of(&run);
@@ -73,7 +59,7 @@ static void ids_and_back(void **state) {
     tv_run_free(&run);
 
     /* Through files and plain ids, the whole excerpt. */
-    char *ids_path = tv_format("%s/ids", dir), *expected = NULL;
+    char *ids_path = tv_format("%s/ids", tv_test_folder), *expected = NULL;
     run = tv_run_trivium("tokenizer", "encode", "--tokenizer", TOKENIZER, "--input", EXCERPT);
     assert_ok(tv_write_file(ids_path, run.out, strlen(run.out)));
     back = tv_run_trivium("tokenizer", "decode", "--tokenizer", TOKENIZER, "--input", ids_path);
@@ -105,8 +91,8 @@ static char *shard_text(const char *path) {
 
 static void documents_end_with_end_of_text(void **state) {
     (void)state;
-    char *input = tv_format("%s/lines.txt", dir), *out = tv_format("%s/packs/lines", dir),
-         *shard = tv_format("%s.bin", out);
+    char *input = tv_format("%s/lines.txt", tv_test_folder),
+         *out = tv_format("%s/packs/lines", tv_test_folder), *shard = tv_format("%s.bin", out);
     assert_ok(tv_write_file(input, "one\n\ntwo <|im_end|>\n", 20));
     tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, "--out", shard,
                                 "--by-line", "--json");
@@ -131,8 +117,9 @@ static void documents_end_with_end_of_text(void **state) {
 /* What stands beside "text" is said once for each path that was named, though the text is read twice. */
 static void keys_beside_the_text_are_said(void **state) {
     (void)state;
-    char *input = tv_format("%s/meta.jsonl", dir), *folder = tv_format("%s/more", dir),
-         *below = tv_format("%s/more/below.jsonl", dir), *out = tv_format("%s/meta", dir);
+    char *input = tv_format("%s/meta.jsonl", tv_test_folder), *folder = tv_format("%s/more", tv_test_folder),
+         *below = tv_format("%s/more/below.jsonl", tv_test_folder),
+         *out = tv_format("%s/meta", tv_test_folder);
     static const char lines[] = "{\"text\": \"one\", \"meta\": {\"url\": 1}, \"id\": 0}\n"
                                 "{\"text\": \"two\", \"meta\": {\"url\": 2}, \"id\": null}\n";
     assert_ok(tv_make_dirs(folder));
@@ -157,7 +144,7 @@ static void keys_beside_the_text_are_said(void **state) {
 /* One text is cut near its end; many documents are drawn by seed. Nothing is lost and nothing is in both. */
 static void validation_is_held_out(void **state) {
     (void)state;
-    char *out = tv_format("%s/split", dir), *train = tv_format("%s_train.bin", out),
+    char *out = tv_format("%s/split", tv_test_folder), *train = tv_format("%s_train.bin", out),
          *val = tv_format("%s_val.bin", out), *expected = NULL;
     tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", EXCERPT, "--out", out,
                                 "--val-fraction", "0.1", "--json");
@@ -171,7 +158,7 @@ static void validation_is_held_out(void **state) {
     cJSON_Delete(result);
     tv_free_all(first, second, joined, expected);
 
-    char *lines = tv_format("%s/many.txt", dir), many[8000];
+    char *lines = tv_format("%s/many.txt", tv_test_folder), many[8000];
     uint64_t size = 0;
     for (int i = 0; i < 1000; i++)
         size += (uint64_t)snprintf(many + size, sizeof many - size, "%d\n", i);
@@ -210,8 +197,10 @@ static void validation_is_held_out(void **state) {
 /* One sentence that names the place, exit code 2, and no file. */
 static void mistakes_give_exit_code_2(void **state) {
     (void)state;
-    char *empty = tv_format("%s/empty.txt", dir), *out = tv_format("%s/mistakes/out", dir),
-         *folder = tv_format("%s/mistakes", dir), *broken = tv_format("%s/broken.jsonl", dir);
+    char *empty = tv_format("%s/empty.txt", tv_test_folder),
+         *out = tv_format("%s/mistakes/out", tv_test_folder),
+         *folder = tv_format("%s/mistakes", tv_test_folder),
+         *broken = tv_format("%s/broken.jsonl", tv_test_folder);
     assert_ok(tv_write_file(empty, "", 0));
     assert_ok(tv_write_file(broken, "{\"text\": \"a\"}\n{\"tex\": 1}\n", 25));
     const struct {
@@ -221,7 +210,7 @@ static void mistakes_give_exit_code_2(void **state) {
          "expected text, found none"},
         {{"data", "pack", "--tokenizer", TOKENIZER, "--input", "/nonexistent", "--out", out}, "/nonexistent"},
         {{"data", "pack", "--tokenizer", TOKENIZER, "--input", broken, "--out", out}, "broken.jsonl line 2"},
-        {{"data", "pack", "--tokenizer", dir, "--input", EXCERPT, "--out", out}, "tokenizer.json"},
+        {{"data", "pack", "--tokenizer", tv_test_folder, "--input", EXCERPT, "--out", out}, "tokenizer.json"},
         {{"data", "pack", "--tokenizer", TOKENIZER, "--out", out}, "--input"},
         {{"data", "pack", "--tokenizer", TOKENIZER, "--input", EXCERPT, "--out", out, "--val-fraction", "1"},
          "val-fraction"},
@@ -286,9 +275,10 @@ static void documents_begin_as_the_tokenizer_says(void **state) {
     (void)state;
     static const char config[] =
         "{\"add_bos_token\": true, \"bos_token\": \"<|im_start|>\", \"eos_token\": \"<|endoftext|>\"}";
-    char *begins = tv_format("%s/begins", dir), *at = tv_format("%s/tokenizer_config.json", begins);
-    char *out = tv_format("%s/begun", dir), *shard = tv_format("%s.bin", out);
-    char *val = tv_format("%s_val.bin", out), *lines = tv_format("%s/two.txt", dir);
+    char *begins = tv_format("%s/begins", tv_test_folder),
+         *at = tv_format("%s/tokenizer_config.json", begins);
+    char *out = tv_format("%s/begun", tv_test_folder), *shard = tv_format("%s.bin", out);
+    char *val = tv_format("%s_val.bin", out), *lines = tv_format("%s/two.txt", tv_test_folder);
     tv_tokenizer *tokenizer = NULL;
     assert_ok(tv_tokenizer_load(TOKENIZER, &tokenizer));
     assert_ok(tv_tokenizer_save(tokenizer, begins));
@@ -323,5 +313,5 @@ int main(void) {
         cmocka_unit_test(help_lists_options),
         cmocka_unit_test(documents_begin_as_the_tokenizer_says),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, tv_test_folder_make, tv_test_folder_remove);
 }

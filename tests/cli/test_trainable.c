@@ -61,18 +61,12 @@ static void a_partial_run_resumes_bit_for_bit(void **state) {
             fail_msg("%s %s", p->name, trained ? "was not trained" : "is frozen and changed");
         char *name = tv_format("exp_avg_sq/%s", p->name);
         assert_true((tv_safetensors_find(file, name) != NULL) == trained);
-        free(name);
-        free(x);
-        free(y);
+        tv_free_all(name, x, y);
     }
     tv_safetensors_close(&file);
     tv_model_directory_close(&a);
     tv_model_directory_close(&b);
-    free(early);
-    free(late);
-    free(moments);
-    free(whole);
-    free(stopped);
+    tv_free_all(early, late, moments, whole, stopped);
     tv_small_run_destroy(&place);
 }
 

@@ -1,6 +1,7 @@
 /* model/layout and model/directory: what is written is where transformers looks for it, element by element
  * against a reader of this file's own; it reads back bit for bit; shards, halves and headless names are read;
  * directories that do not fit their config are refused by name. */
+#include "support/small_config.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -50,29 +51,24 @@ static const float *plain_tensor(const plain_file *file, const char *name, uint6
 }
 
 static tv_model_config small_gpt2(void) {
-    tv_model_config c = tv_model_config_defaults(TV_ARCH_GPT2);
-    c.vocab_size = 23;
-    c.n_layer = 2;
-    c.n_head = c.n_kv_head = 3;
-    c.channels = 18;
-    c.head_size = 6;
-    c.ffn = 35;
-    c.max_positions = 7;
+    tv_model_config c = tv_test_config(
+        TV_ARCH_GPT2,
+        (tv_test_sizes){
+            .vocab = 23, .layers = 2, .heads = 3, .channels = 18, .head_size = 6, .ffn = 35, .positions = 7});
     c.eos_token_id = 22;
     return c;
 }
 
 /* Grouped queries, heads that do not add up to C, biases everywhere, untied. */
 static tv_model_config small_llama(void) {
-    tv_model_config c = tv_model_config_defaults(TV_ARCH_LLAMA);
-    c.vocab_size = 23;
-    c.n_layer = 2;
-    c.n_head = 4;
-    c.n_kv_head = 2;
-    c.channels = 18;
-    c.head_size = 6;
-    c.ffn = 21;
-    c.max_positions = 64;
+    tv_model_config c = tv_test_config(TV_ARCH_LLAMA, (tv_test_sizes){.vocab = 23,
+                                                                      .layers = 2,
+                                                                      .heads = 4,
+                                                                      .kv_heads = 2,
+                                                                      .channels = 18,
+                                                                      .head_size = 6,
+                                                                      .ffn = 21,
+                                                                      .positions = 64});
     c.attention_bias = c.attention_out_bias = c.mlp_bias = true;
     return c;
 }

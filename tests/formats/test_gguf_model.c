@@ -1,6 +1,7 @@
 /* formats/gguf_model and gguf_config: a model of each family goes into a file and comes back bit for bit, its
  * config with it; the rows that llama.cpp wants in another order lie there, by a formula of this file's own;
  * files that are no model of a known family are refused by name. */
+#include "support/small_config.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -15,14 +16,13 @@
 #include "formats/gguf_model.h"
 
 static tv_model_config small(tv_architecture architecture) {
-    tv_model_config c = tv_model_config_defaults(architecture);
-    c.vocab_size = 33;
-    c.n_layer = 7;
-    c.n_head = c.n_kv_head = 2;
-    c.channels = 32;
-    c.head_size = 16;
-    c.ffn = 40;
-    c.max_positions = 48;
+    tv_model_config c = tv_test_config(architecture, (tv_test_sizes){.vocab = 33,
+                                                                     .layers = 7,
+                                                                     .heads = 2,
+                                                                     .channels = 32,
+                                                                     .head_size = 16,
+                                                                     .ffn = 40,
+                                                                     .positions = 48});
     c.bos_token_id = 1;
     c.eos_token_id = 2;
     if (architecture != TV_ARCH_GPT2) {

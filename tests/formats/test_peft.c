@@ -4,6 +4,7 @@
  * Tried: A and B exchanged in the names, q's B written for k, fan_in_fan_out always false, fields beyond
  * those that are known let through: each fails here.
  */
+#include "support/small_config.h"
 #include "support/support.h"
 
 #include <stdlib.h>
@@ -16,15 +17,11 @@
 #include "formats/safetensors.h"
 
 static tv_model_config config_of(tv_architecture architecture) {
-    tv_model_config c = tv_model_config_defaults(architecture);
-    c.vocab_size = 23;
-    c.n_layer = 2;
-    c.n_head = 3;
+    tv_model_config c = tv_test_config(
+        architecture,
+        (tv_test_sizes){
+            .vocab = 23, .layers = 2, .heads = 3, .channels = 18, .head_size = 6, .ffn = 20, .positions = 8});
     c.n_kv_head = architecture == TV_ARCH_LLAMA ? 1 : 3;
-    c.channels = 18;
-    c.head_size = 6;
-    c.ffn = 20;
-    c.max_positions = 8;
     c.bos_token_id = c.eos_token_id = c.pad_token_id = -1;
     return c;
 }

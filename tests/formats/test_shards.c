@@ -6,6 +6,7 @@
  * of tensors that the index does not name, or names elsewhere, left out; a leading dot allowed; an earlier
  * model's single file left; the index not hashed; rows read from the tensor's first one. Each fails.
  */
+#include "support/small_config.h"
 #include "support/support.h"
 
 #include <stdlib.h>
@@ -19,15 +20,14 @@
 #include "formats/safetensors.h"
 
 static tv_model_config small_llama(void) {
-    tv_model_config c = tv_model_config_defaults(TV_ARCH_LLAMA);
-    c.vocab_size = 23;
-    c.n_layer = 2;
-    c.n_head = 4;
-    c.n_kv_head = 2;
-    c.channels = 18;
-    c.head_size = 6;
-    c.ffn = 21;
-    c.max_positions = 64;
+    tv_model_config c = tv_test_config(TV_ARCH_LLAMA, (tv_test_sizes){.vocab = 23,
+                                                                      .layers = 2,
+                                                                      .heads = 4,
+                                                                      .kv_heads = 2,
+                                                                      .channels = 18,
+                                                                      .head_size = 6,
+                                                                      .ffn = 21,
+                                                                      .positions = 64});
     return c;
 }
 

@@ -76,13 +76,7 @@ static sample make_sample(const shape *s, float scale) {
 }
 
 static void free_sample(sample *x) {
-    free(x->qkv);
-    free(x->d_output);
-    free(x->doc_start);
-    free(x->output);
-    free(x->lse);
-    free(x->d_qkv);
-    free(x->delta);
+    tv_free_all(x->qkv, x->d_output, x->doc_start, x->output, x->lse, x->d_qkv, x->delta);
 }
 
 /* Forward and backward in one recording; `budget` is of recorder.h. Returns the dispatches. */
@@ -161,11 +155,7 @@ static void compare_sample(const sample *x, double tolerance) {
     tv_test_compare(what, x->lse, lse, x->lse_count, tolerance, 1e-6);
     memcpy(what, " d_qkv", 6);
     tv_test_compare(what, x->d_qkv, d_qkv, x->qkv_count, 4 * tolerance, 0);
-    free(qkv);
-    free(d_output);
-    free(output);
-    free(lse);
-    free(d_qkv);
+    tv_free_all(qkv, d_output, output, lse, d_qkv);
 }
 
 static void check(tv_device *device, const shape *s) {
@@ -204,10 +194,7 @@ static void the_oracle_agrees_with_finite_differences(void **state) {
             qkv[i] = kept;
             assert_near(difference / (2 * h), d_qkv[i], 1e-9);
         }
-        free(qkv);
-        free(d_output);
-        free(d_qkv);
-        free(output);
+        tv_free_all(qkv, d_output, d_qkv, output);
     }
 }
 
@@ -426,11 +413,7 @@ static void decode_at_once(tv_device *device, const shape *s, const sample *x, u
     tv_test_tensor *tensors[] = {&in, &at, &of, &out, &k, &v};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         tv_test_free(tensors[i]);
-    free(qkv);
-    free(found);
-    free(cache);
-    free(positions);
-    free(named);
+    tv_free_all(qkv, found, cache, positions, named);
 }
 
 /* Decoding token after token equals the forward pass over the whole; rows stand at different positions. */
@@ -499,16 +482,8 @@ static void decode(tv_device *device, const shape *s) {
     decode_at_once(device, s, &x, max_tokens, steps, caches);
     tv_test_free(&k_cache);
     tv_test_free(&v_cache);
-    free(caches[0]);
-    free(caches[1]);
-    free(steps);
-    free(qkv);
-    free(expected);
-    free(step_qkv);
-    free(step_output);
-    free(step_expected);
-    free(cache);
-    free(positions);
+    tv_free_all(caches[0], caches[1], steps, qkv, expected, step_qkv, step_output, step_expected, cache,
+                positions);
     free_sample(&x);
 }
 

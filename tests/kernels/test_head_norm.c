@@ -112,10 +112,7 @@ static void check(tv_device *device, const shape *s) {
     tv_test_tensor *all[] = {&heads, &d_heads, &q_gain, &k_gain, &raw, &rstd, &d_q, &d_k, &scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         tv_test_free(all[i]);
-    free(values);
-    free(found);
-    free(y);
-    free(d_x);
+    tv_free_all(values, found, y, d_x);
 }
 
 static void check_shapes(tv_device *device) {

@@ -16,6 +16,7 @@
  * vectors.
  */
 #include "support/language_model.h"
+#include "support/small_config.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,15 +32,14 @@ enum { VOCAB = 61, TOKENS = 17, PACKED_ROWS = 2, PACKED = PACKED_ROWS * TOKENS, 
 static const double loss_tolerance = 5e-6, gradient_tolerance = 5e-6;
 
 static tv_model_config small_config(tv_architecture architecture) {
-    tv_model_config config = tv_model_config_defaults(architecture);
-    config.vocab_size = VOCAB;
-    config.n_layer = 2;
-    config.n_head = 4;
+    tv_model_config config = tv_test_config(architecture, (tv_test_sizes){.vocab = VOCAB,
+                                                                          .layers = 2,
+                                                                          .heads = 4,
+                                                                          .channels = 40,
+                                                                          .head_size = 10,
+                                                                          .ffn = 52,
+                                                                          .positions = 32});
     config.n_kv_head = architecture == TV_ARCH_GPT2 ? 4 : 2;
-    config.head_size = 10;
-    config.channels = 40;
-    config.ffn = 52;
-    config.max_positions = 32;
     config.bos_token_id = config.eos_token_id = config.pad_token_id = -1;
     return config;
 }

@@ -204,9 +204,7 @@ static void scores_equal_transformers(void **state) {
             if (!(fabs(off) <= 1e-5))
                 fail_msg("%s: the score of sequence %d is off by %g", name, r, off);
         }
-        free(final);
-        free(weight);
-        free(path);
+        tv_free_all(final, weight, path);
         tv_test_free(&in);
         tv_activations_destroy(&activations);
         tv_model_destroy(&model);

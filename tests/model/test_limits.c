@@ -14,6 +14,7 @@
  * chunk of logits.
  */
 #include "support/golden.h"
+#include "support/small_config.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -99,15 +100,14 @@ static void compare(tv_device *device, const char *lowered, const tv_model_confi
 }
 
 static tv_model_config sized(tv_architecture architecture, uint64_t vocab) {
-    tv_model_config config = tv_model_config_defaults(architecture);
-    config.vocab_size = vocab;
-    config.n_layer = 2;
-    config.n_head = 4;
+    tv_model_config config = tv_test_config(architecture, (tv_test_sizes){.vocab = vocab,
+                                                                          .layers = 2,
+                                                                          .heads = 4,
+                                                                          .channels = 32,
+                                                                          .head_size = 8,
+                                                                          .ffn = 96,
+                                                                          .positions = 16});
     config.n_kv_head = architecture == TV_ARCH_GPT2 ? 4 : 2;
-    config.head_size = 8;
-    config.channels = 32;
-    config.ffn = 96;
-    config.max_positions = 16;
     config.bos_token_id = config.eos_token_id = config.pad_token_id = -1;
     return config;
 }

@@ -1,4 +1,5 @@
 /* model/parameters: counts against published totals, shapes and order, initialisation statistics. */
+#include "support/small_config.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -8,26 +9,25 @@
 #include "model/parameters.h"
 
 static tv_model_config gpt2_small(void) {
-    tv_model_config c = tv_model_config_defaults(TV_ARCH_GPT2);
-    c.vocab_size = 50257;
-    c.n_layer = c.n_head = c.n_kv_head = 12;
-    c.channels = 768;
-    c.head_size = 64;
-    c.ffn = 3072;
-    c.max_positions = 1024;
+    tv_model_config c = tv_test_config(TV_ARCH_GPT2, (tv_test_sizes){.vocab = 50257,
+                                                                     .layers = 12,
+                                                                     .heads = 12,
+                                                                     .channels = 768,
+                                                                     .head_size = 64,
+                                                                     .ffn = 3072,
+                                                                     .positions = 1024});
     return c;
 }
 
 static tv_model_config llama_3_8b(void) {
-    tv_model_config c = tv_model_config_defaults(TV_ARCH_LLAMA);
-    c.vocab_size = 128256;
-    c.n_layer = 32;
-    c.n_head = 32;
-    c.n_kv_head = 8;
-    c.channels = 4096;
-    c.head_size = 128;
-    c.ffn = 14336;
-    c.max_positions = 8192;
+    tv_model_config c = tv_test_config(TV_ARCH_LLAMA, (tv_test_sizes){.vocab = 128256,
+                                                                      .layers = 32,
+                                                                      .heads = 32,
+                                                                      .kv_heads = 8,
+                                                                      .channels = 4096,
+                                                                      .head_size = 128,
+                                                                      .ffn = 14336,
+                                                                      .positions = 8192});
     return c;
 }
 
@@ -140,14 +140,13 @@ static void check_draws(const tv_parameter_list *list, tv_parameter_role role, d
 static void initialisation_is_gpt2s(void **state) {
     (void)state;
     tv_parameter_list *list = NULL;
-    tv_model_config c = tv_model_config_defaults(TV_ARCH_GPT2);
-    c.vocab_size = 500;
-    c.n_layer = 8;
-    c.n_head = c.n_kv_head = 4;
-    c.channels = 64;
-    c.head_size = 16;
-    c.ffn = 256;
-    c.max_positions = 128;
+    tv_model_config c = tv_test_config(TV_ARCH_GPT2, (tv_test_sizes){.vocab = 500,
+                                                                     .layers = 8,
+                                                                     .heads = 4,
+                                                                     .channels = 64,
+                                                                     .head_size = 16,
+                                                                     .ffn = 256,
+                                                                     .positions = 128});
     assert_ok(tv_parameter_list_create(&c, &list));
     check_draws(list, TV_PARAMETER_EMBEDDING, 0.02);
     check_draws(list, TV_PARAMETER_POSITIONS, 0.02);

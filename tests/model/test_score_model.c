@@ -2,6 +2,7 @@
  * it and read as transformers writes it; its body comes from a language model or another reward model; what
  * is no reward model is refused by name. */
 #include "support/device.h"
+#include "support/small_config.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,15 +16,11 @@
 #include "model/model.h"
 
 static tv_model_config small(tv_architecture architecture, tv_model_head head) {
-    tv_model_config c = tv_model_config_defaults(architecture);
+    tv_model_config c = tv_test_config(
+        architecture,
+        (tv_test_sizes){
+            .vocab = 23, .layers = 2, .heads = 2, .channels = 8, .head_size = 4, .ffn = 12, .positions = 16});
     c.head = head;
-    c.vocab_size = 23;
-    c.n_layer = 2;
-    c.n_head = c.n_kv_head = 2;
-    c.channels = 8;
-    c.head_size = 4;
-    c.ffn = 12;
-    c.max_positions = 16;
     c.eos_token_id = 22;
     c.pad_token_id = 21;
     return c;

@@ -6,6 +6,7 @@
  * embedding.
  */
 #include "support/language_model.h"
+#include "support/small_config.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,28 +19,26 @@
 enum { BATCH = 3, TOKENS = 17, ROWS = BATCH * TOKENS, VOCAB = 61 };
 
 static tv_model_config small_gpt2(void) {
-    tv_model_config config = tv_model_config_defaults(TV_ARCH_GPT2);
-    config.vocab_size = VOCAB;
-    config.n_layer = 3;
-    config.n_head = config.n_kv_head = 4;
-    config.channels = 36;
-    config.head_size = 9;
-    config.ffn = 50;
-    config.max_positions = 19;
+    tv_model_config config = tv_test_config(TV_ARCH_GPT2, (tv_test_sizes){.vocab = VOCAB,
+                                                                          .layers = 3,
+                                                                          .heads = 4,
+                                                                          .channels = 36,
+                                                                          .head_size = 9,
+                                                                          .ffn = 50,
+                                                                          .positions = 19});
     config.bos_token_id = config.eos_token_id = config.pad_token_id = -1;
     return config;
 }
 
 static tv_model_config small_llama(void) {
-    tv_model_config config = tv_model_config_defaults(TV_ARCH_LLAMA);
-    config.vocab_size = VOCAB;
-    config.n_layer = 3;
-    config.n_head = 6;
-    config.n_kv_head = 2;
-    config.head_size = 6;
-    config.channels = 36;
-    config.ffn = 50;
-    config.max_positions = 19;
+    tv_model_config config = tv_test_config(TV_ARCH_LLAMA, (tv_test_sizes){.vocab = VOCAB,
+                                                                           .layers = 3,
+                                                                           .heads = 6,
+                                                                           .kv_heads = 2,
+                                                                           .channels = 36,
+                                                                           .head_size = 6,
+                                                                           .ffn = 50,
+                                                                           .positions = 19});
     config.tied = false;
     config.bos_token_id = config.eos_token_id = config.pad_token_id = -1;
     return config;

@@ -15,23 +15,9 @@
 #include "base/files.h"
 #include "report/report.h"
 
-static char *dir;
-
-static int set_up(void **state) {
-    (void)state;
-    dir = tv_test_dir();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_test_dir_remove(&dir);
-    return 0;
-}
-
 /* Writes the file `name` of the folder with `text`. */
 static void put(const char *name, const char *text) {
-    char *path = tv_format("%s/%s", dir, name);
+    char *path = tv_format("%s/%s", tv_test_folder, name);
     assert_ok(tv_write_file(path, text, strlen(text)));
     free(path);
 }
@@ -39,8 +25,8 @@ static void put(const char *name, const char *text) {
 /* A run `name` of `stage` that began from `model` of the folder (NULL: from nothing) and was trained on
  * `data`. */
 static void make_run(const char *name, const char *stage, const char *model, const char *data) {
-    char *path = tv_format("%s/%s", dir, name), *file = tv_format("%s/run.json", name);
-    char *began = model ? tv_format(",\"model\":\"%s/%s\"", dir, model) : tv_format("%s", "");
+    char *path = tv_format("%s/%s", tv_test_folder, name), *file = tv_format("%s/run.json", name);
+    char *began = model ? tv_format(",\"model\":\"%s/%s\"", tv_test_folder, model) : tv_format("%s", "");
     char *facts = tv_format("{\"stage\":\"%s\"%s}", stage, began);
     assert_ok(tv_make_dirs(path));
     put(file, facts);
@@ -52,16 +38,16 @@ static void make_run(const char *name, const char *stage, const char *model, con
     free(file);
     free(facts);
     file = tv_format("%s/config.json", name);
-    facts = tv_format("{\"data\":{\"train\":[\"%s/%s\"]}}", dir, data);
+    facts = tv_format("{\"data\":{\"train\":[\"%s/%s\"]}}", tv_test_folder, data);
     put(file, facts);
     tv_free_all(file, facts, began, path);
 }
 
 /* The page of one or two runs; the caller frees. */
 static char *page_of(const char *first, const char *second) {
-    char *a = tv_format("%s/%s", dir, first), *b = second ? tv_format("%s/%s", dir, second) : NULL,
-         *page = NULL;
-    char *out = tv_format("%s/report.html", dir);
+    char *a = tv_format("%s/%s", tv_test_folder, first),
+         *b = second ? tv_format("%s/%s", tv_test_folder, second) : NULL, *page = NULL;
+    char *out = tv_format("%s/report.html", tv_test_folder);
     assert_ok(tv_report_write((const char *const[]){a, b}, second ? 2 : 1, NULL, out));
     assert_ok(tv_read_file(out, &page, NULL));
     tv_free_all(out, a, b);
@@ -84,9 +70,9 @@ static void a_run_brings_those_before_it(void **state) {
     make_run("second", "sft", "first/checkpoints/best", "none.jsonl");
     make_run("judge", "reward", "second/checkpoints/step-9", "none.jsonl");
     make_run("policy", "ppo", "second", "none.jsonl");
-    char *checkpoint = tv_format("%s/policy/checkpoints/last", dir);
+    char *checkpoint = tv_format("%s/policy/checkpoints/last", tv_test_folder);
     assert_ok(tv_make_dirs(checkpoint));
-    char *state_text = tv_format("{\"reward\":\"%s/judge/checkpoints/last\"}", dir);
+    char *state_text = tv_format("{\"reward\":\"%s/judge/checkpoints/last\"}", tv_test_folder);
     put("policy/checkpoints/last/ppo_state.json", state_text);
     char *page = page_of("policy", NULL);
     expect_in_order(page,
@@ -166,7 +152,7 @@ static void stages_show_a_line_of_their_data(void **state) {
         free(page);
     }
     /* Nothing, a folder, another shape, a pipe that nobody writes: the sentences stay. */
-    char *pipe = tv_format("%s/pipe", dir);
+    char *pipe = tv_format("%s/pipe", tv_test_folder);
     assert_int_equal(mkfifo(pipe, 0600), 0);
     const char *const odd[] = {"none.jsonl", "run", "other.jsonl", "pipe"};
     for (size_t i = 0; i < 4; i++) {
@@ -181,9 +167,12 @@ static void stages_show_a_line_of_their_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_run_brings_those_before_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(other_runs_stay_beside_each_other, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(stages_show_a_line_of_their_data, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_run_brings_those_before_it, tv_test_folder_make,
+                                        tv_test_folder_remove),
+        cmocka_unit_test_setup_teardown(other_runs_stay_beside_each_other, tv_test_folder_make,
+                                        tv_test_folder_remove),
+        cmocka_unit_test_setup_teardown(stages_show_a_line_of_their_data, tv_test_folder_make,
+                                        tv_test_folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
  * twice, targets not shifted: each fails.
  */
 #include "support/device.h"
+#include "support/small_config.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -160,14 +161,13 @@ static tv_status draw_parameter(void *list, uint32_t index, uint64_t first_row, 
 
 /* A small model with the tokenizer of tests/text/data/trained (512 tokens). */
 static char *text_model(const char *dir) {
-    tv_model_config config = tv_model_config_defaults(TV_ARCH_GPT2);
-    config.vocab_size = 512;
-    config.n_layer = 1;
-    config.n_head = config.n_kv_head = 2;
-    config.channels = 16;
-    config.head_size = 8;
-    config.ffn = 32;
-    config.max_positions = 32;
+    tv_model_config config = tv_test_config(TV_ARCH_GPT2, (tv_test_sizes){.vocab = 512,
+                                                                          .layers = 1,
+                                                                          .heads = 2,
+                                                                          .channels = 16,
+                                                                          .head_size = 8,
+                                                                          .ffn = 32,
+                                                                          .positions = 32});
     tv_parameter_list *list = NULL;
     tv_tokenizer *tokenizer = NULL;
     char *model = tv_format("%s/model", dir), *trained = source_path("text/data/trained");

@@ -1,5 +1,6 @@
 /* The measured peak, its cache, and the FLOPs of a training step. */
 #include "support/device.h"
+#include "support/small_config.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -40,14 +41,10 @@ static void the_peak_is_cached(void **state) {
  * * 5 * 2 layers = 720. */
 static void flops_are_counted(void **state) {
     (void)state;
-    tv_model_config config = tv_model_config_defaults(TV_ARCH_LLAMA);
-    config.n_layer = 2;
-    config.channels = 4;
-    config.n_head = 2;
-    config.n_kv_head = 1;
-    config.head_size = 3;
-    config.ffn = 5;
-    config.vocab_size = 7;
+    tv_model_config config = tv_test_config(
+        TV_ARCH_LLAMA,
+        (tv_test_sizes){
+            .vocab = 7, .layers = 2, .heads = 2, .kv_heads = 1, .channels = 4, .head_size = 3, .ffn = 5});
     assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720, 1e-9);
     config.activation = TV_ACTIVATION_GELU_TANH;
     assert_near(tv_step_flops_per_token(&config, 9), 1752 + 720 - 6 * 2 * 20, 1e-9);

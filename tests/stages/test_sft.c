@@ -250,9 +250,7 @@ static void add_alone(tv_device *device, const demonstrations *d, const tv_examp
         *hits += likeliest == example->ids[r + 1];
         ++*count;
     }
-    free(entropies);
-    free(logprobs);
-    free(logits);
+    tv_free_all(entropies, logprobs, logits);
     tv_test_free(&in);
     tv_activations_destroy(&activations);
 }

@@ -1,5 +1,6 @@
 /* Preferences by a rule: see planted.h. */
 #include "support/planted.h"
+#include "support/small_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,14 +169,14 @@ tv_planted tv_planted_create(tv_architecture architecture) {
     assert_non_null(planted.dir);
     planted.base = path_in(&planted, "base");
     tv_tokenizer *tokenizer = train_tokenizer();
-    tv_model_config c = tv_model_config_defaults(architecture);
-    c.vocab_size = tv_tokenizer_vocab_size(tokenizer);
-    c.n_layer = 1;
-    c.n_head = c.n_kv_head = 2;
-    c.channels = 32;
-    c.head_size = 16;
-    c.ffn = 64;
-    c.max_positions = 128;
+    tv_model_config c =
+        tv_test_config(architecture, (tv_test_sizes){.vocab = tv_tokenizer_vocab_size(tokenizer),
+                                                     .layers = 1,
+                                                     .heads = 2,
+                                                     .channels = 32,
+                                                     .head_size = 16,
+                                                     .ffn = 64,
+                                                     .positions = 128});
     c.eos_token_id = tv_tokenizer_info_of(tokenizer)->end_of_text;
     write_model(planted.base, &c, 0);
     assert_ok(tv_tokenizer_save(tokenizer, planted.base));

@@ -49,3 +49,17 @@ void tv_expect_failure(tv_status found, const char *call, tv_status expected, co
         fail_msg("%s: %s, \"%s\"; expected %s with \"%s\"", call, tv_status_name(found),
                  found == TV_OK ? "" : tv_last_error(), tv_status_name(expected), word);
 }
+
+char *tv_test_folder;
+
+int tv_test_folder_make(void **state) {
+    (void)state;
+    tv_test_folder = tv_test_dir();
+    return tv_test_folder ? 0 : 1;
+}
+
+int tv_test_folder_remove(void **state) {
+    (void)state;
+    tv_test_dir_remove(&tv_test_folder);
+    return 0;
+}

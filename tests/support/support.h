@@ -44,6 +44,10 @@ void tv_free_each(void *const *pointers, size_t count);
  */
 char *tv_test_dir(void);
 void tv_test_dir_remove(char **path);
+/* One such folder for all tests of a group: set-up and tear-down for cmocka. */
+extern char *tv_test_folder;
+int tv_test_folder_make(void **state);
+int tv_test_folder_remove(void **state);
 /* The path of the one file in `dir` whose name begins so; the caller frees it. */
 char *tv_test_only_file(const char *dir, const char *beginning);
 

@@ -126,10 +126,7 @@ static void training_is_reproducible(void **state) {
         assert_ok(tv_read_file(made, &made_text, NULL));
         assert_ok(tv_read_file(kept, &kept_text, NULL));
         assert_string_equal(made_text, kept_text);
-        free(made);
-        free(kept);
-        free(made_text);
-        free(kept_text);
+        tv_free_all(made, kept, made_text, kept_text);
     }
     tv_tokenizer_destroy(&tokenizer);
     free(text);

@@ -13,23 +13,9 @@
 #include "text/shard.h"
 
 enum { END = 0 };
-static char *dir;
-
-static int set_up(void **state) {
-    (void)state;
-    dir = tv_test_dir();
-    return dir ? 0 : 1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_test_dir_remove(&dir);
-    return 0;
-}
-
 /* Tokens first, first + 1, ...; a token says where it stands. */
 static char *counting_shard(const char *name, uint32_t first, uint32_t count) {
-    char *path = tv_format("%s/%s.bin", dir, name);
+    char *path = tv_format("%s/%s.bin", tv_test_folder, name);
     tv_shard_writer *writer = NULL;
     assert_ok(tv_shard_writer_open(path, 1000000, &writer));
     for (uint32_t i = 0; i < count; i++) {
@@ -242,7 +228,7 @@ static void documents_start_after_the_end_of_text(void **state) {
     (void)state;
     const uint32_t ids[] = {5, 6, END, 7, END, END, 8, 9, /* row 2 */ 9, END, 9, 9, 9, 9, 9, END, 3};
     const uint32_t expected[] = {0, 0, 0, 3, 3, 5, 6, 6, 0, 0, 2, 2, 2, 2, 2, 2};
-    char *path = tv_format("%s/docs.bin", dir);
+    char *path = tv_format("%s/docs.bin", tv_test_folder);
     tv_shard_writer *writer = NULL;
     assert_ok(tv_shard_writer_open(path, 10, &writer));
     assert_ok(tv_shard_writer_add(writer, ids, 17));
@@ -356,5 +342,5 @@ int main(void) {
         cmocka_unit_test(the_tail_is_kept),
         cmocka_unit_test(impossible_options_give_sentences),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, tv_test_folder_make, tv_test_folder_remove);
 }

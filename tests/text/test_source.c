@@ -14,19 +14,9 @@
 #include "text/buffers.h"
 #include "text/source.h"
 
-static char *dir;
-
 static int set_up(void **state) {
-    (void)state;
     tv_log_set_level(TV_LOG_ERROR);
-    dir = tv_test_dir();
-    return dir ? 0 : 1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tv_test_dir_remove(&dir);
-    return 0;
+    return tv_test_folder_make(state);
 }
 
 /* Each document between brackets. */
@@ -38,7 +28,7 @@ static tv_status collect(void *context, const uint8_t *bytes, uint64_t length) {
 }
 
 static char *put(const char *name, const void *bytes, uint64_t size) {
-    char *path = tv_format("%s/%s", dir, name);
+    char *path = tv_format("%s/%s", tv_test_folder, name);
     assert_ok(tv_write_file(path, bytes, size));
     return path;
 }
@@ -113,7 +103,7 @@ static tv_status collect_line(void *context, const tv_json_line *line) {
 
 static void json_lines_keep_file_and_line(void **state) {
     (void)state;
-    char *folder = tv_format("%s/lines", dir);
+    char *folder = tv_format("%s/lines", tv_test_folder);
     assert_ok(tv_make_dirs(folder));
     static const char first[] = "{\"t\": \"a\\u0000\xef\xb7\x90\xff\", \"n\": [1.5, null]}\n\n \t\n{}\r\n";
     free(put("lines/b.jsonl", first, sizeof first - 1));
@@ -136,7 +126,7 @@ static void json_lines_keep_file_and_line(void **state) {
     tv_text_free(&all);
     tv_text_free(&packed);
 
-    char *empty = tv_format("%s/no_lines", dir);
+    char *empty = tv_format("%s/no_lines", tv_test_folder);
     assert_ok(tv_make_dirs(empty));
     const char *nothing[] = {empty};
     assert_fails(tv_source_read_json(nothing, 1, collect_line, &all, NULL), TV_E_DATA,
@@ -165,7 +155,7 @@ static void folders_are_read_in_order(void **state) {
     (void)state;
     static const char *const folders[] = {"tree/b/deep", "tree/.git", "tree/empty"};
     for (int i = 0; i < 3; i++) {
-        char *folder = tv_format("%s/%s", dir, folders[i]);
+        char *folder = tv_format("%s/%s", tv_test_folder, folders[i]);
         assert_ok(tv_make_dirs(folder));
         free(folder);
     }
@@ -174,11 +164,11 @@ static void folders_are_read_in_order(void **state) {
     tv_free_all(put("tree/b/deep/y.json", "{}", 2), put("tree/a.jsonl", "{\"text\": \"A\"}", 13),
                 put("tree/.git/config", "hidden", 6), put("tree/.hidden", "hidden", 6),
                 put("tree/z.png", "\x89PNG\0\0", 6), put("tree/nothing", "", 0));
-    char *tree = tv_format("%s/tree", dir), *link = tv_format("%s/tree/b/loop", dir);
+    char *tree = tv_format("%s/tree", tv_test_folder), *link = tv_format("%s/tree/b/loop", tv_test_folder);
     assert_ok(tv_replace_link("..", link));
     expect_documents(tree, false, "[A][{}][int x;][C]", 18);
     expect_documents(tree, true, "[A][{}][int x;][C]", 18);
-    char *empty = tv_format("%s/tree/empty", dir);
+    char *empty = tv_format("%s/tree/empty", tv_test_folder);
     expect_refusal(empty, "no file");
     tv_free_all(tree, link, empty);
 }
@@ -325,5 +315,5 @@ int main(void) {
         cmocka_unit_test(missing_and_empty_give_sentences),
         cmocka_unit_test(json_lines_keep_file_and_line),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, tv_test_folder_remove);
 }
