@@ -25,7 +25,7 @@ static const double tolerance = 2e-5;
 
 static tv_model_config config_of(tv_architecture architecture) {
     tv_model_config config = tv_model_config_defaults(architecture);
-    bool llama = architecture == TV_ARCH_LLAMA;
+    bool llama = architecture != TV_ARCH_GPT2;
     config.vocab_size = VOCAB;
     config.n_layer = LAYERS;
     config.n_head = 4;
@@ -214,6 +214,13 @@ static void some_targets(void **state) {
         equals_the_merged_model(*state, &(variant){TV_ARCH_LLAMA, some, .frozen = true, .recompute = i});
 }
 
+/* With norms between the products and what they join. */
+static void gemma_adapters_equal_the_merged_model(void **state) {
+    for (int i = 0; i < 2; i++)
+        equals_the_merged_model(*state,
+                                &(variant){TV_ARCH_GEMMA3, all_linear(TV_ARCH_GEMMA3), .recompute = i});
+}
+
 /* As it begins, with B = 0, an adapter changes no bit. */
 static void an_untrained_adapter_changes_no_bit(void **state) {
     for (int a = 0; a < 2; a++) {
@@ -369,6 +376,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapted_equals_merged),
         cmocka_unit_test(some_targets),
+        cmocka_unit_test(gemma_adapters_equal_the_merged_model),
         cmocka_unit_test(an_untrained_adapter_changes_no_bit),
         cmocka_unit_test(full_rank_follows_full_training),
         cmocka_unit_test(targets_outside_of_matrices_are_refused),
