@@ -6,36 +6,25 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "run/memory_advice.h"
 
-static bool fits(const tv_parameter_list *list, const tv_caps *caps, const tv_trainer_options *options,
-                 uint64_t available) {
-    tv_trainer_bytes bytes;
-    return tv_trainer_measure(list, caps, options, &bytes) == TV_OK && bytes.total <= available;
+static uint64_t bytes_of_more(const tv_trainer_bytes *bytes) {
+    uint64_t more = 0;
+    for (uint32_t i = 0; i < bytes->more_count; i++)
+        more += bytes->more[i].bytes;
+    return more;
 }
 
-/* What to change, in the order of least harm: recomputation, then a smaller batch, then both. */
-static void advise(const tv_parameter_list *list, const tv_caps *caps, const tv_trainer_options *options,
-                   uint64_t available, char *advice, size_t size) {
-    for (uint64_t batch = options->batch; batch >= 1; batch /= 2) {
-        for (int recompute = 0; recompute < 2; recompute++) {
-            tv_trainer_options changed = *options;
-            changed.batch = batch;
-            changed.recompute = options->recompute || recompute;
-            if (!fits(list, caps, &changed, available))
-                continue;
-            snprintf(advice, size, "it would fit with%s%s%s",
-                     batch < options->batch ? " a smaller train.batch_size" : "",
-                     batch < options->batch && changed.recompute != options->recompute ? " and" : "",
-                     changed.recompute != options->recompute ? " train.recompute=block" : "");
-            if (batch < options->batch) {
-                size_t used = strlen(advice);
-                snprintf(advice + used, size - used,
-                         " (train.batch_size=%" PRIu64 "; raise train.grad_accum to keep the batch)", batch);
-            }
-            return;
-        }
+/* "it would fit with KEYS (5.1 GiB)" */
+static void advise(const tv_memory_advice *advice, char *text, size_t size) {
+    char bytes[32];
+    if (!advice->has_first) {
+        snprintf(text, size, "no setting makes it fit: use a smaller model");
+        return;
     }
-    snprintf(advice, size, "even one sequence does not fit: use a smaller model or a shorter data.seq_len");
+    snprintf(text, size, "it would fit with %s (%s)%s", advice->first.keys,
+             tv_format_bytes(advice->first.bytes, bytes, sizeof bytes),
+             advice->first.smaller_batch ? "; raise train.grad_accum to keep the batch" : "");
 }
 
 tv_status tv_memory_measure(const tv_parameter_list *list, tv_device *device,
@@ -43,25 +32,41 @@ tv_status tv_memory_measure(const tv_parameter_list *list, tv_device *device,
     tv_status status = tv_trainer_measure(list, tv_device_caps(device), options, bytes);
     if (status != TV_E_FIT)
         return status;
-    char advice[256], reason[512];
+    char text[320], reason[512];
+    tv_memory_advice advice;
     snprintf(reason, sizeof reason, "%s", tv_last_error());
-    advise(list, tv_device_caps(device), options, tv_device_bytes_available(device), advice, sizeof advice);
-    return tv_fail(TV_E_FIT, "%s: %s; %s", tv_device_name(device), reason, advice);
+    TV_RETURN_IF_FAILED(tv_memory_advise(list, tv_device_caps(device), options, 0,
+                                         tv_device_bytes_available(device), &advice));
+    advise(&advice, text, sizeof text);
+    return tv_fail(TV_E_FIT, "%s: %s; %s", tv_device_name(device), reason, text);
+}
+
+static tv_status refuse(tv_device *device, const tv_trainer_bytes *bytes, const tv_memory_advice *advice) {
+    char needed[32], there[32], text[320];
+    advise(advice, text, sizeof text);
+    return tv_fail(TV_E_FIT, "training needs %s of device memory and %s has %s; %s",
+                   tv_format_bytes(bytes->total, needed, sizeof needed), tv_device_caps(device)->name,
+                   tv_format_bytes(tv_device_bytes_available(device), there, sizeof there), text);
 }
 
 tv_status tv_memory_check(const tv_parameter_list *list, tv_device *device, const tv_trainer_options *options,
                           const tv_trainer_bytes *bytes) {
-    uint64_t available = tv_device_bytes_available(device), more = 0;
-    char needed[32], there[32], advice[256];
-    if (bytes->total <= available)
+    tv_memory_advice advice;
+    if (bytes->total <= tv_device_bytes_available(device))
         return TV_OK;
-    for (uint32_t i = 0; i < bytes->more_count; i++)
-        more += bytes->more[i].bytes;
-    advise(list, tv_device_caps(device), options, available > more ? available - more : 0, advice,
-           sizeof advice);
-    return tv_fail(TV_E_FIT, "training needs %s of device memory and %s has %s; %s",
-                   tv_format_bytes(bytes->total, needed, sizeof needed), tv_device_caps(device)->name,
-                   tv_format_bytes(available, there, sizeof there), advice);
+    TV_RETURN_IF_FAILED(tv_memory_advise(list, tv_device_caps(device), options, bytes_of_more(bytes),
+                                         tv_device_bytes_available(device), &advice));
+    return refuse(device, bytes, &advice);
+}
+
+static void print_changes(const tv_memory_advice *advice, uint64_t available) {
+    char text[32];
+    if (advice->count)
+        printf("what would take less:\n");
+    for (uint32_t i = 0; i < advice->count; i++)
+        printf("  %-58s %12s%s\n", advice->changes[i].keys,
+               tv_format_bytes(advice->changes[i].bytes, text, sizeof text),
+               advice->changes[i].bytes <= available ? "  fits" : "");
 }
 
 static void print_row(const char *what, uint64_t bytes) {
@@ -91,8 +96,14 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
     print_row("total", bytes->total);
     print_row("free on the device", tv_device_bytes_available(device));
     printf("bytes      %" PRIu64 "\n", bytes->total);
-    tv_status status = tv_memory_check(list, device, options, bytes);
-    if (status == TV_OK)
+    const uint64_t available = tv_device_bytes_available(device);
+    tv_memory_advice advice;
+    if (bytes->total <= available) {
         printf("it fits\n");
-    return status;
+        return TV_OK;
+    }
+    TV_RETURN_IF_FAILED(
+        tv_memory_advise(list, tv_device_caps(device), options, bytes_of_more(bytes), available, &advice));
+    print_changes(&advice, available);
+    return refuse(device, bytes, &advice);
 }
