@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "formats/gguf_names.h"
+#include "formats/gguf_rotary.h"
 #include "model/families.h"
 
 enum { QUANTIZATION_VERSION = 2, GEMMA3_27B_LAYERS = 62 };
@@ -53,17 +54,6 @@ static double usual_attention_factor(double factor) {
 }
 
 /* ---- out ---- */
-
-bool tv_gguf_has_rotary_factors(const tv_model_config *config) {
-    return config->positions == TV_POSITIONS_ROTARY && config->rotary.kind == TV_ROTARY_LLAMA3;
-}
-
-void tv_gguf_rotary_factors(const tv_model_config *config, float *factors) {
-    const tv_rotary_scaling plain = {.kind = TV_ROTARY_PLAIN, .theta = config->rotary.theta};
-    for (uint64_t i = 0; i < config->head_size / 2; i++)
-        factors[i] = (float)(tv_rotary_frequency(&plain, config->head_size, i) /
-                             tv_rotary_frequency(&config->rotary, config->head_size, i));
-}
 
 static tv_status no_form(const char *where, const char *what) {
     return tv_fail(TV_E_CONFIG, "%s: %s, for which GGUF files of this family have no key", where, what);
@@ -300,50 +290,6 @@ static tv_status get_window(const tv_gguf *file, const char *family, tv_model_co
     return TV_OK;
 }
 
-/* Shares of Llama 3's blending as a line over the waves: its ends are the two factors. */
-static tv_status get_llama3(const tv_gguf *file, const tv_gguf_tensor *tensor, tv_model_config *config) {
-    enum { MOST_PAIRS = 4096 };
-    float factors[MOST_PAIRS], again[MOST_PAIRS];
-    const uint64_t pairs = config->head_size / 2;
-    tv_rotary_scaling *r = &config->rotary;
-    const tv_rotary_scaling plain = {.kind = TV_ROTARY_PLAIN, .theta = r->theta};
-    if (tensor->count != pairs || tensor->rank != 1 || pairs > MOST_PAIRS || pairs == 0)
-        return tv_fail(TV_E_DATA, "%s: expected %llu numbers in tensor \"%s\", found %llu",
-                       tv_gguf_where(file), (unsigned long long)pairs, tensor->name,
-                       (unsigned long long)tensor->count);
-    TV_RETURN_IF_FAILED(tv_gguf_read(file, tensor, 0, 1, factors));
-    *r = (tv_rotary_scaling){TV_ROTARY_LLAMA3, r->theta, 1, 8192, 1, 4, 0, 0, false, 0};
-    for (uint64_t i = 0; i < pairs; i++)
-        r->factor = fmax(r->factor, (double)factors[i]);
-    double waves[2], shares[2];
-    int found = 0;
-    for (uint64_t i = 0; i < pairs; i++) {
-        double share = (1 / (double)factors[i] - 1 / r->factor) / (1 - 1 / r->factor);
-        if (!(share > 1e-4 && share < 1 - 1e-4))
-            continue;
-        int to = found < 2 ? found++ : 1;
-        waves[to] =
-            r->original_positions * tv_rotary_frequency(&plain, config->head_size, i) / 6.283185307179586;
-        shares[to] = share;
-    }
-    if (found == 2 && fabs(shares[0] - shares[1]) > 1e-3) {
-        double range = (waves[0] - waves[1]) / (shares[0] - shares[1]);
-        double low = waves[0] - shares[0] * range, high = low + range;
-        /* The numbers are published as round ones; the factors know seven digits. */
-        r->low_factor = fabs(low - round(low)) < 1e-2 ? round(low) : low;
-        r->high_factor = fabs(high - round(high)) < 1e-2 ? round(high) : high;
-    }
-    bool same = r->low_factor > 0 && r->high_factor > r->low_factor;
-    if (same)
-        tv_gguf_rotary_factors(config, again);
-    for (uint64_t i = 0; i < pairs && same; i++)
-        same = fabs((double)again[i] - (double)factors[i]) <= 1e-4 * fabs((double)factors[i]);
-    return same ? TV_OK
-                : tv_fail(TV_E_CONFIG,
-                          "%s: the factors in tensor \"%s\" are not those of Llama 3's rotary positions",
-                          tv_gguf_where(file), tensor->name);
-}
-
 static tv_status get_rotary(const tv_gguf *file, const char *family, tv_model_config *config) {
     const char *type = "none", *where = tv_gguf_where(file);
     const tv_gguf_tensor *factors = tv_gguf_tensor_find(file, TV_GGUF_ROTARY_FACTORS);
@@ -390,7 +336,7 @@ static tv_status get_rotary(const tv_gguf *file, const char *family, tv_model_co
                        "%s: positions are scaled twice, by \"rope.scaling.type\" and by tensor \"%s\"", where,
                        factors->name);
     if (factors)
-        TV_RETURN_IF_FAILED(get_llama3(file, factors, config));
+        TV_RETURN_IF_FAILED(tv_gguf_get_rotary_factors(file, factors, config));
     if (!tv_family_of(config->architecture)->has_local_rotary)
         config->rotary_local = *r;
     return TV_OK;

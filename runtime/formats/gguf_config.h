@@ -11,17 +11,10 @@
 #include "formats/gguf.h"
 #include "model/config.h"
 
-/* The tensor of Llama 3's rotary positions: what the frequency of each of D/2 pairs is divided by. */
-#define TV_GGUF_ROTARY_FACTORS "rope_freqs.weight"
-
 /* `name` is the model's own, for people; `type` what most of its weights are; `where` its path for sentences.
  */
 tv_status tv_gguf_set_config(tv_gguf_writer *writer, const tv_model_config *config, const char *name,
                              const tv_gguf_type *type, const char *where);
-bool tv_gguf_has_rotary_factors(const tv_model_config *config);
-/* Fills D/2 of them. */
-void tv_gguf_rotary_factors(const tv_model_config *config, float *factors);
-
 /* The config of a file; shapes of tensors are its caller's to check. */
 tv_status tv_gguf_get_config(const tv_gguf *file, tv_model_config *config);
 

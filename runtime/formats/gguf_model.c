@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "formats/gguf_config.h"
 #include "formats/gguf_names.h"
+#include "formats/gguf_rotary.h"
 #include "formats/gguf_tokenizer.h"
 
 /* ---- out ---- */

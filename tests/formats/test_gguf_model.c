@@ -143,6 +143,25 @@ static void every_family_goes_round(void **state) {
     goes_round(&biased, "F32", 0);
 }
 
+/* Another scaling may say the same; the frequencies are what counts. */
+static void factors_come_back(const tv_model_config *config) {
+    char *dir = tv_test_dir(), *path = tv_format("%s/small.gguf", dir);
+    tv_parameter_list *list = NULL;
+    tv_model_directory *back = NULL;
+    assert_ok(tv_parameter_list_create(config, &list));
+    assert_ok(write(path, list, "F32"));
+    assert_ok(tv_model_directory_open(path, &back));
+    const tv_model_config *found = &tv_model_directory_parameters(back)->config;
+    for (uint64_t i = 0; i < config->head_size / 2; i++) {
+        const double frequency = tv_rotary_frequency(&config->rotary, config->head_size, i);
+        assert_near(tv_rotary_frequency(&found->rotary, config->head_size, i), frequency, 1e-4 * frequency);
+    }
+    tv_model_directory_close(&back);
+    tv_parameter_list_destroy(&list);
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 static void scaled_positions_go_round(void **state) {
     (void)state;
     tv_model_config config = small(TV_ARCH_LLAMA);
@@ -171,6 +190,14 @@ static void scaled_positions_go_round(void **state) {
         config.rotary_local = config.rotary;
         goes_round(&config, "F32", 0);
     }
+    /* Other lengths: heads of few pairs have two, one or none of them between the factors. */
+    for (int size = 4; size <= 64; size *= 2)
+        for (int positions = 64; positions <= 4096; positions *= 8) {
+            config.head_size = (uint64_t)size;
+            config.rotary.original_positions = positions;
+            config.rotary_local = config.rotary;
+            factors_come_back(&config);
+        }
 }
 
 /* A weight of q, by its place: head h of the file alternates between the halves of head h here. */
