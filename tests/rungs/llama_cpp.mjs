@@ -15,7 +15,7 @@ if (adapter) {
     further.push("--lora", "/adapter.gguf");
 }
 const result = llama.main([
-    "--log-disable", "--no-conversation", "--single-turn", "--no-display-prompt", "--no-warmup", "-t", "1", "-tb", "1",
+    "--log-disable", "--no-conversation", "--single-turn", "--no-display-prompt", "--no-warmup", "-t", "1", "-tb", "1", "-ctk", "f32", "-ctv", "f32",
     "--temp", "0", "--repeat-penalty", "1", "--ignore-eos", "-c", "512", "-n", tokens, "-p", prompt, ...further,
 ], new Uint8Array(readFileSync(model)));
 process.stdout.write(result.stdout);
