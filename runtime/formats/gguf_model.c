@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "formats/gguf_config.h"
 #include "formats/gguf_names.h"
 #include "formats/gguf_rotary.h"
@@ -181,6 +182,22 @@ done:
     return status;
 }
 
+/* The k-quants have no arithmetic here. */
+static void say_conversions(const tv_gguf_model *m) {
+    static const char *const names[] = {"Q4_K", "Q5_K", "Q6_K"};
+    char list[64] = "";
+    for (size_t k = 0; k < TV_COUNT(names); k++) {
+        bool there = false;
+        for (uint64_t i = 0; i < m->names->count; i++)
+            there |= strcmp(m->tensors[i]->type->name, names[k]) == 0;
+        if (there)
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "", names[k]);
+    }
+    if (list[0])
+        tv_info("%s: weights of the type %s are converted: to q8_0, unless another type is asked for",
+                tv_gguf_where(m->file), list);
+}
+
 tv_status tv_gguf_model_open(const char *path, tv_gguf_model **model) {
     tv_status status;
     tv_model_config config;
@@ -193,6 +210,7 @@ tv_status tv_gguf_model_open(const char *path, tv_gguf_model **model) {
     TV_TRY_OR_FAIL(tv_parameter_list_create(&config, &m->list));
     TV_TRY_OR_FAIL(tv_gguf_names_create(m->list, &m->names));
     TV_TRY_OR_FAIL(match(m));
+    say_conversions(m);
     *model = m;
     return TV_OK;
 fail:
@@ -244,7 +262,8 @@ tv_dtype tv_gguf_model_stored(const tv_gguf_model *m, uint32_t index) {
 }
 
 /* A row out of a file's blocks is whole, or its NaN says where it is not. */
-static tv_status check_finite(const tv_gguf_model *m, const tv_gguf_entry *entry, const float *row) {
+static tv_status check_finite(const tv_gguf_model *m, const tv_gguf_entry *entry, tv_dtype dtype,
+                              const float *row) {
     for (uint64_t c = 0; c < entry->columns; c++)
         if (!isfinite(row[c]))
             return tv_fail(
@@ -252,6 +271,11 @@ static tv_status check_finite(const tv_gguf_model *m, const tv_gguf_entry *entry
                 "%s: tensor \"%s\" holds %g, which is no weight; the file is damaged, or the training that "
                 "wrote it diverged",
                 tv_gguf_where(m->file), entry->name, (double)row[c]);
+    for (uint64_t c = 0; dtype == TV_F16 && c < entry->columns; c++)
+        if (!(fabsf(row[c]) <= 65504))
+            return tv_fail(TV_E_DATA,
+                           "%s: tensor \"%s\" holds %g, which f16 cannot hold (its largest is 65504)",
+                           tv_gguf_where(m->file), entry->name, (double)row[c]);
     return TV_OK;
 }
 
@@ -302,7 +326,7 @@ static tv_status read_entry(const tv_gguf_model *m, uint64_t number, uint64_t fr
             continue;
         for (uint64_t c = 0; c < entry->columns && entry->from_one; c++)
             row[c] -= 1;
-        status = check_finite(m, entry, row);
+        status = check_finite(m, entry, dtype, row);
         if (kept)
             tv_dtype_from_blocks(dtype, entry->columns, 1, blocks + (r - first) * block_bytes, there);
         else
