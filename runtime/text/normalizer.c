@@ -133,7 +133,7 @@ static tv_status over_valid(const step *s, const uint8_t *text, uint64_t length,
 
 tv_status tv_normalizer_run(tv_normalizer *normalizer, const uint8_t *text, uint64_t length,
                             const uint8_t **out, uint64_t *out_length) {
-    for (uint32_t i = 0; i < normalizer->step_count; i++) {
+    for (uint32_t i = 0; i < normalizer->step_count && length > 0; i++) {
         const step *s = &normalizer->steps[i];
         tv_text *changed = &normalizer->changed[i % 2];
         changed->size = 0;
@@ -142,8 +142,6 @@ tv_status tv_normalizer_run(tv_normalizer *normalizer, const uint8_t *text, uint
             TV_RETURN_IF_FAILED(tv_utf8_normalize(text, length, s->form, changed));
             break;
         case PREPEND:
-            if (length == 0)
-                break;
             TV_RETURN_IF_FAILED(tv_text_append(changed, s->content.data, s->content.size));
             TV_RETURN_IF_FAILED(tv_text_append(changed, text, length));
             break;

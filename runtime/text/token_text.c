@@ -20,6 +20,8 @@ int tv_byte_token(const uint8_t *spelling, uint64_t length) {
 static tv_status replace(const uint8_t *text, uint64_t length, const char *from, const char *to,
                          tv_text *out) {
     uint64_t size = strlen(from), kept = 0;
+    if (length == 0)
+        return TV_OK;
     for (uint64_t at = 0; at + size <= length;) {
         if (memcmp(text + at, from, size) != 0) {
             at++;

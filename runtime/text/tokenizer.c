@@ -253,6 +253,8 @@ static tv_status encode_part(encode_run *run, const uint8_t *text, uint64_t leng
     bool special = run->special;
     if (tokenizer->normalizer) {
         TV_RETURN_IF_FAILED(tv_normalizer_run(tokenizer->normalizer, text, length, &normal, &size));
+        if (size == 0)
+            return TV_OK;
         /* What the marks stand for has moved. */
         special &= !(literal && memchr(literal, 1, length));
         literal = NULL;
