@@ -25,6 +25,8 @@ static const char *const type_names[] = {"F32", "F16", "BF16", "Q8_0"};
 typedef struct export_options {
     const char *model, *adapter, *out;
     int format, dtype;
+    const char *shard_size;
+    uint64_t shard_bytes; /* 0: the default */
     tv_common_options common;
 } export_options;
 
@@ -123,8 +125,8 @@ static tv_status write_hf(const export_options *given, const exported *model) {
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     TV_TRY(tv_remove_tree(temporary));
     TV_TRY(tv_make_dirs(temporary));
-    TV_TRY(tv_model_directory_write_as(temporary, list, dtypes[given->dtype], 0, tv_merged_source,
-                                       model->merged));
+    TV_TRY(tv_model_directory_write_as(temporary, list, dtypes[given->dtype], given->shard_bytes,
+                                       tv_merged_source, model->merged));
     if (model->tokenizer)
         TV_TRY(tv_tokenizer_save(model->tokenizer, temporary));
     TV_TRY(copy_if_there(model->path, temporary, "reward.json"));
@@ -166,6 +168,25 @@ done:
     return status;
 }
 
+/* "5GB", "500MB" or bytes; thousands and not 1024, as in transformers. */
+static tv_status read_size(const char *text, uint64_t *bytes) {
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"", 1}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}};
+    char *end;
+    double number = strtod(text, &end);
+    for (size_t i = 0; end != text && i < TV_COUNT(units); i++) {
+        double size = number * units[i].bytes;
+        if (strcmp(end, units[i].unit) != 0 || !(size >= 1 && size < 0x1p53))
+            continue;
+        *bytes = (uint64_t)size;
+        return TV_OK;
+    }
+    return tv_fail(TV_E_USAGE,
+                   "--shard-size: expected a size as 5GB, 500MB or a number of bytes, found \"%.40s\"", text);
+}
+
 tv_status cmd_export(int argc, char **argv) {
     export_options given = {.format = -1};
     const tv_option options[] = {
@@ -179,6 +200,8 @@ tv_status cmd_export(int argc, char **argv) {
         tv_opt_required(tv_opt_output(
             tv_opt_text("out", "PATH", &given.out, "the directory, which must be new, or the file"))),
         tv_opt_choice("dtype", "f32|f16|bf16|q8_0", &given.dtype, "the type of the matrices"),
+        tv_opt_text("shard-size", "SIZE", &given.shard_size,
+                    "a directory's weights beyond it are cut into files with an index (5GB without it)"),
     };
     const tv_command_line line = {
         .command = "export",
@@ -195,5 +218,9 @@ tv_status cmd_export(int argc, char **argv) {
     };
     bool done;
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
-    return done ? TV_OK : export_model(&given);
+    if (done)
+        return TV_OK;
+    if (given.shard_size)
+        TV_RETURN_IF_FAILED(read_size(given.shard_size, &given.shard_bytes));
+    return export_model(&given);
 }

@@ -161,12 +161,43 @@ static void mistakes_leave_nothing(void **state) {
     tv_free_all(folder, out, weights, cut, whole, bytes);
 }
 
+/* Cut into files, the model says the same. */
+static void shards_are_as_large_as_asked(void **state) {
+    const fixture *f = *state;
+    char *cut = tv_format("%s/cut", f->dir),
+         *index = tv_format("%s/cut/model.safetensors.index.json", f->dir);
+    char *here = greedy(f->model);
+    tv_run run = tv_run_trivium("export", "--model", f->model, "--format", "hf", "--shard-size", "50KB",
+                                "--out", cut, "--quiet");
+    if (run.exit_code != 0)
+        fail_msg("%s", run.err);
+    tv_run_free(&run);
+    assert_true(tv_path_exists(index));
+    char **names = NULL;
+    uint64_t count = 0, shards = 0;
+    assert_ok(tv_list_dir(cut, &names, &count));
+    for (uint64_t i = 0; i < count; i++)
+        shards += strncmp(names[i], "model-", 6) == 0;
+    assert_true(shards > 1);
+    char *there = greedy(cut);
+    assert_string_equal(there, here);
+    static const char *const wrong[] = {"", "5 GB", "0", "-1MB", "5TB", "nan", "1e99GB"};
+    for (size_t i = 0; i < TV_COUNT(wrong); i++) {
+        run = tv_run_trivium("export", "--model", f->model, "--format", "hf", "--shard-size", wrong[i],
+                             "--out", cut);
+        if (run.exit_code != 2 || !strstr(run.err, "--shard-size: expected a size"))
+            fail_msg("%s: %s", wrong[i], run.err);
+        tv_run_free(&run);
+    }
+    tv_free_names(&names, count);
+    tv_free_all(there, here, index, cut);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_goes_out_says_the_same),
-        cmocka_unit_test(narrower_types_are_read_again),
-        cmocka_unit_test(a_file_serves_where_a_model_does),
-        cmocka_unit_test(mistakes_leave_nothing),
+        cmocka_unit_test(what_goes_out_says_the_same),      cmocka_unit_test(narrower_types_are_read_again),
+        cmocka_unit_test(a_file_serves_where_a_model_does), cmocka_unit_test(mistakes_leave_nothing),
+        cmocka_unit_test(shards_are_as_large_as_asked),
     };
     return cmocka_run_group_tests(tests, make_model, tv_small_model_remove);
 }
