@@ -215,8 +215,12 @@ static tv_status find_inputs(tv_run *run) {
     TV_RETURN_IF_FAILED(add_sources(run, "train", data->train, data->train_count));
     TV_RETURN_IF_FAILED(add_sources(run, "val", data->val, data->val_count));
     TV_RETURN_IF_FAILED(add_sources(run, "ptx", data->ptx, data->ptx_count));
+    /* What is named beside --resume is compared with what the run began from, but for the base of an adapter.
+     */
+    bool compared = run->resumed && !tv_inputs_find(&run->before.inputs, "base");
     if (run->options->init)
-        TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "model", run->init));
+        TV_RETURN_IF_FAILED(
+            tv_inputs_add_model(&run->now.inputs, "model", compared ? run->options->init : run->init));
     if (run->list->adapter.base)
         TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "base", run->list->adapter.base));
     return run->stage->add_inputs ? run->stage->add_inputs(run->self, run) : TV_OK;
