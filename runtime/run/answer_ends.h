@@ -3,7 +3,9 @@
  * Promise: config.json, generation_config.json and tokenizer_config.json name the token that ended the
  * answers which were learned. transformers stops at generation_config.json's ids, vLLM at these and the
  * tokenizer's eos_token, llama.cpp at eos_token alone: where a template ends turns with a token of its own,
- * that is the eos_token, and what the model ended with before stays behind it in the lists.
+ * that is the eos_token, and what the model ended with before stays behind it in the lists. Where that token
+ * cannot be learned, because the head is frozen and has the same row for tokens that were never seen, it is
+ * said.
  */
 #ifndef TV_RUN_ANSWER_ENDS_H
 #define TV_RUN_ANSWER_ENDS_H

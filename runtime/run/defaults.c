@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -21,6 +22,10 @@ static const rate rates[TV_STAGE_KINDS] = {
     [TV_STAGE_REWARD] = {1e-5, 7e9, 3e-4},     [TV_STAGE_DPO] = {1e-6, 7e9, 5e-5},
     [TV_STAGE_PPO] = {3e-6, 7e9, 5e-5},
 };
+/* An adapter takes ten times the rate of all weights (Schulman et al., "LoRA Without Regret", 2025); where
+ * the size is what limits it, four times: at 2e-3 a model of 260 K came within 1 % of the loss that 5e-3 gave
+ * it. */
+static const double adapter_rate = 10, adapter_most = 4;
 /* Where a rate is this many times the default's, it was meant for another size. */
 static const double far_above = 30, far_below = 50;
 static const double warmup_share = 0.05;
@@ -35,8 +40,12 @@ static double round_to(double value, int digits) {
 }
 
 void tv_defaults_of_model(tv_run_settings *settings, uint64_t parameters, uint64_t positions) {
-    const rate *r = &rates[settings->stage];
     tv_train_settings *train = &settings->train;
+    rate own = rates[settings->stage], *r = &own;
+    if (strcmp(train->trainable, "lora") == 0) {
+        own.usual *= adapter_rate;
+        own.most *= adapter_most;
+    }
     double lr = r->usual * sqrt(r->at / (double)tv_max_u64(parameters, 1));
     /* Fine-tuning never needs less than what is usual; a larger model's pretraining does. */
     lr = settings->stage == TV_STAGE_PRETRAIN ? lr : fmax(lr, r->usual);

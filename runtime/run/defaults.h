@@ -8,8 +8,9 @@
 
 #include "run/settings.h"
 
-/* train.lr and train.min_lr from the number of parameters; data.seq_len: all `positions` of the model (of the
- * reward model, for reward), but at most TV_DEFAULT_LENGTH. Warns of a train.lr that suits another size. */
+/* train.lr and train.min_lr from the number of parameters, higher for an adapter (train.trainable is "lora");
+ * data.seq_len: all `positions` of the model (of the reward model, for reward), but at most
+ * TV_DEFAULT_LENGTH. Warns of a train.lr that suits another size. */
 enum { TV_DEFAULT_LENGTH = 1024 };
 void tv_defaults_of_model(tv_run_settings *settings, uint64_t parameters, uint64_t positions);
 

@@ -3,7 +3,7 @@
  * have none.
  *
  * Broken on purpose and seen to fail: the files of the base left as they were (each file alone); the base's
- * end lost; the turn's end behind it; another stage forgotten. */
+ * end lost; the turn's end behind it; another stage forgotten; the warning given with a trained head. */
 #include "support/support.h"
 
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "formats/safetensors.h"
 #include "support/small_model.h"
 #include "support/small_run.h"
 
@@ -134,11 +135,49 @@ static void every_stage_that_answers_says_it(void **state) {
     free(data);
 }
 
+/* A base whose end token was never learned, as far as its head shows it: the row of another token. */
+static void an_end_that_no_adapter_can_learn_is_said(void **state) {
+    const tv_small_model *small = *state;
+    char *path = tv_format("%s/model.safetensors", small->model), *bytes = NULL;
+    uint64_t size = 0;
+    assert_ok(tv_read_file(path, &bytes, &size));
+    tv_safetensors *file = NULL;
+    assert_ok(tv_safetensors_open_bytes((const uint8_t *)bytes, size, path, &file));
+    const tv_safetensor *head = tv_safetensors_find(file, "lm_head.weight");
+    if (!head)
+        head = tv_safetensors_find(file, "model.embed_tokens.weight");
+    assert_non_null(head);
+    uint64_t row = head->bytes / head->shape[0], begin; /* of the data: behind the header and its size */
+    memcpy(&begin, bytes, sizeof begin);
+    char *rows = bytes + sizeof begin + begin + head->offset;
+    char *data = tv_small_model_file(small, "ends.jsonl", texts);
+    for (int alike = 0; alike < 2; alike++) {
+        if (alike) {
+            memcpy(rows + 7 * row, rows + END_OF_TEXT * row, row);
+            memcpy(rows + 9 * row, rows + END_OF_TEXT * row, row);
+            assert_ok(tv_write_file(path, bytes, size));
+        }
+        const char *const ranks[] = {"lora.rank=2", "lora.rank=0"};
+        for (int all = 0; all < 2; all++) {
+            tv_run run = tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", "none",
+                                        "--set", "data.seq_len=64", "--set", ranks[all], "--dry-run");
+            tv_expect_exit(&run, 0);
+            const char *said = strstr(run.err, "is about that of 2 other tokens");
+            if (!said != !(alike && !all))
+                fail_msg("alike %d, %s: %s", alike, ranks[all], run.err);
+            tv_run_free(&run);
+        }
+    }
+    tv_safetensors_close(&file);
+    tv_free_all(data, bytes, path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(turns_end_in_all_three_files),
         cmocka_unit_test(texts_change_nothing),
         cmocka_unit_test(every_stage_that_answers_says_it),
+        cmocka_unit_test(an_end_that_no_adapter_can_learn_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, tv_small_model_remove);
 }

@@ -226,6 +226,14 @@ static void defaults_follow_model_and_data(void **state) {
         tv_run_settings_free(&s);
     }
     tv_run_settings s;
+    /* Adapters: ten times 2e-5 for 7 B, four times 5e-4 for the smallest. */
+    const char *adapter[] = {"train.trainable=lora"};
+    for (int i = 0; i < 2; i++) {
+        assert_ok(tv_run_settings_read(NULL, adapter, 1, TV_STAGE_SFT, &s));
+        tv_defaults_of_model(&s, i ? 260032 : 7000000000, 2048);
+        assert_near(s.train.lr, i ? 2e-3 : 2e-4, 0);
+        tv_run_settings_free(&s);
+    }
     assert_ok(tv_run_settings_read(NULL, NULL, 0, TV_STAGE_SFT, &s));
     tv_defaults_of_model(&s, 260032, 512);
     assert_int_equal(s.data.seq_len, 512);

@@ -1,42 +1,16 @@
 #!/usr/bin/env bash
 # What trivium exports as GGUF says in llama.cpp what it says here: greedy texts of models trained here, of both families, in
 # every type, and of the published model in ../shared/data/stories260K where that is there.
-# Needs: node 20 or newer and npm, which bring llama.cpp as WebAssembly (nothing is installed outside build/rungs).
+# Needs: node 20 or newer and npm, which bring llama.cpp as WebAssembly.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=llama_texts.sh
+. "$(dirname "$0")/llama_texts.sh"
 
 tools/setup.sh
-for program in node npm; do
-    command -v $program >/dev/null || skip_rung "$program is not installed"
-done
-case $(node --version) in
-v[0-9].* | v1[0-9].*) skip_rung "node $(node --version) is older than 20" ;;
-esac
-packages=$work/packages tokens=60
-npm install --silent --no-fund --no-audit --prefix "$packages" @hpcc-js/wasm-llama@1.6.1 >"$work/npm.log" 2>&1 ||
-    skip_rung "npm install failed: $(head -n 1 "$work/npm.log")"
+llama_ready
 build release trivium_command
 trivium=$PWD/build/bin/trivium
-
-# llama.cpp is asked for some tokens more: it keeps the last ones back until they are whole characters.
-same_text() { # WHAT MODEL GGUF PROMPT [ADAPTER-DIRECTORY ADAPTER-GGUF]
-    local here there
-    here=$("$trivium" generate --quiet --json --model "$2" ${5:+--adapter "$5"} --temperature 0 --max-tokens $tokens --prompt "$4" |
-        node -e 'console.log(JSON.stringify(JSON.parse(require("fs").readFileSync(0, "utf8").trim().split("\n").pop()).text))')
-    there=$(node tests/rungs/llama_cpp.mjs "$packages" "$3" $((tokens + 8)) "$4" ${6:+"$6"} 2>"$work/llama.log") || true
-    if HERE=$here THERE=$there node -e '
-        const here = JSON.parse(process.env.HERE);
-        process.exit(here.length > 40 && process.env.THERE.startsWith(here.trimEnd()) ? 0 : 1)'; then
-        passed=$((passed + 1))
-        say "$1: the same $tokens tokens"
-    else
-        failed=$((failed + 1))
-        echo "FAILED $rung: $1"
-        echo "  here:      $here"
-        echo "  llama.cpp: $there"
-        tail -c 300 "$work/llama.log"
-    fi
-}
 
 # Two small models of the repository's own pages.
 cat docs/*.md >"$work/pages.txt"
@@ -67,7 +41,7 @@ for family in llama gpt2; do
     done
 done
 
-stories=${TRIVIUM_STORIES:-../shared/data/stories260K}
+stories=${TRIVIUM_SHARED_DATA:-../shared/data}/stories260K
 if [ -e "$stories/config.json" ]; then
     "$trivium" export --quiet --model "$stories" --format gguf --out "$work/stories.gguf"
     same_text "stories260K" "$stories" "$work/stories.gguf" "Once upon a time, there was"
