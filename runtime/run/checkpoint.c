@@ -55,7 +55,7 @@ static tv_status write_moments(const char *directory, tv_model *model) {
     tv_arena *arena = NULL;
     tv_safetensors_writer *writer = NULL;
     tv_safetensor *tensors = NULL;
-    float *values = calloc(tv_model_list(model)->max_elements, sizeof *values);
+    float *values = calloc(tv_parameter_piece_elements(tv_model_list(model)), sizeof *values);
     if (!values || !folder || !path) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while writing the moments of %s", directory);
         goto done;
@@ -67,9 +67,15 @@ static tv_status write_moments(const char *directory, tv_model *model) {
     for (uint32_t m = 0; m < TV_MOMENTS; m++) {
         for (uint32_t i = 0; i < count; i++) {
             const tv_trainable t = tv_model_trainable(model, i);
-            uint64_t bytes = t.parameter->count * sizeof *values;
-            TV_TRY(tv_download(tv_model_device(model), t.moments[m].span, values, bytes));
-            TV_TRY(tv_safetensors_write(writer, values, bytes));
+            const uint64_t row_bytes = t.parameter->shape[1] * sizeof *values;
+            const uint64_t piece = tv_parameter_piece_rows(t.parameter);
+            for (uint64_t first = 0, rows; first < t.parameter->shape[0]; first += rows) {
+                rows = tv_min_u64(piece, t.parameter->shape[0] - first);
+                TV_TRY(tv_download(tv_model_device(model),
+                                   tv_span_part(t.moments[m].span, first * row_bytes, rows * row_bytes),
+                                   values, rows * row_bytes));
+                TV_TRY(tv_safetensors_write(writer, values, rows * row_bytes));
+            }
         }
     }
     TV_TRY(tv_safetensors_writer_commit(&writer));
@@ -82,8 +88,9 @@ done:
     return status;
 }
 
+/* Into the device, piece by piece through `values`. */
 static tv_status read_moment(const tv_safetensors *file, const char *path, const char *moment,
-                             const tv_parameter *parameter, float *values) {
+                             tv_device *device, const tv_parameter *parameter, tv_span span, float *values) {
     char name[256];
     snprintf(name, sizeof name, "%s/%s", moment, parameter->name);
     const tv_safetensor *tensor = tv_safetensors_find(file, name);
@@ -93,16 +100,24 @@ static tv_status read_moment(const tv_safetensors *file, const char *path, const
             "%s: expected the tensor \"%s\" and found none; the checkpoint belongs to another model, "
             "or train.trainable was another",
             path, name);
-    if (tensor->count != parameter->count)
+    if (tensor->count != parameter->count || tensor->rank == 0 || tensor->shape[0] != parameter->shape[0])
         return tv_fail(TV_E_DATA, "%s: expected %" PRIu64 " elements in \"%s\", found %" PRIu64, path,
                        parameter->count, name, tensor->count);
-    return tv_safetensors_read(file, tensor, 0, tensor->rank ? tensor->shape[0] : 1, false, values);
+    const uint64_t piece = tv_parameter_piece_rows(parameter),
+                   row_bytes = parameter->shape[1] * sizeof *values;
+    for (uint64_t first = 0, rows; first < parameter->shape[0]; first += rows) {
+        rows = tv_min_u64(piece, parameter->shape[0] - first);
+        TV_RETURN_IF_FAILED(tv_safetensors_read(file, tensor, first, rows, false, values));
+        TV_RETURN_IF_FAILED(tv_upload(device, tv_span_part(span, first * row_bytes, rows * row_bytes), values,
+                                      rows * row_bytes));
+    }
+    return TV_OK;
 }
 
 static tv_status read_moments(const char *path, tv_model *model) {
     tv_status status;
     tv_safetensors *file = NULL;
-    float *values = calloc(tv_model_list(model)->max_elements, sizeof *values);
+    float *values = calloc(tv_parameter_piece_elements(tv_model_list(model)), sizeof *values);
     if (!values) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", path);
         goto done;
@@ -111,9 +126,8 @@ static tv_status read_moments(const char *path, tv_model *model) {
     for (uint32_t m = 0; m < TV_MOMENTS; m++) {
         for (uint32_t i = 0; i < tv_model_trainable_count(model); i++) {
             const tv_trainable t = tv_model_trainable(model, i);
-            TV_TRY(read_moment(file, path, moment_names[m], t.parameter, values));
-            TV_TRY(tv_upload(tv_model_device(model), t.moments[m].span, values,
-                             t.parameter->count * sizeof *values));
+            TV_TRY(read_moment(file, path, moment_names[m], tv_model_device(model), t.parameter,
+                               t.moments[m].span, values));
         }
     }
 done:
