@@ -429,7 +429,7 @@ tv_status tv_peft_write(const char *path, const tv_parameter_list *list, tv_para
     for (uint32_t i = 0; i < list->count; i++)
         count += is_written(&list->items[i]);
     char *file = tv_format("%s/%s", path, TV_PEFT_WEIGHTS_NAME);
-    tv_safetensor *tensors = calloc(count, sizeof *tensors);
+    tv_safetensor *tensors = calloc(count ? count : 1, sizeof *tensors);
     float *values = calloc(tv_parameter_piece_elements(list), sizeof *values);
     if (!file || !tensors || !values) {
         status = no_memory(path);

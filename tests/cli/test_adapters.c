@@ -1,8 +1,8 @@
 /* Adapters as a person uses them: trained by sft, reward, dpo and ppo, stopped and resumed, read in a model's
  * place, laid over a named base, merged by export; and a sentence for every mistake.
  *
- * Tried: the adapter's scale left out of the merge, A drawn anew on resuming, the reference of PPO without
- * the adapter that the policy began with: each fails here.
+ * Tried: the adapter's scale left out of the merge, and the reference of PPO without the adapter that the
+ * policy began with: each fails here.
  */
 #include "support/support.h"
 
