@@ -263,6 +263,28 @@ static tv_status match_tensors(tv_model_directory *d) {
     return TV_OK;
 }
 
+/* ---- types ---- */
+
+/* The list again, each parameter stored as it is published. */
+static tv_status take_types(tv_model_directory *d) {
+    const tv_parameter_list *list = tv_model_directory_parameters(d);
+    tv_parameter_list *typed = NULL;
+    tv_dtype *types = calloc(list->count, sizeof *types);
+    uint32_t count = 0;
+    if (!types)
+        return no_memory(d->path);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (!tv_parameter_is_of_adapter(&list->items[i]))
+            types[count++] = tv_model_directory_dtype(d, i);
+    tv_status status = tv_parameter_list_create_stored(list, types, &typed);
+    free(types);
+    if (status != TV_OK)
+        return status;
+    tv_parameter_list_destroy(&d->list);
+    d->list = typed;
+    return TV_OK;
+}
+
 /* ---- adapters ---- */
 
 /* A directory that holds whole weights is a model, whatever lies beside them. */
@@ -351,6 +373,7 @@ tv_status tv_model_directory_open_adapted(const char *given, const char *adapter
     tv_model_config config = tv_model_directory_parameters(d->base)->config;
     TV_TRY_OR_FAIL(take_own_config(adapter, base, &config));
     TV_TRY_OR_FAIL(tv_peft_match(d->peft, &config, base, &d->list));
+    TV_TRY_OR_FAIL(take_types(d));
     free(base);
     *directory = d;
     return TV_OK;
@@ -399,6 +422,7 @@ tv_status tv_model_directory_open(const char *path, tv_model_directory **directo
     }
     if (gguf) {
         TV_TRY_OR_FAIL(tv_gguf_model_open(path, &d->gguf));
+        TV_TRY_OR_FAIL(take_types(d));
         *directory = d;
         return TV_OK;
     }
@@ -412,6 +436,7 @@ tv_status tv_model_directory_open(const char *path, tv_model_directory **directo
     TV_TRY_OR_FAIL(tv_layout_create(d->list, &d->layout));
     TV_TRY_OR_FAIL(open_weights(d));
     TV_TRY_OR_FAIL(match_tensors(d));
+    TV_TRY_OR_FAIL(take_types(d));
     free(config_path);
     *directory = d;
     return TV_OK;
@@ -440,10 +465,6 @@ void tv_model_directory_close(tv_model_directory **directory) {
         free(d);
     }
     *directory = NULL;
-}
-
-const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory *directory) {
-    return directory->gguf ? tv_gguf_model_parameters(directory->gguf) : directory->list;
 }
 
 const char *tv_model_directory_path(const tv_model_directory *directory) {

@@ -30,7 +30,8 @@ tv_status tv_model_directory_open_adapted(const char *base, const char *adapter,
                                           tv_model_directory **directory);
 void tv_model_directory_close(tv_model_directory **directory);
 
-/* The parameters of the directory's config (which is in the list); lives as long as the directory. */
+/* The parameters of the directory's config (which is in the list), stored in the types that they are
+ * published in; lives as long as the directory. */
 const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory *directory);
 
 /* As it was opened; for sentences. */

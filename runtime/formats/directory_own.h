@@ -23,7 +23,7 @@ typedef struct place {
 
 struct tv_model_directory {
     char *path;
-    tv_gguf_model *gguf; /* the model is this file, and has the list; NULL: a directory */
+    tv_gguf_model *gguf; /* the model is this file; NULL: a directory */
     tv_parameter_list *list;
     tv_layout *layout;
     shard *shards;

@@ -111,6 +111,10 @@ static tv_status read_by_floats(const tv_model_directory *directory, uint32_t in
     return status;
 }
 
+const tv_parameter_list *tv_model_directory_parameters(const tv_model_directory *directory) {
+    return directory->list ? directory->list : tv_gguf_model_parameters(directory->gguf);
+}
+
 tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint32_t index,
                                        uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out) {
     if (directory->peft && !tv_peft_has(directory->peft, index))

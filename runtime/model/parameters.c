@@ -263,8 +263,9 @@ tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_l
     return tv_parameter_list_create_chosen(config, &(tv_parameter_choice){0}, list);
 }
 
-tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv_model_config *config,
-                                        tv_parameter_list **list) {
+/* `storage` NULL: that of the other list. */
+static tv_status create_again(const tv_parameter_list *other, const tv_model_config *config,
+                              const tv_dtype *storage, tv_parameter_list **list) {
     *list = NULL;
     bool *trainable = calloc(other->count, sizeof *trainable);
     tv_dtype *types = calloc(other->count, sizeof *types);
@@ -277,7 +278,8 @@ tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv
     for (uint32_t i = 0; i < other->count; i++)
         if (!tv_parameter_is_of_adapter(&other->items[i])) {
             trainable[count] = other->items[i].trainable;
-            types[count++] = other->items[i].storage;
+            types[count] = storage ? storage[count] : other->items[i].storage;
+            count++;
         }
     const tv_parameter_choice choice = {
         .trainable = trainable, .storage = types, .adapter = other->adapter.rank ? &other->adapter : NULL};
@@ -285,6 +287,16 @@ tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv
     free(trainable);
     free(types);
     return status;
+}
+
+tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv_model_config *config,
+                                        tv_parameter_list **list) {
+    return create_again(other, config, NULL, list);
+}
+
+tv_status tv_parameter_list_create_stored(const tv_parameter_list *other, const tv_dtype *storage,
+                                          tv_parameter_list **list) {
+    return create_again(other, &other->config, storage, list);
 }
 
 tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const tv_parameter_choice *choice,

@@ -123,6 +123,9 @@ tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const t
  * shapes. */
 tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv_model_config *config,
                                         tv_parameter_list **list);
+/* A list that differs in the types of storage alone, those of a choice. */
+tv_status tv_parameter_list_create_stored(const tv_parameter_list *other, const tv_dtype *storage,
+                                          tv_parameter_list **list);
 void tv_parameter_list_destroy(tv_parameter_list **list);
 
 /* What a parameter is there for, as the labels of recorded work say it: "qkv", "mlp in", "norm1". */

@@ -168,6 +168,17 @@ static tv_status find_tokenizer(tv_run *run) {
     return TV_OK;
 }
 
+/* A type that nobody names stays what it was: checkpoints are floats, whatever the run computes with. */
+static tv_status keep_type(tv_run *run) {
+    const cJSON *before = tv_json_get(run->before.settings, "model");
+    for (uint64_t i = 0; run->resumed && run->settings.weights == TV_WEIGHTS_AUTO && i < tv_setting_count;
+         i++)
+        if (strcmp(tv_settings[i].section, "model") == 0)
+            TV_RETURN_IF_FAILED(tv_config_read(before, "the checkpoint's settings: model",
+                                               &tv_settings[i].field, 1, &run->settings));
+    return TV_OK;
+}
+
 static tv_status find_model(tv_run *run) {
     if (run->source) {
         run->list = tv_model_directory_parameters(run->source);
@@ -183,7 +194,10 @@ static tv_status find_model(tv_run *run) {
         tv_warn("%s: its dropout of %g is not applied; training here has none",
                 run->source_path ? run->source_path : "\"model\"", run->list->config.dropout);
     tv_parameter_list *chosen;
-    TV_RETURN_IF_FAILED(tv_parameter_list_choose(&run->settings, run->list, run->source_path, &chosen));
+    TV_RETURN_IF_FAILED(keep_type(run));
+    TV_RETURN_IF_FAILED(
+        tv_parameter_list_choose(&run->settings, run->list, run->source_path,
+                                 run->source ? tv_model_directory_parameters(run->source) : NULL, &chosen));
     tv_parameter_list_destroy(&run->own_list);
     run->list = run->own_list = chosen;
     const tv_model_config *config = &run->list->config;

@@ -109,7 +109,7 @@ static tv_status begin(tv_run_settings *settings, const tv_parameter_list *list,
 }
 
 static tv_status choose_adapter(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
-                                tv_parameter_list **chosen) {
+                                const tv_dtype *types, tv_parameter_list **chosen) {
     tv_adapter adapter;
     char *real = NULL;
     tv_status status;
@@ -125,28 +125,68 @@ static tv_status choose_adapter(tv_run_settings *settings, const tv_parameter_li
         TV_TRY(tv_real_path(base, &real));
     if (real)
         adapter.base = real;
-    const tv_parameter_choice choice = {.adapter = &adapter, .score = true};
+    const tv_parameter_choice choice = {.storage = types, .adapter = &adapter, .score = true};
     TV_TRY(tv_parameter_list_create_chosen(&list->config, &choice, chosen));
 done:
     free(real);
     return status;
 }
 
+/* ---- types ---- */
+
+tv_status tv_parameter_storage(const tv_run_settings *settings, const tv_parameter_list *list,
+                               const tv_parameter_list *published, tv_dtype **types) {
+    static const tv_dtype named[] = {
+        [TV_WEIGHTS_F32] = TV_F32,   [TV_WEIGHTS_BF16] = TV_BF16, [TV_WEIGHTS_F16] = TV_F16,
+        [TV_WEIGHTS_Q8_0] = TV_Q8_0, [TV_WEIGHTS_Q4_0] = TV_Q4_0,
+    };
+    uint32_t count = 0;
+    *types = calloc(list->count, sizeof **types);
+    if (!*types)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        if (tv_parameter_is_of_adapter(p))
+            continue;
+        uint32_t there = published ? tv_parameter_index(published, p->role, p->layer) : TV_NO_PARAMETER;
+        (*types)[count++] = settings->weights != TV_WEIGHTS_AUTO ? named[settings->weights]
+                            : there != TV_NO_PARAMETER           ? published->items[there].storage
+                                                                 : TV_F32;
+    }
+    return TV_OK;
+}
+
+/* What auto came to, where all matrices have one type: a run that is resumed reads checkpoints, whose type is
+ * another. */
+static void settle_type(tv_run_settings *settings, const tv_parameter_list *list) {
+    static const int choices[] = {[TV_F32] = TV_WEIGHTS_F32,
+                                  [TV_F16] = TV_WEIGHTS_F16,
+                                  [TV_BF16] = TV_WEIGHTS_BF16,
+                                  [TV_Q8_0] = TV_WEIGHTS_Q8_0,
+                                  [TV_Q4_0] = TV_WEIGHTS_Q4_0};
+    tv_dtype type = list->items[0].storage;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        bool always_floats = p->rank == 1 || p->role == TV_PARAMETER_POSITIONS ||
+                             p->role == TV_PARAMETER_SCORE_WEIGHT || tv_parameter_is_of_adapter(p);
+        if (!always_floats && p->storage != type)
+            return;
+    }
+    if (settings->weights == TV_WEIGHTS_AUTO)
+        settings->weights = choices[type];
+}
+
 /* ---- all of it ---- */
 
-tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
-                                   tv_parameter_list **chosen) {
+static tv_status choose_trained(const tv_run_settings *settings, const tv_parameter_list *list,
+                                const tv_dtype *types, tv_parameter_list **chosen) {
     tv_status status;
-    *chosen = NULL;
-    if (settings->lora.rank || list->adapter.rank ||
-        (settings->stage != TV_STAGE_PRETRAIN && strcmp(settings->train.trainable, lora) == 0))
-        return choose_adapter(settings, list, base, chosen);
     bool *trainable = calloc(list->count, sizeof *trainable);
     if (!trainable)
         return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
     TV_TRY(tv_trainable_parse(settings->train.trainable, where, list, trainable));
-    TV_TRY(tv_parameter_list_create_chosen(&list->config, &(tv_parameter_choice){.trainable = trainable},
-                                           chosen));
+    const tv_parameter_choice choice = {.trainable = trainable, .storage = types};
+    TV_TRY(tv_parameter_list_create_chosen(&list->config, &choice, chosen));
     if ((*chosen)->trainable_count == 0) {
         status =
             tv_fail(TV_E_CONFIG, "%s: \"%s\" leaves nothing to be trained", where, settings->train.trainable);
@@ -154,6 +194,21 @@ tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter
     }
 done:
     free(trainable);
+    return status;
+}
+
+tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
+                                   const tv_parameter_list *published, tv_parameter_list **chosen) {
+    tv_dtype *types;
+    *chosen = NULL;
+    TV_RETURN_IF_FAILED(tv_parameter_storage(settings, list, published, &types));
+    bool adapts = settings->lora.rank || list->adapter.rank ||
+                  (settings->stage != TV_STAGE_PRETRAIN && strcmp(settings->train.trainable, lora) == 0);
+    tv_status status = adapts ? choose_adapter(settings, list, base, types, chosen)
+                              : choose_trained(settings, list, types, chosen);
+    if (status == TV_OK)
+        settle_type(settings, *chosen);
+    free(types);
     return status;
 }
 
@@ -175,12 +230,16 @@ bool tv_parameters_share_base(const tv_parameter_list *store, const tv_model_dir
 
 tv_status tv_parameter_list_freeze(const tv_parameter_list *list, tv_parameter_list **frozen) {
     *frozen = NULL;
+    tv_dtype *types;
     bool *trainable = calloc(list->count, sizeof *trainable);
     if (!trainable)
         return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
-    const tv_parameter_choice choice = {.trainable = trainable,
-                                        .adapter = list->adapter.rank ? &list->adapter : NULL};
-    tv_status status = tv_parameter_list_create_chosen(&list->config, &choice, frozen);
+    tv_status status = tv_parameter_storage(&(tv_run_settings){0}, list, list, &types);
+    const tv_parameter_choice choice = {
+        .trainable = trainable, .storage = types, .adapter = list->adapter.rank ? &list->adapter : NULL};
+    if (status == TV_OK)
+        status = tv_parameter_list_create_chosen(&list->config, &choice, frozen);
     free(trainable);
+    free(types);
     return status;
 }

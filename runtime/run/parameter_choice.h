@@ -17,10 +17,16 @@ bool tv_parameters_share_base(const tv_parameter_list *store, const tv_model_dir
 /* A list of the same model, its adapter too, of whose base nothing is trained. */
 tv_status tv_parameter_list_freeze(const tv_parameter_list *list, tv_parameter_list **frozen);
 
-/* A list of the same model under train.trainable and lora, whose settings then say what the list has. `base`
- * (NULL: none) is the model's directory, which adapters name. TV_E_CONFIG where a setting names nothing,
- * leaves nothing to be trained, or is not what an adapter that is there has. The caller destroys *chosen. */
+/* The type of storage of each parameter of `list` but an adapter's, as model.weights says; where that is
+ * auto, as in `published` (NULL: f32), the list of the model's directory. The caller frees *types. */
+tv_status tv_parameter_storage(const tv_run_settings *settings, const tv_parameter_list *list,
+                               const tv_parameter_list *published, tv_dtype **types);
+
+/* A list of the same model under train.trainable, model.weights and lora, whose settings then say what the
+ * list has. `base` (NULL: none) is the model's directory, which adapters name, `published` its list.
+ * TV_E_CONFIG where a setting names nothing, leaves nothing to be trained, or is not what an adapter that is
+ * there has. The caller destroys *chosen. */
 tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
-                                   tv_parameter_list **chosen);
+                                   const tv_parameter_list *published, tv_parameter_list **chosen);
 
 #endif

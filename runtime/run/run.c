@@ -33,7 +33,9 @@ static tv_status write_resolved_config(const tv_run *run) {
     /* With --init the file names the architecture that was found, so that the run explains itself. */
     if (!run->settings.model) {
         TV_TRY(tv_model_config_tree(&run->list->config, &model));
-        if (!cJSON_AddItemToObject(root, "model", model)) {
+        bool kept = tv_json_overlay(model, tv_json_get(root, "model")); /* what is no config: its weights */
+        cJSON_DeleteItemFromObjectCaseSensitive(root, "model");
+        if (!kept || !cJSON_AddItemToObject(root, "model", model)) {
             status = tv_fail(TV_E_MEMORY, "out of host memory for the settings");
             goto done;
         }

@@ -179,16 +179,43 @@ tv_status tv_run_settings_read(const char *path, const char *const *sets, uint64
     return tv_run_settings_from_tree(root, path ? path : "settings", sets, set_count, stage, settings);
 }
 
-/* The top level: the model's tree, and one tree for each section. */
+static const char model_section[] = "model";
+
+/* model.weights is ours and no key of a published config: it is taken out of the model's tree, and the tree
+ * too where it held nothing else. *own is that setting alone. */
+static tv_status take_own_keys(tv_run_settings *settings, const cJSON **own) {
+    cJSON *model = cJSON_GetObjectItemCaseSensitive(settings->root, model_section);
+    cJSON *weights = cJSON_IsObject(model) ? cJSON_DetachItemFromObjectCaseSensitive(model, "weights") : NULL;
+    if (!weights)
+        return TV_OK;
+    if (!model->child)
+        cJSON_DeleteItemFromObjectCaseSensitive(settings->root, model_section);
+    cJSON *object = cJSON_CreateObject();
+    if (!object || !cJSON_AddItemToArray(settings->defaults, object)) {
+        cJSON_Delete(object);
+        cJSON_Delete(weights);
+        return tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+    }
+    *own = object;
+    return cJSON_AddItemToObject(object, "weights", weights)
+               ? TV_OK
+               : tv_fail(TV_E_MEMORY, "out of host memory for the settings");
+}
+
+/* The top level: one tree for each section; of the model's, what is no config is a section of its own. */
 static tv_status read_root(tv_run_settings *settings, const char *where, const char *const *sections,
                            uint64_t section_count, const cJSON **trees) {
-    tv_config_field fields[MAX_SECTIONS + 1];
+    tv_config_field fields[MAX_SECTIONS];
+    const cJSON *own = NULL;
+    TV_RETURN_IF_FAILED(take_own_keys(settings, &own));
     for (uint64_t i = 0; i < section_count; i++)
         fields[i] = (tv_config_field){sections[i], TV_CONFIG_TREE, i * sizeof *trees, 0, 0, NULL};
-    fields[section_count] =
-        (tv_config_field){"model", TV_CONFIG_TREE, section_count * sizeof *trees, 0, 0, NULL};
-    TV_RETURN_IF_FAILED(tv_config_read(settings->root, where, fields, section_count + 1, trees));
-    settings->model = trees[section_count];
+    TV_RETURN_IF_FAILED(tv_config_read(settings->root, where, fields, section_count, trees));
+    for (uint64_t i = 0; i < section_count; i++)
+        if (strcmp(sections[i], model_section) == 0) {
+            settings->model = trees[i];
+            trees[i] = own;
+        }
     if (settings->model && !cJSON_IsObject(settings->model))
         return tv_fail(TV_E_CONFIG, "%s.model: expected an object, found a list", where);
     return TV_OK;
@@ -271,7 +298,9 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) 
         uint64_t count = fields_of(sections[i], settings->stage, fields);
         if (count == 0)
             continue;
-        cJSON *object = cJSON_AddObjectToObject(root, sections[i]);
+        cJSON *object = cJSON_GetObjectItemCaseSensitive(root, sections[i]); /* the model's is there */
+        if (!object)
+            object = cJSON_AddObjectToObject(root, sections[i]);
         built = object != NULL;
         if (built)
             status = tv_config_write(object, fields, count, settings);
@@ -290,6 +319,14 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) 
 
 tv_status tv_run_settings_whole(const tv_run_settings *settings, cJSON **root) {
     TV_RETURN_IF_FAILED(tv_run_settings_resolve(settings, root));
-    cJSON_DeleteItemFromObjectCaseSensitive(*root, "model");
-    return TV_OK;
+    cJSON *model = cJSON_DetachItemFromObjectCaseSensitive(*root, model_section);
+    cJSON *weights = cJSON_DetachItemFromObjectCaseSensitive(model, "weights");
+    cJSON *own = cJSON_AddObjectToObject(*root, model_section);
+    cJSON_Delete(model);
+    if (own && weights && cJSON_AddItemToObject(own, "weights", weights))
+        return TV_OK;
+    cJSON_Delete(weights);
+    cJSON_Delete(*root);
+    *root = NULL;
+    return tv_fail(TV_E_MEMORY, "out of host memory for the settings");
 }

@@ -114,11 +114,23 @@ typedef struct tv_lora_settings {
     const cJSON *modules_to_save; /* a list of names; NULL: none named */
 } tv_lora_settings;
 
+/* In the order of the setting's choices. */
+typedef enum tv_weights {
+    TV_WEIGHTS_AUTO,
+    TV_WEIGHTS_F32,
+    TV_WEIGHTS_BF16,
+    TV_WEIGHTS_F16,
+    TV_WEIGHTS_Q8_0,
+    TV_WEIGHTS_Q4_0
+} tv_weights;
+
 typedef struct tv_run_settings {
     tv_stage_kind stage;
-    cJSON *root;        /* what was read, with every --set applied; owns all texts below */
-    cJSON *defaults;    /* and this those that nobody named */
-    const cJSON *model; /* NULL when absent, as with --init */
+    cJSON *root;     /* what was read, with every --set applied; owns all texts below */
+    cJSON *defaults; /* and this those that nobody named */
+    const cJSON
+        *model;  /* NULL when absent, as with --init; without model.weights, which is no key of a config */
+    int weights; /* tv_weights */
     tv_data_settings data;
     tv_train_settings train;
     tv_sft_settings sft;

@@ -49,12 +49,15 @@ tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_
     tv_run_settings own = *settings;
     tv_status status;
     if (role->list->adapter.rank) {
-        const tv_parameter_choice choice = {.adapter = &role->list->adapter, .score = true};
+        tv_dtype *types;
+        TV_RETURN_IF_FAILED(tv_parameter_storage(settings, role->list, role->list, &types));
+        const tv_parameter_choice choice = {.storage = types, .adapter = &role->list->adapter, .score = true};
         status = tv_parameter_list_create_chosen(&config, &choice, &role->own_list);
+        free(types);
     } else {
         TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &plain));
-        status =
-            tv_parameter_list_choose(&own, plain, tv_model_directory_path(role->directory), &role->own_list);
+        status = tv_parameter_list_choose(&own, plain, tv_model_directory_path(role->directory), role->list,
+                                          &role->own_list);
     }
     tv_parameter_list_destroy(&plain);
     role->list = role->own_list;
