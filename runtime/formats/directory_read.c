@@ -97,7 +97,7 @@ static uint32_t index_in_base(const tv_model_directory *directory, uint32_t inde
 static tv_status read_by_floats(const tv_model_directory *directory, uint32_t index, uint64_t first_row,
                                 uint64_t rows, tv_dtype dtype, uint8_t *out) {
     const uint64_t columns = tv_model_directory_parameters(directory)->items[index].shape[1];
-    const uint64_t piece = tv_min_u64(rows, tv_max_u64(1, FLOATS_AT_ONCE / columns));
+    const uint64_t piece = tv_max_u64(1, tv_min_u64(rows, FLOATS_AT_ONCE / columns));
     float *floats = malloc(piece * columns * sizeof *floats);
     tv_status status =
         floats ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the model in %s", directory->path);

@@ -110,8 +110,8 @@ void tv_hub_listing_free(tv_hub_listing *listing) {
 }
 
 const tv_hub_file *tv_hub_listing_find(const tv_hub_listing *listing, const char *name) {
-    for (uint64_t i = 0; listing->files && i < listing->count; i++)
-        if (strcmp(listing->files[i].name, name) == 0)
+    for (uint64_t i = 0; i < listing->count; i++)
+        if (listing->files[i].name && strcmp(listing->files[i].name, name) == 0)
             return &listing->files[i];
     return NULL;
 }
