@@ -131,7 +131,7 @@ struct tv_gguf_model {
 /* "(64, 192)" */
 static void print_shape(const uint64_t *shape, uint32_t rank, char text[128]) {
     int used = snprintf(text, 128, "(");
-    for (uint32_t i = 0; i < rank; i++)
+    for (uint32_t i = 0; i < rank && i < TV_GGUF_MAX_RANK; i++)
         used += snprintf(text + used, (size_t)(128 - used), "%s%llu", i ? ", " : "",
                          (unsigned long long)shape[i]);
     snprintf(text + used, (size_t)(128 - used), ")");
@@ -140,7 +140,7 @@ static void print_shape(const uint64_t *shape, uint32_t rank, char text[128]) {
 static tv_status check_entry(const tv_gguf_model *m, const tv_gguf_entry *entry,
                              const tv_gguf_tensor *tensor) {
     const char *where = tv_gguf_where(m->file);
-    const uint64_t shape[2] = {entry->rows, entry->columns};
+    const uint64_t shape[TV_GGUF_MAX_RANK] = {entry->rows, entry->columns};
     char expected[128], found[128];
     print_shape(shape, entry->rank, expected);
     if (!tensor)
@@ -148,7 +148,7 @@ static tv_status check_entry(const tv_gguf_model *m, const tv_gguf_entry *entry,
                        "%s: tensor \"%s\" with the shape %s is missing; the file's metadata ask for it",
                        where, entry->name, expected);
     bool same = tensor->rank == entry->rank;
-    for (uint32_t i = 0; same && i < entry->rank; i++)
+    for (uint32_t i = 0; same && i < entry->rank && i < TV_GGUF_MAX_RANK; i++)
         same = tensor->shape[i] == shape[i];
     if (same)
         return TV_OK;

@@ -77,13 +77,13 @@ typedef struct appended {
     cJSON *object, *last;
 } appended;
 
+/* Takes over the name, which is NULL in an array. */
 static bool append(appended *to, char *name, cJSON *item) {
-    if (!item)
-        return false;
-    if (name && !(item->string = name)) {
-        cJSON_Delete(item);
+    if (!item) {
+        free(name);
         return false;
     }
+    item->string = name;
     if (to->last) {
         to->last->next = item;
         item->prev = to->last;
@@ -106,7 +106,8 @@ static tv_status add_tokens(const reading *r, cJSON *added, cJSON *vocab) {
         if (!text[0] || (type == TV_GGUF_UNUSED && strncmp(text, "[PAD", 4) == 0))
             continue;
         /* Added ones stand in the vocabulary too, or other programs would give them new ids. */
-        bool done = append(&words, strdup(text), cJSON_CreateNumber((double)id));
+        char *name = strdup(text);
+        bool done = name && append(&words, name, cJSON_CreateNumber((double)id));
         if (done && (special || type == TV_GGUF_USER_DEFINED || (type == TV_GGUF_UNUSED && !r->fallback)))
             done = add_token(added, id, text, special);
         if (!done)

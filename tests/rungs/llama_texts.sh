@@ -16,22 +16,23 @@ llama_ready() { # skips the rung where llama.cpp cannot be had
         skip_rung "npm install failed: $(head -n 1 "$work/npm.log")"
 }
 
-# llama.cpp is asked for some tokens more: it keeps the last ones back until they are whole characters.
+# llama.cpp is asked for some tokens more: it keeps the last ones back until they are whole characters. Bytes that are no text
+# are compared as the sign that stands for them.
 same_text() { # WHAT MODEL GGUF PROMPT [ADAPTER-GGUF]
-    local here there
-    here=$("$trivium" generate --quiet --json --model "$2" --temperature 0 --max-tokens $tokens --prompt "$4" |
-        node -e 'console.log(JSON.stringify(JSON.parse(require("fs").readFileSync(0, "utf8").trim().split("\n").pop()).text))')
-    there=$(node tests/rungs/llama_cpp.mjs "$packages" "$3" $((tokens + 8)) "$4" ${5:+"$5"} 2>"$work/llama.log") || true
-    if HERE=$here THERE=$there node -e '
-        const here = JSON.parse(process.env.HERE);
-        process.exit(here.length > 40 && process.env.THERE.startsWith(here.trimEnd()) ? 0 : 1)'; then
+    "$trivium" generate --quiet --model "$2" --temperature 0 --max-tokens $tokens --prompt "$4" >"$work/here" || true
+    node tests/rungs/llama_cpp.mjs "$packages" "$3" $((tokens + 8)) "$4" ${5:+"$5"} >"$work/there" 2>"$work/llama.log" || true
+    if node -e '
+        const [here, there, prompt] = process.argv.slice(1);
+        const read = (path) => require("fs").readFileSync(path, "utf8").replaceAll("\0", "");
+        const text = read(here).slice(prompt.length).trimEnd().replace(/\uFFFD+$/, "");
+        process.exit(text.length > 20 && read(there).startsWith(text) ? 0 : 1)' "$work/here" "$work/there" "$4"; then
         passed=$((passed + 1))
         say "$1: the same $tokens tokens"
     else
         failed=$((failed + 1))
         echo "FAILED $rung: $1"
-        echo "  here:      $here"
-        echo "  llama.cpp: $there"
+        echo "  here:      $(head -c 400 "$work/here" | tr -d '\000')"
+        echo "  llama.cpp: $(head -c 400 "$work/there" | tr -d '\000')"
         tail -c 300 "$work/llama.log"
     fi
 }
