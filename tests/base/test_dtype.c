@@ -118,8 +118,9 @@ static void blocks_of_a_file_become_rows(void **state) {
     }
     tv_dtype_from_blocks(TV_Q8_0, 96, 1, blocks, rows);
     tv_dtype_to_f32(TV_Q8_0, 96, 1, rows, values);
-    for (int i = 0; i < 96; i++)
-        assert_near(values[i], 0.5 * (i / 32 + 1) * (i % 32 - 16), 0);
+    for (int b = 0; b < 3; b++)
+        for (int i = 0; i < 32; i++)
+            assert_near(values[32 * b + i], 0.5 * (b + 1) * (i - 16), 0);
     tv_dtype_to_blocks(TV_Q8_0, 96, 1, rows, back);
     assert_memory_equal(back, blocks, sizeof blocks);
 
