@@ -5,7 +5,7 @@
  * fp32 over 3 layers err by some 1e-6; its cosines come from float32 angles, which are off by 80 * 6e-8 =
  * 5e-6 at the last position. Measured on lavapipe, 2026-11-29: at most 7e-6.
  */
-#include "support/device.h"
+#include "support/language_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -46,27 +46,6 @@ static uint32_t *read_tokens(const cJSON *lengths, uint64_t *longest) {
     return tokens;
 }
 
-/* Logits of all rows of the batch: (rows, V); the caller frees. */
-static float *all_logits(tv_device *device, const tv_model *model, const uint32_t *tokens, uint64_t batch,
-                         uint64_t length) {
-    uint64_t vocab = tv_model_list(model)->config.vocab_size;
-    tv_activations *activations = NULL;
-    assert_ok(tv_activations_create(device, tv_device_caps(device), tv_model_list(model),
-                                    &(tv_activations_options){.batch = batch, .tokens = length},
-                                    &activations));
-    tv_test_tensor in = tv_test_uints(device, batch * length, tokens);
-    tv_recorder *recorder = tv_test_begin(device);
-    tv_tensor chunk;
-    assert_ok(tv_forward(recorder, model, activations, &(tv_model_inputs){.tokens = in.tensor}));
-    assert_ok(tv_language_logits(recorder, model, activations, 0, batch * length, &chunk));
-    tv_test_run(device, recorder);
-    float *logits = calloc(batch * length * vocab, sizeof *logits);
-    assert_ok(tv_download(device, chunk.span, logits, batch * length * vocab * sizeof *logits));
-    tv_test_free(&in);
-    tv_activations_destroy(&activations);
-    return logits;
-}
-
 /* `expected` holds lists of V logits for the rows of `figures`' logits_at. */
 static void compare_logits(tv_device *device, const char *path, const char *name, const cJSON *figures,
                            const cJSON *expected) {
@@ -79,7 +58,7 @@ static void compare_logits(tv_device *device, const char *path, const char *name
                 *row;
     uint64_t longest, vocab = tv_model_list(model)->config.vocab_size;
     uint32_t *tokens = read_tokens(lengths, &longest);
-    float *logits = all_logits(device, model, tokens, (uint64_t)cJSON_GetArraySize(lengths), longest);
+    float *logits = tv_test_all_logits(model, tokens, (uint64_t)cJSON_GetArraySize(lengths), longest);
     double worst = 0;
     cJSON_ArrayForEach(row, expected) {
         uint64_t b = (uint64_t)at->child->valueint, t = (uint64_t)at->child->next->valueint, v = 0;

@@ -170,3 +170,23 @@ double tv_test_relative_distance(const float *a, const float *b, uint64_t count)
     }
     return sqrt(difference / norm);
 }
+
+float *tv_test_all_logits(const tv_model *model, const uint32_t *tokens, uint64_t batch, uint64_t length) {
+    tv_device *device = tv_model_device(model);
+    uint64_t vocab = tv_model_list(model)->config.vocab_size;
+    tv_activations *activations = NULL;
+    assert_ok(tv_activations_create(device, tv_device_caps(device), tv_model_list(model),
+                                    &(tv_activations_options){.batch = batch, .tokens = length},
+                                    &activations));
+    tv_test_tensor in = tv_test_uints(device, batch * length, tokens);
+    tv_recorder *recorder = tv_test_begin(device);
+    tv_tensor chunk;
+    assert_ok(tv_forward(recorder, model, activations, &(tv_model_inputs){.tokens = in.tensor}));
+    assert_ok(tv_language_logits(recorder, model, activations, 0, batch * length, &chunk));
+    tv_test_run(device, recorder);
+    float *logits = calloc(batch * length * vocab, sizeof *logits);
+    assert_ok(tv_download(device, chunk.span, logits, batch * length * vocab * sizeof *logits));
+    tv_test_free(&in);
+    tv_activations_destroy(&activations);
+    return logits;
+}

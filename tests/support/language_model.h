@@ -46,6 +46,9 @@ void tv_test_gradients(const tv_test_language_model *lm, float *flat);
 /* What the gradients stand at; 0 where a parameter has none. */
 void tv_test_get_gradients(const tv_test_language_model *lm, float *flat);
 
+/* Logits of every row of a batch of (B, T) tokens: (B T, V), which the caller frees. */
+float *tv_test_all_logits(const tv_model *model, const uint32_t *tokens, uint64_t batch, uint64_t length);
+
 /* Where parameter `index` starts in a flat array. */
 uint64_t tv_test_flat_offset(const tv_parameter_list *list, uint32_t index);
 /* |a - b| / |b| over `count` elements. */
