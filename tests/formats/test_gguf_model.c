@@ -1,6 +1,9 @@
 /* formats/gguf_model and gguf_config: a model of each family goes into a file and comes back bit for bit, its
  * config with it; the rows that llama.cpp wants in another order lie there, by a formula of this file's own;
- * files that are no model of a known family are refused by name. */
+ * files that are no model of a known family are refused by name.
+ *
+ * Tried on 2026-11-29, each fails here: an adapter's rows not turned, rsLoRA not folded into alpha, the
+ * factor of rotary factors inverted. */
 #include "support/small_config.h"
 #include "support/support.h"
 

@@ -1,6 +1,8 @@
 /* formats/gguf_tokenizer: tokenizers go into GGUF metadata and come back with the same ids, both byte-level
  * BPE and BPE with byte fallback; each published pre-tokenizer has its name and the name its patterns; broken
- * lists are refused. */
+ * lists are refused.
+ *
+ * Tried on 2026-11-29, each fails here: the end token not read, the types of tokens not read. */
 #include "support/support.h"
 
 #include <stdio.h>
@@ -19,8 +21,8 @@
 static const char *const texts[] = {
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.",
     "  two  spaces,\ttabs\n\nand lines \n ",
-    "wörld \xc3\xa9\xcc\x81 \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\x98\x80 "
-    "\xd9\x85\xd8\xb1\xd8\xad\xd8\xa8\xd8\xa7",
+    ("wörld \xc3\xa9\xcc\x81 \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\x98\x80 "
+     "\xd9\x85\xd8\xb1\xd8\xad\xd8\xa8\xd8\xa7"),
     "it's 12345 x 67, isn't it? I'LL; <s> </s> <|endoftext|> <0x0A>",
     "",
     " ",
@@ -109,6 +111,30 @@ static void byte_level_goes_round(void **state) {
     (void)state;
     goes_round(DATA "trained");
     goes_round(DATA "gpt2");
+}
+
+/* An end that no name gives away, as of a model whose turns end with a token of their own. */
+static void another_end_comes_back(void **state) {
+    (void)state;
+    enum { END = 9 };
+    char *dir = tv_test_dir(), *path = tv_format("%s/t.gguf", dir);
+    tv_tokenizer *tokenizer = NULL, *back = NULL;
+    tv_gguf *file = NULL;
+    tv_model_config config = tv_model_config_defaults(TV_ARCH_LLAMA);
+    assert_ok(tv_tokenizer_load(DATA "trained", &tokenizer));
+    assert_true(tv_tokenizer_info_of(tokenizer)->eos != END);
+    assert_ok(tv_tokenizer_set_eos(tokenizer, END));
+    config.vocab_size = tv_tokenizer_vocab_size(tokenizer);
+    config.eos_token_id = END;
+    write_tokenizer(tokenizer, &config, path);
+    assert_ok(tv_gguf_open(path, &file));
+    assert_ok(tv_gguf_get_tokenizer(file, &back));
+    assert_int_equal(tv_tokenizer_info_of(back)->eos, END);
+    tv_gguf_close(&file);
+    tv_tokenizer_destroy(&tokenizer);
+    tv_tokenizer_destroy(&back);
+    free(path);
+    tv_test_dir_remove(&dir);
 }
 
 /* The one in data/ has fewer merges than its tokens have cuts; what llama.cpp makes of it, which has all,
@@ -245,9 +271,9 @@ static void broken_lists_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(byte_level_goes_round),        cmocka_unit_test(byte_fallback_goes_round),
-        cmocka_unit_test(a_published_model_goes_round), cmocka_unit_test(pre_tokenizers_have_names),
-        cmocka_unit_test(broken_lists_are_refused),
+        cmocka_unit_test(byte_level_goes_round),     cmocka_unit_test(byte_fallback_goes_round),
+        cmocka_unit_test(another_end_comes_back),    cmocka_unit_test(a_published_model_goes_round),
+        cmocka_unit_test(pre_tokenizers_have_names), cmocka_unit_test(broken_lists_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
