@@ -16,7 +16,7 @@ static uint64_t count;
 static bool show(void *waiting, uint32_t token) {
     tv_text shown = {0};
     if (tv_tokenizer_decode_next(tokenizer, &token, 1, true, waiting) == TV_OK &&
-        tv_text_show(waiting, false, &shown) == TV_OK)
+        tv_text_show(waiting, false, &shown) == TV_OK && shown.size > 0)
         fwrite(shown.data, 1, shown.size, stdout);
     tv_text_free(&shown);
     return fflush(stdout) == 0;
