@@ -7,6 +7,7 @@
  * - rstd is relatively off by half of the variance's error, the sum of C squares: again slack * rstd, plus
  * 1e-6 for the sums.
  * - d_x is rstd times terms of about 1 that are off by 1e-6 and by errors of n, at most three times.
+ * - Gains are below 1, counted from 1 below 2: twice the error of n and of d_x.
  * - d_gain adds errors of n over rows as a random walk, of which 4 deviations are allowed, and rounds R
  * terms: 5e-5 for R = 70,000 (R/256 = 274 terms, then 256 partial sums; values up to 150, e * 150 * sqrt(274
  * + 256) = 2e-4 with the same four deviations over the root of 12).
@@ -127,15 +128,15 @@ static void check(tv_device *device, norm_case t) {
         d_gain[c] += (double)start[c];
         d_bias[c] += (double)start[channels + c];
     }
-    const double slack = 4 * 6e-8 * (1 + (double)t.shift);
+    const double slack = 4 * 6e-8 * (1 + (double)t.shift), gains = t.from_one ? 2 : 1;
     double *of_mean = doubles(rows), *of_rstd = doubles(rows), *of_y = doubles(rows), *of_d_x = doubles(rows),
            walk = 0;
     for (uint64_t r = 0; r < rows; r++) {
         double error = slack * rstd[r] + 1e-6;
         of_mean[r] = slack;
         of_rstd[r] = rstd[r] * error;
-        of_y[r] = 2 * error;
-        of_d_x[r] = rstd[r] * 3 * error;
+        of_y[r] = gains * 2 * error;
+        of_d_x[r] = gains * rstd[r] * 3 * error;
         walk += error * error;
     }
     double of_d_gain = 4 * sqrt(walk) + 2e-4, of_d_bias = 2e-4, none = 0;
