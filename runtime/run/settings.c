@@ -289,10 +289,9 @@ tv_status tv_run_settings_resolve(const tv_run_settings *settings, cJSON **out) 
     uint64_t section_count = all_sections(sections);
     cJSON *root = cJSON_CreateObject();
     *out = NULL;
-    if (settings->model) {
-        cJSON *model = cJSON_Duplicate(settings->model, true);
-        built = root && model && cJSON_AddItemToObject(root, "model", model);
-    }
+    /* First in every file: one that is read back writes itself again. */
+    cJSON *model = settings->model ? cJSON_Duplicate(settings->model, true) : cJSON_CreateObject();
+    built = root && model && cJSON_AddItemToObject(root, model_section, model);
     for (uint64_t i = 0; i < section_count && built && status == TV_OK; i++) {
         tv_config_field fields[MAX_FIELDS];
         uint64_t count = fields_of(sections[i], settings->stage, fields);
