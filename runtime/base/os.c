@@ -28,12 +28,17 @@ double tv_wall_seconds(void) {
     return clock_seconds(CLOCK_REALTIME);
 }
 
-tv_calendar tv_calendar_now(void) {
+static const int64_t most_seconds = 253402300799; /* the end of 9999 */
+
+int64_t tv_date_seconds(void) {
     const char *fixed = getenv("SOURCE_DATE_EPOCH");
-    long long seconds = fixed ? strtoll(fixed, NULL, 10) : 0;
-    time_t now = !fixed                                   ? time(NULL)
-                 : seconds >= 0 && seconds < 253402300800 ? (time_t)seconds
-                                                          : 0; /* to 9999 */
+    long long seconds = fixed ? strtoll(fixed, NULL, 10) : (long long)time(NULL);
+    return seconds >= 0 && seconds <= most_seconds ? seconds : 0;
+}
+
+tv_calendar tv_calendar_at(int64_t seconds) {
+    bool fixed = getenv("SOURCE_DATE_EPOCH") != NULL;
+    time_t now = seconds >= 0 && seconds <= most_seconds ? (time_t)seconds : 0;
     struct tm parts = {.tm_mday = 1};
     if (!(fixed ? gmtime_r(&now, &parts) : localtime_r(&now, &parts)))
         parts = (struct tm){.tm_year = 70, .tm_mday = 1, .tm_wday = 4};

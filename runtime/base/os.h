@@ -22,9 +22,10 @@ typedef struct tv_calendar {
     int weekday;     /* from Sunday, 0 */
     int day_of_year; /* from 1 */
 } tv_calendar;
-/* The local date and time; with SOURCE_DATE_EPOCH in the environment (seconds since 1970), what it says, in
- * UTC. */
-tv_calendar tv_calendar_now(void);
+/* Seconds since 1970, up to the year 9999: now, or what SOURCE_DATE_EPOCH in the environment says. */
+int64_t tv_date_seconds(void);
+/* The local date and time; with SOURCE_DATE_EPOCH in UTC. */
+tv_calendar tv_calendar_at(int64_t seconds);
 
 /* Bytes that nobody can guess, for secrets; what is drawn for training comes from base/rng.h. */
 tv_status tv_random_bytes(void *bytes, uint64_t size);

@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "formats/model_tokenizer.h"
 #include "run/defaults.h"
 #include "run/directory.h"
@@ -85,16 +86,19 @@ static tv_status read_settings(tv_run *run) {
     return TV_OK;
 }
 
-/* run.json names what the run began from, for stages that need it again. */
-static tv_status read_init(tv_run *run) {
+/* run.json names what the run began from, for stages that need it again, and when. */
+static tv_status read_beginning(tv_run *run) {
     cJSON *root = NULL;
     const char *init;
+    double begun;
     char *path = tv_format("%s/run.json", run->options->run);
     if (!path)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     tv_status status;
     TV_TRY(tv_json_read_file(path, &root));
     TV_TRY(tv_json_string(root, "model", path, "", &init));
+    TV_TRY(tv_json_number(root, "begun", path, 0, &begun));
+    run->begun = begun >= 0 && begun < 1e12 ? (int64_t)begun : 0;
     if (init[0] && !(run->init = tv_format("%s", init)))
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
 done:
@@ -137,7 +141,7 @@ static tv_status open_source(tv_run *run) {
         TV_RETURN_IF_FAILED(check_checkpoint(run));
         TV_RETURN_IF_FAILED(tv_checkpoint_read_state(run->source_path, &run->state));
         TV_RETURN_IF_FAILED(tv_made_with_read(run->source_path, &run->before));
-        TV_RETURN_IF_FAILED(read_init(run));
+        TV_RETURN_IF_FAILED(read_beginning(run));
         run->resumed = true;
     } else if (o->init) {
         run->init = tv_format("%s", o->adapter ? o->adapter : o->init);
@@ -283,6 +287,10 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     TV_RETURN_IF_FAILED(read_settings(run));
     TV_RETURN_IF_FAILED(open_source(run));
     TV_RETURN_IF_FAILED(find_tokenizer(run));
+    if (!run->resumed)
+        run->begun = tv_date_seconds();
+    else if (run->tokenizer && run->begun)
+        tv_tokenizer_set_date(run->tokenizer, run->begun);
     TV_RETURN_IF_FAILED(find_model(run));
     TV_RETURN_IF_FAILED(find_inputs(run));
     if (run->resumed)

@@ -59,14 +59,16 @@ static tv_status write_run_description(const tv_run *run) {
         strftime(started, sizeof started, "%Y-%m-%d %H:%M UTC", &utc);
     char *path = tv_format("%s/run.json", run->options->run);
     cJSON *root = cJSON_CreateObject();
-    bool built =
-        path && root && tv_json_set_string(root, "trivium", TRIVIUM_VERSION) &&
-        tv_json_set_string(root, "device", caps->name) && tv_json_set_string(root, "driver", caps->driver) &&
-        tv_json_set_string(root, "tier", tv_tier_name(caps->tier)) &&
-        tv_json_set_string(root, "started", started) && tv_json_set_string(root, "stage", run->stage->name) &&
-        (!run->init || tv_json_set_string(root, "model", run->init)) &&
-        tv_json_set_number(root, "parameters", (double)run->list->elements) &&
-        tv_json_set_number(root, "device_bytes", (double)run->bytes.total);
+    bool built = path && root && tv_json_set_string(root, "trivium", TRIVIUM_VERSION) &&
+                 tv_json_set_string(root, "device", caps->name) &&
+                 tv_json_set_string(root, "driver", caps->driver) &&
+                 tv_json_set_string(root, "tier", tv_tier_name(caps->tier)) &&
+                 tv_json_set_string(root, "started", started) &&
+                 tv_json_set_number(root, "begun", (double)run->begun) &&
+                 tv_json_set_string(root, "stage", run->stage->name) &&
+                 (!run->init || tv_json_set_string(root, "model", run->init)) &&
+                 tv_json_set_number(root, "parameters", (double)run->list->elements) &&
+                 tv_json_set_number(root, "device_bytes", (double)run->bytes.total);
     tv_status status = built ? tv_json_write_file(path, root)
                              : tv_fail(TV_E_MEMORY, "out of host memory for the run's description");
     cJSON_Delete(root);

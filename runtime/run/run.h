@@ -97,8 +97,9 @@ struct tv_run {
     tv_device *device;
     tv_model_directory *source; /* of --init or of the checkpoint that is resumed; NULL: drawn by seed */
     char *source_path;
-    char *init;   /* what the run began from, as it was given; also on resuming; NULL: drawn */
-    bool resumed; /* source is a checkpoint of this run */
+    int64_t begun; /* in seconds since 1970; 0 on resuming a run of an earlier version */
+    char *init;    /* what the run began from, as it was given; also on resuming; NULL: drawn */
+    bool resumed;  /* source is a checkpoint of this run */
     tv_parameter_list *own_list;
     const tv_parameter_list *list;
     tv_tokenizer *tokenizer; /* NULL: none */

@@ -53,6 +53,7 @@ tv_status tv_chat_render(const tv_jinja *jinja, const tv_chat_names *names, cons
     for (uint64_t i = 0; i < count; i++)
         input += messages[i].length;
     TV_RETURN_IF_FAILED(tv_jinja_heap_create(input, count, &heap));
+    heap.date = names->date;
     TV_TRY(tv_jinja_new_dict(&heap, &variables));
     TV_TRY(set_variables(&heap, names, messages, count, add_generation_prompt, variables.dict));
     TV_TRY(tv_jinja_render(jinja, &heap, variables.dict, &out));

@@ -10,9 +10,10 @@
 #include "text/jinja.h"
 #include "trivium/tokenizer.h"
 
-/* NULL where the tokenizer has none. */
+/* What the tokenizer says to a template; names are NULL where it has none. */
 typedef struct tv_chat_names {
     char *bos, *eos, *unk, *pad;
+    int64_t date; /* that is today, in seconds since 1970 */
 } tv_chat_names;
 
 /* Zero-initialised it is empty. */

@@ -249,6 +249,7 @@ static tv_status find_names(const tv_tokenizer *tokenizer, tv_chat_names *names)
         bos = named != TV_NO_TOKEN ? named : bos;
         unk = tv_tokenizer_named_token(tokenizer, config, "unk_token");
     }
+    names->date = tv_tokenizer_date(tokenizer);
     TV_TRY(name_of(tokenizer, bos, &names->bos));
     TV_TRY(name_of(tokenizer, info->eos, &names->eos));
     TV_TRY(name_of(tokenizer, unk, &names->unk));

@@ -22,8 +22,8 @@ void tv_jinja_destroy(tv_jinja **jinja);
 /* Whether the template calls for the date, which changes what it renders from day to day. */
 bool tv_jinja_is_dated(const tv_jinja *jinja);
 
-/* A heap for variables and one rendering; `input` bytes of text and `count` messages will be in it, in
- * proportion to which memory and steps are granted. */
+/* A heap for variables and one rendering, of today's date; `input` bytes of text and `count` messages will be
+ * in it, in proportion to which memory and steps are granted. */
 tv_status tv_jinja_heap_create(uint64_t input, uint64_t count, tv_jinja_heap *heap);
 void tv_jinja_heap_destroy(tv_jinja_heap *heap);
 

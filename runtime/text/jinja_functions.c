@@ -137,7 +137,7 @@ static bool print_date(const tv_calendar *now, char conversion, bool plain, char
 static tv_status strftime_now(tv_jinja_heap *heap, const tv_jinja_arguments *arguments, tv_jinja_value *out) {
     const tv_jinja_text *format;
     tv_jinja_buffer buffer = {0};
-    tv_calendar now = tv_calendar_now();
+    tv_calendar now = tv_calendar_at(heap->date);
     TV_RETURN_IF_FAILED(one_text(heap, "strftime_now", arguments, &format));
     for (uint64_t i = 0; i < format->length; i++) {
         char printed[64];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/os.h"
 #include "text/jinja_evaluate.h"
 
 struct tv_jinja {
@@ -57,7 +58,8 @@ tv_status tv_jinja_heap_create(uint64_t input, uint64_t count, tv_jinja_heap *he
     count = tv_min_u64(count, UINT64_C(1) << 40);
     *heap = (tv_jinja_heap){.memory = MEMORY + MEMORY_PER_BYTE * input + MEMORY_PER_MESSAGE * count,
                             .steps = STEPS + STEPS_PER_BYTE * input + STEPS_PER_MESSAGE * count,
-                            .line = 1};
+                            .line = 1,
+                            .date = tv_date_seconds()};
     return tv_arena_create(&heap->arena);
 }
 

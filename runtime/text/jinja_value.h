@@ -20,6 +20,7 @@ typedef struct tv_jinja_heap {
     uint64_t memory, steps; /* what is left of them */
     uint32_t depth;         /* of what is under way */
     uint32_t line;          /* of the template, where evaluation is */
+    int64_t date;           /* of strftime_now, in seconds since 1970 */
 } tv_jinja_heap;
 
 enum { TV_JINJA_MOST_DEPTH = 400 };

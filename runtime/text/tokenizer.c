@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "text/added_tokens.h"
 #include "text/bpe_encode.h"
 #include "text/vocabulary.h"
@@ -27,6 +28,7 @@ struct tv_tokenizer {
     tv_bpe *bpe;
     tv_token_decoder decoder;
     tv_tokenizer_info info;
+    int64_t date;
 };
 
 void tv_tokenizer_destroy(tv_tokenizer **tokenizer) {
@@ -205,6 +207,7 @@ tv_status tv_tokenizer_create(const tv_tokenizer_parts *parts, const char *where
     if (!tokenizer)
         return out_of_memory();
     tokenizer->decoder = parts->decoder;
+    tokenizer->date = tv_date_seconds();
     TV_TRY_OR_FAIL(tv_arena_create(&tokenizer->arena));
     TV_TRY_OR_FAIL(add_tokens(tokenizer, parts, where));
     TV_TRY_OR_FAIL(make_merging(tokenizer, parts, where));
@@ -379,6 +382,14 @@ tv_status tv_tokenizer_begin_document(const tv_tokenizer *tokenizer, tv_ids *ids
 
 const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer) {
     return &tokenizer->info;
+}
+
+int64_t tv_tokenizer_date(const tv_tokenizer *tokenizer) {
+    return tokenizer->date;
+}
+
+void tv_tokenizer_set_date(tv_tokenizer *tokenizer, int64_t date) {
+    tokenizer->date = date;
 }
 
 uint32_t tv_tokenizer_vocab_size(const tv_tokenizer *tokenizer) {

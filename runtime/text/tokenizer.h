@@ -70,6 +70,10 @@ typedef struct tv_tokenizer_info {
     const char *jinja;         /* chat_template.jinja as it was read; NULL where there is none */
 } tv_tokenizer_info;
 const tv_tokenizer_info *tv_tokenizer_info_of(const tv_tokenizer *tokenizer);
+/* The day that is today for its chat template, in seconds since 1970: that on which it was made, until it is
+ * set. So a run that goes on tomorrow renders what it rendered today. */
+int64_t tv_tokenizer_date(const tv_tokenizer *tokenizer);
+void tv_tokenizer_set_date(tv_tokenizer *tokenizer, int64_t date);
 /* As tv_tokenizer_begin_text, for a document that follows others, each ended by end_of_text: where a text
  * begins with that very token, it stands there already. */
 tv_status tv_tokenizer_begin_document(const tv_tokenizer *tokenizer, tv_ids *ids);
