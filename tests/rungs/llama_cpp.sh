@@ -12,8 +12,8 @@ llama_ready
 build release trivium_command
 trivium=$PWD/build/bin/trivium
 
-# Two small models of the repository's own pages.
-cat docs/*.md >"$work/pages.txt"
+# Two small models of a text that never changes, so that what they say does not either.
+cat LICENSE >"$work/pages.txt"
 if [ ! -e "$work/sh.bin" ]; then
     "$trivium" tokenizer train --quiet --input "$work/pages.txt" --vocab-size 600 --out "$work/tokenizer"
     "$trivium" data pack --quiet --tokenizer "$work/tokenizer" --input "$work/pages.txt" --out "$work/sh"
@@ -35,9 +35,10 @@ for family in llama gpt2; do
     for dtype in f32 f16 bf16 q8_0; do
         "$trivium" export --quiet --model "$work/$family" --format gguf --dtype $dtype --out "$work/$family-$dtype.gguf"
     done
-    same_text "$family, f32" "$work/$family" "$work/$family-f32.gguf" "The tokenizer"
-    for dtype in f16 bf16 q8_0; do # rounded weights may turn a near tie: they are compared with themselves
-        same_text "$family, $dtype" "$work/$family-$dtype.gguf" "$work/$family-$dtype.gguf" "The tokenizer"
+    same_text "$family, f32" "$work/$family" "$work/$family-f32.gguf" "Permission is"
+    # Rounded weights may turn a near tie: they are compared with themselves; q8_0 not, for which llama.cpp rounds what is multiplied too.
+    for dtype in f16 bf16; do
+        same_text "$family, $dtype" "$work/$family-$dtype.gguf" "$work/$family-$dtype.gguf" "Permission is"
     done
 done
 
@@ -55,8 +56,8 @@ random_model() { # NAME CLASS KEYS [SEED]
         "$trivium" pretrain --quiet --config "$work/$1.json" --out "$work/$1" 2>"$work/$1.log"
     fi
     "$trivium" export --quiet --model "$work/$1" --format gguf --out "$work/$1.gguf"
-    same_text "$1" "$work/$1" "$work/$1.gguf" "The tokenizer"
-    same_text "$1, read again" "$work/$1.gguf" "$work/$1.gguf" "The tokenizer"
+    same_text "$1" "$work/$1" "$work/$1.gguf" "Permission is"
+    same_text "$1, read again" "$work/$1.gguf" "$work/$1.gguf" "Permission is"
 }
 random_model qwen2 Qwen2ForCausalLM '"initializer_range": 0.15'
 random_model qwen3 Qwen3ForCausalLM '"initializer_range": 0.12, "head_dim": 32'
