@@ -2,14 +2,13 @@
  * readable to its last parameter. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "formats/directory.h"
 #include "formats/peft.h"
+#include "fuzz/small_directory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,21 +22,11 @@ static void clean(void) {
     free(config_path);
 }
 
-static tv_status yield_zeros(void *context, uint32_t index, uint64_t first_row, uint64_t rows, tv_dtype dtype,
-                             void *out) {
-    const tv_parameter_list *list = context;
-    (void)first_row;
-    (void)dtype;
-    for (uint64_t i = 0; i < rows * list->items[index].shape[1]; i++)
-        ((float *)out)[i] = 0;
-    return TV_OK;
-}
-
 static void write_model(const char *path, const tv_model_config *config, const tv_adapter *over) {
     tv_parameter_list *list = NULL;
     if (!path || tv_make_dirs(path) != TV_OK ||
         tv_parameter_list_create_chosen(config, &(tv_parameter_choice){.adapter = over}, &list) != TV_OK ||
-        tv_model_directory_write(path, list, yield_zeros, list) != TV_OK)
+        tv_model_directory_write(path, list, tv_fuzz_zeros, list) != TV_OK)
         abort();
     tv_parameter_list_destroy(&list);
 }
@@ -46,12 +35,7 @@ static void write_model(const char *path, const tv_model_config *config, const t
 static void make_models(void) {
     static const char *const names[] = {"q_proj"};
     tv_adapter over = {.rank = 2, .alpha = 4};
-    tv_model_config config = tv_model_config_defaults(TV_ARCH_LLAMA);
-    config.vocab_size = 5;
-    config.n_layer = 1;
-    config.n_head = config.n_kv_head = 1;
-    config.channels = config.head_size = config.ffn = 4;
-    config.max_positions = 8;
+    tv_model_config config = tv_fuzz_config();
     if (!mkdtemp(directory) || tv_peft_targets(&config, "fuzz", names, 1, &over) != TV_OK)
         abort();
     atexit(clean);
@@ -67,17 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tv_log_set_level(TV_LOG_ERROR);
     if (!config_path)
         make_models();
-    FILE *file = fopen(config_path, "wb");
-    if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0)
-        abort();
+    tv_fuzz_write(config_path, data, size);
     if (tv_model_directory_open_adapted(base, adapter, &d) != TV_OK)
         return 0;
-    const tv_parameter_list *list = tv_model_directory_parameters(d);
-    float *values = malloc(list->max_elements * sizeof *values);
-    for (uint32_t i = 0; values && i < list->count; i++)
-        if (tv_model_directory_read(d, i, values) != TV_OK)
-            abort();
-    free(values);
+    tv_fuzz_read_all(d);
     tv_model_directory_close(&d);
     return 0;
 }
