@@ -14,7 +14,8 @@ tv_status tv_text_print(const void *bytes, uint64_t size, bool visible) {
     tv_status status;
     tv_text shown = {0};
     TV_TRY(visible ? tv_visible_text(bytes, size, &shown) : tv_text_append(&shown, bytes, size));
-    if (fwrite(shown.data, 1, shown.size, stdout) != shown.size || fflush(stdout) != 0)
+    /* What is shown may be nothing, without memory. */
+    if ((shown.size && fwrite(shown.data, 1, shown.size, stdout) != shown.size) || fflush(stdout) != 0)
         status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
 done:
     tv_text_free(&shown);
