@@ -7,7 +7,7 @@
 tools/setup.sh
 export TRIVIUM_LOAD_BYTES=${TRIVIUM_LOAD_BYTES:-3000000000}
 disk=$(df --output=avail -B1 "${TMPDIR:-/tmp}" | tail -n 1)
-memory=$(awk '/^MemAvailable:/ { print $2 * 1024 }' /proc/meminfo)
+memory=$(awk '/^MemAvailable:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)
 [ "$disk" -gt $((TRIVIUM_LOAD_BYTES + 1000000000)) ] || skip_rung "${TMPDIR:-/tmp} has $disk bytes free"
 [ "$memory" -gt $((2 * TRIVIUM_LOAD_BYTES + 2000000000)) ] || skip_rung "$memory bytes of memory are free"
 build release test_formats_load
