@@ -66,6 +66,10 @@ static void press(person *p, const char *keys) {
     assert_int_equal(write(p->terminal, keys, size), (ssize_t)size);
 }
 
+static const char *last_of(const person *p) {
+    return p->seen + (p->size > 300 ? p->size - 300 : 0);
+}
+
 /* Reads what is shown until `text` is there, behind what was expected before; NULL: until the end, pressing
  * `keys` (NULL: none) again and again: what is typed while libedit takes the terminal over, behind its
  * prompt, is lost. */
@@ -88,19 +92,22 @@ static void expect_pressing(person *p, const char *text, const char *keys) {
             if (got <= 0 && !text)
                 return;
             if (got <= 0)
-                fail_msg("it ended before \"%s\"; shown at the end: %s", text,
-                         p->seen + (p->size > 300 ? p->size - 300 : 0));
+                fail_msg("it ended before \"%s\"; shown at the end: %s", text, last_of(p));
         }
         for (ssize_t i = 0; i < got; i++) /* texts that were drawn hold no zeros */
             p->size += p->seen[p->size] ? 1 : 0;
         if (tv_seconds() > end)
-            fail_msg("waited for \"%s\"; shown: %s", text ? text : "the end", p->seen);
+            fail_msg("waited for \"%s\"; shown at the end: %s", text ? text : "the end", last_of(p));
     }
 }
 
 static void expect(person *p, const char *text) {
     expect_pressing(p, text, NULL);
 }
+
+/* Ctrl-D behind Ctrl-U: one that comes while libedit takes the terminal over becomes a character of the line,
+ * and behind a character Ctrl-D ends nothing. */
+static const char end_of_input[] = "\x15\x04";
 
 /* Its exit code; 128 + signal. `keys` (NULL: none) are pressed until it ends. */
 static int leave(person *p, const char *keys) {
@@ -166,7 +173,7 @@ static void lines_are_edited_and_called_back(void **state) {
     assert_int_equal(content[0], 'a');
     assert_string_equal(content + 1, longer);
     free(content);
-    assert_int_equal(leave(&p, "\x04"), 0);
+    assert_int_equal(leave(&p, end_of_input), 0);
     free(path);
 }
 
@@ -211,7 +218,7 @@ static void interrupts_stop_the_answer_and_not_the_program(void **state) {
     press(&p, "/reset\r");
     expect(&p, "anew");
     expect(&p, "> ");
-    assert_int_equal(leave(&p, "\x04"), 0);
+    assert_int_equal(leave(&p, end_of_input), 0);
     free(path);
 }
 
