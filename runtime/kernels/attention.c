@@ -125,8 +125,8 @@ static float scale_of(float scale, uint64_t head_size) {
     return scale > 0 ? scale : (float)(1 / sqrt((double)head_size));
 }
 
-static uint32_t window_of(uint64_t window) {
-    return window > 0 && window < UINT32_MAX ? (uint32_t)window : UINT32_MAX;
+static uint32_t window_of(uint64_t window, uint64_t tokens) {
+    return (uint32_t)(window > 0 ? tv_min_u64(window, tokens) : tokens);
 }
 
 static tv_attention_push push_of(const tv_attention *a) {
@@ -139,7 +139,7 @@ static tv_attention_push push_of(const tv_attention *a) {
         .has_documents = tv_tensor_present(a->doc_start),
         .has_lse = tv_tensor_present(a->lse),
         .scale = scale_of(a->scale, a->head_size),
-        .window = window_of(a->window),
+        .window = window_of(a->window, a->tokens),
     };
 }
 
@@ -269,7 +269,7 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
         .head_size = (uint32_t)decode->head_size,
         .max_tokens = (uint32_t)decode->max_tokens,
         .scale = scale_of(decode->scale, decode->head_size),
-        .window = window_of(decode->window),
+        .window = window_of(decode->window, decode->max_tokens),
         .first_row = (uint32_t)part->first_row,
         .has_slots = tv_tensor_present(decode->slots),
         .first_slot = (uint32_t)part->first_slot,

@@ -311,7 +311,7 @@ struct tv_attention_push {
     uint has_documents; /* 1: doc_start is bound */
     uint has_lse;       /* 1: the forward pass stores lse */
     float scale;        /* of the scores */
-    uint window;        /* keys that a query sees, the last one its own; UINT32_MAX: all */
+    uint window;        /* keys that a query sees, the last one its own; at most all */
 };
 TV_PUSH_SIZE(struct tv_attention_push, 36);
 
