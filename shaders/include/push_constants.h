@@ -25,6 +25,10 @@ typedef struct tv_matmul_push tv_matmul_push;
 typedef struct tv_reduce_push tv_reduce_push;
 typedef struct tv_gradient_norm_push tv_gradient_norm_push;
 typedef struct tv_adamw_push tv_adamw_push;
+typedef struct tv_muon_momentum_push tv_muon_momentum_push;
+typedef struct tv_muon_scale_push tv_muon_scale_push;
+typedef struct tv_muon_polynomial_push tv_muon_polynomial_push;
+typedef struct tv_muon_apply_push tv_muon_apply_push;
 typedef struct tv_narrow_push tv_narrow_push;
 typedef struct tv_sample_push tv_sample_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
@@ -55,8 +59,10 @@ struct tv_step_constants {
     float eps;
     float grad_clip;  /* 0: none */
     float loss_scale; /* 1 / valid targets of the whole accumulated batch; 0 when there is none */
+    float momentum;   /* Muon's decay of its moment */
+    float muon_rms;   /* mean size of Muon's update, before lr */
 };
-TV_PUSH_SIZE(struct tv_step_constants, 36);
+TV_PUSH_SIZE(struct tv_step_constants, 44);
 
 /* What the update leaves behind; the device writes it, the host reads it when the step is done. */
 struct tv_update_state {
@@ -205,6 +211,38 @@ struct tv_adamw_push {
     uint decay; /* 1: weight decay applies */
 };
 TV_PUSH_SIZE(struct tv_adamw_push, 8);
+
+/* Muon: part of a matrix. */
+struct tv_muon_momentum_push {
+    uint count;         /* elements, from a whole block on */
+    uint first;         /* where they begin in the bindings of gradient and moment */
+    uint first_partial; /* where the first block's sum goes */
+};
+TV_PUSH_SIZE(struct tv_muon_momentum_push, 12);
+
+struct tv_muon_scale_push {
+    uint matrices;
+    uint count;                  /* elements of each matrix that are bound */
+    uint stride;                 /* elements between matrices */
+    uint blocks, partial_stride; /* sums of each matrix, and between those of two */
+};
+TV_PUSH_SIZE(struct tv_muon_scale_push, 20);
+
+struct tv_muon_polynomial_push {
+    uint matrices;
+    uint rows, side, first_row; /* of each matrix (side, side) that are bound, the first of them */
+    uint stride;
+    float a, b;
+};
+TV_PUSH_SIZE(struct tv_muon_polynomial_push, 28);
+
+struct tv_muon_apply_push {
+    uint count;
+    uint first; /* where they begin in the binding of the parameter */
+    uint decay; /* 1: weight decay applies */
+    float scale;
+};
+TV_PUSH_SIZE(struct tv_muon_apply_push, 16);
 
 struct tv_narrow_push {
     uint rows, columns;

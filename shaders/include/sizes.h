@@ -28,6 +28,9 @@
 /* adamw.comp: vectors of an invocation. */
 #define TV_ADAMW_VECTORS 4
 
+/* muon_scale.comp: blocks of TV_REDUCE_BLOCK elements that a workgroup takes. */
+#define TV_MUON_SCALE_BLOCKS 16
+
 /* ---- columns of PPO's statistics; rho = exp(logprob - old_logprob) ---- */
 
 #define TV_PPO_POLICY_LOSS      0 /* max(-A rho, -A clip(rho, 1 - clip, 1 + clip)) */
