@@ -186,6 +186,7 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
             (operations & VK_SUBGROUP_FEATURE_BALLOT_BIT) && (operations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
     }
     caps->push_descriptors = has_extension(physical, VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME);
+    caps->portability = has_extension(physical, TV_PORTABILITY_SUBSET);
     /* A CPU's heap is the host's memory, of which llvmpipe counts every program's as ours. */
     caps->memory_budget =
         caps->type != TV_DEVICE_CPU && has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);

@@ -47,6 +47,7 @@ typedef struct tv_caps {
                              GPUs */
     uint64_t texels;      /* that a view of a buffer may have, of four fp32 each; 0: CPU kernels do without */
     uint64_t push_descriptors;   /* 1: VK_KHR_push_descriptor */
+    uint64_t portability;        /* 1: VK_KHR_portability_subset, a driver above another API */
     uint64_t memory_budget;      /* 1: VK_EXT_memory_budget tells what other programs have taken */
     uint64_t timestamp_bits;     /* 0: no timestamps */
     double timestamp_ns;         /* nanoseconds of a tick */

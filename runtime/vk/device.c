@@ -102,10 +102,12 @@ static tv_status create_handle(tv_device *device) {
                                                        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                                                    .pNext = &features13,
                                                    .timelineSemaphore = VK_TRUE};
-    const char *extensions[1];
+    const char *extensions[2];
     uint32_t extension_count = 0;
     if (device->caps.push_descriptors)
         extensions[extension_count++] = VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME;
+    if (device->caps.portability) /* a device that has it may be opened only with it */
+        extensions[extension_count++] = TV_PORTABILITY_SUBSET;
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .pNext = &features12,

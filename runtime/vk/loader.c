@@ -37,11 +37,17 @@ static tv_status create_instance(void) {
                        "(libvulkan1), or mesa-vulkan-drivers to run on the CPU");
     if (volkGetInstanceVersion() < VK_API_VERSION_1_3)
         return tv_fail(TV_E_NO_DEVICE, "the Vulkan loader is older than 1.3; update it (libvulkan1)");
-    const char *extensions[1];
+    const char *extensions[2];
     uint32_t extension_count = 0;
+    VkInstanceCreateFlags flags = 0;
     loader.labels = has_extension(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
     if (loader.labels)
         extensions[extension_count++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
+    /* Else the loader hides drivers above another API, such as MoltenVK. */
+    if (has_extension(VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME)) {
+        extensions[extension_count++] = VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME;
+        flags |= VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR;
+    }
     VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .pApplicationName = "trivium",
@@ -50,6 +56,7 @@ static tv_status create_instance(void) {
     };
     VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+        .flags = flags,
         .pApplicationInfo = &application,
         .enabledExtensionCount = extension_count,
         .ppEnabledExtensionNames = extensions,

@@ -69,6 +69,33 @@ static void no_device_is_exit_code_3(void **state) {
     tv_run_free(&run);
 }
 
+/* A driver file that calls its driver one above another API, as MoltenVK's does: the loader hides such from
+ * programs that do not ask. The driver behind it is the one that Mesa's file names, so that it runs here. */
+static void drivers_above_another_api_are_listed(void **state) {
+    (void)state;
+    static const char *const files[] = {"/usr/share/vulkan/icd.d/lvp_icd.json",
+                                        "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json"};
+    cJSON *manifest = NULL;
+    for (size_t i = 0; !manifest && !getenv("VK_DRIVER_FILES") && i < 2; i++)
+        (void)tv_json_read_file(files[i], &manifest);
+    if (!manifest)
+        skip();
+    assert_true(tv_json_set_bool(cJSON_GetObjectItem(manifest, "ICD"), "is_portability_driver", true));
+    char *dir = tv_test_dir(), path[4096];
+    snprintf(path, sizeof path, "%s/icd.json", dir);
+    assert_ok(tv_json_write_file(path, manifest));
+    setenv("VK_DRIVER_FILES", path, 1);
+    setenv("VK_ICD_FILENAMES", path, 1);
+    tv_run run = tv_run_trivium("devices");
+    unsetenv("VK_DRIVER_FILES");
+    unsetenv("VK_ICD_FILENAMES");
+    if (run.exit_code != 0)
+        fail_msg("%s", run.err);
+    tv_run_free(&run);
+    tv_test_dir_remove(&dir);
+    cJSON_Delete(manifest);
+}
+
 /* Below the floor: the device is named with its reason, in the list and by every command that needs one. */
 static void a_device_below_the_floor_is_refused(void **state) {
     (void)state;
@@ -89,6 +116,7 @@ int main(void) {
         cmocka_unit_test(the_list_has_one_default),
         cmocka_unit_test(lowered_limits_are_shown),
         cmocka_unit_test(no_device_is_exit_code_3),
+        cmocka_unit_test(drivers_above_another_api_are_listed),
         cmocka_unit_test(a_device_below_the_floor_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
