@@ -170,7 +170,8 @@ static void add(tv_parameter_list *list, tv_parameter *items, const tv_parameter
     list->trainable_elements += p->trainable ? p->count : 0;
     list->trainable_count += p->trainable;
     list->max_elements = p->count > list->max_elements ? p->count : list->max_elements;
-    items[list->count++] = *p;
+    items[list->count] = *p;
+    items[list->count++].optimizer = list->optimizer;
 }
 
 /* A and B of every target of the matrix that was appended last. */
@@ -281,8 +282,10 @@ static tv_status create_again(const tv_parameter_list *other, const tv_model_con
             types[count] = storage ? storage[count] : other->items[i].storage;
             count++;
         }
-    const tv_parameter_choice choice = {
-        .trainable = trainable, .storage = types, .adapter = other->adapter.rank ? &other->adapter : NULL};
+    const tv_parameter_choice choice = {.trainable = trainable,
+                                        .storage = types,
+                                        .adapter = other->adapter.rank ? &other->adapter : NULL,
+                                        .optimizer = other->optimizer};
     tv_status status = tv_parameter_list_create_chosen(config, &choice, list);
     free(trainable);
     free(types);
@@ -309,6 +312,7 @@ tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const t
     tv_parameter_list *made = &storage->list;
     tv_status status;
     made->config = *config;
+    made->optimizer = choice->optimizer;
     if (choice->adapter)
         made->adapter = *choice->adapter;
     made->per_layer = 2 * made->adapter.target_count;

@@ -46,6 +46,9 @@ typedef enum tv_parameter_init {
     TV_INIT_ONE
 } tv_parameter_init;
 
+/* How what is trained is updated, in the order of the choices of train.optimizer. */
+typedef enum tv_optimizer { TV_OPTIMIZER_ADAMW } tv_optimizer;
+
 /* The layer of a parameter that belongs to none, and the index of a parameter that a model lacks. */
 #define TV_NO_LAYER     UINT32_MAX
 #define TV_NO_PARAMETER UINT32_MAX
@@ -53,13 +56,14 @@ typedef enum tv_parameter_init {
 typedef struct tv_parameter {
     const char *name; /* "layer 3 qkv weight": for sentences and labels */
     tv_parameter_role role;
-    uint32_t layer;    /* from 0, or TV_NO_LAYER */
-    uint32_t rank;     /* 1 or 2 */
-    uint64_t shape[2]; /* (rows, columns); columns is 1 where the rank is 1 */
-    uint64_t count;    /* elements */
-    bool decay;        /* weight decay applies: rank 2 */
-    tv_dtype storage;  /* of the weights that the passes read; see tv_parameter_choice */
-    bool trainable;    /* has a gradient and moments; else the parameter stays as it was loaded */
+    uint32_t layer;         /* from 0, or TV_NO_LAYER */
+    uint32_t rank;          /* 1 or 2 */
+    uint64_t shape[2];      /* (rows, columns); columns is 1 where the rank is 1 */
+    uint64_t count;         /* elements */
+    bool decay;             /* weight decay applies: rank 2 */
+    tv_dtype storage;       /* of the weights that the passes read; see tv_parameter_choice */
+    bool trainable;         /* has a gradient and moments; else the parameter stays as it was loaded */
+    tv_optimizer optimizer; /* of what is trained: decides its moments and its update */
     tv_parameter_init init;
     float init_std;  /* of TV_INIT_NORMAL; of TV_INIT_UNIFORM the bound */
     uint32_t target; /* of an adapter's parameter: the number of its target */
@@ -102,6 +106,7 @@ typedef struct tv_parameter_list {
     uint32_t first[TV_PARAMETER_ROLES]; /* index in layer 0, or TV_NO_PARAMETER */
     uint32_t per_layer;                 /* parameters of one layer, those of adapters too */
     tv_adapter adapter;                 /* rank 0: none */
+    tv_optimizer optimizer;             /* that was chosen; each parameter has what it comes to for it */
 } tv_parameter_list;
 
 /* What is decided of a list besides its config. */
@@ -113,6 +118,7 @@ typedef struct tv_parameter_choice {
      * is bf16. */
     const tv_dtype *storage;
     const tv_adapter *adapter; /* its own parameters are trained; NULL: none */
+    tv_optimizer optimizer;
 } tv_parameter_choice;
 
 /* Checks the config first. Without a choice everything is trained. */

@@ -73,35 +73,37 @@ enum {
 typedef struct meaning {
     const char *section, *key;
     int what;
+    const char *earlier; /* what versions that did not have the key did, as JSON; NULL: nothing of the kind */
 } meaning;
 
-static int meaning_of(const char *section, const char *key) {
+static meaning meaning_of(const char *section, const char *key) {
     static const meaning meanings[] = {
-        {"data", "shuffle", ORDERS},
-        {"data", "seq_len", ORDERS | MEASURES},
-        {"data", "document_mask", MEASURES},
-        {"data", "val_fraction", ORDERS | MEASURES},
-        {"data", "tokenizer", UNCHANGING},
-        {"train", "seed", ORDERS},
-        {"train", "eval_tokens", MEASURES},
-        {"sft", "packing", ORDERS | MEASURES},
-        {"reward", "loss", ORDERS | MEASURES},
-        {"reward", "center", MEASURES},
-        {"dpo", "beta", MEASURES},
-        {"ppo", "temperature", MEASURES},
-        {"ppo", "top_k", MEASURES},
-        {"ppo", "top_p", MEASURES},
-        {"ppo", "max_new_tokens", MEASURES},
-        {"ppo", "kl_coef", MEASURES},
-        {"ppo", "score_clip", MEASURES},
-        {"ppo", "missing_eos", MEASURES},
-        {"ppo", "missing_eos_score", MEASURES},
-        {"ppo", "missing_eos_penalty", MEASURES},
+        {"data", "shuffle", ORDERS, NULL},
+        {"data", "seq_len", ORDERS | MEASURES, NULL},
+        {"data", "document_mask", MEASURES, NULL},
+        {"data", "val_fraction", ORDERS | MEASURES, NULL},
+        {"data", "tokenizer", UNCHANGING, NULL},
+        {"train", "seed", ORDERS, NULL},
+        {"train", "optimizer", UNCHANGING, "\"adamw\""},
+        {"train", "eval_tokens", MEASURES, NULL},
+        {"sft", "packing", ORDERS | MEASURES, NULL},
+        {"reward", "loss", ORDERS | MEASURES, NULL},
+        {"reward", "center", MEASURES, NULL},
+        {"dpo", "beta", MEASURES, NULL},
+        {"ppo", "temperature", MEASURES, NULL},
+        {"ppo", "top_k", MEASURES, NULL},
+        {"ppo", "top_p", MEASURES, NULL},
+        {"ppo", "max_new_tokens", MEASURES, NULL},
+        {"ppo", "kl_coef", MEASURES, NULL},
+        {"ppo", "score_clip", MEASURES, NULL},
+        {"ppo", "missing_eos", MEASURES, NULL},
+        {"ppo", "missing_eos_score", MEASURES, NULL},
+        {"ppo", "missing_eos_penalty", MEASURES, NULL},
     };
     for (size_t i = 0; i < TV_COUNT(meanings); i++)
         if (strcmp(meanings[i].section, section) == 0 && strcmp(meanings[i].key, key) == 0)
-            return meanings[i].what;
-    return STEERS;
+            return meanings[i];
+    return (meaning){section, key, STEERS, NULL};
 }
 
 /* ---- comparing ---- */
@@ -133,11 +135,11 @@ static char *shown(const cJSON *value) {
     return value ? cJSON_PrintUnformatted(value) : NULL;
 }
 
-static tv_status compare_setting(comparison *c, const char *section, const char *key, const cJSON *before,
-                                 const cJSON *now) {
+static tv_status compare_values(comparison *c, const char *section, const char *key, const cJSON *before,
+                                const cJSON *now) {
     if ((!before && !now) || (before && now && cJSON_Compare(before, now, true)))
         return TV_OK;
-    int what = meaning_of(section, key);
+    int what = meaning_of(section, key).what;
     if (c->rules->own_length && strcmp(section, "data") == 0 && strcmp(key, "seq_len") == 0)
         return TV_OK;
     char *old = shown(before), *new = shown(now);
@@ -156,6 +158,18 @@ static tv_status compare_setting(comparison *c, const char *section, const char 
         tv_info("%s.%s was %s and is %s from here on", section, key, was, is);
     cJSON_free(old);
     cJSON_free(new);
+    return status;
+}
+
+static tv_status compare_setting(comparison *c, const char *section, const char *key, const cJSON *before,
+                                 const cJSON *now) {
+    const char *earlier = meaning_of(section, key).earlier;
+    if (before || !earlier)
+        return compare_values(c, section, key, before, now);
+    cJSON *was = cJSON_Parse(earlier);
+    c->lost |= !was;
+    tv_status status = compare_values(c, section, key, was, now);
+    cJSON_Delete(was);
     return status;
 }
 

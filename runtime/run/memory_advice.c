@@ -68,7 +68,9 @@ static tv_status make_form(const advising *a, const form *f, tv_parameter_list *
                                                : a->list->items[here].storage;
     }
     status = tv_parameter_list_create_chosen(
-        &a->list->config, &(tv_parameter_choice){.adapter = &adapter, .score = true, .storage = storage},
+        &a->list->config,
+        &(tv_parameter_choice){
+            .adapter = &adapter, .score = true, .storage = storage, .optimizer = a->list->optimizer},
         made);
 done:
     free(storage);

@@ -125,7 +125,10 @@ static tv_status choose_adapter(tv_run_settings *settings, const tv_parameter_li
         TV_TRY(tv_real_path(base, &real));
     if (real)
         adapter.base = real;
-    const tv_parameter_choice choice = {.storage = types, .adapter = &adapter, .score = true};
+    const tv_parameter_choice choice = {.storage = types,
+                                        .adapter = &adapter,
+                                        .score = true,
+                                        .optimizer = (tv_optimizer)settings->train.optimizer};
     TV_TRY(tv_parameter_list_create_chosen(&list->config, &choice, chosen));
 done:
     free(real);
@@ -185,7 +188,8 @@ static tv_status choose_trained(const tv_run_settings *settings, const tv_parame
     if (!trainable)
         return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
     TV_TRY(tv_trainable_parse(settings->train.trainable, where, list, trainable));
-    const tv_parameter_choice choice = {.trainable = trainable, .storage = types};
+    const tv_parameter_choice choice = {
+        .trainable = trainable, .storage = types, .optimizer = (tv_optimizer)settings->train.optimizer};
     TV_TRY(tv_parameter_list_create_chosen(&list->config, &choice, chosen));
     if ((*chosen)->trainable_count == 0) {
         status =

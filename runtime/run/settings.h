@@ -61,6 +61,7 @@ typedef struct tv_train_settings {
     double lr, min_lr;
     int schedule; /* tv_schedule */
     uint64_t warmup_steps;
+    int optimizer; /* tv_optimizer of model/parameters.h, in the order of the choices */
     double weight_decay, beta1, beta2, eps;
     double grad_clip;          /* 0: off */
     uint64_t eval_every;       /* steps; 0: only at the end */

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "model/parameters.h"
 #include "run/defaults.h"
 #include "run/settings.h"
 
@@ -32,6 +33,7 @@ static void defaults_are_the_documented_ones(void **state) {
     assert_int_equal(t->keep, 2);
     assert_int_equal(t->seed, 1);
     assert_int_equal(t->recompute, TV_RECOMPUTE_NONE);
+    assert_int_equal(t->optimizer, TV_OPTIMIZER_ADAMW);
     tv_run_settings_free(&s);
     assert_ok(tv_run_settings_read(NULL, NULL, 0, TV_STAGE_SFT, &s));
     assert_true(s.sft.packing);
@@ -114,6 +116,7 @@ static void mistakes_are_named(void **state) {
         {{"train.batch_size=0", "data.seq_len=8"}, TV_E_CONFIG, "batch_size"},
         {{"train.beta2=1", "data.seq_len=8"}, TV_E_CONFIG, "beta2"},
         {{"train.schedule=cosin", "data.seq_len=8"}, TV_E_CONFIG, "cosine|linear|constant|wsd"},
+        {{"train.optimizer=sgd", "data.seq_len=8"}, TV_E_CONFIG, "one of adamw"},
         {{"train.steps=5", "train.epochs=1"}, TV_E_CONFIG, "found both"},
         {{"train.min_lr=1e-2", "train.lr=1e-3"}, TV_E_CONFIG, "min_lr"},
         {{"data.seq_len=0", "train.lr=1e-3"}, TV_E_CONFIG, "seq_len"},

@@ -51,7 +51,10 @@ tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_
     if (role->list->adapter.rank) {
         tv_dtype *types;
         TV_RETURN_IF_FAILED(tv_parameter_storage(settings, role->list, role->list, &types));
-        const tv_parameter_choice choice = {.storage = types, .adapter = &role->list->adapter, .score = true};
+        const tv_parameter_choice choice = {.storage = types,
+                                            .adapter = &role->list->adapter,
+                                            .score = true,
+                                            .optimizer = (tv_optimizer)settings->train.optimizer};
         status = tv_parameter_list_create_chosen(&config, &choice, &role->own_list);
         free(types);
     } else {
