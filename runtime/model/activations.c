@@ -174,6 +174,16 @@ static tv_status place(plan_builder *plan, const tv_parameter_list *list, const 
     return TV_OK;
 }
 
+/* Their own, or what they borrow. */
+static tv_status make_memory(tv_device *device, tv_activations *a, const tv_memory_plan *placed,
+                             const tv_device_arena **memory) {
+    if (a->options.shared)
+        return tv_activation_arena_make(a->options.shared, device, memory);
+    TV_RETURN_IF_FAILED(tv_device_arena_create(device, placed, TV_MEMORY_DEVICE, "activations", &a->arena));
+    *memory = a->arena;
+    return TV_OK;
+}
+
 tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
                                 const tv_activations_options *options, tv_activations **out) {
     const tv_model_config *config = &list->config;
@@ -192,6 +202,8 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     if (!a)
         return tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
     a->options = *options;
+    if (options->shared)
+        tv_activation_arena_hold(options->shared);
     a->rows = options->batch * options->tokens;
     a->blocks = calloc(config->n_layer, sizeof *a->blocks);
     if (!a->blocks) {
@@ -200,10 +212,13 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     }
     TV_TRY_OR_FAIL(place(&plan, list, caps, a, &placed));
     a->bytes = placed.total_bytes;
+    if (options->shared)
+        TV_TRY_OR_FAIL(tv_activation_arena_reserve(options->shared, &placed));
     if (device) {
-        TV_TRY_OR_FAIL(tv_device_arena_create(device, &placed, TV_MEMORY_DEVICE, "activations", &a->arena));
+        const tv_device_arena *memory;
+        TV_TRY_OR_FAIL(make_memory(device, a, &placed, &memory));
         for (uint64_t i = 0; i < plan.count; i++)
-            *plan.targets[i] = (tv_tensor){tv_device_arena_span(a->arena, &plan.items[i]), TV_F32};
+            *plan.targets[i] = (tv_tensor){tv_device_arena_span(memory, &plan.items[i]), TV_F32};
         if (options->recompute || !options->backward)
             for (uint64_t l = 1; l < config->n_layer; l++) {
                 tv_tensor own = a->blocks[l].sum1;
@@ -238,7 +253,23 @@ void tv_activations_destroy(tv_activations **handle) {
     if (!handle || !*handle)
         return;
     tv_device_arena_destroy(&(*handle)->arena);
+    tv_activation_arena_release(&(*handle)->options.shared);
     free((*handle)->blocks);
     free(*handle);
     *handle = NULL;
+}
+
+tv_status tv_activations_borrow(const tv_activations *activations, const char *user) {
+    tv_activation_arena *shared = activations->options.shared;
+    return shared ? tv_activation_arena_borrow(shared, activations, user) : TV_OK;
+}
+
+void tv_activations_return(const tv_activations *activations) {
+    if (activations->options.shared)
+        tv_activation_arena_return(activations->options.shared, activations);
+}
+
+bool tv_activations_kept(const tv_activations *activations) {
+    const tv_activation_arena *shared = activations->options.shared;
+    return !shared || tv_activation_arena_untouched_since(shared, activations);
 }

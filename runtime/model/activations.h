@@ -9,6 +9,7 @@
 #ifndef TV_MODEL_ACTIVATIONS_H
 #define TV_MODEL_ACTIVATIONS_H
 
+#include "model/activation_arena.h"
 #include "model/model.h"
 #include "vk/transfer.h"
 
@@ -43,6 +44,9 @@ typedef struct tv_activations_options {
     /* The most rows of a chunk of logits, where a run keeps them; 0: as the device and the plan allow. The
      * gradient of the head's matrix is a sum over the chunks in their order, so its last bits follow them. */
     uint64_t head_rows;
+    /* Whose memory they borrow, held by them; NULL: they have their own. A plan without a device reserves its
+     * place there. */
+    tv_activation_arena *shared;
 } tv_activations_options;
 
 typedef struct tv_activations {
@@ -60,8 +64,8 @@ typedef struct tv_activations {
     tv_tensor delta;    /* (B, H, T) */
     tv_tensor scratch;  /* partial sums of reductions */
     tv_tensor adapter_t, d_adapter_t; /* (places, N, r) x A^T of one matrix's targets; its gradient */
-    uint64_t bytes;                   /* of device memory */
-    tv_device_arena *arena;
+    uint64_t bytes;                   /* of device memory; where it is shared, those that they need there */
+    tv_device_arena *arena;           /* NULL: shared */
 } tv_activations;
 
 /* Plans, and allocates when `device` is not NULL. `caps` are the device's. T over max_positions is
@@ -69,6 +73,13 @@ typedef struct tv_activations {
 tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
                                 const tv_activations_options *options, tv_activations **activations);
 void tv_activations_destroy(tv_activations **activations);
+
+/* Around everything that is submitted of them, by `user` (lasts until the return): TV_E_USAGE where they are
+ * shared and another user has them. A borrow that failed needs no return. */
+tv_status tv_activations_borrow(const tv_activations *activations, const char *user);
+void tv_activations_return(const tv_activations *activations);
+/* Whether they hold what their last borrower left: nobody else has used the memory since. */
+bool tv_activations_kept(const tv_activations *activations);
 
 /* The same tensors for (batch, tokens) of at most as many rows; lives no longer than `whole`, and is not
  * destroyed. */

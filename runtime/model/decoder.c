@@ -25,7 +25,7 @@ tv_status tv_decoder_measure(const tv_parameter_list *list, const tv_caps *caps,
     const tv_activations_options step = tv_decoder_activations(options);
     TV_TRY(tv_activations_create(NULL, caps, list, &step, &activations));
     bytes->cache = plan.cache_plan.total_bytes;
-    bytes->activations = activations->bytes;
+    bytes->activations = options->shared ? 0 : activations->bytes;
     bytes->state = plan.state_plan.total_bytes + plan.back_plan.total_bytes + plan.up_plan.total_bytes;
 done:
     tv_activations_destroy(&activations);
@@ -356,13 +356,17 @@ static tv_status run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
 
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
     tv_device *device = tv_model_device(decoder->model);
+    TV_RETURN_IF_FAILED(tv_activations_borrow(decoder->activations, "drawing"));
     uint64_t before = decoder->steps_run;
     bool capture = decoder->capture_step > before && decoder->capture_step <= before + steps;
-    if (capture)
-        TV_RETURN_IF_FAILED(tv_capture_begin(device, "steps of drawing"));
-    tv_status status = run(decoder, steps, running);
+    tv_status status = capture ? tv_capture_begin(device, "steps of drawing") : TV_OK;
+    if (status == TV_OK)
+        status = run(decoder, steps, running);
     decoder->steps_run += steps;
-    return capture && status == TV_OK ? tv_capture_end(device) : status;
+    if (capture && status == TV_OK)
+        status = tv_capture_end(device);
+    tv_activations_return(decoder->activations);
+    return status;
 }
 
 void tv_decoder_capture(tv_decoder *decoder, uint64_t step) {
@@ -391,11 +395,13 @@ tv_status tv_decoder_logits(const tv_decoder *decoder, float *logits) {
     if (decoder->options.rows != 1)
         return tv_fail(TV_E_USAGE, "only a decoder of one row hands out its logits, and this one has %llu",
                        (unsigned long long)decoder->options.rows);
+    if (!tv_activations_kept(decoder->activations))
+        return tv_fail(TV_E_USAGE, "the logits of the last step are gone: its activations were used since");
     return tv_download(tv_model_device(decoder->model), decoder->activations->logits.span, logits,
                        tv_model_list(decoder->model)->config.vocab_size * sizeof *logits);
 }
 
-tv_status tv_decoder_profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count) {
+static tv_status profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count) {
     uint64_t value, running;
     TV_RETURN_IF_FAILED(tv_decoder_place_rows(decoder));
     tv_recording_destroy(&decoder->profile);
@@ -404,4 +410,11 @@ tv_status tv_decoder_profile(tv_decoder *decoder, tv_dispatch_time **times, uint
     TV_RETURN_IF_FAILED(tv_submit(tv_model_device(decoder->model), &decoder->profile, 1, &value));
     TV_RETURN_IF_FAILED(finish(decoder, &running));
     return tv_recording_profile(decoder->profile, times, count);
+}
+
+tv_status tv_decoder_profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count) {
+    TV_RETURN_IF_FAILED(tv_activations_borrow(decoder->activations, "drawing"));
+    tv_status status = profile(decoder, times, count);
+    tv_activations_return(decoder->activations);
+    return status;
 }

@@ -15,6 +15,7 @@
 #define TV_MODEL_DECODER_H
 
 #include "kernels/decode.h"
+#include "model/activation_arena.h"
 #include "model/model.h"
 #include "vk/timestamps.h"
 
@@ -23,12 +24,13 @@ typedef struct tv_decoder tv_decoder;
 typedef struct tv_decoder_options {
     uint64_t rows;       /* sequences side by side */
     uint64_t max_tokens; /* of a row, prompt included; at least 2, at most the model's max_positions */
+    tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
 } tv_decoder_options;
 
 /* Bytes of memory by purpose: device memory, and what the host reads back through. */
 typedef struct tv_decoder_bytes {
     uint64_t cache;       /* keys and values: 2 L rows Hkv max_tokens D elements */
-    uint64_t activations; /* of one step, logits included */
+    uint64_t activations; /* of one step, logits included; 0 where they are shared */
     uint64_t state;       /* tokens, positions, sequences, log-probabilities, on both sides */
 } tv_decoder_bytes;
 
@@ -99,7 +101,8 @@ typedef struct tv_decoder_row {
 } tv_decoder_row;
 tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row);
 
-/* logits (V) of the last step of a decoder of one row: those that its last token was drawn from. */
+/* logits (V) of the last step of a decoder of one row: those that its last token was drawn from. TV_E_USAGE
+ * where another user of shared activations has written over them. */
 tv_status tv_decoder_logits(const tv_decoder *decoder, float *logits);
 
 /* Runs one step more and tells what each of its dispatches took; the caller frees *times with free(). Texts

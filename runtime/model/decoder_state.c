@@ -84,6 +84,7 @@ tv_activations_options tv_decoder_activations(const tv_decoder_options *options)
         .tokens = 1,
         .rows_alone = true,
         .logits_rows = options->rows,
+        .shared = options->shared,
     };
 }
 

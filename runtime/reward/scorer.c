@@ -30,7 +30,8 @@ static tv_trainer_options trainer_options(const tv_scorer_options *options) {
                                 .head = tv_value_head,
                                 .head_settings = &no_loss,
                                 .narrow = true,
-                                .more_rows = true};
+                                .more_rows = true,
+                                .shared = options->shared};
 }
 
 tv_status tv_scorer_measure(const tv_parameter_list *list, const tv_caps *caps,

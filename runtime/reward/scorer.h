@@ -15,8 +15,9 @@ typedef struct tv_scorer tv_scorer;
 enum { TV_SCORER_BATCH_TOKENS = 4096 }; /* the default */
 
 typedef struct tv_scorer_options {
-    uint64_t max_tokens;   /* of the longest sequence; at most the model's positions */
-    uint64_t batch_tokens; /* tokens side by side, rounded up to whole rows; 0: the default */
+    uint64_t max_tokens;         /* of the longest sequence; at most the model's positions */
+    uint64_t batch_tokens;       /* tokens side by side, rounded up to whole rows; 0: the default */
+    tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
 } tv_scorer_options;
 
 typedef struct tv_sequence {
@@ -24,7 +25,7 @@ typedef struct tv_sequence {
     uint64_t length;     /* 1 to max_tokens */
 } tv_sequence;
 
-/* Bytes of device memory besides the model's own. */
+/* Bytes of device memory besides the model's own and what is shared. */
 tv_status tv_scorer_measure(const tv_parameter_list *list, const tv_caps *caps,
                             const tv_scorer_options *options, uint64_t *bytes);
 

@@ -19,7 +19,8 @@ struct tv_rollout {
 };
 
 static tv_decoder_options decoder_options(const tv_rollout_options *options) {
-    return (tv_decoder_options){.rows = options->rows, .max_tokens = options->max_tokens};
+    return (tv_decoder_options){
+        .rows = options->rows, .max_tokens = options->max_tokens, .shared = options->shared};
 }
 
 tv_status tv_rollout_measure(const tv_parameter_list *list, const tv_caps *caps,

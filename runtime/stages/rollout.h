@@ -16,6 +16,7 @@ typedef struct tv_rollout_options {
     uint64_t rows;         /* texts side by side */
     uint64_t max_tokens;   /* of a text, prompt included; at least 2, at most the model's max_positions */
     uint64_t capture_step; /* of tv_decoder_capture */
+    tv_activation_arena *shared; /* as tv_decoder_options has it */
 } tv_rollout_options;
 
 /* What a rollout takes on a device of these caps; fails as tv_decoder_measure does. */

@@ -84,7 +84,8 @@ static tv_activations_options activations_options(const tv_trainer_options *opti
                                     .tokens = options->tokens,
                                     .backward = options->train,
                                     .recompute = options->recompute,
-                                    .head_rows = options->head_rows};
+                                    .head_rows = options->head_rows,
+                                    .shared = options->shared};
 }
 
 tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
@@ -98,7 +99,8 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     TV_TRY(tv_model_measure(list, caps, options->train, &bytes->model));
     TV_TRY(tv_activations_create(NULL, caps, list, &planned, &activations));
     TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
-    bytes->activations = activations->bytes;
+    bytes->shared = options->shared != NULL;
+    bytes->activations = bytes->shared ? 0 : activations->bytes;
     bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients +
                    bytes->model.moments + bytes->model.tables + bytes->activations + bytes->buffers;
@@ -106,6 +108,11 @@ done:
     tv_memory_plan_free(&plan);
     tv_activations_destroy(&activations);
     return status;
+}
+
+void tv_trainer_bytes_set_shared(tv_trainer_bytes *bytes, uint64_t activations) {
+    bytes->total += activations - bytes->activations;
+    bytes->activations = activations;
 }
 
 void tv_trainer_bytes_add(tv_trainer_bytes *bytes, const char *name, uint64_t more) {
@@ -446,7 +453,6 @@ tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *ha
 static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants *constants, double scale,
                              tv_batch_source source, void *context, tv_step_result *result,
                              bool *has_result) {
-    *has_result = false;
     if (trainer->result_number == trainer->step_number) /* what came between was no step */
         trainer->last_end = tv_seconds();
     uint64_t terms = 0, tokens = 0;
@@ -484,14 +490,25 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     return TV_OK;
 }
 
+/* The activations are free for the next user when the step is submitted: its work runs behind this. */
+static tv_status borrow_and_submit(tv_trainer *trainer, const struct tv_step_constants *constants,
+                                   double scale, tv_batch_source source, void *context,
+                                   tv_step_result *result, bool *has_result) {
+    *has_result = false;
+    TV_RETURN_IF_FAILED(tv_activations_borrow(trainer->activations, trainer->options.stage));
+    tv_status status = submit_step(trainer, constants, scale, source, context, result, has_result);
+    tv_activations_return(trainer->activations);
+    return status;
+}
+
 tv_status tv_trainer_step(tv_trainer *trainer, const struct tv_step_constants *constants,
                           tv_batch_source source, void *context, tv_step_result *result, bool *has_result) {
-    return submit_step(trainer, constants, 1, source, context, result, has_result);
+    return borrow_and_submit(trainer, constants, 1, source, context, result, has_result);
 }
 
 tv_status tv_trainer_accumulate(tv_trainer *trainer, double scale, tv_batch_source source, void *context,
                                 tv_step_result *result, bool *has_result) {
-    return submit_step(trainer, NULL, scale, source, context, result, has_result);
+    return borrow_and_submit(trainer, NULL, scale, source, context, result, has_result);
 }
 
 /* ---- forward passes ---- */
@@ -510,7 +527,7 @@ static tv_status read_outputs(tv_trainer *trainer, batch_slot *slot, tv_outputs_
     return visit(context, &batch, outputs);
 }
 
-tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+static tv_status forward_all(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                              tv_outputs_visitor visit, void *visit_context) {
     batch_slot *before = NULL;
     for (uint64_t i = 0; i < batches; i++) {
@@ -526,6 +543,14 @@ tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_sou
         before = slot;
     }
     return before ? read_outputs(trainer, before, visit, visit_context) : TV_OK;
+}
+
+tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+                             tv_outputs_visitor visit, void *visit_context) {
+    TV_RETURN_IF_FAILED(tv_activations_borrow(trainer->activations, trainer->options.stage));
+    tv_status status = forward_all(trainer, batches, source, context, visit, visit_context);
+    tv_activations_return(trainer->activations);
+    return status;
 }
 
 typedef struct evaluation {

@@ -33,7 +33,8 @@ typedef struct tv_trainer_options {
     bool recompute;
     uint64_t head_rows; /* the most rows of a chunk of logits (activations.h); 0: as device and plan allow */
     bool train;         /* false: only forward passes */
-    bool profile;       /* timestamps around every kernel; serialises a GPU */
+    tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
+    bool profile;                /* timestamps around every kernel; serialises a GPU */
 } tv_trainer_options;
 
 /* The terms of a micro-batch's loss are the valid ones among its targets. */
@@ -77,7 +78,9 @@ typedef struct tv_step_result {
 enum { TV_MORE_BYTES = 8 };
 typedef struct tv_trainer_bytes {
     tv_model_bytes model;
-    uint64_t activations, buffers, total;
+    uint64_t activations;
+    bool shared; /* they are of all who share an arena, counted once by whoever has it; 0 until then */
+    uint64_t buffers, total;
     /* What a stage keeps on the device besides, such as its reference; part of the total. */
     struct {
         const char *name;
@@ -85,6 +88,8 @@ typedef struct tv_trainer_bytes {
     } more[TV_MORE_BYTES];
     uint32_t more_count;
 } tv_trainer_bytes;
+/* The arena of shared activations, once. */
+void tv_trainer_bytes_set_shared(tv_trainer_bytes *bytes, uint64_t activations);
 /* Adds a row to them. */
 void tv_trainer_bytes_add(tv_trainer_bytes *bytes, const char *name, uint64_t more);
 tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,

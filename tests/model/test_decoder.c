@@ -364,13 +364,14 @@ static void memory_is_as_measured(void **state) {
 static void mistakes_are_refused(void **state) {
     fixture f = open_model(*state, golden[1]);
     tv_decoder *decoder = NULL;
-    const tv_decoder_options wrong[] = {{0, 16}, {1, 1}, {1, 129}};
+    const tv_decoder_options wrong[] = {
+        {.max_tokens = 16}, {.rows = 1, .max_tokens = 1}, {.rows = 1, .max_tokens = 129}};
     const tv_status expected[] = {TV_E_USAGE, TV_E_CONFIG, TV_E_CONFIG};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(tv_decoder_create(f.model, &wrong[i], &decoder), expected[i]);
         assert_null(decoder);
     }
-    assert_ok(tv_decoder_create(f.model, &(tv_decoder_options){2, 16}, &decoder));
+    assert_ok(tv_decoder_create(f.model, &(tv_decoder_options){.rows = 2, .max_tokens = 16}, &decoder));
     const tv_decoder_settings settings = {.temperature = 1, .top_p = 1};
     uint32_t tokens[16] = {0};
     assert_int_equal(tv_decoder_start(decoder, &(tv_decoder_prompt){tokens, 16, 1, 0}, 1, &settings),

@@ -83,7 +83,8 @@ static void scores_equal_pytorchs(void **state) {
         for (uint64_t i = 0; i < SEQUENCES; i++)
             sequences[i] = (tv_sequence){g.tokens + STRIDE * i, lengths[i]};
         tv_scorer *scorer = NULL;
-        assert_ok(tv_scorer_create(g.model, &(tv_scorer_options){STRIDE, 120}, &scorer));
+        assert_ok(tv_scorer_create(g.model, &(tv_scorer_options){.max_tokens = STRIDE, .batch_tokens = 120},
+                                   &scorer));
         assert_ok(tv_scorer_score(scorer, sequences, SEQUENCES, scores));
         tv_scorer_destroy(&scorer);
         const cJSON *expected = tv_json_get(g.figures, "scores")->child;

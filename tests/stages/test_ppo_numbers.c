@@ -182,7 +182,8 @@ static void values_of(tv_device *device, const char *path, tv_ppo_rollout *r) {
     for (uint64_t i = 0; i < S * T; i++)
         if (r->targets[i] != TV_IGNORED_TARGET)
             prefixes[count++] = (tv_sequence){r->ids + i / T * (T + 1), i % T + 1};
-    assert_ok(tv_scorer_create(o.model, &(tv_scorer_options){MOST, 0}, &scorer));
+    assert_ok(
+        tv_scorer_create(o.model, &(tv_scorer_options){.max_tokens = MOST, .batch_tokens = 0}, &scorer));
     assert_ok(tv_scorer_score(scorer, prefixes, count, values));
     count = 0;
     for (uint64_t i = 0; i < S * T; i++)
@@ -590,7 +591,8 @@ static void the_plan_is_what_it_takes(void **state) {
             for (int s = 0; e.rollout.items && s < S; s++)
                 sequences[s] = (tv_sequence){e.rollout.ids + (uint64_t)s * (e.rollout.tokens + 1),
                                              e.rollout.items[s].length};
-            assert_ok(tv_scorer_create(o.model, &(tv_scorer_options){MOST, 0}, &scorer));
+            assert_ok(tv_scorer_create(o.model, &(tv_scorer_options){.max_tokens = MOST, .batch_tokens = 0},
+                                       &scorer));
             assert_ok(tv_scorer_score(scorer, sequences, S, scores));
             for (int s = 0; s < S; s++)
                 mean += (double)scores[s] / S;

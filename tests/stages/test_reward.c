@@ -73,12 +73,15 @@ static void check_padding(tv_device *device, tv_architecture architecture) {
     }
 
     tv_scorer *scorer = NULL;
-    assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){LONG, 256}, &scorer));
+    assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){.max_tokens = LONG, .batch_tokens = 256},
+                               &scorer));
     assert_ok(tv_scorer_score(scorer, sequences, SEQUENCES, together));
     assert_ok(tv_scorer_score(scorer, reversed, SEQUENCES, backwards));
     tv_scorer_destroy(&scorer);
     for (uint64_t i = 0; i < SEQUENCES; i++) {
-        assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){sequences[i].length, 1}, &scorer));
+        assert_ok(tv_scorer_create(reward.model,
+                                   &(tv_scorer_options){.max_tokens = sequences[i].length, .batch_tokens = 1},
+                                   &scorer));
         assert_ok(tv_scorer_score(scorer, &sequences[i], 1, &alone[i]));
         tv_scorer_destroy(&scorer);
     }
@@ -124,9 +127,14 @@ static void impossible_sequences_are_refused(void **state) {
     float scores[2];
     assert_ok(tv_reward_model_open(path, NULL, &reward));
     assert_ok(tv_reward_model_load(&reward, device, NULL));
-    assert_int_equal(tv_scorer_create(reward.model, &(tv_scorer_options){129, 0}, &scorer), TV_E_CONFIG);
-    assert_int_equal(tv_scorer_create(reward.model, &(tv_scorer_options){0, 0}, &scorer), TV_E_CONFIG);
-    assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){8, 16}, &scorer));
+    assert_int_equal(
+        tv_scorer_create(reward.model, &(tv_scorer_options){.max_tokens = 129, .batch_tokens = 0}, &scorer),
+        TV_E_CONFIG);
+    assert_int_equal(
+        tv_scorer_create(reward.model, &(tv_scorer_options){.max_tokens = 0, .batch_tokens = 0}, &scorer),
+        TV_E_CONFIG);
+    assert_ok(
+        tv_scorer_create(reward.model, &(tv_scorer_options){.max_tokens = 8, .batch_tokens = 16}, &scorer));
     assert_ok(tv_scorer_score(scorer, NULL, 0, NULL));
     const tv_sequence bad[2] = {{ids, 9}, {ids, 0}};
     for (int i = 0; i < 2; i++) {
@@ -142,7 +150,8 @@ static void impossible_sequences_are_refused(void **state) {
     assert_ok(tv_reward_model_load(&reward, device, NULL));
     tv_tensor head = tv_model_parameter(reward.model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER);
     assert_ok(tv_upload(device, tv_span_part(head.span, 0, sizeof(float)), &(float){NAN}, sizeof(float)));
-    assert_ok(tv_scorer_create(reward.model, &(tv_scorer_options){8, 16}, &scorer));
+    assert_ok(
+        tv_scorer_create(reward.model, &(tv_scorer_options){.max_tokens = 8, .batch_tokens = 16}, &scorer));
     assert_int_equal(tv_scorer_score(scorer, &(tv_sequence){ids, 8}, 1, scores), TV_E_NUMERIC);
     tv_scorer_destroy(&scorer);
     tv_reward_model_close(&reward);

@@ -19,7 +19,8 @@
 enum { TV_PPO_NUMBERS = 40 };
 
 typedef struct tv_ppo {
-    tv_run *run; /* the policy and its trainer */
+    tv_run *run;                      /* the policy and its trainer */
+    tv_activation_arena *activations; /* of all roles in turn */
     tv_prompts *prompts;
     tv_ppo_reward *reward;
     tv_ppo_role reference, value;

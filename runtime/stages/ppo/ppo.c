@@ -229,6 +229,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
         .narrow = true,
         .head = tv_policy_head,
         .head_settings = &p->policy_settings,
+        .shared = p->activations,
     };
     p->reference.options = run->trainer_options;
     p->reference.options.stage = "ppo reference";
@@ -272,7 +273,8 @@ static tv_trainer_options ptx_options(const tv_run *run) {
                                 .batch = run->trainer_options.batch,
                                 .tokens = run->trainer_options.tokens,
                                 .recompute = run->trainer_options.recompute,
-                                .train = true};
+                                .train = true,
+                                .shared = run->trainer_options.shared};
 }
 
 /* The template whose turns end an answer; NULL where no prompt is a list of messages. */
@@ -289,6 +291,7 @@ static tv_status open_data(void *self, tv_run *run) {
     const tv_model_config *config = &run->list->config;
     p->run = run;
     run->settings.train.grad_accum = 1;
+    TV_RETURN_IF_FAILED(tv_activation_arena_create(&p->activations));
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
     const tv_data_settings *data = &run->settings.data;
     TV_RETURN_IF_FAILED(read_prompts(run, data->train, data->train_count, &p->prompts));
@@ -302,7 +305,8 @@ static tv_status open_data(void *self, tv_run *run) {
                                                                     .command = s->reward_command,
                                                                     .tokenizer = run->tokenizer,
                                                                     .max_tokens = run->settings.data.seq_len,
-                                                                    .sequences = run->settings.ppo.prompts},
+                                                                    .sequences = run->settings.ppo.prompts,
+                                                                    .shared = p->activations},
                                            &p->reward));
     TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->reference, run->list, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));
@@ -326,7 +330,8 @@ static tv_status open_data(void *self, tv_run *run) {
 /* ---- the device ---- */
 
 static tv_rollout_options rollout_options(const ppo_stage *s) {
-    return (tv_rollout_options){.rows = s->rows, .max_tokens = s->ppo.run->settings.data.seq_len};
+    return (tv_rollout_options){
+        .rows = s->rows, .max_tokens = s->ppo.run->settings.data.seq_len, .shared = s->ppo.activations};
 }
 
 static tv_status measure(void *self, tv_run *run) {
@@ -353,6 +358,7 @@ static tv_status measure(void *self, tv_run *run) {
     }
     tv_trainer_bytes_add(&run->bytes, "advantages",
                          tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
+    tv_trainer_bytes_set_shared(&run->bytes, tv_activation_arena_bytes(p->activations));
     return TV_OK;
 }
 
@@ -514,6 +520,7 @@ static void release(ppo_stage *s) {
     tv_ppo_rollout_free(&p->rollout);
     tv_trainer_destroy(&p->ptx_trainer);
     tv_loader_destroy(&p->ptx);
+    tv_activation_arena_release(&p->activations);
     tv_prompts_destroy(&p->val);
     tv_prompts_destroy(&p->prompts);
     free(p->rewards);

@@ -66,8 +66,10 @@ static uint64_t positions(const tv_ppo_reward *reward) {
  * model has positions for, which may be hundreds of thousands; make_room makes more where a text needs it. */
 static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
     uint64_t tokens = reward->options.max_tokens * (reward->same_tokenizer ? 1 : 2);
+    /* More than was planned needs activations of its own. */
     return (tv_scorer_options){.max_tokens =
-                                   tv_min_u64(tv_max_u64(tokens, reward->needed), positions(reward))};
+                                   tv_min_u64(tv_max_u64(tokens, reward->needed), positions(reward)),
+                               .shared = reward->needed ? NULL : reward->options.shared};
 }
 
 tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_parameter_list *policy,

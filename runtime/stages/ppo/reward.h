@@ -15,11 +15,12 @@
 typedef struct tv_ppo_reward tv_ppo_reward;
 
 typedef struct tv_ppo_reward_options {
-    const char *model;       /* a reward model's directory or run; or NULL */
-    const char *command;     /* a program; or NULL. Exactly one of the two */
-    tv_tokenizer *tokenizer; /* the policy's; outlives it */
-    uint64_t max_tokens;     /* of a sequence of the policy */
-    uint64_t sequences;      /* of a rollout */
+    const char *model;           /* a reward model's directory or run; or NULL */
+    const char *command;         /* a program; or NULL. Exactly one of the two */
+    tv_tokenizer *tokenizer;     /* the policy's; outlives it */
+    uint64_t max_tokens;         /* of a sequence of the policy */
+    uint64_t sequences;          /* of a rollout */
+    tv_activation_arena *shared; /* whose activations a model borrows */
 } tv_ppo_reward_options;
 
 /* Reads the files, starts nothing. */
