@@ -1,4 +1,4 @@
-/* What the three benchmarks share: medians, a model from a directory or a configuration, one table row.
+/* What the benchmarks share: medians, a model from a directory or a configuration, one table row.
  *
  * Promise: what is timed was run before (shaders compile at their first dispatch); every figure is the median
  * of several.
@@ -31,5 +31,6 @@ void tv_bench_model_free(tv_bench_model *model);
 tv_status tv_bench_kernels(int argc, char **argv);
 tv_status tv_bench_train(int argc, char **argv);
 tv_status tv_bench_decode(int argc, char **argv);
+tv_status tv_bench_pipelines(int argc, char **argv);
 
 #endif

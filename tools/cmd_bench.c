@@ -1,4 +1,4 @@
-/* trivium bench: how fast a device is, and what its three benchmarks share. */
+/* trivium bench: how fast a device is, and what its benchmarks share. */
 #include "tools/bench.h"
 
 #include <stdlib.h>
@@ -55,6 +55,7 @@ tv_status cmd_bench(int argc, char **argv) {
         {"kernels", "each kernel alone at representative shapes", tv_bench_kernels},
         {"train", "training steps of a configuration, and where their time goes", tv_bench_train},
         {"decode", "generation with a key-value cache", tv_bench_decode},
+        {"pipelines", "what the driver's compiler makes of each kernel", tv_bench_pipelines},
         {NULL, NULL, NULL},
     };
     return tv_command_dispatch("trivium bench", "Measures speed on a device.", commands, argc, argv);

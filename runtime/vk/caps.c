@@ -140,6 +140,10 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
                                                        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
     VkPhysicalDeviceVulkan12Features features12 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &features13};
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
+    if (has_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME))
+        features13.pNext = &executables;
     VkPhysicalDeviceVulkan11Features features11 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &features12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
@@ -187,6 +191,7 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
     }
     caps->push_descriptors = has_extension(physical, VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME);
     caps->portability = has_extension(physical, TV_PORTABILITY_SUBSET);
+    caps->pipeline_statistics = executables.pipelineExecutableInfo;
     /* A CPU's heap is the host's memory, of which llvmpipe counts every program's as ours. */
     caps->memory_budget =
         caps->type != TV_DEVICE_CPU && has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
@@ -238,6 +243,7 @@ static const struct {
     {"cpu_kernels", offsetof(tv_caps, cpu_kernels)},
     {"texels", offsetof(tv_caps, texels)},
     {"push_descriptors", offsetof(tv_caps, push_descriptors)},
+    {"pipeline_statistics", offsetof(tv_caps, pipeline_statistics)},
     {"memory_budget", offsetof(tv_caps, memory_budget)},
     {"timestamp_bits", offsetof(tv_caps, timestamp_bits)},
     {"fp16_storage", offsetof(tv_caps, fp16_storage)},

@@ -46,13 +46,14 @@ typedef struct tv_caps {
     uint64_t cpu_kernels; /* 1: kernels take the form for CPUs, where barriers are dear; 0 tests the one for
                              GPUs */
     uint64_t texels;      /* that a view of a buffer may have, of four fp32 each; 0: CPU kernels do without */
-    uint64_t push_descriptors;   /* 1: VK_KHR_push_descriptor */
-    uint64_t portability;        /* 1: VK_KHR_portability_subset, a driver above another API */
-    uint64_t memory_budget;      /* 1: VK_EXT_memory_budget tells what other programs have taken */
-    uint64_t timestamp_bits;     /* 0: no timestamps */
-    double timestamp_ns;         /* nanoseconds of a tick */
-    uint64_t fp16_storage;       /* 1: 16-bit storage and arithmetic */
-    uint64_t cooperative_matrix; /* 1: VK_KHR_cooperative_matrix */
+    uint64_t push_descriptors;    /* 1: VK_KHR_push_descriptor */
+    uint64_t portability;         /* 1: VK_KHR_portability_subset, a driver above another API */
+    uint64_t pipeline_statistics; /* 1: VK_KHR_pipeline_executable_properties tells what a compiler made */
+    uint64_t memory_budget;       /* 1: VK_EXT_memory_budget tells what other programs have taken */
+    uint64_t timestamp_bits;      /* 0: no timestamps */
+    double timestamp_ns;          /* nanoseconds of a tick */
+    uint64_t fp16_storage;        /* 1: 16-bit storage and arithmetic */
+    uint64_t cooperative_matrix;  /* 1: VK_KHR_cooperative_matrix */
 
     tv_tier tier;
     char tier_reason[256]; /* why not a higher one */

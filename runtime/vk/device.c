@@ -102,12 +102,19 @@ static tv_status create_handle(tv_device *device) {
                                                        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                                                    .pNext = &features13,
                                                    .timelineSemaphore = VK_TRUE};
-    const char *extensions[2];
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
+        .pipelineExecutableInfo = VK_TRUE};
+    const char *extensions[3];
     uint32_t extension_count = 0;
     if (device->caps.push_descriptors)
         extensions[extension_count++] = VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME;
     if (device->caps.portability) /* a device that has it may be opened only with it */
         extensions[extension_count++] = TV_PORTABILITY_SUBSET;
+    if (device->statistics) {
+        extensions[extension_count++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
+        features13.pNext = &executables;
+    }
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .pNext = &features12,
@@ -145,7 +152,12 @@ tv_device_options tv_device_default_options(void) {
     return (tv_device_options){0};
 }
 
-tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
+bool tv_device_self_tests_skipped(void) {
+    const char *self_test = getenv("TRIVIUM_SELF_TEST");
+    return self_test && strcmp(self_test, "skip") == 0;
+}
+
+static tv_status open_device(const tv_device_options *options, bool hollow, tv_device **out) {
     *out = NULL;
     VkInstance instance;
     VkPhysicalDevice devices[MAX_DEVICES];
@@ -172,6 +184,9 @@ tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
     device->physical = devices[chosen];
     device->number = chosen;
     device->caps = caps[chosen];
+    device->hollow = hollow;
+    device->submits = !hollow || tv_device_self_tests_skipped();
+    device->statistics = hollow && device->caps.pipeline_statistics;
     if (options && options->tier) {
         char entry[64];
         snprintf(entry, sizeof entry, "tier=%.40s", options->tier);
@@ -191,6 +206,14 @@ fail:
     free(caps);
     tv_device_close(&device);
     return status;
+}
+
+tv_status tv_device_open(const tv_device_options *options, tv_device **out) {
+    return open_device(options, false, out);
+}
+
+tv_status tv_device_open_hollow(const tv_device_options *options, tv_device **out) {
+    return open_device(options, true, out);
 }
 
 void tv_device_close(tv_device **handle) {

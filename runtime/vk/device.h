@@ -18,6 +18,16 @@ tv_status tv_device_list(tv_caps **list, uint32_t *count);
 /* The position in the list of the one that tv_device_open would take. TV_E_NO_DEVICE as there. */
 tv_status tv_device_choose(const tv_caps *list, uint32_t count, const char *select, uint32_t *chosen);
 
+/* True with TRIVIUM_SELF_TEST=skip, for drivers without their GPU: what they submit is dropped, so that
+ * self-tests would find every feature broken, and no result means anything. */
+bool tv_device_self_tests_skipped(void);
+
+/* Opens a device to look at what is made for it, not to compute: its compiler's statistics can be read
+ * (vk/statistics.h), and nothing that is recorded runs. Work is submitted only where self-tests are skipped,
+ * so that the host's time in the driver counts. Nobody waits for what was not; uploads go nowhere, downloads
+ * are 0. */
+tv_status tv_device_open_hollow(const tv_device_options *options, tv_device **device);
+
 const tv_caps *tv_device_caps(const tv_device *device);
 /* Its position in the list. */
 uint32_t tv_device_number(const tv_device *device);

@@ -104,6 +104,9 @@ struct tv_device {
     double waited;   /* seconds in tv_wait so far */
     tv_marks *marks; /* NULL: no trace is taken */
     bool barrier_always;
+    bool hollow;     /* tv_device_open_hollow */
+    bool submits;    /* only a hollow one may not */
+    bool statistics; /* pipelines keep what the compiler says of them */
 
     bool lost;
     char lost_sentence[1024];

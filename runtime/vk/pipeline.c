@@ -94,6 +94,9 @@ static tv_status create_pipeline(tv_device *device, tv_pipeline *entry) {
     };
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .flags = device->statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
+                                          VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR
+                                    : 0,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .module = module,
@@ -163,7 +166,8 @@ static bool cache_is_whole(const char *data, uint64_t size, uint64_t *payload) {
 }
 
 void tv_pipeline_cache_load(tv_device *device) {
-    char *path = cache_path(device), *data = NULL;
+    /* What a cache answers has not been compiled, and then some drivers have no statistics. */
+    char *path = device->hollow ? NULL : cache_path(device), *data = NULL;
     uint64_t size = 0, payload = 0;
     VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
     if (path && tv_path_exists(path) && tv_read_file(path, &data, &size) == TV_OK &&
@@ -183,7 +187,7 @@ void tv_pipeline_cache_load(tv_device *device) {
 
 void tv_pipeline_cache_save(tv_device *device) {
     size_t size = 0;
-    if (device->lost || !device->cache ||
+    if (device->lost || device->hollow || !device->cache ||
         device->vk.vkGetPipelineCacheData(device->handle, device->cache, &size, NULL) != VK_SUCCESS ||
         size == 0)
         return;

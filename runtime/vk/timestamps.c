@@ -4,14 +4,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-static tv_status read_queries(tv_recording *recording, uint32_t count, uint64_t *ticks) {
+/* Not *delivered: the work is done and its times have not come. */
+static tv_status read_queries(tv_recording *recording, uint32_t count, uint64_t *ticks, bool *delivered) {
     tv_device *device = recording->device;
     TV_RETURN_IF_FAILED(tv_wait(device, recording->value));
-    return tv_vk_check(device,
-                       device->vk.vkGetQueryPoolResults(device->handle, recording->queries, 0, count,
-                                                        count * sizeof *ticks, ticks, sizeof *ticks,
-                                                        VK_QUERY_RESULT_64_BIT),
-                       "read timestamps");
+    VkResult result =
+        device->vk.vkGetQueryPoolResults(device->handle, recording->queries, 0, count, count * sizeof *ticks,
+                                         ticks, sizeof *ticks, VK_QUERY_RESULT_64_BIT);
+    *delivered = result != VK_NOT_READY;
+    return *delivered ? tv_vk_check(device, result, "read timestamps") : TV_OK;
 }
 
 /* Counters of fewer than 64 bits wrap; their difference under the mask is right across one wrap. */
@@ -29,9 +30,12 @@ static double seconds(const tv_device *device, uint64_t ticks) {
 tv_status tv_recording_ends(tv_recording *recording, double *begin, double *end) {
     *begin = *end = NAN;
     uint64_t ticks[2];
+    bool delivered;
     if (!recording->queries || !recording->value)
         return TV_OK;
-    TV_RETURN_IF_FAILED(read_queries(recording, 2, ticks));
+    TV_RETURN_IF_FAILED(read_queries(recording, 2, ticks, &delivered));
+    if (!delivered)
+        return TV_OK;
     *begin = seconds(recording->device, ticks[0]);
     *end = *begin + milliseconds(recording->device, ticks[0], ticks[1]) * 1e-3;
     return TV_OK;
@@ -40,10 +44,12 @@ tv_status tv_recording_ends(tv_recording *recording, double *begin, double *end)
 tv_status tv_recording_milliseconds(tv_recording *recording, double *out) {
     *out = NAN;
     uint64_t ticks[2];
+    bool delivered;
     if (!recording->queries || !recording->value)
         return TV_OK;
-    TV_RETURN_IF_FAILED(read_queries(recording, 2, ticks));
-    *out = milliseconds(recording->device, ticks[0], ticks[1]);
+    TV_RETURN_IF_FAILED(read_queries(recording, 2, ticks, &delivered));
+    if (delivered)
+        *out = milliseconds(recording->device, ticks[0], ticks[1]);
     return TV_OK;
 }
 
@@ -62,18 +68,18 @@ tv_status tv_recording_profile(tv_recording *recording, tv_dispatch_time **times
         status = tv_fail(TV_E_MEMORY, "out of host memory for a profile");
         goto fail;
     }
+    bool delivered = recording->queries;
     if (recording->queries && recording->value)
-        TV_TRY_OR_FAIL(read_queries(recording, 2 + 2 * timed, ticks));
+        TV_TRY_OR_FAIL(read_queries(recording, 2 + 2 * timed, ticks, &delivered));
     for (uint32_t i = 0; i < timed; i++) {
         const tv_recorded_dispatch *dispatch = &recording->dispatches[i];
         (*times)[i] = (tv_dispatch_time){
             .program = dispatch->program->name,
             .label = dispatch->label,
             .shape = dispatch->shape,
-            .begin = recording->queries ? seconds(recording->device, ticks[2 + 2 * i]) : NAN,
-            .milliseconds = recording->queries
-                                ? milliseconds(recording->device, ticks[2 + 2 * i], ticks[3 + 2 * i])
-                                : NAN,
+            .begin = delivered ? seconds(recording->device, ticks[2 + 2 * i]) : NAN,
+            .milliseconds =
+                delivered ? milliseconds(recording->device, ticks[2 + 2 * i], ticks[3 + 2 * i]) : NAN,
             .flops = dispatch->flops,
             .bytes = dispatch->bytes,
         };

@@ -1,7 +1,7 @@
 /* Time on the device.
  *
  * Promise: after a recording has run, its ends can be read; a profiling recording also gives every dispatch.
- * Where the device has no timestamps the times are NaN.
+ * Where the device has no timestamps, or never delivers them (drivers without their GPU), the times are NaN.
  */
 #ifndef TV_VK_TIMESTAMPS_H
 #define TV_VK_TIMESTAMPS_H

@@ -136,6 +136,45 @@ static void decoding(void **state) {
     cJSON_Delete(result);
 }
 
+/* lavapipe tells nothing of its pipelines: what is made is listed, and that nothing is known is said. */
+static void pipelines(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *isa = tv_format("%s/isa", dir);
+    tv_run run = tv_run_trivium("bench", "pipelines", "--json");
+    cJSON *result = result_of(&run);
+    const cJSON *rows = tv_json_get(result, "pipelines"), *row;
+    bool told = cJSON_IsTrue(tv_json_get(result, "statistics"));
+    int all = cJSON_GetArraySize(rows);
+    assert_true(all > 100);
+    cJSON_Delete(result);
+
+    run = tv_run_trivium("bench", "pipelines", "--config", gpt2, "--set", "train.batch_size=1", "--json");
+    result = result_of(&run);
+    rows = tv_json_get(result, "pipelines");
+    bool adamw = false, sample = false;
+    assert_in_range(cJSON_GetArraySize(rows), 20, all);
+    cJSON_ArrayForEach(row, rows) {
+        assert_true(cJSON_IsTrue(tv_json_get(row, "chosen")));
+        assert_true(told == (cJSON_GetArraySize(tv_json_get(row, "driver")) > 0));
+        adamw |= strncmp(tv_json_get(row, "kernel")->valuestring, "adamw", 5) == 0;
+        sample |= strncmp(tv_json_get(row, "kernel")->valuestring, "sample", 6) == 0;
+    }
+    assert_true(adamw && sample);
+    assert_null(tv_json_get(result, "recorded"));
+    cJSON_Delete(result);
+
+    run = tv_run_trivium("bench", "pipelines", "--config", gpt2, "--set=train.batch_size=1", "--isa", isa,
+                         "--record");
+    assert_int_equal(run.exit_code, 0);
+    assert_true(told || strstr(run.out, "lacks VK_KHR_pipeline_executable_properties"));
+    assert_true(told || strstr(run.out, "nothing was written"));
+    assert_true(told || !tv_path_exists(isa));
+    assert_non_null(strstr(run.out, "pretraining"));
+    tv_run_free(&run);
+    free(isa);
+    tv_test_dir_remove(&dir);
+}
+
 static void mistakes_give_exit_code_2(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *config = tv_format("%s/config.json", dir);
@@ -151,6 +190,8 @@ static void mistakes_give_exit_code_2(void **state) {
         {{"train", "--json", "--quiet", "--steps=1"}, "--config"},
         {{"decode", "--rows=1", "--json", "--quiet"}, "--model DIR or --config F"},
         {{"decode", "--config", llama, "--tokens=4"}, "--tokens"},
+        {{"pipelines", "--record", "--json"}, "--config"},
+        {{"pipelines", "--config", config}, "\"model\""},
         {{"trian", "--config", llama, "--json"}, "train"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -171,6 +212,7 @@ int main(void) {
         cmocka_unit_test(every_kernel_has_a_row),
         cmocka_unit_test(training),
         cmocka_unit_test(decoding),
+        cmocka_unit_test(pipelines),
         cmocka_unit_test(mistakes_give_exit_code_2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
