@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "formats/adapter_base.h"
 #include "formats/load.h"
 #include "kernels/classifier.h"
 
@@ -55,6 +56,7 @@ tv_status tv_language_model_load(tv_device *device, const char *directory,
     *out = NULL;
     TV_TRY_OR_FAIL(allocate(device, options, &lm));
     TV_TRY_OR_FAIL(tv_model_directory_open(directory, &lm->directory));
+    TV_TRY_OR_FAIL(tv_adapter_base_check(lm->directory));
     TV_TRY_OR_FAIL(tv_model_config_expect_head(&tv_model_directory_parameters(lm->directory)->config,
                                                TV_MODEL_HEAD_LANGUAGE, directory));
     TV_TRY_OR_FAIL(

@@ -19,6 +19,7 @@ static const char score_name[] = "base_model.model.score.weight";
 
 struct tv_peft {
     char *path, *weights_path;
+    char *base_values; /* the text of adapter_base.json; NULL: there is none */
     cJSON *config;
     tv_safetensors *file;
     tv_adapter adapter;            /* without targets */
@@ -155,6 +156,16 @@ static tv_status read_config(tv_peft *peft, const char *where) {
     return TV_OK;
 }
 
+static tv_status read_base_values(tv_peft *peft) {
+    char *path = tv_format("%s/%s", peft->path, TV_ADAPTER_BASE_NAME);
+    if (!path)
+        return no_memory(peft->path);
+    tv_status status = tv_path_exists(path) ? tv_read_file(path, &peft->base_values, NULL) : TV_OK;
+    peft->adapter.base_values = peft->base_values;
+    free(path);
+    return status;
+}
+
 tv_status tv_peft_open(const char *path, tv_peft **out) {
     tv_status status;
     char *config_path = NULL;
@@ -175,6 +186,7 @@ tv_status tv_peft_open(const char *path, tv_peft **out) {
         goto fail;
     }
     TV_TRY_OR_FAIL(read_config(peft, config_path));
+    TV_TRY_OR_FAIL(read_base_values(peft));
     if (!tv_path_exists(peft->weights_path)) {
         status = tv_fail(TV_E_DATA, "%s: expected the adapter's weights in %s, found none%s", path,
                          TV_PEFT_WEIGHTS_NAME,
@@ -200,6 +212,7 @@ void tv_peft_close(tv_peft **handle) {
         tv_parameter_list_destroy(&peft->matched);
         cJSON_Delete(peft->config);
         free((void *)peft->tensors);
+        free(peft->base_values);
         free(peft->weights_path);
         free(peft->path);
         free(peft);
@@ -375,6 +388,22 @@ static tv_status write_config(const char *path, const tv_parameter_list *list,
     return status;
 }
 
+static tv_status write_base_values(const char *path, const tv_adapter *adapter) {
+    cJSON *root = NULL;
+    tv_status status = TV_OK;
+    if (!adapter->base_values)
+        return TV_OK;
+    char *file = tv_format("%s/%s", path, TV_ADAPTER_BASE_NAME);
+    if (!file)
+        return no_memory(path);
+    TV_TRY(tv_json_parse(adapter->base_values, strlen(adapter->base_values), TV_ADAPTER_BASE_NAME, &root));
+    TV_TRY(tv_json_write_file(file, root));
+done:
+    cJSON_Delete(root);
+    free(file);
+    return status;
+}
+
 /* The score head is the adapter's own. */
 static bool is_written(const tv_parameter *p) {
     return tv_parameter_is_of_adapter(p) || p->role == TV_PARAMETER_SCORE_WEIGHT;
@@ -438,6 +467,7 @@ tv_status tv_peft_write(const char *path, const tv_parameter_list *list, tv_para
     TV_TRY(tv_arena_create(&arena));
     TV_TRY(tv_peft_modules_create(&list->config, &modules));
     TV_TRY(write_config(path, list, modules));
+    TV_TRY(write_base_values(path, &list->adapter));
     TV_TRY(describe_tensors(list, modules, arena, tensors));
     TV_TRY(tv_safetensors_writer_open(file, tensors, count, &writer));
     TV_TRY(write_values(writer, list, source, context, values));

@@ -15,6 +15,8 @@
 
 #define TV_PEFT_CONFIG_NAME  "adapter_config.json"
 #define TV_PEFT_WEIGHTS_NAME "adapter_model.safetensors"
+/* Of trivium's own adapters: formats/adapter_base.h. */
+#define TV_ADAPTER_BASE_NAME "adapter_base.json"
 
 typedef struct tv_peft tv_peft;
 
@@ -44,7 +46,8 @@ tv_status tv_peft_read_rows(const tv_peft *peft, uint32_t index, uint64_t first_
 tv_status tv_peft_targets(const tv_model_config *config, const char *where, const char *const *names,
                           uint64_t count, tv_adapter *adapter);
 
-/* Writes both files of a list with an adapter, its score head too, into the existing directory `path`. */
+/* Writes both files of a list with an adapter, its score head too, into the existing directory `path`, and
+ * adapter_base.json where the list knows its base's values. */
 tv_status tv_peft_write(const char *path, const tv_parameter_list *list, tv_parameter_source source,
                         void *context);
 

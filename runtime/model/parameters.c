@@ -257,6 +257,8 @@ static tv_status check_adapter(list_storage *storage) {
                        "an adapter of rank %llu: its targets are not rows of the model's matrices",
                        (unsigned long long)adapter->rank);
     adapter->base = adapter->base ? tv_arena_format(storage->arena, "%s", adapter->base) : NULL;
+    adapter->base_values =
+        adapter->base_values ? tv_arena_format(storage->arena, "%s", adapter->base_values) : NULL;
     return TV_OK;
 }
 

@@ -83,7 +83,8 @@ typedef struct tv_adapter {
     bool rslora;           /* scale alpha / sqrt(r) and not alpha / r */
     uint32_t target_count; /* in the order of the roles, and of the rows within one */
     tv_adapter_target targets[TV_ADAPTER_TARGETS];
-    const char *base; /* where the frozen weights are; for those who write adapters */
+    /* For those who write adapters: where the frozen weights are, and which (formats/adapter_base.h). */
+    const char *base, *base_values;
 } tv_adapter;
 
 /* What x A^T B^T is multiplied with. */

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "formats/adapter_base.h"
 #include "formats/checksums.h"
 #include "formats/gguf.h"
 #include "formats/load.h"
@@ -504,9 +505,11 @@ tv_status tv_model_given_open(const char *model, const char *adapter, char **pat
     } else {
         TV_TRY_OR_FAIL(tv_model_directory_open(*path, directory));
     }
+    TV_TRY_OR_FAIL(tv_adapter_base_check(*directory));
     free(base);
     return TV_OK;
 fail:
+    tv_model_directory_close(directory);
     free(base);
     free(*path);
     *path = NULL;

@@ -63,7 +63,8 @@ tv_status tv_checkpoint_write_model(const char *path, tv_model *model);
  * checkpoint. TV_E_DATA when it is neither. The caller frees *path. */
 tv_status tv_model_path_resolve(const char *given, char **path);
 /* Opens a model as a person names it: `model`, or with `adapter` (NULL: none) that adapter over it, which may
- * be a run's too. *path is the adapter's directory, or the model's. On failure both are NULL. */
+ * be a run's too. *path is the adapter's directory, or the model's. An adapter for another base is TV_E_DATA
+ * (formats/adapter_base.h). On failure both are NULL. */
 tv_status tv_model_given_open(const char *model, const char *adapter, char **path,
                               tv_model_directory **directory);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "formats/adapter_base.h"
 #include "formats/peft.h"
 #include "formats/trainable.h"
 
@@ -108,10 +109,23 @@ static tv_status begin(tv_run_settings *settings, const tv_parameter_list *list,
     return read_targets(s->targets, &list->config, adapter);
 }
 
+/* Anew where an adapter goes on: whoever resumes it may have accepted another base. */
+static tv_status describe_base(const char *base, char **values) {
+    tv_model_directory *directory = NULL;
+    *values = NULL;
+    if (!base)
+        return TV_OK;
+    tv_status status = tv_model_directory_open(base, &directory);
+    if (status == TV_OK)
+        status = tv_adapter_base_describe(directory, values);
+    tv_model_directory_close(&directory);
+    return status;
+}
+
 static tv_status choose_adapter(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
                                 const tv_dtype *types, tv_parameter_list **chosen) {
     tv_adapter adapter;
-    char *real = NULL;
+    char *real = NULL, *values = NULL;
     tv_status status;
     if (tv_setting_given(settings, "train", "trainable") && strcmp(settings->train.trainable, lora) != 0)
         return tv_fail(TV_E_CONFIG,
@@ -125,12 +139,15 @@ static tv_status choose_adapter(tv_run_settings *settings, const tv_parameter_li
         TV_TRY(tv_real_path(base, &real));
     if (real)
         adapter.base = real;
+    TV_TRY(describe_base(adapter.base, &values));
+    adapter.base_values = values;
     const tv_parameter_choice choice = {.storage = types,
                                         .adapter = &adapter,
                                         .score = true,
                                         .optimizer = (tv_optimizer)settings->train.optimizer};
     TV_TRY(tv_parameter_list_create_chosen(&list->config, &choice, chosen));
 done:
+    free(values);
     free(real);
     return status;
 }

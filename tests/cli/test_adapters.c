@@ -78,7 +78,8 @@ static double metric_of(const char *run, int line, const char *key) {
 }
 
 static void expect_same_adapters(const char *a, const char *b, const char *below) {
-    static const char *const files[] = {"adapter_model.safetensors", "adapter_config.json", "config.json",
+    static const char *const files[] = {"adapter_model.safetensors", "adapter_config.json",
+                                        "adapter_base.json", "config.json",
                                         "training_state/optimizer.safetensors"};
     for (size_t i = 0; i < TV_COUNT(files); i++) {
         char *name = tv_format("checkpoints/last/%s%s", below, files[i]);
@@ -252,11 +253,82 @@ static void mistakes_get_a_sentence(void **state) {
     tv_planted_destroy(&other);
 }
 
+/* All that read an adapter: over a base that took one step of full training, and over the adapter's own base
+ * as it is rounded and as it lies in other files. */
+static void another_base_is_refused(void **state) {
+    (void)state;
+    tv_planted p = tv_planted_create(TV_ARCH_LLAMA);
+    char *data = demonstrations(&p), *prefs = tv_planted_preferences(&p, "prefs.jsonl", 0, 8, 2, false);
+    char *sft = tv_format("%s/sft", p.dir), *full = tv_format("%s/full", p.dir);
+    char *out = tv_format("%s/out", p.dir), *prompts = tv_format("%s/prompts.jsonl", p.dir);
+    char *rounded = tv_format("%s/rounded", p.dir), *gguf = tv_format("%s/base.gguf", p.dir);
+    char *note = tv_format("%s/checkpoints/last/adapter_base.json", sft);
+    char *stepped = tv_format("%s/checkpoints/last", full), *moved = tv_format("%s/moved", p.dir);
+    char *text = text_beside(&p);
+    tv_write_text(prompts, "{\"prompt\": \"tell 1\"}\n");
+    tv_run run = fine_tune(p.base, data, sft, "1", "lora.rank=4");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    run = fine_tune(p.base, data, full, "1", "lora.rank=0");
+    tv_expect_exit(&run, 0);
+    tv_run_free(&run);
+    static const char word[] = "expected the weights that this adapter was made over";
+    tv_trivium_says(2, word, "eval", "--model", full, "--adapter", sft, "--data", text, "--quiet");
+    tv_trivium_says(2, word, "generate", "--model", full, "--adapter", sft, "--prompt", "tell", "--quiet");
+    tv_trivium_says(2, word, "chat", "--model", full, "--adapter", sft, "--quiet");
+    tv_trivium_says(2, word, "sample", "--model", full, "--adapter", sft, "--prompts", prompts, "--out", out,
+                    "--quiet");
+    tv_trivium_says(2, word, "export", "--model", full, "--adapter", sft, "--format", "hf", "--out", out,
+                    "--quiet");
+    tv_trivium_says(2, word, "sft", "--model", full, "--adapter", sft, "--data", data, "--out", out,
+                    "--quiet");
+    assert_false(tv_path_exists(out));
+
+    tv_trivium_exits(0, "export", "--model", p.base, "--format", "hf", "--dtype", "bf16", "--out", rounded,
+                     "--quiet");
+    tv_trivium_exits(0, "export", "--model", p.base, "--format", "gguf", "--out", gguf, "--quiet");
+    run = tv_run_trivium("eval", "--model", rounded, "--adapter", sft, "--data", text);
+    tv_expect_exit(&run, 0);
+    assert_non_null(strstr(run.err, "as far as rounding tells"));
+    tv_run_free(&run);
+    run = tv_run_trivium("eval", "--model", gguf, "--adapter", sft, "--data", text);
+    tv_expect_exit(&run, 0);
+    assert_null(strstr(run.err, "adapter was made over"));
+    tv_run_free(&run);
+
+    /* In the base's own place, where the adapter finds it by its name; of a reward model and a reference. */
+    assert_ok(tv_rename_durable(p.base, moved));
+    tv_trivium_exits(0, "export", "--model", stepped, "--format", "hf", "--out", p.base, "--quiet");
+    tv_trivium_says(2, word, "eval", "--model", sft, "--data", text, "--quiet");
+    tv_trivium_says(2, word, "score", "--model", sft, "--data", prefs, "--quiet");
+    tv_trivium_says(2, word, "ppo", "--model", moved, "--ref", sft, "--reward-cmd", "cat", "--prompts",
+                    prompts, "--out", out, "--quiet");
+    tv_trivium_says(2, word, "ppo", "--model", moved, "--reward", sft, "--prompts", prompts, "--out", out,
+                    "--quiet");
+    tv_trivium_says(2, "base", "sft", "--out", sft, "--resume", "--quiet");
+    assert_false(tv_path_exists(out));
+
+    tv_write_text(note, "{\"stored\": \"f32\", \"values\": [1, 2]}");
+    tv_trivium_says(2, "adapter_base.json: expected", "eval", "--model", sft, "--data", text, "--quiet");
+    assert_ok(tv_remove_tree(note));
+    run = tv_run_trivium("eval", "--model", full, "--adapter", sft, "--data", text);
+    tv_expect_exit(&run, 0);
+    assert_non_null(strstr(run.err, "nothing in it tells"));
+    tv_run_free(&run);
+    run = tv_run_trivium("eval", "--model", p.base, "--adapter", sft, "--data", text);
+    tv_expect_exit(&run, 0);
+    assert_null(strstr(run.err, "nothing in it tells"));
+    tv_run_free(&run);
+    tv_free_all(text, data, prefs, sft, full, out, prompts, rounded, gguf, note, stepped, moved);
+    tv_planted_destroy(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_adapter_is_trained_resumed_and_merged),
         cmocka_unit_test(all_stages_take_adapters),
         cmocka_unit_test(mistakes_get_a_sentence),
+        cmocka_unit_test(another_base_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

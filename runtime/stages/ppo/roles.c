@@ -10,10 +10,15 @@
 
 static tv_status open_directory(const char *given, tv_ppo_role *role) {
     char *path = NULL;
-    TV_RETURN_IF_FAILED(tv_model_path_resolve(given, &path));
-    tv_status status = tv_model_directory_open(path, &role->directory);
+    TV_RETURN_IF_FAILED(tv_model_given_open(given, NULL, &path, &role->directory));
     free(path);
-    TV_RETURN_IF_FAILED(status);
+    role->list = tv_model_directory_parameters(role->directory);
+    return TV_OK;
+}
+
+/* Of the run itself, whose base was compared with what it began from, or accepted as it is. */
+static tv_status open_checkpoint(const char *path, tv_ppo_role *role) {
+    TV_RETURN_IF_FAILED(tv_model_directory_open(path, &role->directory));
     role->list = tv_model_directory_parameters(role->directory);
     return TV_OK;
 }
@@ -39,7 +44,10 @@ tv_status tv_ppo_reference_open(const char *given, const tv_parameter_list *poli
 tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_list *policy,
                             const char *directory, const char *checkpoint, tv_ppo_role *role) {
     role->value = true;
-    TV_RETURN_IF_FAILED(open_directory(checkpoint ? checkpoint : directory, role));
+    if (!checkpoint)
+        TV_RETURN_IF_FAILED(open_directory(directory, role));
+    else
+        TV_RETURN_IF_FAILED(open_checkpoint(checkpoint, role));
     tv_model_config config = role->list->config;
     if (checkpoint)
         TV_RETURN_IF_FAILED(tv_model_config_expect_head(&config, TV_MODEL_HEAD_SCORE, checkpoint));
