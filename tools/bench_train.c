@@ -105,8 +105,10 @@ static tv_status drain(train_bench *bench) {
 /* *seconds of the host's clock until the last of `steps` steps is done. */
 static tv_status run_steps(train_bench *bench, uint64_t steps, double *seconds) {
     const tv_train_settings *train = &bench->settings.train;
-    const struct tv_step_constants constants = tv_step_constants_make(
-        train->lr, train->weight_decay, train->beta1, train->beta2, train->eps, train->grad_clip);
+    struct tv_step_constants constants = tv_step_constants_make(train->lr, train->weight_decay, train->beta1,
+                                                                train->beta2, train->eps, train->grad_clip);
+    constants.momentum = (float)bench->settings.muon.momentum;
+    constants.muon_rms = (float)bench->settings.muon.rms;
     tv_batch_source source = bench->loader ? loaded_batch : random_batch;
     double start = tv_seconds();
     for (uint64_t i = 0; i < steps; i++) {

@@ -33,7 +33,8 @@ tv_status tv_bench_model_find(const char *directory, const tv_run_settings *sett
                        where);
     tv_model_config config;
     TV_RETURN_IF_FAILED(tv_model_config_read(settings->model, where, true, &config));
-    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &out->own));
+    TV_RETURN_IF_FAILED(tv_parameter_list_create_chosen(
+        &config, &(tv_parameter_choice){.optimizer = (tv_optimizer)settings->train.optimizer}, &out->own));
     out->list = out->own;
     return TV_OK;
 }

@@ -26,9 +26,9 @@ struct tv_model {
     tv_device *device;
     const tv_parameter_list *list;
     weight_store *store;
-    tv_tensor *weights;              /* of each parameter */
-    bool *shared;                    /* belongs to a base */
-    tv_plan_item *trained, *masters; /* as item_of() finds them */
+    tv_tensor *weights;                        /* of each parameter */
+    bool *shared;                              /* belongs to a base */
+    tv_plan_item *trained, *seconds, *masters; /* as item_of() finds them */
     tv_device_arena *master_arena;
     tv_device_arena *arenas[CLASS_COUNT];
     uint32_t *trainable; /* list positions; NULL without `train` */
@@ -70,13 +70,21 @@ static bool has_master(const tv_parameter *p) {
     return p->trainable && p->storage != TV_F32;
 }
 
-/* Floats of what is trained, or of that part of it whose weights are narrower. */
-static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps, bool masters,
-                              tv_plan_item *items, tv_memory_plan *plan) {
+static bool is_trained(const tv_parameter *p) {
+    return p->trainable;
+}
+
+/* Muon has one moment. */
+static bool has_second_moment(const tv_parameter *p) {
+    return p->trainable && p->optimizer != TV_OPTIMIZER_MUON;
+}
+
+/* Floats of what is trained, or of that part of it which is `in`. */
+static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps,
+                              bool (*in)(const tv_parameter *), tv_plan_item *items, tv_memory_plan *plan) {
     for (uint32_t i = 0; i < list->count; i++) {
         const tv_parameter *p = &list->items[i];
-        bool in = masters ? has_master(p) : p->trainable;
-        *item_of(list, items, i) = (tv_plan_item){.bytes = in ? p->count * sizeof(float) : 0};
+        *item_of(list, items, i) = (tv_plan_item){.bytes = in(p) ? p->count * sizeof(float) : 0};
     }
     return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
 }
@@ -95,24 +103,27 @@ static uint64_t rotary_bytes(const tv_model_config *config) {
 tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_parameter_list *list,
                                 const tv_caps *caps, bool train, tv_model_bytes *bytes) {
     *bytes = (tv_model_bytes){0};
-    tv_memory_plan weights = {0}, trained = {0}, masters = {0};
+    tv_memory_plan weights = {0}, trained = {0}, seconds = {0}, masters = {0};
     tv_plan_item *items = calloc(list->count, sizeof *items);
     if (!items)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
     tv_status status = plan_weights(base, list, caps, items, &weights);
     if (status == TV_OK && train)
-        status = plan_trained(list, caps, false, items, &trained);
+        status = plan_trained(list, caps, is_trained, items, &trained);
     if (status == TV_OK && train)
-        status = plan_trained(list, caps, true, items, &masters);
+        status = plan_trained(list, caps, has_second_moment, items, &seconds);
+    if (status == TV_OK && train)
+        status = plan_trained(list, caps, has_master, items, &masters);
     if (status == TV_OK) {
         bytes->parameters = weights.total_bytes;
         bytes->masters = masters.total_bytes;
         bytes->gradients = trained.total_bytes;
-        bytes->moments = TV_MOMENTS * trained.total_bytes;
+        bytes->moments = trained.total_bytes + seconds.total_bytes;
         bytes->tables = base ? 0 : rotary_bytes(&list->config);
     }
     tv_memory_plan_free(&weights);
     tv_memory_plan_free(&trained);
+    tv_memory_plan_free(&seconds);
     tv_memory_plan_free(&masters);
     free(items);
     return status;
@@ -193,6 +204,10 @@ done:
 
 /* ---- what is trained ---- */
 
+static tv_plan_item *items_of(const tv_model *model, int which) {
+    return which == CLASS_MOMENT_2 ? model->seconds : model->trained;
+}
+
 static tv_status create_trained(tv_model *model) {
     const tv_parameter_list *list = model->list;
     tv_memory_plan plan = {0};
@@ -201,20 +216,25 @@ static tv_status create_trained(tv_model *model) {
     model->trained = calloc(list->count, sizeof *model->trained);
     model->trainable = calloc(list->count, sizeof *model->trainable);
     model->masters = calloc(list->count, sizeof *model->masters);
-    if (!model->trained || !model->trainable || !model->masters)
+    model->seconds = calloc(list->count, sizeof *model->seconds);
+    if (!model->trained || !model->trainable || !model->masters || !model->seconds)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
     for (uint32_t i = 0; i < list->count; i++)
         if (list->items[i].trainable)
             model->trainable[count++] = i;
-    TV_TRY(plan_trained(list, tv_device_caps(model->device), true, model->masters, &plan));
+    TV_TRY(plan_trained(list, tv_device_caps(model->device), has_master, model->masters, &plan));
     if (plan.total_bytes)
         TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, "fp32 masters",
                                       &model->master_arena));
     tv_memory_plan_free(&plan);
-    TV_TRY(plan_trained(list, tv_device_caps(model->device), false, model->trained, &plan));
-    for (int c = 0; c < CLASS_COUNT && plan.total_bytes; c++)
-        TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, class_names[c],
-                                      &model->arenas[c]));
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        tv_memory_plan_free(&plan);
+        TV_TRY(plan_trained(list, tv_device_caps(model->device),
+                            c == CLASS_MOMENT_2 ? has_second_moment : is_trained, items_of(model, c), &plan));
+        if (plan.total_bytes)
+            TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, class_names[c],
+                                          &model->arenas[c]));
+    }
 done:
     tv_memory_plan_free(&plan);
     return status;
@@ -265,6 +285,7 @@ void tv_model_destroy(tv_model **handle) {
     free(model->weights);
     free(model->shared);
     free(model->trained);
+    free(model->seconds);
     free(model->masters);
     free(model->trainable);
     free(model);
@@ -289,10 +310,14 @@ const tv_parameter_list *tv_model_list(const tv_model *model) {
 }
 
 static tv_tensor trained_at(const tv_model *model, trained_class which, uint32_t index) {
-    if (index >= model->list->count || !model->arenas[which] || !model->list->items[index].trainable)
+    if (index >= model->list->count || !model->arenas[which])
+        return TV_ABSENT;
+    const tv_parameter *p = &model->list->items[index];
+    if (!(which == CLASS_MOMENT_2 ? has_second_moment(p) : is_trained(p)))
         return TV_ABSENT;
     return (tv_tensor){
-        tv_device_arena_span(model->arenas[which], item_of(model->list, model->trained, index)), TV_F32};
+        tv_device_arena_span(model->arenas[which], item_of(model->list, items_of(model, which), index)),
+        TV_F32};
 }
 
 tv_tensor tv_model_parameter_at(const tv_model *model, uint32_t index) {

@@ -62,7 +62,7 @@ typedef struct tv_trainable {
     tv_tensor weights;             /* what the passes read, in parameter->storage */
     tv_tensor master;              /* fp32, which the optimizer changes; absent: weights is fp32 itself */
     tv_tensor gradient;            /* fp32, as is all that follows */
-    tv_tensor moments[TV_MOMENTS]; /* AdamW's first and second */
+    tv_tensor moments[TV_MOMENTS]; /* AdamW's first and second; the second is absent with Muon */
 } tv_trainable;
 /* 0 without `train`. */
 uint32_t tv_model_trainable_count(const tv_model *model);

@@ -165,13 +165,38 @@ static tv_parameter describe(const tv_model_config *config, tv_parameter_role ro
     return p;
 }
 
+/* What Muon is for: maps from hidden states to hidden states. Embeddings and heads have a side of tokens,
+ * whose rows are learned apart; an adapter's A and B are factors of a step, B zero at first, and are AdamW's
+ * by custom. */
+static bool is_hidden_matrix(tv_parameter_role role) {
+    return role == TV_PARAMETER_QKV_WEIGHT || role == TV_PARAMETER_ATTN_OUT_WEIGHT ||
+           role == TV_PARAMETER_MLP_IN_WEIGHT || role == TV_PARAMETER_MLP_OUT_WEIGHT;
+}
+
+uint32_t tv_parameter_matrices(const tv_model_config *config, const tv_parameter *parameter,
+                               uint64_t rows[TV_PARAMETER_MATRICES]) {
+    if (parameter->role == TV_PARAMETER_QKV_WEIGHT) {
+        rows[0] = config->n_head * config->head_size;
+        rows[1] = rows[2] = config->n_kv_head * config->head_size;
+        return 3;
+    }
+    if (parameter->role == TV_PARAMETER_MLP_IN_WEIGHT && tv_model_config_is_gated(config)) {
+        rows[0] = rows[1] = config->ffn;
+        return 2;
+    }
+    rows[0] = parameter->shape[0];
+    return 1;
+}
+
 static void add(tv_parameter_list *list, tv_parameter *items, const tv_parameter *p) {
     list->elements += p->count;
     list->trainable_elements += p->trainable ? p->count : 0;
     list->trainable_count += p->trainable;
     list->max_elements = p->count > list->max_elements ? p->count : list->max_elements;
     items[list->count] = *p;
-    items[list->count++].optimizer = list->optimizer;
+    items[list->count++].optimizer = list->optimizer == TV_OPTIMIZER_MUON && !is_hidden_matrix(p->role)
+                                         ? TV_OPTIMIZER_ADAMW
+                                         : list->optimizer;
 }
 
 /* A and B of every target of the matrix that was appended last. */

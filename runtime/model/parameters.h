@@ -47,7 +47,7 @@ typedef enum tv_parameter_init {
 } tv_parameter_init;
 
 /* How what is trained is updated, in the order of the choices of train.optimizer. */
-typedef enum tv_optimizer { TV_OPTIMIZER_ADAMW } tv_optimizer;
+typedef enum tv_optimizer { TV_OPTIMIZER_ADAMW, TV_OPTIMIZER_MUON } tv_optimizer;
 
 /* The layer of a parameter that belongs to none, and the index of a parameter that a model lacks. */
 #define TV_NO_LAYER     UINT32_MAX
@@ -63,7 +63,8 @@ typedef struct tv_parameter {
     bool decay;             /* weight decay applies: rank 2 */
     tv_dtype storage;       /* of the weights that the passes read; see tv_parameter_choice */
     bool trainable;         /* has a gradient and moments; else the parameter stays as it was loaded */
-    tv_optimizer optimizer; /* of what is trained: decides its moments and its update */
+    tv_optimizer optimizer; /* of what is trained: decides its moments and its update. Muon's are hidden
+                               matrices; the rest of a list under Muon is AdamW's */
     tv_parameter_init init;
     float init_std;  /* of TV_INIT_NORMAL; of TV_INIT_UNIFORM the bound */
     uint32_t target; /* of an adapter's parameter: the number of its target */
@@ -139,6 +140,12 @@ void tv_parameter_list_destroy(tv_parameter_list **list);
 const char *tv_parameter_operation(tv_parameter_role role);
 /* The role itself: "qkv weight", "norm1 gain". */
 const char *tv_parameter_role_name(tv_parameter_role role);
+
+/* The rows of each published matrix that a matrix of a block holds (q, k, v; gate, up; or itself), in their
+ * order. Returns how many there are. */
+enum { TV_PARAMETER_MATRICES = 3 };
+uint32_t tv_parameter_matrices(const tv_model_config *config, const tv_parameter *parameter,
+                               uint64_t rows[TV_PARAMETER_MATRICES]);
 
 /* Position in the list, or TV_NO_PARAMETER. `layer` is not looked at for roles outside the layers. */
 uint32_t tv_parameter_index(const tv_parameter_list *list, tv_parameter_role role, uint32_t layer);

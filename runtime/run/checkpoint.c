@@ -28,21 +28,27 @@ static const char moments_folder[] = "training_state", moments_file[] = "optimiz
 
 /* ---- moments ---- */
 
-static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_safetensor **tensors) {
+/* A parameter of Muon has the first alone. */
+static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_safetensor **tensors,
+                                  uint64_t *moments) {
     uint32_t count = tv_model_trainable_count(model);
+    *moments = 0;
     *tensors = tv_arena_alloc(arena, TV_MOMENTS * (uint64_t)count, sizeof **tensors);
     if (!*tensors)
         return TV_E_MEMORY;
     for (uint32_t m = 0; m < TV_MOMENTS; m++) {
         for (uint32_t i = 0; i < count; i++) {
-            const tv_parameter *parameter = tv_model_trainable(model, i).parameter;
+            const tv_trainable t = tv_model_trainable(model, i);
+            const tv_parameter *parameter = t.parameter;
+            if (!tv_tensor_present(t.moments[m]))
+                continue;
             const char *name = tv_arena_format(arena, "%s/%s", moment_names[m], parameter->name);
             if (!name)
                 return TV_E_MEMORY;
-            (*tensors)[m * count + i] = (tv_safetensor){.name = name,
-                                                        .dtype = "F32",
-                                                        .rank = parameter->rank,
-                                                        .shape = {parameter->shape[0], parameter->shape[1]}};
+            (*tensors)[(*moments)++] = (tv_safetensor){.name = name,
+                                                       .dtype = "F32",
+                                                       .rank = parameter->rank,
+                                                       .shape = {parameter->shape[0], parameter->shape[1]}};
         }
     }
     return TV_OK;
@@ -50,6 +56,7 @@ static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_saf
 
 static tv_status write_moments(const char *directory, tv_model *model) {
     uint32_t count = tv_model_trainable_count(model);
+    uint64_t moments;
     tv_status status;
     char *folder = tv_format("%s/%s", directory, moments_folder);
     char *path = tv_format("%s/%s/%s", directory, moments_folder, moments_file);
@@ -63,13 +70,15 @@ static tv_status write_moments(const char *directory, tv_model *model) {
     }
     TV_TRY(tv_make_dirs(folder));
     TV_TRY(tv_arena_create(&arena));
-    TV_TRY(describe_moments(model, arena, &tensors));
-    TV_TRY(tv_safetensors_writer_open(path, tensors, TV_MOMENTS * (uint64_t)count, &writer));
+    TV_TRY(describe_moments(model, arena, &tensors, &moments));
+    TV_TRY(tv_safetensors_writer_open(path, tensors, moments, &writer));
     for (uint32_t m = 0; m < TV_MOMENTS; m++) {
         for (uint32_t i = 0; i < count; i++) {
             const tv_trainable t = tv_model_trainable(model, i);
             const uint64_t row_bytes = t.parameter->shape[1] * sizeof *values;
             const uint64_t piece = tv_parameter_piece_rows(t.parameter);
+            if (!tv_tensor_present(t.moments[m]))
+                continue;
             for (uint64_t first = 0, rows; first < t.parameter->shape[0]; first += rows) {
                 rows = tv_min_u64(piece, t.parameter->shape[0] - first);
                 TV_TRY(tv_download(tv_model_device(model),
@@ -127,8 +136,9 @@ static tv_status read_moments(const char *path, tv_model *model) {
     for (uint32_t m = 0; m < TV_MOMENTS; m++) {
         for (uint32_t i = 0; i < tv_model_trainable_count(model); i++) {
             const tv_trainable t = tv_model_trainable(model, i);
-            TV_TRY(read_moment(file, path, moment_names[m], tv_model_device(model), t.parameter,
-                               t.moments[m].span, values));
+            if (tv_tensor_present(t.moments[m]))
+                TV_TRY(read_moment(file, path, moment_names[m], tv_model_device(model), t.parameter,
+                                   t.moments[m].span, values));
         }
     }
 done:

@@ -85,6 +85,8 @@ static meaning meaning_of(const char *section, const char *key) {
         {"data", "tokenizer", UNCHANGING, NULL},
         {"train", "seed", ORDERS, NULL},
         {"train", "optimizer", UNCHANGING, "\"adamw\""},
+        {"muon", "momentum", STEERS, "0.95"},
+        {"muon", "rms", STEERS, "0.2"},
         {"train", "eval_tokens", MEASURES, NULL},
         {"sft", "packing", ORDERS | MEASURES, NULL},
         {"reward", "loss", ORDERS | MEASURES, NULL},

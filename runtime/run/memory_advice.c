@@ -80,7 +80,8 @@ done:
 
 static tv_status make_forms(advising *a) {
     const uint64_t widest = widest_storage(a->list);
-    bool adaptable = strcmp(a->options->stage, "pretrain") != 0;
+    /* Adapters are AdamW's, and a run that is Muon's refuses to be left without a matrix. */
+    bool adaptable = strcmp(a->options->stage, "pretrain") != 0 && a->list->optimizer != TV_OPTIMIZER_MUON;
     for (size_t i = 1; i < TV_COUNT(forms) && adaptable; i++) {
         bool smaller = forms[i].narrower ? tv_dtype_row_bytes(forms[i].weights, TV_DTYPE_BLOCK) < widest
                                          : a->list->adapter.rank == 0;

@@ -90,6 +90,8 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
     print_row("optimizer moments", bytes->model.moments);
     print_row("tables", bytes->model.tables);
     print_row(bytes->shared ? "activations, shared in turn" : "activations", bytes->activations);
+    if (bytes->muon)
+        print_row("Muon's workspace", bytes->muon);
     print_row("batches and results", bytes->buffers);
     for (uint32_t i = 0; i < bytes->more_count; i++)
         print_row(bytes->more[i].name, bytes->more[i].bytes);

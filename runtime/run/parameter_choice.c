@@ -218,6 +218,20 @@ done:
     return status;
 }
 
+/* Muon that changes nothing is a slip. */
+static tv_status expect_matrices(const tv_run_settings *settings, const tv_parameter_list *list) {
+    if (list->optimizer != TV_OPTIMIZER_MUON)
+        return TV_OK;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i].trainable && list->items[i].optimizer == TV_OPTIMIZER_MUON)
+            return TV_OK;
+    return tv_fail(
+        TV_E_CONFIG,
+        "train.optimizer: muon changes the matrices of the blocks, and train.trainable=\"%.80s\" trains "
+        "none of them (adapters are AdamW's); use adamw",
+        settings->train.trainable);
+}
+
 tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter_list *list, const char *base,
                                    const tv_parameter_list *published, tv_parameter_list **chosen) {
     tv_dtype *types;
@@ -228,7 +242,11 @@ tv_status tv_parameter_list_choose(tv_run_settings *settings, const tv_parameter
     tv_status status = adapts ? choose_adapter(settings, list, base, types, chosen)
                               : choose_trained(settings, list, types, chosen);
     if (status == TV_OK)
+        status = expect_matrices(settings, *chosen);
+    if (status == TV_OK)
         settle_type(settings, *chosen);
+    else
+        tv_parameter_list_destroy(chosen);
     free(types);
     return status;
 }

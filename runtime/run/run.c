@@ -185,8 +185,12 @@ uint64_t tv_run_steps_to(const tv_run *run, uint64_t end, uint64_t step_examples
 
 struct tv_step_constants tv_run_constants(const tv_run *run, uint64_t step) {
     const tv_train_settings *train = &run->settings.train;
-    return tv_step_constants_make(tv_schedule_lr(train, step, run->total_steps), train->weight_decay,
-                                  train->beta1, train->beta2, train->eps, train->grad_clip);
+    struct tv_step_constants constants =
+        tv_step_constants_make(tv_schedule_lr(train, step, run->total_steps), train->weight_decay,
+                               train->beta1, train->beta2, train->eps, train->grad_clip);
+    constants.momentum = (float)run->settings.muon.momentum;
+    constants.muon_rms = (float)run->settings.muon.rms;
+    return constants;
 }
 
 bool tv_run_is_due(uint64_t every, uint64_t step, uint64_t total) {

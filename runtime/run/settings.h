@@ -107,6 +107,10 @@ typedef struct tv_ppo_settings {
     int value_init;
 } tv_ppo_settings;
 
+typedef struct tv_muon_settings {
+    double momentum, rms;
+} tv_muon_settings;
+
 typedef struct tv_lora_settings {
     uint64_t rank; /* 0: off */
     double alpha;
@@ -139,6 +143,7 @@ typedef struct tv_run_settings {
     tv_dpo_settings dpo;
     tv_ppo_settings ppo;
     tv_lora_settings lora;
+    tv_muon_settings muon;
 } tv_run_settings;
 
 /* Reads `path` (NULL: an empty object) and applies `sets` ("train.lr=1e-3") in order. TV_E_CONFIG for a wrong

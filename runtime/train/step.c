@@ -59,6 +59,8 @@ tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, co
     tv_record_push_label(recorder, "adamw");
     for (uint32_t i = 0; i < trained; i++) {
         const tv_trainable t = tv_model_trainable(model, i);
+        if (t.parameter->optimizer != TV_OPTIMIZER_ADAMW)
+            continue;
         TV_RETURN_IF_FAILED(tv_adamw_record(
             recorder, &(tv_adamw){.count = t.parameter->count,
                                   .decay = t.parameter->decay,
@@ -69,6 +71,10 @@ tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, co
                                   .step = step->head.step,
                                   .state = step->state}));
     }
+    tv_record_pop_label(recorder);
+
+    tv_record_push_label(recorder, "muon");
+    TV_RETURN_IF_FAILED(tv_muon_record_model(recorder, model, step->muon, step->head.step, step->state));
     tv_record_pop_label(recorder);
 
     tv_record_push_label(recorder, "narrow");

@@ -1,4 +1,4 @@
-/* One training step as recorded work: data, forward, loss, backward; then gradient norm, clip, AdamW.
+/* One training step as recorded work: data, forward, loss, backward; then gradient norm, clip, AdamW or Muon.
  *
  * Promise: these functions only record. Everything that changes from step to step (tokens, targets, learning
  * rate, loss scale) is read from buffers. trainer.c owns the buffers, replays the recordings and reads the
@@ -10,17 +10,19 @@
 #include "model/backward.h"
 #include "model/loss_head.h"
 #include "push_constants.h"
+#include "train/muon.h"
 
 /* The device tensors of a step besides model and activations. */
 typedef struct tv_step_tensors {
-    tv_model_inputs inputs; /* (B, T) each */
-    tv_head_tensors head;   /* its inputs, outputs, statistics and the step's constants */
-    tv_tensor state;        /* struct tv_update_state */
-    tv_tensor partials;     /* tv_step_partials floats of the gradient norm */
+    tv_model_inputs inputs;          /* (B, T) each */
+    tv_head_tensors head;            /* its inputs, outputs, statistics and the step's constants */
+    tv_tensor state;                 /* struct tv_update_state */
+    tv_tensor partials;              /* tv_step_partials floats of the gradient norm */
+    tv_tensor muon[TV_MUON_TENSORS]; /* its workspace; absent where nothing is Muon's */
 } tv_step_tensors;
 
 /* AdamW's constants of a step, with the logarithms that its bias corrections need; loss_scale is set when the
- * terms are counted. */
+ * terms are counted, momentum and muon_rms by who has Muon. */
 struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
                                                 double eps, double grad_clip);
 
@@ -37,7 +39,7 @@ tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,
                                  const tv_activations *activations, const tv_loss_head *head,
                                  const tv_step_tensors *step);
 
-/* Gradient norm, clip and AdamW over what the model trains; gradients are 0 afterwards. */
+/* Gradient norm, clip, AdamW and Muon over what the model trains; gradients are 0 afterwards. */
 tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);
 
 #endif

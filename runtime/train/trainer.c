@@ -101,9 +101,12 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
     bytes->shared = options->shared != NULL;
     bytes->activations = bytes->shared ? 0 : activations->bytes;
-    bytes->buffers = plan.total_bytes + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
+    bytes->muon = tv_trainer_layout_muon_bytes(&layout);
+    bytes->buffers =
+        plan.total_bytes - bytes->muon + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients +
-                   bytes->model.moments + bytes->model.tables + bytes->activations + bytes->buffers;
+                   bytes->model.moments + bytes->model.tables + bytes->activations + bytes->buffers +
+                   bytes->muon;
 done:
     tv_memory_plan_free(&plan);
     tv_activations_destroy(&activations);

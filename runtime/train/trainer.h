@@ -79,7 +79,8 @@ enum { TV_MORE_BYTES = 8 };
 typedef struct tv_trainer_bytes {
     tv_model_bytes model;
     uint64_t activations;
-    bool shared; /* they are of all who share an arena, counted once by whoever has it; 0 until then */
+    bool shared;   /* they are of all who share an arena, counted once by whoever has it; 0 until then */
+    uint64_t muon; /* what it makes updates orthogonal in; 0 without it */
     uint64_t buffers, total;
     /* What a stage keeps on the device besides, such as its reference; part of the total. */
     struct {

@@ -29,7 +29,8 @@ static tv_loss_head head_of(const tv_trainer_options *options, uint64_t rows, ui
 }
 
 tv_trainer_layout tv_trainer_layout_make(const tv_parameter_list *list, const tv_trainer_options *options) {
-    tv_trainer_layout layout = {.options = *options, .partials = options->train ? tv_step_partials(list) : 0};
+    tv_trainer_layout layout = {
+        .options = *options, .list = list, .partials = options->train ? tv_step_partials(list) : 0};
     layout.count = plan_widths(options, layout.widths);
     for (uint32_t w = 0; w < layout.count; w++) {
         uint64_t fitting = options->batch * options->tokens / tv_max_u64(1, layout.widths[w]);
@@ -85,6 +86,8 @@ static uint64_t part_words(const tv_trainer_layout *layout, uint32_t width, uint
         return head->output_words[part - TV_PART_OUTPUTS];
     if (part < TV_PART_CONSTANTS)
         return head->scratch_words[part - TV_PART_SCRATCH];
+    if (part >= TV_PART_MUON)
+        return layout->muon[part - TV_PART_MUON];
     switch (part) {
     case TV_PART_CONSTANTS:
         return sizeof(struct tv_step_constants) / sizeof(uint32_t);
@@ -98,13 +101,22 @@ static uint64_t part_words(const tv_trainer_layout *layout, uint32_t width, uint
 }
 
 tv_status tv_trainer_layout_plan(tv_trainer_layout *layout, const tv_caps *caps, tv_memory_plan *plan) {
+    if (layout->options.train)
+        TV_RETURN_IF_FAILED(tv_muon_plan(layout->list, caps, layout->muon));
     for (uint32_t part = 0; part < TV_PART_COUNT; part++) {
-        uint64_t words = 1; /* a plan has no empty items */
+        uint64_t words = part < TV_PART_MUON;
         for (uint32_t w = 0; w < layout->count; w++)
             words = tv_max_u64(words, part_words(layout, w, part));
         layout->parts[part] = (tv_plan_item){.bytes = words * sizeof(uint32_t)};
     }
     return tv_memory_plan_sequence(layout->parts, TV_PART_COUNT, caps->buffer_bytes, plan);
+}
+
+uint64_t tv_trainer_layout_muon_bytes(const tv_trainer_layout *layout) {
+    uint64_t bytes = 0;
+    for (uint32_t t = 0; t < TV_MUON_TENSORS; t++)
+        bytes += tv_align_up(layout->muon[t] * sizeof(float), TV_TENSOR_ALIGNMENT);
+    return bytes;
 }
 
 /* Absent for 0 words. */
@@ -128,6 +140,8 @@ tv_step_tensors tv_trainer_layout_tensors(const tv_trainer_layout *layout, uint3
         .state = tensor_of(layout, width, arena, TV_PART_STATE, TV_U32),
         .partials = tensor_of(layout, width, arena, TV_PART_PARTIALS, TV_F32),
     };
+    for (uint32_t t = 0; t < TV_MUON_TENSORS; t++)
+        tensors.muon[t] = tensor_of(layout, width, arena, TV_PART_MUON + t, TV_F32);
     for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
         tensors.head.inputs[i] =
             tensor_of(layout, width, arena, TV_PART_UPLOAD + TV_UPLOAD_INPUTS + i, TV_U32);

@@ -29,7 +29,8 @@ enum {
     TV_PART_STATE,
     TV_PART_STATS,
     TV_PART_PARTIALS,
-    TV_PART_COUNT
+    TV_PART_MUON,
+    TV_PART_COUNT = TV_PART_MUON + TV_MUON_TENSORS
 };
 
 /* Enough that a batch of mixed lengths is padded by a sixteenth of T at the mean. */
@@ -37,7 +38,9 @@ enum { TV_TRAINER_WIDTHS = 8 };
 
 typedef struct tv_trainer_layout {
     tv_trainer_options options;
+    const tv_parameter_list *list;
     uint64_t partials;                  /* of the gradient norm; 0 without training */
+    uint64_t muon[TV_MUON_TENSORS];     /* floats of its workspace, by tv_trainer_layout_plan */
     uint32_t count;                     /* of widths */
     uint64_t widths[TV_TRAINER_WIDTHS]; /* rising, the last one T */
     uint64_t rows[TV_TRAINER_WIDTHS];   /* of a micro-batch of each; the last one B */
@@ -47,10 +50,13 @@ typedef struct tv_trainer_layout {
 
 tv_trainer_layout tv_trainer_layout_make(const tv_parameter_list *list, const tv_trainer_options *options);
 
-/* Of the device, without model and activations. The caller frees the plan. */
+/* Of the device, without model and activations. The caller frees the plan. The list is that of the layout. */
 tv_status tv_trainer_layout_plan(tv_trainer_layout *layout, const tv_caps *caps, tv_memory_plan *plan);
 tv_step_tensors tv_trainer_layout_tensors(const tv_trainer_layout *layout, uint32_t width,
                                           const tv_device_arena *arena);
+
+/* Bytes of what Muon works in, as planned. */
+uint64_t tv_trainer_layout_muon_bytes(const tv_trainer_layout *layout);
 
 /* Words of a part of an upload at a width; 0 for one that is not wanted. Its place is the same at every
  * width; the place of TV_UPLOAD_COUNT is the length of all. */

@@ -30,6 +30,7 @@ static const double loss_tolerance = 2e-6, norm_tolerance = 1e-5;
 typedef struct golden {
     cJSON *figures;
     tv_model_directory *directory;
+    tv_parameter_list *list;
     tv_model *model;
     tv_loader *loader;
     tv_trainer *trainer;
@@ -40,13 +41,15 @@ static tv_status next_batch(void *loader, tv_micro_batch *batch) {
 }
 
 static golden open_golden(tv_device *device, const char *name, uint64_t batch, uint64_t grad_accum,
-                          bool recompute) {
+                          bool recompute, tv_optimizer optimizer) {
     golden g = {0};
     char *figures = tv_test_golden_path(name, ".json"), *model = tv_test_golden_path(name, ""),
          *shard = tv_test_golden_path("tokens", ".bin");
     assert_ok(tv_json_read_file(figures, &g.figures));
     assert_ok(tv_model_directory_open(model, &g.directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(g.directory), true, &g.model));
+    assert_ok(tv_parameter_list_create_chosen(&tv_model_directory_parameters(g.directory)->config,
+                                              &(tv_parameter_choice){.optimizer = optimizer}, &g.list));
+    assert_ok(tv_model_create(device, g.list, true, &g.model));
     assert_ok(tv_model_load(g.model, g.directory));
     tv_loader_source source = {shard, 0};
     assert_ok(tv_loader_create(
@@ -69,6 +72,7 @@ static void close_golden(golden *g) {
     tv_trainer_destroy(&g->trainer);
     tv_loader_destroy(&g->loader);
     tv_model_destroy(&g->model);
+    tv_parameter_list_destroy(&g->list);
     tv_model_directory_close(&g->directory);
     cJSON_Delete(g->figures);
 }
@@ -84,7 +88,11 @@ static struct tv_step_constants constants_of(const cJSON *settings, double grad_
                                      .min_lr = tv_json_get(settings, "min_lr")->valuedouble,
                                      .warmup_steps = 5,
                                      .schedule = TV_SCHEDULE_COSINE};
-    return tv_step_constants_make(tv_schedule_lr(&train, step, STEPS), 0.1, 0.9, 0.95, 1e-8, grad_clip);
+    struct tv_step_constants constants =
+        tv_step_constants_make(tv_schedule_lr(&train, step, STEPS), 0.1, 0.9, 0.95, 1e-8, grad_clip);
+    constants.momentum = 0.95f;
+    constants.muon_rms = 0.2f;
+    return constants;
 }
 
 static void compare_step(const char *name, const cJSON *expected, const tv_step_result *result) {
@@ -120,7 +128,7 @@ static void run_steps(golden *g, const char *name, const cJSON *expected, double
 }
 
 static void twenty_steps(tv_device *device, const char *name, bool recompute) {
-    golden g = open_golden(device, name, BATCH, 1, recompute);
+    golden g = open_golden(device, name, BATCH, 1, recompute, TV_OPTIMIZER_ADAMW);
     run_steps(&g, name, g.figures, 1);
     close_golden(&g);
 }
@@ -165,13 +173,33 @@ static void variants_equal_pytorch(void **state) {
             const cJSON *changed = tv_json_get(variant, "settings");
             const cJSON *clip = tv_json_get(changed, "grad_clip"),
                         *accum = tv_json_get(changed, "grad_accum");
-            golden g = open_golden(*state, names[n], BATCH, accum ? (uint64_t)accum->valueint : 1, false);
+            golden g = open_golden(*state, names[n], BATCH, accum ? (uint64_t)accum->valueint : 1, false,
+                                   TV_OPTIMIZER_ADAMW);
             run_steps(&g, names[n], variant, clip ? clip->valuedouble : 1);
             close_golden(&g);
             cJSON_Delete(figures);
             free(path);
         }
     }
+}
+
+/* torch.optim.Muon for the hidden matrices (make_muon.py), q, k and v of both models apart. */
+static void muon_steps(tv_device *device) {
+    const char *const names[] = {"gpt2_100k", "llama_100k"};
+    char *path = tv_test_golden_path("muon", ".json");
+    cJSON *figures = NULL;
+    assert_ok(tv_json_read_file(path, &figures));
+    for (int n = 0; n < 2; n++) {
+        golden g = open_golden(device, names[n], BATCH, 1, false, TV_OPTIMIZER_MUON);
+        run_steps(&g, names[n], tv_json_get(figures, names[n]), 1);
+        close_golden(&g);
+    }
+    cJSON_Delete(figures);
+    free(path);
+}
+
+static void muon_equals_pytorch(void **state) {
+    muon_steps(*state);
 }
 
 /* Every binding at most 1 MiB, every grid folded at 64 workgroups: the same figures. */
@@ -181,6 +209,7 @@ static void small_limits_change_nothing(void **state) {
     twenty_steps(device, "gpt2_100k", false);
     twenty_steps(device, "llama_100k", false);
     twenty_steps(device, "gemma3_25k", false);
+    muon_steps(device);
     tv_device_close(&device);
 }
 
@@ -189,7 +218,7 @@ int main(void) {
         cmocka_unit_test(gpt2_equals_pytorch),           cmocka_unit_test(llama_equals_pytorch),
         cmocka_unit_test(recomputation_changes_nothing), cmocka_unit_test(variants_equal_pytorch),
         cmocka_unit_test(families_equal_transformers),   cmocka_unit_test(families_recomputed),
-        cmocka_unit_test(small_limits_change_nothing),
+        cmocka_unit_test(muon_equals_pytorch),           cmocka_unit_test(small_limits_change_nothing),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }
