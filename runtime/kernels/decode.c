@@ -3,7 +3,8 @@
 
 tv_status tv_decode_advance_record(tv_recorder *recorder, const tv_decode_advance *advance) {
     uint64_t width = advance->max_tokens;
-    const uint64_t bytes[] = {sizeof(uint32_t), 2 * sizeof(uint32_t), width * sizeof(uint32_t)};
+    const uint64_t recent = (uint64_t)TV_DECODE_RECENT * TV_DECODE_DRAWN_WORDS;
+    const uint64_t bytes[] = {2 * sizeof(uint32_t), width * sizeof(uint32_t), recent * sizeof(uint32_t)};
     uint64_t part;
     TV_RETURN_IF_FAILED(tv_split_rows(recorder, "decoding", advance->rows, bytes, 3, &part));
     for (uint64_t first = 0; first < advance->rows; first += part) {
@@ -19,8 +20,8 @@ tv_status tv_decode_advance_record(tv_recorder *recorder, const tv_decode_advanc
                                                 tv_tensor_first(advance->ends, TV_DECODE_ENDS_WORDS),
                                                 tv_tensor_rows(advance->positions, 1, first, rows),
                                                 tv_tensor_rows(advance->finished, 1, first, rows),
-                                                tv_tensor_rows(advance->sequences, width, first, rows),
-                                                tv_tensor_rows(advance->logprobs, width, first, rows)},
+                                                tv_tensor_rows(advance->prompts, width, first, rows),
+                                                tv_tensor_rows(advance->recent, recent, first, rows)},
                                    .shape = {rows, width}}));
     }
     return TV_OK;

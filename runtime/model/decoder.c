@@ -70,8 +70,8 @@ static tv_status advance(tv_recorder *recorder, const tv_decoder *decoder, uint6
                                        .ends = tv_decoder_state(decoder, STATE_ENDS),
                                        .positions = tv_decoder_state(decoder, STATE_POSITIONS),
                                        .finished = tv_decoder_state(decoder, STATE_FINISHED),
-                                       .sequences = tv_decoder_state(decoder, STATE_SEQUENCES),
-                                       .logprobs = tv_decoder_state(decoder, STATE_LOGPROBS)});
+                                       .prompts = tv_decoder_state(decoder, STATE_PROMPTS),
+                                       .recent = tv_decoder_state(decoder, STATE_RECENT)});
 }
 
 /* The first `rows` slots. */
@@ -299,8 +299,7 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
     *running = 0;
     const uint32_t *positions = tv_decoder_back(decoder, STATE_POSITIONS);
     const uint32_t *finished = tv_decoder_back(decoder, STATE_FINISHED);
-    const uint32_t *sequences = tv_decoder_back(decoder, STATE_SEQUENCES);
-    const float *logprobs = tv_decoder_back(decoder, STATE_LOGPROBS);
+    const tv_decode_drawn *recent = tv_decoder_back(decoder, STATE_RECENT);
     for (uint64_t slot = 0; slot < decoder->options.rows; slot++) {
         uint64_t row = decoder->row_of[slot];
         if (row == NO_SLOT)
@@ -310,9 +309,10 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
         book->length = (uint64_t)positions[slot] + 1;
         book->finished = finished[slot];
         for (uint64_t i = first; i < book->length; i++) {
-            decoder->tokens[row * width + i] = sequences[slot * width + i];
-            decoder->logprobs[row * width + i] = logprobs[slot * width + i];
-            if (status == TV_OK && !isfinite(logprobs[slot * width + i]))
+            const tv_decode_drawn *drawn = &recent[slot * TV_DECODE_RECENT + i % TV_DECODE_RECENT];
+            decoder->tokens[row * width + i] = drawn->token;
+            decoder->logprobs[row * width + i] = drawn->logprob;
+            if (status == TV_OK && !isfinite(drawn->logprob))
                 status =
                     tv_fail(TV_E_NUMERIC,
                             "token %llu of a text was drawn from logits that are not finite; the weights are "
@@ -337,7 +337,8 @@ static tv_status finish(tv_decoder *decoder, uint64_t *running) {
     return take_back(decoder, running);
 }
 
-static tv_status run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
+/* At most TV_DECODE_RECENT steps, then a look at what they drew. */
+static tv_status run_to_look(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
     tv_device *device = tv_model_device(decoder->model);
     TV_RETURN_IF_FAILED(tv_decoder_place_rows(decoder));
     tv_recording **step = &decoder->steps[decoder->level];
@@ -352,6 +353,16 @@ static tv_status run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
         TV_RETURN_IF_FAILED(
             tv_submit(device, batch, (uint32_t)tv_min_u64(STEPS_PER_SUBMIT, steps - done), &value));
     return finish(decoder, running);
+}
+
+static tv_status run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
+    uint64_t done = 0;
+    do {
+        uint64_t part = tv_min_u64(TV_DECODE_RECENT, steps - done);
+        TV_RETURN_IF_FAILED(run_to_look(decoder, part, running));
+        done += part;
+    } while (done<steps && * running> 0);
+    return TV_OK;
 }
 
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {

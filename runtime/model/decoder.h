@@ -76,9 +76,10 @@ tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prom
 /* Whether the decoder takes this prompt, called `number` in the sentence; fails as tv_decoder_start does. */
 tv_status tv_decoder_check(const tv_decoder *decoder, uint64_t number, const tv_decoder_prompt *prompt);
 
-/* Reads prompts, submits `steps` steps at once, waits, reads the state back. *running: rows that have not
- * ended. Rows that end on the way cost as much as the others until the call returns. TV_E_NUMERIC when a
- * token was drawn from logits that are not finite. */
+/* Reads prompts, runs `steps` steps, in looks of at most TV_DECODE_RECENT: submits a look's steps at once,
+ * waits, reads back what they drew. *running: rows that have not ended; without any no further look is taken.
+ * Rows that end on the way cost as much as the others until the look's end. TV_E_NUMERIC when a token was
+ * drawn from logits that are not finite. */
 tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running);
 
 /* RenderDoc captures the run in which step number `step` lies, from 1, since the decoder's creation; 0: none.

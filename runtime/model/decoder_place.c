@@ -44,11 +44,11 @@ static tv_status place(tv_recorder *recorder, tv_decoder *decoder, uint64_t row,
     book->slot = slot;
     decoder->row_of[slot] = row;
     uint64_t at = slot * width * sizeof(uint32_t), bytes = book->prompt_length * sizeof(uint32_t);
-    memcpy((char *)tv_decoder_up(decoder, STATE_SEQUENCES) + at, decoder->tokens + row * width, bytes);
+    memcpy((char *)tv_decoder_up(decoder, STATE_PROMPTS) + at, decoder->tokens + row * width, bytes);
     return tv_record_copy(
         recorder,
-        tv_span_part(tv_device_arena_span(decoder->up, &decoder->plan.up[STATE_SEQUENCES]), at, bytes),
-        tv_span_part(tv_decoder_state(decoder, STATE_SEQUENCES).span, at, bytes));
+        tv_span_part(tv_device_arena_span(decoder->up, &decoder->plan.up[STATE_PROMPTS]), at, bytes),
+        tv_span_part(tv_decoder_state(decoder, STATE_PROMPTS).span, at, bytes));
 }
 
 /* What the host knows of the slots, a few words each; `columns` copies it. */
@@ -75,8 +75,8 @@ tv_status tv_decoder_record_columns(tv_decoder *decoder) {
     tv_recorder *recorder = NULL;
     TV_TRY_OR_FAIL(tv_recorder_begin(tv_model_device(decoder->model),
                                      &(tv_recorder_options){.name = "decode/columns"}, &recorder));
-    for (int i = STATE_LOGPROBS + 1; i < STATE_READ_TOKENS; i++)
-        if (i != STATE_SEQUENCES)
+    for (int i = STATE_POSITIONS; i < STATE_READ_TOKENS; i++)
+        if (i != STATE_PROMPTS)
             TV_TRY_OR_FAIL(tv_record_copy(recorder, tv_device_arena_span(decoder->up, &decoder->plan.up[i]),
                                           tv_decoder_state(decoder, (state_tensor)i).span));
     return tv_recorder_end(&recorder, &decoder->columns);

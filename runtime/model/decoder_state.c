@@ -46,8 +46,8 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
     const uint64_t words[STATE_COUNT] = {
         [STATE_POSITIONS] = rows,
         [STATE_FINISHED] = rows,
-        [STATE_SEQUENCES] = rows * max_tokens,
-        [STATE_LOGPROBS] = rows * max_tokens,
+        [STATE_PROMPTS] = rows * max_tokens,
+        [STATE_RECENT] = rows * TV_DECODE_RECENT * TV_DECODE_DRAWN_WORDS,
         [STATE_TOKENS] = rows,
         [STATE_NUMBERS] = rows,
         [STATE_BOUNDS] = 2 * rows,
@@ -62,7 +62,7 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
         plan->state[i].bytes = words[i] * sizeof(uint32_t);
     for (int i = 0; i < STATE_READ_BACK; i++)
         plan->back[i].bytes = plan->state[i].bytes;
-    for (int i = STATE_LOGPROBS + 1; i < STATE_WRITTEN; i++)
+    for (int i = STATE_POSITIONS; i < STATE_WRITTEN; i++)
         plan->up[i].bytes = plan->state[i].bytes;
     plan->cache_count = 2 * config->n_layer;
     plan->cache = calloc(plan->cache_count, sizeof *plan->cache);
@@ -89,9 +89,8 @@ tv_activations_options tv_decoder_activations(const tv_decoder_options *options)
 }
 
 tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which) {
-    bool real = which == STATE_LOGPROBS || which == STATE_DRAWN_LOGPROBS;
     return (tv_tensor){tv_device_arena_span(decoder->state, &decoder->plan.state[which]),
-                       real ? TV_F32 : TV_U32};
+                       which == STATE_DRAWN_LOGPROBS ? TV_F32 : TV_U32};
 }
 
 void *tv_decoder_up(const tv_decoder *decoder, state_tensor which) {

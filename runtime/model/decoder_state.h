@@ -13,15 +13,15 @@
 
 enum { MAX_LEVELS = 33 /* rows, half of them, a quarter, ... one: rows are below 2^32 */ };
 
-/* The state that the host reads back comes first, and what it never writes last. "Slot": a row of these
- * tensors and of the caches. */
+/* What the host reads back comes first, and what it writes is in the middle. "Slot": a row of these tensors
+ * and of the caches. */
 typedef enum state_tensor {
-    STATE_LOGPROBS,                       /* (slots, max_tokens) */
-    STATE_POSITIONS,                      /* (slots) */
+    STATE_RECENT,                         /* (slots, TV_DECODE_RECENT) tv_decode_drawn */
+    STATE_POSITIONS,                      /* (slots), the first that the host writes */
     STATE_FINISHED,                       /* (slots) */
-    STATE_SEQUENCES,                      /* (slots, max_tokens) */
     STATE_READ_BACK,                      /* so many are read back */
-    STATE_TOKENS = STATE_READ_BACK,       /* (slots) */
+    STATE_PROMPTS = STATE_READ_BACK,      /* (slots, max_tokens) */
+    STATE_TOKENS,                         /* (slots) */
     STATE_NUMBERS,                        /* (slots) sequence numbers */
     STATE_BOUNDS,                         /* (slots, 2) */
     STATE_ENDS,                           /* (TV_DECODE_ENDS_WORDS) */
@@ -29,7 +29,7 @@ typedef enum state_tensor {
     STATE_READ_TOKENS,                    /* (reading rows) of prompts, for a pass that reads them, */
     STATE_READ_POSITIONS,                 /* (reading rows) where they stand, */
     STATE_READ_SLOTS,                     /* (reading rows) and in which slots */
-    STATE_WRITTEN,                        /* all between LOGPROBS and this are written by the host */
+    STATE_WRITTEN,                        /* all from POSITIONS to this are written by the host */
     STATE_DRAWN_LOGPROBS = STATE_WRITTEN, /* (slots) */
     STATE_COUNT
 } state_tensor;
@@ -37,7 +37,7 @@ typedef enum state_tensor {
 typedef struct decoder_plan {
     tv_plan_item state[STATE_COUNT];
     tv_plan_item back[STATE_READ_BACK];
-    tv_plan_item up[STATE_WRITTEN]; /* as in `state`, nothing for the log-probabilities */
+    tv_plan_item up[STATE_WRITTEN]; /* as in `state`, nothing for what is only read back */
     tv_plan_item *cache;            /* k, v of layer 0, of layer 1, ... */
     uint64_t cache_count;
     tv_memory_plan state_plan, back_plan, up_plan, cache_plan;

@@ -1,12 +1,13 @@
 /* The bookkeeping behind one decoding step, so that many steps run without the host: which token each row feeds next.
  *
- * A row at position t has fed sequence[t] and drawn a token for t + 1. Within its prompt sequence[t + 1] is fed whatever was drawn
- * (teacher forcing, so the same recorded step reads the prompt); behind it the drawn token is, and is recorded with its
- * log-probability. A drawn end-of-text token finishes the row with 1, reaching the row's limit with 2; a finished row keeps its state.
+ * A row at position t has fed sequence[t] and drawn a token for t + 1. Within its prompt, prompt[t + 1] is fed whatever was drawn
+ * (teacher forcing, so the same recorded step reads the prompt); behind it the drawn token is, and is kept with its
+ * log-probability until TV_DECODE_RECENT more have come, so that the host reads a few words a row and not whole texts. A drawn end-of-text token finishes the row with 1, reaching the row's limit with 2; a finished row keeps its state.
  *
  * tokens (rows): the drawn ones, overwritten with the ones to feed. bounds (rows, 2): length of the prompt, length at which the row
  * stops; the prompt is at least 1 long and the limit at most max_tokens. ends: count, then ids. positions, finished (rows): updated.
- * sequences, logprobs (rows, max_tokens): element t + 1 of a drawn token is written, nothing else.
+ * prompts (rows, max_tokens). recent (rows, TV_DECODE_RECENT): element (t + 1) mod TV_DECODE_RECENT takes a drawn token and the bits
+ * of its log-probability.
  * A handful of words per row: only the launch counts.
  */
 #version 460
@@ -33,11 +34,11 @@ layout(std430, binding = 4) buffer Positions {
 layout(std430, binding = 5) buffer Finished {
     uint finished[];
 };
-layout(std430, binding = 6) buffer Sequences {
-    uint sequences[];
+layout(std430, binding = 6) readonly buffer Prompts {
+    uint prompts[];
 };
-layout(std430, binding = 7) writeonly buffer Logprobs {
-    float logprobs[];
+layout(std430, binding = 7) writeonly buffer Recent {
+    uvec2 recent[];
 };
 layout(push_constant) uniform Push {
     tv_decode_advance_push p;
@@ -48,14 +49,12 @@ void main() {
     if (row >= p.rows || finished[row] != TV_DECODE_RUNNING)
         return;
     uint next = positions[row] + 1, prompt = bounds[row].x, limit = bounds[row].y;
-    uint place = row * p.max_tokens + next;
     uint state = TV_DECODE_RUNNING;
     if (next < prompt) {
-        tokens[row] = sequences[place];
+        tokens[row] = prompts[row * p.max_tokens + next];
     } else {
         uint token = tokens[row];
-        sequences[place] = token;
-        logprobs[place] = drawn_logprobs[row];
+        recent[row * TV_DECODE_RECENT + next % TV_DECODE_RECENT] = uvec2(token, floatBitsToUint(drawn_logprobs[row]));
         for (uint i = 0; i < ends[0]; i++)
             if (token == ends[1 + i])
                 state = TV_DECODE_END_OF_TEXT;

@@ -88,6 +88,9 @@ TV_PUSH_SIZE(struct tv_sample_settings, 20);
 #define TV_DECODE_END_OF_TEXT 1
 #define TV_DECODE_LENGTH      2
 
+/* Drawn tokens of a row that the device keeps for the host: as many steps pass at most between two looks. */
+#define TV_DECODE_RECENT 64
+
 /* Estimators of the KL divergence from samples, of d = lp_old - lp_ref. */
 #define TV_KL_1 1 /* d */
 #define TV_KL_2 2 /* d^2 / 2 */
@@ -126,7 +129,7 @@ struct tv_count_push {
 };
 TV_PUSH_SIZE(struct tv_count_push, 4);
 
-/* The bookkeeping of `rows` rows of sequences of max_tokens. */
+/* The bookkeeping of `rows` rows with prompts of max_tokens at most. */
 struct tv_decode_advance_push {
     uint rows, max_tokens;
 };

@@ -14,14 +14,19 @@ enum { VOCAB = 23 };
 typedef struct run_state {
     uint32_t *bounds, *sequences, *tokens, *positions, *finished;
     float *logprobs;
+    tv_decode_drawn *recent; /* (rows, TV_DECODE_RECENT) */
 } run_state;
 
 /* Rows with every mix of prompt and limit that fits, prompts that contain end tokens among them. */
 static run_state make_state(uint64_t rows, uint64_t width, uint64_t seed) {
     const tv_rng rng = {.seed = seed, .stream = TV_STREAM_TEST};
-    run_state s = {calloc(rows * 2, sizeof(uint32_t)), calloc(rows * width, sizeof(uint32_t)),
-                   calloc(rows, sizeof(uint32_t)),     calloc(rows, sizeof(uint32_t)),
-                   calloc(rows, sizeof(uint32_t)),     calloc(rows * width, sizeof(float))};
+    run_state s = {calloc(rows * 2, sizeof(uint32_t)),
+                   calloc(rows * width, sizeof(uint32_t)),
+                   calloc(rows, sizeof(uint32_t)),
+                   calloc(rows, sizeof(uint32_t)),
+                   calloc(rows, sizeof(uint32_t)),
+                   calloc(rows * width, sizeof(float)),
+                   calloc(rows * TV_DECODE_RECENT, sizeof(tv_decode_drawn))};
     for (uint64_t r = 0; r < rows; r++) {
         uint32_t limit = 2 + (uint32_t)tv_uniform_below(&rng, 2 * r, width - 1);
         s.bounds[2 * r] = 1 + (uint32_t)tv_uniform_below(&rng, 2 * r + 1, limit);
@@ -37,7 +42,15 @@ static run_state make_state(uint64_t rows, uint64_t width, uint64_t seed) {
 }
 
 static void free_state(run_state *s) {
-    tv_free_all(s->bounds, s->sequences, s->tokens, s->positions, s->finished, s->logprobs);
+    tv_free_all(s->bounds, s->sequences, s->tokens, s->positions, s->finished, s->logprobs, s->recent);
+}
+
+/* What the last tokens of whole sequences are in the device's form; the rest stays zero. */
+static void keep_recent(run_state *s, uint64_t rows, uint64_t width, const uint32_t *positions) {
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint32_t t = s->bounds[2 * r]; t <= positions[r]; t++)
+            s->recent[r * TV_DECODE_RECENT + t % TV_DECODE_RECENT] =
+                (tv_decode_drawn){s->sequences[r * width + t], s->logprobs[r * width + t]};
 }
 
 static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t end_count) {
@@ -57,7 +70,8 @@ static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t
                    positions = tv_test_uints(device, rows, s.positions),
                    finished = tv_test_uints(device, rows, s.finished),
                    sequences = tv_test_uints(device, rows * width, s.sequences),
-                   logprobs = tv_test_floats(device, rows * width, s.logprobs);
+                   recent = tv_test_uints(device, rows * TV_DECODE_RECENT * TV_DECODE_DRAWN_WORDS,
+                                          (const uint32_t *)s.recent);
     uint32_t *draw = calloc(rows, sizeof *draw);
     float *draw_logprob = calloc(rows, sizeof *draw_logprob);
     for (uint32_t step = 0; step < steps; step++) {
@@ -76,8 +90,8 @@ static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t
                                                                           .ends = end_ids.tensor,
                                                                           .positions = positions.tensor,
                                                                           .finished = finished.tensor,
-                                                                          .sequences = sequences.tensor,
-                                                                          .logprobs = logprobs.tensor}));
+                                                                          .prompts = sequences.tensor,
+                                                                          .recent = recent.tensor}));
         tv_test_run(device, recorder);
         tv_test_free(&draws);
         tv_test_read(&tokens, s.tokens);
@@ -95,16 +109,15 @@ static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t
                 assert_int_equal(s.tokens[r], row.fed);
         }
         if (step + 1 == steps) {
-            tv_test_read(&sequences, s.sequences);
-            tv_test_read(&logprobs, s.logprobs);
-            assert_memory_equal(s.sequences, fresh.sequences, rows * width * sizeof *s.sequences);
-            assert_memory_equal(s.logprobs, fresh.logprobs, rows * width * sizeof *s.logprobs);
+            tv_test_read(&recent, s.recent);
+            keep_recent(&fresh, rows, width, s.positions);
+            assert_memory_equal(s.recent, fresh.recent, rows * TV_DECODE_RECENT * sizeof *s.recent);
             for (uint64_t r = 0; r < rows; r++)
                 assert_int_not_equal(s.finished[r], TV_DECODE_RUNNING);
         }
         free_state(&fresh);
     }
-    tv_test_tensor *all[] = {&tokens, &bounds, &end_ids, &positions, &finished, &sequences, &logprobs};
+    tv_test_tensor *all[] = {&tokens, &bounds, &end_ids, &positions, &finished, &sequences, &recent};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         tv_test_free(all[i]);
     tv_free_all(draw, draw_logprob, drawn, drawn_logprobs);
@@ -116,6 +129,7 @@ static void whole_runs_equal_the_oracle(void **state) {
     check_run(*state, 3, 17, 1);
     check_run(*state, 65, 33, 2);
     check_run(*state, 257, 9, TV_DECODE_MAX_ENDS);
+    check_run(*state, 5, 2 * TV_DECODE_RECENT + 3, 0);
     check_run(*state, 70001, 3, 1);
 }
 

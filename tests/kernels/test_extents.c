@@ -275,8 +275,8 @@ static tv_status advance(tv_recorder *r, const tv_tensor *t) {
                                                             .ends = t[3],
                                                             .positions = t[4],
                                                             .finished = t[5],
-                                                            .sequences = t[6],
-                                                            .logprobs = t[7]});
+                                                            .prompts = t[6],
+                                                            .recent = t[7]});
 }
 
 enum { HD = H * D, EXTENT = sizeof(tv_gae_extent) / 4, PAIR = sizeof(tv_dpo_pair) / 4, STEP = TV_STEP_WORDS };
@@ -312,7 +312,9 @@ static void every_launcher_names_its_extents(void **state) {
         {"attention_forward", attention, {R * 3 * HD, R, R * HD, R * H}},
         {"attention_backward", attention_back, {R * 3 * HD, R, R * HD, R * H, R * HD, R * 3 * HD, R * H}},
         {"", decode, {R * 3 * HD, R, S * T * HD, S * T * HD, R * HD, R}},
-        {"decode_advance", advance, {R, R, 2 * R, TV_DECODE_ENDS_WORDS, R, R, R * T, R * T}},
+        {"decode_advance",
+         advance,
+         {R, R, 2 * R, TV_DECODE_ENDS_WORDS, R, R, R * T, R * TV_DECODE_RECENT * TV_DECODE_DRAWN_WORDS}},
     };
     tv_buffer *buffer = NULL;
     assert_ok(tv_buffer_create(device, MOST << 14, TV_MEMORY_DEVICE, "extents", &buffer));

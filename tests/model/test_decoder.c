@@ -343,6 +343,36 @@ static void end_tokens_end_a_row(void **state) {
     close_model(&f);
 }
 
+/* Between two looks the device keeps TV_DECODE_RECENT tokens of a row: a text of nearly twice as many is the
+ * same however its steps are asked for. */
+static void long_texts_are_read_in_looks(void **state) {
+    enum { LONG = 2 * TV_DECODE_RECENT - 1 };
+    fixture f = open_model(*state, golden[1]);
+    const uint32_t tokens[] = {5, 9, 2, 7};
+    const tv_decoder_prompt prompts[] = {{tokens, 3, LONG, 0}, {tokens + 1, 1, LONG, 1}};
+    const tv_decoder_settings settings = {.seed = 4, .temperature = 1, .top_p = 1};
+    tv_decoder *decoders[2] = {0};
+    uint64_t running;
+    for (int i = 0; i < 2; i++) {
+        assert_ok(
+            tv_decoder_create(f.model, &(tv_decoder_options){.rows = 2, .max_tokens = LONG}, &decoders[i]));
+        assert_ok(tv_decoder_start(decoders[i], prompts, 2, &settings));
+        do
+            assert_ok(tv_decoder_run(decoders[i], i == 0 ? LONG : 7, &running));
+        while (running > 0);
+    }
+    for (uint64_t r = 0; r < 2; r++) {
+        tv_decoder_row whole = tv_decoder_read(decoders[0], r), parts = tv_decoder_read(decoders[1], r);
+        assert_int_equal(whole.length, LONG);
+        assert_int_equal(parts.length, LONG);
+        assert_memory_equal(whole.tokens, parts.tokens, LONG * sizeof *whole.tokens);
+        assert_memory_equal(whole.logprobs, parts.logprobs, LONG * sizeof *whole.logprobs);
+    }
+    tv_decoder_destroy(&decoders[0]);
+    tv_decoder_destroy(&decoders[1]);
+    close_model(&f);
+}
+
 /* Allocations may be rounded up by the driver: 2 % (the memory plan's promise). */
 static void memory_is_as_measured(void **state) {
     for (int m = 0; m < MODELS; m++) {
@@ -409,6 +439,7 @@ int main(void) {
         cmocka_unit_test(a_continued_text_equals_a_whole_prompt),
         cmocka_unit_test(long_prompts_are_read_in_passes),
         cmocka_unit_test(end_tokens_end_a_row),
+        cmocka_unit_test(long_texts_are_read_in_looks),
         cmocka_unit_test(memory_is_as_measured),
         cmocka_unit_test(mistakes_are_refused),
     };
