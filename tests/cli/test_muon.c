@@ -1,8 +1,8 @@
 /* train.optimizer=muon at the command: a run that was stopped goes on to the same bits, its checkpoints hold
  * one moment of the matrices, and what cannot be is refused by name.
  *
- * Tried, each fails: the moment of Muon's matrices not read back; both moments written; the optimizer left
- * out of what a run keeps.
+ * Tried on 2026-11-29, each fails: the moment of Muon's matrices not read back; two moments planned for all;
+ * the optimizer left out of what a run keeps.
  */
 #include "support/support.h"
 

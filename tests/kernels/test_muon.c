@@ -4,6 +4,10 @@
  * An error in the direction of a small singular value grows by 3.4445 in each of the steps that are left, by
  * up to 485 in all: 485 * 6e-8 = 3e-5 of that scale. Multiplied by sqrt(max(R, C)), as the step is, elements
  * of the update are about 1, and err by 3e-5 (lavapipe: below 1e-5); the parameter rounds once more.
+ *
+ * Tried on 2026-11-29, each fails: no Nesterov; b with the other sign; the diagonal of a later part at the
+ * first one's place; no weight decay; no clipping; a smallest norm of 1e-12; four steps; a scale by the rows
+ * alone; a skipped update applied.
  */
 #include "support/device.h"
 

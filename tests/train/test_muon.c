@@ -4,8 +4,8 @@
  * The tolerance of a step is that of tests/kernels/test_muon.c: 3e-5 of lr rms, and the rounding of the
  * parameter.
  *
- * Tried, each fails: q, k and v as one matrix; gate and up as one; the second matrix of a parameter at the
- * first one's place; the score head among Muon's; second moments planned for all.
+ * Tried on 2026-11-29, each fails: q, k and v as one matrix; gate and up as one; the second matrix of a
+ * parameter at the first one's place; the score head among Muon's; second moments planned for all.
  */
 #include "support/device.h"
 
