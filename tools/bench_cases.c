@@ -280,25 +280,40 @@ static tv_status rotary(tv_recorder *recorder, tv_kernel_run *run, const uint64_
     return tv_rotary_record(recorder, &rotation);
 }
 
+/* One tensor in one pass of the update. */
+static tv_status update(tv_recorder *recorder, tv_kernel_run *run, const tv_update_tensor *tensor,
+                        tv_status (*pass)(tv_recorder *, const tv_update *)) {
+    const struct tv_step_constants constants = tv_step_constants_make(1e-3, 0.1, 0.9, 0.95, 1e-8, 1);
+    const struct tv_update_state state = {.applied = 1, .finite = 1, .clip_scale = 1};
+    tv_update_plan *plan = NULL;
+    tv_update update = {0};
+    tv_status status;
+    TV_RETURN_IF_FAILED(tv_update_plan_create(tv_recorder_caps(recorder), tensor, 1, &plan));
+    update.plan = plan;
+    TV_TRY(structure(run, plan->table, plan->segment_count * sizeof *plan->table, &update.table));
+    TV_TRY(zeros(run, plan->partials, &update.partials));
+    TV_TRY(structure(run, &constants, sizeof constants, &update.step));
+    TV_TRY(structure(run, &state, sizeof state, &update.state));
+    TV_TRY(pass(recorder, &update));
+done:
+    tv_update_plan_destroy(&plan);
+    return status;
+}
+
 /* d: elements */
 static tv_status gradient_norm(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
-    tv_tensor gradient, partials;
-    TV_RETURN_IF_FAILED(noise(run, d[0], &gradient));
-    TV_RETURN_IF_FAILED(zeros(run, tv_gradient_norm_partials(d[0]), &partials));
-    return tv_gradient_norm_add(recorder, d[0], gradient, partials, 0);
+    tv_update_tensor tensor = {.count = d[0], .rule = TV_UPDATE_ELSEWHERE};
+    TV_RETURN_IF_FAILED(noise(run, d[0], &tensor.gradient));
+    return update(recorder, run, &tensor, tv_gradient_norm_add);
 }
 
 static tv_status adamw(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
-    const struct tv_step_constants constants = tv_step_constants_make(1e-3, 0.1, 0.9, 0.95, 1e-8, 1);
-    const struct tv_update_state state = {.applied = 1, .finite = 1, .clip_scale = 1};
-    tv_adamw update = {.count = d[0], .decay = true};
-    TV_RETURN_IF_FAILED(noise(run, d[0], &update.parameter));
-    TV_RETURN_IF_FAILED(noise(run, d[0], &update.gradient));
-    TV_RETURN_IF_FAILED(zeros(run, d[0], &update.m));
-    TV_RETURN_IF_FAILED(zeros(run, d[0], &update.v));
-    TV_RETURN_IF_FAILED(structure(run, &constants, sizeof constants, &update.step));
-    TV_RETURN_IF_FAILED(structure(run, &state, sizeof state, &update.state));
-    return tv_adamw_record(recorder, &update);
+    tv_update_tensor tensor = {.count = d[0], .decay = true};
+    TV_RETURN_IF_FAILED(noise(run, d[0], &tensor.parameter));
+    TV_RETURN_IF_FAILED(noise(run, d[0], &tensor.gradient));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &tensor.m));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &tensor.v));
+    return update(recorder, run, &tensor, tv_adamw_record);
 }
 
 /* d: rows, V */

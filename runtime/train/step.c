@@ -2,8 +2,7 @@
 #include "train/step.h"
 
 #include <math.h>
-
-#include "kernels/optimizer.h"
+#include <stdlib.h>
 
 struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
                                                 double eps, double grad_clip) {
@@ -26,6 +25,40 @@ uint64_t tv_step_partials(const tv_parameter_list *list) {
     return total;
 }
 
+tv_status tv_step_table_words(const tv_parameter_list *list, const tv_caps *caps, uint64_t *words) {
+    *words = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        uint64_t segments;
+        if (!list->items[i].trainable)
+            continue;
+        TV_RETURN_IF_FAILED(tv_update_segments(caps, list->items[i].count, &segments));
+        *words += segments * sizeof(struct tv_update_segment) / sizeof(uint32_t);
+    }
+    return TV_OK;
+}
+
+tv_status tv_step_plan(const tv_model *model, tv_update_plan **plan) {
+    uint32_t trained = tv_model_trainable_count(model);
+    tv_update_tensor *tensors = calloc(trained + 1, sizeof *tensors);
+    *plan = NULL;
+    if (!tensors)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the plan of an update");
+    for (uint32_t i = 0; i < trained; i++) {
+        const tv_trainable t = tv_model_trainable(model, i);
+        tensors[i] = (tv_update_tensor){
+            .count = t.parameter->count,
+            .rule = t.parameter->optimizer == TV_OPTIMIZER_ADAMW ? TV_UPDATE_ADAMW : TV_UPDATE_ELSEWHERE,
+            .decay = t.parameter->decay,
+            .parameter = tv_tensor_present(t.master) ? t.master : t.weights,
+            .gradient = t.gradient,
+            .m = t.moments[0],
+            .v = t.moments[1]};
+    }
+    tv_status status = tv_update_plan_create(tv_device_caps(tv_model_device(model)), tensors, trained, plan);
+    free(tensors);
+    return status;
+}
+
 tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,
                                      const tv_activations *activations, const tv_loss_head *head,
                                      const tv_step_tensors *step) {
@@ -42,35 +75,19 @@ tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,
 }
 
 tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step) {
-    uint32_t trained = tv_model_trainable_count(model);
+    const tv_update update = {.plan = step->plan,
+                              .table = step->table,
+                              .partials = step->partials,
+                              .step = step->head.step,
+                              .state = step->state};
 
     tv_record_push_label(recorder, "gradient norm");
-    uint64_t first = 0;
-    for (uint32_t i = 0; i < trained; i++) {
-        const tv_trainable t = tv_model_trainable(model, i);
-        TV_RETURN_IF_FAILED(
-            tv_gradient_norm_add(recorder, t.parameter->count, t.gradient, step->partials, first));
-        first += tv_gradient_norm_partials(t.parameter->count);
-    }
-    TV_RETURN_IF_FAILED(
-        tv_gradient_norm_finish(recorder, first, step->partials, step->head.step, step->state));
+    TV_RETURN_IF_FAILED(tv_gradient_norm_add(recorder, &update));
+    TV_RETURN_IF_FAILED(tv_gradient_norm_finish(recorder, &update));
     tv_record_pop_label(recorder);
 
     tv_record_push_label(recorder, "adamw");
-    for (uint32_t i = 0; i < trained; i++) {
-        const tv_trainable t = tv_model_trainable(model, i);
-        if (t.parameter->optimizer != TV_OPTIMIZER_ADAMW)
-            continue;
-        TV_RETURN_IF_FAILED(tv_adamw_record(
-            recorder, &(tv_adamw){.count = t.parameter->count,
-                                  .decay = t.parameter->decay,
-                                  .parameter = tv_tensor_present(t.master) ? t.master : t.weights,
-                                  .gradient = t.gradient,
-                                  .m = t.moments[0],
-                                  .v = t.moments[1],
-                                  .step = step->head.step,
-                                  .state = step->state}));
-    }
+    TV_RETURN_IF_FAILED(tv_adamw_record(recorder, &update));
     tv_record_pop_label(recorder);
 
     tv_record_push_label(recorder, "muon");

@@ -7,6 +7,7 @@
 #ifndef TV_TRAIN_STEP_H
 #define TV_TRAIN_STEP_H
 
+#include "kernels/optimizer.h"
 #include "model/backward.h"
 #include "model/loss_head.h"
 #include "push_constants.h"
@@ -19,6 +20,8 @@ typedef struct tv_step_tensors {
     tv_tensor state;                 /* struct tv_update_state */
     tv_tensor partials;              /* tv_step_partials floats of the gradient norm */
     tv_tensor muon[TV_MUON_TENSORS]; /* its workspace; absent where nothing is Muon's */
+    tv_tensor table;                 /* tv_step_table_words, which hold the table of `plan` */
+    const tv_update_plan *plan;      /* of what the model trains */
 } tv_step_tensors;
 
 /* AdamW's constants of a step, with the logarithms that its bias corrections need; loss_scale is set when the
@@ -28,6 +31,10 @@ struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, 
 
 /* Floats of `partials` for what a list trains. */
 uint64_t tv_step_partials(const tv_parameter_list *list);
+/* Words of `table`, at most. */
+tv_status tv_step_table_words(const tv_parameter_list *list, const tv_caps *caps, uint64_t *words);
+/* How the model's tensors are updated together; the caller destroys. */
+tv_status tv_step_plan(const tv_model *model, tv_update_plan **plan);
 
 /* Forward, loss and backward of one micro-batch; statistics and gradients accumulate. */
 tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,

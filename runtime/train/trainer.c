@@ -57,6 +57,7 @@ struct tv_trainer {
     tv_device_arena *arena;
     tv_buffer *upload, *readback;
     tv_step_tensors tensors[TV_TRAINER_WIDTHS];
+    tv_update_plan *plan; /* NULL without training */
     batch_slot batches[SLOTS];
     step_slot steps[SLOTS];
     uint32_t *host_words;  /* grad_accum micro-batches */
@@ -283,6 +284,18 @@ static tv_status create_buffers(tv_trainer *trainer) {
                : tv_fail(TV_E_MEMORY, "out of host memory for a batch");
 }
 
+/* The table stays on the device for the trainer's life. */
+static tv_status plan_update(tv_trainer *trainer) {
+    TV_RETURN_IF_FAILED(tv_step_plan(trainer->model, &trainer->plan));
+    uint64_t bytes = trainer->plan->segment_count * sizeof *trainer->plan->table;
+    for (uint32_t w = 0; w < trainer->layout.count; w++)
+        trainer->tensors[w].plan = trainer->plan;
+    if (bytes == 0)
+        return TV_OK;
+    return tv_upload(trainer->device, tv_span_part(trainer->tensors[0].table.span, 0, bytes),
+                     trainer->plan->table, bytes);
+}
+
 tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, tv_trainer **out) {
     *out = NULL;
     tv_status status;
@@ -299,6 +312,8 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     TV_TRY_OR_FAIL(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
                                          tv_model_list(model), &planned, &trainer->activations));
     TV_TRY_OR_FAIL(create_buffers(trainer));
+    if (options->train)
+        TV_TRY_OR_FAIL(plan_update(trainer));
     TV_TRY_OR_FAIL(record_all(trainer));
     tv_device_save_pipelines(trainer->device);
     *out = trainer;
@@ -329,6 +344,7 @@ void tv_trainer_destroy(tv_trainer **handle) {
     tv_buffer_destroy(&trainer->readback);
     tv_device_arena_destroy(&trainer->arena);
     tv_activations_destroy(&trainer->activations);
+    tv_update_plan_destroy(&trainer->plan);
     free(trainer->host_words);
     free(trainer->host_widths);
     free(trainer);

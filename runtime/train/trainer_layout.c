@@ -95,14 +95,18 @@ static uint64_t part_words(const tv_trainer_layout *layout, uint32_t width, uint
         return sizeof(struct tv_update_state) / sizeof(uint32_t);
     case TV_PART_STATS:
         return TV_HEAD_STATS;
+    case TV_PART_TABLE:
+        return layout->table;
     default:
         return layout->partials;
     }
 }
 
 tv_status tv_trainer_layout_plan(tv_trainer_layout *layout, const tv_caps *caps, tv_memory_plan *plan) {
-    if (layout->options.train)
+    if (layout->options.train) {
+        TV_RETURN_IF_FAILED(tv_step_table_words(layout->list, caps, &layout->table));
         TV_RETURN_IF_FAILED(tv_muon_plan(layout->list, caps, layout->muon));
+    }
     for (uint32_t part = 0; part < TV_PART_COUNT; part++) {
         uint64_t words = part < TV_PART_MUON;
         for (uint32_t w = 0; w < layout->count; w++)
@@ -139,6 +143,7 @@ tv_step_tensors tv_trainer_layout_tensors(const tv_trainer_layout *layout, uint3
                  .step = tensor_of(layout, width, arena, TV_PART_CONSTANTS, TV_U32)},
         .state = tensor_of(layout, width, arena, TV_PART_STATE, TV_U32),
         .partials = tensor_of(layout, width, arena, TV_PART_PARTIALS, TV_F32),
+        .table = tensor_of(layout, width, arena, TV_PART_TABLE, TV_U32),
     };
     for (uint32_t t = 0; t < TV_MUON_TENSORS; t++)
         tensors.muon[t] = tensor_of(layout, width, arena, TV_PART_MUON + t, TV_F32);

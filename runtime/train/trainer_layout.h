@@ -29,6 +29,7 @@ enum {
     TV_PART_STATE,
     TV_PART_STATS,
     TV_PART_PARTIALS,
+    TV_PART_TABLE,
     TV_PART_MUON,
     TV_PART_COUNT = TV_PART_MUON + TV_MUON_TENSORS
 };
@@ -40,7 +41,8 @@ typedef struct tv_trainer_layout {
     tv_trainer_options options;
     const tv_parameter_list *list;
     uint64_t partials;                  /* of the gradient norm; 0 without training */
-    uint64_t muon[TV_MUON_TENSORS];     /* floats of its workspace, by tv_trainer_layout_plan */
+    uint64_t table;                     /* words of the update's table, by tv_trainer_layout_plan */
+    uint64_t muon[TV_MUON_TENSORS];     /* floats of its workspace, likewise */
     uint32_t count;                     /* of widths */
     uint64_t widths[TV_TRAINER_WIDTHS]; /* rising, the last one T */
     uint64_t rows[TV_TRAINER_WIDTHS];   /* of a micro-batch of each; the last one B */

@@ -137,6 +137,13 @@ tv_span tv_span_part(tv_span span, uint64_t offset, uint64_t bytes) {
     return (tv_span){span.buffer, span.offset + offset, bytes};
 }
 
+tv_span tv_span_hull(tv_span a, tv_span b) {
+    if (tv_span_poisoned(a) || tv_span_poisoned(b) || a.buffer != b.buffer)
+        return (tv_span){a.buffer, a.offset, UINT64_MAX};
+    uint64_t begin = tv_min_u64(a.offset, b.offset);
+    return (tv_span){a.buffer, begin, tv_max_u64(a.offset + a.bytes, b.offset + b.bytes) - begin};
+}
+
 tv_status tv_span_check(tv_span span, const char *what) {
     if (tv_span_poisoned(span))
         return tv_fail(TV_E_USAGE, "%s of a part that is larger than its tensor, in a buffer of %llu bytes",

@@ -38,6 +38,8 @@ tv_span tv_span_part(tv_span span, uint64_t offset, uint64_t bytes);
 static inline bool tv_span_poisoned(tv_span span) {
     return span.bytes == UINT64_MAX;
 }
+/* The least span that holds both, which are of one buffer; poisoned where one is or where they are of two. */
+tv_span tv_span_hull(tv_span a, tv_span b);
 /* TV_E_USAGE, with `what`, for a poisoned one. */
 tv_status tv_span_check(tv_span span, const char *what);
 

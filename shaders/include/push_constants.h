@@ -23,12 +23,11 @@ typedef struct tv_norm_partials_push tv_norm_partials_push;
 typedef struct tv_head_norm_push tv_head_norm_push;
 typedef struct tv_matmul_push tv_matmul_push;
 typedef struct tv_reduce_push tv_reduce_push;
-typedef struct tv_gradient_norm_push tv_gradient_norm_push;
-typedef struct tv_adamw_push tv_adamw_push;
 typedef struct tv_muon_momentum_push tv_muon_momentum_push;
 typedef struct tv_muon_scale_push tv_muon_scale_push;
 typedef struct tv_muon_polynomial_push tv_muon_polynomial_push;
 typedef struct tv_muon_apply_push tv_muon_apply_push;
+typedef struct tv_segments_push tv_segments_push;
 typedef struct tv_narrow_push tv_narrow_push;
 typedef struct tv_sample_push tv_sample_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
@@ -37,6 +36,7 @@ typedef struct tv_attention_push tv_attention_push;
 typedef struct tv_attention_decode_push tv_attention_decode_push;
 typedef struct tv_step_constants tv_step_constants;
 typedef struct tv_update_state tv_update_state;
+typedef struct tv_update_segment tv_update_segment;
 typedef struct tv_sample_settings tv_sample_settings;
 typedef struct tv_decode_advance_push tv_decode_advance_push;
 typedef struct tv_token_logprobs_push tv_token_logprobs_push;
@@ -74,6 +74,18 @@ struct tv_update_state {
     float clip_scale;    /* what AdamW multiplies gradients with */
 };
 TV_PUSH_SIZE(struct tv_update_state, 24);
+
+/* A contiguous part of a trained tensor in a dispatch over many. Where it begins is told in elements, from
+ * the beginning of each binding on. */
+struct tv_update_segment {
+    uint first_group; /* the workgroup that begins it */
+    uint count;       /* elements */
+    uint parameter, gradient, m, v;
+    uint decay;   /* 1: weight decay applies */
+    uint partial; /* of the norm: where the first block's pair goes */
+    uint padding; /* of the norm: floats set to 0 behind the last pair */
+};
+TV_PUSH_SIZE(struct tv_update_segment, 36);
 
 struct tv_sample_settings {
     uint seed_low, seed_high;
@@ -202,18 +214,12 @@ struct tv_sum_rows_push {
 };
 TV_PUSH_SIZE(struct tv_sum_rows_push, 20);
 
-struct tv_gradient_norm_push {
-    uint count;   /* elements of this part */
-    uint first;   /* where the first block's pair goes in the partials' binding */
-    uint padding; /* floats set to 0 behind the last pair */
+/* A dispatch over segments of many tensors. */
+struct tv_segments_push {
+    uint count;           /* elements of all of them */
+    uint first, segments; /* in the table */
 };
-TV_PUSH_SIZE(struct tv_gradient_norm_push, 12);
-
-struct tv_adamw_push {
-    uint count;
-    uint decay; /* 1: weight decay applies */
-};
-TV_PUSH_SIZE(struct tv_adamw_push, 8);
+TV_PUSH_SIZE(struct tv_segments_push, 12);
 
 /* Muon: part of a matrix. */
 struct tv_muon_momentum_push {

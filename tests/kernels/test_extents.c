@@ -85,20 +85,28 @@ static tv_status sum(tv_recorder *r, const tv_tensor *t) {
 static tv_status sum_rows(tv_recorder *r, const tv_tensor *t) {
     return tv_sum_rows(r, R, C, t[0], t[1], t[2]);
 }
+/* One tensor, in one pass of the update. */
+static tv_status update(tv_recorder *r, const tv_update_tensor *tensor, tv_update *of,
+                        tv_status (*pass)(tv_recorder *, const tv_update *)) {
+    tv_update_plan *plan;
+    TV_RETURN_IF_FAILED(tv_update_plan_create(tv_recorder_caps(r), tensor, 1, &plan));
+    of->plan = plan;
+    tv_status status = pass(r, of);
+    tv_update_plan_destroy(&plan);
+    return status;
+}
 static tv_status norm_add(tv_recorder *r, const tv_tensor *t) {
-    return tv_gradient_norm_add(r, R * C, t[0], t[1], 0);
+    return update(r, &(tv_update_tensor){.count = R * C, .rule = TV_UPDATE_ELSEWHERE, .gradient = t[0]},
+                  &(tv_update){.partials = t[1], .table = t[2]}, tv_gradient_norm_add);
 }
 static tv_status norm_finish(tv_recorder *r, const tv_tensor *t) {
-    return tv_gradient_norm_finish(r, 64, t[0], t[1], t[2]);
+    return update(r, &(tv_update_tensor){.count = R * C, .rule = TV_UPDATE_ELSEWHERE},
+                  &(tv_update){.partials = t[0], .step = t[1], .state = t[2]}, tv_gradient_norm_finish);
 }
 static tv_status adamw(tv_recorder *r, const tv_tensor *t) {
-    return tv_adamw_record(r, &(tv_adamw){.count = R * C,
-                                          .parameter = t[0],
-                                          .gradient = t[1],
-                                          .m = t[2],
-                                          .v = t[3],
-                                          .step = t[4],
-                                          .state = t[5]});
+    return update(
+        r, &(tv_update_tensor){.count = R * C, .parameter = t[0], .gradient = t[1], .m = t[2], .v = t[3]},
+        &(tv_update){.step = t[4], .state = t[5], .table = t[6]}, tv_adamw_record);
 }
 static tv_status embedding(tv_recorder *r, const tv_tensor *t) {
     return tv_embedding_forward(r, &(tv_embedding){.rows = R,
@@ -279,7 +287,13 @@ static tv_status advance(tv_recorder *r, const tv_tensor *t) {
                                                             .recent = t[7]});
 }
 
-enum { HD = H * D, EXTENT = sizeof(tv_gae_extent) / 4, PAIR = sizeof(tv_dpo_pair) / 4, STEP = TV_STEP_WORDS };
+enum {
+    HD = H * D,
+    EXTENT = sizeof(tv_gae_extent) / 4,
+    PAIR = sizeof(tv_dpo_pair) / 4,
+    STEP = TV_STEP_WORDS,
+    SEGMENT = sizeof(tv_update_segment) / 4
+};
 
 /* Scratch of sums and GAE, which holds more than one of their steps needs, is whole. */
 static void every_launcher_names_its_extents(void **state) {
@@ -294,9 +308,9 @@ static void every_launcher_names_its_extents(void **state) {
         {"norm", norm_back, {R * C, R * C, C, R, R, R * C, R * C, C, C, tv_norm_backward_scratch(R, C) / 4}},
         {"sum", sum, {R * C, 3}},
         {"sum", sum_rows, {R * C, C}},
-        {"gradient_norm", norm_add, {R * C, tv_gradient_norm_partials(R * C)}},
+        {"gradient_norm", norm_add, {R * C, tv_gradient_norm_partials(R * C), SEGMENT}},
         {"gradient_norm_finish", norm_finish, {64, STEP, TV_STATE_WORDS}},
-        {"adamw", adamw, {R * C, R * C, R * C, R * C, STEP, TV_STATE_WORDS}},
+        {"adamw", adamw, {R * C, R * C, R * C, R * C, STEP, TV_STATE_WORDS, 2 * SEGMENT}},
         {"embedding", embedding, {R, R, V * C, T * C, R * C}},
         {"embedding", embedding_back, {R, R, R * C, V * C, T * C}},
         {"cross_entropy", cross_entropy, {R * V, R, R, R, STEP}},

@@ -1,0 +1,210 @@
+/* Cutting tensors into segments and putting those together: see update_plan.h. */
+#include "kernels/update_plan.h"
+
+#include <stdlib.h>
+
+#include "sizes.h"
+
+enum { FLOATS_PER_BLOCK = 2, VECTOR = 4 };
+static const uint64_t partial_granule = TV_TENSOR_ALIGNMENT / sizeof(float);
+/* 8 GB that AdamW moves: a fifth of a second on the slowest GPUs, which desktops' watchdogs let pass. */
+static const uint64_t most_of_a_dispatch = UINT64_C(1) << 28;
+
+uint64_t tv_gradient_norm_partials(uint64_t count) {
+    return tv_align_up(FLOATS_PER_BLOCK * tv_div_up(count, TV_REDUCE_BLOCK), partial_granule);
+}
+
+/* Elements of a segment that the device binds at once, whole blocks of the norm's. */
+static tv_status elements_at_once(const tv_caps *caps, uint64_t *elements) {
+    *elements = tv_min_u64(caps->storage_range / sizeof(float) / TV_REDUCE_BLOCK * TV_REDUCE_BLOCK,
+                           most_of_a_dispatch);
+    if (*elements == 0)
+        return tv_fail(TV_E_FIT, "the update needs bindings of %llu bytes and this device binds %llu",
+                       (unsigned long long)(TV_REDUCE_BLOCK * sizeof(float)),
+                       (unsigned long long)caps->storage_range);
+    return TV_OK;
+}
+
+tv_status tv_update_segments(const tv_caps *caps, uint64_t count, uint64_t *segments) {
+    uint64_t most;
+    *segments = 0;
+    TV_RETURN_IF_FAILED(elements_at_once(caps, &most));
+    *segments = 2 * tv_div_up(count, most); /* in the norm and in the update */
+    return TV_OK;
+}
+
+/* ---- planning ---- */
+
+typedef struct segment {
+    uint32_t group;
+    struct tv_update_segment words; /* without the places in bindings */
+    tv_span spans[TV_UPDATE_SPANS];
+} segment;
+
+typedef struct planning {
+    const tv_caps *caps;
+    tv_update_plan *plan;
+    segment *segments;
+    uint64_t most; /* elements of a segment */
+} planning;
+
+static uint64_t elements_of_workgroup(tv_update_pass pass) {
+    switch (pass) {
+    case TV_PASS_NORM:
+        return TV_REDUCE_BLOCK;
+    case TV_PASS_ADAMW_VECTORS:
+        return (uint64_t)tv_program_get(TV_PROGRAM_adamw_vec4)->local_size * TV_ADAMW_VECTORS * VECTOR;
+    default:
+        return (uint64_t)tv_program_get(TV_PROGRAM_adamw_scalar)->local_size * TV_ADAMW_VECTORS;
+    }
+}
+
+static bool is_present(tv_span span) {
+    return span.buffer != NULL;
+}
+
+/* Whether the group takes the segment, and its spans then. */
+static bool takes(const planning *p, const tv_update_group *group, tv_update_pass pass, const segment *s,
+                  tv_span hulls[TV_UPDATE_SPANS]) {
+    if (group->pass != pass || group->count + s->words.count > most_of_a_dispatch)
+        return false;
+    for (int i = 0; i < TV_UPDATE_SPANS; i++) {
+        hulls[i] = group->spans[i];
+        if (group->spans[i].buffer != s->spans[i].buffer)
+            return false;
+        if (!is_present(s->spans[i]))
+            continue;
+        hulls[i] = tv_span_hull(group->spans[i], s->spans[i]);
+        if (!tv_span_poisoned(hulls[i]) && hulls[i].bytes > p->caps->storage_range)
+            return false;
+    }
+    return true;
+}
+
+static void put(planning *p, tv_update_pass pass, segment *s) {
+    tv_update_plan *plan = p->plan;
+    tv_span hulls[TV_UPDATE_SPANS];
+    uint32_t g = plan->group_count;
+    while (g > 0 && !takes(p, &plan->groups[g - 1], pass, s, hulls))
+        g--;
+    if (g == 0) {
+        for (int i = 0; i < TV_UPDATE_SPANS; i++)
+            hulls[i] = s->spans[i];
+        g = ++plan->group_count;
+        plan->groups[g - 1] = (tv_update_group){.pass = pass};
+    }
+    tv_update_group *group = &plan->groups[g - 1];
+    for (int i = 0; i < TV_UPDATE_SPANS; i++)
+        group->spans[i] = hulls[i];
+    s->group = g - 1;
+    s->words.first_group = (uint32_t)group->workgroups;
+    group->workgroups += tv_div_up(s->words.count, elements_of_workgroup(pass));
+    group->count += s->words.count;
+    group->segments++;
+    p->segments[plan->segment_count++] = *s;
+}
+
+static void put_norm(planning *p, const tv_update_tensor *tensor) {
+    uint64_t first = p->plan->partials, floats = tv_gradient_norm_partials(tensor->count);
+    tv_part part = {0};
+    while (tv_next_part(&part, tensor->count, p->most)) {
+        uint64_t place = part.first / TV_REDUCE_BLOCK * FLOATS_PER_BLOCK,
+                 pairs = tv_div_up(part.count, TV_REDUCE_BLOCK) * FLOATS_PER_BLOCK;
+        bool last = part.first + part.count == tensor->count;
+        put(p, TV_PASS_NORM,
+            &(segment){.words = {.count = (uint32_t)part.count,
+                                 .partial = (uint32_t)(first + place),
+                                 .padding = last ? (uint32_t)(floats - place - pairs) : 0},
+                       .spans = {[TV_UPDATE_GRADIENT] =
+                                     tv_tensor_rows(tensor->gradient, 1, part.first, part.count).span}});
+    }
+    p->plan->partials += floats;
+}
+
+static void put_adamw(planning *p, const tv_update_tensor *t) {
+    tv_part part = {0};
+    while (tv_next_part(&part, t->count, p->most))
+        put(p, part.count % VECTOR == 0 ? TV_PASS_ADAMW_VECTORS : TV_PASS_ADAMW_SCALARS,
+            &(segment){
+                .words = {.count = (uint32_t)part.count, .decay = t->decay},
+                .spans = {[TV_UPDATE_PARAMETER] =
+                              tv_tensor_rows(t->parameter, 1, part.first, part.count).span,
+                          [TV_UPDATE_GRADIENT] = tv_tensor_rows(t->gradient, 1, part.first, part.count).span,
+                          [TV_UPDATE_M] = tv_tensor_rows(t->m, 1, part.first, part.count).span,
+                          [TV_UPDATE_V] = tv_tensor_rows(t->v, 1, part.first, part.count).span}});
+}
+
+/* From the group's binding on; a poisoned one is refused when it is recorded. */
+static uint32_t place(const tv_update_group *group, const segment *s, int which) {
+    if (!is_present(s->spans[which]))
+        return 0;
+    return (uint32_t)((s->spans[which].offset - group->spans[which].offset) / sizeof(float));
+}
+
+/* Segments of a group stand together, in the order of their workgroups. */
+static void lay_out(const planning *p) {
+    tv_update_plan *plan = p->plan;
+    uint32_t first = 0;
+    for (uint32_t g = 0; g < plan->group_count; g++) {
+        tv_update_group *group = &plan->groups[g];
+        group->first = first;
+        for (uint64_t i = 0; i < plan->segment_count; i++) {
+            const segment *s = &p->segments[i];
+            if (s->group != g)
+                continue;
+            struct tv_update_segment *words = &plan->table[first++];
+            *words = s->words;
+            words->parameter = place(group, s, TV_UPDATE_PARAMETER);
+            words->gradient = place(group, s, TV_UPDATE_GRADIENT);
+            words->m = place(group, s, TV_UPDATE_M);
+            words->v = place(group, s, TV_UPDATE_V);
+        }
+    }
+}
+
+tv_status tv_update_plan_create(const tv_caps *caps, const tv_update_tensor *tensors, uint32_t count,
+                                tv_update_plan **out) {
+    tv_status status;
+    planning p = {.caps = caps};
+    uint64_t most = 0;
+    *out = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t segments;
+        TV_RETURN_IF_FAILED(tv_update_segments(caps, tensors[i].count, &segments));
+        most += segments;
+    }
+    TV_RETURN_IF_FAILED(elements_at_once(caps, &p.most));
+    p.segments = calloc(most + 1, sizeof *p.segments);
+    tv_update_plan *plan = p.plan = calloc(1, sizeof *plan);
+    if (plan) {
+        plan->table = calloc(most + 1, sizeof *plan->table);
+        plan->groups = calloc(most + 1, sizeof *plan->groups);
+    }
+    if (!p.segments || !plan || !plan->table || !plan->groups) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the plan of an update");
+        goto fail;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        put_norm(&p, &tensors[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (tensors[i].rule == TV_UPDATE_ADAMW)
+            put_adamw(&p, &tensors[i]);
+    lay_out(&p);
+    free(p.segments);
+    *out = plan;
+    return TV_OK;
+fail:
+    free(p.segments);
+    tv_update_plan_destroy(&plan);
+    return status;
+}
+
+void tv_update_plan_destroy(tv_update_plan **handle) {
+    tv_update_plan *plan = *handle;
+    *handle = NULL;
+    if (!plan)
+        return;
+    free(plan->table);
+    free(plan->groups);
+    free(plan);
+}

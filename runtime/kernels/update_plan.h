@@ -1,0 +1,59 @@
+/* Which tensors an update takes together: many of them in one dispatch, whose workgroups look up in a table
+ * which part of which tensor is theirs (shaders/include/segments.glsl).
+ *
+ * Promise: tensors that lie in the same buffers, as a model's do, are one dispatch as far as the device binds
+ * their bytes at once. The order of every sum follows from the tensors alone: how they are cut and put
+ * together changes no bit.
+ */
+#ifndef TV_KERNELS_UPDATE_PLAN_H
+#define TV_KERNELS_UPDATE_PLAN_H
+
+#include "kernels/launch.h"
+
+typedef enum tv_update_rule {
+    TV_UPDATE_ADAMW,
+    TV_UPDATE_ELSEWHERE, /* its gradient counts in the norm; what else becomes of it is recorded by others */
+} tv_update_rule;
+
+/* One tensor that is trained. */
+typedef struct tv_update_tensor {
+    uint64_t count; /* elements */
+    tv_update_rule rule;
+    bool decay;          /* weight decay applies to tensors of two and more dimensions */
+    tv_tensor parameter; /* fp32 master weights, updated */
+    tv_tensor gradient;  /* fp32; read, then set to 0 for the next step */
+    tv_tensor m, v;      /* fp32 moments */
+} tv_update_tensor;
+
+typedef enum tv_update_pass { TV_PASS_NORM, TV_PASS_ADAMW_VECTORS, TV_PASS_ADAMW_SCALARS } tv_update_pass;
+
+/* What a pass binds beside the table, in the order of tv_update_group.spans. */
+enum { TV_UPDATE_PARAMETER, TV_UPDATE_GRADIENT, TV_UPDATE_M, TV_UPDATE_V, TV_UPDATE_SPANS };
+
+/* One dispatch. */
+typedef struct tv_update_group {
+    tv_update_pass pass;
+    uint64_t count, workgroups;     /* elements of all segments; of all */
+    uint32_t first, segments;       /* in the table */
+    tv_span spans[TV_UPDATE_SPANS]; /* from the first byte of any segment to the last one of any */
+} tv_update_group;
+
+typedef struct tv_update_plan {
+    struct tv_update_segment *table; /* what the device reads: tv_update_segments of each tensor at most */
+    uint64_t segment_count;
+    tv_update_group *groups;
+    uint32_t group_count;
+    uint64_t partials; /* floats of the gradient norm */
+} tv_update_plan;
+
+/* The most segments that a tensor makes. TV_E_FIT where the device binds less than a block. */
+tv_status tv_update_segments(const tv_caps *caps, uint64_t count, uint64_t *segments);
+/* Floats of the norm's partial sums of a tensor, a multiple of 64; those of several lie one after another. */
+uint64_t tv_gradient_norm_partials(uint64_t count);
+
+/* `tensors` in the order in which the norm adds them. The caller destroys. */
+tv_status tv_update_plan_create(const tv_caps *caps, const tv_update_tensor *tensors, uint32_t count,
+                                tv_update_plan **plan);
+void tv_update_plan_destroy(tv_update_plan **plan);
+
+#endif
