@@ -90,7 +90,8 @@ run_ctest() { # FOLDER [CTEST-ARGUMENT...]
         /^\[  SKIPPED \] [^ ]+$/         { if (!seen[name, $NF]++) print "SKIPPED " name ": case " $NF }' "$junit"
 }
 
-# Fills build/roots/NAME with a Debian of its own, once, and sets $root to it; skips the rung where that is not possible.
+# Fills build/roots/NAME with a Debian of its own and sets $root to it; skips the rung where that is not possible. One
+# that was filled with the same options before is taken as it is.
 debian_root() { # NAME SUITE [DEBOOTSTRAP-OPTION...]
     local name=$1 suite=$2 mirror
     shift 2
@@ -98,14 +99,32 @@ debian_root() { # NAME SUITE [DEBOOTSTRAP-OPTION...]
     tools/setup.sh --roots
     command -v debootstrap >/dev/null || skip_rung "debootstrap is not installed"
     root=$PWD/build/roots/$name
-    [ ! -e "$root.done" ] || return 0
+    [ "$(cat "$root.done" 2>/dev/null)" != "$suite $*" ] || return 0
     # shellcheck disable=SC2016 # $(CODENAME) is apt's own format
     mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
         awk '$1 ~ /^[a-z]+$/ && $2 == "main" && !found { found = $3 } END { print found }' || true)
     [ -n "$mirror" ] || skip_rung "this machine has no Debian mirror among its package sources"
-    rm -rf "$root" && mkdir -p "$root"
+    rm -rf "$root" "$root.done" && mkdir -p "$root"
     say "filling $root"
     debootstrap --variant=minbase --components=main "$@" "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
         skip_rung "debootstrap of $suite failed: $(tail -n 1 "$work/debootstrap.log") (all of it in $work/debootstrap.log)"
-    touch "$root.done"
+    echo "$suite $*" >"$root.done"
+}
+
+# The root that the rungs with the newest Mesa share: Debian sid's lavapipe, its drivers of GPUs with libraries that stand
+# in for the kernel (mesa-drm-shim), and the validation layer. Sets $root and $mesa, its version.
+newest_mesa_root() {
+    debian_root sid sid --include=mesa-vulkan-drivers,libvulkan1,mesa-drm-shim,vulkan-validationlayers,cmake
+    # shellcheck disable=SC2016 # ${Version} is dpkg-query's own format
+    mesa=$(chroot "$root" dpkg-query -W -f '${Version}' mesa-vulkan-drivers)
+    say "Mesa $mesa"
+}
+
+# Copies to /opt/host of $root the libraries of these programs that the root does not have under the same name; its own
+# come first, its drivers are linked with them.
+host_libraries() { # PROGRAM...
+    mkdir -p "$root/opt/host"
+    ldd "$@" 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u | while read -r name path; do
+        [ -e "$root/usr/lib/$(gcc -print-multiarch)/$name" ] || cp -L "$path" "$root/opt/host/$name"
+    done
 }

@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
 # The device tests up to training on the newest Mesa (Debian sid's lavapipe, which has cooperative matrices), with
 # subgroups of 8, 4 and 16 lanes, in a root of its own. Arguments go to ctest: newest_mesa.sh -R heads
-# Needs: root, debootstrap (tools/setup.sh --roots installs it), about 700 MB under build/roots and a minute to fill
-# it. The programs built here run there as they are: a newer glibc runs what an older one linked. Nothing is mounted;
-# what the tests need is copied to the same path inside.
+# Needs: root, debootstrap (tools/setup.sh --roots installs it), about 800 MB under build/roots, which the rung drivers shares,
+# and a minute to fill it. The programs built here run there as they are: a newer glibc runs what an older one linked.
+# Nothing is mounted; what the tests need is copied to the same path inside.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-debian_root sid sid --include=mesa-vulkan-drivers,libvulkan1,cmake
-# shellcheck disable=SC2016 # ${Version} is dpkg-query's own format
-say "Mesa $(chroot "$root" dpkg-query -W -f '${Version}' mesa-vulkan-drivers)"
+newest_mesa_root
 
 build release
 rm -rf "${root:?}$PWD" && mkdir -p "$root$PWD/$work"
@@ -18,12 +16,8 @@ rm -rf "${root:?}$PWD" && mkdir -p "$root$PWD/$work"
     find build/bin -type f
     find build -path build/roots -prune -o -name CTestTestfile.cmake -print
 } | tar -c --ignore-failed-read -T - | tar -x -C "$root$PWD"
-# Libraries that the root does not have under the same name; its own come first, its driver is linked with them.
-mkdir -p "$root/opt/host"
-find build/bin -type f -executable -exec ldd {} + 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' |
-    sort -u | while read -r name path; do
-    [ -e "$root/usr/lib/$(gcc -print-multiarch)/$name" ] || cp -L "$path" "$root/opt/host/$name"
-done
+mapfile -t programs < <(find build/bin -type f -executable)
+host_libraries "${programs[@]}"
 
 ctest_root=$root
 export LD_LIBRARY_PATH=/opt/host HOME=/root VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json
