@@ -17,10 +17,11 @@ After.
 END
 
 results() { # SED-EXPRESSION, over what a run printed
-    sed "$1" >"$folder/results/toy.all.json" <<'END'
+    sed "$1" <<'END' | tr -d '\n' >"$folder/results/toy.all.json"
 {"device": "Toy", "driver": "toy 1", "pipelines": [
-{"kernel": "matmul.nn", "constants": [], "registers": 40, "spills": 0, "scratch_bytes": 0, "subgroups": 16, "instructions": 800, "cycles": 1000},
-{"kernel": "norm.rms", "constants": [256, 1], "registers": 20, "spills": 0, "instructions": 300}]}
+{"kernel": "matmul.nn", "constants": [], "chosen": false, "registers": 40, "spills": 0, "scratch_bytes": 0, "subgroups": 16, "instructions": 800, "cycles": 1000},
+{"kernel": "norm.rms", "constants": [256, 1], "chosen": true, "registers": 20, "spills": 0, "instructions": 300},
+{"kernel": "norm.rms", "constants": [64, 1], "chosen": false, "spills": 9}]}
 END
 }
 statistics() { # MODE [REASON]

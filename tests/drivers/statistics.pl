@@ -20,7 +20,8 @@ use warnings;
 use JSON::PP ();
 use POSIX ();
 
-my @columns = qw(registers spills scratch_bytes shared_bytes subgroups instructions cycles);
+my @measures = qw(registers spills scratch_bytes shared_bytes subgroups instructions cycles);
+my @columns = ('asked', @measures);    # asked: yes where a recorded step uses it
 my ($begin_mark, $end_mark) = ('<!-- drivers: written by tests/rungs/drivers.sh --write, not by hand -->', '<!-- drivers: end -->');
 my $margin = 1.1;
 my $most_lines = 12;    # of one kind for one device
@@ -51,14 +52,20 @@ sub read_results {
     my %devices;
     for my $path (sort glob "$folder/*.*.json") {
         my ($name) = $path =~ m{([^/.]+)\.[^/]*$};
-        my $result = eval { JSON::PP->new->utf8->decode(do { open my $f, '<:raw', $path or stop("cannot read $path: $!"); local $/; <$f> }) };
+        my $result = eval { JSON::PP->new->decode((split /\n/, read_file($path))[-1]) };
         stop("$path: expected what `trivium bench pipelines --json` prints, found no such object")
             if ref $result ne 'HASH' || ref $result->{pipelines} ne 'ARRAY';
         my $device = $devices{$name} //= {driver => $result->{driver}, title => $result->{device}, rows => {}};
         for my $pipeline (@{$result->{pipelines}}) {
             my $key = join ' ', $pipeline->{kernel}, join(',', @{$pipeline->{constants}}) || ();
-            $device->{rows}{$key} = {map { $_ => defined $pipeline->{$_} ? $pipeline->{$_} + 0 : '-' } @columns};
+            next if !$pipeline->{chosen} && $device->{rows}{$key};
+            $device->{rows}{$key} = {asked => $pipeline->{chosen} ? 'yes' : 'no', map { $_ => defined $pipeline->{$_} ? $pipeline->{$_} + 0 : '-' } @measures};
         }
+    }
+    # What a launcher asks for with constants of its own, another run made with those of the shader.
+    for my $rows (map { $_->{rows} } values %devices) {
+        my %asked = map { (split / /)[0] => 1 } grep { $rows->{$_}{asked} eq 'yes' } keys %$rows;
+        delete @$rows{grep { $rows->{$_}{asked} eq 'no' && $asked{(split / /)[0]} } keys %$rows};
     }
     return \%devices;
 }
@@ -188,10 +195,11 @@ sub document {
     my @shown = grep { $reference->{$_} } qw(navi31 ampere);
     if (@shown) {
         my @terms = qw(registers shared_bytes subgroups instructions cycles);
-        $text .= "\nEach kernel, its variant, and the constants it is compiled with; an empty field is one that the driver does not tell.\n\n";
+        $text .= "\nThe kernels that those steps use, with their variants and the constants they are compiled with. An empty field: the driver does not tell, or chooses another variant.\n\n";
         $text .= '| kernel ' . join('', map { "| $_: registers | shared bytes | subgroups | instructions | cycles " } @shown) . "|\n";
         $text .= '|---' x (1 + @terms * @shown) . "|\n";
-        my %keys = map { $_ => 1 } map { keys %{$reference->{$_}{rows}} } @shown;
+        my %keys;
+        for my $rows (map { $reference->{$_}{rows} } @shown) { $keys{$_} = 1 for grep { $rows->{$_}{asked} eq 'yes' } keys %$rows }
         for my $key (sort keys %keys) {
             $text .= "| $key ";
             for my $name (@shown) {

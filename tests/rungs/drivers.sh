@@ -32,7 +32,10 @@ ada nouveau NOUVEAU_CHIPSET=190 nouveau
 m1 asahi M1=1 asahi
 adreno740 freedreno FD_GPU_ID=740 freedreno
 '
-[ $# -gt 0 ] || mapfile -t < <(awk 'NF { print $1 }' <<<"$all") && set -- "${MAPFILE[@]}"
+if [ $# = 0 ]; then
+    mapfile -t names < <(awk 'NF { print $1 }' <<<"$all")
+    set -- "${names[@]}"
+fi
 
 newest_mesa_root
 build release trivium_command
