@@ -21,7 +21,8 @@ results() { # SED-EXPRESSION, over what a run printed
 {"device": "Toy", "driver": "toy 1", "pipelines": [
 {"kernel": "matmul.nn", "constants": [], "chosen": false, "registers": 40, "spills": 0, "scratch_bytes": 0, "subgroups": 16, "instructions": 800, "cycles": 1000},
 {"kernel": "norm.rms", "constants": [256, 1], "chosen": true, "registers": 20, "spills": 0, "instructions": 300},
-{"kernel": "norm.rms", "constants": [64, 1], "chosen": false, "spills": 9}]}
+{"kernel": "norm.rms", "constants": [64, 1], "chosen": false, "spills": 9}],
+"recorded": [{"step": "decoding", "dispatches": 20, "command_buffers": 1, "barriers": 10}]}
 END
 }
 statistics() { # MODE [REASON]
@@ -58,6 +59,8 @@ results 's/"registers": 20/"registers": 24/'
 expect 'registers where subgroups are not told' 1 'norm.rms 256,1: registers 20 -> 24' check
 results 's/"registers": 40/"registers": 80/; s/"instructions": 800/"instructions": 1600/'
 expect 'registers and instructions where the better measures are told' 0 '0 findings' check
+results 's/"dispatches": 20/"dispatches": 23/'
+expect 'more dispatches' 1 'all, decoding: dispatches 20 -> 23' check
 results 's/"cycles": 1000/"cycles": 500/'
 expect 'better' 0 'better by more than a tenth:' check
 results 's/"scratch_bytes": 0/"scratch_bytes": 4/'

@@ -14,7 +14,7 @@ usage: tools/setup.sh [--samples] [--test] [--lint] [--browser] [--roots]
   --test      also the Khronos validation layer and RenderDoc's command
   --lint      also Clang, clang-format, clang-tidy, shellcheck
   --browser   also Chromium, its driver and Python, for the rung that uses the ranking page
-  --roots     also debootstrap, for the rung that runs the newest Mesa in a root of its own
+  --roots     also debootstrap, for the rungs that run the newest Mesa and drivers of GPUs in a root of their own
 END
 }
 

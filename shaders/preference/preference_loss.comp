@@ -42,28 +42,29 @@ layout(push_constant) uniform Push {
 
 const uint most = TV_PREFERENCE_MEMBERS;
 
-/* The members that are there, one behind the other. */
-uint count = 0;
-uint place[most], order[most];
-float value[most], slope[most];
+/* The members that are there, one behind the other. Each invocation has a column of its own: arrays of an invocation that are
+ * indexed by variables are scratch on most GPUs. */
+uint count = 0, lane = gl_LocalInvocationIndex;
+shared uint place[most][TV_LOCAL_SIZE], order[most][TV_LOCAL_SIZE];
+shared float value[most][TV_LOCAL_SIZE], slope[most][TV_LOCAL_SIZE];
 
 float pairs_loss(float margin) {
     float loss = 0.0, pairs = 0.0;
     for (uint i = 0; i < count; i++)
         for (uint j = i + 1; j < count; j++) {
-            bool tie = order[i] == order[j];
+            bool tie = order[i][lane] == order[j][lane];
             if (tie && p.mode == TV_PREFERENCE_KWISE)
                 continue;
-            uint c = order[i] <= order[j] ? i : j, r = c == i ? j : i;
-            float target = tie ? 0.5 : 1.0, x = value[c] - value[r] - (tie ? 0.0 : margin), both = value[c] + value[r];
+            uint c = order[i][lane] <= order[j][lane] ? i : j, r = c == i ? j : i;
+            float target = tie ? 0.5 : 1.0, x = value[c][lane] - value[r][lane] - (tie ? 0.0 : margin), both = value[c][lane] + value[r][lane];
             float rest = 1.0 - target, d = rest * tv_sigmoid(x) - target * tv_sigmoid(-x);
             loss += target * tv_softplus(-x) + rest * tv_softplus(x) + p.center * both * both;
-            slope[c] += d + 2.0 * p.center * both;
-            slope[r] += 2.0 * p.center * both - d;
+            slope[c][lane] += d + 2.0 * p.center * both;
+            slope[r][lane] += 2.0 * p.center * both - d;
             pairs += 1.0;
         }
     for (uint i = 0; i < count; i++)
-        slope[i] /= max(pairs, 1.0);
+        slope[i][lane] /= max(pairs, 1.0);
     return loss / max(pairs, 1.0);
 }
 
@@ -73,20 +74,20 @@ float listwise_loss() {
         /* Against everything that is ranked strictly below; in the last group that is nothing, and costs nothing. */
         uint largest = i;
         for (uint j = 0; j < count; j++)
-            if (order[j] > order[i] && value[j] > value[largest])
+            if (order[j][lane] > order[i][lane] && value[j][lane] > value[largest][lane])
                 largest = j;
-        float others = 0.0, lower = 0.0, top = value[largest];
+        float others = 0.0, lower = 0.0, top = value[largest][lane];
         for (uint j = 0; j < count; j++)
-            if (j == i || order[j] > order[i]) {
-                float e = exp(value[j] - top);
+            if (j == i || order[j][lane] > order[i][lane]) {
+                float e = exp(value[j][lane] - top);
                 others += j == largest ? 0.0 : e;
                 lower += j == i ? 0.0 : e;
             }
-        loss += (top - value[i]) + tv_log1p(others);
-        slope[i] -= lower / (1.0 + others);
+        loss += (top - value[i][lane]) + tv_log1p(others);
+        slope[i][lane] -= lower / (1.0 + others);
         for (uint j = 0; j < count; j++)
-            if (order[j] > order[i])
-                slope[j] += exp(value[j] - top) / (1.0 + others);
+            if (order[j][lane] > order[i][lane])
+                slope[j][lane] += exp(value[j][lane] - top) / (1.0 + others);
     }
     return loss;
 }
@@ -100,29 +101,29 @@ void main() {
         uint row = members[group * p.group_size + k];
         if (row >= p.rows)
             continue;
-        place[count] = row;
-        order[count] = ranks[group * p.group_size + k];
-        value[count] = values[row];
-        broken = broken || !tv_is_finite(value[count]);
-        slope[count] = 0.0;
+        place[count][lane] = row;
+        order[count][lane] = ranks[group * p.group_size + k];
+        value[count][lane] = values[row];
+        broken = broken || !tv_is_finite(value[count][lane]);
+        slope[count][lane] = 0.0;
         count++;
     }
     float loss = p.mode == TV_PREFERENCE_LISTWISE ? listwise_loss() : pairs_loss(margins[group]);
     float accuracy = 0.0, margin = 0.0, strict = 0.0, sum = 0.0, low = 0.0, high = 0.0;
     for (uint i = 0; i < count; i++) {
-        sum += value[i];
-        low = i == 0 ? value[i] : min(low, value[i]);
-        high = i == 0 ? value[i] : max(high, value[i]);
+        sum += value[i][lane];
+        low = i == 0 ? value[i][lane] : min(low, value[i][lane]);
+        high = i == 0 ? value[i][lane] : max(high, value[i][lane]);
         for (uint j = 0; j < count; j++)
-            if (order[i] < order[j]) {
+            if (order[i][lane] < order[j][lane]) {
                 strict += 1.0;
-                accuracy += value[i] > value[j] ? 1.0 : value[i] == value[j] ? 0.5 : 0.0;
-                margin += value[i] - value[j];
+                accuracy += value[i][lane] > value[j][lane] ? 1.0 : value[i][lane] == value[j][lane] ? 0.5 : 0.0;
+                margin += value[i][lane] - value[j][lane];
             }
     }
     if (p.has_gradient != 0)
         for (uint i = 0; i < count; i++)
-            d_values[place[i]] = broken ? TV_NAN : constants.loss_scale * slope[i];
+            d_values[place[i][lane]] = broken ? TV_NAN : constants.loss_scale * slope[i][lane];
     float pairs = max(strict, 1.0);
     uint at = group * TV_PREFERENCE_STATS;
     stats[at + TV_PREFERENCE_LOSS] = broken ? TV_NAN : loss;

@@ -9,11 +9,11 @@
 #            writes both anew, and the reason beside them; spills and scratch fail all the same
 #
 # RESULTS holds DEVICE.RUN.json, of which one device's are taken together; devices without any are left as they are.
-# REFERENCE holds DEVICE.tsv (first line: the driver), reasons.tsv (day and reason, the newest last) and known.tsv (device,
+# REFERENCE holds DEVICE.tsv (first line: the driver), steps.tsv (what recorded steps consist of), reasons.tsv (day and reason, the newest last) and known.tsv (device,
 # kernel, what, reason: spills or scratch that are not ours to mend; * stands for any text).
 #
 # Worse is: more than a tenth more cycles by the compiler's estimate (instructions, where it makes none), or more than a
-# tenth fewer subgroups at once (more registers, where it does not say). Where the driver is another one than the
+# tenth fewer subgroups at once (more registers, where it does not say), or more dispatches or barriers of a step. Where the driver is another one than the
 # reference's, its compiler may be the cause, so that worse is said and does not fail.
 use strict;
 use warnings;
@@ -21,8 +21,10 @@ use JSON::PP ();
 use POSIX ();
 
 my @measures = qw(registers spills scratch_bytes shared_bytes subgroups instructions cycles);
+my @step_measures = qw(dispatches command_buffers barriers);
 my @columns = ('asked', @measures);    # asked: yes where a recorded step uses it
 my ($begin_mark, $end_mark) = ('<!-- drivers: written by tests/rungs/drivers.sh --write, not by hand -->', '<!-- drivers: end -->');
+my @shown_devices = qw(navi31 ampere);    # in the document, the others in figures of their own
 my $margin = 1.1;
 my $most_lines = 12;    # of one kind for one device
 
@@ -51,11 +53,14 @@ sub read_results {
     my ($folder) = @_;
     my %devices;
     for my $path (sort glob "$folder/*.*.json") {
-        my ($name) = $path =~ m{([^/.]+)\.[^/]*$};
+        my ($name, $run) = $path =~ m{([^/.]+)\.([^/.]+)\.json$};
         my $result = eval { JSON::PP->new->decode((split /\n/, read_file($path))[-1]) };
         stop("$path: expected what `trivium bench pipelines --json` prints, found no such object")
             if ref $result ne 'HASH' || ref $result->{pipelines} ne 'ARRAY';
-        my $device = $devices{$name} //= {driver => $result->{driver}, title => $result->{device}, rows => {}};
+        my $device = $devices{$name} //= {driver => $result->{driver}, rows => {}, steps => {}};
+        for my $step (grep { $_->{dispatches} } @{$result->{recorded} // []}) {
+            $device->{steps}{"$run, $step->{step}"} = {map { $_ => $step->{$_} + 0 } @step_measures};
+        }
         for my $pipeline (@{$result->{pipelines}}) {
             my $key = join ' ', $pipeline->{kernel}, join(',', @{$pipeline->{constants}}) || ();
             next if !$pipeline->{chosen} && $device->{rows}{$key};
@@ -75,15 +80,21 @@ sub read_reference {
     my %devices;
     for my $path (sort glob "$folder/*.tsv") {
         my ($name) = $path =~ m{([^/]+)\.tsv$};
-        next if $name eq 'reasons' || $name eq 'known';
+        next if $name =~ /^(reasons|known|steps)$/;
         my ($driver) = read_file($path) =~ /\A# (.*)\n/ or stop("$path: expected the driver after # in line 1");
-        my %device = (driver => $driver, rows => {});
+        my %device = (driver => $driver, rows => {}, steps => {});
         for my $row (rows_of($path)) {
             stop("$path: expected a kernel and " . @columns . " figures, found \"@$row\"") if @$row != @columns + 1;
             my $key = shift @$row;
             @{$device{rows}{$key}}{@columns} = @$row;
         }
         $devices{$name} = \%device;
+    }
+    for my $row (rows_of("$folder/steps.tsv")) {
+        stop("$folder/steps.tsv: expected a device, a step and " . @step_measures . " figures, found \"@$row\"")
+            if @$row != @step_measures + 2;
+        my ($name, $step, @figures) = @$row;
+        @{$devices{$name}{steps}{$step}}{@step_measures} = @figures if $devices{$name};
     }
     return \%devices;
 }
@@ -93,6 +104,16 @@ sub write_reference {
     my $text = "# $device->{driver}\n# kernel and its constants\t" . join("\t", @columns) . "\n";
     $text .= join("\t", $_, @{$device->{rows}{$_}}{@columns}) . "\n" for sort keys %{$device->{rows}};
     write_file("$folder/$name.tsv", $text);
+}
+
+sub write_steps {
+    my ($folder, $devices) = @_;
+    my $text = "# device\trun and step\t" . join("\t", @step_measures) . "\n";
+    for my $name (sort keys %$devices) {
+        my $steps = $devices->{$name}{steps};
+        $text .= join("\t", $name, $_, @{$steps->{$_}}{@step_measures}) . "\n" for sort keys %$steps;
+    }
+    write_file("$folder/steps.tsv", $text);
 }
 
 # ---- judging ----
@@ -159,21 +180,38 @@ sub compare {
             push @better, [$factor, $line] if $factor * $margin < 1;
         }
     }
-    my @fresh = sort grep { !$old->{rows}{$_} } keys %{$new->{rows}};
-    my @gone = sort grep { !$new->{rows}{$_} } keys %{$old->{rows}};
+    my @longer;
+    for my $step (sort grep { $old->{steps}{$_} } keys %{$new->{steps}}) {
+        for my $what (qw(dispatches barriers)) {
+            my ($before, $after) = ($old->{steps}{$step}{$what}, $new->{steps}{$step}{$what});
+            push @longer, "$step: $what $before -> $after" if $after > $margin * $before;
+        }
+    }
+    my (@fresh, @gone);
+    for my $kind (qw(rows steps)) {
+        push @fresh, sort grep { !$old->{$kind}{$_} } keys %{$new->{$kind}};
+        push @gone, sort grep { !$new->{$kind}{$_} } keys %{$old->{$kind}};
+    }
     print "$name: the reference is of $old->{driver}, this is $new->{driver}: what is worse may be its compiler's doing, and does not fail\n"
         if !$same_driver && @worse;
     say_some($name, 'worse by more than a tenth:', map { $_->[1] } sort { $b->[0] <=> $a->[0] } @worse);
     say_some($name, 'better by more than a tenth:', map { $_->[1] } sort { $a->[0] <=> $b->[0] } @better);
+    say_some($name, 'longer by more than a tenth:', @longer);
     say_some($name, 'not in the reference:', @fresh);
     say_some($name, 'in the reference and not made any more:', @gone);
-    return ($same_driver ? @worse : 0) + @fresh + @gone;
+    return ($same_driver ? @worse : 0) + @longer + @fresh + @gone;
 }
 
 # ---- the document ----
 
 sub thousands { my ($n) = @_; 1 while $n =~ s/^(\d+)(\d{3})/$1,$2/; return $n; }
-sub told { my ($n) = @_; return $n eq '-' ? '' : thousands($n); }
+sub told { my ($n) = @_; return !defined $n || $n eq '-' ? '' : thousands(POSIX::ceil($n)); }
+
+# Whether any of the kernels has this figure.
+sub is_told {
+    my ($keys, $reference, $name, $term) = @_;
+    return scalar grep { told($reference->{$name}{rows}{$_}{$term}) ne '' } keys %$keys;
+}
 
 sub least_and_most {
     my ($device, $column) = @_;
@@ -192,21 +230,28 @@ sub document {
         $text .= sprintf "| %s | %s | %d | %s | %s | %s |\n", $name, $device->{driver}, scalar @rows,
             told((least_and_most($device, 'registers'))[1]), $says ? $spill : '', told((least_and_most($device, 'subgroups'))[0]);
     }
-    my @shown = grep { $reference->{$_} } qw(navi31 ampere);
+    my @shown = grep { $reference->{$_} } @shown_devices;
     if (@shown) {
-        my @terms = qw(registers shared_bytes subgroups instructions cycles);
+        my $steps = $reference->{$shown[0]}{steps};
+        if (%$steps) {
+            $text .= "\nRecorded steps of `samples/bench` on $shown[0]:\n\n| step | dispatches | command buffers | barriers |\n|---|---|---|---|\n";
+            $text .= "| $_ | " . join(' | ', map { thousands($_) } @{$steps->{$_}}{@step_measures}) . " |\n" for sort keys %$steps;
+        }
         $text .= "\nThe kernels that those steps use, with their variants and the constants they are compiled with. An empty field: the driver does not tell, or chooses another variant.\n\n";
-        $text .= '| kernel ' . join('', map { "| $_: registers | shared bytes | subgroups | instructions | cycles " } @shown) . "|\n";
-        $text .= '|---' x (1 + @terms * @shown) . "|\n";
         my %keys;
         for my $rows (map { $reference->{$_}{rows} } @shown) { $keys{$_} = 1 for grep { $rows->{$_}{asked} eq 'yes' } keys %$rows }
+        my @fields = grep { is_told(\%keys, $reference, @$_) } map { my $name = $_; map { [$name, $_] } qw(registers shared_bytes subgroups instructions cycles) } @shown;
+        my $named = '';
+        $text .= '| kernel ';
+        for my $field (@fields) {
+            my ($name, $term) = @$field;
+            $term =~ tr/_/ /;
+            $text .= '| ' . ($name ne $named ? "$name: " : '') . "$term ";
+            $named = $name;
+        }
+        $text .= "|\n" . '|---' x (1 + @fields) . "|\n";
         for my $key (sort keys %keys) {
-            $text .= "| $key ";
-            for my $name (@shown) {
-                my $row = $reference->{$name}{rows}{$key};
-                $text .= '| ' . ($row ? told($row->{$_}) : '') . ' ' for @terms;
-            }
-            $text .= "|\n";
+            $text .= join(' | ', "| $key", map { told($reference->{$_->[0]}{rows}{$key}{$_->[1]}) } @fields) . " |\n";
         }
     }
     $text .= "\nWritten anew:\n\n" . join('', map { "- $_->[0]: $_->[1]\n" } @reasons) if @reasons;
@@ -235,12 +280,13 @@ my ($failures, $pipelines) = (0, 0);
 for my $name (sort keys %$new) {
     $pipelines += keys %{$new->{$name}{rows}};
     $failures += spilling($name, $new->{$name}, @known);
-    $failures += compare($name, $old->{$name} // {driver => $new->{$name}{driver}, rows => {}}, $new->{$name}) if $mode eq 'check';
+    $failures += compare($name, $old->{$name} // {driver => $new->{$name}{driver}, rows => {}, steps => {}}, $new->{$name}) if $mode eq 'check';
 }
 
 my ($before, $between, $after) = split_document($document);
 if ($mode eq 'write') {
     write_reference($folder, $_, $new->{$_}) for keys %$new;
+    write_steps($folder, {%$old, %$new});
     $reason =~ s/\s+/ /g;
     my $reasons = "$folder/reasons.tsv";
     write_file($reasons, (-e $reasons ? read_file($reasons) : '') . POSIX::strftime('%Y-%m-%d', gmtime) . "\t$reason\n");
