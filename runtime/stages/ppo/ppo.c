@@ -345,8 +345,6 @@ static tv_status measure(void *self, tv_run *run) {
     tv_trainer_bytes_add(&run->bytes, "reference", bytes);
     TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->value, run->list, caps, &bytes));
     tv_trainer_bytes_add(&run->bytes, "value model", bytes);
-    TV_RETURN_IF_FAILED(tv_ppo_reward_measure(p->reward, run->list, caps, &bytes));
-    tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
     TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
     tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
                          decoder.cache + decoder.activations + decoder.state);
@@ -356,6 +354,8 @@ static tv_status measure(void *self, tv_run *run) {
         TV_RETURN_IF_FAILED(tv_trainer_measure(run->list, caps, &options, &ptx));
         tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers);
     }
+    TV_RETURN_IF_FAILED(tv_ppo_reward_measure(p->reward, run->list, caps, &bytes));
+    tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
     tv_trainer_bytes_add(&run->bytes, "advantages",
                          tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
     tv_trainer_bytes_set_shared(&run->bytes, tv_activation_arena_bytes(p->activations));

@@ -17,12 +17,15 @@
 
 /* Questions that a program may have in hand, so that it never waits for us. */
 enum { QUESTIONS_OUT = 32, SHOWN_BYTES = 120 };
+/* Of the reward model, side by side: with fewer a GPU waits for its own launches. */
+enum { LEAST_BATCH_TOKENS = 512 };
 
 struct tv_ppo_reward {
     tv_ppo_reward_options options;
     tv_reward_model model;
     bool has_model, same_tokenizer;
-    uint64_t needed; /* tokens of a sequence of another tokenizer that was longer than planned */
+    uint64_t batch_tokens; /* side by side, as measured */
+    uint64_t needed;       /* tokens of a sequence of another tokenizer that was longer than planned */
     tv_scorer *scorer;
     tv_dialogue *program;
 };
@@ -69,15 +72,34 @@ static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
     /* More than was planned needs activations of its own. */
     return (tv_scorer_options){.max_tokens =
                                    tv_min_u64(tv_max_u64(tokens, reward->needed), positions(reward)),
+                               .batch_tokens = reward->batch_tokens,
                                .shared = reward->needed ? NULL : reward->options.shared};
 }
 
-tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_parameter_list *policy,
-                                const tv_caps *caps, uint64_t *bytes) {
+/* As many tokens side by side as the activations of the other roles have room for, but enough for a device to
+ * be busy with: how many there are changes no score. */
+static tv_status choose_batch(tv_ppo_reward *reward, const tv_parameter_list *list, const tv_caps *caps) {
+    tv_scorer_options options = scorer_options(reward);
+    options.shared = NULL;
+    options.batch_tokens = TV_SCORER_BATCH_TOKENS;
+    const uint64_t room = reward->options.shared ? tv_activation_arena_bytes(reward->options.shared) : 0;
+    for (; options.batch_tokens > LEAST_BATCH_TOKENS; options.batch_tokens /= 2) {
+        uint64_t bytes;
+        TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, &options, &bytes));
+        if (bytes <= room)
+            break;
+    }
+    reward->batch_tokens = options.batch_tokens;
+    return TV_OK;
+}
+
+tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *policy, const tv_caps *caps,
+                                uint64_t *bytes) {
     *bytes = 0;
     if (!reward->has_model)
         return TV_OK;
     const tv_parameter_list *list = tv_model_directory_parameters(reward->model.directory);
+    TV_RETURN_IF_FAILED(choose_batch(reward, list, caps));
     const tv_scorer_options options = scorer_options(reward);
     tv_model_bytes model;
     uint64_t scorer;

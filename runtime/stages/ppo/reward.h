@@ -25,9 +25,10 @@ typedef struct tv_ppo_reward_options {
 
 /* Reads the files, starts nothing. */
 tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **reward);
-/* Device memory that it takes besides what it shares with a policy of this list. */
-tv_status tv_ppo_reward_measure(const tv_ppo_reward *reward, const tv_parameter_list *policy,
-                                const tv_caps *caps, uint64_t *bytes);
+/* Device memory that it takes besides what it shares with a policy of this list. Last of the roles: it scores
+ * as many texts side by side as the activations that the others need have room for. */
+tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *policy, const tv_caps *caps,
+                                uint64_t *bytes);
 /* Puts the model on the policy's device, over the same base where both are adapters of one, or starts the
  * program. */
 tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy);
