@@ -130,6 +130,7 @@ tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *opt
     decoder->options = *options;
     decoder->reading_rows = tv_decoder_reading_rows(options);
     TV_TRY_OR_FAIL(tv_decoder_plan_make(config, tv_device_caps(device), options, &decoder->plan));
+    TV_TRY_OR_FAIL(tv_model_need_context(model, options->max_tokens));
     decoder->k = calloc(config->n_layer, sizeof *decoder->k);
     decoder->v = calloc(config->n_layer, sizeof *decoder->v);
     decoder->books = calloc(options->rows, sizeof *decoder->books);

@@ -27,7 +27,8 @@ typedef struct tv_decoder_options {
     tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
 } tv_decoder_options;
 
-/* Bytes of memory by purpose: device memory, and what the host reads back through. */
+/* Bytes of memory by purpose: device memory, and what the host reads back through. The model's tables of
+ * positions (tv_model_table_bytes of max_tokens) come beside them. */
 typedef struct tv_decoder_bytes {
     uint64_t cache;       /* keys and values: 2 L rows Hkv max_tokens D elements */
     uint64_t activations; /* of one step, logits included; 0 where they are shared */

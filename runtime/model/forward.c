@@ -257,6 +257,11 @@ static tv_status block(const pass *p, uint32_t l) {
 /* Embedding, blocks, final norm. */
 static tv_status forward(const pass *p) {
     const tv_activations *a = p->a;
+    const uint64_t tokens = p->cache ? p->cache->max_tokens : a->options.tokens;
+    if (tokens > tv_model_context(p->model))
+        return tv_fail(TV_E_USAGE,
+                       "a pass over %llu tokens, and the model's tables of positions are for %llu",
+                       (unsigned long long)tokens, (unsigned long long)tv_model_context(p->model));
     uint32_t layers = (uint32_t)p->config->n_layer;
     TV_RETURN_IF_FAILED(embed(p));
     for (uint32_t l = 0; l < layers; l++) {

@@ -7,14 +7,20 @@
 #include "model/model_own.h"
 #include "vk/transfer.h"
 
+/* Of rotary positions; local layers may have a table of their own behind the first. */
+typedef struct position_tables {
+    tv_buffer *buffer;
+    uint64_t context;              /* rows of a table */
+    struct position_tables *older; /* shorter ones, which recorded work still reads */
+} position_tables;
+
 /* Weights and what is computed from the config alone, shared by reference count. Models are made and
  * destroyed by one thread. */
 typedef struct weight_store {
     uint32_t references;
     struct weight_store *base; /* whose weights are used too; NULL: none */
     tv_device_arena *arena;    /* NULL: all weights are the base's */
-    tv_buffer *rotary;
-    uint64_t rotary_bytes;
+    position_tables *rotary;   /* of those without a base; NULL: none yet */
 } weight_store;
 
 /* The classes of memory that only what is trained has. */
@@ -89,17 +95,6 @@ static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps
     return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
 }
 
-/* Of one table; local layers may have one of their own behind it. */
-static uint64_t rotary_table_bytes(const tv_model_config *config) {
-    return tv_align_up(config->max_positions * config->head_size * sizeof(float), TV_TENSOR_ALIGNMENT);
-}
-
-static uint64_t rotary_bytes(const tv_model_config *config) {
-    if (config->positions != TV_POSITIONS_ROTARY)
-        return 0;
-    return rotary_table_bytes(config) * (tv_model_config_has_local_rotary(config) ? 2 : 1);
-}
-
 tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_parameter_list *list,
                                 const tv_caps *caps, bool train, tv_model_bytes *bytes) {
     *bytes = (tv_model_bytes){0};
@@ -119,7 +114,6 @@ tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_paramete
         bytes->masters = masters.total_bytes;
         bytes->gradients = trained.total_bytes;
         bytes->moments = trained.total_bytes + seconds.total_bytes;
-        bytes->tables = base ? 0 : rotary_bytes(&list->config);
     }
     tv_memory_plan_free(&weights);
     tv_memory_plan_free(&trained);
@@ -143,28 +137,13 @@ static void release(weight_store **handle) {
         return;
     release(&store->base);
     tv_device_arena_destroy(&store->arena);
-    tv_buffer_destroy(&store->rotary);
+    while (store->rotary) {
+        position_tables *older = store->rotary->older;
+        tv_buffer_destroy(&store->rotary->buffer);
+        free(store->rotary);
+        store->rotary = older;
+    }
     free(store);
-}
-
-static tv_status create_rotary_table(tv_model *model) {
-    const tv_model_config *config = &model->list->config;
-    weight_store *store = model->store;
-    store->rotary_bytes = rotary_bytes(config);
-    if (store->rotary_bytes == 0)
-        return TV_OK;
-    TV_RETURN_IF_FAILED(tv_buffer_create(model->device, store->rotary_bytes, TV_MEMORY_DEVICE, "rotary table",
-                                         &store->rotary));
-    float *table = calloc(1, store->rotary_bytes);
-    if (!table)
-        return tv_fail(TV_E_MEMORY, "out of host memory for the rotary table");
-    tv_rotary_table(config->max_positions, config->head_size, &config->rotary, table);
-    if (tv_model_config_has_local_rotary(config))
-        tv_rotary_table(config->max_positions, config->head_size, &config->rotary_local,
-                        table + rotary_table_bytes(config) / sizeof *table);
-    tv_status status = tv_upload(model->device, tv_buffer_span(store->rotary), table, store->rotary_bytes);
-    free(table);
-    return status;
 }
 
 static tv_status create_weights(tv_model *model, const tv_model *base) {
@@ -194,8 +173,6 @@ static tv_status create_weights(tv_model *model, const tv_model *base) {
                 ? base->weights[index_in_base(of_base, p)]
                 : (tv_tensor){tv_device_arena_span(model->store->arena, item_of(list, items, i)), p->storage};
     }
-    if (!base)
-        TV_TRY(create_rotary_table(model));
 done:
     tv_memory_plan_free(&plan);
     free(items);
@@ -361,16 +338,83 @@ bool tv_model_flows_below_head(const tv_model *model) {
     return tv_model_flows_below(model, first);
 }
 
-tv_tensor tv_model_rotary_table(const tv_model *model, uint64_t layer) {
-    const tv_model_config *config = &model->list->config;
-    const weight_store *store = model->store;
+/* ---- tables of positions ---- */
+
+/* Of one table. */
+static uint64_t rotary_table_bytes(const tv_model_config *config, uint64_t tokens) {
+    return tv_align_up(tokens * config->head_size * sizeof(float), TV_TENSOR_ALIGNMENT);
+}
+
+uint64_t tv_model_table_bytes(const tv_model_config *config, uint64_t tokens) {
+    if (config->positions != TV_POSITIONS_ROTARY)
+        return 0;
+    return rotary_table_bytes(config, tokens) * (tv_model_config_has_local_rotary(config) ? 2 : 1);
+}
+
+/* Whose tables a model reads. */
+static weight_store *root_of(const tv_model *model) {
+    weight_store *store = model->store;
     while (store->base)
         store = store->base;
-    if (!store->rotary)
+    return store;
+}
+
+uint64_t tv_model_context(const tv_model *model) {
+    if (model->list->config.positions != TV_POSITIONS_ROTARY)
+        return model->list->config.max_positions;
+    const position_tables *tables = root_of(model)->rotary;
+    return tables ? tables->context : 0;
+}
+
+static tv_status fill_tables(tv_device *device, const tv_model_config *config, position_tables *tables) {
+    uint64_t bytes = tv_model_table_bytes(config, tables->context);
+    TV_RETURN_IF_FAILED(tv_buffer_create(device, bytes, TV_MEMORY_DEVICE, "rotary table", &tables->buffer));
+    float *table = calloc(1, bytes);
+    if (!table)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the rotary table");
+    tv_rotary_table(tables->context, config->head_size, &config->rotary, table);
+    if (tv_model_config_has_local_rotary(config))
+        tv_rotary_table(tables->context, config->head_size, &config->rotary_local,
+                        table + rotary_table_bytes(config, tables->context) / sizeof *table);
+    tv_status status = tv_upload(device, tv_buffer_span(tables->buffer), table, bytes);
+    free(table);
+    return status;
+}
+
+tv_status tv_model_need_context(const tv_model *model, uint64_t tokens) {
+    const tv_model_config *config = &model->list->config;
+    const uint64_t before = tv_model_context(model);
+    if (tokens > config->max_positions)
+        return tv_fail(TV_E_CONFIG,
+                       "sequences of %llu tokens were asked for and the model has positions for %llu",
+                       (unsigned long long)tokens, (unsigned long long)config->max_positions);
+    if (tokens <= before)
+        return TV_OK;
+    weight_store *store = root_of(model);
+    position_tables *tables = calloc(1, sizeof *tables);
+    if (!tables)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the rotary table");
+    /* Lengths that grow by a token at a time make few of them. */
+    tables->context = tv_min_u64(config->max_positions, tv_max_u64(tokens, 2 * before));
+    tv_status status = fill_tables(model->device, config, tables);
+    if (status != TV_OK) {
+        tv_buffer_destroy(&tables->buffer);
+        free(tables);
+        return status;
+    }
+    tables->older = store->rotary;
+    store->rotary = tables;
+    return TV_OK;
+}
+
+tv_tensor tv_model_rotary_table(const tv_model *model, uint64_t layer) {
+    const tv_model_config *config = &model->list->config;
+    const position_tables *tables = root_of(model)->rotary;
+    if (!tables)
         return TV_ABSENT;
-    uint64_t bytes = rotary_table_bytes(config);
+    uint64_t bytes = rotary_table_bytes(config, tables->context);
     bool second = tv_model_config_is_local(config, layer) && tv_model_config_has_local_rotary(config);
-    return (tv_tensor){tv_span_part(tv_buffer_span(store->rotary), second ? bytes : 0, bytes), TV_F32};
+    return (tv_tensor){tv_span_part(tv_buffer_span(tables->buffer), second ? bytes : 0, bytes), TV_F32};
 }
 
 bool tv_model_is_shared(const tv_model *model, uint32_t index) {

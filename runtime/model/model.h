@@ -17,7 +17,7 @@ typedef struct tv_model tv_model;
 /* Bytes of device memory by purpose. */
 typedef struct tv_model_bytes {
     uint64_t parameters; /* in their types of storage */
-    uint64_t masters, gradients, moments, tables;
+    uint64_t masters, gradients, moments;
 } tv_model_bytes;
 
 /* What a model takes on a device of these caps. `train`: with gradients and moments. TV_E_FIT when a tensor
@@ -75,7 +75,17 @@ bool tv_model_flows_below(const tv_model *model, uint32_t index);
 /* Whether anything below the head is trained, to which the gradient of `final` leads. */
 bool tv_model_flows_below_head(const tv_model *model);
 
-/* Cosines and sines of a layer's rotary positions (max_positions, D/2, 2); absent with learned positions. */
+/* ---- tables of positions, shared with a base ---- */
+
+/* Makes them long enough for sequences of `tokens`: trainers and decoders ask for what they need, so that
+ * they are as long as what is computed and not as what the model has positions for. Longer ones come beside
+ * those that recorded work goes on with, and are twice as long at least. TV_E_CONFIG over max_positions. */
+tv_status tv_model_need_context(const tv_model *model, uint64_t tokens);
+/* Bytes of the first ones that a model makes for so many tokens; 0 with learned positions. */
+uint64_t tv_model_table_bytes(const tv_model_config *config, uint64_t tokens);
+/* The tokens of a sequence that they serve; with learned positions max_positions. */
+uint64_t tv_model_context(const tv_model *model);
+/* Cosines and sines of a layer's rotary positions (context, D/2, 2); absent with learned positions. */
 tv_tensor tv_model_rotary_table(const tv_model *model, uint64_t layer);
 
 #endif

@@ -88,7 +88,8 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
         print_row("fp32 masters", bytes->model.masters);
     print_row("gradients", bytes->model.gradients);
     print_row("optimizer moments", bytes->model.moments);
-    print_row("tables", bytes->model.tables);
+    if (bytes->tables)
+        print_row("tables of positions", bytes->tables);
     print_row(bytes->shared ? "activations, shared in turn" : "activations", bytes->activations);
     if (bytes->muon)
         print_row("Muon's workspace", bytes->muon);

@@ -321,15 +321,17 @@ static tv_status check_memory(const sample_run *run) {
     TV_RETURN_IF_FAILED(
         tv_rollout_measure(tv_model_list(run->options->model), tv_device_caps(device), &rows, &bytes));
     TV_RETURN_IF_FAILED(tv_model_measure(list, tv_device_caps(device), false, &model));
-    uint64_t weights = model.parameters + model.tables,
-             needed = bytes.cache + bytes.activations + bytes.state;
+    const uint64_t weights = model.parameters, tables = tv_model_table_bytes(&list->config, rows.max_tokens),
+                   needed = tables + bytes.cache + bytes.activations + bytes.state;
     uint64_t available = tv_device_bytes_available(device);
     if (run->options->dry_run) {
         printf("model      %" PRIu64 " parameters\n", list->elements);
         printf("texts      %" PRIu64 " prompts x %" PRIu64 ", %" PRIu64 " rows of up to %" PRIu64 " tokens\n",
                run->prompts->count - run->first, run->options->candidates, rows.rows, rows.max_tokens);
         printf("device     %s\n", tv_device_caps(device)->name);
-        print_row("parameters and tables", weights);
+        print_row("parameters", weights);
+        if (tables)
+            print_row("tables of positions", tables);
         print_row("key-value cache", bytes.cache);
         print_row("activations", bytes.activations);
         print_row("texts and state", bytes.state);

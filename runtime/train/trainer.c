@@ -89,6 +89,10 @@ static tv_activations_options activations_options(const tv_trainer_options *opti
                                     .shared = options->shared};
 }
 
+static uint64_t context_of(const tv_trainer_options *options) {
+    return tv_max_u64(options->tokens, options->context);
+}
+
 tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_trainer_options *options, tv_trainer_bytes *bytes) {
     *bytes = (tv_trainer_bytes){0};
@@ -102,12 +106,12 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
     bytes->shared = options->shared != NULL;
     bytes->activations = bytes->shared ? 0 : activations->bytes;
+    bytes->tables = tv_model_table_bytes(&list->config, context_of(options));
     bytes->muon = tv_trainer_layout_muon_bytes(&layout);
     bytes->buffers =
         plan.total_bytes - bytes->muon + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients +
-                   bytes->model.moments + bytes->model.tables + bytes->activations + bytes->buffers +
-                   bytes->muon;
+                   bytes->model.moments + bytes->tables + bytes->activations + bytes->buffers + bytes->muon;
 done:
     tv_memory_plan_free(&plan);
     tv_activations_destroy(&activations);
@@ -309,6 +313,7 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
         trainer->options.grad_accum = 1;
     trainer->layout = tv_trainer_layout_make(tv_model_list(model), &trainer->options);
     tv_activations_options planned = activations_options(options);
+    TV_TRY_OR_FAIL(tv_model_need_context(model, context_of(options)));
     TV_TRY_OR_FAIL(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
                                          tv_model_list(model), &planned, &trainer->activations));
     TV_TRY_OR_FAIL(create_buffers(trainer));

@@ -23,6 +23,7 @@ typedef tv_loss_head (*tv_head_maker)(const void *settings, uint64_t batch, uint
 typedef struct tv_trainer_options {
     const char *stage;         /* "pretrain", for labels */
     uint64_t batch, tokens;    /* B, T of a micro-batch */
+    uint64_t context;          /* of the longest sequence that the model is used for besides; 0: T */
     uint64_t grad_accum;       /* micro-batches in a step */
     tv_head_maker head;        /* NULL: the next token's cross-entropy */
     const void *head_settings; /* outlives the trainer */
@@ -79,8 +80,9 @@ enum { TV_MORE_BYTES = 8 };
 typedef struct tv_trainer_bytes {
     tv_model_bytes model;
     uint64_t activations;
-    bool shared;   /* they are of all who share an arena, counted once by whoever has it; 0 until then */
-    uint64_t muon; /* what it makes updates orthogonal in; 0 without it */
+    uint64_t tables; /* of positions */
+    bool shared;     /* they are of all who share an arena, counted once by whoever has it; 0 until then */
+    uint64_t muon;   /* what it makes updates orthogonal in; 0 without it */
     uint64_t buffers, total;
     /* What a stage keeps on the device besides, such as its reference; part of the total. */
     struct {

@@ -160,6 +160,7 @@ static void scores_equal_transformers(void **state) {
         cJSON_ArrayForEach(row, tv_json_get(figure, "tokens")) cJSON_ArrayForEach(token, row)
             tokens[count++] = (uint32_t)token->valueint;
         assert_int_equal(count, ROWS * TOKENS);
+        assert_ok(tv_model_need_context(model, TOKENS));
         assert_ok(tv_activations_create(device, tv_device_caps(device), list,
                                         &(tv_activations_options){.batch = ROWS, .tokens = TOKENS},
                                         &activations));

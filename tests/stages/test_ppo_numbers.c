@@ -135,6 +135,7 @@ static void forget(expectation *e) {
 static void logits_of(tv_device *device, const opened *o, const uint32_t *ids, uint64_t length,
                       float *logits) {
     tv_activations *activations = NULL;
+    assert_ok(tv_model_need_context(o->model, length));
     assert_ok(tv_activations_create(device, tv_device_caps(device), o->list,
                                     &(tv_activations_options){.batch = 1, .tokens = length}, &activations));
     assert_int_equal(activations->head_rows, length);

@@ -228,6 +228,7 @@ static void add_alone(tv_device *device, const demonstrations *d, const tv_examp
     const tv_model_config *config = &tv_model_list(d->model)->config;
     uint64_t rows = example->length - 1, V = config->vocab_size;
     tv_activations *activations = NULL;
+    assert_ok(tv_model_need_context(d->model, rows));
     assert_ok(tv_activations_create(device, tv_device_caps(device), tv_model_list(d->model),
                                     &(tv_activations_options){.batch = 1, .tokens = rows}, &activations));
     tv_test_tensor in = tv_test_uints(device, rows, example->ids);

@@ -31,6 +31,7 @@ tv_head_lab tv_head_lab_create(tv_device *device, const tv_parameter_list *list,
         assert_non_null(l.out[i]);
     }
     assert_ok(tv_model_create(device, list, true, &l.lm.model));
+    assert_ok(tv_model_need_context(l.lm.model, tokens));
     assert_ok(tv_activations_create(
         device, tv_device_caps(device), list,
         &(tv_activations_options){.batch = batch, .tokens = tokens, .backward = true}, &l.lm.activations));

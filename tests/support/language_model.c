@@ -47,6 +47,7 @@ tv_test_language_model tv_test_language_model_create(tv_device *device, const tv
     lm.constants = tv_test_bytes(device, sizeof constants, &constants);
     lm.losses = tv_test_floats(device, rows, NULL);
     assert_ok(tv_model_create(device, list, true, &lm.model));
+    assert_ok(tv_model_need_context(lm.model, batch->tokens));
     assert_ok(tv_activations_create(
         device, tv_device_caps(device), list,
         &(tv_activations_options){
@@ -175,6 +176,7 @@ float *tv_test_all_logits(const tv_model *model, const uint32_t *tokens, uint64_
     tv_device *device = tv_model_device(model);
     uint64_t vocab = tv_model_list(model)->config.vocab_size;
     tv_activations *activations = NULL;
+    assert_ok(tv_model_need_context(model, length));
     assert_ok(tv_activations_create(device, tv_device_caps(device), tv_model_list(model),
                                     &(tv_activations_options){.batch = batch, .tokens = length},
                                     &activations));

@@ -232,8 +232,10 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
         .shared = p->activations,
     };
     p->reference.options = run->trainer_options;
+    run->trainer_options.context =
+        tv_max_u64(run->settings.data.seq_len, tv_ppo_reward_context(p->reward, run->list));
     p->reference.options.stage = "ppo reference";
-    p->value.options = run->trainer_options;
+    p->value.options = p->reference.options;
     p->value.options.stage = "ppo value";
     p->value.options.head = tv_value_head;
     p->value.options.head_settings = &p->value_settings;

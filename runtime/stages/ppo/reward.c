@@ -76,6 +76,11 @@ static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
                                .shared = reward->needed ? NULL : reward->options.shared};
 }
 
+uint64_t tv_ppo_reward_context(const tv_ppo_reward *reward, const tv_parameter_list *policy) {
+    bool shared = reward->has_model && tv_parameters_share_base(policy, reward->model.directory);
+    return shared ? scorer_options(reward).max_tokens : 0;
+}
+
 /* As many tokens side by side as the activations of the other roles have room for, but enough for a device to
  * be busy with: how many there are changes no score. */
 static tv_status choose_batch(tv_ppo_reward *reward, const tv_parameter_list *list, const tv_caps *caps) {
@@ -106,7 +111,9 @@ tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *
     bool shared = tv_parameters_share_base(policy, reward->model.directory);
     TV_RETURN_IF_FAILED(tv_model_measure_over(shared ? policy : NULL, list, caps, false, &model));
     TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, &options, &scorer));
-    *bytes = model.parameters + model.tables + scorer;
+    *bytes = model.parameters + scorer;
+    if (!shared)
+        *bytes += tv_model_table_bytes(&list->config, options.max_tokens);
     return TV_OK;
 }
 

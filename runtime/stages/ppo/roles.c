@@ -85,7 +85,7 @@ tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_parameter_list *
     if (!role->shared)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_model_measure_over(policy, role->list, caps, role->options.train, &own));
-    *bytes -= all.model.parameters + all.model.tables - own.parameters - own.tables;
+    *bytes -= all.model.parameters + all.tables - own.parameters;
     return TV_OK;
 }
 
