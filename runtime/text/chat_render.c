@@ -62,8 +62,12 @@ tv_status tv_chat_render(const tv_jinja *jinja, const tv_chat_names *names, cons
     rendered->origins = origins;
     rendered->text.size = 0;
     TV_TRY(tv_text_append(&rendered->text, out.size ? out.bytes : "", out.size));
-    if (out.size)
-        memcpy(rendered->origins, out.origins, out.size * sizeof *rendered->origins);
+    rendered->generated.size = 0;
+    for (uint64_t i = 0; i < out.size; i++) {
+        const uint8_t generated = (out.origins[i] & TV_JINJA_GENERATED) != 0;
+        rendered->origins[i] = out.origins[i] & ~TV_JINJA_GENERATED;
+        TV_TRY(tv_text_append(&rendered->generated, &generated, 1));
+    }
 done:
     tv_jinja_heap_destroy(&heap);
     return status;
@@ -71,6 +75,7 @@ done:
 
 void tv_chat_rendered_free(tv_chat_rendered *rendered) {
     tv_text_free(&rendered->text);
+    tv_text_free(&rendered->generated);
     free(rendered->origins);
     *rendered = (tv_chat_rendered){0};
 }

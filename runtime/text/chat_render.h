@@ -20,6 +20,7 @@ typedef struct tv_chat_names {
 typedef struct tv_chat_rendered {
     tv_text text;
     uint32_t *origins; /* of each byte: 0 the template's, otherwise the number of its message from 1 */
+    tv_text generated; /* of each byte: 1 where {% generation %} wrote it, otherwise 0 */
     uint64_t capacity;
 } tv_chat_rendered;
 

@@ -162,11 +162,57 @@ static tv_status train(const encoding *e, const turn *said, uint8_t *mask) {
     return TV_OK;
 }
 
+/* The number of the assistant's message whose bytes the run has, or where it has no message's the next of the
+ * assistant's behind `before`. 0: none, or another's bytes. */
+static uint64_t message_of_run(const encoding *e, const turn *run, const tv_message *messages, uint64_t count,
+                               uint64_t before) {
+    bool others = false;
+    for (uint64_t i = run->begin; i < run->end; i++) {
+        uint32_t number = e->rendered.origins[i];
+        if (number && messages[number - 1].role == TV_ASSISTANT)
+            return number;
+        others |= number > 0;
+    }
+    for (uint64_t i = before; i < count && !others; i++)
+        if (messages[i].role == TV_ASSISTANT)
+            return i + 1;
+    return 0;
+}
+
+/* The ids that hold any of what {% generation %} wrote, but for what others than the assistant say there. */
+static tv_status train_generated(const encoding *e, const tv_message *messages, uint64_t count,
+                                 uint8_t *mask) {
+    const tv_text *generated = &e->rendered.generated;
+    turn run = {0, 0};
+    for (uint64_t message = 0;; run.begin = run.end) {
+        uint64_t first, end;
+        bool exact, whole;
+        while (run.begin < generated->size && !generated->data[run.begin])
+            run.begin++;
+        for (run.end = run.begin; run.end < generated->size && generated->data[run.end];)
+            run.end++;
+        if (run.begin == run.end)
+            return TV_OK;
+        uint64_t found = message_of_run(e, &run, messages, count, message);
+        message = found ? found : message;
+        if (!found || messages[found - 1].untrained)
+            continue;
+        TV_RETURN_IF_FAILED(
+            tv_chat_tokens_from(e->tokenizer, &e->tokens, &e->rendered, run.begin, &first, &exact));
+        TV_RETURN_IF_FAILED(
+            tv_chat_tokens_from(e->tokenizer, &e->tokens, &e->rendered, run.end, &end, &whole));
+        for (uint64_t k = exact || first == 0 ? first : first - 1; k < end; k++)
+            mask[k] = 1;
+    }
+}
+
 static tv_status train_turns(encoding *e, const tv_message *messages, uint64_t count, bool prompt,
                              tv_text *trained) {
     uint64_t start = trained->size;
     for (uint64_t k = 0; k < e->tokens.ids.size; k++)
         TV_RETURN_IF_FAILED(tv_text_append(trained, "", 1));
+    if (tv_jinja_generates(e->chat->jinja))
+        return train_generated(e, messages, count, trained->data + start);
     for (uint64_t i = 0; i < count; i++) {
         turn said;
         bool found;
@@ -355,15 +401,17 @@ tv_status tv_chat_template_of(tv_tokenizer *tokenizer, tv_chat_template *chat) {
         return status;
     }
     const tv_token *end = tv_tokenizer_token(tokenizer, chat->end);
+    const char *generates =
+        tv_jinja_generates(chat->jinja) ? "; its generation blocks say what is trained" : "";
     const char *dated = tv_jinja_is_dated(chat->jinja) ? "; it writes today's date" : "";
     if (chat->own && !chat->ends)
         tv_warn("chat template: the tokenizer's own, which writes no token behind what the assistant says; "
                 "%.*s is "
-                "put behind the last turn%s",
-                (int)tv_min_u64(end->length, 60), (const char *)end->bytes, dated);
+                "put behind the last turn%s%s",
+                (int)tv_min_u64(end->length, 60), (const char *)end->bytes, generates, dated);
     else if (chat->own)
-        tv_info("chat template: the tokenizer's own; turns end with %.*s%s", (int)tv_min_u64(end->length, 60),
-                (const char *)end->bytes, dated);
+        tv_info("chat template: the tokenizer's own; turns end with %.*s%s%s",
+                (int)tv_min_u64(end->length, 60), (const char *)end->bytes, generates, dated);
     else
         tv_info("chat template: built-in %s; the tokenizer has none", name);
     return TV_OK;

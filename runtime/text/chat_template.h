@@ -5,7 +5,8 @@
  * is trained is what a model has to say itself behind a generation prompt: from where that ends to the token
  * that ends the turn. Turns are found by where each byte came from, never by what the text looks like. A
  * token that holds any of the header is no target, because behind a generation prompt the header is there
- * already.
+ * already. A template with {% generation %} says itself what is trained: each token that holds any of what is
+ * written within, as transformers' return_assistant_tokens_mask has it.
  *
  * A tokenizer without a template gets the built-in one: ChatML where <|im_start|> and <|im_end|> are tokens,
  * otherwise plain text with names in front. It is a Jinja template too, and is what tokenizers trained here

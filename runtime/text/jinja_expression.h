@@ -10,6 +10,7 @@ typedef struct tv_jinja_parsing {
     uint64_t at;
     uint32_t loops;  /* around what is read */
     bool names_rest; /* varargs or kwargs was read in this macro */
+    bool generates;  /* {% generation %} was read */
 } tv_jinja_parsing;
 
 /* The next token; its line is that of failures. */

@@ -214,9 +214,11 @@ static tv_status parse_statement(tv_jinja_parsing *p, tv_jinja_node *node) {
         return parse_with(p, node);
     if (strcmp(name, "break") == 0 || strcmp(name, "continue") == 0)
         return parse_jump(p, node, *name == 'b' ? TV_JINJA_BREAK : TV_JINJA_CONTINUE);
-    node->kind = TV_JINJA_GROUP;
-    if (strcmp(name, "generation") == 0)
+    if (strcmp(name, "generation") == 0) {
+        node->kind = TV_JINJA_GENERATION;
+        p->generates = true;
         return parse_block(p, "endgeneration", &node->body);
+    }
     return tv_jinja_fail(
         p->heap,
         "expected if, for, set, macro, call, filter, with, break, continue or generation, found "
@@ -266,12 +268,14 @@ static tv_status parse_body(tv_jinja_parsing *p, const char *const *ends, tv_jin
     return TV_OK;
 }
 
-tv_status tv_jinja_parse_nodes(tv_jinja_heap *heap, const char *source, uint64_t length,
-                               tv_jinja_node **root) {
+tv_status tv_jinja_parse_nodes(tv_jinja_heap *heap, const char *source, uint64_t length, tv_jinja_node **root,
+                               bool *generates) {
     static const char *const nothing[] = {NULL};
     tv_jinja_parsing p = {.heap = heap};
     uint64_t count;
     *root = NULL;
     TV_RETURN_IF_FAILED(tv_jinja_lex(heap, source, length, &p.tokens, &count));
-    return parse_body(&p, nothing, root);
+    tv_status status = parse_body(&p, nothing, root);
+    *generates = p.generates;
+    return status;
 }

@@ -19,7 +19,7 @@ typedef enum tv_jinja_node_kind {
     TV_JINJA_MACRO,        /* name; items: TV_JINJA_PARAMETER; body */
     TV_JINJA_CALL_BLOCK,   /* a the call; items: parameters of caller(); body */
     TV_JINJA_FILTER_BLOCK, /* c the filters; body */
-    TV_JINJA_GROUP,        /* body, as it stands there: {% generation %} */
+    TV_JINJA_GENERATION,   /* body, as it stands there */
     TV_JINJA_BREAK,
     TV_JINJA_CONTINUE,
     TV_JINJA_PARAMETER, /* name; a its default or NULL */
@@ -80,8 +80,10 @@ typedef struct tv_jinja_node {
     struct tv_jinja_node *next;
 } tv_jinja_node;
 
-/* *root: the first statement, or NULL. Nodes lie in the heap. */
-tv_status tv_jinja_parse_nodes(tv_jinja_heap *heap, const char *source, uint64_t length,
-                               tv_jinja_node **root);
+/* *root: the first statement, or NULL. Nodes lie in the heap. *generates: whether there is a {% generation
+ * %}.
+ */
+tv_status tv_jinja_parse_nodes(tv_jinja_heap *heap, const char *source, uint64_t length, tv_jinja_node **root,
+                               bool *generates);
 
 #endif

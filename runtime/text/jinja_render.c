@@ -10,7 +10,7 @@
 struct tv_jinja {
     tv_jinja_heap heap; /* of its nodes */
     tv_jinja_node *root;
-    bool dated;
+    bool dated, generates;
 };
 
 /* A program of another's, and the values of one rendering. */
@@ -32,7 +32,7 @@ tv_status tv_jinja_parse(const char *source, uint64_t length, tv_jinja **out) {
         return tv_fail(TV_E_MEMORY, "out of host memory for a chat template");
     jinja->heap = (tv_jinja_heap){.memory = PARSING_MEMORY, .steps = PARSING_STEPS};
     TV_TRY_OR_FAIL(tv_arena_create(&jinja->heap.arena));
-    TV_TRY_OR_FAIL(tv_jinja_parse_nodes(&jinja->heap, source, length, &jinja->root));
+    TV_TRY_OR_FAIL(tv_jinja_parse_nodes(&jinja->heap, source, length, &jinja->root, &jinja->generates));
     name_date(jinja, source, length);
     *out = jinja;
     return TV_OK;
@@ -51,6 +51,10 @@ void tv_jinja_destroy(tv_jinja **jinja) {
 
 bool tv_jinja_is_dated(const tv_jinja *jinja) {
     return jinja->dated;
+}
+
+bool tv_jinja_generates(const tv_jinja *jinja) {
+    return jinja->generates;
 }
 
 tv_status tv_jinja_heap_create(uint64_t input, uint64_t count, tv_jinja_heap *heap) {
@@ -213,6 +217,16 @@ static tv_status run_write(tv_jinja_heap *heap, const tv_jinja_node *node, tv_ji
     return tv_jinja_put_value(heap, out, value);
 }
 
+static tv_status run_generation(tv_jinja_heap *heap, const tv_jinja_node *node, tv_jinja_scope *scope,
+                                tv_jinja_buffer *out, flow *ends) {
+    uint64_t begin = out->size;
+    TV_RETURN_IF_FAILED(run(heap, node->body, scope, out, ends));
+    TV_RETURN_IF_FAILED(tv_jinja_spend(heap, (out->size - begin) / 64));
+    for (uint64_t i = begin; i < out->size; i++)
+        out->origins[i] |= TV_JINJA_GENERATED;
+    return TV_OK;
+}
+
 static tv_status run_one(tv_jinja_heap *heap, const tv_jinja_node *node, tv_jinja_scope *scope,
                          tv_jinja_buffer *out, flow *ends) {
     tv_jinja_value macro;
@@ -228,8 +242,8 @@ static tv_status run_one(tv_jinja_heap *heap, const tv_jinja_node *node, tv_jinj
     case TV_JINJA_MACRO:
         TV_RETURN_IF_FAILED(tv_jinja_new_macro(heap, node, scope, run_body, &macro));
         return tv_jinja_define(heap, scope, node->name, macro);
-    case TV_JINJA_GROUP:
-        return run(heap, node->body, scope, out, ends);
+    case TV_JINJA_GENERATION:
+        return run_generation(heap, node, scope, out, ends);
     case TV_JINJA_BREAK:
     case TV_JINJA_CONTINUE:
         *ends = node->kind == TV_JINJA_BREAK ? BREAKS : CONTINUES;

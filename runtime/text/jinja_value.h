@@ -4,6 +4,8 @@
  * whose content it is; every function hands origins on with the bytes. All memory of a rendering comes from
  * one heap and is freed with it. Steps, memory and depth have limits, and what goes over one is TV_E_DATA
  * with the template's line, as is every mistake of a template.
+ *
+ * What stands within {% generation %} has TV_JINJA_GENERATED added to its origin, which goes on with it.
  */
 #ifndef TV_TEXT_JINJA_VALUE_H
 #define TV_TEXT_JINJA_VALUE_H
@@ -24,6 +26,7 @@ typedef struct tv_jinja_heap {
 } tv_jinja_heap;
 
 enum { TV_JINJA_MOST_DEPTH = 400 };
+#define TV_JINJA_GENERATED (UINT32_C(1) << 31)
 
 /* TV_E_DATA: "chat template line N: " and the sentence. */
 tv_status tv_jinja_fail(const tv_jinja_heap *heap, const char *format, ...)

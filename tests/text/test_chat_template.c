@@ -5,7 +5,8 @@
  * spelled markup left out; trim left out; blanks before a statement kept, and the newline behind it; the
  * rules against thinking and more tokens left out; the system message written twice; the file with the
  * template not saved; header and content encoded apart; a token that holds the header's newline trained;
- * blanks that an added token takes along kept; untrained turns trained. */
+ * blanks that an added token takes along kept; untrained turns trained; of generation blocks: not looked at,
+ * the token across a block's beginning left out, the last one left out, untrained turns trained. */
 #include "support/support.h"
 #include "text/byte_tokenizer.h"
 #include "text/text_cases.h"
@@ -393,14 +394,10 @@ static void expect_parts(tv_tokenizer *tokenizer, const tv_chat_template *chat, 
     tv_text_free(&here);
 }
 
-/* The ids of the rendered template in @huggingface/jinja and @huggingface/tokenizers (make_chat_cases.mjs),
- * for contents with blanks at their ends and normalizers; a token that holds any of the header is no target.
- */
-static void ids_are_those_of_the_rendered_template(void **state) {
-    (void)state;
+/* Conversations of a file of figures: ids and masks. `parts`: prompts and answers apart as well. */
+static void expect_cases(const char *file, bool parts) {
     static const char folder[] = TRIVIUM_SOURCE_DIR "/tests/text/data";
-    cJSON *base = tv_test_json(folder, "gpt2/tokenizer.json"),
-          *cases = tv_test_json(folder, "chat_cases.json");
+    cJSON *base = tv_test_json(folder, "gpt2/tokenizer.json"), *cases = tv_test_json(folder, file);
     tv_tokenizer *tokenizer = NULL;
     const cJSON *item, *turn;
     cJSON_ArrayForEach(item, cases) {
@@ -432,7 +429,7 @@ static void ids_are_those_of_the_rendered_template(void **state) {
         expect_list(item, "trained", trained.data, trained.size, true);
         /* But for a space in front of what begins, and for markup that takes the header's newline along. */
         for (uint64_t end = 2; end <= count; end++)
-            if (messages[end - 1].role == TV_ASSISTANT && strcmp(name, "prefix space") != 0 &&
+            if (parts && messages[end - 1].role == TV_ASSISTANT && strcmp(name, "prefix space") != 0 &&
                 strcmp(name, "strips") != 0)
                 expect_parts(tokenizer, &chat, messages, end);
         tv_chat_template_free(&chat);
@@ -444,6 +441,20 @@ static void ids_are_those_of_the_rendered_template(void **state) {
     cJSON_Delete(cases);
 }
 
+/* The ids of the rendered template in @huggingface/jinja and @huggingface/tokenizers (make_chat_cases.mjs),
+ * for contents with blanks at their ends and normalizers; a token that holds any of the header is no target.
+ */
+static void ids_are_those_of_the_rendered_template(void **state) {
+    (void)state;
+    expect_cases("chat_cases.json", true);
+}
+
+/* Templates with {% generation %} say what is trained: masks by transformers (make_generation_cases.py). */
+static void masks_are_those_of_generation_blocks(void **state) {
+    (void)state;
+    expect_cases("generation_cases.json", false);
+}
+
 /* Context of the assistant's is no target. */
 static void untrained_turns_are_context(void **state) {
     (void)state;
@@ -453,6 +464,16 @@ static void untrained_turns_are_context(void **state) {
     messages[1].untrained = true;
     expect_chat(tokenizer, messages, 4, false,
                 "(user\nhi)\n(assistant\nhello)\n(user\n why? )\n(assistant\n{so)}\n");
+    tv_tokenizer_destroy(&tokenizer);
+    tokenizer = byte_tokenizer(
+        END_OF_TEXT | CHATML,
+        EACH(
+            "{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}{% generation %}{{ m.content "
+            "}}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}{% endif %}")
+            PROMPT("{{ '<|im_start|>assistant\\n' }}"));
+    expect_chat(tokenizer, messages, 4, false, "(user\nhi(assistant\nhello)(user\n why? (assistant\n{so)}");
+    messages[1].length = 0;
+    expect_chat(tokenizer, messages, 4, false, "(user\nhi(assistant\n)(user\n why? (assistant\n{so)}");
     tv_tokenizer_destroy(&tokenizer);
 }
 
@@ -586,6 +607,7 @@ int main(void) {
         cmocka_unit_test(turns_and_masks),
         cmocka_unit_test(a_template_may_bring_a_system_message),
         cmocka_unit_test(ids_are_those_of_the_rendered_template),
+        cmocka_unit_test(masks_are_those_of_generation_blocks),
         cmocka_unit_test(untrained_turns_are_context),
         cmocka_unit_test(contents_are_never_markup),
         cmocka_unit_test(contents_are_never_markup_when_normalized),
