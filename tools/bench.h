@@ -25,6 +25,8 @@ typedef struct tv_bench_model {
 tv_status tv_bench_model_find(const char *directory, const tv_run_settings *settings, const char *where,
                               tv_bench_model *out);
 tv_status tv_bench_model_fill(tv_device *device, uint64_t seed, bool train, tv_bench_model *out);
+/* TV_E_CONFIG where data.seq_len is more than the model has positions for. */
+tv_status tv_bench_check_length(const tv_run_settings *settings, const tv_model_config *config);
 void tv_bench_model_free(tv_bench_model *model);
 
 /* The subcommands of trivium bench, one tools/bench_*.c each. */

@@ -249,16 +249,6 @@ static tv_status print_json(train_bench *bench) {
     return status;
 }
 
-static tv_status check_length(const train_bench *bench) {
-    uint64_t positions = bench->model.list->config.max_positions;
-    if (bench->settings.data.seq_len > positions)
-        return tv_fail(TV_E_CONFIG,
-                       "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
-                       "; use a shorter seq_len or a model with more positions",
-                       bench->settings.data.seq_len, positions);
-    return TV_OK;
-}
-
 static tv_status measure(train_bench *bench, const tv_device_options *device, uint64_t warmup, bool synthetic,
                          bool json) {
     const tv_train_settings *train = &bench->settings.train;
@@ -268,7 +258,7 @@ static tv_status measure(train_bench *bench, const tv_device_options *device, ui
     TV_RETURN_IF_FAILED(tv_bench_model_find(NULL, &bench->settings, bench->config_path, &bench->model));
     tv_defaults_of_model(&bench->settings, bench->model.list->elements,
                          bench->model.list->config.max_positions);
-    TV_RETURN_IF_FAILED(check_length(bench));
+    TV_RETURN_IF_FAILED(tv_bench_check_length(&bench->settings, &bench->model.list->config));
     bench->trainer_options = (tv_trainer_options){
         .stage = "bench",
         .batch = train->batch_size,

@@ -1,6 +1,7 @@
 /* trivium bench: how fast a device is, and what its benchmarks share. */
 #include "tools/bench.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "formats/load.h"
@@ -42,6 +43,15 @@ tv_status tv_bench_model_find(const char *directory, const tv_run_settings *sett
 tv_status tv_bench_model_fill(tv_device *device, uint64_t seed, bool train, tv_bench_model *out) {
     TV_RETURN_IF_FAILED(tv_model_create(device, out->list, train, &out->model));
     return out->directory ? tv_model_load(out->model, out->directory) : tv_model_initialise(out->model, seed);
+}
+
+tv_status tv_bench_check_length(const tv_run_settings *settings, const tv_model_config *config) {
+    if (settings->data.seq_len > config->max_positions)
+        return tv_fail(TV_E_CONFIG,
+                       "data.seq_len is %" PRIu64 " and the model has positions for %" PRIu64
+                       "; use a shorter seq_len or a model with more positions",
+                       settings->data.seq_len, config->max_positions);
+    return TV_OK;
 }
 
 void tv_bench_model_free(tv_bench_model *model) {

@@ -165,6 +165,8 @@ static void write_cache(const char *path, const tv_caps *caps, bool sound) {
 
 static tv_verdict judge(tv_device *device) {
     const tv_caps *caps = tv_device_caps(device);
+    if (tv_device_self_tests_skipped())
+        return TV_SOUND;
     char *path = cache_path(caps);
     bool sound = false, known;
     /* A process that RenderDoc watches is not copied. */

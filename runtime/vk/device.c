@@ -227,6 +227,7 @@ void tv_device_close(tv_device **handle) {
             device->vk.vkDeviceWaitIdle(device->handle);
         tv_pipeline_cache_save(device);
         tv_buffer_destroy(&device->dummy);
+        device->vk.vkFreeMemory(device->handle, device->hollow_memory, NULL);
         for (tv_pipeline *next, *p = device->pipelines; p; p = next) {
             next = p->next;
             device->vk.vkDestroyPipeline(device->handle, p->pipeline, NULL);

@@ -99,14 +99,16 @@ struct tv_device {
 
     VkSemaphore timeline;
     uint64_t submitted; /* the last value handed out */
+    tv_submitted sums;
     tv_pending pending[TV_PENDING_SUBMISSIONS];
     double timeout;  /* seconds; 0: none */
     double waited;   /* seconds in tv_wait so far */
     tv_marks *marks; /* NULL: no trace is taken */
     bool barrier_always;
-    bool hollow;     /* tv_device_open_hollow */
-    bool submits;    /* only a hollow one may not */
-    bool statistics; /* pipelines keep what the compiler says of them */
+    bool hollow;                  /* tv_device_open_hollow */
+    VkDeviceMemory hollow_memory; /* of all its buffers that the host does not see */
+    bool submits;                 /* only a hollow one may not */
+    bool statistics;              /* pipelines keep what the compiler says of them */
 
     bool lost;
     char lost_sentence[1024];

@@ -39,6 +39,30 @@ static uint32_t choose_memory_type(const tv_device *device, uint32_t allowed, tv
     return kind == TV_MEMORY_DEVICE ? find_memory_type(device, allowed, 0) : UINT32_MAX;
 }
 
+static VkResult allocate(tv_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory) {
+    const VkMemoryAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = bytes, .memoryTypeIndex = type};
+    return device->vk.vkAllocateMemory(device->handle, &info, NULL, memory);
+}
+
+/* Where nothing runs, buffers lie over each other, so that steps of any size can be recorded: drivers without
+ * their GPU have 4 GiB for everything, their commands too, of which those of integrated GPUs keep more. What
+ * is left of the limit is room for a driver's own rounding. */
+static VkResult allocate_hollow(tv_device *device, uint64_t bytes, uint32_t type) {
+    const uint64_t most = (device->caps.type == TV_DEVICE_DISCRETE ? UINT64_C(3) : 1) << 30,
+                   rounding = 1 << 20;
+    if (device->hollow_memory)
+        return VK_SUCCESS;
+    VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    uint64_t size = tv_min_u64(most, device->caps.buffer_bytes);
+    for (; result != VK_SUCCESS && size >= bytes + rounding; size /= 2) {
+        result = allocate(device, size, type, &device->hollow_memory);
+        if (result == VK_SUCCESS)
+            device->caps.buffer_bytes = size - rounding;
+    }
+    return result;
+}
+
 tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kind, const char *name,
                            tv_buffer **out) {
     *out = NULL;
@@ -77,27 +101,26 @@ tv_status tv_buffer_create(tv_device *device, uint64_t bytes, tv_memory_kind kin
                          device->caps.name, name);
         goto fail;
     }
-    VkMemoryAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
-                                     .allocationSize = needs.size,
-                                     .memoryTypeIndex = type};
-    TV_TRY_OR_FAIL(tv_vk_check(
-        device, device->vk.vkAllocateMemory(device->handle, &allocate, NULL, &buffer->memory), what));
-    tv_name_object(device, VK_OBJECT_TYPE_DEVICE_MEMORY, (uint64_t)buffer->memory, name);
-    TV_TRY_OR_FAIL(tv_vk_check(
-        device, device->vk.vkBindBufferMemory(device->handle, buffer->handle, buffer->memory, 0), what));
+    bool hollow = device->hollow && kind == TV_MEMORY_DEVICE;
+    TV_TRY_OR_FAIL(tv_vk_check(device,
+                               hollow ? allocate_hollow(device, needs.size, type)
+                                      : allocate(device, needs.size, type, &buffer->memory),
+                               what));
+    VkDeviceMemory memory = hollow ? device->hollow_memory : buffer->memory;
+    tv_name_object(device, VK_OBJECT_TYPE_DEVICE_MEMORY, (uint64_t)memory, name);
+    TV_TRY_OR_FAIL(
+        tv_vk_check(device, device->vk.vkBindBufferMemory(device->handle, buffer->handle, memory, 0), what));
     /* A card's window into its memory is slow to read, so its own memory is mapped only where it is the
      * host's too. */
     VkMemoryPropertyFlags properties = device->memory.memoryTypes[type].propertyFlags;
-    bool mapped = kind != TV_MEMORY_DEVICE || device->caps.unified_memory;
+    bool mapped = kind != TV_MEMORY_DEVICE || (device->caps.unified_memory && !hollow);
     buffer->cached = properties & VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     if (mapped && (properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)) {
         TV_TRY_OR_FAIL(tv_vk_check(
             device,
             device->vk.vkMapMemory(device->handle, buffer->memory, 0, VK_WHOLE_SIZE, 0, &buffer->mapped),
             what));
-        /* Whole models are laid out on a hollow device, whose memory nobody reads. */
-        if (!device->hollow || kind != TV_MEMORY_DEVICE)
-            memset(buffer->mapped, 0, buffer->bytes);
+        memset(buffer->mapped, 0, buffer->bytes);
     }
     buffer->allocated = needs.size;
     device->bytes += needs.size;

@@ -56,6 +56,9 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
     /* Only now: nobody may wait for what the driver refused. */
     for (uint32_t i = 0; i < count; i++) {
         recordings[i]->value = device->submitted += recordings[i]->segment_count;
+        device->sums.dispatches += recordings[i]->info.dispatches;
+        device->sums.barriers += recordings[i]->info.barriers;
+        device->sums.command_buffers += recordings[i]->segment_count;
         tv_marks_submission(device, recordings[i], begin);
     }
     *value = device->submitted;
@@ -65,6 +68,10 @@ done:
     free(buffers);
     free(signals);
     return status;
+}
+
+tv_submitted tv_submitted_so_far(const tv_device *device) {
+    return device->sums;
 }
 
 static tv_status read_timeline(tv_device *device, uint64_t *counter) {

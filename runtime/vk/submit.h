@@ -13,6 +13,11 @@
 /* Submits the recordings in order. *value is reached when all are done. A recording without `simultaneous`
  * must have finished its last run. */
 tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t count, uint64_t *value);
+/* Sums over everything that was submitted, as often as it was. */
+typedef struct tv_submitted {
+    uint64_t dispatches, barriers, command_buffers;
+} tv_submitted;
+tv_submitted tv_submitted_so_far(const tv_device *device);
 /* Value 0 is always reached. */
 tv_status tv_wait(tv_device *device, uint64_t value);
 /* Seconds that the host has spent in tv_wait: the device works meanwhile, so of a stretch of time this is the

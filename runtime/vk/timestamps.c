@@ -7,7 +7,10 @@
 /* Not *delivered: the work is done and its times have not come. */
 static tv_status read_queries(tv_recording *recording, uint32_t count, uint64_t *ticks, bool *delivered) {
     tv_device *device = recording->device;
+    *delivered = false;
     TV_RETURN_IF_FAILED(tv_wait(device, recording->value));
+    if (device->hollow) /* a driver without its GPU may deliver what the memory happens to hold */
+        return TV_OK;
     VkResult result =
         device->vk.vkGetQueryPoolResults(device->handle, recording->queries, 0, count, count * sizeof *ticks,
                                          ticks, sizeof *ticks, VK_QUERY_RESULT_64_BIT);

@@ -163,6 +163,29 @@ static void pipelines(void **state) {
     assert_null(tv_json_get(result, "recorded"));
     cJSON_Delete(result);
 
+    /* A step is what bench train, which runs it, finds in it. */
+    run = tv_run_trivium("bench", "pipelines", "--config", gpt2, "--set", "train.grad_accum=3", "--set",
+                         "train.batch_size=1", "--set", "data.seq_len=16", "--record", "--json");
+    result = result_of(&run);
+    assert_true(cJSON_IsFalse(tv_json_get(result, "submitted")));
+    const cJSON *steps = tv_json_get(result, "recorded"), *step;
+    assert_int_equal(cJSON_GetArraySize(steps), 3);
+    double dispatches = 0;
+    cJSON_ArrayForEach(step, steps) {
+        const char *const keys[] = {"dispatches", "barriers", "command_buffers", "record_ms", "host_ms"};
+        assert_positive(step, keys, TV_COUNT(keys));
+    }
+    run =
+        tv_run_trivium("bench", "train", "--config", gpt2, "--set", "train.grad_accum=3", "--set",
+                       "train.batch_size=1", "--set", "data.seq_len=16", "--steps=1", "--warmup=1", "--json");
+    cJSON *trained = result_of(&run);
+    cJSON_ArrayForEach(row, tv_json_get(trained, "kernels")) {
+        dispatches += tv_result_number(row, "dispatches");
+    }
+    assert_near(tv_result_number(cJSON_GetArrayItem(steps, 0), "dispatches"), dispatches, 1e-6);
+    cJSON_Delete(trained);
+    cJSON_Delete(result);
+
     run = tv_run_trivium("bench", "pipelines", "--config", gpt2, "--set=train.batch_size=1", "--isa", isa,
                          "--record");
     assert_int_equal(run.exit_code, 0);
@@ -170,6 +193,7 @@ static void pipelines(void **state) {
     assert_true(told || strstr(run.out, "nothing was written"));
     assert_true(told || !tv_path_exists(isa));
     assert_non_null(strstr(run.out, "pretraining"));
+    assert_non_null(strstr(run.out, "nothing was submitted"));
     tv_run_free(&run);
     free(isa);
     tv_test_dir_remove(&dir);
