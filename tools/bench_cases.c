@@ -11,6 +11,7 @@
 #include "kernels/gae.h"
 #include "kernels/logprobs.h"
 #include "kernels/matmul.h"
+#include "kernels/muon.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
 #include "kernels/rotary.h"
@@ -20,6 +21,8 @@
 #include "tools/options.h"
 #include "train/step.h"
 #include "vk/transfer.h"
+
+enum { MUON_MATRICES = 8 }; /* of a batch, on a GPU */
 
 /* ---- tensors ---- */
 
@@ -316,6 +319,29 @@ static tv_status adamw(tv_recorder *recorder, tv_kernel_run *run, const uint64_t
     return update(recorder, run, &tensor, tv_adamw_record);
 }
 
+/* d: rows, columns, matrices of a batch */
+static tv_status muon(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    const struct tv_step_constants constants = {.lr = 1e-3f, .momentum = 0.95f, .muon_rms = 0.2f};
+    const struct tv_update_state state = {.applied = 1, .finite = 1, .clip_scale = 1};
+    const uint64_t elements = d[0] * d[1];
+    uint64_t floats[TV_MUON_TENSORS];
+    tv_muon_matrix matrices[MUON_MATRICES], all = {.decay = true};
+    tv_muon update = {.rows = d[0], .columns = d[1], .count = d[2], .matrices = matrices};
+    TV_RETURN_IF_FAILED(noise(run, d[2] * elements, &all.parameter));
+    TV_RETURN_IF_FAILED(noise(run, d[2] * elements, &all.gradient));
+    TV_RETURN_IF_FAILED(zeros(run, d[2] * elements, &all.moment));
+    for (uint64_t i = 0; i < d[2]; i++) {
+        matrices[i] = all;
+        matrices[i].first = i * elements;
+    }
+    tv_muon_workspace(d[0], d[1], d[2], floats);
+    for (int t = 0; t < TV_MUON_TENSORS; t++)
+        TV_RETURN_IF_FAILED(zeros(run, floats[t], &update.workspace[t]));
+    TV_RETURN_IF_FAILED(structure(run, &constants, sizeof constants, &update.step));
+    TV_RETURN_IF_FAILED(structure(run, &state, sizeof state, &update.state));
+    return tv_muon_record(recorder, &update);
+}
+
 /* d: rows, V */
 static tv_status sample(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
     const struct tv_sample_settings settings = {
@@ -362,6 +388,7 @@ const tv_kernel_case tv_kernel_cases[] = {
     {"embedding_backward", "", embedding_backward, {2048, 128, 512, 128}, {8192, 768, 50257, 1024}},
     {"gradient_norm", "", gradient_norm, {1 << 20}, {1 << 25}},
     {"adamw", "", adamw, {1 << 20}, {1 << 25}},
+    {"muon", "", muon, {128, 128, 4}, {768, 768, MUON_MATRICES}},
     {"sample", "", sample, {8, 512}, {8, 50257}},
 };
 const uint64_t tv_kernel_case_count = TV_COUNT(tv_kernel_cases);
