@@ -48,7 +48,7 @@ tv_status tv_model_directory_find_base(const char *path, char **base);
 tv_status tv_model_directory_read_rows(const tv_model_directory *directory, uint32_t index,
                                        uint64_t first_row, uint64_t rows, tv_dtype dtype, void *out);
 /* The type that a parameter is published in, of those that weights are stored in: F64 and matrices of several
- * types are F32, k-quants Q8_0. */
+ * types are F32, types of GGUF without arithmetic here Q8_0. */
 tv_dtype tv_model_directory_dtype(const tv_model_directory *directory, uint32_t index);
 /* All of it: `out` takes its `count` floats. */
 tv_status tv_model_directory_read(const tv_model_directory *directory, uint32_t index, float *out);

@@ -199,8 +199,8 @@ static tv_status take_tensor(tv_gguf *f, tv_gguf_tensor *tensor) {
     if (!tensor->type)
         return tv_fail(
             TV_E_DATA,
-            "%s: tensor \"%s\" has the type %s (%llu); expected F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K or "
-            "Q6_K; take the model in one of these",
+            "%s: tensor \"%s\" has the type %s (%llu); expected F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, "
+            "Q5_1, Q4_K, Q5_K or Q6_K; take the model in one of these",
             f->where, tensor->name, tv_gguf_type_name((uint32_t)number), (unsigned long long)number);
     tensor->rank = (uint32_t)rank;
     tensor->count = 1;

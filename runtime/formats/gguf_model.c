@@ -182,9 +182,9 @@ done:
     return status;
 }
 
-/* The k-quants have no arithmetic here. */
+/* What has no arithmetic here. */
 static void say_conversions(const tv_gguf_model *m) {
-    static const char *const names[] = {"Q4_K", "Q5_K", "Q6_K"};
+    static const char *const names[] = {"Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
     char list[64] = "";
     for (size_t k = 0; k < TV_COUNT(names); k++) {
         bool there = false;

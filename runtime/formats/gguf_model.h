@@ -1,9 +1,9 @@
 /* Models as GGUF files.
  *
- * Promise: what is read is what llama.cpp would make of the file, k-quants taken apart to floats; what is
- * written says in llama.cpp what it says here; a file is under its name only when it is whole. Norms, biases
- * and tables of positions are F32, matrices of the type asked for, and F16 where a row is no whole number of
- * its blocks.
+ * Promise: what is read is what llama.cpp would make of the file, blocks without arithmetic here taken apart
+ * to floats; what is written says in llama.cpp what it says here; a file is under its name only when it is
+ * whole. Norms, biases and tables of positions are F32, matrices of the type asked for, and F16 where a row
+ * is no whole number of its blocks.
  */
 #ifndef TV_FORMATS_GGUF_MODEL_H
 #define TV_FORMATS_GGUF_MODEL_H
@@ -32,7 +32,7 @@ void tv_gguf_model_close(tv_gguf_model **model);
 /* Lives as long as the model. */
 const tv_parameter_list *tv_gguf_model_parameters(const tv_gguf_model *model);
 const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model);
-/* The type that a parameter's weights have in the file; TV_Q8_0 for the k-quants. */
+/* The type that a parameter's weights have in the file; TV_Q8_0 for those that have no arithmetic here. */
 tv_dtype tv_gguf_model_stored(const tv_gguf_model *model, uint32_t index);
 /* As tv_model_directory_read_rows, in rows of tv_dtype_row_bytes and in any type that takes the row; blocks
  * of the file's own type keep their bits. */

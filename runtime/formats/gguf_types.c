@@ -73,6 +73,40 @@ static void decode_q4_0(const uint8_t *block, float *out) {
     }
 }
 
+/* f16 scale, f16 minimum, nibbles as in Q4_0 */
+static void decode_q4_1(const uint8_t *block, float *out) {
+    float scale = half_at(block), minimum = half_at(block + 2);
+    for (int i = 0; i < 16; i++) {
+        out[i] = scale * (float)(block[4 + i] & 15) + minimum;
+        out[16 + i] = scale * (float)(block[4 + i] >> 4) + minimum;
+    }
+}
+
+/* The whole numbers of Q5_0 and Q5_1: 4 bytes of fifth bits, bit i that of element i, and nibbles as in Q4_0
+ */
+static void five_bits(const uint8_t *packed, int out[SMALL]) {
+    for (int i = 0; i < SMALL; i++) {
+        uint8_t nibbles = packed[4 + i % 16];
+        out[i] = (i < 16 ? nibbles & 15 : nibbles >> 4) | (packed[i / 8] >> i % 8 & 1) << 4;
+    }
+}
+
+/* f16 scale, five bits */
+static void decode_q5_0(const uint8_t *block, float *out) {
+    int whole[SMALL];
+    five_bits(block + 2, whole);
+    for (int i = 0; i < SMALL; i++)
+        out[i] = half_at(block) * (float)(whole[i] - 16);
+}
+
+/* f16 scale, f16 minimum, five bits */
+static void decode_q5_1(const uint8_t *block, float *out) {
+    int whole[SMALL];
+    five_bits(block + 4, whole);
+    for (int i = 0; i < SMALL; i++)
+        out[i] = half_at(block) * (float)whole[i] + half_at(block + 2);
+}
+
 /* Scale and minimum `index` of the eight of Q4_K and Q5_K, 6 bits each in 12 bytes: the first four lie in the
  * low 6 bits of bytes 0 to 3 and 4 to 7, the last four have their low nibbles in bytes 8 to 11 and their high
  * two bits on top of the first four. */
@@ -133,10 +167,12 @@ static void decode_q6_k(const uint8_t *block, float *out) {
 }
 
 static const tv_gguf_type types[] = {
-    {"F32", 0, 0, 1, 4, decode_f32, encode_f32},     {"F16", 1, 1, 1, 2, decode_f16, encode_f16},
-    {"Q4_0", 2, 2, SMALL, 18, decode_q4_0, NULL},    {"Q8_0", 8, 7, SMALL, 34, decode_q8_0, encode_q8_0},
-    {"Q4_K", 12, 15, SUPER, 144, decode_q4_k, NULL}, {"Q5_K", 13, 17, SUPER, 176, decode_q5_k, NULL},
-    {"Q6_K", 14, 18, SUPER, 210, decode_q6_k, NULL}, {"BF16", 30, 32, 1, 2, decode_bf16, encode_bf16},
+    {"F32", 0, 0, 1, 4, decode_f32, encode_f32},         {"F16", 1, 1, 1, 2, decode_f16, encode_f16},
+    {"Q4_0", 2, 2, SMALL, 18, decode_q4_0, NULL},        {"Q4_1", 3, 3, SMALL, 20, decode_q4_1, NULL},
+    {"Q5_0", 6, 8, SMALL, 22, decode_q5_0, NULL},        {"Q5_1", 7, 9, SMALL, 24, decode_q5_1, NULL},
+    {"Q8_0", 8, 7, SMALL, 34, decode_q8_0, encode_q8_0}, {"Q4_K", 12, 15, SUPER, 144, decode_q4_k, NULL},
+    {"Q5_K", 13, 17, SUPER, 176, decode_q5_k, NULL},     {"Q6_K", 14, 18, SUPER, 210, decode_q6_k, NULL},
+    {"BF16", 30, 32, 1, 2, decode_bf16, encode_bf16},
 };
 
 const tv_gguf_type *tv_gguf_type_of(uint32_t number) {

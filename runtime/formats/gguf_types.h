@@ -1,8 +1,8 @@
 /* The element types of GGUF tensors that are read or written: their blocks, and floats from and to them.
  *
  * Promise: decoding is exact in float where the format's own arithmetic is (one scale times one whole number,
- * plus one minimum in the k-quants); encoding rounds to nearest even (F16, BF16) and as ggml's reference does
- * (Q8_0). Source: ggml-quants.c and ggml-common.h of ggml-org/ggml.
+ * plus one minimum in Q4_1, Q5_1 and the k-quants); encoding rounds to nearest even (F16, BF16) and as ggml's
+ * reference does (Q8_0). Source: ggml-quants.c and ggml-common.h of ggml-org/ggml.
  */
 #ifndef TV_FORMATS_GGUF_TYPES_H
 #define TV_FORMATS_GGUF_TYPES_H

@@ -38,7 +38,7 @@ static uint8_t *bytes_of(const cJSON *object, const char *key, uint64_t *size) {
 }
 
 static void blocks_decode_as_in_gguf_py(void **state) {
-    static const char *const names[] = {"Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+    static const char *const names[] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
     for (size_t n = 0; n < TV_COUNT(names); n++) {
         const cJSON *golden = tv_json_get(*state, names[n]);
         const tv_gguf_type *type = tv_gguf_type_named(names[n]);
@@ -106,8 +106,8 @@ static void encoding_what_was_decoded_changes_nothing(void **state) {
     tv_gguf_decode(tv_gguf_type_named("Q8_0"), blocks, 32, values);
     tv_gguf_encode(tv_gguf_type_named("Q8_0"), values, 32, again);
     assert_memory_equal(again, blocks, sizeof again);
-    assert_null(tv_gguf_type_of(3));
-    assert_string_equal(tv_gguf_type_name(3), "Q4_1");
+    assert_null(tv_gguf_type_of(9));
+    assert_string_equal(tv_gguf_type_name(9), "Q8_1");
     assert_string_equal(tv_gguf_type_name(4), "unknown");
     assert_string_equal(tv_gguf_type_name(UINT32_MAX), "unknown");
     free(blocks);
