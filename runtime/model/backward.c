@@ -97,24 +97,30 @@ static tv_status rotate_back(const pass *p, uint32_t l, tv_tensor d_qkv) {
     return status;
 }
 
+/* What every norm's gradient has in common; `given` says the rest, and where d_sum goes if anything asks for
+ * it. */
+static tv_status record_norm(const pass *p, tv_parameter_role gain, uint32_t layer, tv_norm_backward given) {
+    given.kind = p->config->norm;
+    given.rows = p->a->rows;
+    given.channels = p->config->channels;
+    given.gain_from_one = p->config->gain_from_one;
+    given.gain = tv_model_parameter(p->model, gain, layer);
+    given.d_gain = tv_model_gradient(p->model, gain, layer);
+    given.scratch = p->a->scratch;
+    if (!flows_below(p, gain, layer))
+        given.d_sum = TV_ABSENT;
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
+    tv_status status = tv_norm_backward_record(p->recorder, &given);
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
 /* d_out = gradient of what attention or the MLP gave, from d_stream, that of it normed. */
 static tv_status post_norm(const pass *p, tv_parameter_role gain, uint32_t layer, tv_tensor x, tv_tensor rstd,
                            tv_tensor d_out) {
-    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
-    tv_status status = tv_norm_backward_record(
-        p->recorder, &(tv_norm_backward){.kind = p->config->norm,
-                                         .rows = p->a->rows,
-                                         .channels = p->config->channels,
-                                         .gain_from_one = p->config->gain_from_one,
-                                         .d_output = p->a->d_stream,
-                                         .sum = x,
-                                         .gain = tv_model_parameter(p->model, gain, layer),
-                                         .rstd = rstd,
-                                         .d_sum = flows_below(p, gain, layer) ? d_out : TV_ABSENT,
-                                         .d_gain = tv_model_gradient(p->model, gain, layer),
-                                         .scratch = p->a->scratch});
-    tv_record_pop_label(p->recorder);
-    return status;
+    return record_norm(
+        p, gain, layer,
+        (tv_norm_backward){.d_output = p->a->d_stream, .sum = x, .rstd = rstd, .d_sum = d_out});
 }
 
 static tv_status norm_heads(const pass *p, uint32_t l, tv_tensor d_qkv) {
@@ -219,24 +225,14 @@ static tv_status mlp(const pass *p, uint32_t l) {
  * behind the last block). */
 static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
                       tv_tensor sum, tv_tensor mean, tv_tensor rstd, tv_tensor past) {
-    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
-    tv_status status = tv_norm_backward_record(
-        p->recorder, &(tv_norm_backward){.kind = p->config->norm,
-                                         .rows = p->a->rows,
-                                         .channels = p->config->channels,
-                                         .gain_from_one = p->config->gain_from_one,
-                                         .d_output = p->a->d_narrow,
-                                         .sum = sum,
-                                         .gain = tv_model_parameter(p->model, gain, layer),
-                                         .mean = mean,
-                                         .rstd = rstd,
-                                         .d_residual = past,
-                                         .d_sum = flows_below(p, gain, layer) ? p->a->d_stream : TV_ABSENT,
-                                         .d_gain = tv_model_gradient(p->model, gain, layer),
-                                         .d_bias = tv_model_gradient(p->model, bias, layer),
-                                         .scratch = p->a->scratch});
-    tv_record_pop_label(p->recorder);
-    return status;
+    return record_norm(p, gain, layer,
+                       (tv_norm_backward){.d_output = p->a->d_narrow,
+                                          .sum = sum,
+                                          .mean = mean,
+                                          .rstd = rstd,
+                                          .d_residual = past,
+                                          .d_sum = p->a->d_stream,
+                                          .d_bias = tv_model_gradient(p->model, bias, layer)});
 }
 
 /* Ends where nothing before is trained. */

@@ -73,18 +73,8 @@ static tv_status read_metaspace(const reading *r, const cJSON *item) {
     return add_replace(r, sign, " ");
 }
 
-static tv_status read_step(reading *r, const cJSON *item, int depth) {
-    const char *type;
-    TV_RETURN_IF_FAILED(tv_json_string(item, "type", r->where, "nothing", &type));
-    if (strcmp(type, "Sequence") == 0) {
-        const cJSON *part;
-        if (depth == TV_MAX_SEQUENCE_DEPTH)
-            return tv_refuse_depth(r->where, "decoder");
-        cJSON_ArrayForEach(part, tv_json_get(item, "decoders")) {
-            TV_RETURN_IF_FAILED(read_step(r, part, depth + 1));
-        }
-        return TV_OK;
-    }
+static tv_status read_step(void *context, const cJSON *item, const char *type) {
+    reading *r = context;
     if (r->byte_level)
         return strcmp(type, "ByteLevel") == 0 ? TV_OK
                                               : unsupported(r, "ByteLevel, as the pre-tokenizer's", type);
@@ -109,7 +99,7 @@ tv_status tv_read_decoder(const cJSON *item, const char *where, bool byte_level,
     reading r = {.where = where, .byte_level = byte_level, .decoder = decoder};
     *decoder = (tv_token_decoder){0};
     if (item && !cJSON_IsNull(item))
-        return read_step(&r, item, 0);
+        return tv_read_steps(&(tv_steps){where, "decoder", "decoders", read_step, &r}, item);
     /* Without one tokens are joined with spaces there, which no byte-level model wants. */
     return byte_level ? TV_OK : unsupported(&r, "a decoder", "none");
 }

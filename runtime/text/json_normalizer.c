@@ -3,11 +3,6 @@
 
 #include "text/tokenizer_reading.h"
 
-tv_status tv_refuse_depth(const char *where, const char *key) {
-    return tv_fail(TV_E_DATA, "%s: expected sequences at most %d deep in \"%s\", found a deeper one", where,
-                   TV_MAX_SEQUENCE_DEPTH, key);
-}
-
 tv_status tv_read_pattern(const cJSON *item, const char *where, tv_pattern **pattern) {
     const char *regex, *literal;
     const cJSON *member = tv_json_get(item, "pattern");
@@ -36,19 +31,15 @@ static tv_status read_strip(const cJSON *item, const char *where, tv_normalizer 
     return tv_normalizer_add_strip(normalizer, left, right);
 }
 
-static tv_status read_step(const cJSON *item, const char *where, int depth, tv_normalizer *normalizer) {
+typedef struct reading {
+    const char *where;
+    tv_normalizer *normalizer;
+} reading;
+
+static tv_status read_step(void *context, const cJSON *item, const char *type) {
     static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD"};
-    const char *type, *text;
-    TV_RETURN_IF_FAILED(tv_json_string(item, "type", where, "nothing", &type));
-    if (strcmp(type, "Sequence") == 0) {
-        const cJSON *part;
-        if (depth == TV_MAX_SEQUENCE_DEPTH)
-            return tv_refuse_depth(where, "normalizer");
-        cJSON_ArrayForEach(part, tv_json_get(item, "normalizers")) {
-            TV_RETURN_IF_FAILED(read_step(part, where, depth + 1, normalizer));
-        }
-        return TV_OK;
-    }
+    const char *where = ((const reading *)context)->where, *text;
+    tv_normalizer *normalizer = ((const reading *)context)->normalizer;
     for (int form = 0; form < 4; form++)
         if (strcmp(type, forms[form]) == 0)
             return tv_normalizer_add_form(normalizer, (tv_normal_form)form);
@@ -70,5 +61,6 @@ static tv_status read_step(const cJSON *item, const char *where, int depth, tv_n
 }
 
 tv_status tv_read_normalizer(const cJSON *item, const char *where, tv_normalizer *normalizer) {
-    return !item || cJSON_IsNull(item) ? TV_OK : read_step(item, where, 0, normalizer);
+    reading r = {where, normalizer};
+    return tv_read_steps(&(tv_steps){where, "normalizer", "normalizers", read_step, &r}, item);
 }

@@ -97,18 +97,8 @@ static tv_status read_digits(const reading *r, const cJSON *item) {
     return add_regex(r, individual ? "\\p{N}" : "\\p{N}+", TV_SPLIT_ISOLATED, false);
 }
 
-static tv_status read_step(reading *r, const cJSON *item, int depth) {
-    const char *type;
-    TV_RETURN_IF_FAILED(tv_json_string(item, "type", r->where, "nothing", &type));
-    if (strcmp(type, "Sequence") == 0) {
-        const cJSON *part;
-        if (depth == TV_MAX_SEQUENCE_DEPTH)
-            return tv_refuse_depth(r->where, "pre_tokenizer");
-        cJSON_ArrayForEach(part, tv_json_get(item, "pretokenizers")) {
-            TV_RETURN_IF_FAILED(read_step(r, part, depth + 1));
-        }
-        return TV_OK;
-    }
+static tv_status read_step(void *context, const cJSON *item, const char *type) {
+    reading *r = context;
     if (r->byte_level)
         return unsupported(r, "ByteLevel as the last of a sequence", "pre_tokenizer", type);
     if (strcmp(type, "ByteLevel") == 0)
@@ -134,7 +124,8 @@ static tv_status read_step(reading *r, const cJSON *item, int depth) {
 tv_status tv_read_pretokenizer(const cJSON *item, const char *where, tv_pretokenizer *pretokenizer,
                                bool *byte_level, bool *prefix_space) {
     reading r = {.where = where, .pretokenizer = pretokenizer};
-    tv_status status = !item || cJSON_IsNull(item) ? TV_OK : read_step(&r, item, 0);
+    tv_status status =
+        tv_read_steps(&(tv_steps){where, "pre_tokenizer", "pretokenizers", read_step, &r}, item);
     *byte_level = r.byte_level;
     *prefix_space = r.prefix_space;
     return status;

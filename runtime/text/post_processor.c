@@ -48,26 +48,14 @@ static tv_status read_template(const reading *r, const cJSON *item) {
     return TV_OK;
 }
 
-static tv_status read_item(const reading *r, const cJSON *item, int depth) {
-    const char *type;
-    if (!item || cJSON_IsNull(item))
-        return TV_OK;
-    TV_RETURN_IF_FAILED(tv_json_string(item, "type", r->where, "nothing", &type));
+static tv_status read_step(void *context, const cJSON *item, const char *type) {
+    const reading *r = context;
     if (strcmp(type, "ByteLevel") == 0)
         return TV_OK;
     if (strcmp(type, "TemplateProcessing") == 0)
         return read_template(r, item);
     if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
         return add_id(r, cJSON_GetArrayItem(tv_json_get(item, "cls"), 1), "post_processor.cls");
-    if (strcmp(type, "Sequence") == 0) {
-        const cJSON *part;
-        if (depth == TV_MAX_SEQUENCE_DEPTH)
-            return tv_refuse_depth(r->where, "post_processor");
-        cJSON_ArrayForEach(part, tv_json_get(item, "processors")) {
-            TV_RETURN_IF_FAILED(read_item(r, part, depth + 1));
-        }
-        return TV_OK;
-    }
     return tv_fail(
         TV_E_DATA,
         "%s: expected ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing or a Sequence "
@@ -77,10 +65,10 @@ static tv_status read_item(const reading *r, const cJSON *item, int depth) {
 
 tv_status tv_post_processor_read(const tv_tokenizer *tokenizer, const cJSON *item, const char *where,
                                  tv_tokenizer_info *info) {
-    const reading r = {tokenizer, where, info};
+    reading r = {tokenizer, where, info};
     info->begin_count = 0;
     info->begins_by = "post_processor of tokenizer.json";
-    return read_item(&r, item, 0);
+    return tv_read_steps(&(tv_steps){where, "post_processor", "processors", read_step, &r}, item);
 }
 
 uint32_t tv_tokenizer_named_token(const tv_tokenizer *tokenizer, const cJSON *config, const char *key) {

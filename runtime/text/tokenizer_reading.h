@@ -29,8 +29,15 @@ tv_status tv_read_model(const cJSON *root, const char *where, bool byte_level, t
 /* {"Regex": r} or {"String": s}, the member "pattern" of `item`. */
 tv_status tv_read_pattern(const cJSON *item, const char *where, tv_pattern **pattern);
 
-/* Sequences hold sequences, up to here. */
-enum { TV_MAX_SEQUENCE_DEPTH = 8 };
-tv_status tv_refuse_depth(const char *where, const char *key);
+/* json_steps.c: a member that is one step, or a Sequence of steps, which may be Sequences again. */
+typedef struct tv_steps {
+    const char *where, *key; /* "normalizer": for sentences */
+    const char *parts;       /* the member of a Sequence that lists its steps: "normalizers" */
+    /* One that is no Sequence, and its "type". */
+    tv_status (*read)(void *context, const cJSON *item, const char *type);
+    void *context;
+} tv_steps;
+/* Reads them in their order; nothing where `item` is NULL or null. Sequences too deep are TV_E_DATA. */
+tv_status tv_read_steps(const tv_steps *steps, const cJSON *item);
 
 #endif
