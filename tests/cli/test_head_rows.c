@@ -80,15 +80,9 @@ static void chunks_are_kept_on_other_devices(void **state) {
     tv_small_run_destroy(&place);
 }
 
-static int need_device(void **state) {
-    (void)state;
-    tv_test_need_device();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_are_kept_on_other_devices),
     };
-    return cmocka_run_group_tests(tests, need_device, NULL);
+    return cmocka_run_group_tests(tests, tv_test_need_device_first, NULL);
 }

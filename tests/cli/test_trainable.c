@@ -97,16 +97,10 @@ static void names_are_refused_and_sizes_said(void **state) {
     tv_small_run_destroy(&place);
 }
 
-static int need_device(void **state) {
-    (void)state;
-    tv_test_need_device();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_partial_run_resumes_bit_for_bit),
         cmocka_unit_test(names_are_refused_and_sizes_said),
     };
-    return cmocka_run_group_tests(tests, need_device, NULL);
+    return cmocka_run_group_tests(tests, tv_test_need_device_first, NULL);
 }

@@ -123,17 +123,11 @@ static void files_are_held_as_they_are_published(void **state) {
     tv_small_run_destroy(&place);
 }
 
-static int need_device(void **state) {
-    (void)state;
-    tv_test_need_device();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(narrow_weights_resume_bit_for_bit),
         cmocka_unit_test(memory_and_mistakes_are_said),
         cmocka_unit_test(files_are_held_as_they_are_published),
     };
-    return cmocka_run_group_tests(tests, need_device, NULL);
+    return cmocka_run_group_tests(tests, tv_test_need_device_first, NULL);
 }

@@ -35,6 +35,12 @@ void tv_test_need_device(void) {
     tv_test_close_device(&device);
 }
 
+int tv_test_need_device_first(void **state) {
+    (void)state;
+    tv_test_need_device();
+    return 0;
+}
+
 tv_device *tv_test_open_lowered(const char *caps) {
     tv_device *device = NULL;
     assert_int_equal(setenv("TRIVIUM_CAPS_MAX", caps, 1), 0);

@@ -14,8 +14,10 @@
 /* Group set-up and tear-down for cmocka: opens the device into *state. Without a usable device the program
  * ends with TV_TEST_SKIPPED. */
 int tv_test_open_device(void **state);
-/* For tests of commands, which open it themselves: ends the program likewise. */
+/* For tests of commands, which open it themselves: ends the program likewise. The second as a group's set-up.
+ */
 void tv_test_need_device(void);
+int tv_test_need_device_first(void **state);
 int tv_test_close_device(void **state);
 /* A second device with lower limits, in the syntax of TRIVIUM_CAPS_MAX; the caller closes it with
  * tv_device_close. */

@@ -247,9 +247,7 @@ static void hostile_files_give_sentences(void **state) {
 #define DEEP(key, inner)                                                                                     \
     "{\"type\": \"Sequence\", \"" key "\": [{\"type\": \"Sequence\", \"" key                                 \
     "\": [{\"type\": \"Sequence\", \"" key "\": [" inner "]}]}]}"
-    static const struct {
-        const char *changes, *sentence;
-    } table[] = {
+    static const tv_test_refusal table[] = {
         {"{\"decoder\": null}", "a decoder"},
         {"{\"decoder\": {\"type\": \"ByteLevel\"}}", "ByteLevel"},
         {"{\"decoder\": {\"type\": \"WordPiece\"}}", "WordPiece"},
@@ -296,17 +294,8 @@ static void hostile_files_give_sentences(void **state) {
         {"{\"added_tokens\": [{\"id\": 700, \"content\": \"x\", \"normalized\": \"yes\"}]}", "normalized"},
     };
     cJSON *base = tv_test_json(DATA, "metaspace/tokenizer.json");
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        cJSON *changes = NULL;
-        tv_tokenizer *tokenizer = NULL;
-        assert_ok(tv_json_parse(table[i].changes, strlen(table[i].changes), "change", &changes));
-        if (tv_test_changed(base, changes, &tokenizer) != TV_E_DATA)
-            fail_msg("accepted: %s", table[i].changes);
-        if (!strstr(tv_last_error(), table[i].sentence) || !strstr(tv_last_error(), "changed"))
-            fail_msg("%s\n gives: %s\n without \"%s\"", table[i].changes, tv_last_error(), table[i].sentence);
-        assert_null(tokenizer);
-        cJSON_Delete(changes);
-    }
+    for (size_t i = 0; i < TV_COUNT(table); i++)
+        tv_test_refused(base, &table[i]);
     cJSON_Delete(base);
 }
 

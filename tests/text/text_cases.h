@@ -50,6 +50,35 @@ static inline tv_status tv_test_changed(const cJSON *base, const cJSON *changes,
     return status;
 }
 
+/* The same with a chat template. */
+static inline tv_tokenizer *tv_test_chat_tokenizer(const cJSON *base, const cJSON *changes,
+                                                   const char *chat_template) {
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_test_changed(base, changes, &tokenizer));
+    tv_tokenizer_info info = *tv_tokenizer_info_of(tokenizer);
+    info.chat_template = chat_template;
+    info.config = "{\"bos_token\": \"<|begin_of_text|>\"}";
+    assert_ok(tv_tokenizer_describe(tokenizer, &info));
+    return tokenizer;
+}
+
+/* What is wrong with a file that is `base` with these members, and words of the sentence. */
+typedef struct tv_test_refusal {
+    const char *changes, *sentence;
+} tv_test_refusal;
+
+static inline void tv_test_refused(const cJSON *base, const tv_test_refusal *refusal) {
+    cJSON *changes = NULL;
+    tv_tokenizer *tokenizer = NULL;
+    assert_ok(tv_json_parse(refusal->changes, strlen(refusal->changes), "change", &changes));
+    if (tv_test_changed(base, changes, &tokenizer) != TV_E_DATA)
+        fail_msg("accepted: %s", refusal->changes);
+    if (!strstr(tv_last_error(), refusal->sentence) || !strstr(tv_last_error(), "changed"))
+        fail_msg("%s\n gives: %s\n without \"%s\"", refusal->changes, tv_last_error(), refusal->sentence);
+    assert_null(tokenizer);
+    cJSON_Delete(changes);
+}
+
 static inline unsigned hex_digit(char c) {
     return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
 }
