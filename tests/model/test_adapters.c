@@ -293,7 +293,7 @@ static void compare_differences(const differences *d, uint32_t index) {
         compare_difference(d, index);
         d->r[element] = 0;
     }
-    for (uint16_t k = 0; k < DIRECTIONS; k++) {
+    for (uint32_t k = 0; k < DIRECTIONS; k++) {
         rng.rank = (uint16_t)(k + 1);
         for (uint64_t i = 0; i < count; i++)
             d->r[at + i] = (double)tv_normal(&rng, i);
@@ -314,7 +314,8 @@ static void gradients_equal_finite_differences(void **state) {
             tv_parameter_list_create_chosen(&config, &(tv_parameter_choice){.adapter = &adapter}, &list));
         float *flat = calloc(2 * list->elements, sizeof *flat);
         double *moved = calloc(2 * list->elements, sizeof *moved);
-        assert_true(flat && moved);
+        assert_non_null(flat);
+        assert_non_null(moved);
         const differences d = {
             list, &batch, flat, flat + list->elements, moved, moved + list->elements,
         };
