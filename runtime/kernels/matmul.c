@@ -15,7 +15,8 @@
 
 enum {
     TILE = TV_MATMUL_TILE,
-    FEW_ROWS_WORKGROUP = 128, /* of matmul_rows.comp on GPUs */
+    LARGE_TILE = TV_MATMUL_LARGE_TILE,
+    SLICE = TV_MATMUL_SLICE,
 };
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` words, `ld` apart. */
@@ -27,6 +28,10 @@ typedef struct operand {
 typedef struct parts {
     uint64_t m, n, k, batch;
 } parts;
+
+static bool takes_cpu_kernels(const tv_caps *caps) {
+    return caps->cpu_kernels && caps->subgroup_size == TV_CPU_LANES && caps->subgroup_shuffle;
+}
 
 static bool extent(const operand *matrix, uint64_t batch, uint64_t *elements) {
     uint64_t rows, products;
@@ -97,6 +102,9 @@ static tv_status choose_parts(const tv_recorder *recorder, const tv_matmul *prod
         part->n = tv_min_u64(part->n, rows[1]);
     else
         part->k = tv_min_u64(part->k, rows[1]);
+    /* Whole slices, so that the sums of GPUs stay as they are. */
+    if (part->k < product->k && part->k >= SLICE && !takes_cpu_kernels(caps))
+        part->k = part->k / SLICE * SLICE;
     if (part->m < product->m || part->n < product->n || part->k < product->k)
         return TV_OK;
     part->batch = tv_min_u64(product->batch, caps->group_count_z);
@@ -148,15 +156,20 @@ static bool takes_texels(const tv_recorder *recorder, const tv_matmul *product, 
 
 /* ---- variants ---- */
 
+enum { SMALL, LARGE, TILES };
+
 /* Of one type of B. */
 typedef struct typed_programs {
-    tv_program_id nn, nt, cpu_nn, cpu_nt, cpu_nt_1, cpu_nt_4, rows_nt;
+    tv_program_id tiles[2][TILES]; /* A B, A B^T */
+    tv_program_id cpu_nn, cpu_nt, cpu_nt_1, cpu_nt_4, rows_nt;
 } typed_programs;
 #define TYPED_PROGRAMS(type)                                                                                 \
     {                                                                                                        \
-        TV_PROGRAM_matmul_##type##_nn, TV_PROGRAM_matmul_##type##_nt, TV_PROGRAM_matmul_##type##_cpu_nn,     \
-            TV_PROGRAM_matmul_##type##_cpu_nt, TV_PROGRAM_matmul_##type##_cpu_nt_1,                          \
-            TV_PROGRAM_matmul_##type##_cpu_nt_4, TV_PROGRAM_matmul_##type##_rows_nt                          \
+        {{TV_PROGRAM_matmul_##type##_nn_64, TV_PROGRAM_matmul_##type##_nn_128},                              \
+         {TV_PROGRAM_matmul_##type##_nt_64, TV_PROGRAM_matmul_##type##_nt_128}},                             \
+            TV_PROGRAM_matmul_##type##_cpu_nn, TV_PROGRAM_matmul_##type##_cpu_nt,                            \
+            TV_PROGRAM_matmul_##type##_cpu_nt_1, TV_PROGRAM_matmul_##type##_cpu_nt_4,                        \
+            TV_PROGRAM_matmul_##type##_rows_nt                                                               \
     }
 
 /* NULL: floats, or no type that products read. */
@@ -178,7 +191,7 @@ static const typed_programs *programs_of(tv_dtype dtype) {
 }
 
 static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
-                               tv_launch *launch) {
+                               bool gelu, tv_launch *launch) {
     /* All of them, texels or not, sum a value of C in the same order. */
     static const tv_program_id single[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
                                                {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
@@ -204,39 +217,63 @@ static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *pro
                                         : few_rows[texels][0];
     }
     launch->groups = tv_div_up(size->m, tile_m) * tv_div_up(size->n, tile_n);
+    const tv_matmul_push *push = launch->push;
+    launch->specialization[launch->specialization_count++] = gelu;
+    launch->specialization[launch->specialization_count++] = push->accumulate;
 }
 
-/* Program and workgroups of one part, whose push constants and bindings are there. `gelu`: of its result. The
- * choice may not depend on the number of rows, which budgets, chunks and widths of batches change: another
- * kernel sums a row in another order. */
-static void choose_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
-                           bool gelu, tv_launch *launch) {
-    static const tv_program_id tiled[2][2] = {{TV_PROGRAM_matmul_nn, TV_PROGRAM_matmul_nt},
-                                              {TV_PROGRAM_matmul_tn, TV_PROGRAM_matmul_tt}};
-    const tv_caps *caps = tv_recorder_caps(recorder);
+/* Whether all that is read and written lies in fours: stored rows, the distances between them, and where each
+ * begins. A B of another type is read by words of its own. */
+static bool in_fours(const tv_matmul *product, const parts *size, const tv_matmul_push *p) {
+    uint64_t beside_a = product->transpose_a ? size->m : size->k,
+             beside_b = product->transpose_b ? size->k : size->n;
+    uint64_t sides =
+        beside_a | beside_b | size->n | p->lda | p->ldc | p->first_a | p->first_c | p->stride_a | p->stride_c;
+    if (product->b.dtype == TV_F32)
+        sides |= p->ldb | p->first_b | p->stride_b;
+    return sides % 4 == 0;
+}
+
+/* All kernels of GPUs give a value of C the same bits, so the choice may follow the number of rows: a large
+ * tile where that still gives each compute unit one, the kernel of few rows where tiles would multiply
+ * padding and leave units idle. */
+static void choose_gpu_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
+                               bool gelu, tv_launch *launch) {
+    static const tv_program_id tiled[2][2][TILES] = {{{TV_PROGRAM_matmul_nn_64, TV_PROGRAM_matmul_nn_128},
+                                                      {TV_PROGRAM_matmul_nt_64, TV_PROGRAM_matmul_nt_128}},
+                                                     {{TV_PROGRAM_matmul_tn_64, TV_PROGRAM_matmul_tn_128},
+                                                      {TV_PROGRAM_matmul_tt_64, TV_PROGRAM_matmul_tt_128}}};
     const typed_programs *typed = programs_of(product->b.dtype);
-    const tv_matmul_push *push = launch->push;
+    uint64_t units = tv_recorder_caps(recorder)->compute_units;
+    uint64_t small = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE);
+    uint64_t large = tv_div_up(size->m, LARGE_TILE) * tv_div_up(size->n, LARGE_TILE);
     uint32_t *constants = launch->specialization, *count = &launch->specialization_count;
-    if (caps->cpu_kernels && caps->subgroup_size == TV_CPU_LANES && caps->subgroup_shuffle) {
-        choose_cpu_variant(recorder, product, size, launch);
-        constants[(*count)++] = gelu;
-        constants[(*count)++] = push->accumulate;
-    } else if (!product->transpose_a && product->transpose_b && product->rows_alone) {
+    constants[(*count)++] = gelu;
+    constants[(*count)++] = in_fours(product, size, launch->push);
+    if (!product->transpose_a && product->transpose_b &&
+        (size->m <= TV_MATMUL_FEW_ROWS || size->n <= TV_MATMUL_FEW_COLUMNS ||
+         (size->m <= 2 * TV_MATMUL_FEW_ROWS && small * size->batch < units))) {
         uint64_t rows = 1;
         while (rows < size->m && rows < TV_MATMUL_FEW_ROWS)
             rows *= 2;
         launch->program = typed ? typed->rows_nt : TV_PROGRAM_matmul_rows_nt;
         launch->groups = tv_div_up(size->m, rows) * tv_div_up(size->n, TV_MATMUL_FEW_COLUMNS);
-        constants[(*count)++] = tv_row_workgroup(recorder, FEW_ROWS_WORKGROUP);
         constants[(*count)++] = (uint32_t)rows;
-        constants[(*count)++] = gelu;
     } else {
-        launch->program = !typed                 ? tiled[product->transpose_a][product->transpose_b]
-                          : product->transpose_b ? typed->nt
-                                                 : typed->nn;
-        launch->groups = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE);
-        constants[(*count)++] = gelu;
+        bool wide = size->m > TILE && size->n > TILE && large * size->batch >= units;
+        launch->program = typed ? typed->tiles[product->transpose_b][wide]
+                                : tiled[product->transpose_a][product->transpose_b][wide];
+        launch->groups = wide ? large : small;
     }
+}
+
+/* Program and workgroups of one part, whose push constants and bindings are there. `gelu`: of its result. */
+static void choose_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
+                           bool gelu, tv_launch *launch) {
+    if (takes_cpu_kernels(tv_recorder_caps(recorder)))
+        choose_cpu_variant(recorder, product, size, gelu, launch);
+    else
+        choose_gpu_variant(recorder, product, size, gelu, launch);
 }
 
 static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, const operand *a,

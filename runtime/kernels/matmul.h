@@ -2,7 +2,8 @@
  *
  * Promise: any sizes, also odd ones and ones that exceed the storage range (split along m, n or k); the same
  * bits on every run of a device, and the same bits of a row of an A B or A B^T whatever m is; sums are fp32.
- * Variant and tile are chosen by the device's caps.
+ * Variant and tile are chosen by the device's caps and the shape. On GPUs every one of them sums slices of
+ * TV_MATMUL_SLICE values along k in order and adds the slices in order; CPU kernels sum all of k in order.
  */
 #ifndef TV_KERNELS_MATMUL_H
 #define TV_KERNELS_MATMUL_H
@@ -14,7 +15,6 @@ typedef struct tv_matmul {
     bool transpose_a;                      /* A is stored (k, m) */
     bool transpose_b;                      /* B is stored (n, k), as Linear weights are */
     bool accumulate;                       /* C += instead of C = */
-    bool rows_alone;                       /* A B^T by the kernel for few rows (decoding) */
     uint64_t lda, ldb, ldc;                /* elements between stored rows; 0: packed */
     uint64_t batch;                        /* products side by side; 0 and 1: one */
     uint64_t stride_a, stride_b, stride_c; /* elements between products of a batch; 0 for A or B: shared */

@@ -39,7 +39,6 @@ typedef struct tv_activations_options {
     uint64_t batch, tokens; /* B, T */
     bool backward;          /* also keep what backward needs, and its own tensors */
     bool recompute;         /* keep only each block's input; backward runs the block again */
-    bool rows_alone;        /* forward only: products by the kernel for few rows (decoding) */
     uint64_t logits_rows;   /* rows whose logits are asked for at once, at most; 0: all */
     /* The most rows of a chunk of logits, where a run keeps them; 0: as the device and the plan allow. The
      * gradient of the head's matrix is a sum over the chunks in their order, so its last bits follow them. */

@@ -30,7 +30,6 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                                                    .n = out,
                                                    .k = in,
                                                    .transpose_b = true,
-                                                   .rows_alone = p->a->options.rows_alone,
                                                    .gelu = gelu && !adapted,
                                                    .a = x,
                                                    .b = tv_model_parameter(p->model, weight, layer),

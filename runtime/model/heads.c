@@ -15,7 +15,6 @@ tv_status tv_language_logits(tv_recorder *recorder, const tv_model *model, const
                                .n = config->vocab_size,
                                .k = config->channels,
                                .transpose_b = true,
-                               .rows_alone = activations->options.rows_alone,
                                .a = tv_tensor_rows(activations->final, config->channels, first, rows),
                                .b = tv_model_parameter_at(model, head),
                                .c = *logits});

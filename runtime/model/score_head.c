@@ -16,7 +16,6 @@ static tv_status values_of(tv_recorder *recorder, const tv_model *model, const t
                                                    .n = 1,
                                                    .k = list->config.channels,
                                                    .transpose_b = true,
-                                                   .rows_alone = true,
                                                    .a = a->final,
                                                    .b = weight,
                                                    .c = values});

@@ -81,6 +81,27 @@ static bool has_extension(VkPhysicalDevice physical, const char *name) {
     return found;
 }
 
+/* No driver tells it without an extension. Kernels choose tiles by it that give the same bits. */
+static uint64_t compute_units(VkPhysicalDevice physical, uint32_t api) {
+    enum { GUESS = 32 };
+    VkPhysicalDeviceShaderCorePropertiesAMD amd = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD};
+    VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nvidia = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    if (api < VK_API_VERSION_1_3)
+        return GUESS;
+    if (has_extension(physical, VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME))
+        properties.pNext = &amd;
+    else if (has_extension(physical, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME))
+        properties.pNext = &nvidia;
+    vkGetPhysicalDeviceProperties2(physical, &properties);
+    uint64_t units =
+        (uint64_t)amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray +
+        nvidia.shaderSMCount;
+    return units ? units : GUESS;
+}
+
 /* 16 KiB is what Vulkan promises and the attention tiles take. */
 enum { FLOOR_STORAGE_BUFFERS = 8, FLOOR_INVOCATIONS = 256, FLOOR_SHARED_BYTES = 16384 };
 
@@ -181,6 +202,7 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
     caps->storage_buffers =
         tv_min_u64(limits->maxPerStageDescriptorStorageBuffers, limits->maxPerStageResources);
     caps->timestamp_ns = (double)limits->timestampPeriod;
+    caps->compute_units = compute_units(physical, api);
     caps->subgroup_size = subgroup.subgroupSize;
     if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) {
         VkSubgroupFeatureFlags operations = subgroup.supportedOperations;
@@ -237,6 +259,7 @@ static const struct {
     {"shared_bytes", offsetof(tv_caps, shared_bytes)},
     {"invocations", offsetof(tv_caps, invocations)},
     {"group_count_x", offsetof(tv_caps, group_count_x)},
+    {"compute_units", offsetof(tv_caps, compute_units)},
     {"subgroup_arithmetic", offsetof(tv_caps, subgroup_arithmetic)},
     {"subgroup_shuffle", offsetof(tv_caps, subgroup_shuffle)},
     {"unified_memory", offsetof(tv_caps, unified_memory)},

@@ -72,7 +72,7 @@ static void run(tv_device *device, const tv_matmul *product, const float *before
     tv_test_free(out);
 }
 
-static void check(tv_device *device, const shape *s, tv_dtype type, bool transpose_b, bool alone) {
+static void check(tv_device *device, const shape *s, tv_dtype type, bool transpose_b) {
     uint64_t rows = transpose_b ? s->n : s->k, columns = transpose_b ? s->k : s->n, count = s->m * s->n;
     if (!tv_dtype_takes(type, columns))
         return;
@@ -104,7 +104,6 @@ static void check(tv_device *device, const shape *s, tv_dtype type, bool transpo
                          .n = s->n,
                          .k = s->k,
                          .transpose_b = transpose_b,
-                         .rows_alone = alone,
                          .accumulate = s->accumulate,
                          .gelu = s->gelu,
                          .scale = s->scale,
@@ -112,14 +111,13 @@ static void check(tv_device *device, const shape *s, tv_dtype type, bool transpo
                          .b = typed.tensor,
                          .bias = s->bias ? in_bias.tensor : TV_ABSENT};
     char what[96];
-    snprintf(what, sizeof what, "%s N%c%s %llux%llux%llu", tv_dtype_name(type), transpose_b ? 'T' : 'N',
-             alone ? " rows alone" : "", (unsigned long long)s->m, (unsigned long long)s->n,
-             (unsigned long long)s->k);
+    snprintf(what, sizeof what, "%s N%c %llux%llux%llu", tv_dtype_name(type), transpose_b ? 'T' : 'N',
+             (unsigned long long)s->m, (unsigned long long)s->n, (unsigned long long)s->k);
     run(device, &product, before, &out, c);
     double tolerance = 1e-7 * (double)(s->k + 8);
     tv_test_compare(what, c, expected, count, s->gelu ? 1.13 * tolerance + 1e-6 : tolerance, 1e-6);
     bool cut = tv_device_caps(device)->storage_range < 1 << 20; /* along k at other places */
-    if (!alone && !cut) {                                       /* rows alone: lanes take words */
+    if (!cut) {
         product.b = floats.tensor;
         run(device, &product, before, &out, plain);
         if (memcmp(c, plain, count * sizeof *c) != 0)
@@ -135,17 +133,16 @@ static void check(tv_device *device, const shape *s, tv_dtype type, bool transpo
 static void check_shapes(tv_device *device, const shape *shapes, size_t count) {
     for (size_t i = 0; i < count; i++)
         for (size_t t = 0; t < TV_COUNT(types); t++) {
-            check(device, &shapes[i], types[t], false, false);
-            check(device, &shapes[i], types[t], true, false);
-            if (shapes[i].m <= 20)
-                check(device, &shapes[i], types[t], true, true);
+            check(device, &shapes[i], types[t], false);
+            check(device, &shapes[i], types[t], true);
         }
 }
 
 static const shape shapes[] = {
-    {.m = 3, .n = 32, .k = 32, .bias = true},     {.m = 17, .n = 65, .k = 33},
-    {.m = 20, .n = 37, .k = 7, .bias = true},     {.m = 65, .n = 96, .k = 160, .bias = true},
-    {.m = 130, .n = 224, .k = 64, .scale = 0.3f}, {.m = 1, .n = 70, .k = 1056},
+    {.m = 3, .n = 32, .k = 32, .bias = true},         {.m = 17, .n = 65, .k = 33},
+    {.m = 20, .n = 37, .k = 7, .bias = true},         {.m = 65, .n = 96, .k = 160, .bias = true},
+    {.m = 130, .n = 224, .k = 64, .scale = 0.3f},     {.m = 1, .n = 70, .k = 1056},
+    {.m = 11, .n = 96, .k = 544, .accumulate = true}, {.m = 67, .n = 70, .k = 602},
 };
 
 static void products_equal_the_oracle(void **state) {
@@ -154,9 +151,12 @@ static void products_equal_the_oracle(void **state) {
 
 static void kernels_of_gpus_equal_the_oracle(void **state) {
     (void)state;
-    tv_device *device = tv_test_open_lowered("subgroup_shuffle=0");
-    check_shapes(device, shapes, TV_COUNT(shapes));
-    tv_device_close(&device);
+    const char *caps[] = {"subgroup_shuffle=0", "subgroup_shuffle=0,compute_units=1"}; /* 1: large tiles */
+    for (size_t i = 0; i < TV_COUNT(caps); i++) {
+        tv_device *device = tv_test_open_lowered(caps[i]);
+        check_shapes(device, shapes, TV_COUNT(shapes));
+        tv_device_close(&device);
+    }
 }
 
 static void small_ranges_and_many_rows_equal_the_oracle(void **state) {
@@ -168,8 +168,8 @@ static void small_ranges_and_many_rows_equal_the_oracle(void **state) {
     check_shapes(device, cut, TV_COUNT(cut));
     tv_device_close(&device);
     const shape tall = {.m = 70001, .n = 32, .k = 32}, wide = {.m = 2, .n = 70001, .k = 32};
-    check(*state, &tall, TV_Q8_0, false, false);
-    check(*state, &wide, TV_BF16, true, false);
+    check(*state, &tall, TV_Q8_0, false);
+    check(*state, &wide, TV_BF16, true);
 }
 
 /* ---- lookups ---- */
