@@ -15,6 +15,7 @@
 # Each optimizer has a cosine schedule of its own length, warm-up and final rate included, and its best rate of one grid. Runs of one seed are
 # paired: they begin with the same parameters and see the same order. Losses are of all of text_val.bin.
 set -euo pipefail
+shopt -s inherit_errexit # a run that fails ends all of it
 here=$(cd "$(dirname "$0")/../.." && pwd)
 trivium=${TRIVIUM:-$here/build/bin/trivium}
 config=$here/samples/pretrain/config.json
