@@ -74,6 +74,10 @@ bool tv_bench_profile_add_json(tv_bench_profile *profile, cJSON *result) {
 
 void tv_bench_profile_print(tv_bench_profile *profile) {
     double total = sort_rows(profile), others = 0;
+    if (!(total > 0)) {
+        printf("the driver delivers no times of kernels\n");
+        return;
+    }
     printf("%-28s %-18s %10s %10s %11s %9s %9s\n", "kernel", "shape", "dispatches", "ms/step", "of kernels",
            "GFLOP/s", "GB/s");
     for (uint64_t i = 0; i < profile->count; i++) {

@@ -2,7 +2,6 @@
 #include "tools/bench_record.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/bytes.h"
 #include "base/os.h"

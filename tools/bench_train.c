@@ -228,9 +228,12 @@ static void print_result(train_bench *bench, double peak) {
            bench->loader ? "the configuration's data" : "random tokens", GROUPS, bench->group_steps);
     tv_bench_profile_print(&bench->profile);
     printf("\n%.0f tokens/s\n", bench->tokens_per_second);
-    printf("step %.3f ms: kernels %.3f ms, outside of kernels %.3f ms (%.1f %%); recordings from end to end "
-           "%.3f ms\n",
-           bench->step_ms, bench->kernel_ms, gap, 100 * gap / bench->step_ms, bench->device_ms);
+    if (bench->kernel_ms > 0)
+        printf("step %.3f ms: kernels %.3f ms, outside of kernels %.3f ms (%.1f %%); recordings from end to "
+               "end %.3f ms\n",
+               bench->step_ms, bench->kernel_ms, gap, 100 * gap / bench->step_ms, bench->device_ms);
+    else
+        printf("step %.3f ms\n", bench->step_ms);
     printf("%.1f %% of the measured peak (%.1f of %.1f GFLOP/s); %s of device memory\n", 100 * speed / peak,
            speed * 1e-9, peak * 1e-9, tv_format_bytes(bench->device_bytes, bytes, sizeof bytes));
 }

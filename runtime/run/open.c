@@ -281,6 +281,9 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     run->self = self;
     run->options = options;
     run->state.best_val_loss = INFINITY;
+    if (tv_device_self_tests_skipped() && !options->dry_run)
+        return tv_fail(TV_E_USAGE, "TRIVIUM_SELF_TEST=skip is for looking at drivers whose device computes "
+                                   "nothing, with `trivium bench`; unset it to train");
     TV_RETURN_IF_FAILED(tv_run_check_directory(run));
     TV_RETURN_IF_FAILED(tv_run_take_begun_directory(run));
     TV_RETURN_IF_FAILED(check_stage(run));
@@ -298,9 +301,6 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     TV_RETURN_IF_FAILED(stage->open_data(self, run));
     if (!run->resumed) /* a run goes on with what it began with, and was warned then */
         tv_defaults_of_schedule(&run->settings, run->total_steps);
-    if (tv_device_self_tests_skipped() && !options->dry_run)
-        return tv_fail(TV_E_USAGE, "TRIVIUM_SELF_TEST=skip is for looking at drivers whose device computes "
-                                   "nothing, with `trivium bench`; unset it to train");
     TV_RETURN_IF_FAILED(tv_device_open(&options->device, &run->device));
     TV_RETURN_IF_FAILED(plan_memory(run));
     /* Once more: the data may have chosen what was left to it. */

@@ -67,8 +67,8 @@ tv_status tv_trace_collect(tv_recording *recording) {
     if (!recording->queries)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_recording_ends(recording, &run->begin, &run->end));
-    run->timed = true;
-    if (!recording->profile)
+    run->timed = isfinite(run->begin);
+    if (!recording->profile || !run->timed)
         return TV_OK;
     tv_dispatch_time *times = NULL;
     uint32_t count = 0;

@@ -199,6 +199,21 @@ static void pipelines(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* Nothing is begun on a device whose results mean nothing. */
+static void training_refuses_skipped_self_tests(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *out = tv_format("%s/run", dir);
+    assert_int_equal(setenv("TRIVIUM_SELF_TEST", "skip", 1), 0);
+    tv_run run = tv_run_trivium("pretrain", "--config", gpt2, "--out", out);
+    assert_int_equal(unsetenv("TRIVIUM_SELF_TEST"), 0);
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err, "TRIVIUM_SELF_TEST"));
+    assert_false(tv_path_exists(out));
+    tv_run_free(&run);
+    free(out);
+    tv_test_dir_remove(&dir);
+}
+
 static void mistakes_give_exit_code_2(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *config = tv_format("%s/config.json", dir);
@@ -237,6 +252,7 @@ int main(void) {
         cmocka_unit_test(training),
         cmocka_unit_test(decoding),
         cmocka_unit_test(pipelines),
+        cmocka_unit_test(training_refuses_skipped_self_tests),
         cmocka_unit_test(mistakes_give_exit_code_2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
-/* The table from drivers' names of statistics to common terms, on lists that drivers gave: what each is in
- * common terms was read off by hand. Breaks that it noticed: a scale of 1 for Turnip's registers, spills set
- * instead of summed, names compared without their driver. */
+/* The table from drivers' names of statistics to common terms, on lists that drivers gave (some zeros made
+ * numbers): what each is in common terms was read off by hand. Breaks that it noticed: a scale of 1 for
+ * Turnip's registers, spills set instead of summed, names compared without their driver, HMMA not counted. */
 #include "support/support.h"
 
 #include "base/bytes.h"
