@@ -9,6 +9,7 @@
 #include "formats/load.h"
 #include "formats/model_tokenizer.h"
 #include "run/checkpoint.h"
+#include "run/parameter_choice.h"
 #include "text/tokenizer_json.h"
 
 static const char scale_name[] = "reward.json";
@@ -99,8 +100,20 @@ fail:
     return status;
 }
 
+tv_status tv_reward_model_store(tv_reward_model *reward, tv_weights weights) {
+    const tv_parameter_list *published = tv_model_directory_parameters(reward->directory);
+    tv_parameter_list_destroy(&reward->stored);
+    return weights == TV_WEIGHTS_AUTO
+               ? TV_OK
+               : tv_parameter_list_freeze(published, published, weights, &reward->stored);
+}
+
+const tv_parameter_list *tv_reward_model_list(const tv_reward_model *reward) {
+    return reward->stored ? reward->stored : tv_model_directory_parameters(reward->directory);
+}
+
 tv_status tv_reward_model_load(tv_reward_model *reward, tv_device *device, const tv_model *store) {
-    const tv_parameter_list *list = tv_model_directory_parameters(reward->directory);
+    const tv_parameter_list *list = tv_reward_model_list(reward);
     TV_RETURN_IF_FAILED(store ? tv_model_create_over(store, list, false, &reward->model)
                               : tv_model_create(device, list, false, &reward->model));
     return tv_model_load(reward->model, reward->directory);
@@ -108,6 +121,7 @@ tv_status tv_reward_model_load(tv_reward_model *reward, tv_device *device, const
 
 void tv_reward_model_close(tv_reward_model *reward) {
     tv_model_destroy(&reward->model);
+    tv_parameter_list_destroy(&reward->stored);
     tv_prompt_encoder_free(&reward->encoder);
     tv_tokenizer_destroy(&reward->tokenizer);
     tv_model_directory_close(&reward->directory);

@@ -11,6 +11,7 @@
 #include "formats/directory.h"
 #include "model/model.h"
 #include "reward/score_texts.h"
+#include "run/settings.h"
 #include "text/prompts.h"
 
 /* reward.json: {"mean":, "deviation":, "samples":}. */
@@ -30,6 +31,7 @@ double tv_reward_normalise(const tv_reward_scale *scale, double score);
 typedef struct tv_reward_model {
     char *path; /* of the model directory */
     tv_model_directory *directory;
+    tv_parameter_list *stored; /* NULL: as published */
     tv_tokenizer *tokenizer;
     tv_reward_scale scale;
     tv_model *model; /* after tv_reward_model_load; without gradients */
@@ -40,6 +42,10 @@ typedef struct tv_reward_model {
  * over it. On failure nothing is left
  * open. */
 tv_status tv_reward_model_open(const char *given, const char *adapter, tv_reward_model *reward);
+/* From here on its matrices are held as `weights` says, but for TV_WEIGHTS_AUTO. */
+tv_status tv_reward_model_store(tv_reward_model *reward, tv_weights weights);
+/* Of its parameters in memory. */
+const tv_parameter_list *tv_reward_model_list(const tv_reward_model *reward);
 /* With `store` (NULL: none) over that model's base. */
 tv_status tv_reward_model_load(tv_reward_model *reward, tv_device *device, const tv_model *store);
 void tv_reward_model_close(tv_reward_model *reward);

@@ -267,13 +267,29 @@ bool tv_parameters_share_base(const tv_parameter_list *store, const tv_model_dir
     return same;
 }
 
-tv_status tv_parameter_list_freeze(const tv_parameter_list *list, tv_parameter_list **frozen) {
+/* The types of `types`, in the list's order without adapters, where `like` has the parameter. */
+static void store_like(const tv_parameter_list *list, const tv_parameter_list *like, tv_dtype *types) {
+    for (uint32_t i = 0, count = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        if (tv_parameter_is_of_adapter(p))
+            continue;
+        uint32_t there = tv_parameter_index(like, p->role, p->layer);
+        if (there != TV_NO_PARAMETER)
+            types[count] = like->items[there].storage;
+        count++;
+    }
+}
+
+tv_status tv_parameter_list_freeze(const tv_parameter_list *list, const tv_parameter_list *like,
+                                   tv_weights weights, tv_parameter_list **frozen) {
     *frozen = NULL;
     tv_dtype *types;
     bool *trainable = calloc(list->count, sizeof *trainable);
     if (!trainable)
         return tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
-    tv_status status = tv_parameter_storage(&(tv_run_settings){0}, list, list, &types);
+    tv_status status = tv_parameter_storage(&(tv_run_settings){.weights = (int)weights}, list, list, &types);
+    if (status == TV_OK && weights == TV_WEIGHTS_AUTO)
+        store_like(list, like, types);
     const tv_parameter_choice choice = {
         .trainable = trainable, .storage = types, .adapter = list->adapter.rank ? &list->adapter : NULL};
     if (status == TV_OK)

@@ -14,8 +14,10 @@
 /* Whether a model in `directory` can take the weights of its base from one of the list `store`, which trains
  * an adapter over the same base. */
 bool tv_parameters_share_base(const tv_parameter_list *store, const tv_model_directory *directory);
-/* A list of the same model, its adapter too, of whose base nothing is trained. */
-tv_status tv_parameter_list_freeze(const tv_parameter_list *list, tv_parameter_list **frozen);
+/* A list of the same model, its adapter too, of which nothing is trained, stored as the parameters of `like`
+ * that are the same are (the list itself: as it is), or with `weights` other than TV_WEIGHTS_AUTO as that. */
+tv_status tv_parameter_list_freeze(const tv_parameter_list *list, const tv_parameter_list *like,
+                                   tv_weights weights, tv_parameter_list **frozen);
 
 /* The type of storage of each parameter of `list` but an adapter's, as model.weights says; where that is
  * auto, as in `published` (NULL: f32), the list of the model's directory. The caller frees *types. */

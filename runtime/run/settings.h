@@ -104,7 +104,7 @@ typedef struct tv_ppo_settings {
     double kl_target, kl_horizon, clip, value_clip, vf_coef, gamma, lambda, score_clip;
     int missing_eos;
     double missing_eos_score, missing_eos_penalty, early_stop_kl, ptx_coef;
-    int value_init;
+    int value_init, reward_weights; /* tv_weights */
 } tv_ppo_settings;
 
 typedef struct tv_muon_settings {

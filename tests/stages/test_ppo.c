@@ -64,6 +64,50 @@ static void gate_2_without_a_rate_no_ratio_moves(void **state) {
     check_gate_2(&f->llama);
 }
 
+/* ---- types of the roles' weights ---- */
+
+/* An untouched policy and its reference agree to the last bit also where both are rounded; the models' files
+ * are f32. Tried on 2026-11-29: the reference as published. */
+static void the_reference_is_stored_as_the_policy_is(void **state) {
+    const fixture *f = *state;
+    const tv_answering *const places[] = {&f->hasty, &f->llama};
+    const char *const types[] = {"model.weights=bf16", "model.weights=q8_0"};
+    for (int i = 0; i < 2; i++) {
+        char *run = tv_format("%s/types-%d", places[i]->planted.dir, i);
+        train(places[i], &(request){.run = run,
+                                    .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
+                                                 "ppo.temperature=0.7", types[i])});
+        assert_near(tv_expect_metric(run, 1, "objective/kl"), 0, 0);
+        free(run);
+    }
+}
+
+/* Tried on 2026-11-29: planned and not made; made and not planned. */
+static void the_reward_model_is_stored_as_asked(void **state) {
+    const fixture *f = *state;
+    char *reward = tv_planted_reward(&f->hasty.planted, "narrow", 1);
+    const char *const types[] = {"ppo.reward_weights=auto", "ppo.reward_weights=bf16"};
+    double scores[2];
+    uint64_t planned[2];
+    for (int i = 0; i < 2; i++) {
+        char *run = tv_format("%s/reward-types-%d", f->hasty.planted.dir, i);
+        tv_run_result result = train(
+            &f->hasty, &(request){.run = run,
+                                  .reward = reward,
+                                  .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
+                                               "ppo.temperature=0.7", "ppo.missing_eos=none", types[i])});
+        assert_near(result.device_bytes, result.planned_bytes, 0.01 * (double)result.planned_bytes);
+        scores[i] = tv_expect_metric(run, 1, "objective/score");
+        planned[i] = result.planned_bytes;
+        free(run);
+    }
+    assert_true(planned[1] < planned[0]);
+    /* Rounded to 8 bits of a number. */
+    assert_true(scores[0] != scores[1]);
+    assert_near(scores[1], scores[0], 0.05 * fabs(scores[0]) + 0.02);
+    free(reward);
+}
+
 /* ---- settings with a formula ---- */
 
 static void the_controller_follows_its_formula(void **state) {
@@ -172,6 +216,8 @@ static void early_stop_takes_the_mean_of_an_epoch(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_reference_is_stored_as_the_policy_is),
+        cmocka_unit_test(the_reward_model_is_stored_as_asked),
         cmocka_unit_test(gate_1_the_first_ratios_are_exactly_1),
         cmocka_unit_test(gate_2_without_a_rate_no_ratio_moves),
         cmocka_unit_test(early_stop_takes_the_mean_of_an_epoch),

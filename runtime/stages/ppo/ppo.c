@@ -303,13 +303,15 @@ static tv_status open_data(void *self, tv_run *run) {
     tv_defaults_of_prompts(&run->settings, p->prompts->count, longest, config->max_positions);
     TV_RETURN_IF_FAILED(check_settings(run));
     run->settings.data.seq_len = longest + run->settings.ppo.max_new_tokens;
-    TV_RETURN_IF_FAILED(tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->reward,
-                                                                    .command = s->reward_command,
-                                                                    .tokenizer = run->tokenizer,
-                                                                    .max_tokens = run->settings.data.seq_len,
-                                                                    .sequences = run->settings.ppo.prompts,
-                                                                    .shared = p->activations},
-                                           &p->reward));
+    TV_RETURN_IF_FAILED(
+        tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->reward,
+                                                    .command = s->reward_command,
+                                                    .tokenizer = run->tokenizer,
+                                                    .max_tokens = run->settings.data.seq_len,
+                                                    .sequences = run->settings.ppo.prompts,
+                                                    .weights = (tv_weights)run->settings.ppo.reward_weights,
+                                                    .shared = p->activations},
+                           &p->reward));
     TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->reference, run->list, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));
     if (p->value.list->config.max_positions < run->settings.data.seq_len)

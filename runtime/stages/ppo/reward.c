@@ -42,6 +42,11 @@ tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward
         return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
     reward->options = *options;
     tv_status status = options->model ? tv_reward_model_open(options->model, NULL, &reward->model) : TV_OK;
+    if (status == TV_OK && options->model) {
+        status = tv_reward_model_store(&reward->model, options->weights);
+        if (status != TV_OK)
+            tv_reward_model_close(&reward->model);
+    }
     if (status != TV_OK) {
         free(reward);
         return status;
@@ -62,7 +67,7 @@ bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward) {
 }
 
 static uint64_t positions(const tv_ppo_reward *reward) {
-    return tv_model_directory_parameters(reward->model.directory)->config.max_positions;
+    return tv_reward_model_list(&reward->model)->config.max_positions;
 }
 
 /* Another tokenizer may need more tokens for a text: room for twice as many is planned, not for all that the
@@ -103,7 +108,7 @@ tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *
     *bytes = 0;
     if (!reward->has_model)
         return TV_OK;
-    const tv_parameter_list *list = tv_model_directory_parameters(reward->model.directory);
+    const tv_parameter_list *list = tv_reward_model_list(&reward->model);
     TV_RETURN_IF_FAILED(choose_batch(reward, list, caps));
     const tv_scorer_options options = scorer_options(reward);
     tv_model_bytes model;

@@ -20,6 +20,7 @@ typedef struct tv_ppo_reward_options {
     tv_tokenizer *tokenizer;     /* the policy's; outlives it */
     uint64_t max_tokens;         /* of a sequence of the policy */
     uint64_t sequences;          /* of a rollout */
+    tv_weights weights;          /* how a model's matrices are held; TV_WEIGHTS_AUTO: as published */
     tv_activation_arena *shared; /* whose activations a model borrows */
 } tv_ppo_reward_options;
 

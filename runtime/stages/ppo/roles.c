@@ -34,9 +34,9 @@ tv_status tv_ppo_reference_open(const char *given, const tv_parameter_list *poli
             given, (unsigned long long)role->list->config.vocab_size,
             (unsigned long long)policy->config.vocab_size);
     role->shared = tv_parameters_share_base(policy, role->directory);
-    if (!role->shared)
-        return TV_OK;
-    TV_RETURN_IF_FAILED(tv_parameter_list_freeze(role->list, &role->own_list));
+    /* As the policy's weights are, which begins as its equal: a KL of rounding would be paid for. */
+    TV_RETURN_IF_FAILED(tv_parameter_list_freeze(role->list, role->shared ? role->list : policy,
+                                                 TV_WEIGHTS_AUTO, &role->own_list));
     role->list = role->own_list;
     return TV_OK;
 }

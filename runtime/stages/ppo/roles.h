@@ -24,7 +24,8 @@ typedef struct tv_ppo_role {
     tv_trainer *trainer;
 } tv_ppo_role;
 
-/* The reference, from a model directory or a run; TV_E_CONFIG unless its vocabulary is the policy's. */
+/* The reference, from a model directory or a run, stored as the policy is; TV_E_CONFIG unless its vocabulary
+ * is the policy's. */
 tv_status tv_ppo_reference_open(const char *given, const tv_parameter_list *policy, tv_ppo_role *role);
 /* A value model with the body of `directory`, a language or a reward model; or, with `checkpoint`, the one
  * that was saved there. The settings say what of it is trained. */
