@@ -19,6 +19,8 @@ typedef enum tv_stream {
     TV_STREAM_ORDER = 6,   /* display order, presentation */
     TV_STREAM_TEST = 7,
     TV_STREAM_PROMPTS = 8, /* order of the prompts that PPO draws answers to; step = pass */
+    TV_STREAM_MOMENTS =
+        9, /* rounding of 8-bit moments: seed = parameter, step = update, index = element / 4 */
     TV_STREAM_SOURCE =
         256 /* and the number of a source beyond the first: order of its windows; step = epoch */
 } tv_stream;

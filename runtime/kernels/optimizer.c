@@ -59,14 +59,19 @@ tv_status tv_gradient_norm_finish(tv_recorder *recorder, const tv_update *update
                                          .shape = {total}});
 }
 
+static tv_program_id program_of(tv_update_pass pass, const tv_caps *caps) {
+    if (pass == TV_PASS_ADAMW8)
+        return caps->cpu_kernels ? TV_PROGRAM_adamw8_cpu : TV_PROGRAM_adamw8_base;
+    return pass == TV_PASS_ADAMW_VECTORS ? TV_PROGRAM_adamw_vec4 : TV_PROGRAM_adamw_scalar;
+}
+
 tv_status tv_adamw_record(tv_recorder *recorder, const tv_update *update) {
     for (uint32_t g = 0; g < update->plan->group_count; g++) {
         const tv_update_group *group = &update->plan->groups[g];
         if (group->pass == TV_PASS_NORM)
             continue;
         const tv_segments_push push = push_of(group);
-        tv_launch launch = {.program = group->pass == TV_PASS_ADAMW_VECTORS ? TV_PROGRAM_adamw_vec4
-                                                                            : TV_PROGRAM_adamw_scalar,
+        tv_launch launch = {.program = program_of(group->pass, tv_recorder_caps(recorder)),
                             .push = &push,
                             .groups = group->workgroups,
                             .shape = {group->count}};

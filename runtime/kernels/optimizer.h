@@ -26,7 +26,7 @@ tv_status tv_gradient_norm_add(tv_recorder *recorder, const tv_update *update);
  * AdamW squares it. Otherwise clip_scale is 0 and, where an element or the norm itself was not finite,
  * grad_norm infinity. */
 tv_status tv_gradient_norm_finish(tv_recorder *recorder, const tv_update *update);
-/* Those whose rule is AdamW; their gradients are 0 afterwards. */
+/* Those whose rule is AdamW, with moments of either kind; their gradients are 0 afterwards. */
 tv_status tv_adamw_record(tv_recorder *recorder, const tv_update *update);
 
 #endif

@@ -7,6 +7,10 @@
 
 enum { FLOATS_PER_BLOCK = 2, VECTOR = 4 };
 static const uint64_t partial_granule = TV_TENSOR_ALIGNMENT / sizeof(float);
+static const uint64_t aligned_pieces = 4 * TV_MOMENT_PIECE;
+_Static_assert(4 * TV_MOMENT_WORDS * sizeof(uint32_t) % TV_TENSOR_ALIGNMENT == 0 &&
+                   TV_MOMENT_PIECE % TV_REDUCE_BLOCK == 0,
+               "segments begin where bindings may");
 /* 8 GB that AdamW moves: a fifth of a second on the slowest GPUs, which desktops' watchdogs let pass. */
 static const uint64_t most_of_a_dispatch = UINT64_C(1) << 28;
 
@@ -14,10 +18,27 @@ uint64_t tv_gradient_norm_partials(uint64_t count) {
     return tv_align_up(FLOATS_PER_BLOCK * tv_div_up(count, TV_REDUCE_BLOCK), partial_granule);
 }
 
-/* Elements of a segment that the device binds at once, whole blocks of the norm's. */
+uint64_t tv_moment8_words(uint64_t count) {
+    if (count < TV_MOMENT_PIECE || count % VECTOR)
+        return 0;
+    return tv_div_up(count, TV_MOMENT_PIECE) * TV_MOMENT_WORDS;
+}
+
+bool tv_moment8_is_sound(const uint32_t *words) {
+    for (uint32_t b = 0; b < TV_MOMENT_PIECE / TV_MOMENT_BLOCK; b++) {
+        uint32_t exponent = words[TV_MOMENT_PIECE / 4 + b];
+        if (exponent != 0 && (exponent < TV_MOMENT_LEAST_EXPONENT || exponent > TV_MOMENT_MOST_EXPONENT))
+            return false;
+    }
+    return true;
+}
+
+/* Elements of a segment that the device binds at once: whole blocks of the norm's, and pieces of 8-bit
+ * moments up to where those are aligned, if so many are bound. */
 static tv_status elements_at_once(const tv_caps *caps, uint64_t *elements) {
-    *elements = tv_min_u64(caps->storage_range / sizeof(float) / TV_REDUCE_BLOCK * TV_REDUCE_BLOCK,
-                           most_of_a_dispatch);
+    uint64_t bound = tv_min_u64(caps->storage_range / sizeof(float), most_of_a_dispatch);
+    uint64_t granule = bound < aligned_pieces ? TV_REDUCE_BLOCK : aligned_pieces;
+    *elements = bound / granule * granule;
     if (*elements == 0)
         return tv_fail(TV_E_FIT, "the update needs bindings of %llu bytes and this device binds %llu",
                        (unsigned long long)(TV_REDUCE_BLOCK * sizeof(float)),
@@ -54,6 +75,8 @@ static uint64_t elements_of_workgroup(tv_update_pass pass) {
         return TV_REDUCE_BLOCK;
     case TV_PASS_ADAMW_VECTORS:
         return (uint64_t)tv_program_get(TV_PROGRAM_adamw_vec4)->local_size * TV_ADAMW_VECTORS * VECTOR;
+    case TV_PASS_ADAMW8:
+        return TV_MOMENT_PIECE;
     default:
         return (uint64_t)tv_program_get(TV_PROGRAM_adamw_scalar)->local_size * TV_ADAMW_VECTORS;
     }
@@ -134,6 +157,36 @@ static void put_adamw(planning *p, const tv_update_tensor *t) {
                           [TV_UPDATE_V] = tv_tensor_rows(t->v, 1, part.first, part.count).span}});
 }
 
+static tv_span piece_span(tv_tensor moment, const tv_part *part) {
+    return tv_tensor_rows(moment, TV_MOMENT_WORDS, part->first / TV_MOMENT_PIECE,
+                          tv_div_up(part->count, TV_MOMENT_PIECE))
+        .span;
+}
+
+static tv_status put_adamw8(planning *p, const tv_update_tensor *t) {
+    if (!tv_moment8_words(t->count))
+        return tv_fail(TV_E_USAGE, "a tensor of %llu elements has no moments of 8 bits",
+                       (unsigned long long)t->count);
+    if (p->most < tv_min_u64(t->count, aligned_pieces))
+        return tv_fail(TV_E_FIT, "moments of 8 bits need bindings of %llu bytes and this device binds %llu",
+                       (unsigned long long)(aligned_pieces * sizeof(float)),
+                       (unsigned long long)p->caps->storage_range);
+    tv_part part = {0};
+    while (tv_next_part(&part, t->count, p->most))
+        put(p, TV_PASS_ADAMW8,
+            &(segment){
+                .words = {.count = (uint32_t)part.count,
+                          .decay = t->decay,
+                          .number = t->number,
+                          .first_vector = (uint32_t)(part.first / VECTOR)},
+                .spans = {[TV_UPDATE_PARAMETER] =
+                              tv_tensor_rows(t->parameter, 1, part.first, part.count).span,
+                          [TV_UPDATE_GRADIENT] = tv_tensor_rows(t->gradient, 1, part.first, part.count).span,
+                          [TV_UPDATE_M] = piece_span(t->m, &part),
+                          [TV_UPDATE_V] = piece_span(t->v, &part)}});
+    return TV_OK;
+}
+
 /* From the group's binding on; a poisoned one is refused when it is recorded. */
 static uint32_t place(const tv_update_group *group, const segment *s, int which) {
     if (!is_present(s->spans[which]))
@@ -186,9 +239,12 @@ tv_status tv_update_plan_create(const tv_caps *caps, const tv_update_tensor *ten
     }
     for (uint32_t i = 0; i < count; i++)
         put_norm(&p, &tensors[i]);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         if (tensors[i].rule == TV_UPDATE_ADAMW)
             put_adamw(&p, &tensors[i]);
+        else if (tensors[i].rule == TV_UPDATE_ADAMW8)
+            TV_TRY_OR_FAIL(put_adamw8(&p, &tensors[i]));
+    }
     lay_out(&p);
     free(p.segments);
     *out = plan;

@@ -12,6 +12,7 @@
 
 typedef enum tv_update_rule {
     TV_UPDATE_ADAMW,
+    TV_UPDATE_ADAMW8,    /* with moments of 8 bits */
     TV_UPDATE_ELSEWHERE, /* its gradient counts in the norm; what else becomes of it is recorded by others */
 } tv_update_rule;
 
@@ -22,10 +23,16 @@ typedef struct tv_update_tensor {
     bool decay;          /* weight decay applies to tensors of two and more dimensions */
     tv_tensor parameter; /* fp32 master weights, updated */
     tv_tensor gradient;  /* fp32; read, then set to 0 for the next step */
-    tv_tensor m, v;      /* fp32 moments */
+    tv_tensor m, v;      /* fp32 moments, or tv_moment8_words each */
+    uint32_t number;     /* in the list of parameters: whose bits round moments of 8 bits */
 } tv_update_tensor;
 
-typedef enum tv_update_pass { TV_PASS_NORM, TV_PASS_ADAMW_VECTORS, TV_PASS_ADAMW_SCALARS } tv_update_pass;
+typedef enum tv_update_pass {
+    TV_PASS_NORM,
+    TV_PASS_ADAMW_VECTORS,
+    TV_PASS_ADAMW_SCALARS,
+    TV_PASS_ADAMW8
+} tv_update_pass;
 
 /* What a pass binds beside the table, in the order of tv_update_group.spans. */
 enum { TV_UPDATE_PARAMETER, TV_UPDATE_GRADIENT, TV_UPDATE_M, TV_UPDATE_V, TV_UPDATE_SPANS };
@@ -50,6 +57,12 @@ typedef struct tv_update_plan {
 tv_status tv_update_segments(const tv_caps *caps, uint64_t count, uint64_t *segments);
 /* Floats of the norm's partial sums of a tensor, a multiple of 64; those of several lie one after another. */
 uint64_t tv_gradient_norm_partials(uint64_t count);
+
+/* Words of a moment of 8 bits; 0 for a tensor that has none: of few elements, which cost nothing, or whose
+ * count is no multiple of 4. */
+uint64_t tv_moment8_words(uint64_t count);
+/* Whether TV_MOMENT_WORDS words can be a piece of one: every exponent 0 or what adamw8.comp writes. */
+bool tv_moment8_is_sound(const uint32_t *words);
 
 /* `tensors` in the order in which the norm adds them. The caller destroys. */
 tv_status tv_update_plan_create(const tv_caps *caps, const tv_update_tensor *tensors, uint32_t count,

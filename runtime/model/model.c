@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "kernels/rotary.h"
+#include "kernels/update_plan.h"
 #include "model/model_own.h"
 #include "vk/transfer.h"
 
@@ -32,9 +33,9 @@ struct tv_model {
     tv_device *device;
     const tv_parameter_list *list;
     weight_store *store;
-    tv_tensor *weights;                        /* of each parameter */
-    bool *shared;                              /* belongs to a base */
-    tv_plan_item *trained, *seconds, *masters; /* as item_of() finds them */
+    tv_tensor *weights;                           /* of each parameter */
+    bool *shared;                                 /* belongs to a base */
+    tv_plan_item *trained[CLASS_COUNT], *masters; /* as item_of() finds them */
     tv_device_arena *master_arena;
     tv_device_arena *arenas[CLASS_COUNT];
     uint32_t *trainable; /* list positions; NULL without `train` */
@@ -76,48 +77,57 @@ static bool has_master(const tv_parameter *p) {
     return p->trainable && p->storage != TV_F32;
 }
 
-static bool is_trained(const tv_parameter *p) {
-    return p->trainable;
+static uint64_t gradient_bytes(const tv_parameter *p) {
+    return p->trainable ? p->count * sizeof(float) : 0;
+}
+
+static uint64_t moment_bytes(const tv_parameter *p) {
+    if (p->trainable && p->optimizer == TV_OPTIMIZER_ADAMW8)
+        return tv_moment8_words(p->count) * sizeof(uint32_t);
+    return gradient_bytes(p);
 }
 
 /* Muon has one moment. */
-static bool has_second_moment(const tv_parameter *p) {
-    return p->trainable && p->optimizer != TV_OPTIMIZER_MUON;
+static uint64_t second_moment_bytes(const tv_parameter *p) {
+    return p->optimizer == TV_OPTIMIZER_MUON ? 0 : moment_bytes(p);
 }
 
-/* Floats of what is trained, or of that part of it which is `in`. */
-static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps,
-                              bool (*in)(const tv_parameter *), tv_plan_item *items, tv_memory_plan *plan) {
-    for (uint32_t i = 0; i < list->count; i++) {
-        const tv_parameter *p = &list->items[i];
-        *item_of(list, items, i) = (tv_plan_item){.bytes = in(p) ? p->count * sizeof(float) : 0};
-    }
+static uint64_t master_bytes(const tv_parameter *p) {
+    return has_master(p) ? p->count * sizeof(float) : 0;
+}
+
+typedef uint64_t (*bytes_of)(const tv_parameter *p);
+static const bytes_of class_bytes[CLASS_COUNT] = {gradient_bytes, moment_bytes, second_moment_bytes};
+
+/* What is trained, or what belongs to it. */
+static tv_status plan_trained(const tv_parameter_list *list, const tv_caps *caps, bytes_of bytes,
+                              tv_plan_item *items, tv_memory_plan *plan) {
+    for (uint32_t i = 0; i < list->count; i++)
+        *item_of(list, items, i) = (tv_plan_item){.bytes = bytes(&list->items[i])};
     return tv_memory_plan_sequence(items, list->count, caps->buffer_bytes, plan);
 }
 
 tv_status tv_model_measure_over(const tv_parameter_list *base, const tv_parameter_list *list,
                                 const tv_caps *caps, bool train, tv_model_bytes *bytes) {
     *bytes = (tv_model_bytes){0};
-    tv_memory_plan weights = {0}, trained = {0}, seconds = {0}, masters = {0};
+    tv_memory_plan weights = {0}, masters = {0}, trained[CLASS_COUNT] = {0};
     tv_plan_item *items = calloc(list->count, sizeof *items);
     if (!items)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
     tv_status status = plan_weights(base, list, caps, items, &weights);
+    for (int c = 0; c < CLASS_COUNT && status == TV_OK && train; c++)
+        status = plan_trained(list, caps, class_bytes[c], items, &trained[c]);
     if (status == TV_OK && train)
-        status = plan_trained(list, caps, is_trained, items, &trained);
-    if (status == TV_OK && train)
-        status = plan_trained(list, caps, has_second_moment, items, &seconds);
-    if (status == TV_OK && train)
-        status = plan_trained(list, caps, has_master, items, &masters);
+        status = plan_trained(list, caps, master_bytes, items, &masters);
     if (status == TV_OK) {
         bytes->parameters = weights.total_bytes;
         bytes->masters = masters.total_bytes;
-        bytes->gradients = trained.total_bytes;
-        bytes->moments = trained.total_bytes + seconds.total_bytes;
+        bytes->gradients = trained[CLASS_GRADIENTS].total_bytes;
+        bytes->moments = trained[CLASS_MOMENT_1].total_bytes + trained[CLASS_MOMENT_2].total_bytes;
     }
     tv_memory_plan_free(&weights);
-    tv_memory_plan_free(&trained);
-    tv_memory_plan_free(&seconds);
+    for (int c = 0; c < CLASS_COUNT; c++)
+        tv_memory_plan_free(&trained[c]);
     tv_memory_plan_free(&masters);
     free(items);
     return status;
@@ -181,33 +191,28 @@ done:
 
 /* ---- what is trained ---- */
 
-static tv_plan_item *items_of(const tv_model *model, int which) {
-    return which == CLASS_MOMENT_2 ? model->seconds : model->trained;
-}
-
 static tv_status create_trained(tv_model *model) {
     const tv_parameter_list *list = model->list;
     tv_memory_plan plan = {0};
     tv_status status;
     uint32_t count = 0;
-    model->trained = calloc(list->count, sizeof *model->trained);
     model->trainable = calloc(list->count, sizeof *model->trainable);
     model->masters = calloc(list->count, sizeof *model->masters);
-    model->seconds = calloc(list->count, sizeof *model->seconds);
-    if (!model->trained || !model->trainable || !model->masters || !model->seconds)
+    bool there = model->trainable && model->masters;
+    for (int c = 0; c < CLASS_COUNT; c++)
+        there = (model->trained[c] = calloc(list->count, sizeof **model->trained)) && there;
+    if (!there)
         return tv_fail(TV_E_MEMORY, "out of host memory for a model");
     for (uint32_t i = 0; i < list->count; i++)
         if (list->items[i].trainable)
             model->trainable[count++] = i;
-    TV_TRY(plan_trained(list, tv_device_caps(model->device), has_master, model->masters, &plan));
+    TV_TRY(plan_trained(list, tv_device_caps(model->device), master_bytes, model->masters, &plan));
     if (plan.total_bytes)
         TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, "fp32 masters",
                                       &model->master_arena));
-    tv_memory_plan_free(&plan);
     for (int c = 0; c < CLASS_COUNT; c++) {
         tv_memory_plan_free(&plan);
-        TV_TRY(plan_trained(list, tv_device_caps(model->device),
-                            c == CLASS_MOMENT_2 ? has_second_moment : is_trained, items_of(model, c), &plan));
+        TV_TRY(plan_trained(list, tv_device_caps(model->device), class_bytes[c], model->trained[c], &plan));
         if (plan.total_bytes)
             TV_TRY(tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, class_names[c],
                                           &model->arenas[c]));
@@ -257,12 +262,12 @@ void tv_model_destroy(tv_model **handle) {
     tv_model *model = *handle;
     release(&model->store);
     tv_device_arena_destroy(&model->master_arena);
-    for (int c = 0; c < CLASS_COUNT; c++)
+    for (int c = 0; c < CLASS_COUNT; c++) {
         tv_device_arena_destroy(&model->arenas[c]);
+        free(model->trained[c]);
+    }
     free(model->weights);
     free(model->shared);
-    free(model->trained);
-    free(model->seconds);
     free(model->masters);
     free(model->trainable);
     free(model);
@@ -290,11 +295,12 @@ static tv_tensor trained_at(const tv_model *model, trained_class which, uint32_t
     if (index >= model->list->count || !model->arenas[which])
         return TV_ABSENT;
     const tv_parameter *p = &model->list->items[index];
-    if (!(which == CLASS_MOMENT_2 ? has_second_moment(p) : is_trained(p)))
+    if (!class_bytes[which](p))
         return TV_ABSENT;
+    bool codes = which != CLASS_GRADIENTS && p->optimizer == TV_OPTIMIZER_ADAMW8;
     return (tv_tensor){
-        tv_device_arena_span(model->arenas[which], item_of(model->list, items_of(model, which), index)),
-        TV_F32};
+        tv_device_arena_span(model->arenas[which], item_of(model->list, model->trained[which], index)),
+        codes ? TV_U32 : TV_F32};
 }
 
 tv_tensor tv_model_parameter_at(const tv_model *model, uint32_t index) {

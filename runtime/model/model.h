@@ -59,10 +59,11 @@ tv_tensor tv_model_gradient(const tv_model *model, tv_parameter_role role, uint3
 enum { TV_MOMENTS = 2 };
 typedef struct tv_trainable {
     const tv_parameter *parameter;
-    tv_tensor weights;             /* what the passes read, in parameter->storage */
-    tv_tensor master;              /* fp32, which the optimizer changes; absent: weights is fp32 itself */
-    tv_tensor gradient;            /* fp32, as is all that follows */
-    tv_tensor moments[TV_MOMENTS]; /* AdamW's first and second; the second is absent with Muon */
+    tv_tensor weights;  /* what the passes read, in parameter->storage */
+    tv_tensor master;   /* fp32, which the optimizer changes; absent: weights is fp32 itself */
+    tv_tensor gradient; /* fp32 */
+    /* AdamW's first and second, fp32 or, as TV_U32, tv_moment8_words; the second is absent with Muon */
+    tv_tensor moments[TV_MOMENTS];
 } tv_trainable;
 /* 0 without `train`. */
 uint32_t tv_model_trainable_count(const tv_model *model);

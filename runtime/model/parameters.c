@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "kernels/update_plan.h"
 
 /* Beyond it an adapter is no adapter, and sizes need no check of their own. */
 enum { MOST_RANK = 1 << 16 };
@@ -188,15 +189,20 @@ uint32_t tv_parameter_matrices(const tv_model_config *config, const tv_parameter
     return 1;
 }
 
+/* What the choice comes to for one parameter. */
+static tv_optimizer optimizer_of(const tv_parameter_list *list, const tv_parameter *p) {
+    bool takes = (list->optimizer == TV_OPTIMIZER_MUON && is_hidden_matrix(p->role)) ||
+                 (list->optimizer == TV_OPTIMIZER_ADAMW8 && p->rank == 2 && tv_moment8_words(p->count));
+    return takes ? list->optimizer : TV_OPTIMIZER_ADAMW;
+}
+
 static void add(tv_parameter_list *list, tv_parameter *items, const tv_parameter *p) {
     list->elements += p->count;
     list->trainable_elements += p->trainable ? p->count : 0;
     list->trainable_count += p->trainable;
     list->max_elements = p->count > list->max_elements ? p->count : list->max_elements;
     items[list->count] = *p;
-    items[list->count++].optimizer = list->optimizer == TV_OPTIMIZER_MUON && !is_hidden_matrix(p->role)
-                                         ? TV_OPTIMIZER_ADAMW
-                                         : list->optimizer;
+    items[list->count++].optimizer = optimizer_of(list, p);
 }
 
 /* A and B of every target of the matrix that was appended last. */

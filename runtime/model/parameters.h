@@ -47,7 +47,7 @@ typedef enum tv_parameter_init {
 } tv_parameter_init;
 
 /* How what is trained is updated, in the order of the choices of train.optimizer. */
-typedef enum tv_optimizer { TV_OPTIMIZER_ADAMW, TV_OPTIMIZER_MUON } tv_optimizer;
+typedef enum tv_optimizer { TV_OPTIMIZER_ADAMW, TV_OPTIMIZER_MUON, TV_OPTIMIZER_ADAMW8 } tv_optimizer;
 
 /* The layer of a parameter that belongs to none, and the index of a parameter that a model lacks. */
 #define TV_NO_LAYER     UINT32_MAX
@@ -64,7 +64,8 @@ typedef struct tv_parameter {
     tv_dtype storage;       /* of the weights that the passes read; see tv_parameter_choice */
     bool trainable;         /* has a gradient and moments; else the parameter stays as it was loaded */
     tv_optimizer optimizer; /* of what is trained: decides its moments and its update. Muon's are hidden
-                               matrices; the rest of a list under Muon is AdamW's */
+                               matrices, those with moments of 8 bits have tv_moment8_words; the rest
+                               of such a list is AdamW's */
     tv_parameter_init init;
     float init_std;  /* of TV_INIT_NORMAL; of TV_INIT_UNIFORM the bound */
     uint32_t target; /* of an adapter's parameter: the number of its target */

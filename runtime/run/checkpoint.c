@@ -17,6 +17,8 @@
 #include "formats/load.h"
 #include "formats/peft.h"
 #include "formats/safetensors.h"
+#include "kernels/update_plan.h"
+#include "sizes.h"
 #include "text/tokenizer_json.h"
 #include "vk/transfer.h"
 
@@ -27,6 +29,29 @@ static const char temporary_prefix[] = ".writing-", temporary_suffix[] = ".trivi
 static const char moments_folder[] = "training_state", moments_file[] = "optimizer.safetensors";
 
 /* ---- moments ---- */
+
+/* How a moment lies in the file: rows of the parameter's floats, or of the bytes of a piece of 8-bit moments.
+ */
+typedef struct moment_rows {
+    bool codes;
+    uint64_t rows, row_bytes;
+    uint64_t at_once; /* rows */
+} moment_rows;
+
+static moment_rows rows_of(const tv_trainable *t, uint32_t m) {
+    if (t->moments[m].dtype != TV_U32)
+        return (moment_rows){false, t->parameter->shape[0], t->parameter->shape[1] * sizeof(float),
+                             tv_parameter_piece_rows(t->parameter)};
+    const uint64_t bytes = TV_MOMENT_WORDS * sizeof(uint32_t);
+    return (moment_rows){true, tv_moment8_words(t->parameter->count) / TV_MOMENT_WORDS, bytes,
+                         TV_PIECE_BYTES / bytes};
+}
+
+/* For the rows of any moment that are taken at once. */
+static void *allocate_rows(const tv_model *model) {
+    uint64_t floats = tv_parameter_piece_elements(tv_model_list(model)) * sizeof(float);
+    return calloc(1, tv_max_u64(floats, TV_PIECE_BYTES));
+}
 
 /* A parameter of Muon has the first alone. */
 static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_safetensor **tensors,
@@ -42,13 +67,19 @@ static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_saf
             const tv_parameter *parameter = t.parameter;
             if (!tv_tensor_present(t.moments[m]))
                 continue;
+            const moment_rows rows = rows_of(&t, m);
             const char *name = tv_arena_format(arena, "%s/%s", moment_names[m], parameter->name);
             if (!name)
                 return TV_E_MEMORY;
-            (*tensors)[(*moments)++] = (tv_safetensor){.name = name,
-                                                       .dtype = "F32",
-                                                       .rank = parameter->rank,
-                                                       .shape = {parameter->shape[0], parameter->shape[1]}};
+            (*tensors)[(*moments)++] =
+                rows.codes ? (tv_safetensor){.name = name,
+                                             .dtype = "U8",
+                                             .rank = 2,
+                                             .shape = {rows.rows, rows.row_bytes}}
+                           : (tv_safetensor){.name = name,
+                                             .dtype = "F32",
+                                             .rank = parameter->rank,
+                                             .shape = {parameter->shape[0], parameter->shape[1]}};
         }
     }
     return TV_OK;
@@ -63,7 +94,7 @@ static tv_status write_moments(const char *directory, tv_model *model) {
     tv_arena *arena = NULL;
     tv_safetensors_writer *writer = NULL;
     tv_safetensor *tensors = NULL;
-    float *values = calloc(tv_parameter_piece_elements(tv_model_list(model)), sizeof *values);
+    void *values = allocate_rows(model);
     if (!values || !folder || !path) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while writing the moments of %s", directory);
         goto done;
@@ -75,16 +106,16 @@ static tv_status write_moments(const char *directory, tv_model *model) {
     for (uint32_t m = 0; m < TV_MOMENTS; m++) {
         for (uint32_t i = 0; i < count; i++) {
             const tv_trainable t = tv_model_trainable(model, i);
-            const uint64_t row_bytes = t.parameter->shape[1] * sizeof *values;
-            const uint64_t piece = tv_parameter_piece_rows(t.parameter);
             if (!tv_tensor_present(t.moments[m]))
                 continue;
-            for (uint64_t first = 0, rows; first < t.parameter->shape[0]; first += rows) {
-                rows = tv_min_u64(piece, t.parameter->shape[0] - first);
+            const moment_rows all = rows_of(&t, m);
+            tv_part part = {0};
+            while (tv_next_part(&part, all.rows, all.at_once)) {
+                const uint64_t bytes = part.count * all.row_bytes;
                 TV_TRY(tv_download(tv_model_device(model),
-                                   tv_span_part(t.moments[m].span, first * row_bytes, rows * row_bytes),
-                                   values, rows * row_bytes));
-                TV_TRY(tv_safetensors_write(writer, values, rows * row_bytes));
+                                   tv_span_part(t.moments[m].span, part.first * all.row_bytes, bytes), values,
+                                   bytes));
+                TV_TRY(tv_safetensors_write(writer, values, bytes));
             }
         }
     }
@@ -98,11 +129,39 @@ done:
     return status;
 }
 
+static tv_status check_moment(const char *path, const tv_safetensor *tensor, const tv_parameter *parameter,
+                              const moment_rows *all) {
+    if (all->codes && (strcmp(tensor->dtype, "U8") != 0 || tensor->rank != 2 ||
+                       tensor->shape[0] != all->rows || tensor->shape[1] != all->row_bytes))
+        return tv_fail(TV_E_DATA,
+                       "%s: expected moments of 8 bits as %" PRIu64 " x %" PRIu64
+                       " bytes in \"%s\", found %" PRIu64 " elements of type %s",
+                       path, all->rows, all->row_bytes, tensor->name, tensor->count, tensor->dtype);
+    if (!all->codes &&
+        (tensor->count != parameter->count || tensor->rank == 0 || tensor->shape[0] != parameter->shape[0]))
+        return tv_fail(TV_E_DATA, "%s: expected %" PRIu64 " elements in \"%s\", found %" PRIu64, path,
+                       parameter->count, tensor->name, tensor->count);
+    return TV_OK;
+}
+
+/* Codes of any bits are moments; of the exponents behind them, not all are. */
+static tv_status check_codes(const char *path, const char *name, const moment_rows *all, uint64_t rows,
+                             const void *values) {
+    for (uint64_t r = 0; r < rows; r++) {
+        uint32_t words[TV_MOMENT_WORDS];
+        memcpy(words, (const uint8_t *)values + r * all->row_bytes, sizeof words);
+        if (!tv_moment8_is_sound(words))
+            return tv_fail(TV_E_DATA, "%s: \"%s\" holds an exponent that no moment has; the file is damaged",
+                           path, name);
+    }
+    return TV_OK;
+}
+
 /* Into the device, piece by piece through `values`. */
-static tv_status read_moment(const tv_safetensors *file, const char *path, const char *moment,
-                             tv_device *device, const tv_parameter *parameter, tv_span span, float *values) {
+static tv_status read_moment(const tv_safetensors *file, const char *path, uint32_t m, tv_device *device,
+                             const tv_trainable *t, void *values) {
     char name[256];
-    snprintf(name, sizeof name, "%s/%s", moment, parameter->name);
+    snprintf(name, sizeof name, "%s/%s", moment_names[m], t->parameter->name);
     const tv_safetensor *tensor = tv_safetensors_find(file, name);
     if (!tensor)
         return tv_fail(
@@ -110,16 +169,18 @@ static tv_status read_moment(const tv_safetensors *file, const char *path, const
             "%s: expected the tensor \"%s\" and found none; the checkpoint belongs to another model, "
             "or train.trainable was another",
             path, name);
-    if (tensor->count != parameter->count || tensor->rank == 0 || tensor->shape[0] != parameter->shape[0])
-        return tv_fail(TV_E_DATA, "%s: expected %" PRIu64 " elements in \"%s\", found %" PRIu64, path,
-                       parameter->count, name, tensor->count);
-    const uint64_t piece = tv_parameter_piece_rows(parameter),
-                   row_bytes = parameter->shape[1] * sizeof *values;
-    for (uint64_t first = 0, rows; first < parameter->shape[0]; first += rows) {
-        rows = tv_min_u64(piece, parameter->shape[0] - first);
-        TV_RETURN_IF_FAILED(tv_safetensors_read(file, tensor, first, rows, false, values));
-        TV_RETURN_IF_FAILED(tv_upload(device, tv_span_part(span, first * row_bytes, rows * row_bytes), values,
-                                      rows * row_bytes));
+    const moment_rows all = rows_of(t, m);
+    TV_RETURN_IF_FAILED(check_moment(path, tensor, t->parameter, &all));
+    tv_part part = {0};
+    while (tv_next_part(&part, all.rows, all.at_once)) {
+        const uint64_t first = part.first * all.row_bytes, bytes = part.count * all.row_bytes;
+        if (all.codes) {
+            TV_RETURN_IF_FAILED(tv_safetensors_copy(file, tensor, first, bytes, values));
+            TV_RETURN_IF_FAILED(check_codes(path, name, &all, part.count, values));
+        } else {
+            TV_RETURN_IF_FAILED(tv_safetensors_read(file, tensor, part.first, part.count, false, values));
+        }
+        TV_RETURN_IF_FAILED(tv_upload(device, tv_span_part(t->moments[m].span, first, bytes), values, bytes));
     }
     return TV_OK;
 }
@@ -127,7 +188,7 @@ static tv_status read_moment(const tv_safetensors *file, const char *path, const
 static tv_status read_moments(const char *path, tv_model *model) {
     tv_status status;
     tv_safetensors *file = NULL;
-    float *values = calloc(tv_parameter_piece_elements(tv_model_list(model)), sizeof *values);
+    void *values = allocate_rows(model);
     if (!values) {
         status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", path);
         goto done;
@@ -137,8 +198,7 @@ static tv_status read_moments(const char *path, tv_model *model) {
         for (uint32_t i = 0; i < tv_model_trainable_count(model); i++) {
             const tv_trainable t = tv_model_trainable(model, i);
             if (tv_tensor_present(t.moments[m]))
-                TV_TRY(read_moment(file, path, moment_names[m], tv_model_device(model), t.parameter,
-                                   t.moments[m].span, values));
+                TV_TRY(read_moment(file, path, m, tv_model_device(model), &t, values));
         }
     }
 done:

@@ -38,6 +38,9 @@ tv_status tv_step_table_words(const tv_parameter_list *list, const tv_caps *caps
 }
 
 tv_status tv_step_plan(const tv_model *model, tv_update_plan **plan) {
+    static const tv_update_rule rules[] = {[TV_OPTIMIZER_ADAMW] = TV_UPDATE_ADAMW,
+                                           [TV_OPTIMIZER_ADAMW8] = TV_UPDATE_ADAMW8,
+                                           [TV_OPTIMIZER_MUON] = TV_UPDATE_ELSEWHERE};
     uint32_t trained = tv_model_trainable_count(model);
     tv_update_tensor *tensors = calloc(trained + 1, sizeof *tensors);
     *plan = NULL;
@@ -45,14 +48,14 @@ tv_status tv_step_plan(const tv_model *model, tv_update_plan **plan) {
         return tv_fail(TV_E_MEMORY, "out of host memory for the plan of an update");
     for (uint32_t i = 0; i < trained; i++) {
         const tv_trainable t = tv_model_trainable(model, i);
-        tensors[i] = (tv_update_tensor){
-            .count = t.parameter->count,
-            .rule = t.parameter->optimizer == TV_OPTIMIZER_ADAMW ? TV_UPDATE_ADAMW : TV_UPDATE_ELSEWHERE,
-            .decay = t.parameter->decay,
-            .parameter = tv_tensor_present(t.master) ? t.master : t.weights,
-            .gradient = t.gradient,
-            .m = t.moments[0],
-            .v = t.moments[1]};
+        tensors[i] = (tv_update_tensor){.count = t.parameter->count,
+                                        .rule = rules[t.parameter->optimizer],
+                                        .number = (uint32_t)(t.parameter - tv_model_list(model)->items),
+                                        .decay = t.parameter->decay,
+                                        .parameter = tv_tensor_present(t.master) ? t.master : t.weights,
+                                        .gradient = t.gradient,
+                                        .m = t.moments[0],
+                                        .v = t.moments[1]};
     }
     tv_status status = tv_update_plan_create(tv_device_caps(tv_model_device(model)), tensors, trained, plan);
     free(tensors);

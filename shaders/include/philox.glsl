@@ -4,6 +4,7 @@
 
 /* enum tv_stream of runtime/base/rng.h; pinned there. */
 const uint TV_STREAM_SAMPLE = 4;
+const uint TV_STREAM_MOMENTS = 9;
 
 /* Four words. seed and index: low word, high word. stream: the stream, and the rank 16 bits higher. */
 uvec4 tv_philox(uvec2 seed, uint stream, uint step, uvec2 index) {

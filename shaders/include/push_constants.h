@@ -81,11 +81,13 @@ struct tv_update_segment {
     uint first_group; /* the workgroup that begins it */
     uint count;       /* elements */
     uint parameter, gradient, m, v;
-    uint decay;   /* 1: weight decay applies */
-    uint partial; /* of the norm: where the first block's pair goes */
-    uint padding; /* of the norm: floats set to 0 behind the last pair */
+    uint decay;        /* 1: weight decay applies */
+    uint partial;      /* of the norm: where the first block's pair goes */
+    uint padding;      /* of the norm: floats set to 0 behind the last pair */
+    uint number;       /* of the parameter in its list */
+    uint first_vector; /* where in the tensor it begins, in fours */
 };
-TV_PUSH_SIZE(struct tv_update_segment, 36);
+TV_PUSH_SIZE(struct tv_update_segment, 44);
 
 struct tv_sample_settings {
     uint seed_low, seed_high;

@@ -30,6 +30,15 @@
 
 /* adamw.comp: vectors of an invocation. */
 #define TV_ADAMW_VECTORS 4
+/* adamw8.comp: elements of a block, which shares an exponent; of a piece of blocks, which a workgroup takes;
+ * words of a piece: codes, then exponents. */
+#define TV_MOMENT_BLOCK 256
+#define TV_MOMENT_PIECE 4096
+/* A float's, with its bias: below the least one squares leave fp32; none is above the most, since gradients
+ * whose norm is above 2^63 update nothing. */
+#define TV_MOMENT_LEAST_EXPONENT 65
+#define TV_MOMENT_MOST_EXPONENT  192
+#define TV_MOMENT_WORDS          (TV_MOMENT_PIECE / 4 + TV_MOMENT_PIECE / TV_MOMENT_BLOCK)
 
 /* muon_scale.comp: blocks of TV_REDUCE_BLOCK elements that a workgroup takes. */
 #define TV_MUON_SCALE_BLOCKS 16
