@@ -299,7 +299,7 @@ tv_status tv_parameter_list_create(const tv_model_config *config, tv_parameter_l
 
 /* `storage` NULL: that of the other list. */
 static tv_status create_again(const tv_parameter_list *other, const tv_model_config *config,
-                              const tv_dtype *storage, tv_parameter_list **list) {
+                              const tv_dtype *storage, tv_optimizer optimizer, tv_parameter_list **list) {
     *list = NULL;
     bool *trainable = calloc(other->count, sizeof *trainable);
     tv_dtype *types = calloc(other->count, sizeof *types);
@@ -318,7 +318,7 @@ static tv_status create_again(const tv_parameter_list *other, const tv_model_con
     const tv_parameter_choice choice = {.trainable = trainable,
                                         .storage = types,
                                         .adapter = other->adapter.rank ? &other->adapter : NULL,
-                                        .optimizer = other->optimizer};
+                                        .optimizer = optimizer};
     tv_status status = tv_parameter_list_create_chosen(config, &choice, list);
     free(trainable);
     free(types);
@@ -327,12 +327,17 @@ static tv_status create_again(const tv_parameter_list *other, const tv_model_con
 
 tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv_model_config *config,
                                         tv_parameter_list **list) {
-    return create_again(other, config, NULL, list);
+    return create_again(other, config, NULL, other->optimizer, list);
 }
 
 tv_status tv_parameter_list_create_stored(const tv_parameter_list *other, const tv_dtype *storage,
                                           tv_parameter_list **list) {
-    return create_again(other, &other->config, storage, list);
+    return create_again(other, &other->config, storage, other->optimizer, list);
+}
+
+tv_status tv_parameter_list_create_optimized(const tv_parameter_list *other, tv_optimizer optimizer,
+                                             tv_parameter_list **list) {
+    return create_again(other, &other->config, NULL, optimizer, list);
 }
 
 tv_status tv_parameter_list_create_chosen(const tv_model_config *config, const tv_parameter_choice *choice,

@@ -135,6 +135,9 @@ tv_status tv_parameter_list_create_like(const tv_parameter_list *other, const tv
 /* A list that differs in the types of storage alone, those of a choice. */
 tv_status tv_parameter_list_create_stored(const tv_parameter_list *other, const tv_dtype *storage,
                                           tv_parameter_list **list);
+/* A list that differs in how what is trained is updated. */
+tv_status tv_parameter_list_create_optimized(const tv_parameter_list *other, tv_optimizer optimizer,
+                                             tv_parameter_list **list);
 void tv_parameter_list_destroy(tv_parameter_list **list);
 
 /* What a parameter is there for, as the labels of recorded work say it: "qkv", "mlp in", "norm1". */

@@ -11,18 +11,19 @@
 
 enum { ADAPTER_RANK = 16, LEAST_TOKENS = 64 };
 
-/* What becomes of the model: as it is, or an adapter over frozen weights of a type. */
+/* What becomes of the model: as it is, with moments of 8 bits, or an adapter over frozen weights of a type.
+ * From what changes least to what changes most. */
 typedef struct form {
     bool adapter;
     bool narrower;
     tv_dtype weights;
 } form;
 
-static const form forms[] = {{false, false, TV_F32},
-                             {true, false, TV_F32},
-                             {true, true, TV_BF16},
-                             {true, true, TV_Q8_0},
-                             {true, true, TV_Q4_0}};
+enum { AS_IT_IS, MOMENTS_OF_8_BITS, ADAPTER, ADAPTER_BF16, ADAPTER_Q8_0, ADAPTER_Q4_0 };
+static const form forms[] = {
+    [AS_IT_IS] = {false, false, TV_F32},    [MOMENTS_OF_8_BITS] = {false, false, TV_F32},
+    [ADAPTER] = {true, false, TV_F32},      [ADAPTER_BF16] = {true, true, TV_BF16},
+    [ADAPTER_Q8_0] = {true, true, TV_Q8_0}, [ADAPTER_Q4_0] = {true, true, TV_Q4_0}};
 
 typedef struct advising {
     const tv_parameter_list *list;
@@ -82,7 +83,10 @@ static tv_status make_forms(advising *a) {
     const uint64_t widest = widest_storage(a->list);
     /* Adapters are AdamW's, and a run that is Muon's refuses to be left without a matrix. */
     bool adaptable = strcmp(a->options->stage, "pretrain") != 0 && a->list->optimizer != TV_OPTIMIZER_MUON;
-    for (size_t i = 1; i < TV_COUNT(forms) && adaptable; i++) {
+    if (a->list->optimizer == TV_OPTIMIZER_ADAMW && a->list->adapter.rank == 0)
+        TV_RETURN_IF_FAILED(
+            tv_parameter_list_create_optimized(a->list, TV_OPTIMIZER_ADAMW8, &a->formed[MOMENTS_OF_8_BITS]));
+    for (size_t i = ADAPTER; i < TV_COUNT(forms) && adaptable; i++) {
         bool smaller = forms[i].narrower ? tv_dtype_row_bytes(forms[i].weights, TV_DTYPE_BLOCK) < widest
                                          : a->list->adapter.rank == 0;
         if (smaller)
@@ -111,7 +115,9 @@ static bool measure(const advising *a, const step *s, tv_memory_change *change) 
     tv_trainer_options options = *a->options;
     const tv_parameter_list *list = s->form ? a->formed[s->form] : a->list;
     *change = (tv_memory_change){.smaller_batch = s->batch < options.batch};
-    if (s->form && a->list->adapter.rank == 0) {
+    if (s->form == MOMENTS_OF_8_BITS)
+        append(change->keys, sizeof change->keys, "train.optimizer=adamw8");
+    if (forms[s->form].adapter && a->list->adapter.rank == 0) {
         snprintf(key, sizeof key, "lora.rank=%d", ADAPTER_RANK);
         append(change->keys, sizeof change->keys, key);
     }
@@ -150,8 +156,8 @@ static void list_changes(const advising *a, uint64_t now, tv_memory_advice *advi
     steps[count++] = (step){0, 1, o->tokens, o->recompute};
     for (size_t f = 1; f < TV_COUNT(forms); f++)
         steps[count++] = (step){f, o->batch, o->tokens, o->recompute};
-    steps[count++] = (step){3, o->batch, o->tokens, true};
-    steps[count++] = (step){4, 1, o->tokens, true};
+    steps[count++] = (step){ADAPTER_Q8_0, o->batch, o->tokens, true};
+    steps[count++] = (step){ADAPTER_Q4_0, 1, o->tokens, true};
     if (half >= LEAST_TOKENS)
         steps[count++] = (step){0, o->batch, half, o->recompute};
     for (uint32_t i = 0; i < count; i++) {

@@ -128,6 +128,7 @@ static void the_least_harmful_change_is_named(void **state) {
     tv_parameter_list *list = list_of(qwen_1_5b, TV_F32, 0);
     /* All weights trained: 25 GB and the activations. */
     const uint64_t again = total_of(qwen_1_5b, TV_F32, 0, &caps, step_of(4, 512, true));
+    const uint64_t before = total_of(qwen_1_5b, TV_F32, 0, &caps, step);
     const uint64_t adapted = total_of(qwen_1_5b, TV_F32, 16, &caps, step);
     const uint64_t narrow = total_of(qwen_1_5b, TV_Q8_0, 16, &caps, step_of(1, 512, true));
     tv_memory_advice advice = advice_of(list, &caps, &step, 0, again);
@@ -140,6 +141,9 @@ static void the_least_harmful_change_is_named(void **state) {
                      total_of(qwen_1_5b, TV_Q8_0, 16, &caps, step));
     assert_int_equal(listed(&advice, "data.seq_len=256"),
                      total_of(qwen_1_5b, TV_F32, 0, &caps, step_of(4, 256, false)));
+    /* Three quarters of two moments of 1.54 G elements each. */
+    assert_near((double)(before - listed(&advice, "train.optimizer=adamw8")),
+                0.746 * 8 * (double)list->elements, 0.01 * 8 * (double)list->elements);
     for (uint32_t i = 1; i < advice.count; i++)
         assert_true(advice.changes[i].keys[0]);
     /* Where a smaller batch would do as well, which changes what is learned. */
@@ -172,11 +176,14 @@ static void advice_is_for_the_stage(void **state) {
     tv_memory_advice advice = advice_of(list, &caps, &step, 0, EIGHT);
     assert_true(advice.has_first);
     assert_string_equal(advice.first.keys, "model.weights=q4_0");
+    for (uint32_t i = 0; i < advice.count; i++)
+        assert_null(strstr(advice.changes[i].keys, "adamw8")); /* an adapter's moments are nothing */
     tv_parameter_list_destroy(&list);
     list = list_of(qwen_1_5b, TV_F32, 0);
     step.stage = "pretrain";
     advice = advice_of(list, &caps, &step, 0, EIGHT);
     assert_false(advice.has_first);
+    assert_true(listed(&advice, "train.optimizer=adamw8") > 0);
     for (uint32_t i = 0; i < advice.count; i++)
         assert_null(strstr(advice.changes[i].keys, "lora"));
     tv_parameter_list_destroy(&list);
