@@ -238,16 +238,26 @@ const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model) {
     return model->file;
 }
 
-/* What a tensor's elements are on a device; the k-quants' own arithmetic is not there. */
-static tv_dtype stored_as(const tv_gguf_type *type) {
+/* What a tensor's elements are on a device; false where that is another type than theirs, whose own
+ * arithmetic is not there. */
+static bool find_stored(const tv_gguf_type *type, tv_dtype *dtype) {
     static const struct {
         const char *name;
         tv_dtype dtype;
     } kept[] = {{"F32", TV_F32}, {"F16", TV_F16}, {"BF16", TV_BF16}, {"Q8_0", TV_Q8_0}, {"Q4_0", TV_Q4_0}};
+    *dtype = TV_Q8_0;
     for (size_t i = 0; i < TV_COUNT(kept); i++)
-        if (strcmp(kept[i].name, type->name) == 0)
-            return kept[i].dtype;
-    return TV_Q8_0;
+        if (strcmp(kept[i].name, type->name) == 0) {
+            *dtype = kept[i].dtype;
+            return true;
+        }
+    return false;
+}
+
+static tv_dtype stored_as(const tv_gguf_type *type) {
+    tv_dtype dtype;
+    (void)find_stored(type, &dtype);
+    return dtype;
 }
 
 tv_dtype tv_gguf_model_stored(const tv_gguf_model *m, uint32_t index) {
@@ -306,7 +316,8 @@ static tv_status read_entry(const tv_gguf_model *m, uint64_t number, uint64_t fr
     const uint64_t first = from / unit * unit, end = tv_align_up(from + rows, unit);
     const uint64_t to_bytes = tv_dtype_row_bytes(dtype, entry->columns);
     /* Blocks of the same type keep their bits. */
-    const bool kept = tv_dtype_is_blocks(dtype) && stored_as(type) == dtype && type->block == TV_DTYPE_BLOCK;
+    tv_dtype own;
+    const bool kept = find_stored(type, &own) && tv_dtype_is_blocks(dtype) && own == dtype;
     const uint64_t block_bytes = kept ? entry->columns / type->block * type->bytes : 0;
     tv_status status = TV_OK;
     float *values = malloc((end - first) * entry->columns * sizeof *values);

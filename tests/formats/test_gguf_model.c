@@ -259,6 +259,63 @@ static void blocks_keep_their_bits(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* Steps of 1/32 of the block's range from its least value on: an encoder of the test's own. */
+static void encode_q5_1(const float *in, uint8_t *block) {
+    float least = in[0], most = in[0];
+    for (int i = 1; i < 32; i++) {
+        least = fminf(least, in[i]);
+        most = fmaxf(most, in[i]);
+    }
+    const uint16_t halves[2] = {tv_float_to_half((most - least) / 31), tv_float_to_half(least)};
+    memset(block, 0, 24);
+    memcpy(block, halves, sizeof halves);
+    for (int i = 0; i < 32; i++) {
+        unsigned whole = (unsigned)fminf(31, roundf((in[i] - least) * 31 / (most - least)));
+        block[8 + i % 16] |= (uint8_t)((whole & 15) << (i < 16 ? 0 : 4));
+        block[4 + i / 8] |= (uint8_t)(whole >> 4 << i % 8);
+    }
+}
+
+/* Blocks of a type that has no arithmetic here are held as q8_0, though both have 32 elements. */
+static void other_blocks_are_converted(void **state) {
+    (void)state;
+    static const tv_gguf_type q5_1 = {"Q5_1", 7, 9, 32, 24, NULL, encode_q5_1};
+    char *dir = tv_test_dir(), *path = tv_format("%s/small.gguf", dir);
+    tv_model_config config = small(TV_ARCH_LLAMA);
+    tv_parameter_list *list = NULL;
+    tv_model_directory *back = NULL;
+    assert_ok(tv_parameter_list_create(&config, &list));
+    assert_ok(tv_gguf_model_write(path, &(tv_gguf_export){.list = list,
+                                                          .source = source,
+                                                          .context = list,
+                                                          .where = "here",
+                                                          .name = "small",
+                                                          .type = &q5_1}));
+    assert_ok(tv_model_directory_open(path, &back));
+    float given[96 * 32], floats[96 * 32], again[96 * 32];
+    uint8_t rows[96 * 36];
+    const uint32_t qkv = tv_parameter_index(list, TV_PARAMETER_QKV_WEIGHT, 1);
+    assert_int_equal(tv_model_directory_dtype(back, qkv), TV_Q8_0);
+    assert_ok(source(list, qkv, 0, 96, TV_F32, given));
+    assert_ok(tv_model_directory_read_rows(back, qkv, 0, 96, TV_F32, floats));
+    assert_ok(tv_model_directory_read_rows(back, qkv, 0, 96, TV_Q8_0, rows));
+    tv_dtype_to_f32(TV_Q8_0, 32, 96, rows, again);
+    for (int r = 0; r < 96; r++) {
+        float most = 0;
+        for (int i = 0; i < 32; i++)
+            most = fmaxf(most, fabsf(given[r * 32 + i]));
+        /* Half a step of 2 most / 31, and of most / 127; halves of scale and least value are off by 2^-11. */
+        for (int i = r * 32; i < r * 32 + 32; i++) {
+            assert_near(floats[i], given[i], most * (1.0 / 31 + 0x1p-10));
+            assert_near(again[i], floats[i], most * 1.1 * (0.5 / 127 + 0x1p-11));
+        }
+    }
+    tv_model_directory_close(&back);
+    tv_parameter_list_destroy(&list);
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 /* q and the gate of every layer: A as it is, B with q's rows turned, alpha by the scale that training used.
  */
 static void an_adapter_stands_beside_its_matrices(void **state) {
@@ -478,6 +535,7 @@ int main(void) {
         cmocka_unit_test(scaled_positions_go_round),
         cmocka_unit_test(llama_heads_are_turned),
         cmocka_unit_test(blocks_keep_their_bits),
+        cmocka_unit_test(other_blocks_are_converted),
         cmocka_unit_test(an_adapter_stands_beside_its_matrices),
         cmocka_unit_test(what_gguf_cannot_say_is_refused),
         cmocka_unit_test(other_files_are_refused_by_name),
