@@ -29,6 +29,7 @@ typedef struct advising {
     const tv_parameter_list *list;
     const tv_caps *caps;
     const tv_trainer_options *options;
+    const tv_memory_roles *roles;
     uint64_t more, available;
     tv_parameter_list *formed[TV_COUNT(forms)]; /* NULL: no smaller than another, or not for this stage */
 } advising;
@@ -44,34 +45,32 @@ static uint64_t widest_storage(const tv_parameter_list *list) {
     return most;
 }
 
-/* The model with an adapter, its own or one of the usual rank on every matrix, and weights of this type. */
-static tv_status make_form(const advising *a, const form *f, tv_parameter_list **made) {
+tv_status tv_memory_adapted(const tv_parameter_list *list, bool narrower, tv_dtype weights,
+                            tv_parameter_list **made) {
     static const char *const every[] = {"all-linear"};
-    tv_adapter adapter = a->list->adapter;
+    tv_adapter adapter = list->adapter;
     tv_parameter_list *plain = NULL;
     tv_dtype *storage = NULL;
     tv_status status;
     *made = NULL;
     if (adapter.rank == 0) {
         adapter = (tv_adapter){.rank = ADAPTER_RANK, .alpha = ADAPTER_RANK};
-        TV_TRY(tv_peft_targets(&a->list->config, "the targets", every, 1, &adapter));
+        TV_TRY(tv_peft_targets(&list->config, "the targets", every, 1, &adapter));
     }
-    TV_TRY(tv_parameter_list_create(&a->list->config, &plain));
+    TV_TRY(tv_parameter_list_create(&list->config, &plain));
     if (!(storage = calloc(plain->count, sizeof *storage))) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a list of parameters");
         goto done;
     }
     for (uint32_t i = 0; i < plain->count; i++) {
         const tv_parameter *p = &plain->items[i];
-        uint32_t here = tv_parameter_index(a->list, p->role, p->layer);
-        storage[i] = f->narrower               ? f->weights
-                     : here == TV_NO_PARAMETER ? TV_F32
-                                               : a->list->items[here].storage;
+        uint32_t here = tv_parameter_index(list, p->role, p->layer);
+        storage[i] = narrower ? weights : here == TV_NO_PARAMETER ? TV_F32 : list->items[here].storage;
     }
     status = tv_parameter_list_create_chosen(
-        &a->list->config,
+        &list->config,
         &(tv_parameter_choice){
-            .adapter = &adapter, .score = true, .storage = storage, .optimizer = a->list->optimizer},
+            .adapter = &adapter, .score = true, .storage = storage, .optimizer = list->optimizer},
         made);
 done:
     free(storage);
@@ -90,7 +89,8 @@ static tv_status make_forms(advising *a) {
         bool smaller = forms[i].narrower ? tv_dtype_row_bytes(forms[i].weights, TV_DTYPE_BLOCK) < widest
                                          : a->list->adapter.rank == 0;
         if (smaller)
-            TV_RETURN_IF_FAILED(make_form(a, &forms[i], &a->formed[i]));
+            TV_RETURN_IF_FAILED(
+                tv_memory_adapted(a->list, forms[i].narrower, forms[i].weights, &a->formed[i]));
     }
     return TV_OK;
 }
@@ -101,6 +101,7 @@ typedef struct step {
     size_t form;
     uint64_t batch, tokens;
     bool recompute;
+    uint32_t own; /* of the stage's changes */
 } step;
 
 static void append(char *text, size_t size, const char *key) {
@@ -137,13 +138,25 @@ static bool measure(const advising *a, const step *s, tv_memory_change *change) 
         snprintf(key, sizeof key, set ? "data.seq_len=%" PRIu64 : "texts of %" PRIu64 " tokens", s->tokens);
         append(change->keys, sizeof change->keys, key);
     }
+    if (s->own)
+        append(change->keys, sizeof change->keys, a->roles->keys[s->own]);
     options.batch = s->batch;
     options.tokens = s->tokens;
     options.recompute = s->recompute;
+    if (list && a->roles)
+        return a->roles->measure(a->roles->context,
+                                 &(tv_memory_step){list, options, forms[s->form].adapter,
+                                                   forms[s->form].narrower, forms[s->form].weights, s->own},
+                                 &change->bytes);
     if (!list || tv_trainer_measure(list, a->caps, &options, &bytes) != TV_OK)
         return false;
     change->bytes = bytes.total + a->more;
     return true;
+}
+
+/* With none. */
+static uint32_t own_changes(const advising *a) {
+    return a->roles ? a->roles->count : 1;
 }
 
 /* Alone, and what people put together. */
@@ -152,14 +165,18 @@ static void list_changes(const advising *a, uint64_t now, tv_memory_advice *advi
     const uint64_t half = o->tokens / 2 / TV_WIDTH_STEP * TV_WIDTH_STEP;
     step steps[TV_MOST_CHANGES];
     uint32_t count = 0;
-    steps[count++] = (step){0, o->batch, o->tokens, true};
-    steps[count++] = (step){0, 1, o->tokens, o->recompute};
+    steps[count++] = (step){0, o->batch, o->tokens, true, 0};
+    steps[count++] = (step){0, 1, o->tokens, o->recompute, 0};
     for (size_t f = 1; f < TV_COUNT(forms); f++)
-        steps[count++] = (step){f, o->batch, o->tokens, o->recompute};
-    steps[count++] = (step){ADAPTER_Q8_0, o->batch, o->tokens, true};
-    steps[count++] = (step){ADAPTER_Q4_0, 1, o->tokens, true};
+        steps[count++] = (step){f, o->batch, o->tokens, o->recompute, 0};
+    steps[count++] = (step){ADAPTER_Q8_0, o->batch, o->tokens, true, 0};
+    steps[count++] = (step){ADAPTER_Q4_0, 1, o->tokens, true, 0};
+    for (uint32_t own = 1; own < own_changes(a); own++) {
+        steps[count++] = (step){0, o->batch, o->tokens, o->recompute, own};
+        steps[count++] = (step){ADAPTER_Q8_0, o->batch, o->tokens, true, own};
+    }
     if (half >= LEAST_TOKENS)
-        steps[count++] = (step){0, o->batch, half, o->recompute};
+        steps[count++] = (step){0, o->batch, half, o->recompute, 0};
     for (uint32_t i = 0; i < count; i++) {
         tv_memory_change *next = &advice->changes[advice->count];
         bool known = false;
@@ -176,24 +193,27 @@ static void find_first(const advising *a, tv_memory_advice *advice) {
     for (uint64_t tokens = o->tokens; !advice->has_first && tokens >= tv_min_u64(LEAST_TOKENS, o->tokens);
          tokens = tokens / 2 / TV_WIDTH_STEP * TV_WIDTH_STEP)
         for (size_t f = 0; f < TV_COUNT(forms); f++)
-            for (uint64_t batch = o->batch; batch >= 1; batch /= 2)
-                for (int recompute = o->recompute; recompute < 2; recompute++) {
-                    if (advice->has_first || (f && !a->formed[f]))
-                        continue;
-                    advice->has_first = measure(a, &(step){f, batch, tokens, recompute}, &advice->first) &&
-                                        advice->first.bytes <= a->available;
-                }
+            for (uint32_t own = 0; own < own_changes(a); own++)
+                for (uint64_t batch = o->batch; batch >= 1; batch /= 2)
+                    for (int recompute = o->recompute; recompute < 2; recompute++) {
+                        if (advice->has_first || (f && !a->formed[f]))
+                            continue;
+                        advice->has_first =
+                            measure(a, &(step){f, batch, tokens, recompute, own}, &advice->first) &&
+                            advice->first.bytes <= a->available;
+                    }
 }
 
 tv_status tv_memory_advise(const tv_parameter_list *list, const tv_caps *caps,
-                           const tv_trainer_options *options, uint64_t more, uint64_t available,
-                           tv_memory_advice *advice) {
-    advising a = {.list = list, .caps = caps, .options = options, .more = more, .available = available};
+                           const tv_trainer_options *options, uint64_t more, const tv_memory_roles *roles,
+                           uint64_t available, tv_memory_advice *advice) {
+    advising a = {
+        .list = list, .caps = caps, .options = options, .roles = roles, .more = more, .available = available};
     tv_memory_change now;
     *advice = (tv_memory_advice){0};
     tv_status status = make_forms(&a);
     if (status == TV_OK) {
-        bool known = measure(&a, &(step){0, options->batch, options->tokens, options->recompute}, &now);
+        bool known = measure(&a, &(step){0, options->batch, options->tokens, options->recompute, 0}, &now);
         list_changes(&a, known ? now.bytes : UINT64_MAX, advice);
         find_first(&a, advice);
     }

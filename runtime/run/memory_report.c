@@ -35,7 +35,7 @@ tv_status tv_memory_measure(const tv_parameter_list *list, tv_device *device,
     char text[320], reason[512];
     tv_memory_advice advice;
     snprintf(reason, sizeof reason, "%s", tv_last_error());
-    TV_RETURN_IF_FAILED(tv_memory_advise(list, tv_device_caps(device), options, 0,
+    TV_RETURN_IF_FAILED(tv_memory_advise(list, tv_device_caps(device), options, 0, NULL,
                                          tv_device_bytes_available(device), &advice));
     advise(&advice, text, sizeof text);
     return tv_fail(TV_E_FIT, "%s: %s; %s", tv_device_name(device), reason, text);
@@ -55,7 +55,7 @@ tv_status tv_memory_check(const tv_parameter_list *list, tv_device *device, cons
     if (bytes->total <= tv_device_bytes_available(device))
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_memory_advise(list, tv_device_caps(device), options, bytes_of_more(bytes),
-                                         tv_device_bytes_available(device), &advice));
+                                         bytes->roles, tv_device_bytes_available(device), &advice));
     return refuse(device, bytes, &advice);
 }
 
@@ -105,8 +105,8 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
         printf("it fits\n");
         return TV_OK;
     }
-    TV_RETURN_IF_FAILED(
-        tv_memory_advise(list, tv_device_caps(device), options, bytes_of_more(bytes), available, &advice));
+    TV_RETURN_IF_FAILED(tv_memory_advise(list, tv_device_caps(device), options, bytes_of_more(bytes),
+                                         bytes->roles, available, &advice));
     print_changes(&advice, available);
     return refuse(device, bytes, &advice);
 }

@@ -90,6 +90,8 @@ typedef struct tv_trainer_bytes {
         uint64_t bytes;
     } more[TV_MORE_BYTES];
     uint32_t more_count;
+    /* Who measures a stage's further roles with a changed step (run/memory_advice.h); NULL: they stay. */
+    const struct tv_memory_roles *roles;
 } tv_trainer_bytes;
 /* The arena of shared activations, once. */
 void tv_trainer_bytes_set_shared(tv_trainer_bytes *bytes, uint64_t activations);

@@ -101,7 +101,7 @@ static void models_that_fit_8_gb(void **state) {
 static tv_memory_advice advice_of(const tv_parameter_list *list, const tv_caps *caps,
                                   const tv_trainer_options *step, uint64_t more, uint64_t available) {
     tv_memory_advice advice;
-    assert_ok(tv_memory_advise(list, caps, step, more, available, &advice));
+    assert_ok(tv_memory_advise(list, caps, step, more, NULL, available, &advice));
     return advice;
 }
 

@@ -15,6 +15,7 @@
 #include "run/memory_report.h"
 #include "run/trace_step.h"
 #include "stages/ppo/iteration.h"
+#include "stages/ppo/memory.h"
 #include "stages/sampling.h"
 #include "vk/capture.h"
 #include "vk/marks.h"
@@ -27,6 +28,7 @@ typedef struct ppo_stage {
     char *reward, *reward_command, *reference; /* as resolved; NULL: none */
     char *value_checkpoint;                    /* value/ of the checkpoint that is resumed; NULL: none */
     uint64_t rows;                             /* of the rollout's decoder */
+    tv_ppo_memory memory;
     uint64_t good_step; /* of the last checkpoint that is known to give finite numbers; 0: none */
 } ppo_stage;
 
@@ -363,6 +365,8 @@ static tv_status measure(void *self, tv_run *run) {
     tv_trainer_bytes_add(&run->bytes, "advantages",
                          tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
     tv_trainer_bytes_set_shared(&run->bytes, tv_activation_arena_bytes(p->activations));
+    tv_ppo_memory_begin(p, caps, s->rows, &s->memory);
+    run->bytes.roles = &s->memory.roles;
     return TV_OK;
 }
 

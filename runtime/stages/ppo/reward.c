@@ -88,18 +88,31 @@ uint64_t tv_ppo_reward_context(const tv_ppo_reward *reward, const tv_parameter_l
 
 /* As many tokens side by side as the activations of the other roles have room for, but enough for a device to
  * be busy with: how many there are changes no score. */
-static tv_status choose_batch(tv_ppo_reward *reward, const tv_parameter_list *list, const tv_caps *caps) {
-    tv_scorer_options options = scorer_options(reward);
-    options.shared = NULL;
-    options.batch_tokens = TV_SCORER_BATCH_TOKENS;
-    const uint64_t room = reward->options.shared ? tv_activation_arena_bytes(reward->options.shared) : 0;
-    for (; options.batch_tokens > LEAST_BATCH_TOKENS; options.batch_tokens /= 2) {
+static tv_status choose_batch(const tv_parameter_list *list, const tv_caps *caps,
+                              const tv_activation_arena *arena, tv_scorer_options *options) {
+    tv_scorer_options alone = *options;
+    const uint64_t room = arena ? tv_activation_arena_bytes(arena) : 0;
+    alone.shared = NULL;
+    alone.batch_tokens = TV_SCORER_BATCH_TOKENS;
+    for (; alone.batch_tokens > LEAST_BATCH_TOKENS; alone.batch_tokens /= 2) {
         uint64_t bytes;
-        TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, &options, &bytes));
+        TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, &alone, &bytes));
         if (bytes <= room)
             break;
     }
-    reward->batch_tokens = options.batch_tokens;
+    options->batch_tokens = alone.batch_tokens;
+    return TV_OK;
+}
+
+static tv_status measure_scorer(const tv_parameter_list *list, const tv_parameter_list *base,
+                                const tv_caps *caps, const tv_scorer_options *options, uint64_t *bytes) {
+    tv_model_bytes model;
+    uint64_t scorer;
+    TV_RETURN_IF_FAILED(tv_model_measure_over(base, list, caps, false, &model));
+    TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, options, &scorer));
+    *bytes = model.parameters + scorer;
+    if (!base)
+        *bytes += tv_model_table_bytes(&list->config, options->max_tokens);
     return TV_OK;
 }
 
@@ -109,17 +122,20 @@ tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *
     if (!reward->has_model)
         return TV_OK;
     const tv_parameter_list *list = tv_reward_model_list(&reward->model);
-    TV_RETURN_IF_FAILED(choose_batch(reward, list, caps));
-    const tv_scorer_options options = scorer_options(reward);
-    tv_model_bytes model;
-    uint64_t scorer;
+    tv_scorer_options options = scorer_options(reward);
     bool shared = tv_parameters_share_base(policy, reward->model.directory);
-    TV_RETURN_IF_FAILED(tv_model_measure_over(shared ? policy : NULL, list, caps, false, &model));
-    TV_RETURN_IF_FAILED(tv_scorer_measure(list, caps, &options, &scorer));
-    *bytes = model.parameters + scorer;
-    if (!shared)
-        *bytes += tv_model_table_bytes(&list->config, options.max_tokens);
-    return TV_OK;
+    TV_RETURN_IF_FAILED(choose_batch(list, caps, reward->options.shared, &options));
+    reward->batch_tokens = options.batch_tokens;
+    return measure_scorer(list, shared ? policy : NULL, caps, &options, bytes);
+}
+
+tv_status tv_ppo_reward_measure_as(const tv_ppo_reward *reward, const tv_parameter_list *list,
+                                   const tv_parameter_list *base, const tv_caps *caps, uint64_t max_tokens,
+                                   tv_activation_arena *arena, uint64_t *bytes) {
+    const uint64_t tokens = max_tokens * (reward->same_tokenizer ? 1 : 2);
+    tv_scorer_options options = {.max_tokens = tv_min_u64(tokens, positions(reward)), .shared = arena};
+    TV_RETURN_IF_FAILED(choose_batch(list, caps, arena, &options));
+    return measure_scorer(list, base, caps, &options, bytes);
 }
 
 tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {

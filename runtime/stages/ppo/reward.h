@@ -30,6 +30,11 @@ tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward
  * as many texts side by side as the activations that the others need have room for. */
 tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *policy, const tv_caps *caps,
                                 uint64_t *bytes);
+/* The same as if its list, the base that it lies over (NULL: its own), the policy's longest sequence and the
+ * arena were these. */
+tv_status tv_ppo_reward_measure_as(const tv_ppo_reward *reward, const tv_parameter_list *list,
+                                   const tv_parameter_list *base, const tv_caps *caps, uint64_t max_tokens,
+                                   tv_activation_arena *arena, uint64_t *bytes);
 /* Tokens of the longest sequence that it reads through the policy's own tables of positions; 0: none. */
 uint64_t tv_ppo_reward_context(const tv_ppo_reward *reward, const tv_parameter_list *policy);
 /* Puts the model on the policy's device, over the same base where both are adapters of one, or starts the
