@@ -52,6 +52,13 @@ layout(push_constant) uniform Push {
 const uint segments = 64;
 const uint none = 0xffffffffu;
 
+/* On GPUs a loop over the segments stays one: unrolled, 64 sums each stand in registers of their own, more than 1,024 invocations have. */
+#if TV_TEXELS
+#define SEGMENT_LOOP
+#else
+#define SEGMENT_LOOP [[dont_unroll]]
+#endif
+
 /* 256 subgroups are the most a workgroup has: 1,024 invocations, 4 lanes. */
 shared uint partial_uint[256];
 shared vec3 partial_sum[256];
@@ -187,11 +194,11 @@ uint search(float goal, bool by_mass) {
  * kept_mass is ready. `fallback` where nothing has weight. */
 uint draw(float u, uint segment_size, uint lane, uint lanes, uint fallback) {
     float whole = 0.0;
-    for (uint s = 0; s < segments; s++)
+    SEGMENT_LOOP for (uint s = 0; s < segments; s++)
         whole += kept_mass[s];
     float goal = u * whole, passed = 0.0, before = 0.0;
     uint segment = none;
-    for (uint s = 0; s < segments; s++) {
+    SEGMENT_LOOP for (uint s = 0; s < segments; s++) {
         float next = passed + kept_mass[s];
         /* Without one that passes the goal, which rounding can do, the last that has weight. */
         if (kept_mass[s] > 0.0 && passed <= goal) {
@@ -299,7 +306,7 @@ void main() {
         token = draw(u, segment_groups * WIDTH, lane, lanes, top);
     }
     float whole = 0.0;
-    for (uint s = 0; s < segments; s++)
+    SEGMENT_LOOP for (uint s = 0; s < segments; s++)
         whole += whole_mass[s];
     if (subgroupElect()) {
         tokens[p.first + row] = token;
