@@ -276,8 +276,11 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
         choose_gpu_variant(recorder, product, size, gelu, launch);
 }
 
-static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, const operand *a,
-                             const operand *b, const operand *c, const parts *first, const parts *size) {
+/* One dispatch: `size` of the operands from `first` on, into the place of C that `into` names; into->k values
+ * were added there before. */
+static tv_status record_product(tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                                const operand *b, const operand *c, const parts *first, const parts *size,
+                                const parts *into) {
     tv_matmul_push push = {
         .m = (uint32_t)size->m,
         .n = (uint32_t)size->n,
@@ -289,8 +292,8 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
         .stride_b = (uint32_t)b->stride,
         .stride_c = (uint32_t)c->stride,
         .batch = (uint32_t)size->batch,
-        .accumulate = product->accumulate || first->k > 0,
-        .has_bias = tv_tensor_present(product->bias) && first->k == 0,
+        .accumulate = product->accumulate || into->k > 0,
+        .has_bias = tv_tensor_present(product->bias) && into->k == 0,
         .scale = product->scale,
     };
     tv_launch launch = {
@@ -310,9 +313,108 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
     if (push.has_bias)
         launch.bindings[2] = view(product->bias, first->n, size->n, &push.first_bias);
     launch.bindings[3] =
-        part_of(c, first->batch, size->batch, first->m, size->m, first->n, size->n, &push.first_c);
+        part_of(c, into->batch, size->batch, into->m, size->m, into->n, size->n, &push.first_c);
     choose_variant(recorder, product, size, product->gelu && first->k + size->k == product->k, &launch);
     return tv_launch_record(recorder, &launch);
+}
+
+/* ---- slices apart ---- */
+
+uint64_t tv_matmul_scratch(uint64_t m, uint64_t n, uint64_t k) {
+    enum { MOST_BYTES = 16 << 20 };
+    uint64_t slices = tv_div_up(k, SLICE);
+    return slices < 2 ? 0 : tv_min_u64(slices * m * n * sizeof(float), MOST_BYTES);
+}
+
+/* How many slices of k to make at once: as many as give each compute unit two workgroups, as far as the
+ * scratch reaches. Below 2: the product stays whole. */
+static uint64_t slices_apart(const tv_recorder *recorder, const tv_matmul *product, const parts *size) {
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    uint64_t tiles = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE),
+             value_bytes = size->m * size->n * sizeof(float);
+    if (takes_cpu_kernels(caps) || !tv_tensor_present(product->scratch) || size->batch > 1 ||
+        product->b.dtype != TV_F32 || size->k <= SLICE || tiles >= caps->compute_units ||
+        (product->transpose_b && size->m <= TV_MATMUL_FEW_ROWS))
+        return 0;
+    uint64_t bytes = tv_min_u64(product->scratch.span.bytes, caps->storage_range);
+    return tv_min_u64(tv_min_u64(tv_div_up(size->k, SLICE), caps->group_count_z),
+                      tv_min_u64(bytes / value_bytes, tv_div_up(2 * caps->compute_units, tiles)));
+}
+
+/* `count` slices from k `first_k` on, each as a product of its own, into the scratch; the last one may be
+ * short. */
+static tv_status record_slices(tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                               const operand *b, const parts *first, const parts *size, uint64_t first_k,
+                               uint64_t count) {
+    uint64_t left = size->k - first_k, whole = tv_min_u64(count, left / SLICE),
+             value_count = size->m * size->n;
+    operand slice_a = *a, slice_b = *b;
+    slice_a.stride = product->transpose_a ? SLICE * a->ld : SLICE;
+    slice_b.stride = product->transpose_b ? SLICE : SLICE * b->ld;
+    tv_matmul part = {.transpose_a = product->transpose_a,
+                      .transpose_b = product->transpose_b,
+                      .scale = 1,
+                      .b = product->b};
+    for (int rest = 0; rest < 2; rest++) {
+        uint64_t done = rest ? whole : 0;
+        parts from = {first->m, first->n, first->k + first_k + done * SLICE, 0};
+        parts some = {size->m, size->n, SLICE, whole};
+        if (rest)
+            some = (parts){size->m, size->n, left - tv_min_u64(left, done * SLICE), 1};
+        if (some.batch == 0 || (rest && whole == count))
+            continue;
+        operand c = {.tensor = product->scratch,
+                     .rows = size->m,
+                     .columns = size->n,
+                     .ld = size->n,
+                     .stride = value_count};
+        c.tensor.span = tv_span_part(c.tensor.span, 0, count * value_count * sizeof(float));
+        TV_RETURN_IF_FAILED(
+            record_product(recorder, &part, &slice_a, &slice_b, &c, &from, &some, &(parts){.batch = done}));
+    }
+    return TV_OK;
+}
+
+static tv_status record_apart(tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                              const operand *b, const operand *c, const parts *first, const parts *size,
+                              uint64_t at_once) {
+    uint64_t slices = tv_div_up(size->k, SLICE), value_count = size->m * size->n;
+    for (uint64_t s = 0; s < slices; s += at_once) {
+        uint64_t count = tv_min_u64(at_once, slices - s);
+        TV_RETURN_IF_FAILED(record_slices(recorder, product, a, b, first, size, s * SLICE, count));
+        tv_matmul_slices_push push = {
+            .m = (uint32_t)size->m,
+            .n = (uint32_t)size->n,
+            .ldc = (uint32_t)c->ld,
+            .slices = (uint32_t)count,
+            .accumulate = product->accumulate || first->k + s > 0,
+            .has_bias = tv_tensor_present(product->bias) && first->k + s == 0,
+            .scale = product->scale,
+        };
+        tv_launch launch = {
+            .program = TV_PROGRAM_matmul_slices_base,
+            .push = &push,
+            .invocations = value_count,
+            .shape = {count, size->m, size->n},
+            .specialization = {product->gelu && s + count == slices && first->k + size->k == product->k},
+            .specialization_count = 1,
+        };
+        launch.bindings[0] = product->scratch;
+        launch.bindings[0].span = tv_span_part(product->scratch.span, 0, count * value_count * sizeof(float));
+        if (push.has_bias)
+            launch.bindings[1] = view(product->bias, first->n, size->n, &push.first_bias);
+        launch.bindings[2] = part_of(c, 0, 1, first->m, size->m, first->n, size->n, &push.first_c);
+        TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
+    }
+    return TV_OK;
+}
+
+static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                             const operand *b, const operand *c, const parts *first, const parts *size) {
+    uint64_t apart = slices_apart(recorder, product, size);
+    if (apart > 1)
+        return record_apart(recorder, product, a, b, c, first, size, apart);
+    return record_product(recorder, product, a, b, c, first, size, first);
 }
 
 static tv_status check_types(const tv_matmul *p) {
@@ -359,6 +461,7 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
     TV_RETURN_IF_FAILED(check_operand("B", &b, p.batch));
     TV_RETURN_IF_FAILED(check_operand("C", &c, p.batch));
     TV_RETURN_IF_FAILED(tv_span_check(p.bias.span, "matmul"));
+    TV_RETURN_IF_FAILED(tv_span_check(p.scratch.span, "matmul"));
     if (p.batch > 1 && p.stride_c == 0)
         return tv_fail(TV_E_USAGE, "matmul: the products of a batch need a stride between their results");
     if (p.gelu && p.accumulate)

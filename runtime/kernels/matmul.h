@@ -24,7 +24,13 @@ typedef struct tv_matmul {
     tv_tensor a, b, c;
     bool gelu;      /* C = gelu(op(A) op(B) + bias), the bits of tv_gelu_forward. Not with accumulate */
     tv_tensor bias; /* (n), added to every row; absent: none. Not with accumulate */
+    /* For the sums of slices of k where C alone is too small for the device: floats, m n for each slice at
+     * once. The bits do not depend on it; absent: one workgroup makes all slices of its part of C. */
+    tv_tensor scratch;
 } tv_matmul;
+
+/* Bytes of scratch that are worth having for such a product: all slices, within 16 MiB. 0: none. */
+uint64_t tv_matmul_scratch(uint64_t m, uint64_t n, uint64_t k);
 
 tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *product);
 

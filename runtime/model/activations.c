@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "kernels/head_norm.h"
+#include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
 #include "vk/transfer.h"
@@ -87,12 +88,14 @@ static void plan_block(plan_builder *plan, const tv_model_config *config, const 
     add(plan, &block->mlp_act, rows * w->mlp_act, first, last);
 }
 
-static uint64_t scratch_bytes(const tv_model_config *config, const widths *w, uint64_t rows) {
+static uint64_t scratch_bytes(const tv_model_config *config, const widths *w, uint64_t rows, bool backward) {
     uint64_t widest = tv_max_u64(tv_max_u64(w->qkv, w->mlp_in), w->stream);
     uint64_t bytes =
         tv_max_u64(tv_norm_backward_scratch(rows, config->channels), tv_sum_rows_scratch(rows, widest));
     if (config->qk_norm)
         bytes = tv_max_u64(bytes, tv_head_norm_scratch(rows, config->head_size));
+    if (backward) /* of the widest weight's gradient */
+        bytes = tv_max_u64(bytes, tv_matmul_scratch(widest, config->channels, rows));
     return tv_max_u64(bytes, tv_reduce_scratch(rows));
 }
 
@@ -155,7 +158,8 @@ static void build(plan_builder *plan, const tv_parameter_list *list, tv_activati
         if (a->options.backward)
             add(plan, &a->d_adapter_t, rows * adapter_width, head, end);
     }
-    add(plan, &a->scratch, tv_div_up(scratch_bytes(config, &w, rows), sizeof(float)), head, end);
+    add(plan, &a->scratch, tv_div_up(scratch_bytes(config, &w, rows, a->options.backward), sizeof(float)),
+        head, end);
 }
 
 /* Places everything but the logits, and those beside it. */

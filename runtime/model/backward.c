@@ -38,6 +38,7 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                                                                        .k = rows,
                                                                        .transpose_a = true,
                                                                        .accumulate = true,
+                                                                       .scratch = p->a->scratch,
                                                                        .a = d_y,
                                                                        .b = x,
                                                                        .c = d_weight}));

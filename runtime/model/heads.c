@@ -43,6 +43,7 @@ tv_status tv_language_logits_backward(tv_recorder *recorder, const tv_model *mod
                             &(tv_matmul){.m = rows,
                                          .n = channels,
                                          .k = vocab,
+                                         .scratch = activations->scratch,
                                          .a = d_logits,
                                          .b = tv_model_parameter_at(model, head),
                                          .c = tv_tensor_rows(activations->d_narrow, channels, first, rows)});

@@ -22,6 +22,7 @@ typedef struct tv_norm_push tv_norm_push;
 typedef struct tv_norm_partials_push tv_norm_partials_push;
 typedef struct tv_head_norm_push tv_head_norm_push;
 typedef struct tv_matmul_push tv_matmul_push;
+typedef struct tv_matmul_slices_push tv_matmul_slices_push;
 typedef struct tv_reduce_push tv_reduce_push;
 typedef struct tv_muon_momentum_push tv_muon_momentum_push;
 typedef struct tv_muon_scale_push tv_muon_scale_push;
@@ -162,6 +163,17 @@ struct tv_matmul_push {
     float scale; /* of the product, 1 where there is a bias */
 };
 TV_PUSH_SIZE(struct tv_matmul_push, 68);
+
+/* What slices of k gave apart, (slices, m, n), one after another into C. */
+struct tv_matmul_slices_push {
+    uint m, n;
+    uint ldc;
+    uint first_c, first_bias;
+    uint slices;
+    uint accumulate, has_bias; /* as in tv_matmul_push */
+    float scale;
+};
+TV_PUSH_SIZE(struct tv_matmul_slices_push, 36);
 
 /* SwiGLU over (rows, 2 features): a workgroup takes `tile` features of one row, of `tiles` tiles. */
 struct tv_swiglu_push {
