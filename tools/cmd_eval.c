@@ -44,8 +44,9 @@ tv_status cmd_eval(int argc, char **argv) {
         tv_opt_adapter(&eval.adapter),
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "data", "F", &eval.data,
-            "a token shard, a text, a folder of texts, {\"text\": ...} JSON lines (*.jsonl), or lines of "
-            "questions, {\"ctx\": ..., \"endings\": [...], \"label\": 0}; "
+            "a token shard, a text, a folder of texts, {\"text\": ...} JSON lines (*.jsonl), lines of "
+            "questions, {\"ctx\": ..., \"endings\": [...], \"label\": 0}, or demonstrations as sft reads "
+            "them, {\"prompt\": ..., \"completion\": ...}; "
             "text may be gzip or zstd compressed and needs the model's tokenizer.json"))),
         tv_opt_given(&given[0], tv_opt_uint("seq-len", "T", &eval.tokens, 1, UINT64_C(1) << 24,
                                             "tokens of a window (default: the model's positions, at most "
@@ -69,6 +70,7 @@ tv_status cmd_eval(int argc, char **argv) {
         .notes =
             "example:\n  trivium eval --model runs/quickstart --data heldout.txt --json\n\nbits_per_byte "
             "counts every token of a text; the first, which nothing predicts, at log2 of the vocabulary.\n\n"
+            "Of demonstrations only the answers are predicted, as in sft.\n\n"
             "Of questions with several endings (HellaSwag's form; docs/data.md) the likeliest ending is the "
             "answer: "
             "accuracy\ntakes its log-probability, accuracy_norm that over the ending's bytes.",
@@ -95,7 +97,7 @@ tv_status cmd_eval(int argc, char **argv) {
     }
     printf("loss        %.6f nats per token\n", result.loss);
     printf("perplexity  %.4f\n", result.perplexity);
-    printf("tokens      %llu predicted, windows of %llu\n", (unsigned long long)result.tokens,
+    printf("tokens      %llu predicted, windows of up to %llu\n", (unsigned long long)result.tokens,
            (unsigned long long)result.seq_len);
     if (result.bytes)
         printf("text        %.4f bits per byte, %llu bytes\n", result.bits_per_byte,

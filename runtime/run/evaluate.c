@@ -14,6 +14,7 @@
 #include "kernels/classifier.h"
 #include "run/checkpoint.h"
 #include "run/evaluate_choice.h"
+#include "run/evaluate_examples.h"
 #include "text/shard.h"
 #include "text/source.h"
 #include "train/trainer.h"
@@ -35,6 +36,7 @@ typedef struct evaluating {
     tv_source_totals totals;
     uint64_t count;
     tv_multiple_choice *questions; /* or these */
+    tv_examples *examples;         /* or these */
     uint64_t T, stride, batch;
     uint64_t window; /* the next one */
     tv_device *device;
@@ -124,6 +126,33 @@ static tv_status read_questions(evaluating *e) {
             check_vocabulary(e, e->questions->endings[i].ids, e->questions->endings[i].length));
     e->T = e->questions->longest - 1;
     e->batch = o->batch ? o->batch : tv_max_u64(1, ROWS_PER_BATCH / e->T);
+    return TV_OK;
+}
+
+/* ---- demonstrations, whose answers are the targets ---- */
+
+static tv_status read_examples(evaluating *e) {
+    const tv_evaluate_options *o = e->options;
+    if (o->tokens || o->stride)
+        return tv_fail(TV_E_USAGE,
+                       "%s: expected no --seq-len and no --stride for prompts with completions, which are "
+                       "read whole",
+                       o->data);
+    TV_RETURN_IF_FAILED(load_tokenizer(e));
+    TV_RETURN_IF_FAILED(
+        tv_examples_read(&(tv_examples_options){.paths = &o->data,
+                                                .path_count = 1,
+                                                .tokenizer = e->tokenizer,
+                                                .max_tokens = e->list->config.max_positions + 1},
+                         &e->examples));
+    for (uint64_t i = 0; i < e->examples->count; i++)
+        TV_RETURN_IF_FAILED(check_vocabulary(e, e->examples->items[i].ids, e->examples->items[i].length));
+    if (e->examples->truncated || e->examples->dropped)
+        tv_warn("%s: %" PRIu64 " examples were cut at the model's %" PRIu64 " positions and %" PRIu64
+                " left out, as nothing of their answers was left",
+                o->data, e->examples->truncated, e->list->config.max_positions, e->examples->dropped);
+    e->T = tv_examples_longest(e->examples);
+    e->batch = tv_min_u64(e->examples->count, o->batch ? o->batch : tv_max_u64(1, ROWS_PER_BATCH / e->T));
     return TV_OK;
 }
 
@@ -253,8 +282,9 @@ static tv_status visit_losses(void *context, const float *losses, const uint32_t
 }
 
 static tv_trainer_options trainer_options(const evaluating *e) {
-    return e->questions ? tv_choice_trainer(e->T + 1, e->batch)
-                        : (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
+    return e->questions  ? tv_choice_trainer(e->T + 1, e->batch)
+           : e->examples ? tv_examples_trainer(e->T, e->batch)
+                         : (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
 }
 
 /* A batch that nobody asked for gives way to the device's memory. */
@@ -274,9 +304,12 @@ static tv_status fit_batch(evaluating *e) {
         return tv_fail(TV_E_FIT,
                        "%s of %" PRIu64 " tokens, %" PRIu64
                        " side by side, take %s of device memory and %s has %s; use a smaller %s--batch-size",
-                       e->questions ? "endings with their texts" : "windows", e->T, e->batch,
-                       tv_format_bytes(bytes.total, needed, sizeof needed), tv_device_caps(e->device)->name,
-                       tv_format_bytes(available, there, sizeof there), e->questions ? "" : "--seq-len or ");
+                       e->questions  ? "endings with their texts"
+                       : e->examples ? "examples"
+                                     : "windows",
+                       e->T, e->batch, tv_format_bytes(bytes.total, needed, sizeof needed),
+                       tv_device_caps(e->device)->name, tv_format_bytes(available, there, sizeof there),
+                       e->questions || e->examples ? "" : "--seq-len or ");
     }
 }
 
@@ -310,6 +343,7 @@ static void release(evaluating *e) {
     tv_shard_close(&e->shard);
     tv_tokenizer_destroy(&e->tokenizer);
     tv_multiple_choice_destroy(&e->questions);
+    tv_examples_destroy(&e->examples);
     tv_model_directory_close(&e->directory);
     tv_ids_free(&e->ids);
     tv_text_free(&e->lines);
@@ -326,6 +360,8 @@ tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *re
     TV_TRY(tv_model_config_expect_head(&e.list->config, TV_MODEL_HEAD_LANGUAGE, e.path));
     if (tv_multiple_choice_found(options->data)) {
         TV_TRY(read_questions(&e));
+    } else if (tv_examples_found(options->data)) {
+        TV_TRY(read_examples(&e));
     } else {
         TV_TRY(open_stream(&e));
         TV_TRY(plan_windows(&e));
@@ -335,6 +371,10 @@ tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *re
     TV_TRY(open_model(&e));
     if (e.questions)
         TV_TRY(answer_questions(&e, result));
+    else if (e.examples)
+        TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(e.examples->count, e.batch), tv_examples_next,
+                                   &(tv_example_batches){.examples = e.examples}, visit_losses, &e, &loss_sum,
+                                   &targets));
     else
         TV_TRY(tv_trainer_evaluate(e.trainer, tv_div_up(window_count(&e), tv_max_u64(1, e.batch)), next_batch,
                                    &e, visit_losses, &e, &loss_sum, &targets));

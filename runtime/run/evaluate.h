@@ -15,8 +15,9 @@
 typedef struct tv_evaluate_options {
     const char *model;   /* a model directory, or a run's */
     const char *adapter; /* over it; NULL: none */
-    /* A token shard; a text, {"text"} lines or a folder, which need the model's tokenizer; or questions with
-     * endings (text/multiple_choice.h), which need it too and take neither `tokens` nor `stride`. */
+    /* A token shard; a text, {"text"} lines or a folder, which need the model's tokenizer; questions with
+     * endings (text/multiple_choice.h) or demonstrations (text/examples.h), of which the answers are
+     * measured; both need it too and take neither `tokens` nor `stride`. */
     const char *data;
     uint64_t tokens; /* T of a window; 0: the model's positions, at most 1,024 */
     uint64_t stride; /* windows begin this far apart and all but the first count their last `stride` targets

@@ -237,14 +237,5 @@ static tv_status look(void *context, const tv_json_line *line) {
 }
 
 bool tv_multiple_choice_found(const char *path) {
-    static const char *const ends[] = {".jsonl", ".ndjson", ".json", ".gz", ".zst"};
-    bool found = false, named = false;
-    size_t length = strlen(path);
-    for (size_t i = 0; i < TV_COUNT(ends); i++) {
-        size_t end = strlen(ends[i]);
-        named |= length > end && strcmp(path + length - end, ends[i]) == 0;
-    }
-    if (named && !tv_path_is_directory(path) && !tv_path_is_stream(path))
-        (void)tv_source_read_json(&path, 1, look, &found, NULL);
-    return found;
+    return tv_source_first_line(path, look);
 }

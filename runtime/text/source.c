@@ -476,3 +476,16 @@ tv_status tv_source_read_json(const char *const *paths, uint64_t count, tv_json_
         *totals = run.totals;
     return status;
 }
+
+bool tv_source_first_line(const char *path, tv_status (*look)(void *context, const tv_json_line *line)) {
+    static const char *const ends[] = {".jsonl", ".ndjson", ".json", ".gz", ".zst"};
+    bool found = false, named = false;
+    size_t length = strlen(path);
+    for (size_t i = 0; i < TV_COUNT(ends); i++) {
+        size_t end = strlen(ends[i]);
+        named |= length > end && strcmp(path + length - end, ends[i]) == 0;
+    }
+    if (named && !tv_path_is_directory(path) && !tv_path_is_stream(path))
+        (void)tv_source_read_json(&path, 1, look, &found, NULL);
+    return found;
+}

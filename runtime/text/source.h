@@ -66,4 +66,8 @@ tv_status tv_json_line_text(const tv_json_line *line, const cJSON *text, tv_text
 /* Appends a value of the line's tree as JSON without line breaks, zeros as "\u0000"; no terminating zero. */
 tv_status tv_json_line_print(const tv_json_line *line, const cJSON *value, tv_text *out);
 
+/* What `look` says of the first line of a file of JSON lines, by writing to its context, a bool, and ending
+ * with TV_E_INTERRUPTED; false for what has no such name or is no file. */
+bool tv_source_first_line(const char *path, tv_status (*look)(void *context, const tv_json_line *line));
+
 #endif
