@@ -1,7 +1,5 @@
 /* train/step: an update is a handful of dispatches, however many tensors a model has. What it computes is the
  * business of tests/kernels/test_optimizer.c and test_golden.c.
- *
- * Seen to fail: dispatches that take 64 elements at most.
  */
 #include "support/device.h"
 
