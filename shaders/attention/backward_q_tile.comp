@@ -84,6 +84,10 @@ void main() {
         uint t = min(t0 + tile_row(r), p.tokens - 1);
         row_lse[r] = lse[stats + t] * log2_e;
         first[r] = max(tv_window_start(t), p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0);
+    }
+    /* Apart from the loop above: NVK does not unroll one with a loop inside, and would hold what it fills in scratch. */
+    for (uint r = 0; r < ROWS; r++) {
+        uint t = min(t0 + tile_row(r), p.tokens - 1);
         float part_delta = 0.0;
         for (uint d = tx * 4; d < p.head_size; d += 32)
             part_delta += dot(tile_fetch(d_o, t, d), tile_fetch(o, t, d));
