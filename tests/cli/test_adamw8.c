@@ -13,9 +13,8 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "formats/safetensors.h"
+#include "cli/resumed_optimizer.h"
 #include "support/device.h"
-#include "support/small_run.h"
 
 /* Matrices large enough for moments of 8 bits, all of them. */
 #define LARGER                                                                                               \
@@ -40,24 +39,12 @@ static void resumed_runs_have_the_same_bits(void **state) {
     (void)state;
     tv_small_run p = tv_small_run_create(
         "\"steps\": 7, \"batch_size\": 3, \"checkpoint_every\": 2, \"optimizer\": \"adamw8\"");
-    char *whole = tv_small_run_path(&p, "whole"), *stopped = tv_small_run_path(&p, "stopped");
-    tv_trivium_exits(0, "pretrain", "--quiet", "--config", p.config, "--out", whole, LARGER);
-    tv_trivium_exits(0, "pretrain", "--quiet", "--config", p.config, "--out", stopped, LARGER, "--stop-after",
-                     "3");
-    tv_trivium_says(2, "train.optimizer was \"adamw8\" and is \"adamw\"", "pretrain", "--quiet", "--out",
-                    stopped, "--resume", "--set", "train.optimizer=adamw");
-    tv_trivium_exits(0, "pretrain", "--quiet", "--out", stopped, "--resume");
-    tv_expect_same_run(whole, stopped);
-
-    char *path = tv_format("%s/checkpoints/last/training_state/optimizer.safetensors", whole);
-    tv_safetensors *file = NULL;
-    assert_ok(tv_safetensors_open(path, &file));
+    tv_safetensors *file = expect_optimizer_resumes(&p, "adamw8", (const char *const[]){LARGER, NULL});
     expect_tensor(file, "exp_avg/layer 0 qkv weight", "U8", 3, 4160); /* 8,640 elements */
     expect_tensor(file, "exp_avg_sq/layer 1 mlp in weight", "U8", 4, 4160);
     expect_tensor(file, "exp_avg_sq/embedding", "U8", 2, 4160);
     expect_tensor(file, "exp_avg_sq/layer 0 norm1 gain", "F32", 72, 1);
     tv_safetensors_close(&file);
-    tv_free_all(path, whole, stopped);
     tv_small_run_destroy(&p);
 }
 

@@ -10,9 +10,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "formats/safetensors.h"
+#include "cli/resumed_optimizer.h"
 #include "support/device.h"
-#include "support/small_run.h"
 
 static int set_up(void **state) {
     (void)state;
@@ -24,24 +23,13 @@ static void resumed_runs_have_the_same_bits(void **state) {
     (void)state;
     tv_small_run p = tv_small_run_create(
         "\"steps\": 7, \"batch_size\": 3, \"checkpoint_every\": 2, \"optimizer\": \"muon\"");
-    char *whole = tv_small_run_path(&p, "whole"), *stopped = tv_small_run_path(&p, "stopped");
-    tv_trivium_exits(0, "pretrain", "--quiet", "--config", p.config, "--out", whole);
-    tv_trivium_exits(0, "pretrain", "--quiet", "--config", p.config, "--out", stopped, "--stop-after", "3");
-    tv_trivium_says(2, "train.optimizer was \"muon\" and is \"adamw\"", "pretrain", "--quiet", "--out",
-                    stopped, "--resume", "--set", "train.optimizer=adamw");
-    tv_trivium_exits(0, "pretrain", "--quiet", "--out", stopped, "--resume");
-    tv_expect_same_run(whole, stopped);
-
-    char *path = tv_format("%s/checkpoints/last/training_state/optimizer.safetensors", whole);
-    tv_safetensors *file = NULL;
-    assert_ok(tv_safetensors_open(path, &file));
+    tv_safetensors *file = expect_optimizer_resumes(&p, "muon", (const char *const[]){NULL});
     assert_non_null(tv_safetensors_find(file, "exp_avg/layer 0 qkv weight"));
     assert_null(tv_safetensors_find(file, "exp_avg_sq/layer 0 qkv weight"));
     assert_null(tv_safetensors_find(file, "exp_avg_sq/layer 0 mlp out weight"));
     assert_non_null(tv_safetensors_find(file, "exp_avg_sq/layer 0 norm1 gain"));
     assert_non_null(tv_safetensors_find(file, "exp_avg_sq/embedding"));
     tv_safetensors_close(&file);
-    tv_free_all(path, whole, stopped);
     tv_small_run_destroy(&p);
 }
 

@@ -8,15 +8,21 @@
 
 enum { MOST = 8 };
 
-static void an_update_is_few_dispatches(void **state) {
+/* GPT-2 of twelve layers. */
+static tv_model_config gpt2(uint64_t vocab_size, uint64_t heads, uint64_t head_size, uint64_t positions) {
     tv_model_config config = tv_model_config_defaults(TV_ARCH_GPT2);
-    config.vocab_size = 301;
+    config.vocab_size = vocab_size;
     config.n_layer = 12;
-    config.n_head = config.n_kv_head = 2;
-    config.head_size = 16;
-    config.channels = 32;
-    config.ffn = 128;
-    config.max_positions = 16;
+    config.n_head = config.n_kv_head = heads;
+    config.head_size = head_size;
+    config.channels = heads * head_size;
+    config.ffn = 4 * config.channels;
+    config.max_positions = positions;
+    return config;
+}
+
+static void an_update_is_few_dispatches(void **state) {
+    const tv_model_config config = gpt2(301, 2, 16, 16);
     tv_parameter_list *list;
     assert_ok(tv_parameter_list_create(&config, &list));
     assert_int_equal(list->trainable_count, 148);
@@ -38,14 +44,7 @@ static void an_update_is_few_dispatches(void **state) {
  * and small matrices, stay. */
 static void moments_of_8_bits_take_a_quarter(void **state) {
     const tv_caps *caps = tv_device_caps(*state);
-    tv_model_config config = tv_model_config_defaults(TV_ARCH_GPT2);
-    config.vocab_size = 50257;
-    config.n_layer = 12;
-    config.n_head = config.n_kv_head = 12;
-    config.head_size = 64;
-    config.channels = 768;
-    config.ffn = 3072;
-    config.max_positions = 1024;
+    const tv_model_config config = gpt2(50257, 12, 64, 1024);
     tv_parameter_list *lists[2];
     tv_model_bytes bytes[2];
     for (int i = 0; i < 2; i++) {
