@@ -92,8 +92,11 @@ static tv_status choose_parts(const tv_recorder *recorder, const tv_matmul *prod
      */
     double budget = tv_recorder_flop_budget(recorder);
     double row_flops = 2.0 * (double)product->n * (double)product->k;
-    if (row_flops * (double)part->m > budget)
-        part->m = tv_max_u64(TILE, (uint64_t)(budget / row_flops) / TILE * TILE);
+    if (row_flops * (double)part->m > budget) {
+        uint64_t most = tv_max_u64(TILE, (uint64_t)(budget / row_flops) / TILE * TILE);
+        /* About the same size: a rest of a few rows would leave most of a device idle. */
+        part->m = tv_min_u64(most, tv_align_up(tv_div_up(part->m, tv_div_up(part->m, most)), TILE));
+    }
     if (product->transpose_a)
         part->k = tv_min_u64(part->k, rows[0]);
     else
@@ -326,8 +329,8 @@ uint64_t tv_matmul_scratch(uint64_t m, uint64_t n, uint64_t k) {
     return slices < 2 ? 0 : tv_min_u64(slices * m * n * sizeof(float), MOST_BYTES);
 }
 
-/* How many slices of k to make at once: as many as give each compute unit two workgroups, as far as the
- * scratch reaches. Below 2: the product stays whole. */
+/* How many slices of k to make at once: as many as the scratch takes, because each time costs two dispatches.
+ * Below 2: the product stays whole. */
 static uint64_t slices_apart(const tv_recorder *recorder, const tv_matmul *product, const parts *size) {
     const tv_caps *caps = tv_recorder_caps(recorder);
     uint64_t tiles = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE),
@@ -337,8 +340,9 @@ static uint64_t slices_apart(const tv_recorder *recorder, const tv_matmul *produ
         (product->transpose_b && size->m <= TV_MATMUL_FEW_ROWS))
         return 0;
     uint64_t bytes = tv_min_u64(product->scratch.span.bytes, caps->storage_range);
-    return tv_min_u64(tv_min_u64(tv_div_up(size->k, SLICE), caps->group_count_z),
-                      tv_min_u64(bytes / value_bytes, tv_div_up(2 * caps->compute_units, tiles)));
+    uint64_t slices = tv_div_up(size->k, SLICE),
+             most = tv_min_u64(tv_min_u64(slices, caps->group_count_z), bytes / value_bytes);
+    return most > 0 ? tv_div_up(slices, tv_div_up(slices, most)) : 0;
 }
 
 /* `count` slices from k `first_k` on, each as a product of its own, into the scratch; the last one may be

@@ -9,8 +9,15 @@
 #include "kernels/reduce.h"
 #include "vk/transfer.h"
 
-/* A chunk of logits takes at most an eighth of what the plan has besides, but no less than fills a device. */
-enum { LOGITS_SHARE = 8, LEAST_LOGITS_BYTES = 32 << 20, LEAST_LOGITS_ROWS = 128, CHUNK_STEP = 64 };
+/* A chunk of logits takes at most an eighth of what the plan has besides, but no less than fills a device: on
+ * a CPU what its caches hold, on a GPU so many rows that a chunk's products have a tile for each unit. */
+enum {
+    LOGITS_SHARE = 8,
+    LEAST_LOGITS_BYTES_CPU = 32 << 20,
+    LEAST_LOGITS_BYTES = 128 << 20,
+    LEAST_LOGITS_ROWS = 128,
+    CHUNK_STEP = 64
+};
 /* Kernels count rows in 32 bits, with room for the part of a grid that lies past the end. */
 static const uint64_t MOST_TOKENS = UINT64_C(1) << 31;
 
@@ -112,7 +119,8 @@ static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, const tv_act
                                uint64_t beside) {
     const uint64_t rows = a->options.logits_rows ? a->options.logits_rows : a->rows;
     const uint64_t row_bytes = vocab * sizeof(float);
-    uint64_t share = tv_max_u64(beside / LOGITS_SHARE, LEAST_LOGITS_BYTES) / row_bytes;
+    const uint64_t least = caps->type == TV_DEVICE_CPU ? LEAST_LOGITS_BYTES_CPU : LEAST_LOGITS_BYTES;
+    uint64_t share = tv_max_u64(beside / LOGITS_SHARE, least) / row_bytes;
     uint64_t most = a->options.head_rows ? a->options.head_rows : tv_max_u64(share, LEAST_LOGITS_ROWS);
     /* A binding may start before the first row; a chunk that is cut for it is summed in another order. */
     uint64_t bound = tv_min_u64(caps->storage_range, caps->buffer_bytes) - TV_TENSOR_ALIGNMENT;
