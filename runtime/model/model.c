@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "kernels/group_add.h"
 #include "kernels/rotary.h"
 #include "kernels/update_plan.h"
 #include "model/model_own.h"
@@ -28,6 +29,7 @@ typedef struct weight_store {
 typedef enum trained_class { CLASS_GRADIENTS, CLASS_MOMENT_1, CLASS_MOMENT_2, CLASS_COUNT } trained_class;
 
 static const char *const class_names[CLASS_COUNT] = {"gradients", "first moments", "second moments"};
+static const char sums_name[] = "sums of gradients";
 
 struct tv_model {
     tv_device *device;
@@ -38,7 +40,8 @@ struct tv_model {
     tv_plan_item *trained[CLASS_COUNT], *masters; /* as item_of() finds them */
     tv_device_arena *master_arena;
     tv_device_arena *arenas[CLASS_COUNT];
-    uint32_t *trainable; /* list positions; NULL without `train` */
+    tv_device_arena *sums; /* laid out as the gradients; NULL: none are kept */
+    uint32_t *trainable;   /* list positions; NULL without `train` */
 };
 
 /* ---- sizes ---- */
@@ -262,6 +265,7 @@ void tv_model_destroy(tv_model **handle) {
     tv_model *model = *handle;
     release(&model->store);
     tv_device_arena_destroy(&model->master_arena);
+    tv_device_arena_destroy(&model->sums);
     for (int c = 0; c < CLASS_COUNT; c++) {
         tv_device_arena_destroy(&model->arenas[c]);
         free(model->trained[c]);
@@ -272,6 +276,34 @@ void tv_model_destroy(tv_model **handle) {
     free(model->trainable);
     free(model);
     *handle = NULL;
+}
+
+/* ---- sums of groups ---- */
+
+tv_status tv_model_keep_sums(tv_model *model) {
+    tv_memory_plan plan = {0};
+    if (model->sums || !model->arenas[CLASS_GRADIENTS])
+        return TV_OK;
+    tv_status status = plan_trained(model->list, tv_device_caps(model->device), gradient_bytes,
+                                    model->trained[CLASS_GRADIENTS], &plan);
+    if (status == TV_OK)
+        status = tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, sums_name, &model->sums);
+    tv_memory_plan_free(&plan);
+    return status;
+}
+
+bool tv_model_has_sums(const tv_model *model) {
+    return model->sums != NULL;
+}
+
+tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model) {
+    const tv_device_arena *gradients = model->arenas[CLASS_GRADIENTS];
+    for (uint32_t b = 0; model->sums && b < tv_device_arena_blocks(gradients); b++) {
+        tv_tensor group = {tv_device_arena_block(gradients, b), TV_F32},
+                  sum = {tv_device_arena_block(model->sums, b), TV_F32};
+        TV_RETURN_IF_FAILED(tv_group_add(recorder, group.span.bytes / sizeof(float), group, sum));
+    }
+    return TV_OK;
 }
 
 /* ---- tensors ---- */
@@ -323,13 +355,20 @@ uint32_t tv_model_trainable_count(const tv_model *model) {
     return model->trainable ? model->list->trainable_count : 0;
 }
 
+static tv_tensor applied_gradient(const tv_model *model, uint32_t index) {
+    if (!model->sums)
+        return trained_at(model, CLASS_GRADIENTS, index);
+    const tv_plan_item *item = item_of(model->list, model->trained[CLASS_GRADIENTS], index);
+    return (tv_tensor){tv_device_arena_span(model->sums, item), TV_F32};
+}
+
 tv_trainable tv_model_trainable(const tv_model *model, uint32_t number) {
     uint32_t index = model->trainable[number];
     return (tv_trainable){
         .parameter = &model->list->items[index],
         .weights = model->weights[index],
         .master = tv_model_master_at(model, index),
-        .gradient = trained_at(model, CLASS_GRADIENTS, index),
+        .gradient = applied_gradient(model, index),
         .moments = {trained_at(model, CLASS_MOMENT_1, index), trained_at(model, CLASS_MOMENT_2, index)}};
 }
 

@@ -61,13 +61,19 @@ typedef struct tv_trainable {
     const tv_parameter *parameter;
     tv_tensor weights;  /* what the passes read, in parameter->storage */
     tv_tensor master;   /* fp32, which the optimizer changes; absent: weights is fp32 itself */
-    tv_tensor gradient; /* fp32 */
+    tv_tensor gradient; /* fp32; with sums of groups, the sum */
     /* AdamW's first and second, fp32 or, as TV_U32, tv_moment8_words; the second is absent with Muon */
     tv_tensor moments[TV_MOMENTS];
 } tv_trainable;
 /* 0 without `train`. */
 uint32_t tv_model_trainable_count(const tv_model *model);
 tv_trainable tv_model_trainable(const tv_model *model, uint32_t number);
+/* Where a step's gradients are sums of groups: makes place for the sums beside the gradients, as many bytes
+ * again, once. From then on the passes write a group's gradients, tv_model_record_group adds them to the sums
+ * and makes them 0, and tv_trainable.gradient is the sum. */
+tv_status tv_model_keep_sums(tv_model *model);
+bool tv_model_has_sums(const tv_model *model);
+tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model);
 /* Weights that are narrower than fp32 from their masters, after an update. */
 tv_status tv_model_record_narrow(tv_recorder *recorder, const tv_model *model);
 /* Whether something before parameter `index` of the list is trained, so that the backward pass must go on to

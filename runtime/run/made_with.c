@@ -85,6 +85,7 @@ static meaning meaning_of(const char *section, const char *key) {
         {"data", "tokenizer", UNCHANGING, NULL},
         {"train", "seed", ORDERS, NULL},
         {"train", "optimizer", UNCHANGING, "\"adamw\""},
+        {"train", "grad_groups", STEERS, "1"},
         {"muon", "momentum", STEERS, "0.95"},
         {"muon", "rms", STEERS, "0.2"},
         {"train", "eval_tokens", MEASURES, NULL},

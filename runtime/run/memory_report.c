@@ -80,13 +80,18 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
     if (list->trainable_elements < list->elements)
         printf(", %" PRIu64 " of them trained", list->trainable_elements);
     printf("\n");
-    printf("step       %" PRIu64 " x %" PRIu64 " tokens, %" PRIu64 " micro-batches%s\n", options->batch,
-           options->tokens, options->grad_accum, options->recompute ? ", blocks computed again" : "");
+    char groups[48] = "";
+    if (options->groups > 1)
+        snprintf(groups, sizeof groups, " in %" PRIu64 " groups", options->groups);
+    printf("step       %" PRIu64 " x %" PRIu64 " tokens, %" PRIu64 " micro-batches%s%s\n", options->batch,
+           options->tokens, options->grad_accum, groups, options->recompute ? ", blocks computed again" : "");
     printf("device     %s\n", tv_device_caps(device)->name);
     print_row("parameters", bytes->model.parameters);
     if (bytes->model.masters)
         print_row("fp32 masters", bytes->model.masters);
     print_row("gradients", bytes->model.gradients);
+    if (bytes->sums)
+        print_row("sums of groups' gradients", bytes->sums);
     print_row("optimizer moments", bytes->model.moments);
     if (bytes->tables)
         print_row("tables of positions", bytes->tables);

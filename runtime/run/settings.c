@@ -161,6 +161,12 @@ static tv_status check_train(const char *where, tv_run_settings *settings) {
         train->steps = 0;
     if (settings->stage != TV_STAGE_PPO && !train->steps && !(train->epochs > 0))
         return tv_fail(TV_E_CONFIG, "%s: expected steps or epochs above 0, found neither", where);
+    if (!tv_setting_given(settings, "train", "grad_accum"))
+        train->grad_accum = tv_max_u64(train->grad_accum, train->grad_groups);
+    if (settings->stage != TV_STAGE_PPO && train->grad_accum % train->grad_groups)
+        return tv_fail(TV_E_CONFIG,
+                       "%s: expected grad_accum to be a multiple of grad_groups (%llu), found %llu", where,
+                       (unsigned long long)train->grad_groups, (unsigned long long)train->grad_accum);
     bool both = tv_setting_given(settings, "train", "lr") && tv_setting_given(settings, "train", "min_lr");
     if (both && train->schedule != TV_SCHEDULE_CONSTANT && train->min_lr > train->lr)
         return tv_fail(TV_E_CONFIG, "%s: expected min_lr at most lr (%g), found %g", where, train->lr,

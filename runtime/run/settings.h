@@ -54,10 +54,11 @@ typedef enum tv_schedule {
 typedef enum tv_recompute { TV_RECOMPUTE_NONE, TV_RECOMPUTE_BLOCK } tv_recompute;
 
 typedef struct tv_train_settings {
-    uint64_t steps;      /* 0: `epochs` says how long */
-    double epochs;       /* 0: `steps` says how long */
-    uint64_t batch_size; /* B, sequences in a micro-batch */
-    uint64_t grad_accum; /* micro-batches in a step */
+    uint64_t steps;       /* 0: `epochs` says how long */
+    double epochs;        /* 0: `steps` says how long */
+    uint64_t batch_size;  /* B, sequences in a micro-batch */
+    uint64_t grad_accum;  /* micro-batches in a step */
+    uint64_t grad_groups; /* that their gradients are sums of; a divisor of grad_accum */
     double lr, min_lr;
     int schedule; /* tv_schedule */
     uint64_t warmup_steps;

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/group_add.h"
+
 struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
                                                 double eps, double grad_clip) {
     return (struct tv_step_constants){
@@ -68,6 +70,14 @@ tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *mode
     TV_RETURN_IF_FAILED(tv_forward(recorder, model, activations, &step->inputs));
     TV_RETURN_IF_FAILED(head->record(head, recorder, model, activations, &step->head, true));
     return tv_backward(recorder, model, activations, &step->inputs);
+}
+
+tv_status tv_step_record_group(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step) {
+    tv_record_push_label(recorder, "group");
+    TV_RETURN_IF_FAILED(tv_model_record_group(recorder, model));
+    TV_RETURN_IF_FAILED(tv_group_add(recorder, TV_HEAD_STATS, step->head.stats, step->stat_sums));
+    tv_record_pop_label(recorder);
+    return TV_OK;
 }
 
 tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,

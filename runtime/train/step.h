@@ -15,10 +15,11 @@
 
 /* The device tensors of a step besides model and activations. */
 typedef struct tv_step_tensors {
-    tv_model_inputs inputs;          /* (B, T) each */
-    tv_head_tensors head;            /* its inputs, outputs, statistics and the step's constants */
-    tv_tensor state;                 /* struct tv_update_state */
-    tv_tensor partials;              /* tv_step_partials floats of the gradient norm */
+    tv_model_inputs inputs; /* (B, T) each */
+    tv_head_tensors head;   /* its inputs, outputs, statistics and the step's constants */
+    tv_tensor stat_sums;    /* TV_HEAD_STATS: of the groups that are done, where the model has sums */
+    tv_tensor state;        /* struct tv_update_state */
+    tv_tensor partials;     /* tv_step_partials floats of the gradient norm */
     tv_tensor muon[TV_MUON_TENSORS]; /* its workspace; absent where nothing is Muon's */
     tv_tensor table;                 /* tv_step_table_words, which hold the table of `plan` */
     const tv_update_plan *plan;      /* of what the model trains */
@@ -40,6 +41,9 @@ tv_status tv_step_plan(const tv_model *model, tv_update_plan **plan);
 tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,
                                      const tv_activations *activations, const tv_loss_head *head,
                                      const tv_step_tensors *step);
+
+/* A group's end: its gradients and statistics go into the sums and are 0. */
+tv_status tv_step_record_group(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);
 
 /* Forward and the head's outputs only. */
 tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,

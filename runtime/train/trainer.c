@@ -60,6 +60,7 @@ struct tv_trainer {
     tv_update_plan *plan; /* NULL without training */
     batch_slot batches[SLOTS];
     step_slot steps[SLOTS];
+    tv_recording *group;   /* adds a group to the sums; NULL where the model keeps none */
     uint32_t *host_words;  /* grad_accum micro-batches */
     uint32_t *host_widths; /* (grad_accum) */
     uint64_t batch_number, step_number, result_number;
@@ -106,11 +107,12 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
     bytes->shared = options->shared != NULL;
     bytes->activations = bytes->shared ? 0 : activations->bytes;
+    bytes->sums = options->train && options->groups > 1 ? bytes->model.gradients : 0;
     bytes->tables = tv_model_table_bytes(&list->config, context_of(options));
     bytes->muon = tv_trainer_layout_muon_bytes(&layout);
     bytes->buffers =
         plan.total_bytes - bytes->muon + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
-    bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients +
+    bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients + bytes->sums +
                    bytes->model.moments + bytes->tables + bytes->activations + bytes->buffers + bytes->muon;
 done:
     tv_memory_plan_free(&plan);
@@ -161,7 +163,19 @@ static tv_status record_outputs_copy(tv_recorder *recorder, const tv_trainer *tr
     return TV_OK;
 }
 
-typedef enum recorded_work { WORK_TRAIN, WORK_FORWARD, WORK_BEGIN, WORK_UPDATE, WORK_RESULTS } recorded_work;
+typedef enum recorded_work {
+    WORK_TRAIN,
+    WORK_FORWARD,
+    WORK_BEGIN,
+    WORK_GROUP,
+    WORK_UPDATE,
+    WORK_RESULTS
+} recorded_work;
+
+/* Where the step's statistics are at its end. */
+static tv_tensor statistics(const tv_trainer *trainer, const tv_step_tensors *tensors) {
+    return tv_model_has_sums(trainer->model) ? tensors->stat_sums : tensors->head.stats;
+}
 
 /* The width matters to work on a batch only. */
 static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, recorded_work work,
@@ -173,6 +187,7 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
     switch (work) {
     case WORK_BEGIN:
         TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->head.step.span));
+        TV_RETURN_IF_FAILED(tv_record_fill(recorder, tensors->stat_sums.span, 0));
         return tv_record_fill(recorder, tensors->head.stats.span, 0);
     case WORK_TRAIN:
         TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
@@ -181,6 +196,8 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
         TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
         TV_RETURN_IF_FAILED(tv_step_record_forward(recorder, trainer->model, &activations, head, tensors));
         return record_outputs_copy(recorder, trainer, batch, width);
+    case WORK_GROUP:
+        return tv_step_record_group(recorder, trainer->model, tensors);
     case WORK_UPDATE:
         return tv_step_record_update(recorder, trainer->model, tensors);
     case WORK_RESULTS:
@@ -188,7 +205,7 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
             recorder, tensors->state.span,
             tv_span_part(step->results, offsetof(step_results, state), sizeof(struct tv_update_state))));
         return tv_record_copy(
-            recorder, tensors->head.stats.span,
+            recorder, statistics(trainer, tensors).span,
             tv_span_part(step->results, offsetof(step_results, stats), TV_HEAD_STATS * sizeof(float)));
     }
     return TV_OK;
@@ -196,7 +213,7 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
 
 static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slot *batch, uint32_t width,
                         const step_slot *step, tv_recording **recording) {
-    static const char *const names[] = {"micro-batch", "forward", "begin", "update", "results"};
+    static const char *const names[] = {"micro-batch", "forward", "begin", "group", "update", "results"};
     tv_recorder *recorder = NULL;
     tv_status status;
     char name[64];
@@ -205,6 +222,7 @@ static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slo
     TV_TRY_OR_FAIL(tv_recorder_begin(trainer->device,
                                      &(tv_recorder_options){.name = name,
                                                             .profile = trainer->options.profile,
+                                                            .simultaneous = work == WORK_GROUP,
                                                             .flop_budget = trainer->flop_budget},
                                      &recorder));
     TV_TRY_OR_FAIL(record_work(recorder, trainer, work, batch, width, step));
@@ -215,6 +233,8 @@ fail:
 }
 
 static tv_status record_all(tv_trainer *trainer) {
+    if (tv_model_has_sums(trainer->model))
+        TV_RETURN_IF_FAILED(record(trainer, WORK_GROUP, NULL, 0, NULL, &trainer->group));
     for (int s = 0; s < SLOTS; s++) {
         batch_slot *batch = &trainer->batches[s];
         step_slot *step = &trainer->steps[s];
@@ -309,8 +329,16 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     trainer->model = model;
     trainer->device = tv_model_device(model);
     trainer->options = *options;
-    if (trainer->options.grad_accum == 0)
-        trainer->options.grad_accum = 1;
+    trainer->options.grad_accum = tv_max_u64(1, options->grad_accum);
+    trainer->options.groups = tv_max_u64(1, options->groups);
+    if (trainer->options.grad_accum % trainer->options.groups) {
+        status = tv_fail(TV_E_USAGE, "%llu micro-batches are no multiple of %llu groups",
+                         (unsigned long long)trainer->options.grad_accum,
+                         (unsigned long long)trainer->options.groups);
+        goto fail;
+    }
+    if (options->train && trainer->options.groups > 1)
+        TV_TRY_OR_FAIL(tv_model_keep_sums(model));
     trainer->layout = tv_trainer_layout_make(tv_model_list(model), &trainer->options);
     tv_activations_options planned = activations_options(options);
     TV_TRY_OR_FAIL(tv_model_need_context(model, context_of(options)));
@@ -345,6 +373,7 @@ void tv_trainer_destroy(tv_trainer **handle) {
         tv_recording_destroy(&trainer->steps[s].update);
         tv_recording_destroy(&trainer->steps[s].results_copy);
     }
+    tv_recording_destroy(&trainer->group);
     tv_buffer_destroy(&trainer->upload);
     tv_buffer_destroy(&trainer->readback);
     tv_device_arena_destroy(&trainer->arena);
@@ -500,7 +529,10 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
         batch_slot *slot;
         TV_RETURN_IF_FAILED(load_batch(trainer, i, &slot));
-        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->train[slot->width], 1, &slot->value));
+        bool ends_group = (i + 1) % (trainer->options.grad_accum / trainer->options.groups) == 0;
+        tv_recording *const work[] = {slot->train[slot->width], trainer->group};
+        TV_RETURN_IF_FAILED(
+            tv_submit(trainer->device, work, trainer->group && ends_group ? 2 : 1, &slot->value));
     }
     tv_recording *const last[] = {step->update, step->results_copy};
     TV_RETURN_IF_FAILED(

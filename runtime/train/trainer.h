@@ -4,7 +4,9 @@
  * steps late. A slot (parameters, batch, readback) is reused when its timeline value is reached. An update
  * whose gradient is not finite is skipped and counted on the device; a stage ends its run, with a checkpoint,
  * after TV_SKIPS_IN_ROW of them. The loss of a step is the sum over the terms of the whole accumulated batch
- * (valid targets, pairs) divided by their number. What is trained is the business of a loss head.
+ * (valid targets, pairs) divided by their number. What is trained is the business of a loss head. Gradients
+ * and statistics of a step are sums of groups of micro-batches, added one by one in the order of the groups;
+ * within a group each micro-batch adds to what is there.
  */
 #ifndef TV_TRAIN_TRAINER_H
 #define TV_TRAIN_TRAINER_H
@@ -25,6 +27,8 @@ typedef struct tv_trainer_options {
     uint64_t batch, tokens;    /* B, T of a micro-batch */
     uint64_t context;          /* of the longest sequence that the model is used for besides; 0: T */
     uint64_t grad_accum;       /* micro-batches in a step */
+    uint64_t groups;           /* of micro-batches, whose gradients are summed apart and then added in their
+                                  order; divides grad_accum; 0: 1 */
     tv_head_maker head;        /* NULL: the next token's cross-entropy */
     const void *head_settings; /* outlives the trainer */
     bool document_mask;        /* doc_start is filled and used */
@@ -79,6 +83,7 @@ typedef struct tv_step_result {
 enum { TV_MORE_BYTES = 8 };
 typedef struct tv_trainer_bytes {
     tv_model_bytes model;
+    uint64_t sums; /* of groups' gradients; 0 with one group */
     uint64_t activations;
     uint64_t tables; /* of positions */
     bool shared;     /* they are of all who share an arena, counted once by whoever has it; 0 until then */

@@ -94,6 +94,7 @@ static uint64_t part_words(const tv_trainer_layout *layout, uint32_t width, uint
     case TV_PART_STATE:
         return sizeof(struct tv_update_state) / sizeof(uint32_t);
     case TV_PART_STATS:
+    case TV_PART_STAT_SUMS:
         return TV_HEAD_STATS;
     case TV_PART_TABLE:
         return layout->table;
@@ -141,6 +142,7 @@ tv_step_tensors tv_trainer_layout_tensors(const tv_trainer_layout *layout, uint3
                        tensor_of(layout, width, arena, TV_PART_UPLOAD + TV_UPLOAD_DOC_START, TV_U32)},
         .head = {.stats = tensor_of(layout, width, arena, TV_PART_STATS, TV_F32),
                  .step = tensor_of(layout, width, arena, TV_PART_CONSTANTS, TV_U32)},
+        .stat_sums = tensor_of(layout, width, arena, TV_PART_STAT_SUMS, TV_F32),
         .state = tensor_of(layout, width, arena, TV_PART_STATE, TV_U32),
         .partials = tensor_of(layout, width, arena, TV_PART_PARTIALS, TV_F32),
         .table = tensor_of(layout, width, arena, TV_PART_TABLE, TV_U32),

@@ -167,3 +167,11 @@ void tv_device_arena_destroy(tv_device_arena **handle) {
 tv_span tv_device_arena_span(const tv_device_arena *arena, const tv_plan_item *item) {
     return (tv_span){arena->blocks[item->block], item->offset, item->bytes};
 }
+
+uint32_t tv_device_arena_blocks(const tv_device_arena *arena) {
+    return arena->count;
+}
+
+tv_span tv_device_arena_block(const tv_device_arena *arena, uint32_t block) {
+    return tv_buffer_span(arena->blocks[block]);
+}

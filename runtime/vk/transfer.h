@@ -20,5 +20,9 @@ tv_status tv_device_arena_create(tv_device *device, const tv_memory_plan *plan, 
                                  const char *name, tv_device_arena **arena);
 void tv_device_arena_destroy(tv_device_arena **arena);
 tv_span tv_device_arena_span(const tv_device_arena *arena, const tv_plan_item *item);
+/* Its buffers as they are, for what goes over all of it; the padding between items is 0 as long as nobody
+ * writes there. */
+uint32_t tv_device_arena_blocks(const tv_device_arena *arena);
+tv_span tv_device_arena_block(const tv_device_arena *arena, uint32_t block);
 
 #endif

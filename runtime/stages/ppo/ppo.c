@@ -220,6 +220,7 @@ static tv_status open_value(ppo_stage *s, const tv_run *run) {
 static void choose_shapes(ppo_stage *s, tv_run *run) {
     tv_ppo *p = &s->ppo;
     const tv_ppo_settings *ppo = &run->settings.ppo;
+    const uint64_t groups = run->settings.train.grad_groups;
     uint64_t batch = tv_min_u64(run->settings.train.batch_size, ppo->minibatch);
     batch = tv_min_u64(batch, ppo->prompts);
     p->policy_settings = (tv_policy_settings){.clip = ppo->clip, .temperature = ppo->temperature};
@@ -227,7 +228,8 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     run->trainer_options = (tv_trainer_options){
         .batch = batch,
         .tokens = run->settings.data.seq_len - 1,
-        .grad_accum = tv_div_up(tv_min_u64(ppo->minibatch, ppo->prompts), batch),
+        .grad_accum = tv_align_up(tv_div_up(tv_min_u64(ppo->minibatch, ppo->prompts), batch), groups),
+        .groups = groups,
         .narrow = true,
         .head = tv_policy_head,
         .head_settings = &p->policy_settings,
