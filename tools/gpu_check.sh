@@ -169,28 +169,57 @@ find_device() {
     [ "$(last_json "$work/devices.out")" != null ] && grep -q '"default":true' "$work/devices.out"
 }
 
+# fp32, and the higher tiers of the device that is taken by default.
+tiers_of_device() {
+    local best
+    best=$(field tier "$(grep -o '"default":true.*' "$work/devices.out" | head -n 1)")
+    case $best in
+    cm-bf16) echo fp32 cm-f16 cm-bf16 ;;
+    cm-*) echo "fp32 $best" ;;
+    *) echo fp32 ;;
+    esac
+}
+
 bench() {
-    local batch kernel rows config
-    for kernel in $kernels; do
-        trivium_part "kernels_$kernel" 60 bench kernels --filter "$kernel" --json "${repeats[@]}"
-    done
+    local batch kernel rows config tier
+    # What is compared with PyTorch first: the rest is what the clock may cut off.
     for config in $configs; do
-        for batch in $(batches_of "$config"); do
-            trivium_part "train_${config}_$batch" 90 bench train --config "samples/bench/$config.json" \
-                --set "train.batch_size=$batch" --json "${steps[@]}"
+        for tier in $tiers; do
+            for batch in $(batches_of "$config"); do
+                trivium_part "train_${tier}_${config}_$batch" 90 bench train --tier "$tier" \
+                    --config "samples/bench/$config.json" --set "train.batch_size=$batch" --json "${steps[@]}"
+            done
         done
-        # Once more for the table of its kernels, which --json leaves out.
-        trivium_part "profile_$config" 90 bench train --config "samples/bench/$config.json" "${steps[@]}"
     done
-    for rows in 1 16; do
-        trivium_part "decode_${config}_$rows" 60 bench decode --config "samples/bench/$config.json" \
-            --rows "$rows" --json
+    for tier in $tiers; do
+        for kernel in $(kernels_of "$tier"); do
+            trivium_part "kernels_${tier}_$kernel" 60 bench kernels --tier "$tier" --filter "$kernel" --json "${repeats[@]}"
+        done
+        [ "$small" = 1 ] || trivium_part "kernels_${tier}_matmul_8192" 30 bench kernels --tier "$tier" --filter matmul \
+            --shape 8192x8192x8192 --json
     done
+    for rows in $decode_rows; do
+        trivium_part "decode_${best}_${decoder}_$rows" 60 bench decode --tier "$best" \
+            --config "samples/bench/$decoder.json" --rows "$rows" --json
+    done
+    [ "$small" = 1 ] || trivium_part "decode_${best}_llama_1b_1" 60 bench decode --tier "$best" \
+        --config samples/bench/llama_1b.json --set model.weights=bf16 --tokens 256 --rows 1 --json
+    # Once more for the table of its kernels, which --json leaves out.
+    for config in $configs; do
+        trivium_part "profile_$config" 90 bench train --tier "$best" --config "samples/bench/$config.json" "${steps[@]}"
+    done
+}
+
+kernels_of() { # TIER: all once, and again what runs on matrix units
+    case $1 in
+    fp32) echo "$kernels" ;;
+    *) echo "matmul attention" ;;
+    esac
 }
 
 batches_of() { # CONFIG: 4 to 16 for the model that fills a GPU, its own for the others
     case $1 in
-    gpt2_124m) echo 4 8 16 ;;
+    gpt2_124m) echo 4 16 ;;
     *) sed -n 's/.*"batch_size": *\([0-9]*\).*/\1/p' "samples/bench/$1.json" ;;
     esac
 }
@@ -205,8 +234,9 @@ torch() {
     for config in $configs; do
         models+=(--model "$config=$(batches_of "$config" | tr ' ' ,)")
     done
-    shapes=$(objects kernel "$work"/kernels_matmul.out | while read -r row; do field shape "$row"; done | paste -sd ,)
-    part torch 150 python3 tests/golden/torch_throughput.py --cuda "${models[@]}" --matmul "${shapes:-4096x4096x4096}"
+    shapes=$(objects kernel "$work"/kernels_fp32_matmul*.out | while read -r row; do field shape "$row"; done | paste -sd ,)
+    part torch 120 python3 tests/golden/torch_throughput.py --cuda "${models[@]}" --matmul "${shapes:-4096x4096x4096}"
+    part torch_compiled 120 python3 tests/golden/torch_throughput.py --cuda --compile --model gpt2_124m=16 --model smollm2_135m
 }
 
 # ---- run: results ----
@@ -242,16 +272,16 @@ write_json() {
             [ ! -e "$file" ] || echo "{\"name\": \"$(basename "$file" .out)\", \"result\": $(last_json "$file")}"
         done | comma)],"
     done
-    echo "\"torch\": $(last_json "$work/torch.out")}"
+    echo "\"torch\": $(last_json "$work/torch.out"), \"torch_compiled\": $(last_json "$work/torch_compiled.out")}"
 }
 
 rounded() { # NUMBER DIGITS: "-" for none
     [ -n "$1" ] && [ "$1" != null ] && printf '%.*f' "$2" "$1" || printf '%s' -
 }
 
-torch_figure() { # KEY-OF-RESULT PRECISION KEY VALUE [KEY VALUE]
-    objects precision "$work/torch.out" | grep -F "\"precision\": \"$2\"" | grep -F "\"$3\": $4" |
-        grep -F "\"${5:-$3}\": ${6:-$4}" | while read -r row; do field "$1" "$row"; done | head -n 1 |
+torch_figure() { # FILE KEY-OF-RESULT PRECISION KEY VALUE [KEY VALUE]
+    objects precision "$work/$1.out" | grep -F "\"precision\": \"$3\"" | grep -F "\"$4\": $5" |
+        grep -F "\"${6:-$4}\": ${7:-$5}" | while read -r row; do field "$2" "$row"; done | head -n 1 |
         { read -r row && rounded "$row" 0 || printf '%s' -; }
 }
 
@@ -263,7 +293,7 @@ device_name() { # of the device that is taken by default
 }
 
 write_summary() {
-    local row file name model batch shape run
+    local row file name model batch shape run tier
     echo "trivium on $(device_name), $(date -u +%F)"
     echo
     awk '!seen[$1]++ { print $1 }' "$work/tests.txt" | while read -r run; do
@@ -272,34 +302,42 @@ write_summary() {
     done
     awk '$2 != 0 { print "part " $1 ": " ($2 == "not_run" ? "not run" : "failed with " $2) }' "$work/parts.txt"
     echo
-    printf '%-14s %4s | %12s %10s %10s | %12s %12s %12s\n' 'training' B tokens/s step_ms gap_ms 'torch fp32' tf32 bf16
+    printf '%-8s %-14s %4s | %10s %9s %8s | %10s %10s %10s | %10s %10s\n' tier training B tokens/s step_ms gap_ms \
+        'torch fp32' tf32 bf16 'c. fp32' 'c. bf16'
     for file in "$work"/train_*.out; do
         [ -e "$file" ] || continue
         name=$(basename "$file" .out)
         name=${name#train_}
+        tier=${name%%_*} name=${name#*_}
         model=${name%_*} batch=${name##*_} row=$(last_json "$file")
-        printf '%-14s %4s | %12s %10s %10s | %12s %12s %12s\n' "$model" "$batch" \
+        printf '%-8s %-14s %4s | %10s %9s %8s' "$tier" "$model" "$batch" \
             "$(rounded "$(field tokens_per_second "$row")" 0)" "$(rounded "$(field step_ms "$row")" 2)" \
-            "$(rounded "$(field gap_ms "$row")" 2)" \
-            "$(torch_figure tokens_per_second fp32 model "\"$model\"" batch_size "$batch,")" \
-            "$(torch_figure tokens_per_second tf32 model "\"$model\"" batch_size "$batch,")" \
-            "$(torch_figure tokens_per_second bf16 model "\"$model\"" batch_size "$batch,")"
+            "$(rounded "$(field gap_ms "$row")" 2)"
+        set -- model "\"$model\"" batch_size "$batch,"
+        printf ' | %10s %10s %10s | %10s %10s\n' "$(torch_figure torch tokens_per_second fp32 "$@")" \
+            "$(torch_figure torch tokens_per_second tf32 "$@")" "$(torch_figure torch tokens_per_second bf16 "$@")" \
+            "$(torch_figure torch_compiled tokens_per_second fp32 "$@")" \
+            "$(torch_figure torch_compiled tokens_per_second bf16 "$@")"
     done
+    echo "(c.: through torch.compile; a copy on the device, through PyTorch: $(rounded "$(field copy_gbps "$(last_json "$work/torch.out")")" 0) GB/s)"
     for file in "$work"/decode_*.out; do
         [ -e "$file" ] || continue
         row=$(last_json "$file")
-        printf '%-20s %11s tokens/s, prompts read at %11s\n' "$(basename "$file" .out)" \
+        printf '%-28s %11s tokens/s, prompts read at %11s\n' "$(basename "$file" .out)" \
             "$(rounded "$(field tokens_per_second "$row")" 1)" "$(rounded "$(field prompt_tokens_per_second "$row")" 1)"
     done
     echo
-    printf '%-20s %-22s | %10s %10s %8s %7s | %10s %10s %10s\n' kernel shape ms GFLOP/s GB/s 'of peak' 'torch fp32' tf32 bf16
-    objects kernel "$work"/kernels_*.out | while read -r row; do
-        shape=$(field shape "$row") name=$(field kernel "$row")
-        printf '%-20s %-22s | %10.4f %10.1f %8.1f %6.1f%%' "$name" "$shape" "$(field ms "$row")" "$(field gflops "$row")" \
-            "$(field gbps "$row")" "$(awk -v x="$(field peak_share "$row")" 'BEGIN { print 100 * x }')"
-        [ "$name" != matmul ] || printf ' | %10s %10s %10s' "$(torch_figure gflops fp32 shape "\"$shape\"")" \
-            "$(torch_figure gflops tf32 shape "\"$shape\"")" "$(torch_figure gflops bf16 shape "\"$shape\"")"
-        echo
+    printf '%-8s %-20s %-22s | %10s %10s %8s %7s | %10s %10s %10s\n' tier kernel shape ms GFLOP/s GB/s 'of peak' 'torch fp32' tf32 bf16
+    for file in "$work"/kernels_*.out; do
+        tier=$(basename "$file" .out) tier=${tier#kernels_} tier=${tier%%_*}
+        objects kernel "$file" | while read -r row; do
+            shape=$(field shape "$row") name=$(field kernel "$row")
+            printf '%-8s %-20s %-22s | %10.4f %10.1f %8.1f %6.1f%%' "$tier" "$name" "$shape" "$(field ms "$row")" \
+                "$(field gflops "$row")" "$(field gbps "$row")" "$(awk -v x="$(field peak_share "$row")" 'BEGIN { print 100 * x }')"
+            [ "$name" != matmul ] || printf ' | %10s %10s %10s' "$(torch_figure torch gflops fp32 shape "\"$shape\"")" \
+                "$(torch_figure torch gflops tf32 shape "\"$shape\"")" "$(torch_figure torch gflops bf16 shape "\"$shape\"")"
+            echo
+        done
     done
     echo
     for file in "$work"/profile_*.out; do
@@ -338,9 +376,9 @@ run() { # [OUT] [--seconds N] [--small]
     [ $jobs -ge 1 ] || jobs=1
     [ $jobs -le 4 ] || jobs=4
     kernels='matmul attention layernorm rmsnorm gelu swiglu rotary cross_entropy token_ gae embedding gradient_norm adamw sample'
-    configs='gpt2_875k llama_260k gpt2_124m' repeats=() steps=()
+    configs='gpt2_124m smollm2_135m gpt2_875k llama_260k' repeats=() steps=() decoder=gpt2_124m decode_rows='1 16 64 256'
     if [ $small = 1 ]; then
-        kernels='gelu matmul' configs=gpt2_875k repeats=(--repeats 1) steps=(--steps 1 --warmup 1)
+        kernels='gelu matmul' configs=gpt2_875k decoder=gpt2_875k decode_rows='1 64' repeats=(--repeats 1) steps=(--steps 1 --warmup 1)
         export TRIVIUM_TEST_SMALL=1
     fi
     have=$(/sbin/ldconfig -p)
@@ -353,7 +391,9 @@ run() { # [OUT] [--seconds N] [--small]
     done
 
     if find_device; then
+        tiers=$(tiers_of_device) best=${tiers##* }
         run_tests default
+        [ "$best" = fp32 ] || run_tests fp32 tier=fp32
         bench
         torch
         run_tests no_push_descriptors push_descriptors=0

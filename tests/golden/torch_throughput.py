@@ -4,14 +4,15 @@
 Promises: tokens per second of AdamW steps (forward, loss, backward, clip, update) and the GFLOP/s of matrix
 products, medians of 5. The models are those of samples/bench.
  - Without options: on the CPU, float32, two models and a 512 x 512 x 512 product. With anything else running,
-   models this small become far slower on two threads than on one, so a model is timed on OMP_NUM_THREADS (2 unless
-   set) and on one, and `tokens_per_second` is the better of them.
- - With --cuda: on the GPU, eagerly, with fused AdamW and scaled_dot_product_attention, in float32 (fp32), float32
-   with products in TF32 (tf32) and under autocast to bfloat16 (bf16). What does not fit in memory is null.
+   models this small become far slower on two threads than on one, so a small model is timed on OMP_NUM_THREADS
+   (2 unless set) and on one, and `tokens_per_second` is the better of them.
+ - With --cuda: on the GPU, with fused AdamW and scaled_dot_product_attention, in float32 (fp32), float32 with
+   products in TF32 (tf32) and under autocast to bfloat16 (bf16), eagerly, or through torch.compile with --compile;
+   copy_gbps is what a copy within the device's memory reads and writes. What does not fit in memory is null.
 Needs: Linux; on the CPU torch 1.13 or newer over OpenBLAS (libopenblas0-pthread): the reference BLAS is slower and
 would flatter whatever is compared, so the line names the library. With --cuda torch 2.0 or newer.
 
-usage: torch_throughput.py [--cuda [--model NAME=B,B...]... [--matmul MxNxK[ nt| tn],...]]
+usage: torch_throughput.py [--model NAME[=B,B...]]... [--cuda [--compile] [--matmul MxNxK[ nt| tn],...]]
 """
 import argparse
 import contextlib
@@ -33,6 +34,7 @@ import models  # noqa: E402
 SETTINGS = {"lr": 6e-4, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "grad_clip": 1.0}
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "bench"
+SMALL = 10_000_000  # parameters of a model that may run faster on one thread than on two
 DEFAULTS = {"n_inner": None, "layer_norm_epsilon": 1e-5}  # what a config.json may leave out
 
 
@@ -64,7 +66,7 @@ def median_seconds(work, seconds, finish=lambda: None):
     return statistics.median(timed(count) for _ in range(5))
 
 
-def make_step(config, B, T, precision="fp32", **optimizer_options):
+def make_step(config, B, T, precision="fp32", compiled=False, **optimizer_options):
     """One training step as a function, and the number of its model's parameters."""
     torch.manual_seed(1)
     model = models.build(config)
@@ -73,12 +75,13 @@ def make_step(config, B, T, precision="fp32", **optimizer_options):
             torch.nn.init.normal_(parameter, std=0.02)
     optimizer = models.adamw(model, SETTINGS, **optimizer_options)
     tokens = torch.randint(config["vocab_size"], (B, T + 1))
+    loss_of = torch.compile(models.loss_of) if compiled else models.loss_of
     narrow = torch.autocast("cuda", torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
 
     def step():
         optimizer.zero_grad()
         with narrow:
-            loss = models.loss_of(model, tokens[:, :-1], tokens[:, 1:])
+            loss = loss_of(model, tokens[:, :-1], tokens[:, 1:])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), SETTINGS["grad_clip"])
         optimizer.step()
@@ -90,7 +93,8 @@ def time_model(name):
     config, B, T = read_sample(name)
     step, parameters = make_step(config, B, T, foreach=True)
     by_threads = {}
-    for threads in sorted({1, int(os.environ["OMP_NUM_THREADS"])}):
+    all_threads = int(os.environ["OMP_NUM_THREADS"])
+    for threads in sorted({1, all_threads} if parameters < SMALL else {all_threads}):
         torch.set_num_threads(threads)
         by_threads[threads] = round(B * T / median_seconds(step, 1.5), 1)
     return {"parameters": parameters, "batch_size": B, "seq_len": T,
@@ -113,15 +117,15 @@ def fused_attention(q, k, v):
     return out.transpose(1, 2).reshape(B, T, H * D)
 
 
-def cuda_models(wanted, precision):
+def cuda_models(wanted, precision, compiled):
     for item in wanted:
         name, _, batches = item.partition("=")
         config, B, T = read_sample(name)
         for B in [int(b) for b in batches.split(",")] if batches else [B]:
-            row = {"model": name, "batch_size": B, "seq_len": T, "precision": precision,
+            row = {"model": name, "batch_size": B, "seq_len": T, "precision": precision, "compiled": compiled,
                    "tokens_per_second": None}
             try:
-                step, row["parameters"] = make_step(config, B, T, precision, fused=True)
+                step, row["parameters"] = make_step(config, B, T, precision, compiled, fused=True)
                 row["tokens_per_second"] = round(B * T / median_seconds(step, 0.4, torch.cuda.synchronize), 1)
             except torch.cuda.OutOfMemoryError:
                 pass
@@ -142,19 +146,28 @@ def cuda_matmuls(shapes, precision):
         yield {"shape": shape, "precision": precision, "gflops": round(2e-9 * m * n * k / seconds, 1)}
 
 
-def run_cuda(wanted, shapes):
+def cuda_copy():
+    source = torch.ones(1 << 28)  # 1 GiB, beyond any cache
+    target = torch.empty_like(source)
+    return round(2e-9 * source.nbytes / median_seconds(lambda: target.copy_(source), 0.1, torch.cuda.synchronize), 1)
+
+
+def run_cuda(wanted, shapes, compiled):
     torch.set_default_device("cuda")
     models.causal_attention = fused_attention
-    result = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "matmul": [], "models": []}
-    for precision in ("fp32", "tf32", "bf16"):
+    result = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "copy_gbps": cuda_copy(),
+              "matmul": [], "models": []}
+    # A compiled model takes half a minute to make, so only the precisions that people train in.
+    for precision in ("fp32", "bf16") if compiled else ("fp32", "tf32", "bf16"):
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        result["matmul"] += cuda_matmuls(shapes, precision)
-        result["models"] += cuda_models(wanted, precision)
+        if not compiled:
+            result["matmul"] += cuda_matmuls(shapes, precision)
+        result["models"] += cuda_models(wanted, precision, compiled)
     print(json.dumps(result))
 
 
-def run_cpu():
-    result = {name: time_model(name) for name in ("gpt2_875k", "llama_260k")}
+def run_cpu(names):
+    result = {name: time_model(name) for name in names}
     result["matmul_512_gflops"] = time_matmul(512)
     result["torch"] = torch.__version__
     result["blas"] = blas_in_use()
@@ -168,13 +181,15 @@ def run_cpu():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cuda", action="store_true")
-    parser.add_argument("--model", action="append", metavar="NAME=B,B...")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--model", action="append", metavar="NAME[=B,B...]")
     parser.add_argument("--matmul", default="4096x4096x4096")
     arguments = parser.parse_args()
     if arguments.cuda:
-        run_cuda(arguments.model or ["gpt2_875k", "llama_260k", "gpt2_124m"], arguments.matmul.split(","))
+        run_cuda(arguments.model or ["gpt2_875k", "llama_260k", "gpt2_124m"], arguments.matmul.split(","),
+                 arguments.compile)
     else:
-        run_cpu()
+        run_cpu(arguments.model or ["gpt2_875k", "llama_260k"])
 
 
 if __name__ == "__main__":
