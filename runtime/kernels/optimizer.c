@@ -59,6 +59,16 @@ tv_status tv_gradient_norm_finish(tv_recorder *recorder, const tv_update *update
                                          .shape = {total}});
 }
 
+tv_status tv_loss_scale_record(tv_recorder *recorder, tv_tensor step, tv_tensor state) {
+    const tv_count_push push = {1};
+    return tv_launch_record(recorder, &(tv_launch){.program = TV_PROGRAM_loss_scale_base,
+                                                   .push = &push,
+                                                   .invocations = 1,
+                                                   .bindings = {tv_tensor_first(step, TV_STEP_WORDS),
+                                                                tv_tensor_first(state, TV_STATE_WORDS)},
+                                                   .shape = {1}});
+}
+
 static tv_program_id program_of(tv_update_pass pass, const tv_caps *caps) {
     if (pass == TV_PASS_ADAMW8)
         return caps->cpu_kernels ? TV_PROGRAM_adamw8_cpu : TV_PROGRAM_adamw8_base;

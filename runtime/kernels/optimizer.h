@@ -20,8 +20,11 @@ typedef struct tv_update {
 
 /* Writes the partial sums of squares of every gradient, tensor after tensor, whatever the dispatches. */
 tv_status tv_gradient_norm_add(tv_recorder *recorder, const tv_update *update);
-/* From the partials: grad_norm, clip_scale = min(1, grad_clip / norm) (1 when grad_clip is 0), finite,
- * and the counters of struct tv_update_state (push_constants.h); reads struct tv_step_constants. Finite
+/* Before the first gradient of a step: step.loss_scale *= state.loss_scale. */
+tv_status tv_loss_scale_record(tv_recorder *recorder, tv_tensor step, tv_tensor state);
+/* From the partials: grad_norm, without the loss scale; clip_scale = min(1, grad_clip / norm) (1 when
+ * grad_clip is 0) / loss_scale, finite, the counters and the next loss scale of struct tv_update_state
+ * (push_constants.h); reads struct tv_step_constants. Finite
  * means: no NaN, no infinity, a norm within fp32, and a clipped norm whose square is (below 2^63), since
  * AdamW squares it. Otherwise clip_scale is 0 and, where an element or the norm itself was not finite,
  * grad_norm infinity. */

@@ -209,6 +209,33 @@ done:
 
 /* ---- state ---- */
 
+bool tv_loss_scale_set(cJSON *root, const char *prefix, const struct tv_update_state *update) {
+    char scale[64], good[64];
+    snprintf(scale, sizeof scale, "%sloss_scale", prefix);
+    snprintf(good, sizeof good, "%sloss_scale_good_steps", prefix);
+    return !(update->loss_scale > 0) || (tv_json_set_number(root, scale, (double)update->loss_scale) &&
+                                         tv_json_set_number(root, good, update->good_steps));
+}
+
+tv_status tv_loss_scale_read(const cJSON *root, const char *prefix, const char *where,
+                             struct tv_update_state *update) {
+    char key[64];
+    double scale;
+    int64_t good;
+    int exponent;
+    snprintf(key, sizeof key, "%sloss_scale", prefix);
+    TV_RETURN_IF_FAILED(tv_json_number(root, key, where, 0, &scale));
+    if (!(scale == 0 ||
+          (scale >= TV_LOSS_SCALE_LEAST && scale <= TV_LOSS_SCALE_LARGEST && frexp(scale, &exponent) == 0.5)))
+        return tv_fail(TV_E_DATA, "%s: expected a %s that is a power of two from %g to %g, found %g", where,
+                       key, TV_LOSS_SCALE_LEAST, TV_LOSS_SCALE_LARGEST, scale);
+    snprintf(key, sizeof key, "%sloss_scale_good_steps", prefix);
+    TV_RETURN_IF_FAILED(tv_json_integer(root, key, where, 0, UINT32_MAX, 0, &good));
+    update->loss_scale = (float)scale;
+    update->good_steps = (uint32_t)good;
+    return TV_OK;
+}
+
 /* The last file of a checkpoint, because it has the checksums of the others. */
 static tv_status write_state(const char *directory, const tv_checkpoint_state *state) {
     char *path = tv_format("%s/%s", directory, TV_STATE_NAME);
@@ -223,7 +250,8 @@ static tv_status write_state(const char *directory, const tv_checkpoint_state *s
                  tv_json_set_number(root, "head_rows", (double)state->head_rows) &&
                  tv_json_set_number(root, "updates_applied", state->update.applied) &&
                  tv_json_set_number(root, "updates_skipped", state->update.skipped) &&
-                 tv_json_set_number(root, "updates_skipped_in_row", state->update.skipped_in_row);
+                 tv_json_set_number(root, "updates_skipped_in_row", state->update.skipped_in_row) &&
+                 tv_loss_scale_set(root, "", &state->update);
     tv_status status = built ? tv_checksums_seal(root, directory)
                              : tv_fail(TV_E_MEMORY, "out of host memory for the state of %s", directory);
     if (status == TV_OK)
@@ -292,6 +320,7 @@ tv_status tv_checkpoint_read_state(const char *checkpoint, tv_checkpoint_state *
     state->update.applied = (uint32_t)applied;
     state->update.skipped = (uint32_t)skipped;
     state->update.skipped_in_row = (uint32_t)in_row;
+    status = tv_loss_scale_read(root, "", path, &state->update);
 done:
     cJSON_Delete(root);
     free(path);

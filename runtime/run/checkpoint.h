@@ -26,6 +26,11 @@ typedef struct tv_checkpoint_state {
     struct tv_update_state update;
 } tv_checkpoint_state;
 
+/* The loss scale of an update's state, where it has one, as two keys with a prefix; and back. */
+bool tv_loss_scale_set(cJSON *root, const char *prefix, const struct tv_update_state *update);
+tv_status tv_loss_scale_read(const cJSON *root, const char *prefix, const char *where,
+                             struct tv_update_state *update);
+
 /* Writes further files of a checkpoint into the directory that is being built. */
 typedef tv_status (*tv_checkpoint_more)(void *context, const char *directory);
 

@@ -112,6 +112,8 @@ static tv_status line_to_json(const tv_metrics_line *line, cJSON **out) {
                  tv_json_set_number(object, "lr", line->lr) &&
                  tv_json_set_number(object, "tokens", (double)line->tokens) &&
                  tv_json_set_number(object, "tokens_per_second", line->tokens_per_second);
+    if (line->loss_scale > 0)
+        built = built && tv_json_set_number(object, "loss_scale", line->loss_scale);
     if (line->has_val_loss)
         built = built && tv_json_set_number(object, "val_loss", line->val_loss);
     for (uint64_t i = 0; i < line->extra_count; i++)
@@ -137,6 +139,8 @@ static tv_status write_events(tv_metrics *metrics, const tv_metrics_line *line) 
         {"tokens_per_second", line->tokens_per_second},
     };
     uint64_t count = 4;
+    if (line->loss_scale > 0)
+        scalars[count++] = (tv_tf_scalar){"loss_scale", line->loss_scale};
     if (line->has_val_loss)
         scalars[count++] = (tv_tf_scalar){"val_loss", line->val_loss};
     for (uint64_t i = 0; i < line->extra_count && count < MAX_SCALARS; i++)

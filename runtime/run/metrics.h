@@ -26,7 +26,8 @@ typedef struct tv_metrics_line {
     double loss;      /* mean over the step's valid targets */
     double grad_norm; /* before clipping */
     double lr;
-    uint64_t tokens; /* trained on since the run began */
+    double loss_scale; /* behind the step; 0: none */
+    uint64_t tokens;   /* trained on since the run began */
     double tokens_per_second;
     bool has_val_loss;
     double val_loss;

@@ -273,6 +273,7 @@ static tv_status plan_memory(tv_run *run) {
     run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     run->trainer_options.train = true;
     run->trainer_options.head_rows = run->state.head_rows;
+    run->trainer_options.loss_scale = (float)run->settings.train.loss_scale;
     TV_RETURN_IF_FAILED(tv_memory_measure(run->list, run->device, &run->trainer_options, &run->bytes));
     return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
 }

@@ -223,6 +223,7 @@ static tv_status finish_step(tv_run *run, const tv_step_result *result) {
         .loss = result->loss,
         .grad_norm = result->grad_norm,
         .lr = result->lr,
+        .loss_scale = (double)result->state.loss_scale,
         .tokens = run->state.tokens,
         .tokens_per_second = result->seconds > 0 ? (double)result->tokens / result->seconds : 0,
     };
@@ -236,7 +237,11 @@ static tv_status finish_step(tv_run *run, const tv_step_result *result) {
             run->state.best_step = run->state.step;
         }
     }
-    if (!result->state.finite) {
+    if (!result->state.finite && result->state.skipped_in_row == 0) {
+        tv_info("step %" PRIu64 ": the gradient was over the range of 16 bits, so the update was skipped and "
+                "the loss scale halved to %g",
+                run->state.step, (double)result->state.loss_scale);
+    } else if (!result->state.finite) {
         line.warning = "the gradient was not finite, so the update was skipped";
         tv_warn("step %" PRIu64 ": %s (%u so far)", run->state.step, line.warning, result->state.skipped);
     }

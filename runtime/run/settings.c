@@ -1,6 +1,7 @@
 /* The table of keys, reading and writing by it: see settings.h. */
 #include "run/settings.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +168,11 @@ static tv_status check_train(const char *where, tv_run_settings *settings) {
         return tv_fail(TV_E_CONFIG,
                        "%s: expected grad_accum to be a multiple of grad_groups (%llu), found %llu", where,
                        (unsigned long long)train->grad_groups, (unsigned long long)train->grad_accum);
+    int exponent;
+    if (train->loss_scale > 0 && (train->loss_scale < 1 || frexp(train->loss_scale, &exponent) != 0.5))
+        return tv_fail(TV_E_CONFIG,
+                       "%s: expected a loss_scale that is a power of two, found %g; 1024, for one", where,
+                       train->loss_scale);
     bool both = tv_setting_given(settings, "train", "lr") && tv_setting_given(settings, "train", "min_lr");
     if (both && train->schedule != TV_SCHEDULE_CONSTANT && train->min_lr > train->lr)
         return tv_fail(TV_E_CONFIG, "%s: expected min_lr at most lr (%g), found %g", where, train->lr,

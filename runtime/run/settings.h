@@ -65,6 +65,7 @@ typedef struct tv_train_settings {
     int optimizer; /* tv_optimizer of model/parameters.h, in the order of the choices */
     double weight_decay, beta1, beta2, eps;
     double grad_clip;          /* 0: off */
+    double loss_scale;         /* of gradients; a power of two; 0: as the activations ask */
     uint64_t eval_every;       /* steps; 0: only at the end */
     uint64_t eval_tokens;      /* 0: all of the validation data */
     uint64_t checkpoint_every; /* steps; 0: only at the end */

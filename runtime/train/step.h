@@ -25,8 +25,8 @@ typedef struct tv_step_tensors {
     const tv_update_plan *plan;      /* of what the model trains */
 } tv_step_tensors;
 
-/* AdamW's constants of a step, with the logarithms that its bias corrections need; loss_scale is set when the
- * terms are counted, momentum and muon_rms by who has Muon. */
+/* AdamW's constants of a step, with the logarithms that its bias corrections need; loss_scale and its growth
+ * are set when the terms are counted, momentum and muon_rms by who has Muon. */
 struct tv_step_constants tv_step_constants_make(double lr, double weight_decay, double beta1, double beta2,
                                                 double eps, double grad_clip);
 

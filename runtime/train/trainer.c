@@ -60,9 +60,10 @@ struct tv_trainer {
     tv_update_plan *plan; /* NULL without training */
     batch_slot batches[SLOTS];
     step_slot steps[SLOTS];
-    tv_recording *group;   /* adds a group to the sums; NULL where the model keeps none */
-    uint32_t *host_words;  /* grad_accum micro-batches */
-    uint32_t *host_widths; /* (grad_accum) */
+    tv_recording *group;       /* adds a group to the sums; NULL where the model keeps none */
+    uint32_t *host_words;      /* grad_accum micro-batches */
+    uint32_t *host_widths;     /* (grad_accum) */
+    const tv_trainer *scaling; /* itself, or whose loss scale it takes */
     uint64_t batch_number, step_number, result_number;
     double last_end;
     double flop_budget;
@@ -188,6 +189,9 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
     case WORK_BEGIN:
         TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->head.step.span));
         TV_RETURN_IF_FAILED(tv_record_fill(recorder, tensors->stat_sums.span, 0));
+        if (trainer->scaling->options.loss_scale > 0)
+            TV_RETURN_IF_FAILED(
+                tv_loss_scale_record(recorder, tensors->head.step, trainer->scaling->tensors[0].state));
         return tv_record_fill(recorder, tensors->head.stats.span, 0);
     case WORK_TRAIN:
         TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
@@ -339,14 +343,17 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     }
     if (options->train && trainer->options.groups > 1)
         TV_TRY_OR_FAIL(tv_model_keep_sums(model));
+    trainer->scaling = options->scaled_as ? options->scaled_as : trainer;
     trainer->layout = tv_trainer_layout_make(tv_model_list(model), &trainer->options);
     tv_activations_options planned = activations_options(options);
     TV_TRY_OR_FAIL(tv_model_need_context(model, context_of(options)));
     TV_TRY_OR_FAIL(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
                                          tv_model_list(model), &planned, &trainer->activations));
     TV_TRY_OR_FAIL(create_buffers(trainer));
-    if (options->train)
+    if (options->train) {
         TV_TRY_OR_FAIL(plan_update(trainer));
+        TV_TRY_OR_FAIL(tv_trainer_set_state(trainer, &(struct tv_update_state){0}));
+    }
     TV_TRY_OR_FAIL(record_all(trainer));
     tv_device_save_pipelines(trainer->device);
     *out = trainer;
@@ -386,7 +393,13 @@ void tv_trainer_destroy(tv_trainer **handle) {
 }
 
 tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state *state) {
-    return tv_upload(trainer->device, trainer->tensors[0].state.span, state, sizeof *state);
+    const tv_trainer_options *options = &trainer->options;
+    struct tv_update_state own = *state;
+    if (options->loss_scale_growth == 0 || !(own.loss_scale > 0)) {
+        own.loss_scale = options->loss_scale;
+        own.good_steps = 0;
+    }
+    return tv_upload(trainer->device, trainer->tensors[0].state.span, &own, sizeof own);
 }
 
 /* ---- steps ---- */
@@ -524,6 +537,7 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     struct tv_step_constants *mapped = tv_span_map(step->constants);
     *mapped = constants ? *constants : (struct tv_step_constants){0};
     mapped->loss_scale = terms ? (float)(scale / (double)terms) : 0;
+    mapped->loss_scale_growth = trainer->options.loss_scale_growth;
     uint64_t value;
     TV_RETURN_IF_FAILED(tv_submit(trainer->device, &step->begin, 1, &value));
     for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {

@@ -38,6 +38,13 @@ typedef struct tv_trainer_options {
     bool recompute;
     uint64_t head_rows; /* the most rows of a chunk of logits (activations.h); 0: as device and plan allow */
     bool train;         /* false: only forward passes */
+    /* What gradients are scaled with on their way through 16 bits: a power of two. 0: as the activations ask,
+     * which is a scale that moves from 65,536 on with f16, as PyTorch's GradScaler, and none besides. */
+    float loss_scale;
+    uint32_t
+        loss_scale_growth; /* beside a loss_scale: it moves, and doubles after so many updates; 0: fixed */
+    const tv_trainer
+        *scaled_as; /* of a trainer that accumulates: the one that updates, whose scale it takes */
     tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
     bool profile;                /* timestamps around every kernel; serialises a GPU */
 } tv_trainer_options;
@@ -112,7 +119,7 @@ void tv_trainer_destroy(tv_trainer **trainer);
 /* Rows of a chunk of logits: what a run keeps, so that it goes on to the same bits elsewhere. */
 uint64_t tv_trainer_head_rows(const tv_trainer *trainer);
 
-/* Continues AdamW's count and the skip counters, for resuming. */
+/* Continues AdamW's count, the skip counters and a loss scale that moves, for resuming. */
 tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state *state);
 
 /* Submits one optimizer step: draws grad_accum micro-batches from `source`; `constants->loss_scale` is set

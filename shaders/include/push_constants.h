@@ -58,23 +58,31 @@ struct tv_step_constants {
     float beta1, beta2;
     float log_beta1, log_beta2; /* natural logarithms, so that 1 - beta^t keeps its digits */
     float eps;
-    float grad_clip;  /* 0: none */
-    float loss_scale; /* 1 / valid targets of the whole accumulated batch; 0 when there is none */
-    float momentum;   /* Muon's decay of its moment */
-    float muon_rms;   /* mean size of Muon's update, before lr */
+    float grad_clip;        /* 0: none */
+    float loss_scale;       /* 1 / valid targets of the whole accumulated batch; 0 when there is none. Behind
+                               loss_scale.comp times the state's */
+    float momentum;         /* Muon's decay of its moment */
+    float muon_rms;         /* mean size of Muon's update, before lr */
+    uint loss_scale_growth; /* updates in a row after which the state's loss scale doubles; 0: it is fixed */
 };
-TV_PUSH_SIZE(struct tv_step_constants, 44);
+TV_PUSH_SIZE(struct tv_step_constants, 48);
 
 /* What the update leaves behind; the device writes it, the host reads it when the step is done. */
 struct tv_update_state {
     uint applied;        /* updates applied so far: AdamW's t */
     uint skipped;        /* updates skipped so far, because the gradient was not finite */
-    uint skipped_in_row; /* of them, without one applied in between */
+    uint skipped_in_row; /* of them, without one applied in between; not those that halved the loss scale */
     uint finite;         /* 1: this update is applied */
     float grad_norm;     /* before clipping */
-    float clip_scale;    /* what AdamW multiplies gradients with */
+    float clip_scale;    /* what AdamW and Muon multiply gradients with: clipped, without the loss scale */
+    float loss_scale;    /* what gradients are scaled with, so that 16 bits hold the small ones; 0: 1 */
+    uint good_steps;     /* updates applied since it last changed */
 };
-TV_PUSH_SIZE(struct tv_update_state, 24);
+TV_PUSH_SIZE(struct tv_update_state, 32);
+
+/* Bounds of a loss scale that moves. */
+#define TV_LOSS_SCALE_LEAST   1.0
+#define TV_LOSS_SCALE_LARGEST 16777216.0
 
 /* A contiguous part of a trained tensor in a dispatch over many. Where it begins is told in elements, from
  * the beginning of each binding on. */

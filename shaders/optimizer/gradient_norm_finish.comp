@@ -1,9 +1,11 @@
 /* The gradient's norm from the pairs of gradient_norm.comp, what it is clipped with, and whether the update is applied.
  *
- * pairs: (count, 2). state: grad_norm = sqrt(sum of plain + 2^160 sum of scaled), clip_scale = min(1, grad_clip / grad_norm), finite and
+ * pairs: (count, 2). state: grad_norm = sqrt(sum of plain + 2^160 sum of scaled), clip_scale = min(1, grad_clip / grad_norm) / loss_scale, finite and
  * the counters. One workgroup; each invocation adds its pairs with Kahan's compensation, so the error does not
  * grow with the number of parameters. Not finite: a pair is infinite, the norm is over fp32's range, or the clipped norm's square would be.
- * 8 bytes per pair: latency bound.
+ * Gradients come scaled by the loss scale, which norm and clip_scale are without. Where it moves (loss_scale_growth), an update that is
+ * not finite halves it, and so many applied in a row double it (Micikevicius et al. 2018, as PyTorch's GradScaler); while it still falls
+ * no skipped update counts as one in a row. 8 bytes per pair: latency bound.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -58,18 +60,29 @@ void main() {
         broken = 1.0;
         norm = uintBitsToFloat(infinity_bits);
     }
-    float clip_scale = 1.0;
+    float scale = state.loss_scale > 0.0 ? state.loss_scale : 1.0, clip_scale = 1.0;
+    norm /= scale;
     if (constants.grad_clip > 0.0 && norm > constants.grad_clip)
         clip_scale = constants.grad_clip / norm;
     bool applies = broken == 0.0 && norm * clip_scale <= largest_norm;
     state.grad_norm = norm;
-    state.clip_scale = applies ? clip_scale : 0.0;
+    state.clip_scale = applies ? clip_scale / scale : 0.0;
     state.finite = applies ? 1 : 0;
+    bool moves = constants.loss_scale_growth != 0;
     if (applies) {
         state.applied += 1;
         state.skipped_in_row = 0;
+        uint good = state.good_steps + 1;
+        bool grows = moves && good >= constants.loss_scale_growth;
+        if (grows)
+            state.loss_scale = min(2.0 * scale, TV_LOSS_SCALE_LARGEST);
+        state.good_steps = moves && !grows ? good : 0;
     } else {
         state.skipped += 1;
-        state.skipped_in_row += 1;
+        state.good_steps = 0;
+        if (moves && scale > TV_LOSS_SCALE_LEAST)
+            state.loss_scale = 0.5 * scale;
+        else
+            state.skipped_in_row += 1;
     }
 }

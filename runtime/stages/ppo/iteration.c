@@ -169,14 +169,19 @@ static void add_stats(double *sums, const tv_step_result *result) {
         sums[i] += result->stats[i];
 }
 
+/* Of an update that was not finite because of its loss scale, which halved for it: no news. */
+static bool overflowed(const tv_step_result *result) {
+    return !result->state.finite && result->state.skipped_in_row == 0;
+}
+
 static void take_policy_result(tv_ppo *p, measurement *m, const tv_step_result *result) {
     if (m->updates == 0 && result->terms)
         m->first_deviation = sqrt(result->stats[TV_PPO_RATIO_MINUS_1_SQ] / (double)result->terms);
     add_stats(m->policy, result);
     m->terms += (double)result->terms;
-    m->grad_norm += result->grad_norm;
+    m->grad_norm += overflowed(result) ? 0 : result->grad_norm;
     m->updates++;
-    m->skipped += !result->state.finite;
+    m->skipped += !result->state.finite && !overflowed(result);
     p->run->last = *result;
     p->run->state.update = result->state;
     if (!p->run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
@@ -186,9 +191,9 @@ static void take_policy_result(tv_ppo *p, measurement *m, const tv_step_result *
 static void take_value_result(tv_ppo *p, measurement *m, const tv_step_result *result) {
     add_stats(m->value, result);
     m->value_terms += (double)result->terms;
-    m->value_grad_norm += result->grad_norm;
+    m->value_grad_norm += overflowed(result) ? 0 : result->grad_norm;
     m->value_updates++;
-    m->skipped += !result->state.finite;
+    m->skipped += !result->state.finite && !overflowed(result);
     p->value_state = result->state;
     if (!p->run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
         p->run->diverged = p->run->state.step + 1;
@@ -432,6 +437,7 @@ static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
                 run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
         .grad_norm = m->grad_norm / fmax((double)m->updates, 1),
         .lr = run->last.lr,
+        .loss_scale = (double)run->state.update.loss_scale,
         .tokens = run->state.tokens,
         .tokens_per_second = seconds > 0 ? (double)tokens / seconds : 0,
         .extra = p->numbers,

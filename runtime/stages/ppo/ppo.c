@@ -46,7 +46,8 @@ static tv_status write_state(const ppo_stage *s, const char *directory) {
                  (!s->reward_command || tv_json_set_string(root, "reward_cmd", s->reward_command)) &&
                  tv_json_set_number(root, "value_updates_applied", p->value_state.applied) &&
                  tv_json_set_number(root, "value_updates_skipped", p->value_state.skipped) &&
-                 tv_json_set_number(root, "value_updates_skipped_in_row", p->value_state.skipped_in_row);
+                 tv_json_set_number(root, "value_updates_skipped_in_row", p->value_state.skipped_in_row) &&
+                 tv_loss_scale_set(root, "value_", &p->value_state);
     tv_status status = built ? tv_json_write_file(path, root)
                              : tv_fail(TV_E_MEMORY, "out of host memory for the state of PPO");
     cJSON_Delete(root);
@@ -83,7 +84,7 @@ static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) 
     s->ppo.value_state.applied = (uint32_t)applied;
     s->ppo.value_state.skipped = (uint32_t)skipped;
     s->ppo.value_state.skipped_in_row = (uint32_t)in_row;
-    return TV_OK;
+    return tv_loss_scale_read(root, "value_", where, &s->ppo.value_state);
 }
 
 /* A directory is data: what it says is not run because it says so. */
@@ -244,6 +245,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     p->value.options.head = tv_value_head;
     p->value.options.head_settings = &p->value_settings;
     p->value.options.train = true;
+    p->value.options.loss_scale = (float)run->settings.train.loss_scale;
     p->value.options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     s->rows = ppo->prompts;
 }
@@ -280,6 +282,7 @@ static tv_trainer_options ptx_options(const tv_run *run) {
                                 .tokens = run->trainer_options.tokens,
                                 .recompute = run->trainer_options.recompute,
                                 .train = true,
+                                .scaled_as = run->trainer,
                                 .shared = run->trainer_options.shared};
 }
 
