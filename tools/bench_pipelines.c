@@ -9,7 +9,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/output.h"
-#include "kernels/registry.h"
+#include "kernels/launch.h"
 #include "run/defaults.h"
 #include "sizes.h"
 #include "tools/bench.h"
@@ -34,7 +34,8 @@ typedef struct pipelines_bench {
 
 /* Forms for CPUs are workgroups of their lanes, or read texels. */
 static bool is_for(const tv_program *program, const tv_caps *caps) {
-    if (program->local_size > caps->invocations)
+    if (program->local_size > caps->invocations || program->tier > caps->tier ||
+        !tv_caps_has_tier(caps, program->tier))
         return false;
     bool texels = false;
     for (uint32_t i = 0; i < program->binding_count; i++)
@@ -54,7 +55,11 @@ static tv_status make_rest(tv_device *device, const pipelines_bench *bench) {
             continue;
         uint32_t local = (uint32_t)(caps->cpu_kernels ? caps->subgroup_size
                                                       : tv_min_u64(GPU_WORKGROUP, caps->invocations));
-        TV_RETURN_IF_FAILED(tv_pipeline_make(device, program, &local, program->local_size ? 0 : 1));
+        tv_launch launch = {.specialization = {local}, .specialization_count = program->local_size ? 0 : 1};
+        if (program->tier != TV_TIER_FP32)
+            tv_matrix_constants(caps, program->tier, &launch);
+        TV_RETURN_IF_FAILED(
+            tv_pipeline_make(device, program, launch.specialization, launch.specialization_count));
     }
     return TV_OK;
 }

@@ -63,7 +63,8 @@ static void print_device(const tv_caps *caps, uint32_t number, bool is_default) 
         printf("   refused: %s\n", caps->refusal);
         return;
     }
-    printf("   tier    %s; not higher: %s\n", tv_tier_name(caps->tier), caps->tier_reason);
+    printf("   tier    %s%s%s\n", tv_tier_name(caps->tier),
+           caps->tier_reason[0] ? "; not higher: " : ", the highest", caps->tier_reason);
     printf("   memory  %s%s, %s in one binding, %s shared by a workgroup\n",
            tv_format_bytes(caps->heap_bytes, memory, sizeof memory),
            caps->unified_memory ? " in common with the host" : "",

@@ -125,8 +125,9 @@ static uint64_t common_options(unsigned mask, tv_common_options *common, tv_opti
         options[count++] =
             tv_opt_text("device", "N|NAME", &common->device,
                         "the device, by its number or a part of its name in `trivium devices`");
-        options[count++] =
-            tv_opt_text("tier", "TIER", &common->tier, "a lower tier than the device's best, such as fp32");
+        options[count++] = tv_opt_text(
+            "tier", "TIER", &common->tier,
+            "fp32, cm-f16 or cm-bf16, where the device has it: another tier than it takes by itself");
     }
     if (mask & TV_COMMON_SEED)
         options[count++] =

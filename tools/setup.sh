@@ -141,6 +141,68 @@ setup_lavapipe() {
     fi
 }
 
+# glslang and spirv-val of the newest Debian, for the shaders of the matrix tiers: Debian 12's know no cooperative matrices. They run
+# through that suite's own loader and libraries, unpacked to the user's cache, where cmake finds them; nothing is installed.
+shader_tools=${XDG_CACHE_HOME:-$HOME/.cache}/trivium/shader-tools
+
+knows_matrices() { # GLSLANG SPIRV-VAL
+    local type spirv
+    spirv=$(mktemp)
+    for type in f16 bf16; do
+        if ! "$1" --quiet -V --target-env vulkan1.2 -DTV_GLSL=1 -Ishaders/include -o "$spirv" shaders/probe/cm_$type.comp >/dev/null 2>&1 ||
+            ! "$2" --target-env vulkan1.2 "$spirv" >/dev/null 2>&1; then
+            rm -f "$spirv"
+            return 1
+        fi
+    done
+    rm -f "$spirv"
+}
+
+fetch_shader_tools() { # into the folder $1
+    local into=$1 mirror keyring signed='' options package program loader
+    # shellcheck disable=SC2016 # $(CODENAME) is apt's own format, not the shell's
+    mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+        awk '$1 ~ /^[a-z]+$/ && $2 == "main" && !found { found = $3 } END { print found }')
+    [ -n "$mirror" ] || return 1
+    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    [ ! -e $keyring ] || signed="[signed-by=$keyring] "
+    mkdir -p "$into/lists/partial" "$into/cache/archives/partial" "$into/root"
+    echo "deb ${signed}${mirror} sid main" >"$into/sources.list"
+    # Lists of our own: what this machine installs from stays as it is, and no root is needed.
+    options=(-o Dir::Etc::sourcelist="$into/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$into/lists"
+        -o Dir::Cache="$into/cache" -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none -o Acquire::Retries=2)
+    apt-get "${options[@]}" -qq update >"$log" 2>&1 || return 1
+    (cd "$into" && apt-get "${options[@]}" -qq download glslang-tools spirv-tools libc6 libstdc++6 libgcc-s1 >"$log" 2>&1) || return 1
+    for package in "$into"/*.deb; do dpkg-deb -x "$package" "$into/root" || return 1; done
+    mkdir "$into/tools" "$into/tools/lib"
+    cp -L "$into"/root/usr/lib/*-linux-gnu*/{ld-linux*.so.*,lib{c,m,gcc_s,stdc++}.so.*} "$into/tools/lib" || return 1
+    loader=$(cd "$into/tools/lib" && echo ld-linux*.so.*)
+    for program in glslangValidator spirv-val; do
+        cp "$into/root/usr/bin/$program" "$into/tools/lib" || return 1
+        cat >"$into/tools/$program" <<END
+#!/bin/sh
+here=\$(dirname "\$0")/lib
+exec "\$here/$loader" --library-path "\$here" "\$here/$program" "\$@"
+END
+        chmod +x "$into/tools/$program"
+    done
+}
+
+setup_shader_tools() {
+    local folder
+    ! knows_matrices glslangValidator spirv-val || return 0
+    ! knows_matrices "$shader_tools/glslangValidator" "$shader_tools/spirv-val" || return 0
+    folder=$(mktemp -d)
+    if fetch_shader_tools "$folder" && knows_matrices "$folder/tools/glslangValidator" "$folder/tools/spirv-val" &&
+        mkdir -p "$(dirname "$shader_tools")" && rm -rf "$shader_tools" && mv "$folder/tools" "$shader_tools"; then
+        say "fetched a newer glslang for the matrix tiers into $shader_tools"
+    else
+        say "a newer glslang, for the matrix tiers cm-f16 and cm-bf16, could not be fetched; everything else will be built." \
+            "With a glslang of version 15 and a spirv-val of its time in $shader_tools, or on a newer Debian, they are built too"
+    fi
+    rm -rf "$folder"
+}
+
 setup_debian_12() {
     local missing
     log=$(mktemp) && trap 'rm -f "$log"' EXIT
@@ -151,6 +213,7 @@ setup_debian_12() {
         apt_update
         apt_install "${missing[@]}"
     fi
+    setup_shader_tools
     if ! has_gpu; then
         setup_lavapipe
     elif [ ! -e /dev/nvidia0 ] && [ -n "$(missing_of mesa-vulkan-drivers)" ]; then

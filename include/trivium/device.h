@@ -20,7 +20,7 @@ typedef struct tv_device tv_device;
 typedef struct tv_device_options {
     const char
         *select; /* a number as `trivium devices` prints it, or part of a name; NULL: the fastest real GPU */
-    const char *tier; /* "fp32": at most this tier; NULL: the best */
+    const char *tier; /* "fp32", "cm-f16", "cm-bf16"; NULL: the best of a GPU, fp32 on a CPU */
 } tv_device_options;
 
 /* The fastest real GPU at its best tier. */

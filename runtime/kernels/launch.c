@@ -106,3 +106,10 @@ uint32_t tv_row_workgroup(const tv_recorder *recorder, uint32_t gpu) {
     const tv_caps *caps = tv_recorder_caps(recorder);
     return caps->cpu_kernels ? (uint32_t)caps->subgroup_size : gpu;
 }
+
+void tv_matrix_constants(const tv_caps *caps, tv_tier tier, tv_launch *launch) {
+    const tv_matrix_shape *shape = &caps->matrix[tier];
+    const uint32_t constants[] = {shape->m, shape->n, shape->k, (uint32_t)caps->matrix_lanes};
+    for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
+        launch->specialization[launch->specialization_count++] = constants[i];
+}

@@ -58,6 +58,10 @@ typedef struct tv_launch {
 
 tv_status tv_launch_record(tv_recorder *recorder, const tv_launch *launch);
 
+/* The first constants of a kernel on matrices (shaders/include/matrix.glsl): call it before a launch's own
+ * are added. */
+void tv_matrix_constants(const tv_caps *caps, tv_tier tier, tv_launch *launch);
+
 /* How many rows of the widest of several row-shaped tensors one binding can hold: the largest count, at most
  * `rows`, for which `rows * row_bytes` stays within the device's storage range and every further part starts
  * aligned. `row_bytes` lists the tensors that are cut along this dimension. TV_E_FIT, with `what`, when not

@@ -20,7 +20,10 @@
 static const tv_program programs[] = {
 #define TV_KERNEL(name, push, flops, bytes, ...)
 #define TV_VARIANT(kernel, variant, source, defines, invocations)                                            \
+    TV_TIER_VARIANT(TV_TIER_FP32, kernel, variant, source, defines, invocations)
+#define TV_TIER_VARIANT(needed, kernel, variant, source, defines, invocations)                               \
     {.name = #kernel "." #variant,                                                                           \
+     .tier = needed,                                                                                         \
      .shader = &tv_embedded_shaders[TV_PROGRAM_##kernel##_##variant],                                        \
      .local_size = invocations,                                                                              \
      .push_bytes = push_bytes_##kernel,                                                                      \
@@ -34,4 +37,8 @@ static const tv_program programs[] = {
 
 const tv_program *tv_program_get(tv_program_id id) {
     return &programs[id];
+}
+
+tv_program_id tv_program_of_tier(tv_program_id f16, tv_tier tier) {
+    return (tv_program_id)(f16 + (tier == TV_TIER_CM_BF16));
 }

@@ -15,6 +15,9 @@ typedef enum tv_program_id {
 
 const tv_program *tv_program_get(tv_program_id id);
 
+/* Of the two of a TV_MATRIX_VARIANT, named by the first, the one of this tier. */
+tv_program_id tv_program_of_tier(tv_program_id f16, tv_tier tier);
+
 /* build/generated/embedded_shaders.c, in the order of the enumeration. */
 extern const tv_spirv tv_embedded_shaders[];
 

@@ -18,8 +18,14 @@ uint64_t tv_caps_hash(const tv_caps *caps) {
     return tv_hash_bytes(&caps->tier, sizeof caps->tier, hash);
 }
 
+static const char *const tier_names[TV_TIER_COUNT] = {"fp32", "cm-f16", "cm-bf16"};
+
 const char *tv_tier_name(tv_tier tier) {
-    return tier == TV_TIER_FP32 ? "fp32" : "unknown";
+    return tier < TV_TIER_COUNT ? tier_names[tier] : "unknown";
+}
+
+tv_dtype tv_tier_dtype(tv_tier tier) {
+    return tier == TV_TIER_CM_F16 ? TV_F16 : tier == TV_TIER_CM_BF16 ? TV_BF16 : TV_F32;
 }
 
 const char *tv_device_type_name(tv_device_type type) {
@@ -102,6 +108,130 @@ static uint64_t compute_units(VkPhysicalDevice physical, uint32_t api) {
     return units ? units : GUESS;
 }
 
+/* ---- tiers ---- */
+
+/* Which of them this build has shaders for: cmake/shaders.cmake. */
+static const bool built[TV_TIER_COUNT] = {true, TRIVIUM_CM_F16, TRIVIUM_CM_BF16};
+
+/* Lanes of the subgroups for matrices: 32 where there is a choice, because two halves of a wider one do what
+ * one does. Intel's compilers give each lane a column. */
+static uint64_t matrix_lanes(const tv_caps *caps, const VkPhysicalDeviceVulkan13Properties *properties,
+                             uint32_t columns) {
+    enum { INTEL = 0x8086 };
+    uint64_t wanted = caps->vendor_id == INTEL && columns ? columns : 32;
+    return tv_max_u64(properties->minSubgroupSize, tv_min_u64(wanted, properties->maxSubgroupSize));
+}
+
+static bool is_side(uint32_t size) {
+    return size == 8 || size == 16 || size == 32;
+}
+
+/* The largest shape of operands `type` with fp32 sums, 16 x 16 x 16 before all others. */
+static tv_matrix_shape choose_shape(const VkCooperativeMatrixPropertiesKHR *found, uint32_t count,
+                                    VkComponentTypeKHR type) {
+    tv_matrix_shape best = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        const VkCooperativeMatrixPropertiesKHR *p = &found[i];
+        tv_matrix_shape shape = {p->MSize, p->NSize, p->KSize};
+        if (p->scope != VK_SCOPE_SUBGROUP_KHR || p->AType != type || p->BType != type ||
+            p->CType != VK_COMPONENT_TYPE_FLOAT32_KHR || p->ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR ||
+            p->saturatingAccumulation || !is_side(shape.m) || !is_side(shape.n) || !is_side(shape.k))
+            continue;
+        if (shape.m == 16 && shape.n == 16 && shape.k == 16)
+            return shape;
+        if (shape.m * shape.n * shape.k > best.m * best.n * best.k)
+            best = shape;
+    }
+    return best;
+}
+
+static void read_shapes(VkPhysicalDevice physical, const VkPhysicalDeviceVulkan13Properties *properties,
+                        tv_caps *caps) {
+    VkInstance instance;
+    if (!caps->cooperative_matrix || tv_instance_acquire(&instance) != TV_OK)
+        return;
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR read =
+        (PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)vkGetInstanceProcAddr(
+            instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    uint32_t count = 0;
+    VkCooperativeMatrixPropertiesKHR *found = NULL;
+    if (read && read(physical, &count, NULL) == VK_SUCCESS)
+        found = calloc(count + 1, sizeof *found);
+    for (uint32_t i = 0; found && i < count; i++)
+        found[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    if (found && read(physical, &count, found) >= VK_SUCCESS) {
+        caps->matrix[TV_TIER_CM_F16] = choose_shape(found, count, VK_COMPONENT_TYPE_FLOAT16_KHR);
+        caps->matrix[TV_TIER_CM_BF16] = choose_shape(found, count, VK_COMPONENT_TYPE_BFLOAT16_KHR);
+    }
+    free(found);
+    tv_instance_release();
+    uint32_t columns = caps->matrix[TV_TIER_CM_F16].n;
+    caps->matrix_lanes = matrix_lanes(caps, properties, columns);
+    caps->choose_lanes = properties->minSubgroupSize != properties->maxSubgroupSize;
+}
+
+/* Why the device does not have a tier; NULL: it does. */
+static const char *lack_of_tier(const tv_caps *caps, tv_tier tier) {
+    const tv_matrix_shape *shape = &caps->matrix[tier];
+    if (tier == TV_TIER_FP32)
+        return NULL;
+    if (tv_capture_available())
+        return "RenderDoc does not know its features";
+    if (!caps->cooperative_matrix)
+        return "the driver has no cooperative matrices, or not the memory model and 16-bit storage they need";
+    if (tier == TV_TIER_CM_BF16 && !caps->bfloat16_matrix)
+        return "the driver has no bfloat16 matrices";
+    if (!shape->m || shape->m * shape->n > 8 * caps->matrix_lanes)
+        return "the driver has no matrices of such operands, fp32 sums and a size that the kernels take";
+    if (!built[tier])
+        return "this program was built by a compiler of shaders that does not know it (tools/setup.sh "
+               "fetches one)";
+    return NULL;
+}
+
+bool tv_caps_has_tier(const tv_caps *caps, tv_tier tier) {
+    return !lack_of_tier(caps, tier);
+}
+
+static void take_tier(tv_caps *caps, tv_tier most, bool asked) {
+    caps->tier = most;
+    while (lack_of_tier(caps, caps->tier))
+        caps->tier--;
+    char *reason = caps->tier_reason;
+    size_t size = sizeof caps->tier_reason;
+    tv_tier next = caps->tier + 1;
+    if (next == TV_TIER_COUNT)
+        *reason = '\0';
+    else if (lack_of_tier(caps, next))
+        snprintf(reason, size, "%s: %s", tv_tier_name(next), lack_of_tier(caps, next));
+    else
+        snprintf(reason, size,
+                 asked ? "%s was not asked for"
+                       : "%s is slower than fp32 on a CPU, so it is taken where it is asked for (--tier)",
+                 tv_tier_name(next));
+}
+
+static tv_status find_tier(const char *name, tv_tier *tier) {
+    for (int i = 0; i < TV_TIER_COUNT; i++)
+        if (strcmp(name, tier_names[i]) == 0) {
+            *tier = (tv_tier)i;
+            return TV_OK;
+        }
+    return tv_fail(TV_E_USAGE, "expected a tier (fp32, cm-f16 or cm-bf16), found \"%s\"", name);
+}
+
+tv_status tv_caps_take_tier(tv_caps *caps, const char *name) {
+    tv_tier tier;
+    TV_RETURN_IF_FAILED(find_tier(name, &tier));
+    const char *lack = lack_of_tier(caps, tier);
+    if (lack)
+        return tv_fail(TV_E_USAGE, "%s does not have the tier %s: %s", caps->name, name, lack);
+    take_tier(caps, tier, true);
+    return TV_OK;
+}
+
+/* ---- the floor ---- */
+
 /* 16 KiB is what Vulkan promises and the attention tiles take. */
 enum { FLOOR_STORAGE_BUFFERS = 8, FLOOR_INVOCATIONS = 256, FLOOR_SHARED_BYTES = 16384 };
 
@@ -163,8 +293,21 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &features13};
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
-    if (has_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME))
-        features13.pNext = &executables;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR};
+    void **tail = &features13.pNext;
+    if (has_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME)) {
+        *tail = &executables;
+        tail = &executables.pNext;
+    }
+    if (has_extension(physical, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME)) {
+        *tail = &matrices;
+        tail = &matrices.pNext;
+    }
+    if (has_extension(physical, VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME))
+        *tail = &bfloat16;
     VkPhysicalDeviceVulkan11Features features11 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &features12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
@@ -218,7 +361,13 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
     caps->memory_budget =
         caps->type != TV_DEVICE_CPU && has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     caps->fp16_storage = features11.storageBuffer16BitAccess && features12.shaderFloat16;
-    caps->cooperative_matrix = has_extension(physical, "VK_KHR_cooperative_matrix");
+    bool lanes = properties13.minSubgroupSize == properties13.maxSubgroupSize ||
+                 (features13.subgroupSizeControl &&
+                  (properties13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT));
+    caps->cooperative_matrix = matrices.cooperativeMatrix && caps->fp16_storage && lanes &&
+                               features12.vulkanMemoryModel && features13.computeFullSubgroups;
+    caps->bfloat16_matrix = bfloat16.shaderBFloat16Type && bfloat16.shaderBFloat16CooperativeMatrix;
+    read_shapes(physical, &properties13, caps);
 
     uint32_t family = tv_caps_compute_family(physical);
     if (family != UINT32_MAX) {
@@ -243,8 +392,7 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
 
     caps->cpu_kernels = caps->type == TV_DEVICE_CPU;
     caps->texels = caps->type == TV_DEVICE_CPU ? limits->maxTexelBufferElements : 0;
-    caps->tier = TV_TIER_FP32;
-    snprintf(caps->tier_reason, sizeof caps->tier_reason, "this version has fp32 kernels only");
+    take_tier(caps, caps->type == TV_DEVICE_CPU ? TV_TIER_FP32 : TV_TIER_COUNT - 1, false);
     judge(caps, &features12, &features13, family);
 }
 
@@ -271,14 +419,15 @@ static const struct {
     {"timestamp_bits", offsetof(tv_caps, timestamp_bits)},
     {"fp16_storage", offsetof(tv_caps, fp16_storage)},
     {"cooperative_matrix", offsetof(tv_caps, cooperative_matrix)},
+    {"bfloat16_matrix", offsetof(tv_caps, bfloat16_matrix)},
 };
 enum { LOWERABLE_COUNT = sizeof lowerable / sizeof *lowerable };
 
 static tv_status lower_one(tv_caps *caps, const char *name, const char *value) {
     if (strcmp(name, "tier") == 0) {
-        if (strcmp(value, tv_tier_name(TV_TIER_FP32)) != 0)
-            return tv_fail(TV_E_USAGE, "expected a tier of this version (fp32), found \"%s\"", value);
-        caps->tier = TV_TIER_FP32;
+        tv_tier tier;
+        TV_RETURN_IF_FAILED(find_tier(value, &tier));
+        take_tier(caps, tier, true);
         return TV_OK;
     }
     for (size_t i = 0; i < LOWERABLE_COUNT; i++) {
@@ -315,5 +464,7 @@ tv_status tv_caps_lower(tv_caps *caps, const char *text) {
     }
     if (!caps->refusal[0])
         judge_limits(caps);
+    if (lack_of_tier(caps, caps->tier)) /* of what was lowered */
+        take_tier(caps, caps->tier, false);
     return TV_OK;
 }

@@ -2,7 +2,8 @@
  *
  * Promise: every limit and optional feature that trivium uses stands here; a launcher decides by this record
  * alone. TRIVIUM_CAPS_MAX lowers entries ("storage_range=1048576,subgroup_arithmetic=0,tier=fp32"), so that
- * every fallback can be tested on any machine; it never raises one.
+ * every fallback can be tested on any machine; it raises none, but for the tier of a CPU device, which takes
+ * fp32 by itself and any that it is able to where `tier` says so.
  */
 #ifndef TV_VK_CAPS_H
 #define TV_VK_CAPS_H
@@ -10,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/dtype.h"
 #include "base/status.h"
 
 typedef enum tv_device_type {
@@ -21,7 +23,13 @@ typedef enum tv_device_type {
 } tv_device_type;
 
 /* Which arithmetic the matrix kernels use; a higher tier is faster. docs/architecture.md has the table. */
-typedef enum tv_tier { TV_TIER_FP32 = 0, TV_TIER_COUNT } tv_tier;
+typedef enum tv_tier { TV_TIER_FP32, TV_TIER_CM_F16, TV_TIER_CM_BF16, TV_TIER_COUNT } tv_tier;
+
+/* Of a subgroup's cooperative matrices: C (m, n) += A (m, k) B (k, n). m, n and k are 8, 16 or 32 and no more
+ * than 8 values of C fall to a lane. */
+typedef struct tv_matrix_shape {
+    uint32_t m, n, k; /* 0: none */
+} tv_matrix_shape;
 
 typedef struct tv_caps {
     char name[256];
@@ -54,10 +62,14 @@ typedef struct tv_caps {
     uint64_t timestamp_bits;      /* 0: no timestamps */
     double timestamp_ns;          /* nanoseconds of a tick */
     uint64_t fp16_storage;        /* 1: 16-bit storage and arithmetic */
-    uint64_t cooperative_matrix;  /* 1: VK_KHR_cooperative_matrix */
+    uint64_t cooperative_matrix;  /* 1: VK_KHR_cooperative_matrix, and what its shaders need beside it */
+    uint64_t bfloat16_matrix;     /* 1: VK_KHR_shader_bfloat16 for them */
+    uint64_t matrix_lanes;        /* of the subgroups that kernels on matrices run in */
+    uint64_t choose_lanes;        /* 1: which have to be asked for */
+    tv_matrix_shape matrix[TV_TIER_COUNT]; /* of operands of each tier's type and fp32 sums */
 
     tv_tier tier;
-    char tier_reason[256]; /* why not a higher one */
+    char tier_reason[256]; /* why not a higher one; "": there is none */
     char refusal[256];     /* why trivium cannot use the device at all; "" when it can */
 } tv_caps;
 
@@ -65,10 +77,16 @@ typedef struct tv_caps {
 uint64_t tv_caps_hash(const tv_caps *caps);
 
 const char *tv_tier_name(tv_tier tier);
+/* What operands of matrix units are in a tier: TV_F32 where there are none. */
+tv_dtype tv_tier_dtype(tv_tier tier);
+/* Whether the device has it, chosen or not: as read and as lowered. */
+bool tv_caps_has_tier(const tv_caps *caps, tv_tier tier);
+/* The tier by name, where the device has it; else TV_E_USAGE with the reason. */
+tv_status tv_caps_take_tier(tv_caps *caps, const char *name);
 const char *tv_device_type_name(tv_device_type type);
 
-/* Lowers entries as `text` says (the syntax of TRIVIUM_CAPS_MAX); NULL or "" is nothing. TV_E_USAGE with the
- * nearest known entry. */
+/* Lowers entries as `text` says (the syntax of TRIVIUM_CAPS_MAX); NULL or "" is nothing. A tier that the
+ * device does not have leaves it at the highest below. TV_E_USAGE with the nearest known entry. */
 tv_status tv_caps_lower(tv_caps *caps, const char *text);
 
 #endif

@@ -105,8 +105,34 @@ static tv_status create_handle(tv_device *device) {
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
         .pipelineExecutableInfo = VK_TRUE};
-    const char *extensions[3];
+    VkPhysicalDeviceVulkan11Features features11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &features12};
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+        .pNext = &features11,
+        .cooperativeMatrix = VK_TRUE};
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR,
+        .pNext = &matrices,
+        .shaderBFloat16Type = VK_TRUE,
+        .shaderBFloat16CooperativeMatrix = VK_TRUE};
+    const void *features = &features12;
+    const char *extensions[5];
     uint32_t extension_count = 0;
+    /* All that kernels of the matrix tiers ask for. */
+    if (device->caps.tier != TV_TIER_FP32) {
+        extensions[extension_count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
+        features11.storageBuffer16BitAccess = VK_TRUE;
+        features12.shaderFloat16 = VK_TRUE;
+        features12.vulkanMemoryModel = VK_TRUE;
+        features13.subgroupSizeControl = device->caps.choose_lanes != 0;
+        features13.computeFullSubgroups = VK_TRUE;
+        features = &matrices;
+    }
+    if (device->caps.tier == TV_TIER_CM_BF16) {
+        extensions[extension_count++] = VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME;
+        features = &bfloat16;
+    }
     if (device->caps.push_descriptors)
         extensions[extension_count++] = VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME;
     if (device->caps.portability) /* a device that has it may be opened only with it */
@@ -117,7 +143,7 @@ static tv_status create_handle(tv_device *device) {
     }
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-        .pNext = &features12,
+        .pNext = features,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queue,
         .enabledExtensionCount = extension_count,
@@ -187,11 +213,8 @@ static tv_status open_device(const tv_device_options *options, bool hollow, tv_d
     device->hollow = hollow;
     device->submits = !hollow || tv_device_self_tests_skipped();
     device->statistics = hollow && device->caps.pipeline_statistics;
-    if (options && options->tier) {
-        char entry[64];
-        snprintf(entry, sizeof entry, "tier=%.40s", options->tier);
-        TV_TRY_OR_FAIL(tv_caps_lower(&device->caps, entry));
-    }
+    if (options && options->tier)
+        TV_TRY_OR_FAIL(tv_caps_take_tier(&device->caps, options->tier));
     device->family = tv_caps_compute_family(device->physical);
     vkGetPhysicalDeviceMemoryProperties(device->physical, &device->memory);
     read_environment(device);

@@ -11,6 +11,7 @@
 #include <volk.h>
 
 #include "vk/capture.h"
+#include "vk/newer.h"
 #include "vk/recorder.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"

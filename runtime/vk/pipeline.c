@@ -72,6 +72,10 @@ tv_status tv_layout_get(tv_device *device, const tv_program *program, const tv_l
 static tv_status create_pipeline(tv_device *device, tv_pipeline *entry) {
     const tv_program *program = entry->program;
     const tv_layout *layout;
+    if (program->tier != TV_TIER_FP32 &&
+        (program->tier > device->caps.tier || !tv_caps_has_tier(&device->caps, program->tier)))
+        return tv_fail(TV_E_USAGE, "%s is a kernel of the tier %s and the device is at %s", program->name,
+                       tv_tier_name(program->tier), tv_tier_name(device->caps.tier));
     TV_RETURN_IF_FAILED(tv_layout_get(device, program, &layout));
     VkShaderModuleCreateInfo module_info = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
@@ -92,12 +96,18 @@ static tv_status create_pipeline(tv_device *device, tv_pipeline *entry) {
         .dataSize = entry->specialization_count * sizeof(uint32_t),
         .pData = entry->specialization,
     };
+    bool on_matrices = program->tier != TV_TIER_FP32;
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo lanes = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = (uint32_t)device->caps.matrix_lanes};
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = device->statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
                                           VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR
                                     : 0,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .pNext = on_matrices && device->caps.choose_lanes ? &lanes : NULL,
+                  .flags = on_matrices ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .module = module,
                   .pName = "main",

@@ -9,7 +9,9 @@
 
 #include <stdint.h>
 
-enum { TV_MAX_BINDINGS = 12, TV_MAX_SPECIALIZATION = 6, TV_TEXEL_BYTES = 16 };
+#include "vk/caps.h"
+
+enum { TV_MAX_BINDINGS = 12, TV_MAX_SPECIALIZATION = 8, TV_TEXEL_BYTES = 16 };
 
 /* TV_TEXELS: read as texels of four fp32, through a view; the span begins and ends at multiples of 16 bytes.
  */
@@ -21,8 +23,10 @@ typedef struct tv_spirv {
 } tv_spirv;
 
 typedef struct tv_program {
-    const char *name; /* "layernorm_forward.base" */
-    const tv_spirv *shader;
+    const char *name;       /* "layernorm_forward.base" */
+    const tv_spirv *shader; /* no words: not built, see `tier` */
+    /* Above fp32: for devices of that tier alone, whose matrix units want subgroups of a size. */
+    tv_tier tier;
     uint32_t local_size; /* invocations of a workgroup; 0: constant_id 0 sets them */
     uint32_t push_bytes;
     uint32_t binding_count;

@@ -20,6 +20,7 @@ typedef struct row {
     const char *kernel, *variant;
     uint32_t local_size, push_bytes, binding_count;
     const tv_access *access;
+    tv_tier tier; /* above fp32 a shader may be absent */
 } row;
 
 #define TV_KERNEL(name, push, flops, bytes, ...)                                                             \
@@ -33,12 +34,15 @@ typedef struct row {
 static const row rows[] = {
 #define TV_KERNEL(name, push, flops, bytes, ...)
 #define TV_VARIANT(kernel, variant, source, defines, local_size)                                             \
+    TV_TIER_VARIANT(TV_TIER_FP32, kernel, variant, source, defines, local_size)
+#define TV_TIER_VARIANT(tier, kernel, variant, source, defines, local_size)                                  \
     {#kernel,                                                                                                \
      #variant,                                                                                               \
      local_size,                                                                                             \
      push_bytes_##kernel,                                                                                    \
      sizeof access_##kernel / sizeof *access_##kernel,                                                       \
-     access_##kernel},
+     access_##kernel,                                                                                        \
+     tier},
 #include "kernels/kernels.def"
 #undef TV_KERNEL
 #undef TV_VARIANT
@@ -250,6 +254,13 @@ int main(int argc, char **argv) {
         snprintf(path, sizeof path, "%s/%s.%s.spv", argv[1], rows[i].kernel, rows[i].variant);
         uint64_t count = 0;
         uint32_t *words = read_words(path, &count);
+        if (!words && rows[i].tier != TV_TIER_FP32) {
+            fprintf(
+                out,
+                "#define shader_%zu_count 0\nstatic const uint32_t shader_%zu[1]; /* %s.%s: not built */\n",
+                i, i, rows[i].kernel, rows[i].variant);
+            continue;
+        }
         if (!words) {
             fprintf(stderr, "cannot read %s\n", path);
             failures++;
@@ -260,12 +271,12 @@ int main(int argc, char **argv) {
                 rows[i].variant);
         for (uint64_t w = 0; w < count; w++)
             fprintf(out, "%s0x%x,", w % 12 == 0 ? "\n" : "", words[w]);
-        fprintf(out, "\n};\n");
+        fprintf(out, "\n};\n#define shader_%zu_count (sizeof shader_%zu / 4)\n", i, i);
         free(words);
     }
     fprintf(out, "\nconst tv_spirv tv_embedded_shaders[] = {\n");
     for (size_t i = 0; i < row_count; i++)
-        fprintf(out, "    {shader_%zu, sizeof shader_%zu / 4},\n", i, i);
+        fprintf(out, "    {shader_%zu, shader_%zu_count},\n", i, i);
     fprintf(out, "};\n");
     bool written = fclose(out) == 0;
     free(ids);
