@@ -207,7 +207,7 @@ static void take_tier(tv_caps *caps, tv_tier most, bool asked) {
     else
         snprintf(reason, size,
                  asked ? "%s was not asked for"
-                       : "%s is slower than fp32 on a CPU, so it is taken where it is asked for (--tier)",
+                       : "%s is slower than fp32 on a CPU, so it is taken only where it is asked for",
                  tv_tier_name(next));
 }
 
