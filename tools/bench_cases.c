@@ -140,7 +140,8 @@ static tv_status norm_forward(tv_recorder *recorder, tv_kernel_run *run, const u
 
 static tv_status norm_backward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d,
                                tv_norm_kind kind) {
-    tv_norm_backward norm = {.kind = kind, .rows = d[0], .channels = d[1]};
+    tv_column_sums sums = {0};
+    tv_norm_backward norm = {.kind = kind, .rows = d[0], .channels = d[1], .sums = &sums};
     TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.d_output));
     TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.sum));
     TV_RETURN_IF_FAILED(noise(run, d[1], &norm.gain));
@@ -148,12 +149,15 @@ static tv_status norm_backward(tv_recorder *recorder, tv_kernel_run *run, const 
     TV_RETURN_IF_FAILED(noise(run, d[0] * d[1], &norm.d_residual));
     TV_RETURN_IF_FAILED(zeros(run, d[0] * d[1], &norm.d_sum));
     TV_RETURN_IF_FAILED(zeros(run, d[1], &norm.d_gain));
-    TV_RETURN_IF_FAILED(zeros(run, tv_norm_backward_scratch(d[0], d[1]) / sizeof(float), &norm.scratch));
+    TV_RETURN_IF_FAILED(
+        zeros(run, tv_column_sums_scratch(tv_recorder_caps(recorder), d[0], 2 * d[1], d[1]) / sizeof(float),
+              &sums.scratch));
     if (kind == TV_NORM_LAYER) {
         TV_RETURN_IF_FAILED(noise(run, d[0], &norm.mean));
         TV_RETURN_IF_FAILED(zeros(run, d[1], &norm.d_bias));
     }
-    return tv_norm_backward_record(recorder, &norm);
+    TV_RETURN_IF_FAILED(tv_norm_backward_record(recorder, &norm));
+    return tv_column_sums_add(recorder, &sums);
 }
 
 static tv_status layernorm_forward(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {

@@ -3,7 +3,7 @@
 #ifndef TV_KERNELS_HEAD_NORM_H
 #define TV_KERNELS_HEAD_NORM_H
 
-#include "kernels/launch.h"
+#include "kernels/column_sums.h"
 
 typedef struct tv_head_norm {
     uint64_t rows, heads, kv_heads, head_size; /* H, Hkv, D */
@@ -20,10 +20,9 @@ typedef struct tv_head_norm_backward {
     tv_head_norm forward; /* its qkv is not looked at */
     tv_tensor d_qkv;      /* (rows, (H + 2 Hkv) D): gradients of the normed heads before, of raw after */
     bool gains_alone;     /* d_qkv stays: nothing below is asked for */
-    tv_tensor d_q_gain, d_k_gain; /* (D) fp32, accumulated; absent: not asked for */
-    tv_tensor scratch;            /* tv_head_norm_scratch bytes */
+    tv_tensor d_q_gain, d_k_gain; /* (D) fp32, added to by `sums`; absent: not asked for */
+    tv_column_sums *sums;         /* which adds them */
 } tv_head_norm_backward;
 tv_status tv_head_norm_backward_record(tv_recorder *recorder, const tv_head_norm_backward *backward);
-uint64_t tv_head_norm_scratch(uint64_t rows, uint64_t head_size);
 
 #endif

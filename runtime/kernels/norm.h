@@ -6,7 +6,7 @@
 #ifndef TV_KERNELS_NORM_H
 #define TV_KERNELS_NORM_H
 
-#include "kernels/launch.h"
+#include "kernels/column_sums.h"
 
 typedef enum tv_norm_kind { TV_NORM_LAYER = 0, TV_NORM_RMS = 1 } tv_norm_kind;
 
@@ -37,12 +37,11 @@ typedef struct tv_norm_backward {
     tv_tensor mean, rstd; /* (rows) of forward */
     tv_tensor d_residual; /* (rows, C): gradient of `sum` that comes past the norm, added; absent: none */
     tv_tensor d_sum;      /* (rows, C), overwritten; may be d_residual itself; absent: not asked for */
-    tv_tensor d_gain;     /* (C) fp32, accumulated; absent: not asked for */
-    tv_tensor d_bias;     /* (C) fp32, accumulated; absent: none, or not asked for */
-    tv_tensor scratch;    /* tv_norm_backward_scratch bytes */
+    /* (C) fp32 each, added to by `sums`; absent: not asked for. */
+    tv_tensor d_gain, d_bias;
+    tv_tensor d_columns; /* of what made `sum`: a bias, whose gradient is the column sums of d_sum */
+    tv_column_sums *sums;
 } tv_norm_backward;
 tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward *norm);
-/* Bytes of scratch for the partial sums of d_gain and d_bias. */
-uint64_t tv_norm_backward_scratch(uint64_t rows, uint64_t channels);
 
 #endif

@@ -3,9 +3,8 @@
 
 #include <stdlib.h>
 
-#include "kernels/head_norm.h"
+#include "kernels/column_sums.h"
 #include "kernels/matmul.h"
-#include "kernels/norm.h"
 #include "kernels/reduce.h"
 #include "vk/transfer.h"
 
@@ -97,13 +96,24 @@ static void plan_block(plan_builder *plan, const tv_model_config *config, const 
 
 static uint64_t scratch_bytes(const tv_model_config *config, const widths *w, uint64_t rows, bool backward) {
     uint64_t widest = tv_max_u64(tv_max_u64(w->qkv, w->mlp_in), w->stream);
-    uint64_t bytes =
-        tv_max_u64(tv_norm_backward_scratch(rows, config->channels), tv_sum_rows_scratch(rows, widest));
-    if (config->qk_norm)
-        bytes = tv_max_u64(bytes, tv_head_norm_scratch(rows, config->head_size));
-    if (backward) /* of the widest weight's gradient */
-        bytes = tv_max_u64(bytes, tv_matmul_scratch(widest, config->channels, rows));
+    /* Of the widest weight's gradient. */
+    uint64_t bytes = backward ? tv_matmul_scratch(widest, config->channels, rows) : 0;
     return tv_max_u64(bytes, tv_reduce_scratch(rows));
+}
+
+/* Of the vectors that are trained: in the layer that has most, and behind the last one. */
+static uint64_t vector_elements(const tv_parameter_list *list) {
+    uint64_t most = 0, behind = 0, own = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        uint64_t elements = p->trainable && p->rank == 1 ? p->count : 0;
+        if (i > 0 && p->layer != list->items[i - 1].layer)
+            own = 0;
+        own += elements;
+        most = tv_max_u64(most, p->layer == TV_NO_LAYER ? 0 : own);
+        behind += p->layer == TV_NO_LAYER ? elements : 0;
+    }
+    return most + behind;
 }
 
 /* `rows` in chunks of about the same size, at most `most`, a multiple of 64, which keeps every chunk's offset
@@ -130,7 +140,7 @@ static uint64_t rows_of_logits(const tv_caps *caps, uint64_t vocab, const tv_act
 
 /* Lifetimes as the head comment of activations.h numbers the operations. Without logits while head_rows is 0.
  */
-static void build(plan_builder *plan, const tv_parameter_list *list, tv_activations *a) {
+static void build(plan_builder *plan, const tv_parameter_list *list, const tv_caps *caps, tv_activations *a) {
     const tv_model_config *config = &list->config;
     uint64_t adapter_width = list->adapter.rank * tv_adapter_places(&list->adapter);
     const widths w = widths_of(config, a->options.backward);
@@ -160,6 +170,9 @@ static void build(plan_builder *plan, const tv_parameter_list *list, tv_activati
         uint64_t post = config->post_norms ? w.stream : 0;
         add(plan, &a->d_wide, rows * tv_max_u64(post, tv_max_u64(w.mlp_in, w.qkv)), head + 1, end);
         add(plan, &a->delta, rows * config->n_head, head + 1, end);
+        uint64_t widest = tv_max_u64(tv_max_u64(w.qkv, w.mlp_in), w.stream);
+        uint64_t sums = tv_column_sums_scratch(caps, rows, vector_elements(list), widest);
+        add(plan, &a->column_sums, tv_div_up(sums, sizeof(float)), head + 1, end);
     }
     if (adapter_width) {
         add(plan, &a->adapter_t, rows * adapter_width, 1, end);
@@ -178,7 +191,7 @@ static tv_status place(plan_builder *plan, const tv_parameter_list *list, const 
             a->head_rows = rows_of_logits(caps, list->config.vocab_size, a, placed->total_bytes);
         tv_memory_plan_free(placed);
         plan->count = 0;
-        build(plan, list, a);
+        build(plan, list, caps, a);
         if (plan->out_of_memory)
             return tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
         TV_RETURN_IF_FAILED(tv_memory_plan_assign(plan->items, plan->count, caps->buffer_bytes, placed));

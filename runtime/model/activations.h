@@ -54,14 +54,15 @@ typedef struct tv_activations {
     tv_block_activations *blocks; /* L */
     tv_tensor sum_final;          /* (N, C) the stream behind the last block */
     tv_tensor mean_final, rstd_final;
-    tv_tensor final;    /* (N, C) what the heads read */
-    uint64_t head_rows; /* rows of one chunk of logits */
-    tv_tensor logits;   /* (head_rows, V); absent with a score head */
-    tv_tensor d_stream; /* (N, C) gradient of the residual stream */
-    tv_tensor d_narrow; /* (N, max(C, H D)) gradient of d_final, norm outputs, attention's output */
-    tv_tensor d_wide;   /* (N, max(F or 2F, (H + 2 Hkv) D)) gradient of mlp_act, mlp_in, qkv */
-    tv_tensor delta;    /* (B, H, T) */
-    tv_tensor scratch;  /* partial sums of reductions */
+    tv_tensor final;       /* (N, C) what the heads read */
+    uint64_t head_rows;    /* rows of one chunk of logits */
+    tv_tensor logits;      /* (head_rows, V); absent with a score head */
+    tv_tensor d_stream;    /* (N, C) gradient of the residual stream */
+    tv_tensor d_narrow;    /* (N, max(C, H D)) gradient of d_final, norm outputs, attention's output */
+    tv_tensor d_wide;      /* (N, max(F or 2F, (H + 2 Hkv) D)) gradient of mlp_act, mlp_in, qkv */
+    tv_tensor delta;       /* (B, H, T) */
+    tv_tensor scratch;     /* partial sums of reductions, slices of products */
+    tv_tensor column_sums; /* partial sums of a layer's gradients of vectors (kernels/column_sums.h) */
     tv_tensor adapter_t, d_adapter_t; /* (places, N, r) x A^T of one matrix's targets; its gradient */
     uint64_t bytes;                   /* of device memory; where it is shared, those that they need there */
     tv_device_arena *arena;           /* NULL: shared */

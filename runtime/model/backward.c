@@ -3,11 +3,11 @@
 
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/column_sums.h"
 #include "kernels/embedding.h"
 #include "kernels/head_norm.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
-#include "kernels/reduce.h"
 #include "kernels/rotary.h"
 #include "model/adapters.h"
 
@@ -17,11 +17,19 @@ typedef struct pass {
     const tv_model_config *config;
     const tv_activations *a;
     const tv_model_inputs *inputs;
+    tv_column_sums *sums; /* gradients of vectors, which a layer adds together */
 } pass;
 
 /* Whether anything before a parameter is trained, as the forward pass meets them. */
 static bool flows_below(const pass *p, tv_parameter_role role, uint32_t layer) {
     return tv_model_flows_below(p->model, tv_parameter_index(tv_model_list(p->model), role, layer));
+}
+
+/* A bias that is absent, or whose gradient the norm behind it adds up. */
+#define NO_BIAS TV_PARAMETER_ROLES
+
+static tv_tensor bias_gradient(const pass *p, tv_parameter_role bias, uint32_t layer) {
+    return bias == NO_BIAS ? TV_ABSENT : tv_model_gradient(p->model, bias, layer);
 }
 
 /* Of y = x W^T + b: d_x = d_y W, d_W += d_y^T x, d_b += column sums of d_y; what nobody asks for is left
@@ -30,8 +38,7 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                         uint64_t in, uint64_t out, tv_tensor x, tv_tensor d_y, tv_tensor d_x) {
     uint64_t rows = p->a->rows;
     tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
-    tv_tensor d_weight = tv_model_gradient(p->model, weight, layer),
-              d_bias = tv_model_gradient(p->model, bias, layer);
+    tv_tensor d_weight = tv_model_gradient(p->model, weight, layer), d_bias = bias_gradient(p, bias, layer);
     if (tv_tensor_present(d_weight))
         TV_RETURN_IF_FAILED(tv_matmul_record(p->recorder, &(tv_matmul){.m = out,
                                                                        .n = in,
@@ -43,7 +50,7 @@ static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_ro
                                                                        .b = x,
                                                                        .c = d_weight}));
     if (tv_tensor_present(d_bias))
-        TV_RETURN_IF_FAILED(tv_sum_rows(p->recorder, rows, out, d_y, d_bias, p->a->scratch));
+        TV_RETURN_IF_FAILED(tv_column_sums_rows(p->recorder, p->sums, rows, out, d_y, d_bias));
     bool flows = flows_below(p, weight, layer);
     if (flows)
         TV_RETURN_IF_FAILED(
@@ -107,7 +114,7 @@ static tv_status record_norm(const pass *p, tv_parameter_role gain, uint32_t lay
     given.gain_from_one = p->config->gain_from_one;
     given.gain = tv_model_parameter(p->model, gain, layer);
     given.d_gain = tv_model_gradient(p->model, gain, layer);
-    given.scratch = p->a->scratch;
+    given.sums = p->sums;
     if (!flows_below(p, gain, layer))
         given.d_sum = TV_ABSENT;
     tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
@@ -145,7 +152,7 @@ static tv_status norm_heads(const pass *p, uint32_t l, tv_tensor d_qkv) {
                          .gains_alone = !flows_below(p, TV_PARAMETER_Q_NORM_GAIN, l),
                          .d_q_gain = tv_model_gradient(p->model, TV_PARAMETER_Q_NORM_GAIN, l),
                          .d_k_gain = tv_model_gradient(p->model, TV_PARAMETER_K_NORM_GAIN, l),
-                         .scratch = p->a->scratch});
+                         .sums = p->sums});
     tv_record_pop_label(p->recorder);
     return status;
 }
@@ -164,8 +171,9 @@ static tv_status attention(const pass *p, uint32_t l) {
         if (!flows_below(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, l))
             return TV_OK;
     }
-    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l, width,
-                               c->channels, b->attended, d_out, a->d_narrow));
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT,
+                               c->post_norms ? TV_PARAMETER_ATTN_OUT_BIAS : NO_BIAS, l, width, c->channels,
+                               b->attended, d_out, a->d_narrow));
     if (!flows_below(p, TV_PARAMETER_ATTN_OUT_WEIGHT, l))
         return TV_OK;
     tv_record_push_label(p->recorder, "attention");
@@ -205,8 +213,9 @@ static tv_status mlp(const pass *p, uint32_t l) {
         if (!flows_below(p, TV_PARAMETER_POST_MLP_NORM_GAIN, l))
             return TV_OK;
     }
-    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, c->ffn,
-                               c->channels, b->mlp_act, d_out, a->d_wide));
+    TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT,
+                               c->post_norms ? TV_PARAMETER_MLP_OUT_BIAS : NO_BIAS, l, c->ffn, c->channels,
+                               b->mlp_act, d_out, a->d_wide));
     if (!flows_below(p, TV_PARAMETER_MLP_OUT_WEIGHT, l))
         return TV_OK;
     tv_record_push_label(p->recorder, "activation");
@@ -223,9 +232,11 @@ static tv_status mlp(const pass *p, uint32_t l) {
 }
 
 /* d_stream = norm's gradient of d_narrow + what comes past the norm (`past`: d_stream itself, or absent
- * behind the last block). */
+ * behind the last block). It is also the gradient of what the projection before the norm gave, whose bias,
+ * `before` of layer `layer_before`, is added up on the way; with post_norms it is not. */
 static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
-                      tv_tensor sum, tv_tensor mean, tv_tensor rstd, tv_tensor past) {
+                      tv_parameter_role before, uint32_t layer_before, tv_tensor sum, tv_tensor mean,
+                      tv_tensor rstd, tv_tensor past) {
     return record_norm(p, gain, layer,
                        (tv_norm_backward){.d_output = p->a->d_narrow,
                                           .sum = sum,
@@ -233,7 +244,9 @@ static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role b
                                           .rstd = rstd,
                                           .d_residual = past,
                                           .d_sum = p->a->d_stream,
-                                          .d_bias = tv_model_gradient(p->model, bias, layer)});
+                                          .d_bias = tv_model_gradient(p->model, bias, layer),
+                                          .d_columns = bias_gradient(
+                                              p, p->config->post_norms ? NO_BIAS : before, layer_before)});
 }
 
 /* Ends where nothing before is trained. */
@@ -242,39 +255,49 @@ static tv_status block(const pass *p, uint32_t l) {
     TV_RETURN_IF_FAILED(mlp(p, l));
     if (!flows_below(p, TV_PARAMETER_MLP_IN_WEIGHT, l))
         return TV_OK;
-    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->mean2,
-                             b->rstd2, p->a->d_stream));
+    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l,
+                             TV_PARAMETER_ATTN_OUT_BIAS, l, b->sum2, b->mean2, b->rstd2, p->a->d_stream));
     if (!flows_below(p, TV_PARAMETER_NORM2_GAIN, l))
         return TV_OK;
     TV_RETURN_IF_FAILED(attention(p, l));
     if (!flows_below(p, TV_PARAMETER_QKV_WEIGHT, l))
         return TV_OK;
-    return norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, b->mean1, b->rstd1,
+    return norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l,
+                l > 0 ? TV_PARAMETER_MLP_OUT_BIAS : NO_BIAS, l - 1, b->sum1, b->mean1, b->rstd1,
                 p->a->d_stream);
+}
+
+/* Ends where nothing before is trained. */
+static tv_status blocks(const pass *p) {
+    uint32_t layers = (uint32_t)p->config->n_layer;
+    for (uint32_t l = layers; l-- > 0;) {
+        /* Behind the block lies the next one's first norm, or the final one. */
+        if (l + 1 < layers ? !flows_below(p, TV_PARAMETER_NORM1_GAIN, l + 1)
+                           : !flows_below(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_NO_LAYER))
+            return TV_OK;
+        tv_record_push_label(p->recorder, "layer %u backward", l);
+        /* The last block's activations still stand from the forward pass. */
+        if (p->a->options.recompute && l + 1 < layers)
+            TV_RETURN_IF_FAILED(tv_forward_block_again(p->recorder, p->model, p->a, p->inputs, l));
+        TV_RETURN_IF_FAILED(block(p, l));
+        TV_RETURN_IF_FAILED(tv_column_sums_add(p->recorder, p->sums));
+        tv_record_pop_label(p->recorder);
+    }
+    return flows_below(p, TV_PARAMETER_NORM1_GAIN, 0) ? embed(p) : TV_OK;
 }
 
 tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                       const tv_model_inputs *inputs) {
-    const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs};
+    tv_column_sums sums = {.scratch = activations->column_sums};
+    const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs, &sums};
     uint32_t layers = (uint32_t)p.config->n_layer;
     if (!tv_model_flows_below_head(model))
         return TV_OK;
     tv_record_push_label(recorder, "final norm backward");
     TV_RETURN_IF_FAILED(norm(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
-                             activations->sum_final, activations->mean_final, activations->rstd_final,
-                             TV_ABSENT));
+                             TV_PARAMETER_MLP_OUT_BIAS, layers - 1, activations->sum_final,
+                             activations->mean_final, activations->rstd_final, TV_ABSENT));
     tv_record_pop_label(recorder);
-    for (uint32_t l = layers; l-- > 0;) {
-        /* Behind the block lies the next one's first norm, or the final one. */
-        if (l + 1 < layers ? !flows_below(&p, TV_PARAMETER_NORM1_GAIN, l + 1)
-                           : !flows_below(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_NO_LAYER))
-            return TV_OK;
-        tv_record_push_label(recorder, "layer %u backward", l);
-        /* The last block's activations still stand from the forward pass. */
-        if (activations->options.recompute && l + 1 < layers)
-            TV_RETURN_IF_FAILED(tv_forward_block_again(recorder, model, activations, inputs, l));
-        TV_RETURN_IF_FAILED(block(&p, l));
-        tv_record_pop_label(recorder);
-    }
-    return flows_below(&p, TV_PARAMETER_NORM1_GAIN, 0) ? embed(&p) : TV_OK;
+    TV_RETURN_IF_FAILED(blocks(&p));
+    return tv_column_sums_add(recorder, &sums);
 }

@@ -6,6 +6,8 @@
 #ifndef TV_PUSH_CONSTANTS_H
 #define TV_PUSH_CONSTANTS_H
 
+#include "sizes.h"
+
 #ifdef TV_GLSL
 #define TV_PUSH_SIZE(type, size)
 #else
@@ -32,6 +34,7 @@ typedef struct tv_segments_push tv_segments_push;
 typedef struct tv_narrow_push tv_narrow_push;
 typedef struct tv_sample_push tv_sample_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
+typedef struct tv_column_sums_push tv_column_sums_push;
 typedef struct tv_rotary_push tv_rotary_push;
 typedef struct tv_attention_push tv_attention_push;
 typedef struct tv_attention_decode_push tv_attention_decode_push;
@@ -205,17 +208,20 @@ struct tv_head_norm_push {
     uint row_stride; /* elements of a row of qkv */
     float eps;
     float gain_offset;
-    uint rows_per_chunk, chunks;
+    uint rows_per_chunk, chunks; /* all chunks, of which `rows` are a part */
+    uint first_chunk;
+    uint has_q, has_k; /* 0 or 1: which gains' partial sums are asked for */
 };
-TV_PUSH_SIZE(struct tv_head_norm_push, 36);
+TV_PUSH_SIZE(struct tv_head_norm_push, 48);
 
 /* Gradients of a norm's gain and bias: `chunks` partial sums of rows_per_chunk rows each. */
 struct tv_norm_partials_push {
     uint rows, channels;
-    uint rows_per_chunk, chunks;
+    uint rows_per_chunk, chunks; /* all chunks, of which `rows` are a part */
+    uint first_chunk;
     uint has_gain, has_bias; /* 0 or 1 */
 };
-TV_PUSH_SIZE(struct tv_norm_partials_push, 24);
+TV_PUSH_SIZE(struct tv_norm_partials_push, 28);
 
 /* A workgroup of the sums takes this many elements, whatever the device, so that the partition never depends
  * on limits. */
@@ -235,6 +241,13 @@ struct tv_sum_rows_push {
     uint accumulate; /* 1: the sums are added to the output */
 };
 TV_PUSH_SIZE(struct tv_sum_rows_push, 20);
+
+/* Of each gradient where its partial sums and itself begin in their bindings, and its columns. */
+struct tv_column_sums_push {
+    uint partials[TV_COLUMN_SUMS], gradients[TV_COLUMN_SUMS], columns[TV_COLUMN_SUMS];
+    uint count, chunks;
+};
+TV_PUSH_SIZE(struct tv_column_sums_push, 128);
 
 /* A dispatch over segments of many tensors. */
 struct tv_segments_push {

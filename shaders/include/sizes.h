@@ -28,6 +28,9 @@
 /* Rows of a GPU tile of attention for each of an invocation's own rows. */
 #define TV_ATTENTION_TILE_ROWS 16
 
+/* column_sums.comp: gradients that one dispatch adds to; its push constants take no more. */
+#define TV_COLUMN_SUMS 10
+
 /* adamw.comp: vectors of an invocation. */
 #define TV_ADAMW_VECTORS 4
 /* adamw8.comp: elements of a block, which shares an exponent; of a piece of blocks, which a workgroup takes;

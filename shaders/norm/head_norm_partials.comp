@@ -1,8 +1,8 @@
-/* Partial sums for the gains of head_norm_forward.comp over one chunk of rows: partials[chunk][0][d] = sum over rows and query heads of
- * d x rstd, partials[chunk][1][d] of the key heads.
+/* Partial sums for the gains of head_norm_forward.comp over one chunk of rows: partials[0][chunk][d] = sum over rows and query heads of
+ * d x rstd (with has_q), partials[last][chunk][d] of the key heads (with has_k).
  *
- * d_qkv: (rows, row_stride), before head_norm_backward.comp; raw: (rows, (H + Hkv) D); rstd: (rows, H + Hkv); partials: (chunks, 2, D),
- * overwritten. An invocation owns one column of one chunk and adds rows, in them heads, in ascending order. 8 bytes per element at fp32.
+ * d_qkv: (rows, row_stride), before head_norm_backward.comp; raw: (rows, (H + Hkv) D); rstd: (rows, H + Hkv); partials: (has_q + has_k, chunks,
+ * D), overwritten. An invocation owns one column of one chunk and adds rows, in them heads, in ascending order. 8 bytes per element at fp32.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -30,9 +30,9 @@ layout(push_constant) uniform Push {
 void main() {
     uint thread = tv_thread(), columns = 2 * p.head_size;
     uint chunk = thread / columns, column = thread % columns, d = column % p.head_size;
-    if (chunk >= p.chunks)
-        return;
     bool keys = column >= p.head_size;
+    if (chunk * p.rows_per_chunk >= p.rows || (keys ? p.has_k : p.has_q) == 0)
+        return;
     uint both = p.heads + p.kv_heads;
     uint first_head = keys ? p.heads : 0, end_head = keys ? both : p.heads;
     uint end = min((chunk + 1) * p.rows_per_chunk, p.rows);
@@ -41,5 +41,6 @@ void main() {
         for (uint head = first_head; head < end_head; head++)
             sum += float(d_qkv[row * p.row_stride + head * p.head_size + d]) *
                    (float(raw[(row * both + head) * p.head_size + d]) * head_rstd[row * both + head]);
-    partials[thread] = sum;
+    uint place = keys ? p.has_q * p.chunks : 0;
+    partials[(place + p.first_chunk + chunk) * p.head_size + d] = sum;
 }

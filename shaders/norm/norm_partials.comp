@@ -1,7 +1,8 @@
 /* Partial sums for d_gain and d_bias over one chunk of rows:
- *   partials[chunk][0][c] = sum d_output (x - mean) rstd,  partials[chunk][1][c] = sum d_output (not with TV_RMS)
+ *   partials[0][chunk][c] = sum d_output (x - mean) rstd (with has_gain),  partials[last][chunk][c] = sum d_output (with has_bias, not
+ *   with TV_RMS)
  *
- * d_output, sum: (rows, C); mean, rstd: (rows); partials: (chunks, 2, C), overwritten. An invocation owns TV_WIDTH columns of one
+ * d_output, sum: (rows, C); mean, rstd: (rows); partials: (has_gain + has_bias, chunks, C), overwritten. An invocation owns TV_WIDTH columns of one
  * chunk and adds its rows in ascending order, so the result does not depend on the device's scheduling.
  * Limits: rows * C of one dispatch below 2^32. 5 FLOPs an element; floor 8 bytes an element.
  */
@@ -34,11 +35,11 @@ layout(push_constant) uniform Push {
 void main() {
     uint width = p.channels / TV_WIDTH;
     uint blocks = (width + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
-    uint chunk = tv_group() / blocks;
+    uint part_chunk = tv_group() / blocks, chunk = p.first_chunk + part_chunk;
     uint c = tv_group() % blocks * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
-    if (chunk >= p.chunks || c >= width)
+    uint first = part_chunk * p.rows_per_chunk, end = min(first + p.rows_per_chunk, p.rows);
+    if (first >= p.rows || c >= width)
         return;
-    uint first = chunk * p.rows_per_chunk, end = min(first + p.rows_per_chunk, p.rows);
     tv_vec d_gain = tv_vec(0), d_bias = tv_vec(0);
     for (uint row = first; row < end; row++) {
         tv_vec d = tv_vec(d_output[row * width + c]);
@@ -49,8 +50,10 @@ void main() {
         d_bias += d;
 #endif
     }
-    partials[2 * chunk * width + c] = d_gain;
+    if (p.has_gain != 0)
+        partials[chunk * width + c] = d_gain;
 #ifndef TV_RMS
-    partials[(2 * chunk + 1) * width + c] = d_bias;
+    if (p.has_bias != 0)
+        partials[(p.has_gain * p.chunks + chunk) * width + c] = d_bias;
 #endif
 }

@@ -65,6 +65,7 @@ static tv_status norm(tv_recorder *r, const tv_tensor *t) {
                                                         .rstd = t[7]});
 }
 static tv_status norm_back(tv_recorder *r, const tv_tensor *t) {
+    tv_column_sums sums = {.scratch = t[9]};
     return tv_norm_backward_record(r, &(tv_norm_backward){.kind = TV_NORM_LAYER,
                                                           .rows = R,
                                                           .channels = C,
@@ -77,7 +78,7 @@ static tv_status norm_back(tv_recorder *r, const tv_tensor *t) {
                                                           .d_sum = t[6],
                                                           .d_gain = t[7],
                                                           .d_bias = t[8],
-                                                          .scratch = t[9]});
+                                                          .sums = &sums});
 }
 static tv_status sum(tv_recorder *r, const tv_tensor *t) {
     return tv_reduce_sum(r, R * C, t[0], t[1], 2, false, t[2]);
@@ -305,7 +306,7 @@ static void every_launcher_names_its_extents(void **state) {
         {"swiglu", swiglu_back, {2 * R * C, R * C}},
         {"matmul", matmul, {R * C, V * C, R * V, V}},
         {"norm", norm, {R * C, R * C, C, C, R * C, R * C, R, R}},
-        {"norm", norm_back, {R * C, R * C, C, R, R, R * C, R * C, C, C, tv_norm_backward_scratch(R, C) / 4}},
+        {"norm", norm_back, {R * C, R * C, C, R, R, R * C, R * C, C, C, R / 4 * 2 * C}},
         {"sum", sum, {R * C, 3}},
         {"sum", sum_rows, {R * C, C}},
         {"gradient_norm", norm_add, {R * C, tv_gradient_norm_partials(R * C), SEGMENT}},

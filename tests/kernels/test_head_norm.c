@@ -66,7 +66,12 @@ static void check(tv_device *device, const shape *s) {
     tv_test_tensor raw = tv_test_floats(device, s->rows * both * D, NULL),
                    rstd = tv_test_floats(device, s->rows * both, NULL);
     tv_test_tensor d_q = tv_test_floats(device, D, starts), d_k = tv_test_floats(device, D, starts + D);
-    tv_test_tensor scratch = tv_test_floats(device, tv_head_norm_scratch(s->rows, D) / sizeof(float), NULL);
+    tv_test_tensor scratch = tv_test_floats(
+        device,
+        tv_column_sums_scratch(tv_device_caps(device), s->rows, 2 * D, (both + s->kv_heads) * D) /
+            sizeof(float),
+        NULL);
+    tv_column_sums sums = {.scratch = scratch.tensor};
     const tv_head_norm norm = {.rows = s->rows,
                                .heads = s->heads,
                                .kv_heads = s->kv_heads,
@@ -86,7 +91,8 @@ static void check(tv_device *device, const shape *s) {
                                            .gains_alone = s->gains_alone,
                                            .d_q_gain = s->no_q_gain ? TV_ABSENT : d_q.tensor,
                                            .d_k_gain = d_k.tensor,
-                                           .scratch = scratch.tensor}));
+                                           .sums = &sums}));
+    assert_ok(tv_column_sums_add(recorder, &sums));
     tv_test_run(device, recorder);
 
     for (uint64_t i = 0; i < count; i++) { /* v stays */
@@ -148,17 +154,19 @@ static void a_small_scratch_is_refused(void **state) {
     tv_test_tensor a = tv_test_floats(device, 64, NULL);
     tv_recorder *recorder = tv_test_begin(device);
     assert_int_equal(tv_head_norm_backward_record(
-                         recorder, &(tv_head_norm_backward){.forward = {.rows = 1,
-                                                                        .heads = 1,
-                                                                        .kv_heads = 1,
-                                                                        .head_size = 16,
-                                                                        .q_gain = a.tensor,
-                                                                        .k_gain = a.tensor,
-                                                                        .raw = a.tensor,
-                                                                        .rstd = a.tensor},
-                                                            .d_qkv = a.tensor,
-                                                            .d_q_gain = a.tensor,
-                                                            .scratch = tv_tensor_rows(a.tensor, 1, 0, 31)}),
+                         recorder,
+                         &(tv_head_norm_backward){
+                             .forward = {.rows = 1,
+                                         .heads = 1,
+                                         .kv_heads = 1,
+                                         .head_size = 16,
+                                         .q_gain = a.tensor,
+                                         .k_gain = a.tensor,
+                                         .raw = a.tensor,
+                                         .rstd = a.tensor},
+                             .d_qkv = a.tensor,
+                             .d_q_gain = a.tensor,
+                             .sums = &(tv_column_sums){.scratch = tv_tensor_rows(a.tensor, 1, 0, 15)}}),
                      TV_E_USAGE);
     tv_recorder_abort(&recorder);
     tv_test_free(&a);

@@ -8,6 +8,7 @@
  * 1e-6 for the sums.
  * - d_x is rstd times terms of about 1 that are off by 1e-6 and by errors of n, at most three times.
  * - Gains are below 1, counted from 1 below 2: twice the error of n and of d_x.
+ * - d_columns adds errors of d_x in the same way.
  * - d_gain adds errors of n over rows as a random walk, of which 4 deviations are allowed, and rounds R
  * terms: 5e-5 for R = 70,000 (R/256 = 274 terms, then 256 partial sums; values up to 150, e * 150 * sqrt(274
  * + 256) = 2e-4 with the same four deviations over the root of 12).
@@ -62,7 +63,8 @@ static void check(tv_device *device, norm_case t) {
     float *bias = randoms(channels, 4), *d_y = randoms(count, 5), *d_past = randoms(count, 6);
     float *start = randoms(2 * channels, 7);
     double *x = doubles(count), *y = doubles(count), *mean = doubles(rows), *rstd = doubles(rows);
-    double *d_x = doubles(count), *d_gain = doubles(channels), *d_bias = doubles(channels);
+    double *d_x = doubles(count), *d_gain = doubles(channels), *d_bias = doubles(channels),
+           *d_columns = doubles(channels);
     for (uint64_t i = 0; i < count; i++)
         input[i] += t.shift;
 
@@ -75,8 +77,11 @@ static void check(tv_device *device, norm_case t) {
     tv_test_tensor d_in = tv_test_floats(device, count, NULL);
     tv_test_tensor d_weight = tv_test_floats(device, channels, start);
     tv_test_tensor d_offset = tv_test_floats(device, channels, start + channels);
-    tv_test_tensor scratch =
-        tv_test_floats(device, tv_norm_backward_scratch(rows, channels) / sizeof(float), NULL);
+    tv_test_tensor scratch = tv_test_floats(
+        device, tv_column_sums_scratch(tv_device_caps(device), rows, 3 * channels, channels) / sizeof(float),
+        NULL);
+    tv_test_tensor d_before = tv_test_floats(device, channels, start);
+    tv_column_sums sums = {.scratch = scratch.tensor};
     const tv_test_tensor *normalised = !t.residual ? &in : t.in_place ? &past : &sum;
     const tv_test_tensor *gradient = t.in_place ? &d_res : &d_in;
 
@@ -110,8 +115,10 @@ static void check(tv_device *device, norm_case t) {
                                                     .d_sum = gradient->tensor,
                                                     .d_gain = d_weight.tensor,
                                                     .d_bias = t.bias ? d_offset.tensor : TV_ABSENT,
-                                                    .scratch = scratch.tensor,
+                                                    .d_columns = d_before.tensor,
+                                                    .sums = &sums,
                                                 }));
+    assert_ok(tv_column_sums_add(recorder, &sums));
     tv_test_run(device, recorder);
 
     for (uint64_t c = 0; c < channels && t.from_one; c++)
@@ -124,13 +131,16 @@ static void check(tv_device *device, norm_case t) {
     oracle_norm_backward(rms, rows, channels, eps, x, gain, d_y, d_x, d_gain, d_bias);
     for (uint64_t i = 0; i < count && t.residual; i++)
         d_x[i] += (double)d_past[i];
+    for (uint64_t i = 0; i < count; i++)
+        d_columns[i % channels] += d_x[i];
     for (uint64_t c = 0; c < channels; c++) {
+        d_columns[c] += (double)start[c];
         d_gain[c] += (double)start[c];
         d_bias[c] += (double)start[channels + c];
     }
     const double slack = 4 * 6e-8 * (1 + (double)t.shift), gains = t.from_one ? 2 : 1;
     double *of_mean = doubles(rows), *of_rstd = doubles(rows), *of_y = doubles(rows), *of_d_x = doubles(rows),
-           walk = 0;
+           walk = 0, walk_x = 0;
     for (uint64_t r = 0; r < rows; r++) {
         double error = slack * rstd[r] + 1e-6;
         of_mean[r] = slack;
@@ -138,8 +148,10 @@ static void check(tv_device *device, norm_case t) {
         of_y[r] = gains * 2 * error;
         of_d_x[r] = gains * rstd[r] * 3 * error;
         walk += error * error;
+        walk_x += of_d_x[r] * of_d_x[r];
     }
-    double of_d_gain = 4 * sqrt(walk) + 2e-4, of_d_bias = 2e-4, none = 0;
+    double of_d_gain = 4 * sqrt(walk) + 2e-4, of_d_bias = 2e-4, none = 0,
+           of_columns = 4 * sqrt(walk_x) + 2e-4;
     if (t.residual)
         compare("sum", normalised, x, 1, &none);
     if (!rms)
@@ -147,16 +159,17 @@ static void check(tv_device *device, norm_case t) {
     compare("rstd", &sigma, rstd, rows, of_rstd);
     compare("output", &out, y, rows, of_y);
     compare("d_sum", gradient, d_x, rows, of_d_x);
+    compare("d_columns", &d_before, d_columns, 1, &of_columns);
     compare("d_gain", &d_weight, d_gain, 1, &of_d_gain);
     if (t.bias)
         compare("d_bias", &d_offset, d_bias, 1, &of_d_bias);
 
-    tv_test_tensor *tensors[] = {&in,    &past,  &weight, &offset, &sum,      &out,      &mu,
-                                 &sigma, &d_out, &d_res,  &d_in,   &d_weight, &d_offset, &scratch};
+    tv_test_tensor *tensors[] = {&in,    &past,  &weight, &offset,   &sum,      &out,     &mu,      &sigma,
+                                 &d_out, &d_res, &d_in,   &d_weight, &d_offset, &scratch, &d_before};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         tv_test_free(tensors[i]);
-    void *host[] = {input, residual, gain, bias,   d_y,    d_past,  start,   x,    y,
-                    mean,  rstd,     d_x,  d_gain, d_bias, of_mean, of_rstd, of_y, of_d_x};
+    void *host[] = {input, residual, gain,   bias,   d_y,     d_past,  start, x,      y,        mean,
+                    rstd,  d_x,      d_gain, d_bias, of_mean, of_rstd, of_y,  of_d_x, d_columns};
     for (size_t i = 0; i < sizeof host / sizeof *host; i++)
         free(host[i]);
 }
@@ -223,6 +236,7 @@ static void wrong_arguments_are_refused(void **state) {
                                                                          .mean = a.tensor,
                                                                          .rstd = a.tensor}),
                      TV_E_USAGE);
+    tv_column_sums sums = {.scratch = tv_tensor_rows(a.tensor, 1, 0, 63)};
     tv_norm_backward backward = {.rows = 1,
                                  .channels = 64,
                                  .d_output = a.tensor,
@@ -232,7 +246,7 @@ static void wrong_arguments_are_refused(void **state) {
                                  .rstd = a.tensor,
                                  .d_sum = a.tensor,
                                  .d_gain = a.tensor,
-                                 .scratch = tv_tensor_rows(a.tensor, 1, 0, 63)};
+                                 .sums = &sums};
     assert_int_equal(tv_norm_backward_record(recorder, &backward), TV_E_USAGE);
     backward.kind = TV_NORM_RMS;
     backward.d_bias = a.tensor;

@@ -101,7 +101,7 @@ static outcome run(tv_device *device, const tv_parameter_list *list, const uint3
 /* Dispatches of the backward pass, head included, counted by hand. Always: d_x of the head and d_sum of the
  * final norm (2). A layer that is only passed: d_x of four products, the activation, two of attention, d_sum
  * of two norms (9), the rotation (10 for a Llama). What is trained adds: d_W one, gain and bias of a norm
- * two. 0: not counted, but fewer than when all is trained. */
+ * one, and one for a layer that has any vectors. 0: not counted, but fewer than when all is trained. */
 typedef struct frozen_case {
     const char *pattern;
     uint32_t gpt2, llama;
@@ -110,8 +110,8 @@ typedef struct frozen_case {
 static const frozen_case cases[] = {
     {"final norm", 3, 3},             /* no d_sum */
     {"layer 2 mlp out weight", 3, 3}, /* no d_x */
-    {"layers.2", 0, 19},              /* no d_sum of norm1 */
-    {"layers.1-", 0, 37},             /* and 18 of a layer whose norm1 hands d_sum on */
+    {"layers.2", 0, 18},              /* no d_sum of norm1 */
+    {"layers.1-", 0, 35},             /* and 17 of a layer whose norm1 hands d_sum on */
     {"norm1 gain", 34, 37},           /* 2 + 3 * 9, or 10, + 3 * 2, less the last d_sum */
     {"layer 1 qkv weight", 19, 21},   /* ends at d_W of the second layer */
     {"positions", 30, 0},             /* 2 + 3 * 9 + 1 */
