@@ -21,7 +21,9 @@ tv_status cmd_dpo(int argc, char **argv) {
                  "  {\"chosen\": TEXT or [MESSAGE...], \"rejected\": TEXT or [MESSAGE...]}\n"
                  "  {\"prompt\": TEXT or [MESSAGE...], \"answers\": [{\"answer\": ANSWER, \"rank\": NUMBER}, "
                  "...]}\n\n"
-                 "train.batch_size counts pairs; dpo.beta (0.1) says how closely the reference is kept.\n\n"
+                 "train.batch_size counts pairs; dpo.beta (0.1) says how closely the reference is kept. "
+                 "dpo.loss is one of\n"
+                 "sigmoid, ipo, hinge, robust, and, without a reference, simpo, orpo, cpo.\n\n"
                  "example:\n  trivium dpo --model runs/sft --data preferences.jsonl --out runs/dpo "
                  "--val-fraction 0.1",
         .model_help =

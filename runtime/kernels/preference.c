@@ -50,7 +50,13 @@ tv_status tv_dpo_record(tv_recorder *recorder, const tv_dpo *d) {
     while (tv_next_part(&part, d->pairs, most)) {
         const tv_dpo_push push = {.pairs = (uint32_t)part.count,
                                   .rows = (uint32_t)d->rows,
-                                  .beta = d->beta,
+                                  .score = d->loss.score,
+                                  .cost = d->loss.cost,
+                                  .beta = d->loss.beta,
+                                  .margin = d->loss.margin,
+                                  .agree = d->loss.agree,
+                                  .differ = d->loss.differ,
+                                  .nll = d->loss.nll,
                                   .has_gradient = tv_tensor_present(d->d_logprobs)};
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,

@@ -33,13 +33,22 @@ typedef struct tv_preference_loss {
 } tv_preference_loss;
 tv_status tv_preference_loss_record(tv_recorder *recorder, const tv_preference_loss *loss);
 
-/* Direct preference optimisation (Rafailov et al. 2023): -log sigmoid(beta ((lp_c - ref_c) - (lp_r -
- * ref_r))), lp summed over the response. A pair's target t between 0 and 1 makes it -t log sigmoid(x) - (1 -
- * t) log sigmoid(-x): 1 for a preference, 1/2 for a tie. */
+/* What a pair of responses costs (shaders/preference/dpo.comp): their scores, the function of the difference,
+ * and the weights of that function of x and of -x. -log sigmoid(beta ((lp_c - ref_c) - (lp_r - ref_r))) of
+ * Rafailov et al. 2023 is {TV_DPO_SCORE_SUM, TV_DPO_COST_LOGISTIC, .beta = beta, .agree = 1}. */
+typedef struct tv_dpo_loss {
+    uint32_t score, cost; /* TV_DPO_SCORE_*, TV_DPO_COST_* (push_constants.h) */
+    float beta, margin;   /* x = beta (score_c - score_r) - margin; a tie has no margin */
+    float agree, differ;  /* weights of the cost of x and of -x */
+    float nll;            /* weight of the chosen response's negative log-likelihood per token */
+} tv_dpo_loss;
+
+/* A pair's target t between 0 and 1 mixes the loss with that of the pair turned round: 1 for a preference,
+ * 1/2 for a tie. */
 typedef struct tv_dpo {
     uint64_t pairs, rows; /* P, N */
-    float beta;
-    tv_tensor table;      /* (P) struct tv_dpo_pair: rows of the responses, reference sums, target */
+    tv_dpo_loss loss;
+    tv_tensor table;      /* (P) struct tv_dpo_pair: rows of the responses, reference sums, target, weight */
     tv_tensor logprobs;   /* (N) */
     tv_tensor step;       /* struct tv_step_constants: loss_scale */
     tv_tensor d_logprobs; /* (N) out: 0 outside the responses; absent: no gradient */

@@ -1,12 +1,12 @@
-/* Direct preference optimisation as a loss head: see dpo_head.h. */
+/* Losses of preferences as a loss head: see dpo_head.h. */
 #include "model/dpo_head.h"
 
 #include "kernels/logprobs.h"
 #include "kernels/reduce.h"
 #include "model/heads.h"
 
-enum { SETTING_BETA };
-enum { SIZE_PAIRS };
+enum { SETTING_BETA, SETTING_MARGIN, SETTING_AGREE, SETTING_DIFFER, SETTING_NLL };
+enum { SIZE_PAIRS, SIZE_SCORE, SIZE_COST };
 enum { SCRATCH_LOGPROBS, SCRATCH_LSE, SCRATCH_D_LOGPROBS, SCRATCH_SUMS };
 enum { PAIR_WORDS = sizeof(struct tv_dpo_pair) / sizeof(uint32_t) };
 
@@ -57,7 +57,13 @@ static tv_status record(const tv_loss_head *head, tv_recorder *recorder, const t
     TV_RETURN_IF_FAILED(tv_dpo_record(
         recorder, &(tv_dpo){.pairs = pairs,
                             .rows = activations->rows,
-                            .beta = head->settings[SETTING_BETA],
+                            .loss = {.score = (uint32_t)head->sizes[SIZE_SCORE],
+                                     .cost = (uint32_t)head->sizes[SIZE_COST],
+                                     .beta = head->settings[SETTING_BETA],
+                                     .margin = head->settings[SETTING_MARGIN],
+                                     .agree = head->settings[SETTING_AGREE],
+                                     .differ = head->settings[SETTING_DIFFER],
+                                     .nll = head->settings[SETTING_NLL]},
                             .table = tensors->inputs[TV_DPO_PAIRS],
                             .logprobs = tensors->scratch[SCRATCH_LOGPROBS],
                             .step = tensors->step,
@@ -75,7 +81,7 @@ static tv_status record(const tv_loss_head *head, tv_recorder *recorder, const t
 }
 
 tv_loss_head tv_dpo_head(const void *settings, uint64_t batch, uint64_t tokens) {
-    const tv_dpo_head_settings *dpo = settings;
+    const tv_dpo_loss *loss = settings;
     uint64_t rows = batch * tokens, pairs = batch / 2;
     return (tv_loss_head){
         .name = "dpo",
@@ -83,8 +89,12 @@ tv_loss_head tv_dpo_head(const void *settings, uint64_t batch, uint64_t tokens) 
         .output_words = {TV_DPO_STATS * pairs},
         .scratch_words = {rows, 2 * rows, rows, tv_sum_rows_scratch(pairs, TV_DPO_STATS) / sizeof(float)},
         .stat_count = TV_DPO_STATS,
-        .settings = {(float)dpo->beta},
-        .sizes = {pairs},
+        .settings = {[SETTING_BETA] = loss->beta,
+                     [SETTING_MARGIN] = loss->margin,
+                     [SETTING_AGREE] = loss->agree,
+                     [SETTING_DIFFER] = loss->differ,
+                     [SETTING_NLL] = loss->nll},
+        .sizes = {[SIZE_PAIRS] = pairs, [SIZE_SCORE] = loss->score, [SIZE_COST] = loss->cost},
         .record = record,
     };
 }

@@ -1,4 +1,4 @@
-/* Direct preference optimisation: see dpo.h. */
+/* Preference optimisation: see dpo.h. */
 #include "stages/dpo.h"
 
 #include <inttypes.h>
@@ -9,16 +9,17 @@
 #include "base/log.h"
 #include "run/answer_ends.h"
 #include "run/defaults.h"
+#include "stages/dpo_losses.h"
 #include "stages/dpo_pairs.h"
 
-enum { NUMBERS = 6 }; /* of a step, and again of a validation */
+enum { NUMBERS = 7 }; /* of a step, and again of a validation */
 static const char references_name[] = "reference_logprobs.safetensors";
 
 typedef struct preference_optimisation {
     const tv_run *run;
     tv_preference_sets sets;
     tv_dpo_pairs train, val;
-    tv_dpo_head_settings head;
+    tv_dpo_loss loss;
     tv_metric_number numbers[2 * NUMBERS];
 } preference_optimisation;
 
@@ -42,12 +43,12 @@ static tv_status plan_batches(preference_optimisation *p, tv_run *run) {
         p->train.end = (uint64_t)ceil(train->epochs * (double)p->train.count);
         run->total_steps = tv_run_steps_to(run, p->train.end, train->batch_size * train->grad_accum);
     }
-    p->head.beta = run->settings.dpo.beta;
+    TV_RETURN_IF_FAILED(tv_dpo_loss_choose(&run->settings, &p->loss));
     run->trainer_options = (tv_trainer_options){.batch = rows,
                                                 .tokens = p->train.tokens,
                                                 .narrow = true,
                                                 .head = tv_dpo_head,
-                                                .head_settings = &p->head};
+                                                .head_settings = &p->loss};
     return TV_OK;
 }
 
@@ -94,6 +95,8 @@ static tv_status begin(void *self, tv_run *run) {
     preference_optimisation *p = self;
     tv_dpo_pairs *lists[2];
     uint32_t count = lists_of(p, lists);
+    if (!tv_dpo_loss_has_reference(&run->settings))
+        return TV_OK;
     if (run->resumed) {
         char *path = tv_format("%s/%s", run->source_path, references_name);
         tv_status status = path ? tv_dpo_references_read(path, lists, count)
@@ -111,8 +114,9 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     preference_optimisation *p = self;
     tv_dpo_pairs *lists[2];
     uint32_t count = lists_of(p, lists);
-    (void)run;
     (void)last;
+    if (!tv_dpo_loss_has_reference(&run->settings))
+        return TV_OK;
     char *path = tv_format("%s/%s", directory, references_name);
     tv_status status = path ? tv_dpo_references_write(path, (const tv_dpo_pairs *const *)lists, count)
                             : tv_fail(TV_E_MEMORY, "out of host memory for a path");
@@ -136,14 +140,20 @@ static uint64_t position(const void *self) {
 static void set_numbers(const double *sums, double pairs, const char *const names[NUMBERS],
                         tv_metric_number *numbers) {
     static const int columns[NUMBERS] = {TV_DPO_CHOSEN,   TV_DPO_REJECTED,       TV_DPO_MARGIN,
-                                         TV_DPO_ACCURACY, TV_DPO_CHOSEN_LOGPROB, TV_DPO_REJECTED_LOGPROB};
+                                         TV_DPO_ACCURACY, TV_DPO_CHOSEN_LOGPROB, TV_DPO_REJECTED_LOGPROB,
+                                         TV_DPO_NLL};
     for (int i = 0; i < NUMBERS; i++)
         numbers[i] = (tv_metric_number){names[i], pairs > 0 ? sums[columns[i]] / pairs : 0};
 }
 
 static void describe(void *self, const tv_run *run, const tv_step_result *result, tv_metrics_line *line) {
-    static const char *const names[NUMBERS] = {"rewards/chosen",     "rewards/rejected", "rewards/margins",
-                                               "rewards/accuracies", "logps/chosen",     "logps/rejected"};
+    static const char *const names[NUMBERS] = {"rewards/chosen",
+                                               "rewards/rejected",
+                                               "rewards/margins",
+                                               "rewards/accuracies",
+                                               "logps/chosen",
+                                               "logps/rejected",
+                                               "nll"};
     preference_optimisation *p = self;
     (void)run;
     set_numbers(result->stats, (double)result->terms, names, p->numbers);
@@ -180,9 +190,13 @@ static tv_status add_outputs(void *context, const tv_micro_batch *batch,
 }
 
 static tv_status evaluate(void *self, tv_run *run, tv_metrics_line *line) {
-    static const char *const names[NUMBERS] = {"val_rewards/chosen",  "val_rewards/rejected",
-                                               "val_rewards/margins", "val_rewards/accuracies",
-                                               "val_logps/chosen",    "val_logps/rejected"};
+    static const char *const names[NUMBERS] = {"val_rewards/chosen",
+                                               "val_rewards/rejected",
+                                               "val_rewards/margins",
+                                               "val_rewards/accuracies",
+                                               "val_logps/chosen",
+                                               "val_logps/rejected",
+                                               "val_nll"};
     preference_optimisation *p = self;
     uint64_t batch_pairs = run->settings.train.batch_size, pairs = p->val.count;
     if (run->settings.train.eval_tokens)

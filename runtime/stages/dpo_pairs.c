@@ -101,6 +101,7 @@ void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch
         pair->chosen_reference = item->references[0];
         pair->rejected_reference = item->references[1];
         pair->target = item->target;
+        pair->weight = 1;
         batch->terms++;
     }
 }

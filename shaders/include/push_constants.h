@@ -137,13 +137,22 @@ TV_PUSH_SIZE(struct tv_gae_extent, 16);
 /* Members of a group, at most: as many answers as people can rank. */
 #define TV_PREFERENCE_MEMBERS 16
 
+/* How a response's log-probabilities become its score, and what the difference x of two scores costs. */
+#define TV_DPO_SCORE_SUM      0
+#define TV_DPO_SCORE_MEAN     1
+#define TV_DPO_SCORE_LOG_ODDS 2
+#define TV_DPO_COST_LOGISTIC  0 /* -log sigmoid(x) */
+#define TV_DPO_COST_HINGE     1 /* max(0, 1 - x) */
+#define TV_DPO_COST_SQUARE    2 /* (x - 1/2)^2 */
+#define TV_DPO_COST_VALUE     3 /* sigmoid(-x) */
+
 /* One pair of DPO: the rows that predict each response. Both counts 0: no pair. */
 struct tv_dpo_pair {
     uint chosen_first, chosen_count;
     uint rejected_first, rejected_count;
     float chosen_reference, rejected_reference; /* log-probabilities of the responses under the reference */
     float target;                               /* 1: chosen is better; 1/2: a tie */
-    uint unused;
+    float weight;                               /* of this pair's loss */
 };
 TV_PUSH_SIZE(struct tv_dpo_pair, 32);
 
@@ -364,10 +373,14 @@ TV_PUSH_SIZE(struct tv_preference_push, 24);
 /* DPO's pairs over `rows` log-probabilities. */
 struct tv_dpo_push {
     uint pairs, rows;
-    float beta;
+    uint score, cost;   /* TV_DPO_SCORE_*, TV_DPO_COST_* */
+    float beta, margin; /* of x */
+    float agree,
+        differ;        /* weights of the cost of x and of -x for a target of 1; exchanged for a target of 0 */
+    float nll;         /* weight of the chosen response's negative log-likelihood per token */
     uint has_gradient; /* 1: d_logprobs is bound */
 };
-TV_PUSH_SIZE(struct tv_dpo_push, 16);
+TV_PUSH_SIZE(struct tv_dpo_push, 40);
 
 struct tv_sample_push {
     uint rows, vocab; /* of this part */

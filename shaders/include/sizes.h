@@ -88,14 +88,14 @@
 
 /* ---- columns of the statistics of a pair of DPO ---- */
 
-#define TV_DPO_LOSS             0
-#define TV_DPO_CHOSEN           1 /* beta (lp_c - ref_c) */
-#define TV_DPO_REJECTED         2 /* beta (lp_r - ref_r) */
+#define TV_DPO_LOSS             0 /* times the pair's weight, as the rest is not */
+#define TV_DPO_CHOSEN           1 /* beta times the score of the chosen response */
+#define TV_DPO_REJECTED         2 /* the same of the rejected one */
 #define TV_DPO_MARGIN           3 /* chosen - rejected */
 #define TV_DPO_ACCURACY         4 /* 1 where the margin is above 0, 1/2 where it is 0 */
 #define TV_DPO_CHOSEN_LOGPROB   5
 #define TV_DPO_REJECTED_LOGPROB 6
-#define TV_DPO_UNUSED           7
+#define TV_DPO_NLL              7 /* of the chosen response, per token */
 #define TV_DPO_STATS            8
 
 #endif

@@ -1,6 +1,9 @@
-/* Direct preference optimisation (Rafailov et al. 2023) of one pair: x = beta ((lp_c - ref_c) - (lp_r - ref_r)), lp summed over the response;
- * loss = t softplus(-x) + (1 - t) softplus(x); d_logprobs = loss_scale * beta * ((1 - t) sigmoid(x) - t sigmoid(-x)) over the rows of the
- * chosen response, the negative of it over those of the rejected one.
+/* Preference losses of one pair of responses, all in one form. A response of n tokens has the log-ratio r = sum lp - reference and a score
+ *   SUM r (Rafailov et al. 2023), MEAN r/n (IPO, SimPO), LOG_ODDS log(e^m / (1 - e^m)) of m = r/n (ORPO);
+ * x = beta (score_c - score_r) - (2 t - 1) margin; with a = t agree + (1 - t) differ and d = (1 - t) agree + t differ of the target t
+ *   loss = weight (a f(x) + d f(-x) + nll (t NLL_c + (1 - t) NLL_r)), NLL = -(sum lp)/n,
+ *   f: LOGISTIC softplus(-x), HINGE max(0, 1 - x), SQUARE (x - 1/2)^2, VALUE sigmoid(-x) (KTO; the rejected side is its reference point);
+ * d_logprobs = loss_scale times the derivative, the same in every row of a response.
  *
  * table: (P); logprobs, d_logprobs: (N); stats: (P, TV_DPO_STATS), columns TV_DPO_* of sizes.h. d_logprobs is written in the responses, the
  * rest is the launcher's to clear; stats is overwritten. One workgroup a pair; lane i adds up rows i, i + lanes, ... of a response, so a
@@ -36,6 +39,9 @@ layout(push_constant) uniform Push {
     tv_dpo_push p;
 };
 
+/* Nearer to 0 a mean log-probability has no odds in fp32. */
+const float least_distance = 1.0 / 16777216.0;
+
 /* The rows of a response that are there. */
 uint end_of(uint first, uint count) {
     return first >= p.rows ? first : first + min(count, p.rows - first);
@@ -53,6 +59,28 @@ void spread(uint first, uint count, float gradient) {
         d_logprobs[row] = gradient;
 }
 
+/* The score of a log-ratio and its derivative. */
+vec2 score_of(float ratio, float count) {
+    if (p.score == TV_DPO_SCORE_SUM)
+        return vec2(ratio, 1.0);
+    float mean = ratio / count;
+    if (p.score == TV_DPO_SCORE_MEAN)
+        return vec2(mean, 1.0 / count);
+    float rest = -tv_expm1(min(mean, -least_distance));
+    return vec2(mean - log(rest), 1.0 / (count * rest));
+}
+
+/* f(x) and its derivative. */
+vec2 cost_of(float x) {
+    if (p.cost == TV_DPO_COST_LOGISTIC)
+        return vec2(tv_softplus(-x), -tv_sigmoid(-x));
+    if (p.cost == TV_DPO_COST_HINGE)
+        return x < 1.0 ? vec2(1.0 - x, -1.0) : vec2(0.0);
+    if (p.cost == TV_DPO_COST_SQUARE)
+        return vec2((x - 0.5) * (x - 0.5), 2.0 * (x - 0.5));
+    return vec2(tv_sigmoid(-x), -tv_sigmoid(x) * tv_sigmoid(-x));
+}
+
 void main() {
     uint number = tv_group();
     if (number >= p.pairs)
@@ -68,25 +96,33 @@ void main() {
     }
     float chosen = sum_of(pair.chosen_first, pair.chosen_count);
     float rejected = sum_of(pair.rejected_first, pair.rejected_count);
-    float reward_chosen = p.beta * (chosen - pair.chosen_reference);
-    float reward_rejected = p.beta * (rejected - pair.rejected_reference);
-    float x = reward_chosen - reward_rejected, target = pair.target, rest = 1.0 - target;
+    float chosen_count = float(max(pair.chosen_count, 1u)), rejected_count = float(max(pair.rejected_count, 1u));
+    vec2 chosen_score = score_of(chosen - pair.chosen_reference, chosen_count);
+    vec2 rejected_score = score_of(rejected - pair.rejected_reference, rejected_count);
+    float reward_chosen = p.beta * chosen_score.x, reward_rejected = p.beta * rejected_score.x;
+    float margin = reward_chosen - reward_rejected, target = pair.target, rest = 1.0 - target;
+    float x = margin - (target - rest) * p.margin;
+    float agree = target * p.agree + rest * p.differ, differ = rest * p.agree + target * p.differ;
+    float nll_chosen = -chosen / chosen_count, nll_rejected = -rejected / rejected_count;
+    vec2 ahead = cost_of(x), behind = cost_of(-x);
     bool finite = tv_is_finite(x);
     if (p.has_gradient != 0) {
-        float slope = finite ? rest * tv_sigmoid(x) - target * tv_sigmoid(-x) : TV_NAN;
-        float gradient = constants.loss_scale * p.beta * slope;
-        spread(pair.chosen_first, pair.chosen_count, gradient);
-        spread(pair.rejected_first, pair.rejected_count, -gradient);
+        float scale = constants.loss_scale * pair.weight;
+        float slope = finite ? p.beta * (agree * ahead.y - differ * behind.y) : TV_NAN;
+        spread(pair.chosen_first, pair.chosen_count,
+               scale * (slope * chosen_score.y - p.nll * target / chosen_count));
+        spread(pair.rejected_first, pair.rejected_count,
+               -scale * (slope * rejected_score.y + p.nll * rest / rejected_count));
     }
     if (lane_0) {
-        float loss = finite ? target * tv_softplus(-x) + rest * tv_softplus(x) : TV_NAN;
-        stats[at + TV_DPO_LOSS] = loss;
+        float loss = agree * ahead.x + differ * behind.x + p.nll * (target * nll_chosen + rest * nll_rejected);
+        stats[at + TV_DPO_LOSS] = finite ? pair.weight * loss : TV_NAN;
         stats[at + TV_DPO_CHOSEN] = reward_chosen;
         stats[at + TV_DPO_REJECTED] = reward_rejected;
-        stats[at + TV_DPO_MARGIN] = x;
-        stats[at + TV_DPO_ACCURACY] = x > 0.0 ? 1.0 : x == 0.0 ? 0.5 : 0.0;
+        stats[at + TV_DPO_MARGIN] = margin;
+        stats[at + TV_DPO_ACCURACY] = margin > 0.0 ? 1.0 : margin == 0.0 ? 0.5 : 0.0;
         stats[at + TV_DPO_CHOSEN_LOGPROB] = chosen;
         stats[at + TV_DPO_REJECTED_LOGPROB] = rejected;
-        stats[at + TV_DPO_UNUSED] = 0.0;
+        stats[at + TV_DPO_NLL] = nll_chosen;
     }
 }

@@ -216,7 +216,7 @@ static tv_status preference(tv_recorder *r, const tv_tensor *t) {
 static tv_status dpo(tv_recorder *r, const tv_tensor *t) {
     return tv_dpo_record(r, &(tv_dpo){.pairs = S,
                                       .rows = R,
-                                      .beta = 1,
+                                      .loss = {.beta = 1, .agree = 1},
                                       .table = t[0],
                                       .logprobs = t[1],
                                       .step = t[2],

@@ -250,7 +250,7 @@ static void sizes_out_of_range_are_refused(void **state) {
 
 typedef struct pairs {
     uint64_t count, rows;
-    float beta;
+    tv_dpo_loss loss;
     tv_dpo_pair *table;
     float *logprobs, *d_logprobs, *stats;
 } pairs;
@@ -258,7 +258,7 @@ typedef struct pairs {
 /* Responses of 1 to `longest` rows one behind the other, a gap before each; every seventh pair absent, some
  * ties. */
 static pairs make_pairs(uint64_t count, uint64_t longest) {
-    pairs p = {.count = count, .beta = 0.1f, .table = calloc(count, sizeof *p.table)};
+    pairs p = {.count = count, .loss = {.beta = 0.1f, .agree = 1}, .table = calloc(count, sizeof *p.table)};
     assert_non_null(p.table);
     const tv_rng rng = {.seed = count, .stream = TV_STREAM_TEST};
     for (uint64_t n = 0; n < count; n++) {
@@ -275,7 +275,7 @@ static pairs make_pairs(uint64_t count, uint64_t longest) {
                                    -4.0f * (float)counts[0],
                                    -4.0f * (float)counts[1],
                                    n % 3 == 1 ? 0.5f : 1,
-                                   0};
+                                   1};
     }
     p.rows += 1;
     p.logprobs = floats(p.rows);
@@ -301,7 +301,7 @@ static void run_pairs(tv_device *device, pairs *p, bool gradient) {
     tv_recorder *recorder = tv_test_begin(device);
     assert_ok(tv_dpo_record(recorder, &(tv_dpo){.pairs = p->count,
                                                 .rows = p->rows,
-                                                .beta = p->beta,
+                                                .loss = p->loss,
                                                 .table = table.tensor,
                                                 .logprobs = logprobs.tensor,
                                                 .step = step.tensor,
@@ -336,11 +336,12 @@ static void check_pairs(tv_device *device, uint64_t count, uint64_t longest) {
         row[TV_DPO_REJECTED_LOGPROB] = sum_of(&p, pair->rejected_first, pair->rejected_count);
         double chosen = row[TV_DPO_CHOSEN_LOGPROB] - (double)pair->chosen_reference;
         double rejected = row[TV_DPO_REJECTED_LOGPROB] - (double)pair->rejected_reference;
-        row[TV_DPO_LOSS] = oracle_dpo(chosen, rejected, (double)p.beta, (double)pair->target, &slope);
-        row[TV_DPO_CHOSEN] = (double)p.beta * chosen;
-        row[TV_DPO_REJECTED] = (double)p.beta * rejected;
+        row[TV_DPO_LOSS] = oracle_dpo(chosen, rejected, (double)p.loss.beta, (double)pair->target, &slope);
+        row[TV_DPO_CHOSEN] = (double)p.loss.beta * chosen;
+        row[TV_DPO_REJECTED] = (double)p.loss.beta * rejected;
         row[TV_DPO_MARGIN] = row[TV_DPO_CHOSEN] - row[TV_DPO_REJECTED];
         row[TV_DPO_ACCURACY] = row[TV_DPO_MARGIN] > 0;
+        row[TV_DPO_NLL] = -row[TV_DPO_CHOSEN_LOGPROB] / pair->chosen_count;
         for (uint32_t i = 0; i < pair->chosen_count; i++)
             d_logprobs[pair->chosen_first + i] = (double)scale * slope;
         for (uint32_t i = 0; i < pair->rejected_count; i++)
@@ -424,7 +425,7 @@ static void extreme_rewards_are_numbers(void **state) {
     assert_near(p.stats[TV_DPO_LOSS], 0, 1e-37);
     assert_near(p.d_logprobs[p.table[0].chosen_first], 0, 1e-37);
     assert_near(p.stats[TV_DPO_STATS + TV_DPO_LOSS], 1e7, 10);
-    assert_near(p.d_logprobs[p.table[1].chosen_first], -scale * p.beta, 1e-9);
+    assert_near(p.d_logprobs[p.table[1].chosen_first], -scale * p.loss.beta, 1e-9);
     assert_true(isnan(p.stats[2 * TV_DPO_STATS + TV_DPO_LOSS]));
     assert_true(isnan(p.d_logprobs[p.table[2].rejected_first]));
     assert_true(isfinite(p.stats[3 * TV_DPO_STATS + TV_DPO_LOSS]));

@@ -281,7 +281,7 @@ static void dpo_inputs(tv_head_lab *l, uint64_t batch, uint64_t tokens);
 
 static void chunks_on(tv_device *device) {
     enum { B = 4, T = 33, N = B * T, PAIRS = B / 2 };
-    static const tv_dpo_head_settings dpo = {.beta = 0.5};
+    static const tv_dpo_loss dpo = {.beta = 0.5f, .agree = 1};
     const tv_model_config config = small(TV_ARCH_LLAMA, TV_MODEL_HEAD_LANGUAGE, false);
     tv_parameter_list *list = NULL;
     assert_ok(tv_parameter_list_create(&config, &list));
@@ -467,6 +467,7 @@ static void dpo_table(uint64_t batch, uint64_t tokens, uint32_t *targets, struct
         *(b % 2 ? &pair->rejected_count : &pair->chosen_count) = count;
         *(b % 2 ? &pair->rejected_reference : &pair->chosen_reference) = -4.5f * (float)count;
         pair->target = b / 2 == 1 ? 0.5f : 1;
+        pair->weight = 1;
     }
 }
 
@@ -481,7 +482,7 @@ static void dpo_inputs(tv_head_lab *l, uint64_t batch, uint64_t tokens) {
     free(table);
 }
 
-static const tv_dpo_head_settings dpo = {.beta = 0.5};
+static const tv_dpo_loss dpo = {.beta = 0.5f, .agree = 1};
 
 static double dpo_loss(const tv_head_lab *l, const void *context) {
     const struct tv_dpo_pair *table = context;
@@ -490,7 +491,7 @@ static double dpo_loss(const tv_head_lab *l, const void *context) {
         const float *row = l->out[TV_DPO_PAIR_STATS] + p * TV_DPO_STATS;
         sum += oracle_dpo((double)row[TV_DPO_CHOSEN_LOGPROB] - (double)table[p].chosen_reference,
                           (double)row[TV_DPO_REJECTED_LOGPROB] - (double)table[p].rejected_reference,
-                          dpo.beta, (double)table[p].target, &unused);
+                          (double)dpo.beta, (double)table[p].target, &unused);
     }
     return sum / DPO_PAIRS;
 }

@@ -90,3 +90,83 @@ double oracle_dpo(double chosen, double rejected, double beta, double target, do
     *slope = beta * (-target * sigmoid(-x) + (1 - target) * sigmoid(x));
     return -target * log_sigmoid(x) - (1 - target) * log_sigmoid(-x);
 }
+
+/* ---- every loss of pairs ---- */
+
+static double softly(double x, double smoothing, double *slope) {
+    *slope = -(1 - smoothing) * sigmoid(-x) + smoothing * sigmoid(x);
+    return -(1 - smoothing) * log_sigmoid(x) - smoothing * log_sigmoid(-x);
+}
+
+/* With the first answer preferred; slopes by its sum and by the other's. */
+static double preferred(const oracle_preference *p, double c, double r, double ref_c, double ref_r,
+                        double n_c, double n_r, double slopes[2]) {
+    double loss = 0, slope, other, d = (c - ref_c) - (r - ref_r), aim, mean_c = c / n_c, mean_r = r / n_r;
+    slopes[0] = slopes[1] = 0;
+    switch (p->kind) {
+    case ORACLE_SIGMOID:
+        loss = softly(p->beta * d, p->smoothing, &slope);
+        slopes[0] = p->beta * slope;
+        slopes[1] = -p->beta * slope;
+        break;
+    case ORACLE_ROBUST:
+        loss = softly(p->beta * d, 0, &slope) * (1 - p->smoothing) -
+               softly(-p->beta * d, 0, &other) * p->smoothing;
+        slopes[0] = p->beta * (slope * (1 - p->smoothing) + other * p->smoothing) / (1 - 2 * p->smoothing);
+        slopes[1] = -slopes[0];
+        loss /= 1 - 2 * p->smoothing;
+        break;
+    case ORACLE_HINGE:
+        loss = fmax(0, 1 - p->beta * d);
+        slopes[0] = loss > 0 ? -p->beta : 0;
+        slopes[1] = -slopes[0];
+        break;
+    case ORACLE_IPO:
+        aim = (c - ref_c) / n_c - (r - ref_r) / n_r - 1 / (2 * p->beta);
+        loss = aim * aim;
+        slopes[0] = 2 * aim / n_c;
+        slopes[1] = -2 * aim / n_r;
+        break;
+    case ORACLE_SIMPO:
+        loss = softly(p->beta * (mean_c - mean_r) - (p->target == 0.5 ? 0 : p->gamma), p->smoothing, &slope);
+        slopes[0] = p->beta * slope / n_c;
+        slopes[1] = -p->beta * slope / n_r;
+        break;
+    case ORACLE_CPO:
+        loss = softly(p->beta * (c - r), p->smoothing, &slope);
+        slopes[0] = p->beta * slope;
+        slopes[1] = -p->beta * slope;
+        break;
+    case ORACLE_ORPO:
+        loss = p->beta * softly(mean_c - log(-expm1(mean_c)) - mean_r + log(-expm1(mean_r)), 0, &slope);
+        slopes[0] = -p->beta * slope / (expm1(mean_c) * n_c);
+        slopes[1] = p->beta * slope / (expm1(mean_r) * n_r);
+        break;
+    case ORACLE_KTO:
+        break;
+    }
+    slopes[0] -= p->nll / n_c;
+    return loss - p->nll * mean_c;
+}
+
+static double kto(const oracle_preference *p, double slopes[2]) {
+    double side = p->target > 0.5 ? 1 : -1;
+    double v = sigmoid(side * p->beta * (p->chosen - p->chosen_reference - p->point));
+    slopes[0] = -p->weight * side * p->beta * v * (1 - v);
+    slopes[1] = 0;
+    return p->weight * (1 - v);
+}
+
+double oracle_preference_loss_of(const oracle_preference *p, double slopes[2]) {
+    double ahead[2], behind[2];
+    if (p->kind == ORACLE_KTO)
+        return kto(p, slopes);
+    double loss =
+        p->target * preferred(p, p->chosen, p->rejected, p->chosen_reference, p->rejected_reference,
+                              p->chosen_count, p->rejected_count, ahead) +
+        (1 - p->target) * preferred(p, p->rejected, p->chosen, p->rejected_reference, p->chosen_reference,
+                                    p->rejected_count, p->chosen_count, behind);
+    slopes[0] = p->weight * (p->target * ahead[0] + (1 - p->target) * behind[1]);
+    slopes[1] = p->weight * (p->target * ahead[1] + (1 - p->target) * behind[0]);
+    return p->weight * loss;
+}

@@ -39,7 +39,7 @@ static void defaults_are_the_documented_ones(void **state) {
     assert_true(s.sft.packing);
     tv_run_settings_free(&s);
     assert_ok(tv_run_settings_read(NULL, NULL, 0, TV_STAGE_DPO, &s));
-    assert_near(s.dpo.beta, 0.1, 0);
+    assert_int_equal(s.dpo.loss, TV_PREFERENCE_SIGMOID);
     tv_run_settings_free(&s);
     assert_ok(tv_run_settings_read(NULL, NULL, 0, TV_STAGE_PPO, &s));
     assert_near(s.ppo.temperature, 0.7, 0);
