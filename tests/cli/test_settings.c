@@ -64,13 +64,13 @@ static void mistakes_and_json(void **state) {
     cJSON *root = NULL;
     assert_ok(tv_json_parse(run.out, strlen(run.out), "result", &root));
     const cJSON *item, *list = tv_json_get(root, "settings");
-    bool beta = false;
+    bool smoothing = false;
     assert_true(cJSON_GetArraySize(list) > 20);
     cJSON_ArrayForEach(item, list) {
-        bool is_beta = strcmp(tv_json_get(item, "key")->valuestring, "dpo.beta") == 0;
-        beta |= is_beta && strcmp(tv_json_get(item, "default")->valuestring, "0.1") == 0;
+        bool is_smoothing = strcmp(tv_json_get(item, "key")->valuestring, "dpo.label_smoothing") == 0;
+        smoothing |= is_smoothing && strcmp(tv_json_get(item, "default")->valuestring, "0") == 0;
     }
-    assert_true(beta);
+    assert_true(smoothing);
     cJSON_Delete(root);
     tv_run_free(&run);
 }
