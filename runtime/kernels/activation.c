@@ -9,9 +9,10 @@ enum { SWIGLU_WORKGROUP = 256, SWIGLU_TILE = 4096 };
 
 /* `tensors` arrays of `count`, elementwise; the last is written. */
 static tv_status record_elementwise(tv_recorder *recorder, const char *what, tv_program_id scalar,
-                                    tv_program_id vec4, uint64_t count, const tv_tensor *arrays,
-                                    uint32_t tensors) {
+                                    tv_program_id vec4, tv_program_id halves, uint64_t count,
+                                    const tv_tensor *arrays, uint32_t tensors) {
     uint64_t bytes[TV_MAX_BINDINGS], most;
+    TV_RETURN_IF_FAILED(tv_check_halves(what, arrays, tensors, count, 4));
     for (uint32_t i = 0; i < tensors; i++)
         bytes[i] = tv_dtype_bytes(arrays[i].dtype);
     TV_RETURN_IF_FAILED(tv_split_rows(recorder, what, count, bytes, tensors, &most));
@@ -19,7 +20,10 @@ static tv_status record_elementwise(tv_recorder *recorder, const char *what, tv_
     while (tv_next_part(&part, count, most)) {
         uint64_t width = part.count % 4 == 0 ? 4 : 1;
         tv_count_push push = {(uint32_t)part.count};
-        tv_launch launch = {.program = width == 4 ? vec4 : scalar,
+        tv_launch launch = {.program = tv_is_half(arrays[0].dtype) ? halves
+                                       : width == 4                ? vec4
+                                                                   : scalar,
+                            .halves = arrays[0].dtype,
                             .push = &push,
                             .invocations = part.count / width,
                             .shape = {part.count}};
@@ -32,19 +36,24 @@ static tv_status record_elementwise(tv_recorder *recorder, const char *what, tv_
 
 tv_status tv_gelu_forward(tv_recorder *recorder, uint64_t count, tv_tensor x, tv_tensor y) {
     return record_elementwise(recorder, "gelu", TV_PROGRAM_gelu_forward_base, TV_PROGRAM_gelu_forward_vec4,
-                              count, (const tv_tensor[]){x, y}, 2);
+                              TV_PROGRAM_gelu_forward_halves_vec4, count, (const tv_tensor[]){x, y}, 2);
 }
 
 tv_status tv_gelu_backward(tv_recorder *recorder, uint64_t count, tv_tensor x, tv_tensor d_y, tv_tensor d_x) {
     return record_elementwise(recorder, "gelu", TV_PROGRAM_gelu_backward_base, TV_PROGRAM_gelu_backward_vec4,
-                              count, (const tv_tensor[]){x, d_y, d_x}, 3);
+                              TV_PROGRAM_gelu_backward_halves_vec4, count, (const tv_tensor[]){x, d_y, d_x},
+                              3);
 }
 
+typedef struct programs {
+    tv_program_id scalar, vec4, halves;
+} programs;
+
 /* Row-shaped arrays of `row_elements[i]` each: the bindings, in order. */
-static tv_status record_swiglu(tv_recorder *recorder, tv_program_id scalar, tv_program_id vec4, uint64_t rows,
-                               uint64_t features, const tv_tensor *arrays, const uint64_t *row_elements,
-                               uint32_t tensors) {
+static tv_status record_swiglu(tv_recorder *recorder, const programs *of, uint64_t rows, uint64_t features,
+                               const tv_tensor *arrays, const uint64_t *row_elements, uint32_t tensors) {
     uint64_t bytes[TV_MAX_BINDINGS], most;
+    TV_RETURN_IF_FAILED(tv_check_halves("swiglu", arrays, tensors, features, 4));
     for (uint32_t i = 0; i < tensors; i++)
         bytes[i] = row_elements[i] * tv_dtype_bytes(arrays[i].dtype);
     TV_RETURN_IF_FAILED(tv_split_rows(recorder, "swiglu", rows, bytes, tensors, &most));
@@ -55,7 +64,10 @@ static tv_status record_swiglu(tv_recorder *recorder, tv_program_id scalar, tv_p
                                .features = (uint32_t)features,
                                .tile = SWIGLU_TILE,
                                .tiles = (uint32_t)tiles};
-        tv_launch launch = {.program = features % 4 == 0 ? vec4 : scalar,
+        tv_launch launch = {.program = tv_is_half(arrays[0].dtype) ? of->halves
+                                       : features % 4 == 0         ? of->vec4
+                                                                   : of->scalar,
+                            .halves = arrays[0].dtype,
                             .push = &push,
                             .groups = part.count * tiles,
                             .specialization = {tv_row_workgroup(recorder, SWIGLU_WORKGROUP)},
@@ -70,23 +82,27 @@ static tv_status record_swiglu(tv_recorder *recorder, tv_program_id scalar, tv_p
 
 /* The programs of a gated non-linearity. */
 typedef struct gate_programs {
-    tv_program_id forward, forward_vec4, backward, backward_vec4;
+    programs forward, backward;
 } gate_programs;
-static const gate_programs silu = {TV_PROGRAM_swiglu_forward_base, TV_PROGRAM_swiglu_forward_vec4,
-                                   TV_PROGRAM_swiglu_backward_base, TV_PROGRAM_swiglu_backward_vec4},
-                           gelu = {TV_PROGRAM_swiglu_forward_gelu, TV_PROGRAM_swiglu_forward_gelu_vec4,
-                                   TV_PROGRAM_swiglu_backward_gelu, TV_PROGRAM_swiglu_backward_gelu_vec4};
+static const gate_programs silu = {
+    {TV_PROGRAM_swiglu_forward_base, TV_PROGRAM_swiglu_forward_vec4, TV_PROGRAM_swiglu_forward_halves_vec4},
+    {TV_PROGRAM_swiglu_backward_base, TV_PROGRAM_swiglu_backward_vec4,
+     TV_PROGRAM_swiglu_backward_halves_vec4}};
+static const gate_programs gelu = {{TV_PROGRAM_swiglu_forward_gelu, TV_PROGRAM_swiglu_forward_gelu_vec4,
+                                    TV_PROGRAM_swiglu_forward_halves_gelu_vec4},
+                                   {TV_PROGRAM_swiglu_backward_gelu, TV_PROGRAM_swiglu_backward_gelu_vec4,
+                                    TV_PROGRAM_swiglu_backward_halves_gelu_vec4}};
 
-static tv_status record_forward(tv_recorder *recorder, const gate_programs *programs, uint64_t rows,
+static tv_status record_forward(tv_recorder *recorder, const gate_programs *gate, uint64_t rows,
                                 uint64_t features, tv_tensor gate_up, tv_tensor y) {
-    return record_swiglu(recorder, programs->forward, programs->forward_vec4, rows, features,
-                         (const tv_tensor[]){gate_up, y}, (const uint64_t[]){2 * features, features}, 2);
+    return record_swiglu(recorder, &gate->forward, rows, features, (const tv_tensor[]){gate_up, y},
+                         (const uint64_t[]){2 * features, features}, 2);
 }
 
-static tv_status record_backward(tv_recorder *recorder, const gate_programs *programs, uint64_t rows,
+static tv_status record_backward(tv_recorder *recorder, const gate_programs *gate, uint64_t rows,
                                  uint64_t features, tv_tensor gate_up, tv_tensor d_y) {
-    return record_swiglu(recorder, programs->backward, programs->backward_vec4, rows, features,
-                         (const tv_tensor[]){gate_up, d_y}, (const uint64_t[]){2 * features, features}, 2);
+    return record_swiglu(recorder, &gate->backward, rows, features, (const tv_tensor[]){gate_up, d_y},
+                         (const uint64_t[]){2 * features, features}, 2);
 }
 
 tv_status tv_swiglu_forward(tv_recorder *recorder, uint64_t rows, uint64_t features, tv_tensor gate_up,

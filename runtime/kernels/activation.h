@@ -1,5 +1,5 @@
 /* The non-linearities of the MLP: GELU (tanh approximation) and its and SiLU's gated forms, GeGLU and SwiGLU
- * (Shazeer 2020). */
+ * (Shazeer 2020). What each reads and writes is all f32, or in multiples of 4 all f16 or bf16. */
 #ifndef TV_KERNELS_ACTIVATION_H
 #define TV_KERNELS_ACTIVATION_H
 

@@ -86,10 +86,11 @@ tv_status tv_column_sums_place(tv_recorder *recorder, tv_column_sums *sums, cons
 
 tv_status tv_column_sums_rows(tv_recorder *recorder, tv_column_sums *sums, uint64_t rows, uint64_t columns,
                               tv_tensor input, tv_tensor gradient) {
-    const uint64_t row_bytes[] = {columns * sizeof(float)};
+    const uint64_t row_bytes[] = {columns * tv_dtype_bytes(input.dtype)};
     const bool vectors = columns % 4 == 0;
     tv_column_chunks chunks;
     tv_tensor partials;
+    TV_RETURN_IF_FAILED(tv_check_halves("column sums", &input, 1, columns, 4));
     TV_RETURN_IF_FAILED(
         tv_column_chunks_choose(recorder, "column sums", rows, row_bytes, 1, columns, &chunks));
     TV_RETURN_IF_FAILED(tv_column_sums_place(recorder, sums, &chunks, columns, &gradient, 1, &partials));
@@ -100,7 +101,10 @@ tv_status tv_column_sums_rows(tv_recorder *recorder, tv_column_sums *sums, uint6
                                  .columns = (uint32_t)columns,
                                  .rows_per_block = (uint32_t)chunks.rows};
         TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder, &(tv_launch){.program = vectors ? TV_PROGRAM_sum_rows_vec4 : TV_PROGRAM_sum_rows_scalar,
+            recorder, &(tv_launch){.program = tv_is_half(input.dtype) ? TV_PROGRAM_sum_rows_halves_vec4
+                                              : vectors               ? TV_PROGRAM_sum_rows_vec4
+                                                                      : TV_PROGRAM_sum_rows_scalar,
+                                   .halves = input.dtype,
                                    .push = &push,
                                    .invocations = blocks * (vectors ? columns / 4 : columns),
                                    .bindings = {tv_tensor_rows(input, columns, part.first, part.count),

@@ -47,7 +47,8 @@ tv_status tv_column_sums_place(tv_recorder *recorder, tv_column_sums *sums, cons
                                uint64_t columns, const tv_tensor *gradients, uint32_t count,
                                tv_tensor *partials);
 
-/* gradient (columns) += column sums of input (rows, columns), by the next addition. */
+/* gradient (columns) += column sums of input (rows, columns), by the next addition. The input may be halves
+ * where columns is a multiple of 4. */
 tv_status tv_column_sums_rows(tv_recorder *recorder, tv_column_sums *sums, uint64_t rows, uint64_t columns,
                               tv_tensor input, tv_tensor gradient);
 

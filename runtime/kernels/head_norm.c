@@ -13,9 +13,10 @@ static uint64_t raw_row(const tv_head_norm *norm) {
     return (norm->heads + norm->kv_heads) * norm->head_size;
 }
 
-static tv_status split(const tv_recorder *recorder, const tv_head_norm *norm, tv_dtype dtype,
-                       uint64_t *most) {
-    const uint64_t bytes[] = {qkv_row(norm) * tv_dtype_bytes(dtype),
+static tv_status split(const tv_recorder *recorder, const tv_head_norm *norm, tv_tensor qkv, uint64_t *most) {
+    TV_RETURN_IF_FAILED(
+        tv_check_halves("head norm", (const tv_tensor[]){qkv, norm->raw}, 2, norm->head_size, 2));
+    const uint64_t bytes[] = {qkv_row(norm) * tv_dtype_bytes(qkv.dtype),
                               raw_row(norm) * tv_dtype_bytes(norm->raw.dtype),
                               (norm->heads + norm->kv_heads) * sizeof(float)};
     return tv_split_rows(recorder, "head norm", norm->rows, bytes, 3, most);
@@ -39,6 +40,7 @@ static tv_status record_heads(tv_recorder *recorder, const tv_head_norm *norm, t
     return tv_launch_record(
         recorder, &(tv_launch){.program = program,
                                .push = &push,
+                               .halves = qkv.dtype,
                                .groups = part.count * both,
                                .bindings = {tv_tensor_rows(qkv, qkv_row(norm), part.first, part.count),
                                             tv_tensor_first(norm->q_gain, norm->head_size),
@@ -52,10 +54,14 @@ static tv_status record_heads(tv_recorder *recorder, const tv_head_norm *norm, t
 
 tv_status tv_head_norm_forward(tv_recorder *recorder, const tv_head_norm *norm) {
     uint64_t most;
-    TV_RETURN_IF_FAILED(split(recorder, norm, norm->qkv.dtype, &most));
+    TV_RETURN_IF_FAILED(split(recorder, norm, norm->qkv, &most));
     tv_part part = {0};
     while (tv_next_part(&part, norm->rows, most))
-        TV_RETURN_IF_FAILED(record_heads(recorder, norm, part, TV_PROGRAM_head_norm_forward_base, norm->qkv));
+        TV_RETURN_IF_FAILED(record_heads(recorder, norm, part,
+                                         tv_is_half(norm->qkv.dtype)
+                                             ? TV_PROGRAM_head_norm_forward_halves_base
+                                             : TV_PROGRAM_head_norm_forward_base,
+                                         norm->qkv));
     return TV_OK;
 }
 
@@ -84,7 +90,10 @@ static tv_status record_gains(tv_recorder *recorder, const tv_head_norm_backward
         push.has_k = has_k;
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
-            &(tv_launch){.program = TV_PROGRAM_head_norm_partials_base,
+            &(tv_launch){.program = tv_is_half(backward->d_qkv.dtype)
+                                        ? TV_PROGRAM_head_norm_partials_halves_base
+                                        : TV_PROGRAM_head_norm_partials_base,
+                         .halves = backward->d_qkv.dtype,
                          .push = &push,
                          .invocations = tv_div_up(part.count, chunks.rows) * 2 * D,
                          .bindings = {tv_tensor_rows(backward->d_qkv, qkv_row(norm), part.first, part.count),
@@ -98,13 +107,16 @@ static tv_status record_gains(tv_recorder *recorder, const tv_head_norm_backward
 tv_status tv_head_norm_backward_record(tv_recorder *recorder, const tv_head_norm_backward *backward) {
     const tv_head_norm *norm = &backward->forward;
     uint64_t most;
+    TV_RETURN_IF_FAILED(split(recorder, norm, backward->d_qkv, &most));
     TV_RETURN_IF_FAILED(record_gains(recorder, backward));
     if (backward->gains_alone)
         return TV_OK;
-    TV_RETURN_IF_FAILED(split(recorder, norm, backward->d_qkv.dtype, &most));
     tv_part part = {0};
     while (tv_next_part(&part, norm->rows, most))
-        TV_RETURN_IF_FAILED(
-            record_heads(recorder, norm, part, TV_PROGRAM_head_norm_backward_base, backward->d_qkv));
+        TV_RETURN_IF_FAILED(record_heads(recorder, norm, part,
+                                         tv_is_half(backward->d_qkv.dtype)
+                                             ? TV_PROGRAM_head_norm_backward_halves_base
+                                             : TV_PROGRAM_head_norm_backward_base,
+                                         backward->d_qkv));
     return TV_OK;
 }

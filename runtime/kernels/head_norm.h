@@ -1,5 +1,5 @@
 /* RMSNorm of each query and key head by itself (Henry et al. 2020; Qwen3, Gemma 3): before the rotary turn,
- * in place. */
+ * in place. Activations are all f32, or where D is even all f16 or bf16. */
 #ifndef TV_KERNELS_HEAD_NORM_H
 #define TV_KERNELS_HEAD_NORM_H
 

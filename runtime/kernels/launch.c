@@ -55,7 +55,26 @@ tv_status tv_launch_record(tv_recorder *recorder, const tv_launch *launch) {
         dispatch.bindings[i] = launch->bindings[i].span;
     for (uint32_t i = 0; i < TV_MAX_SPECIALIZATION; i++)
         dispatch.specialization[i] = launch->specialization[i];
+    if (tv_is_half(launch->halves)) {
+        dispatch.specialization[1] = launch->halves;
+        dispatch.specialization_count = 2;
+    }
     return tv_record_dispatch(recorder, &dispatch);
+}
+
+tv_status tv_check_halves(const char *what, const tv_tensor *tensors, uint32_t count, uint64_t elements,
+                          uint64_t step) {
+    bool whole = elements % step == 0;
+    for (uint32_t i = 1; i < count; i++)
+        whole = whole && tensors[i].dtype == tensors[0].dtype;
+    for (uint32_t i = 0; i < count; i++)
+        if (tensors[i].dtype != TV_F32 && !(whole && tv_is_half(tensors[i].dtype)))
+            return tv_fail(TV_E_USAGE,
+                           "%s: activations are f32, or all f16 or bf16 in rows of a multiple of %llu, and "
+                           "here one is %s in rows of %llu",
+                           what, (unsigned long long)step, tv_dtype_name(tensors[i].dtype),
+                           (unsigned long long)elements);
+    return TV_OK;
 }
 
 tv_status tv_split_rows(const tv_recorder *recorder, const char *what, uint64_t rows,

@@ -44,6 +44,14 @@ enum {
     TV_STATE_WORDS = sizeof(struct tv_update_state) / sizeof(uint32_t)
 };
 
+/* Activations that are halves take kernels of their own, which read and write them some at a time: what is no
+ * multiple of `step` elements is TV_E_USAGE with the kernel's name. */
+static inline bool tv_is_half(tv_dtype dtype) {
+    return dtype == TV_F16 || dtype == TV_BF16;
+}
+tv_status tv_check_halves(const char *what, const tv_tensor *tensors, uint32_t count, uint64_t elements,
+                          uint64_t step);
+
 typedef struct tv_launch {
     tv_program_id program;
     const void *push;
@@ -53,6 +61,7 @@ typedef struct tv_launch {
     tv_tensor bindings[TV_MAX_BINDINGS];
     uint32_t specialization[TV_MAX_SPECIALIZATION];
     uint32_t specialization_count;
+    tv_dtype halves;   /* the type of its activations that are halves: constant_id 1; 0: none are */
     uint64_t shape[4]; /* for labels and tables, up to the first 0 */
 } tv_launch;
 

@@ -9,20 +9,25 @@ typedef struct variant {
     tv_program_id forward, backward, partials;
 } variant;
 
-/* [kind][rows of whole vec4s] */
-static const variant variants[2][2] = {
+/* [kind][rows of whole vec4s, and these with halves] */
+static const variant variants[2][3] = {
     [TV_NORM_LAYER] = {{TV_PROGRAM_norm_forward_layer, TV_PROGRAM_norm_backward_layer,
                         TV_PROGRAM_norm_partials_layer},
                        {TV_PROGRAM_norm_forward_layer_vec4, TV_PROGRAM_norm_backward_layer_vec4,
-                        TV_PROGRAM_norm_partials_layer_vec4}},
+                        TV_PROGRAM_norm_partials_layer_vec4},
+                       {TV_PROGRAM_norm_forward_halves_layer_vec4, TV_PROGRAM_norm_backward_halves_layer_vec4,
+                        TV_PROGRAM_norm_partials_halves_layer_vec4}},
     [TV_NORM_RMS] = {{TV_PROGRAM_norm_forward_rms, TV_PROGRAM_norm_backward_rms,
                       TV_PROGRAM_norm_partials_rms},
                      {TV_PROGRAM_norm_forward_rms_vec4, TV_PROGRAM_norm_backward_rms_vec4,
-                      TV_PROGRAM_norm_partials_rms_vec4}},
+                      TV_PROGRAM_norm_partials_rms_vec4},
+                     {TV_PROGRAM_norm_forward_halves_rms_vec4, TV_PROGRAM_norm_backward_halves_rms_vec4,
+                      TV_PROGRAM_norm_partials_halves_rms_vec4}},
 };
 
-static const variant *choose_variant(tv_norm_kind kind, uint64_t channels) {
-    return &variants[kind][channels % 4 == 0];
+/* `narrow`: of the output or its gradient. */
+static const variant *choose_variant(tv_norm_kind kind, uint64_t channels, tv_dtype narrow) {
+    return &variants[kind][tv_is_half(narrow) ? 2 : channels % 4 == 0];
 }
 
 /* About four vec4s for each invocation: fewer leave lanes idle, more make long loops. */
@@ -31,10 +36,12 @@ static uint32_t row_local_size(const tv_recorder *recorder, uint64_t channels) {
 }
 
 /* Rows that every (rows, C) and (rows) tensor of a norm can bind at once. */
-static tv_status split(const tv_recorder *recorder, uint64_t rows, uint64_t channels, tv_dtype dtype,
+static tv_status split(const tv_recorder *recorder, uint64_t rows, uint64_t channels, tv_tensor narrow,
                        uint64_t *part) {
-    const uint64_t bytes[] = {channels * tv_dtype_bytes(dtype), sizeof(float)};
-    return tv_split_rows(recorder, "norm", rows, bytes, 2, part);
+    const uint64_t bytes[] = {channels * sizeof(float), channels * tv_dtype_bytes(narrow.dtype),
+                              sizeof(float)};
+    TV_RETURN_IF_FAILED(tv_check_halves("norm", &narrow, 1, channels, 4));
+    return tv_split_rows(recorder, "norm", rows, bytes, 3, part);
 }
 
 tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *norm) {
@@ -42,7 +49,7 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
     if (has_residual && !tv_tensor_present(norm->sum))
         return tv_fail(TV_E_USAGE, "norm: with a residual it needs a tensor for the sum, and none was given");
     uint64_t channels = norm->channels, most;
-    TV_RETURN_IF_FAILED(split(recorder, norm->rows, channels, norm->input.dtype, &most));
+    TV_RETURN_IF_FAILED(split(recorder, norm->rows, channels, norm->output, &most));
     tv_part part = {0};
     while (tv_next_part(&part, norm->rows, most)) {
         tv_norm_push push = {.rows = (uint32_t)part.count,
@@ -55,7 +62,8 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
             &(tv_launch){
-                .program = choose_variant(norm->kind, channels)->forward,
+                .program = choose_variant(norm->kind, channels, norm->output.dtype)->forward,
+                .halves = norm->output.dtype,
                 .push = &push,
                 .groups = part.count,
                 .bindings = {input, tv_tensor_rows(norm->residual, channels, part.first, part.count),
@@ -100,7 +108,8 @@ static tv_status record_partials(tv_recorder *recorder, const tv_norm_backward *
                                       .has_bias = has_bias};
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
-            &(tv_launch){.program = choose_variant(norm->kind, channels)->partials,
+            &(tv_launch){.program = choose_variant(norm->kind, channels, norm->d_output.dtype)->partials,
+                         .halves = norm->d_output.dtype,
                          .push = &push,
                          .groups = tv_div_up(part.count, chunks.rows) * tv_div_up(columns, local_size),
                          .bindings = {tv_tensor_rows(norm->d_output, channels, part.first, part.count),
@@ -120,11 +129,11 @@ tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward 
         return tv_fail(TV_E_USAGE, "norm: RMSNorm has no bias, and a gradient for one was given");
     if (tv_tensor_present(norm->d_columns) && !tv_tensor_present(norm->d_sum))
         return tv_fail(TV_E_USAGE, "norm: column sums of a gradient that is not asked for");
+    TV_RETURN_IF_FAILED(split(recorder, norm->rows, channels, norm->d_output, &most));
     /* Before d_sum is written, so that it may lie over d_output. */
     TV_RETURN_IF_FAILED(record_partials(recorder, norm));
     if (!tv_tensor_present(norm->d_sum))
         return TV_OK;
-    TV_RETURN_IF_FAILED(split(recorder, norm->rows, channels, norm->d_output.dtype, &most));
     tv_part part = {0};
     while (tv_next_part(&part, norm->rows, most)) {
         tv_norm_push push = {.rows = (uint32_t)part.count,
@@ -133,7 +142,8 @@ tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward 
                              .gain_offset = norm->gain_from_one ? 1.0F : 0.0F};
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
-            &(tv_launch){.program = choose_variant(norm->kind, channels)->backward,
+            &(tv_launch){.program = choose_variant(norm->kind, channels, norm->d_output.dtype)->backward,
+                         .halves = norm->d_output.dtype,
                          .push = &push,
                          .groups = part.count,
                          .bindings = {tv_tensor_rows(norm->d_output, channels, part.first, part.count),

@@ -21,7 +21,7 @@ typedef struct tv_norm_forward {
     tv_tensor bias;     /* (C); absent: none */
     tv_tensor sum; /* (rows, C) out: input + residual; absent when there is no residual. May be `residual` or
                       `input` itself */
-    tv_tensor output; /* (rows, C) out */
+    tv_tensor output; /* (rows, C) out; f32, or where C is a multiple of 4 halves */
     tv_tensor mean;   /* (rows) fp32 out; absent for RMS */
     tv_tensor rstd;   /* (rows) fp32 out: 1 / sqrt(var + eps), or of the mean square */
 } tv_norm_forward;
@@ -31,7 +31,7 @@ typedef struct tv_norm_backward {
     tv_norm_kind kind;
     uint64_t rows, channels;
     bool gain_from_one;   /* as in forward */
-    tv_tensor d_output;   /* (rows, C) */
+    tv_tensor d_output;   /* (rows, C), f32 or halves as output */
     tv_tensor sum;        /* (rows, C): what forward normalised */
     tv_tensor gain;       /* (C) */
     tv_tensor mean, rstd; /* (rows) of forward */

@@ -78,7 +78,9 @@ tv_status tv_rotary_record(tv_recorder *recorder, const tv_rotary *rotary) {
             (unsigned long long)rotary->row_stride, (unsigned long long)rotary->tokens_per_row);
     if (half == 0 || rotary->heads == 0)
         return TV_OK;
-    bool has_positions = tv_tensor_present(rotary->positions);
+    bool has_positions = tv_tensor_present(rotary->positions), halves = tv_is_half(rotary->qkv.dtype);
+    TV_RETURN_IF_FAILED(tv_check_halves("rotary", &rotary->qkv, 1, half, 2));
+    TV_RETURN_IF_FAILED(tv_check_halves("rotary", &rotary->qkv, 1, rotary->row_stride, 2));
     /* Without positions only the first T rows of the table are read, and only they need to fit a binding. */
     tv_tensor table = rotary->table;
     if (!has_positions)
@@ -101,9 +103,10 @@ tv_status tv_rotary_record(tv_recorder *recorder, const tv_rotary *rotary) {
         };
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder, &(tv_launch){
-                          .program = TV_PROGRAM_rotary_base,
+                          .program = halves ? TV_PROGRAM_rotary_halves_base : TV_PROGRAM_rotary_base,
+                          .halves = rotary->qkv.dtype,
                           .push = &push,
-                          .invocations = rows * rotary->heads * half,
+                          .invocations = rows * rotary->heads * (halves ? half / 2 : half),
                           .bindings = {tv_tensor_rows(rotary->positions, 1, first, rows), table,
                                        tv_tensor_rows(rotary->qkv, rotary->row_stride, first, rows)},
                           .shape = {rows, rotary->heads, rotary->head_size},

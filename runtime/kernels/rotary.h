@@ -41,7 +41,7 @@ typedef struct tv_rotary {
     bool inverse;                  /* rotate back: the backward pass */
     tv_tensor positions;           /* (rows) uint32; absent: r % T */
     tv_tensor table;               /* as tv_rotary_table fills it */
-    tv_tensor qkv;                 /* (rows, row_stride), in place */
+    tv_tensor qkv; /* (rows, row_stride), in place; f32, or halves where D is a multiple of 4 */
 } tv_rotary;
 tv_status tv_rotary_record(tv_recorder *recorder, const tv_rotary *rotary);
 

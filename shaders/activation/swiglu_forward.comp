@@ -2,6 +2,7 @@
  *
  * gate_up: (rows, 2F), gate then up in each row; y: (rows, F), overwritten. A workgroup takes one tile of one row, so that no invocation
  * divides by F. Limits: 2 rows F of one dispatch below 2^32. Memory bound on GPUs: 12 bytes per element of y at fp32.
+ * -DTV_HALVES: both are halves.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -12,10 +13,10 @@
 
 layout(local_size_x_id = 0) in;
 layout(std430, binding = 0) readonly buffer GateUp {
-    TV_ACTS gate_up[];
+    TV_NARROWS gate_up[];
 };
 layout(std430, binding = 1) writeonly buffer Y {
-    TV_ACTS y[];
+    TV_NARROWS y[];
 };
 layout(push_constant) uniform Push {
     tv_swiglu_push p;
@@ -28,12 +29,12 @@ void main() {
     uint first = tv_group() % p.tiles * p.tile;
     uint end = min(first + p.tile, p.features) / TV_WIDTH, width = p.features / TV_WIDTH;
     for (uint f = first / TV_WIDTH + gl_LocalInvocationIndex; f < end; f += gl_WorkGroupSize.x) {
-        tv_vec gate = tv_vec(gate_up[2 * row * width + f]), up = tv_vec(gate_up[(2 * row + 1) * width + f]);
+        tv_vec gate = tv_value(gate_up[2 * row * width + f]), up = tv_value(gate_up[(2 * row + 1) * width + f]);
 #ifdef TV_GELU
         tv_vec e = tv_gelu_exp(gate);
 #else
         tv_vec e = tv_exp_minus(gate);
 #endif
-        y[row * width + f] = TV_ACTS(gate / (1.0 + e) * up);
+        y[row * width + f] = TV_NARROWED(gate / (1.0 + e) * up);
     }
 }

@@ -3,19 +3,20 @@
  *
  * d_qkv: (rows, row_stride), before head_norm_backward.comp; raw: (rows, (H + Hkv) D); rstd: (rows, H + Hkv); partials: (has_q + has_k, chunks,
  * D), overwritten. An invocation owns one column of one chunk and adds rows, in them heads, in ascending order. 8 bytes per element at fp32.
+ * -DTV_HALVES: d_qkv and raw are halves.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "grid.glsl"
+#include "pairs.glsl"
 #include "push_constants.h"
-#include "types.glsl"
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(std430, binding = 0) readonly buffer DQkv {
-    TV_ACT d_qkv[];
+    TV_PAIRS d_qkv[];
 };
 layout(std430, binding = 1) readonly buffer Raw {
-    TV_ACT raw[];
+    TV_PAIRS raw[];
 };
 layout(std430, binding = 2) readonly buffer Rstd {
     float head_rstd[];
@@ -39,8 +40,8 @@ void main() {
     float sum = 0.0;
     for (uint row = chunk * p.rows_per_chunk; row < end; row++)
         for (uint head = first_head; head < end_head; head++)
-            sum += float(d_qkv[row * p.row_stride + head * p.head_size + d]) *
-                   (float(raw[(row * both + head) * p.head_size + d]) * head_rstd[row * both + head]);
+            sum += TV_ONE_OF(d_qkv, row * p.row_stride + head * p.head_size + d) *
+                   (TV_ONE_OF(raw, (row * both + head) * p.head_size + d) * head_rstd[row * both + head]);
     uint place = keys ? p.has_q * p.chunks : 0;
     partials[(place + p.first_chunk + chunk) * p.head_size + d] = sum;
 }

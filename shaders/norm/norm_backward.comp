@@ -3,7 +3,7 @@
  *
  * d_output, sum, d_residual, d_sum: (rows, C); gain: (C); mean, rstd: (rows). d_sum is overwritten. One workgroup a row; each
  * invocation reads its elements before it writes them, so d_sum may lie over d_residual or d_output.
- * Limits: rows * C of one dispatch below 2^32. About 14 FLOPs an element; floor 12 bytes an element, 16 with d_residual.
+ * -DTV_HALVES: d_output is halves. Limits: rows * C of one dispatch below 2^32. About 14 FLOPs an element; floor 12 bytes an element, 16 with d_residual.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -16,7 +16,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(std430, binding = 0) readonly buffer DOutput {
-    TV_ACTS d_output[];
+    TV_NARROWS d_output[];
 };
 layout(std430, binding = 1) readonly buffer Sum {
     TV_ACTS x[];
@@ -56,7 +56,7 @@ void main() {
 #endif
     tv_vec sum_gn = tv_vec(0);
     for (uint c = lane; c < width; c += lanes) {
-        tv_vec g = tv_vec(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
+        tv_vec g = tv_value(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
         sum_gn += g * (tv_vec(x[base + c]) - mean);
 #ifndef TV_RMS
         sum_g += g;
@@ -71,13 +71,13 @@ void main() {
 #endif
     if (p.has_residual != 0) {
         for (uint c = lane; c < width; c += lanes) {
-            tv_vec g = tv_vec(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
+            tv_vec g = tv_value(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
             tv_vec d = rstd * (g - mean_g - (tv_vec(x[base + c]) - mean) * slope);
             d_sum[base + c] = TV_ACTS(d + tv_vec(d_residual[base + c]));
         }
     } else {
         for (uint c = lane; c < width; c += lanes) {
-            tv_vec g = tv_vec(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
+            tv_vec g = tv_value(d_output[base + c]) * (tv_vec(gain[c]) + p.gain_offset);
             d_sum[base + c] = TV_ACTS(rstd * (g - mean_g - (tv_vec(x[base + c]) - mean) * slope));
         }
     }

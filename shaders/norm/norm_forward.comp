@@ -4,7 +4,7 @@
  * input, residual, sum, y: (rows, C); gain, bias: (C); mean, rstd: (rows). sum, y, mean and rstd are overwritten. One workgroup a
  * row; the variance is the mean of squared differences. Without a residual `sum` is bound to the input and only read.
  * Each invocation reads back what it wrote itself, so sum may lie over residual or input.
- * Limits: rows * C of one dispatch below 2^32. About 8 FLOPs an element; floor 8 bytes an element, 16 with a residual.
+ * -DTV_HALVES: y is halves. Limits: rows * C of one dispatch below 2^32. About 8 FLOPs an element; floor 8 bytes an element, 16 with a residual.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -32,7 +32,7 @@ layout(std430, binding = 4) buffer Sum {
     TV_ACTS x[];
 };
 layout(std430, binding = 5) writeonly buffer Output {
-    TV_ACTS y[];
+    TV_NARROWS y[];
 };
 layout(std430, binding = 6) writeonly buffer Mean {
     float row_mean[];
@@ -92,10 +92,10 @@ void main() {
 
     if (p.has_bias != 0) {
         for (uint c = lane; c < width; c += lanes)
-            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset) + tv_vec(bias[c]));
+            y[base + c] = TV_NARROWED((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset) + tv_vec(bias[c]));
     } else {
         for (uint c = lane; c < width; c += lanes)
-            y[base + c] = TV_ACTS((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset));
+            y[base + c] = TV_NARROWED((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset));
     }
     if (lane == 0) {
 #ifndef TV_RMS

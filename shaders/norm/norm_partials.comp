@@ -4,7 +4,7 @@
  *
  * d_output, sum: (rows, C); mean, rstd: (rows); partials: (has_gain + has_bias, chunks, C), overwritten. An invocation owns TV_WIDTH columns of one
  * chunk and adds its rows in ascending order, so the result does not depend on the device's scheduling.
- * Limits: rows * C of one dispatch below 2^32. 5 FLOPs an element; floor 8 bytes an element.
+ * -DTV_HALVES: d_output is halves. Limits: rows * C of one dispatch below 2^32. 5 FLOPs an element; floor 8 bytes an element.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -14,7 +14,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(std430, binding = 0) readonly buffer DOutput {
-    TV_ACTS d_output[];
+    TV_NARROWS d_output[];
 };
 layout(std430, binding = 1) readonly buffer Sum {
     TV_ACTS x[];
@@ -42,7 +42,7 @@ void main() {
         return;
     tv_vec d_gain = tv_vec(0), d_bias = tv_vec(0);
     for (uint row = first; row < end; row++) {
-        tv_vec d = tv_vec(d_output[row * width + c]);
+        tv_vec d = tv_value(d_output[row * width + c]);
 #ifdef TV_RMS
         d_gain += d * (tv_vec(x[row * width + c]) * row_rstd[row]);
 #else

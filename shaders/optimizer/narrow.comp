@@ -8,6 +8,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "grid.glsl"
+#include "halves.glsl"
 #include "push_constants.h"
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
@@ -21,25 +22,6 @@ layout(std430, binding = 1) writeonly buffer Weights {
 layout(push_constant) uniform Push {
     tv_narrow_push p;
 };
-
-/* IEEE half of a float's bits. */
-uint to_half(uint bits) {
-    uint sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
-    if (magnitude > 0x7f800000u)
-        return sign | 0x7e00u;
-    if (magnitude >= 0x477ff000u)
-        return sign | 0x7c00u;
-    /* Below the smallest normal half, adding 0.5 rounds at the subnormal's last bit. */
-    if (magnitude < 0x38800000u)
-        return sign | floatBitsToUint(uintBitsToFloat(magnitude) + 0.5) - 0x3f000000u;
-    return sign | magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u) >> 13;
-}
-
-uint to_bfloat16(uint bits) {
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return bits >> 16 | 0x40u;
-    return bits + 0x7fffu + (bits >> 16 & 1u) >> 16;
-}
 
 #if TV_WEIGHT == 7
 const uint BLOCK = 32, EACH = 4;
@@ -61,7 +43,7 @@ uint quantise(uint from, uint to) {
         }
         weights[to + w] = word;
     }
-    return finite ? to_half(floatBitsToUint(scale)) : 0x7e00u;
+    return finite ? tv_to_half(floatBitsToUint(scale)) : 0x7e00u;
 }
 
 void main() {
@@ -77,9 +59,9 @@ void main() {
 }
 #else
 #if TV_WEIGHT == 1
-#define NARROW to_half
+#define NARROW tv_to_half
 #else
-#define NARROW to_bfloat16
+#define NARROW tv_to_bfloat16
 #endif
 
 void main() {
