@@ -48,6 +48,47 @@ tv_status tv_gelu_backward(tv_recorder *recorder, uint64_t count, tv_tensor x, t
 typedef struct programs {
     tv_program_id scalar, vec4, halves;
 } programs;
+/* Where d_x of a row is made, it is at hand for the sums. */
+static tv_status record_gelu_columns(tv_recorder *recorder, uint64_t rows, uint64_t columns, tv_tensor x,
+                                     tv_tensor d_y, tv_tensor d_x, tv_column_sums *sums,
+                                     tv_tensor d_columns) {
+    const uint64_t row_bytes[] = {columns * tv_dtype_bytes(x.dtype), columns * tv_dtype_bytes(d_y.dtype)};
+    const bool halves = tv_is_half(x.dtype);
+    tv_column_chunks chunks;
+    tv_tensor partials;
+    TV_RETURN_IF_FAILED(tv_check_halves("gelu", (const tv_tensor[]){x, d_y, d_x}, 3, columns, 4));
+    TV_RETURN_IF_FAILED(tv_column_chunks_choose(recorder, "gelu", rows, row_bytes, 2, columns, &chunks));
+    TV_RETURN_IF_FAILED(tv_column_sums_place(recorder, sums, &chunks, columns, &d_columns, 1, &partials));
+    tv_part part = {0};
+    while (tv_next_part(&part, rows, chunks.most)) {
+        uint64_t blocks = tv_div_up(part.count, chunks.rows);
+        tv_sum_rows_push push = {.rows = (uint32_t)part.count,
+                                 .columns = (uint32_t)columns,
+                                 .rows_per_block = (uint32_t)chunks.rows};
+        TV_RETURN_IF_FAILED(tv_launch_record(
+            recorder, &(tv_launch){.program = halves ? TV_PROGRAM_gelu_backward_columns_halves_vec4
+                                                     : TV_PROGRAM_gelu_backward_columns_vec4,
+                                   .halves = x.dtype,
+                                   .push = &push,
+                                   .invocations = blocks * columns / 4,
+                                   .bindings = {tv_tensor_rows(x, columns, part.first, part.count),
+                                                tv_tensor_rows(d_y, columns, part.first, part.count),
+                                                tv_tensor_rows(d_x, columns, part.first, part.count),
+                                                tv_tensor_window(partials, part.first / chunks.rows * columns,
+                                                                 blocks * columns, &push.first)},
+                                   .shape = {part.count, columns}}));
+    }
+    return TV_OK;
+}
+
+tv_status tv_gelu_backward_columns(tv_recorder *recorder, uint64_t rows, uint64_t columns, tv_tensor x,
+                                   tv_tensor d_y, tv_tensor d_x, tv_column_sums *sums, tv_tensor d_columns) {
+    bool summed = tv_tensor_present(d_columns);
+    if (summed && !tv_recorder_caps(recorder)->cpu_kernels && columns % 4 == 0)
+        return record_gelu_columns(recorder, rows, columns, x, d_y, d_x, sums, d_columns);
+    TV_RETURN_IF_FAILED(tv_gelu_backward(recorder, rows * columns, x, d_y, d_x));
+    return summed ? tv_column_sums_rows(recorder, sums, rows, columns, d_x, d_columns) : TV_OK;
+}
 
 /* Row-shaped arrays of `row_elements[i]` each: the bindings, in order. */
 static tv_status record_swiglu(tv_recorder *recorder, const programs *of, uint64_t rows, uint64_t features,

@@ -3,7 +3,10 @@
 
 #include "push_constants.h"
 
-enum { COLUMN_LOCAL_SIZE = 64 };
+enum {
+    COLUMN_LOCAL_SIZE = 64,
+    CHUNK_LOCAL_SIZE = 1024, /* at most, of a workgroup that has a row's vec4s in its lanes */
+};
 
 typedef struct variant {
     tv_program_id forward, backward, partials;
@@ -80,43 +83,104 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
     return TV_OK;
 }
 
-/* Partial sums of d_gain and d_bias. */
-static tv_status record_partials(tv_recorder *recorder, const tv_norm_backward *norm) {
-    uint64_t channels = norm->channels;
+/* Chunks of rows and their place, for what is asked for of d_gain, d_bias and, with d_sum, d_columns. */
+typedef struct chunked {
+    tv_column_chunks chunks;
+    tv_tensor partials; /* absent where no sums are asked for */
+    tv_norm_partials_push push;
+} chunked;
+
+static tv_status place_sums(tv_recorder *recorder, const tv_norm_backward *norm, bool with_d_sum,
+                            chunked *c) {
+    const uint64_t channels = norm->channels;
     const uint64_t row_bytes[] = {channels * tv_dtype_bytes(norm->d_output.dtype),
                                   channels * tv_dtype_bytes(norm->sum.dtype), sizeof(float)};
-    const tv_tensor gradients[] = {norm->d_gain, norm->d_bias};
-    const bool has_gain = tv_tensor_present(gradients[0]), has_bias = tv_tensor_present(gradients[1]);
-    const uint32_t local_size = tv_row_workgroup(recorder, COLUMN_LOCAL_SIZE);
-    const uint64_t columns = channels % 4 == 0 ? channels / 4 : channels;
-    tv_column_chunks chunks;
-    tv_tensor partials;
-    if (!has_gain && !has_bias)
+    const tv_tensor gradients[] = {norm->d_gain, norm->d_bias, with_d_sum ? norm->d_columns : TV_ABSENT};
+    *c = (chunked){.push = {.channels = (uint32_t)channels,
+                            .has_gain = tv_tensor_present(gradients[0]),
+                            .has_bias = tv_tensor_present(gradients[1]),
+                            .has_columns = tv_tensor_present(gradients[2]),
+                            .has_residual = tv_tensor_present(norm->d_residual),
+                            .gain_offset = norm->gain_from_one ? 1.0F : 0.0F}};
+    const uint32_t places = c->push.has_gain + c->push.has_bias + c->push.has_columns;
+    if (places == 0)
         return TV_OK;
     TV_RETURN_IF_FAILED(
-        tv_column_chunks_choose(recorder, "norm", norm->rows, row_bytes, 3, 2 * channels, &chunks));
-    TV_RETURN_IF_FAILED(
-        tv_column_sums_place(recorder, norm->sums, &chunks, channels, gradients, 2, &partials));
+        tv_column_chunks_choose(recorder, "norm", norm->rows, row_bytes, 3, places * channels, &c->chunks));
+    c->push.rows_per_chunk = (uint32_t)c->chunks.rows;
+    c->push.chunks = (uint32_t)c->chunks.chunks;
+    return tv_column_sums_place(recorder, norm->sums, &c->chunks, channels, gradients, TV_COUNT(gradients),
+                                &c->partials);
+}
+
+/* Partial sums of d_gain and d_bias alone. */
+static tv_status record_partials(tv_recorder *recorder, const tv_norm_backward *norm) {
+    uint64_t channels = norm->channels;
+    const uint32_t local_size = tv_row_workgroup(recorder, COLUMN_LOCAL_SIZE);
+    const uint64_t columns = channels % 4 == 0 ? channels / 4 : channels;
+    chunked c;
+    TV_RETURN_IF_FAILED(place_sums(recorder, norm, false, &c));
+    if (!tv_tensor_present(c.partials))
+        return TV_OK;
     tv_part part = {0};
-    while (tv_next_part(&part, norm->rows, chunks.most)) {
-        tv_norm_partials_push push = {.rows = (uint32_t)part.count,
-                                      .channels = (uint32_t)channels,
-                                      .rows_per_chunk = (uint32_t)chunks.rows,
-                                      .chunks = (uint32_t)chunks.chunks,
-                                      .first_chunk = (uint32_t)(part.first / chunks.rows),
-                                      .has_gain = has_gain,
-                                      .has_bias = has_bias};
+    while (tv_next_part(&part, norm->rows, c.chunks.most)) {
+        c.push.rows = (uint32_t)part.count;
+        c.push.first_chunk = (uint32_t)(part.first / c.chunks.rows);
         TV_RETURN_IF_FAILED(tv_launch_record(
             recorder,
             &(tv_launch){.program = choose_variant(norm->kind, channels, norm->d_output.dtype)->partials,
                          .halves = norm->d_output.dtype,
-                         .push = &push,
-                         .groups = tv_div_up(part.count, chunks.rows) * tv_div_up(columns, local_size),
+                         .push = &c.push,
+                         .groups = tv_div_up(part.count, c.chunks.rows) * tv_div_up(columns, local_size),
                          .bindings = {tv_tensor_rows(norm->d_output, channels, part.first, part.count),
                                       tv_tensor_rows(norm->sum, channels, part.first, part.count),
                                       tv_tensor_rows(norm->mean, 1, part.first, part.count),
-                                      tv_tensor_rows(norm->rstd, 1, part.first, part.count), partials},
+                                      tv_tensor_rows(norm->rstd, 1, part.first, part.count), c.partials},
                          .specialization = {local_size},
+                         .specialization_count = 1,
+                         .shape = {part.count, channels}}));
+    }
+    return TV_OK;
+}
+
+/* Whether one kernel makes d_sum and the sums: where workgroups may have barriers, rows fit their registers
+ * and sums are asked for. */
+static bool makes_all_at_once(const tv_recorder *recorder, const tv_norm_backward *norm) {
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    const uint64_t lanes = tv_min_u64(CHUNK_LOCAL_SIZE, caps->invocations);
+    return !caps->cpu_kernels && norm->channels % 4 == 0 && norm->channels <= 4 * lanes &&
+           tv_tensor_present(norm->d_sum) &&
+           (tv_tensor_present(norm->d_gain) || tv_tensor_present(norm->d_bias) ||
+            tv_tensor_present(norm->d_columns));
+}
+
+static tv_status record_all_at_once(tv_recorder *recorder, const tv_norm_backward *norm) {
+    static const tv_program_id programs[2][2] = {
+        [TV_NORM_LAYER] = {TV_PROGRAM_norm_backward_columns_layer,
+                           TV_PROGRAM_norm_backward_columns_halves_layer},
+        [TV_NORM_RMS] = {TV_PROGRAM_norm_backward_columns_rms, TV_PROGRAM_norm_backward_columns_halves_rms}};
+    const uint64_t channels = norm->channels;
+    chunked c;
+    TV_RETURN_IF_FAILED(place_sums(recorder, norm, true, &c));
+    tv_part part = {0};
+    while (tv_next_part(&part, norm->rows, c.chunks.most)) {
+        c.push.rows = (uint32_t)part.count;
+        c.push.first_chunk = (uint32_t)(part.first / c.chunks.rows);
+        TV_RETURN_IF_FAILED(tv_launch_record(
+            recorder,
+            &(tv_launch){.program = programs[norm->kind][tv_is_half(norm->d_output.dtype)],
+                         .halves = norm->d_output.dtype,
+                         .push = &c.push,
+                         .groups = tv_div_up(part.count, c.chunks.rows),
+                         .bindings = {tv_tensor_rows(norm->d_output, channels, part.first, part.count),
+                                      tv_tensor_rows(norm->sum, channels, part.first, part.count),
+                                      tv_tensor_first(norm->gain, channels),
+                                      tv_tensor_rows(norm->mean, 1, part.first, part.count),
+                                      tv_tensor_rows(norm->rstd, 1, part.first, part.count),
+                                      tv_tensor_rows(norm->d_residual, channels, part.first, part.count),
+                                      tv_tensor_rows(norm->d_sum, channels, part.first, part.count),
+                                      c.partials},
+                         .specialization = {(uint32_t)tv_align_up(channels / 4, COLUMN_LOCAL_SIZE)},
                          .specialization_count = 1,
                          .shape = {part.count, channels}}));
     }
@@ -130,6 +194,8 @@ tv_status tv_norm_backward_record(tv_recorder *recorder, const tv_norm_backward 
     if (tv_tensor_present(norm->d_columns) && !tv_tensor_present(norm->d_sum))
         return tv_fail(TV_E_USAGE, "norm: column sums of a gradient that is not asked for");
     TV_RETURN_IF_FAILED(split(recorder, norm->rows, channels, norm->d_output, &most));
+    if (makes_all_at_once(recorder, norm))
+        return record_all_at_once(recorder, norm);
     /* Before d_sum is written, so that it may lie over d_output. */
     TV_RETURN_IF_FAILED(record_partials(recorder, norm));
     if (!tv_tensor_present(norm->d_sum))

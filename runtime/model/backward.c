@@ -25,7 +25,7 @@ static bool flows_below(const pass *p, tv_parameter_role role, uint32_t layer) {
     return tv_model_flows_below(p->model, tv_parameter_index(tv_model_list(p->model), role, layer));
 }
 
-/* A bias that is absent, or whose gradient the norm behind it adds up. */
+/* A bias that is absent, or whose gradient what lies behind it adds up. */
 #define NO_BIAS TV_PARAMETER_ROLES
 
 static tv_tensor bias_gradient(const pass *p, tv_parameter_role bias, uint32_t layer) {
@@ -225,9 +225,11 @@ static tv_status mlp(const pass *p, uint32_t l) {
     else if (gated)
         TV_RETURN_IF_FAILED(tv_swiglu_backward(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide));
     else
-        TV_RETURN_IF_FAILED(tv_gelu_backward(p->recorder, a->rows * c->ffn, b->mlp_in, a->d_wide, d_mlp_in));
+        TV_RETURN_IF_FAILED(
+            tv_gelu_backward_columns(p->recorder, a->rows, c->ffn, b->mlp_in, a->d_wide, d_mlp_in, p->sums,
+                                     tv_model_gradient(p->model, TV_PARAMETER_MLP_IN_BIAS, l)));
     tv_record_pop_label(p->recorder);
-    return linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
+    return linear(p, TV_PARAMETER_MLP_IN_WEIGHT, gated ? TV_PARAMETER_MLP_IN_BIAS : NO_BIAS, l, c->channels,
                   gated ? 2 * c->ffn : c->ffn, b->norm2, d_mlp_in, a->d_narrow);
 }
 

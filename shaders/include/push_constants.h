@@ -228,9 +228,12 @@ struct tv_norm_partials_push {
     uint rows, channels;
     uint rows_per_chunk, chunks; /* all chunks, of which `rows` are a part */
     uint first_chunk;
-    uint has_gain, has_bias; /* 0 or 1 */
+    uint has_gain, has_bias; /* 0 or 1: which sums are asked for */
+    uint has_columns;        /* only with d_sum, as what follows */
+    uint has_residual;
+    float gain_offset; /* added to each gain */
 };
-TV_PUSH_SIZE(struct tv_norm_partials_push, 28);
+TV_PUSH_SIZE(struct tv_norm_partials_push, 40);
 
 /* A workgroup of the sums takes this many elements, whatever the device, so that the partition never depends
  * on limits. */

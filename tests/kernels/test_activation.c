@@ -8,6 +8,7 @@
  */
 #include "support/device.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "kernels/activation.h"
@@ -52,6 +53,51 @@ static void check_gelu(tv_device *device, uint64_t count, bool in_place) {
     tv_test_free(&d_out);
     tv_test_free(&d_in);
     tv_free_all(x, d_y, expected);
+}
+
+static void check_gelu_columns(tv_device *device, uint64_t rows, uint64_t columns, bool in_place) {
+    uint64_t count = rows * columns;
+    float *x = randoms(count, 1, 8), *d_y = randoms(count, 2, 1), *start = randoms(columns, 3, 1);
+    double *expected = malloc((count + columns) * sizeof *expected), *sums = expected + count;
+    tv_test_tensor in = tv_test_floats(device, count, x), d_out = tv_test_floats(device, count, d_y),
+                   d_in = tv_test_floats(device, count, NULL), bias = tv_test_floats(device, columns, start);
+    const tv_caps *caps = tv_device_caps(device);
+    tv_test_tensor scratch =
+        tv_test_floats(device, tv_column_sums_scratch(caps, rows, columns, columns) / sizeof(float), NULL);
+    tv_test_tensor *gradient = in_place ? &d_out : &d_in;
+    tv_column_sums pending = {.scratch = scratch.tensor};
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_gelu_backward_columns(recorder, rows, columns, in.tensor, d_out.tensor, gradient->tensor,
+                                       &pending, bias.tensor));
+    assert_ok(tv_column_sums_add(recorder, &pending));
+    tv_test_run(device, recorder);
+    oracle_gelu_backward(count, x, d_y, expected);
+    for (uint64_t c = 0; c < columns; c++)
+        sums[c] = (double)start[c];
+    for (uint64_t i = 0; i < count; i++)
+        sums[i % columns] += expected[i];
+    compare("gelu gradient", gradient, expected, 4e-6);
+    /* Errors of a value as a random walk, of which 4 deviations are allowed. */
+    compare("gelu column sums", &bias, sums, 1.6e-5 * sqrt((double)rows));
+    tv_test_tensor *tensors[] = {&in, &d_out, &d_in, &bias, &scratch};
+    for (size_t i = 0; i < TV_COUNT(tensors); i++)
+        tv_test_free(tensors[i]);
+    tv_free_all(x, d_y, start, expected);
+}
+
+/* Tried: the sum of d_y in its place, a chunk's last row left out, d_x not written. */
+static void gelu_with_column_sums_equals_the_oracle(void **state) {
+    tv_device *devices[] = {*state, tv_test_open_lowered("cpu_kernels=0"),
+                            tv_test_open_lowered("cpu_kernels=0,storage_range=65536,group_count_x=5")};
+    for (size_t d = 0; d < TV_COUNT(devices); d++) {
+        check_gelu_columns(devices[d], 1, 4, false);
+        check_gelu_columns(devices[d], 77, 96, true);
+        check_gelu_columns(devices[d], 300, 36, false);
+        check_gelu_columns(devices[d], 33, 17, true);
+        check_gelu_columns(devices[d], 5000, 8, false);
+        if (d > 0)
+            tv_device_close(&devices[d]);
+    }
 }
 
 static void check_gated(tv_device *device, uint64_t rows, uint64_t features, bool gelu) {
@@ -121,6 +167,7 @@ static void wide_workgroups_equal_the_oracle(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gelu_equals_the_oracle),
+        cmocka_unit_test(gelu_with_column_sums_equals_the_oracle),
         cmocka_unit_test(gates_equal_the_oracle),
         cmocka_unit_test(small_limits_equal_the_oracle),
         cmocka_unit_test(wide_workgroups_equal_the_oracle),

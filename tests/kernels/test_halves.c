@@ -225,6 +225,27 @@ static void check_gelu(tv_device *device, tv_dtype dtype, uint64_t count) {
     release(&d_y);
 }
 
+static void check_gelu_columns(tv_device *device, tv_dtype dtype, uint64_t rows, uint64_t columns) {
+    both x = make(device, dtype, rows * columns, 1, 6), d_y = make(device, dtype, rows * columns, 2, 1);
+    tv_test_tensor scratch = scratch_of(device, rows, columns, columns),
+                   bias[] = {floats(device, columns, 3), floats(device, columns, 3)};
+    tv_recorder *recorder = tv_test_begin(device);
+    for (int narrow = 0; narrow < 2; narrow++) {
+        tv_column_sums sums = {.scratch = scratch.tensor};
+        assert_ok(tv_gelu_backward_columns(recorder, rows, columns, of(&x, narrow), of(&d_y, narrow),
+                                           of(&d_y, narrow), &sums, bias[narrow].tensor));
+        assert_ok(tv_column_sums_add(recorder, &sums));
+    }
+    tv_test_run(device, recorder);
+    compare("gelu's gradient", &d_y);
+    compare_floats("gelu's column sums", &bias[1], &bias[0]);
+    release(&x);
+    release(&d_y);
+    tv_test_free(&scratch);
+    tv_test_free(&bias[0]);
+    tv_test_free(&bias[1]);
+}
+
 static void check_gates(tv_device *device, uint64_t rows, uint64_t features) {
     for (int t = 0; t < 2; t++) {
         check_gate(device, types[t], tv_swiglu_forward, tv_swiglu_backward, rows, features);
@@ -378,6 +399,8 @@ static void small_limits_agree(void **state) {
     check_norms(device, 33, 1028);
     check_gates(device, 2, 8200);
     check_heads(device, TV_BF16, 9, 128, false);
+    check_gelu_columns(device, TV_F16, 77, 96);
+    check_gelu_columns(device, TV_BF16, 300, 36);
     tv_device_close(&device);
 }
 

@@ -176,7 +176,8 @@ static void check(tv_device *device, norm_case t) {
 
 /* Odd and whole-vec4 rows, one row, one channel; every combination of kind, residual, bias and aliasing. */
 static void check_shapes(tv_device *device) {
-    const uint64_t shapes[][2] = {{1, 1}, {3, 17}, {65, 64}, {33, 130}, {17, 1027}, {2, 3072}};
+    const uint64_t shapes[][2] = {{1, 1},    {3, 17},   {65, 64},   {33, 130}, {17, 1027},
+                                  {2, 3072}, {70, 768}, {11, 4096}, {9, 1028}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int options = 0; options < 8; options++) {
             norm_case t = {.rows = shapes[s][0], .channels = shapes[s][1], .shift = 30};
@@ -220,6 +221,12 @@ static void workgroups_of_several_subgroups_equal_the_oracle(void **state) {
     (void)state;
     tv_device *device = tv_test_open_lowered("cpu_kernels=0");
     check_shapes(device);
+    check(device,
+          (norm_case){.kind = TV_NORM_LAYER, .rows = 5000, .channels = 36, .residual = true, .bias = true});
+    tv_device_close(&device);
+    device = tv_test_open_lowered("cpu_kernels=0,storage_range=65536,group_count_x=5");
+    check(device,
+          (norm_case){.kind = TV_NORM_LAYER, .rows = 700, .channels = 132, .bias = true, .shift = 30});
     tv_device_close(&device);
 }
 
