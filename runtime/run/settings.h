@@ -121,6 +121,35 @@ typedef struct tv_ppo_settings {
     int value_init, reward_weights; /* tv_weights */
 } tv_ppo_settings;
 
+/* Values are pinned by "dapo|grpo|bnpo|dr_grpo|cispo|gspo". */
+typedef enum tv_grpo_loss {
+    TV_GRPO_DAPO,
+    TV_GRPO_GRPO,
+    TV_GRPO_BNPO,
+    TV_GRPO_DR_GRPO,
+    TV_GRPO_CISPO,
+    TV_GRPO_GSPO,
+    TV_GRPO_LOSSES
+} tv_grpo_loss;
+/* Values are pinned by "group|none|batch|rloo|reinforce++". */
+typedef enum tv_advantage_kind {
+    TV_ADVANTAGES_GROUP,
+    TV_ADVANTAGES_NONE,
+    TV_ADVANTAGES_BATCH,
+    TV_ADVANTAGES_RLOO,
+    TV_ADVANTAGES_REINFORCE
+} tv_advantage_kind;
+typedef struct tv_grpo_settings {
+    uint64_t iterations, prompts, answers, minibatch, epochs, max_new_tokens;
+    double temperature;
+    uint64_t top_k;
+    double top_p;
+    int loss, advantages; /* tv_grpo_loss, tv_advantage_kind */
+    double clip_low, clip_high, kl_coef;
+    bool mask_truncated, drop_equal;
+    int reward_weights; /* tv_weights */
+} tv_grpo_settings;
+
 typedef struct tv_muon_settings {
     double momentum, rms;
 } tv_muon_settings;
@@ -156,6 +185,7 @@ typedef struct tv_run_settings {
     tv_reward_settings reward;
     tv_dpo_settings dpo;
     tv_ppo_settings ppo;
+    tv_grpo_settings grpo;
     tv_lora_settings lora;
     tv_muon_settings muon;
 } tv_run_settings;

@@ -48,8 +48,11 @@ typedef struct tv_ppo_push tv_ppo_push;
 typedef struct tv_gae_push tv_gae_push;
 typedef struct tv_preference_push tv_preference_push;
 typedef struct tv_dpo_push tv_dpo_push;
+typedef struct tv_group_push tv_group_push;
+typedef struct tv_group_sequence_push tv_group_sequence_push;
 typedef struct tv_gae_extent tv_gae_extent;
 typedef struct tv_dpo_pair tv_dpo_pair;
+typedef struct tv_group_row tv_group_row;
 #endif
 
 /* ---- structures in buffers that host and device share ---- */
@@ -155,6 +158,18 @@ struct tv_dpo_pair {
     float weight;                               /* of this pair's loss */
 };
 TV_PUSH_SIZE(struct tv_dpo_pair, 32);
+
+/* One token of an answer among others to the same prompt. */
+struct tv_group_row {
+    float old_logprob, advantage;
+    float weight; /* of its term in the loss */
+    float ref_logprob;
+};
+TV_PUSH_SIZE(struct tv_group_row, 16);
+
+/* How a ratio is bounded: PPO's clip, or its size alone (CISPO). */
+#define TV_GROUP_CLIP  0
+#define TV_GROUP_CISPO 1
 
 /* ---- push constants ---- */
 
@@ -384,6 +399,20 @@ struct tv_dpo_push {
     uint has_gradient; /* 1: d_logprobs is bound */
 };
 TV_PUSH_SIZE(struct tv_dpo_push, 40);
+
+/* Losses of groups over `rows` tokens. */
+struct tv_group_push {
+    uint rows;
+    uint mode;     /* TV_GROUP_CLIP, _CISPO */
+    uint sequence; /* 1: sequence_ratios is bound */
+    float clip_low, clip_high, beta;
+};
+TV_PUSH_SIZE(struct tv_group_push, 24);
+
+struct tv_group_sequence_push {
+    uint sequences, tokens;
+};
+TV_PUSH_SIZE(struct tv_group_sequence_push, 8);
 
 struct tv_sample_push {
     uint rows, vocab; /* of this part */

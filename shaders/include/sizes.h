@@ -98,4 +98,16 @@
 #define TV_DPO_NLL              7 /* of the chosen response, per token */
 #define TV_DPO_STATS            8
 
+/* ---- columns of the statistics of losses of groups; rho as the loss takes it ---- */
+
+#define TV_GROUP_LOSS             0 /* weighed */
+#define TV_GROUP_CLIPPED_LOW      1 /* 1 where the clipped term counts and rho is too small, else 0 */
+#define TV_GROUP_CLIPPED_HIGH     2 /* 1 where it counts and rho is too large, else 0 */
+#define TV_GROUP_RATIO_MINUS_1    3 /* rho - 1 */
+#define TV_GROUP_RATIO_MINUS_1_SQ 4 /* (rho - 1)^2 */
+#define TV_GROUP_KL               5 /* from the reference, by k3; 0 with beta 0 */
+#define TV_GROUP_ENTROPY          6 /* of the policy's distribution */
+#define TV_GROUP_TOKENS           7 /* 1 */
+#define TV_GROUP_STATS            8
+
 #endif

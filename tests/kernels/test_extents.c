@@ -13,6 +13,7 @@
 #include "kernels/decode.h"
 #include "kernels/embedding.h"
 #include "kernels/gae.h"
+#include "kernels/group.h"
 #include "kernels/logprobs.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
@@ -223,6 +224,25 @@ static tv_status dpo(tv_recorder *r, const tv_tensor *t) {
                                       .d_logprobs = t[3],
                                       .stats = t[4]});
 }
+static tv_status group(tv_recorder *r, const tv_tensor *t) {
+    return tv_group_policy_record(r, &(tv_group_policy){.rows = R,
+                                                        .targets = t[0],
+                                                        .logprobs = t[1],
+                                                        .entropies = t[2],
+                                                        .sequence_ratios = t[3],
+                                                        .table = t[4],
+                                                        .step = t[5],
+                                                        .d_logprobs = t[6],
+                                                        .stats = t[7]});
+}
+static tv_status group_sequence(tv_recorder *r, const tv_tensor *t) {
+    return tv_group_sequence_record(r, &(tv_group_sequence){.sequences = R / T,
+                                                            .tokens = T,
+                                                            .targets = t[0],
+                                                            .logprobs = t[1],
+                                                            .table = t[2],
+                                                            .sequence_ratios = t[3]});
+}
 static tv_status sample(tv_recorder *r, const tv_tensor *t) {
     return tv_sample_record(r, &(tv_sample){.rows = R,
                                             .vocab = V,
@@ -292,6 +312,7 @@ enum {
     HD = H * D,
     EXTENT = sizeof(tv_gae_extent) / 4,
     PAIR = sizeof(tv_dpo_pair) / 4,
+    GROUP_ROW = sizeof(tv_group_row) / 4,
     STEP = TV_STEP_WORDS,
     SEGMENT = sizeof(tv_update_segment) / 4
 };
@@ -322,6 +343,8 @@ static void every_launcher_names_its_extents(void **state) {
         {"", gae, {S * EXTENT, 1, R, R, R, R, R, S * TV_GAE_SUMS, TV_GAE_SUMS}},
         {"", preference, {S * 3, S * 3, S, R, STEP, R, S * TV_PREFERENCE_STATS}},
         {"", dpo, {S * PAIR, R, STEP, R, S * TV_DPO_STATS}},
+        {"group_policy", group, {R, R, R, R, R * GROUP_ROW, STEP, R, R * TV_GROUP_STATS}},
+        {"group_sequence", group_sequence, {R, R, R * GROUP_ROW, R}},
         {"sample", sample, {R * V, sizeof(tv_sample_settings) / 4, R, R, R, R}},
         {"rotary", rotary, {T * D, R * 3 * HD}},
         {"attention_forward", attention, {R * 3 * HD, R, R * HD, R * H}},
