@@ -4,8 +4,9 @@
  * later parts accumulate), B^T along n. A part need not start on an aligned byte: the binding starts on the
  * aligned byte before it and the shader is told the distance.
  *
- * Everything is counted in words of 4 bytes, which are elements for floats. A B of another type is a matrix
- * of the words of its rows; it is never cut within a row.
+ * Everything is counted in units: 2 bytes for halves on matrix units, else words of 4 bytes, which are
+ * elements for floats. A B of another type is a matrix of the words of its rows; it is never cut within a
+ * row.
  */
 #include "kernels/matmul.h"
 
@@ -19,10 +20,10 @@ enum {
     SLICE = TV_MATMUL_SLICE,
 };
 
-/* A matrix of a batch of equal ones: `rows` stored rows of `columns` words, `ld` apart. */
+/* A matrix of a batch of equal ones: `rows` stored rows of `columns` units of `unit` bytes, `ld` apart. */
 typedef struct operand {
     tv_tensor tensor;
-    uint64_t rows, columns, ld, stride;
+    uint64_t unit, rows, columns, ld, stride;
 } operand;
 
 typedef struct parts {
@@ -50,7 +51,7 @@ static tv_status check_operand(const char *name, const operand *matrix, uint64_t
     if (matrix->ld < matrix->columns)
         return tv_fail(TV_E_USAGE, "matmul: rows of %s have %llu elements and lie only %llu apart", name,
                        (unsigned long long)matrix->columns, (unsigned long long)matrix->ld);
-    if (!extent(matrix, batch, &elements) || elements > matrix->tensor.span.bytes / sizeof(float))
+    if (!extent(matrix, batch, &elements) || elements > matrix->tensor.span.bytes / matrix->unit)
         return tv_fail(TV_E_USAGE,
                        "matmul: %s (%llu x %llu, batch %llu) is larger than its tensor of %llu bytes", name,
                        (unsigned long long)matrix->rows, (unsigned long long)matrix->columns,
@@ -73,18 +74,18 @@ static tv_status choose_parts(const tv_recorder *recorder, const tv_matmul *prod
                               const operand *b, const operand *c, parts *part) {
     const tv_caps *caps = tv_recorder_caps(recorder);
     /* A binding may start this much before its first element. */
-    uint64_t slack = TV_TENSOR_ALIGNMENT / sizeof(float) - 1;
-    uint64_t limit = caps->storage_range / sizeof(float) - slack;
     const operand *operands[] = {a, b, c};
-    uint64_t rows[3];
+    uint64_t rows[3], limits[3];
     for (int i = 0; i < 3; i++) {
-        rows[i] = fitting(operands[i]->rows, operands[i]->ld, operands[i]->columns, limit);
+        uint64_t slack = TV_TENSOR_ALIGNMENT / operands[i]->unit - 1;
+        limits[i] = caps->storage_range / operands[i]->unit - slack;
+        rows[i] = fitting(operands[i]->rows, operands[i]->ld, operands[i]->columns, limits[i]);
         if (rows[i] == 0 && operands[i]->rows > 0)
             return tv_fail(
                 TV_E_FIT,
                 "matmul: a row of %llu bytes is over the %llu bytes that this device binds at once; use "
                 "a smaller model or sequence",
-                (unsigned long long)(operands[i]->columns * sizeof(float)),
+                (unsigned long long)(operands[i]->columns * operands[i]->unit),
                 (unsigned long long)caps->storage_range);
     }
     *part = (parts){rows[2], product->n, product->k, 1};
@@ -114,20 +115,22 @@ static tv_status choose_parts(const tv_recorder *recorder, const tv_matmul *prod
     for (int i = 0; i < 3; i++) {
         uint64_t elements;
         if (extent(operands[i], 1, &elements))
-            part->batch = tv_min_u64(part->batch, fitting(part->batch, operands[i]->stride, elements, limit));
+            part->batch =
+                tv_min_u64(part->batch, fitting(part->batch, operands[i]->stride, elements, limits[i]));
     }
     return TV_OK;
 }
 
 /* `elements` from element `first` on, and how far behind the binding's start that is. */
-static tv_tensor view(tv_tensor tensor, uint64_t first, uint64_t elements, uint32_t *distance) {
+static tv_tensor view(tv_tensor tensor, uint64_t unit, uint64_t first, uint64_t elements,
+                      uint32_t *distance) {
     if (!tv_tensor_present(tensor) || elements == 0)
         return (tv_tensor){0};
-    uint64_t begin = tensor.span.offset + first * sizeof(float);
+    uint64_t begin = tensor.span.offset + first * unit;
     uint64_t aligned = begin / TV_TENSOR_ALIGNMENT * TV_TENSOR_ALIGNMENT;
-    *distance = (uint32_t)((begin - aligned) / sizeof(float));
+    *distance = (uint32_t)((begin - aligned) / unit);
     tensor.span.offset = aligned;
-    tensor.span.bytes = begin - aligned + elements * sizeof(float);
+    tensor.span.bytes = begin - aligned + tv_align_up(elements * unit, sizeof(uint32_t));
     return tensor;
 }
 
@@ -139,7 +142,8 @@ static tv_tensor part_of(const operand *matrix, uint64_t product, uint64_t batch
     part.columns = columns;
     uint64_t elements = 0;
     (void)extent(&part, batch, &elements); /* a part of what was checked */
-    return view(matrix->tensor, product * matrix->stride + row * matrix->ld + column, elements, distance);
+    return view(matrix->tensor, matrix->unit, product * matrix->stride + row * matrix->ld + column, elements,
+                distance);
 }
 
 /* Whether both operands of a part lie so that four neighbours make a texel. Its push constants and bindings
@@ -270,10 +274,58 @@ static void choose_gpu_variant(const tv_recorder *recorder, const tv_matmul *pro
     }
 }
 
+/* ---- on matrix units ---- */
+
+/* Whether a product is one for matrix units: in a matrix tier all are but those of a few rows or columns,
+ * which would be padding for the most part; and where operands are T, all. */
+static bool takes_matrices(const tv_caps *caps, const tv_matmul *product) {
+    tv_dtype type = tv_tier_dtype(caps->tier);
+    if (type == TV_F32)
+        return false;
+    if (product->a.dtype == type || product->c.dtype == type)
+        return true;
+    bool few = product->transpose_b && !product->transpose_a &&
+               (product->m <= TV_MATMUL_FEW_ROWS || product->n <= TV_MATMUL_FEW_COLUMNS);
+    return !few;
+}
+
+/* Whether an operand lies so that one load takes `each` neighbours. */
+static bool lies_in(uint64_t each, uint64_t beside, uint32_t ld, uint32_t stride, uint32_t first) {
+    return (beside | ld | stride | first) % each == 0;
+}
+
+static void choose_matrix_variant(const tv_caps *caps, const tv_matmul *product, const parts *size, bool gelu,
+                                  tv_launch *launch) {
+    static const tv_program_id tiled[2][2][TILES] = {
+        {{TV_PROGRAM_matmul_cm_nn_64_f16, TV_PROGRAM_matmul_cm_nn_128_f16},
+         {TV_PROGRAM_matmul_cm_nt_64_f16, TV_PROGRAM_matmul_cm_nt_128_f16}},
+        {{TV_PROGRAM_matmul_cm_tn_64_f16, TV_PROGRAM_matmul_cm_tn_128_f16},
+         {TV_PROGRAM_matmul_cm_tt_64_f16, TV_PROGRAM_matmul_cm_tt_128_f16}}};
+    const tv_matmul_push *p = launch->push;
+    uint64_t small = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE);
+    uint64_t large = tv_div_up(size->m, LARGE_TILE) * tv_div_up(size->n, LARGE_TILE);
+    bool wide = size->m > TILE && size->n > TILE && large * size->batch >= caps->compute_units;
+    uint64_t each_a = product->transpose_a ? 4 : 8, each_b = product->transpose_b ? 8 : 4;
+    uint32_t aligned =
+        lies_in(each_a, product->transpose_a ? size->m : size->k, p->lda, p->stride_a, p->first_a) |
+        (uint32_t)lies_in(each_b, product->transpose_b ? size->k : size->n, p->ldb, p->stride_b, p->first_b)
+            << 1 |
+        (uint32_t)lies_in(4, size->n, p->ldc, p->stride_c, p->first_c) << 2;
+    tv_matrix_constants(caps, caps->tier, launch);
+    launch->specialization[launch->specialization_count++] =
+        (uint32_t)product->a.dtype | (uint32_t)product->b.dtype << 4 | (uint32_t)product->c.dtype << 8;
+    launch->specialization[launch->specialization_count++] = aligned;
+    launch->specialization[launch->specialization_count++] = gelu;
+    launch->program = tv_program_of_tier(tiled[product->transpose_a][product->transpose_b][wide], caps->tier);
+    launch->groups = wide ? large : small;
+}
+
 /* Program and workgroups of one part, whose push constants and bindings are there. `gelu`: of its result. */
 static void choose_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
                            bool gelu, tv_launch *launch) {
-    if (takes_cpu_kernels(tv_recorder_caps(recorder)))
+    if (takes_matrices(tv_recorder_caps(recorder), product))
+        choose_matrix_variant(tv_recorder_caps(recorder), product, size, gelu, launch);
+    else if (takes_cpu_kernels(tv_recorder_caps(recorder)))
         choose_cpu_variant(recorder, product, size, gelu, launch);
     else
         choose_gpu_variant(recorder, product, size, gelu, launch);
@@ -308,13 +360,14 @@ static tv_status record_product(tv_recorder *recorder, const tv_matmul *product,
         product->transpose_a
             ? part_of(a, first->batch, size->batch, first->k, size->k, first->m, size->m, &push.first_a)
             : part_of(a, first->batch, size->batch, first->m, size->m, first->k, size->k, &push.first_a);
-    bool floats = product->b.dtype == TV_F32, along_k = product->transpose_b;
+    bool floats = !tv_dtype_is_blocks(product->b.dtype) && tv_dtype_bytes(product->b.dtype) == b->unit,
+         along_k = product->transpose_b;
     uint64_t row = along_k ? first->n : first->k, rows = along_k ? size->n : size->k;
     uint64_t column = !floats ? 0 : along_k ? first->k : first->n;
     uint64_t columns = !floats ? b->columns : along_k ? size->k : size->n;
     launch.bindings[1] = part_of(b, first->batch, size->batch, row, rows, column, columns, &push.first_b);
     if (push.has_bias)
-        launch.bindings[2] = view(product->bias, first->n, size->n, &push.first_bias);
+        launch.bindings[2] = view(product->bias, sizeof(float), first->n, size->n, &push.first_bias);
     launch.bindings[3] =
         part_of(c, into->batch, size->batch, into->m, size->m, into->n, size->n, &push.first_c);
     choose_variant(recorder, product, size, product->gelu && first->k + size->k == product->k, &launch);
@@ -335,8 +388,8 @@ static uint64_t slices_apart(const tv_recorder *recorder, const tv_matmul *produ
     const tv_caps *caps = tv_recorder_caps(recorder);
     uint64_t tiles = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE),
              value_bytes = size->m * size->n * sizeof(float);
-    if (takes_cpu_kernels(caps) || !tv_tensor_present(product->scratch) || size->batch > 1 ||
-        product->b.dtype != TV_F32 || size->k <= SLICE || tiles >= caps->compute_units ||
+    if (takes_matrices(caps, product) || takes_cpu_kernels(caps) || !tv_tensor_present(product->scratch) ||
+        size->batch > 1 || product->b.dtype != TV_F32 || size->k <= SLICE || tiles >= caps->compute_units ||
         (product->transpose_b && size->m <= TV_MATMUL_FEW_ROWS))
         return 0;
     uint64_t bytes = tv_min_u64(product->scratch.span.bytes, caps->storage_range);
@@ -368,6 +421,7 @@ static tv_status record_slices(tv_recorder *recorder, const tv_matmul *product, 
         if (some.batch == 0 || (rest && whole == count))
             continue;
         operand c = {.tensor = product->scratch,
+                     .unit = sizeof(float),
                      .rows = size->m,
                      .columns = size->n,
                      .ld = size->n,
@@ -406,7 +460,7 @@ static tv_status record_apart(tv_recorder *recorder, const tv_matmul *product, c
         launch.bindings[0] = product->scratch;
         launch.bindings[0].span = tv_span_part(product->scratch.span, 0, count * value_count * sizeof(float));
         if (push.has_bias)
-            launch.bindings[1] = view(product->bias, first->n, size->n, &push.first_bias);
+            launch.bindings[1] = view(product->bias, sizeof(float), first->n, size->n, &push.first_bias);
         launch.bindings[2] = part_of(c, 0, 1, first->m, size->m, first->n, size->n, &push.first_c);
         TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
     }
@@ -421,17 +475,25 @@ static tv_status record_part(tv_recorder *recorder, const tv_matmul *product, co
     return record_product(recorder, product, a, b, c, first, size, first);
 }
 
-static tv_status check_types(const tv_matmul *p) {
-    if (p->a.dtype != TV_F32 || p->c.dtype != TV_F32)
-        return tv_fail(TV_E_USAGE, "matmul: A and C must be 32-bit floats");
+static tv_status check_types(const tv_caps *caps, const tv_matmul *p) {
+    tv_dtype type = tv_tier_dtype(caps->tier);
+    if ((p->a.dtype != TV_F32 && p->a.dtype != type) || (p->c.dtype != TV_F32 && p->c.dtype != type))
+        return tv_fail(TV_E_USAGE,
+                       "matmul: A and C must be f32 or what matrix units take (%s), found %s and %s",
+                       tv_dtype_name(type), tv_dtype_name(p->a.dtype), tv_dtype_name(p->c.dtype));
+    if (p->accumulate && p->c.dtype != TV_F32)
+        return tv_fail(TV_E_USAGE, "matmul: C accumulates in 32-bit floats alone");
     if (p->b.dtype == TV_F32)
         return TV_OK;
     uint64_t columns = p->transpose_b ? p->k : p->n;
-    if (!programs_of(p->b.dtype) || p->transpose_a || p->batch > 1 || p->ldb)
-        return tv_fail(TV_E_USAGE,
-                       "matmul: a B of type %s is offered packed, alone, beside an A that is not transposed, "
-                       "as f16, bf16, q8_0 or q4_0",
-                       tv_dtype_name(p->b.dtype));
+    bool packed = p->batch <= 1 && !p->ldb, on_matrices = takes_matrices(caps, p);
+    if (!programs_of(p->b.dtype) || (!on_matrices && (p->transpose_a || !packed)) ||
+        (tv_dtype_is_blocks(p->b.dtype) && !packed))
+        return tv_fail(
+            TV_E_USAGE,
+            "matmul: a B of type %s is offered packed, alone, beside an A of floats that is not transposed, "
+            "as f16, bf16, q8_0 or q4_0",
+            tv_dtype_name(p->b.dtype));
     if (!tv_dtype_takes(p->b.dtype, columns))
         return tv_fail(TV_E_USAGE, "matmul: rows of %llu elements cannot be of type %s",
                        (unsigned long long)columns, tv_dtype_name(p->b.dtype));
@@ -446,20 +508,27 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
         p.batch = 1;
     if (p.scale == 0)
         p.scale = 1;
+    const tv_caps *caps = tv_recorder_caps(recorder);
     operand a = {.tensor = p.a,
+                 .unit = tv_dtype_bytes(p.a.dtype),
                  .rows = p.transpose_a ? p.k : p.m,
                  .columns = p.transpose_a ? p.m : p.k,
                  .stride = p.stride_a};
     operand b = {.tensor = p.b,
+                 .unit = sizeof(uint32_t),
                  .rows = p.transpose_b ? p.n : p.k,
                  .columns = p.transpose_b ? p.k : p.n,
                  .stride = p.stride_b};
-    operand c = {.tensor = p.c, .rows = p.m, .columns = p.n, .stride = p.stride_c};
-    TV_RETURN_IF_FAILED(check_types(&p));
-    if (p.b.dtype != TV_F32)
-        b.columns = tv_dtype_row_bytes(p.b.dtype, b.columns) / sizeof(uint32_t);
+    operand c = {
+        .tensor = p.c, .unit = tv_dtype_bytes(p.c.dtype), .rows = p.m, .columns = p.n, .stride = p.stride_c};
+    TV_RETURN_IF_FAILED(check_types(caps, &p));
+    uint64_t row_bytes = tv_dtype_row_bytes(p.b.dtype, b.columns);
+    if (takes_matrices(caps, &p) && !tv_dtype_is_blocks(p.b.dtype))
+        b.unit = tv_dtype_bytes(p.b.dtype);
+    else
+        b.columns = row_bytes / b.unit;
     a.ld = p.lda ? p.lda : a.columns;
-    b.ld = p.ldb ? p.ldb : b.columns;
+    b.ld = p.ldb ? p.ldb : row_bytes / b.unit;
     c.ld = p.ldc ? p.ldc : c.columns;
     TV_RETURN_IF_FAILED(check_operand("A", &a, p.batch));
     TV_RETURN_IF_FAILED(check_operand("B", &b, p.batch));
@@ -477,6 +546,11 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
 
     parts part = {0}, first = {0}, size;
     TV_RETURN_IF_FAILED(choose_parts(recorder, &p, &a, &b, &c, &part));
+    if (part.k < p.k && p.c.dtype != TV_F32)
+        return tv_fail(TV_E_FIT,
+                       "matmul: operands of %llu x %llu x %llu are cut along k on this device, and only a C "
+                       "of 32-bit floats takes the sum of the parts",
+                       (unsigned long long)p.m, (unsigned long long)p.n, (unsigned long long)p.k);
     for (first.batch = 0; first.batch < p.batch; first.batch += part.batch)
         for (first.m = 0; first.m < p.m; first.m += part.m)
             for (first.n = 0; first.n < p.n; first.n += part.n) {

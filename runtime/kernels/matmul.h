@@ -4,6 +4,10 @@
  * bits on every run of a device, and the same bits of a row of an A B or A B^T whatever m is; sums are fp32.
  * Variant and tile are chosen by the device's caps and the shape. On GPUs every one of them sums slices of
  * TV_MATMUL_SLICE values along k in order and adds the slices in order; CPU kernels sum all of k in order.
+ *
+ * In a matrix tier operands are rounded to its type on their way to the matrix units, C is not, and products
+ * of a few rows or columns of floats (TV_MATMUL_FEW_ROWS) stay with the fp32 kernels: their rows have other
+ * bits than the same rows among many.
  */
 #ifndef TV_KERNELS_MATMUL_H
 #define TV_KERNELS_MATMUL_H
@@ -14,13 +18,14 @@ typedef struct tv_matmul {
     uint64_t m, n, k;                      /* C (m, n), op(A) (m, k), op(B) (k, n) */
     bool transpose_a;                      /* A is stored (k, m) */
     bool transpose_b;                      /* B is stored (n, k), as Linear weights are */
-    bool accumulate;                       /* C += instead of C = */
+    bool accumulate;                       /* C += instead of C =; floats alone */
     uint64_t lda, ldb, ldc;                /* elements between stored rows; 0: packed */
     uint64_t batch;                        /* products side by side; 0 and 1: one */
     uint64_t stride_a, stride_b, stride_c; /* elements between products of a batch; 0 for A or B: shared */
     float scale;                           /* of the product; 0: 1. Not with a bias */
-    /* A and C are floats; B may be a packed weight matrix of another type (base/dtype.h), where A is not
-     * transposed and there is no batch. */
+    /* A and C are floats, or in a matrix tier of its type (tv_tier_dtype); B may be a packed weight matrix of
+     * another type (base/dtype.h): at fp32 where A is not transposed and there is no batch; in a matrix tier
+     * anywhere, and one of halves need not be packed. Without ldb its rows are those of base/dtype.h. */
     tv_tensor a, b, c;
     bool gelu;      /* C = gelu(op(A) op(B) + bias), the bits of tv_gelu_forward. Not with accumulate */
     tv_tensor bias; /* (n), added to every row; absent: none. Not with accumulate */

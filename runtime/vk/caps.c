@@ -123,7 +123,7 @@ static uint64_t matrix_lanes(const tv_caps *caps, const VkPhysicalDeviceVulkan13
 }
 
 static bool is_side(uint32_t size) {
-    return size == 8 || size == 16 || size == 32;
+    return size == 8 || size == 16;
 }
 
 /* The largest shape of operands `type` with fp32 sums, 16 x 16 x 16 before all others. */
@@ -135,7 +135,8 @@ static tv_matrix_shape choose_shape(const VkCooperativeMatrixPropertiesKHR *foun
         tv_matrix_shape shape = {p->MSize, p->NSize, p->KSize};
         if (p->scope != VK_SCOPE_SUBGROUP_KHR || p->AType != type || p->BType != type ||
             p->CType != VK_COMPONENT_TYPE_FLOAT32_KHR || p->ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR ||
-            p->saturatingAccumulation || !is_side(shape.m) || !is_side(shape.n) || !is_side(shape.k))
+            p->saturatingAccumulation || !is_side(shape.m) || !is_side(shape.n) ||
+            (!is_side(shape.k) && shape.k != 32))
             continue;
         if (shape.m == 16 && shape.n == 16 && shape.k == 16)
             return shape;

@@ -25,8 +25,8 @@ typedef enum tv_device_type {
 /* Which arithmetic the matrix kernels use; a higher tier is faster. docs/architecture.md has the table. */
 typedef enum tv_tier { TV_TIER_FP32, TV_TIER_CM_F16, TV_TIER_CM_BF16, TV_TIER_COUNT } tv_tier;
 
-/* Of a subgroup's cooperative matrices: C (m, n) += A (m, k) B (k, n). m, n and k are 8, 16 or 32 and no more
- * than 8 values of C fall to a lane. */
+/* Of a subgroup's cooperative matrices: C (m, n) += A (m, k) B (k, n). m, n are 8 or 16, k also 32, and no
+ * more than 8 values of C fall to a lane. */
 typedef struct tv_matrix_shape {
     uint32_t m, n, k; /* 0: none */
 } tv_matrix_shape;

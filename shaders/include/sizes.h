@@ -12,6 +12,8 @@
 #define TV_MATMUL_LARGE_TILE 128
 /* Of k, in matmul.comp and matmul_rows.comp: each slice's sum begins at 0. A multiple of all their steps. */
 #define TV_MATMUL_SLICE 512
+/* matmul_cm.comp: of k, from memory to shared memory at once. */
+#define TV_MATMUL_CM_STEP 32
 /* Lanes of the CPU variants, which hand values round a subgroup of exactly so many. */
 #define TV_CPU_LANES 8
 /* matmul_cpu.comp and matmul_texels.comp: rows of a tile where a variant's TV_ROWS says nothing else, and

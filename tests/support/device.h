@@ -19,9 +19,13 @@ int tv_test_open_device(void **state);
 void tv_test_need_device(void);
 int tv_test_need_device_first(void **state);
 int tv_test_close_device(void **state);
-/* A second device with lower limits, in the syntax of TRIVIUM_CAPS_MAX; the caller closes it with
- * tv_device_close. */
+/* A second device with lower limits, in the syntax of TRIVIUM_CAPS_MAX, after those that the environment has;
+ * the caller closes it with tv_device_close. */
 tv_device *tv_test_open_lowered(const char *caps);
+
+/* What operands of the tier's matrix units are off by at most, relative: 0 at fp32, 2^-11 for f16, 2^-8 for
+ * bf16. */
+double tv_test_rounding(tv_device *device);
 
 typedef struct tv_test_tensor {
     tv_device *device;
