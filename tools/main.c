@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "tools/commands.h"
+#include "train/ranks.h"
 
 static const tv_command commands[] = {
     {"devices", "the Vulkan devices, their tiers and the reasons", cmd_devices},
@@ -52,14 +53,35 @@ static int exit_code(tv_status status) {
     return 1;
 }
 
+/* Those that several ranks run together. */
+static const char *const for_ranks[] = {"pretrain", "sft", "reward", "dpo", "ppo"};
+
+/* Several of a command that knows nothing of the others would do the same over each other. */
+static tv_status check_launcher(const tv_launcher *launcher, int argc, char **argv) {
+    if (!launcher->name || launcher->count == 0 || argc < 2)
+        return TV_OK;
+    for (size_t i = 0; i < sizeof for_ranks / sizeof *for_ranks; i++)
+        if (strcmp(for_ranks[i], argv[1]) == 0)
+            return TV_OK;
+    return tv_fail(TV_E_USAGE,
+                   "%s started %u of these, and this command runs alone; pretrain, sft, reward, dpo and ppo "
+                   "take several",
+                   launcher->name, launcher->count);
+}
+
 int main(int argc, char **argv) {
     if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
         printf("trivium %s\n", TRIVIUM_VERSION);
         return 0;
     }
-    tv_status status = tv_command_dispatch(
-        "trivium", "Trains language models on any Vulkan GPU, from plain text to a model that talks.",
-        commands, argc, argv);
+    const tv_launcher launcher = tv_launcher_of_environment();
+    tv_status status = check_launcher(&launcher, argc, argv);
+    if (status != TV_OK)
+        (void)tv_launcher_fail(status);
+    else
+        status = tv_command_dispatch(
+            "trivium", "Trains language models on any Vulkan GPU, from plain text to a model that talks.",
+            commands, argc, argv);
     /* What was printed must have arrived before a result counts as done. */
     if (fflush(stdout) != 0 && status == TV_OK)
         status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
@@ -69,7 +91,9 @@ int main(int argc, char **argv) {
             known = known || strcmp(command->name, argv[1]) == 0;
         char who[64];
         snprintf(who, sizeof who, "trivium%s%s", known ? " " : "", known ? argv[1] : "");
-        tv_log_failure(who);
+        /* Of ranks that fail together one has a sentence. */
+        if (tv_last_error()[0])
+            tv_log_failure(who);
     }
     return exit_code(status);
 }

@@ -8,17 +8,18 @@ set -euo pipefail
 
 usage() {
     cat <<'END'
-usage: tools/setup.sh [--samples] [--test] [--lint] [--browser] [--roots]
+usage: tools/setup.sh [--samples] [--test] [--lint] [--browser] [--roots] [--mpi]
   (nothing)   compiler, libraries, shader tools, a Vulkan driver
   --samples   also npm, with which the samples fetch what no Debian package brings
   --test      also the Khronos validation layer and RenderDoc's command
   --lint      also Clang, clang-format, clang-tidy, shellcheck
   --browser   also Chromium, its driver and Python, for the rung that uses the ranking page
+  --mpi       also Open MPI and MPICH, with which a run has several devices (docs/clusters.md)
   --roots     also debootstrap, for the rungs that run the newest Mesa and drivers of GPUs in a root of their own
 END
 }
 
-want_samples=0 want_test=0 want_lint=0 want_browser=0 want_roots=0
+want_samples=0 want_test=0 want_lint=0 want_browser=0 want_roots=0 want_mpi=0
 for arg in "$@"; do
     case $arg in
     --samples) want_samples=1 ;;
@@ -26,6 +27,7 @@ for arg in "$@"; do
     --lint) want_lint=1 ;;
     --browser) want_browser=1 ;;
     --roots) want_roots=1 ;;
+    --mpi) want_mpi=1 ;;
     -h | --help) usage && exit 0 ;;
     *) echo "setup: unknown option '$arg'" >&2 && usage >&2 && exit 2 ;;
     esac
@@ -46,6 +48,7 @@ debian_packages=(gcc g++ libc6-dev cmake ninja-build make pkg-config git xz-util
 [ $want_lint = 0 ] || debian_packages+=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck)
 [ $want_browser = 0 ] || debian_packages+=(chromium chromium-driver python3 fonts-dejavu-core)
 [ $want_roots = 0 ] || debian_packages+=(debootstrap)
+[ $want_mpi = 0 ] || debian_packages+=(openmpi-bin libopenmpi-dev mpich libmpich-dev)
 
 # True where a device node belongs to a real GPU. Virtual display adapters have render nodes and no Vulkan.
 has_gpu() {

@@ -88,11 +88,14 @@ static tv_status advise(tv_status status, const char *run) {
 static tv_status run(const tv_training_command *command, tv_run_options *options,
                      const tv_common_options *common) {
     tv_run_result result;
+    const bool leads = tv_ranks_leads(options->ranks);
     options->dry_run = common->dry_run;
-    options->capture_step = common->capture_given ? common->capture_step : 0;
+    options->capture_step = common->capture_given && leads ? common->capture_step : 0;
     options->device = (tv_device_options){common->device, common->tier};
+    if (!leads)
+        options->trace = NULL;
     TV_RETURN_IF_FAILED(advise(command->run(command->context, options, &result), options->run));
-    if (common->dry_run)
+    if (common->dry_run || !leads)
         return TV_OK;
     char speed[64] = "";
     if (!result.already_finished)
@@ -133,6 +136,8 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     bool val_fraction_given = false;
     tv_texts data = {0};
     setting_list sets = {0};
+    char who[64];
+    bool ready = false;
     tv_option options[MAX_OPTIONS];
     uint64_t count = 0;
     options[count++] =
@@ -178,13 +183,20 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
         .common = &common,
         .common_mask = TV_COMMON_ALL,
     };
-    bool done;
-    tv_status status = tv_options_parse(&line, argc, argv, &done);
+    bool parsed;
+    tv_status status = tv_ranks_start(&run_options.ranks);
+    if (status != TV_OK) {
+        free(notes);
+        return tv_launcher_fail(status);
+    }
+    status = tv_options_parse(&line, argc, argv, &parsed);
     free(notes);
-    if (status != TV_OK || done)
-        return status;
-    if (run_options.accept_changes && !run_options.resume)
-        return tv_fail(TV_E_USAGE, "--accept-changes is for --resume, which is not given");
+    if (status != TV_OK || parsed)
+        goto done;
+    if (run_options.accept_changes && !run_options.resume) {
+        status = tv_fail(TV_E_USAGE, "--accept-changes is for --resume, which is not given");
+        goto done;
+    }
     if (common.seed_given)
         TV_TRY(add_set(&sets, tv_format("train.seed=\"%llu\"", (unsigned long long)common.seed)));
     if (data.count)
@@ -195,8 +207,14 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
         TV_TRY(add_set(&sets, tv_format("data.val_fraction=%.15g", val_fraction)));
     run_options.sets = sets.texts.items;
     run_options.set_count = sets.texts.count;
-    TV_TRY(run(command, &run_options, &common));
+    ready = true;
+    TV_TRY(tv_ranks_agree(run_options.ranks, TV_OK));
+    status = run(command, &run_options, &common);
 done:
+    if (!ready)
+        status = tv_ranks_agree(run_options.ranks, status);
+    snprintf(who, sizeof who, "trivium %s", command->name);
+    status = tv_ranks_end(&run_options.ranks, status, who);
     free_settings(&sets);
     tv_texts_free(&data);
     return status;

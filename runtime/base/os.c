@@ -129,6 +129,7 @@ static void catch_signal(int number, int flags) {
 void tv_catch_interrupts(void) {
     catch_signal(SIGINT, 0);
     catch_signal(SIGTERM, 0);
+    catch_signal(SIGUSR1, 0);
 }
 
 void tv_catch_ctrl_c(void) {

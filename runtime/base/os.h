@@ -43,8 +43,9 @@ bool tv_somebody_can_answer(void);
  * the input is a no. */
 bool tv_ask(const char *question);
 
-/* After tv_catch_interrupts, Ctrl-C and SIGTERM set a flag that the training loop reads between steps; the
- * second one ends the process at once. */
+/* After tv_catch_interrupts, Ctrl-C, SIGTERM and SIGUSR1 (which launchers hand on, and schedulers send before
+ * time is up) set a flag that the training loop reads between steps; the second one ends the process at once.
+ */
 void tv_catch_interrupts(void);
 bool tv_interrupted(void);
 /* The same for Ctrl-C alone, from now on: one that was caught before is forgotten. */

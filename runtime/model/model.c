@@ -296,6 +296,13 @@ bool tv_model_has_sums(const tv_model *model) {
     return model->sums != NULL;
 }
 
+tv_span tv_model_gradient_block(const tv_model *model, uint32_t block) {
+    const tv_device_arena *gradients = model->arenas[CLASS_GRADIENTS];
+    if (!gradients || block >= tv_device_arena_blocks(gradients))
+        return (tv_span){0};
+    return tv_device_arena_block(gradients, block);
+}
+
 tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model) {
     const tv_device_arena *gradients = model->arenas[CLASS_GRADIENTS];
     for (uint32_t b = 0; model->sums && b < tv_device_arena_blocks(gradients); b++) {

@@ -73,6 +73,8 @@ tv_trainable tv_model_trainable(const tv_model *model, uint32_t number);
  * and makes them 0, and tv_trainable.gradient is the sum. */
 tv_status tv_model_keep_sums(tv_model *model);
 bool tv_model_has_sums(const tv_model *model);
+/* Where the gradients lie, buffer by buffer; absent behind the last. */
+tv_span tv_model_gradient_block(const tv_model *model, uint32_t block);
 tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model);
 /* Weights that are narrower than fp32 from their masters, after an update. */
 tv_status tv_model_record_narrow(tv_recorder *recorder, const tv_model *model);

@@ -39,6 +39,24 @@ static double round_to(double value, int digits) {
     return strtod(text, NULL);
 }
 
+tv_status tv_defaults_of_ranks(tv_run_settings *settings, uint32_t ranks, bool resumed) {
+    tv_train_settings *train = &settings->train;
+    if (!resumed && !tv_setting_given(settings, "train", "grad_groups"))
+        train->grad_groups = ranks;
+    if (!tv_setting_given(settings, "train", "grad_accum"))
+        train->grad_accum = tv_max_u64(train->grad_accum, train->grad_groups);
+    if (train->grad_groups % ranks)
+        return tv_fail(TV_E_CONFIG,
+                       "train.grad_groups: expected a multiple of the %u ranks, found %" PRIu64
+                       "; start as many ranks as divide it, or set it to another number",
+                       ranks, train->grad_groups);
+    if (settings->stage != TV_STAGE_PPO && train->grad_accum % train->grad_groups)
+        return tv_fail(TV_E_CONFIG,
+                       "train.grad_accum: expected a multiple of grad_groups (%" PRIu64 "), found %" PRIu64,
+                       train->grad_groups, train->grad_accum);
+    return TV_OK;
+}
+
 void tv_defaults_of_model(tv_run_settings *settings, uint64_t parameters, uint64_t positions) {
     tv_train_settings *train = &settings->train;
     rate own = rates[settings->stage], *r = &own;

@@ -15,6 +15,7 @@
 #include "run/memory_report.h"
 #include "run/model_settings.h"
 #include "run/parameter_choice.h"
+#include "run/ranks_run.h"
 #include "run/run.h"
 
 /* A run belongs to the stage that began it: another one's optimizer and positions say nothing. */
@@ -83,7 +84,7 @@ static tv_status read_settings(tv_run *run) {
                                                                     &run->settings));
     if (run->settings.data.train_count == 0)
         return tv_fail(TV_E_CONFIG, "%s", run->stage->no_data);
-    return TV_OK;
+    return tv_defaults_of_ranks(&run->settings, tv_ranks_count(run->options->ranks), run->options->resume);
 }
 
 /* run.json names what the run began from, for stages that need it again, and when. */
@@ -269,6 +270,7 @@ static tv_status plan_memory(tv_run *run) {
     run->trainer_options.stage = run->stage->name;
     run->trainer_options.grad_accum =
         tv_max_u64(run->trainer_options.grad_accum, run->settings.train.grad_accum);
+    run->trainer_options.ranks = run->options->ranks;
     run->trainer_options.groups = run->settings.train.grad_groups;
     run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     run->trainer_options.train = true;
@@ -278,16 +280,25 @@ static tv_status plan_memory(tv_run *run) {
     return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
 }
 
-tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_run_options *options) {
-    run->stage = stage;
-    run->self = self;
-    run->options = options;
-    run->state.best_val_loss = INFINITY;
+static tv_status open_device(tv_run *run) {
+    char number[16];
+    tv_device_options device;
+    const tv_run_options *options = run->options;
+    TV_RETURN_IF_FAILED(tv_rank_device(options->ranks, &options->device, number, sizeof number, &device));
+    return tv_device_open(&device, &run->device);
+}
+
+/* Of this rank alone. */
+static tv_status open_run(tv_run *run) {
+    const tv_run_options *options = run->options;
+    const bool leads = tv_ranks_leads(options->ranks);
     if (tv_device_self_tests_skipped() && !options->dry_run)
         return tv_fail(TV_E_USAGE, "TRIVIUM_SELF_TEST=skip is for looking at drivers whose device computes "
                                    "nothing, with `trivium bench`; unset it to train");
-    TV_RETURN_IF_FAILED(tv_run_check_directory(run));
-    TV_RETURN_IF_FAILED(tv_run_take_begun_directory(run));
+    if (leads)
+        TV_RETURN_IF_FAILED(tv_run_check_directory(run));
+    if (leads)
+        TV_RETURN_IF_FAILED(tv_run_take_begun_directory(run));
     TV_RETURN_IF_FAILED(check_stage(run));
     TV_RETURN_IF_FAILED(read_settings(run));
     TV_RETURN_IF_FAILED(open_source(run));
@@ -300,10 +311,10 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     TV_RETURN_IF_FAILED(find_inputs(run));
     if (run->resumed)
         TV_RETURN_IF_FAILED(compare_inputs(run));
-    TV_RETURN_IF_FAILED(stage->open_data(self, run));
+    TV_RETURN_IF_FAILED(run->stage->open_data(run->self, run));
     if (!run->resumed) /* a run goes on with what it began with, and was warned then */
         tv_defaults_of_schedule(&run->settings, run->total_steps);
-    TV_RETURN_IF_FAILED(tv_device_open(&options->device, &run->device));
+    TV_RETURN_IF_FAILED(open_device(run));
     TV_RETURN_IF_FAILED(plan_memory(run));
     /* Once more: the data may have chosen what was left to it. */
     cJSON_Delete(run->now.settings);
@@ -312,4 +323,14 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
     if (options->dry_run)
         return TV_OK;
     return tv_memory_check(run->list, run->device, &run->trainer_options, &run->bytes);
+}
+
+tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_run_options *options) {
+    run->stage = stage;
+    run->self = self;
+    run->options = options;
+    run->state.best_val_loss = INFINITY;
+    TV_RETURN_IF_FAILED(tv_ranks_agree(options->ranks, open_run(run)));
+    TV_RETURN_IF_FAILED(tv_ranks_say_devices(options->ranks, run->device));
+    return tv_ranks_compare_runs(run);
 }

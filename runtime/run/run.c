@@ -96,6 +96,8 @@ static tv_status save_more(void *context, const char *directory) {
 tv_status tv_run_save(tv_run *run) {
     if (run->stage->position) /* which is that of run->state.step: nothing is in flight */
         run->state.examples = run->stage->position(run->self);
+    if (!tv_ranks_leads(run->options->ranks))
+        return TV_OK;
     return tv_checkpoint_write(run->options->run, run->model, run->tokenizer, &run->state,
                                run->settings.train.keep, save_more, run);
 }
@@ -142,13 +144,16 @@ uint64_t tv_run_last_step(const tv_run *run) {
     return asked && asked < run->total_steps - run->first_step ? run->first_step + asked : run->total_steps;
 }
 
-tv_status tv_run_start(tv_run *run) {
-    const char *directory = run->options->run;
+static tv_status start_model(tv_run *run) {
     TV_RETURN_IF_FAILED(measure_peak(run));
     TV_RETURN_IF_FAILED(make_trainer(run));
     TV_RETURN_IF_FAILED(tv_trainer_set_state(run->trainer, &run->state.update));
-    if (run->stage->begin)
-        TV_RETURN_IF_FAILED(run->stage->begin(run->self, run));
+    return run->stage->begin ? run->stage->begin(run->self, run) : TV_OK;
+}
+
+/* Of the rank that writes. */
+static tv_status start_directory(tv_run *run) {
+    const char *directory = run->options->run;
     TV_RETURN_IF_FAILED(tv_make_dirs(directory));
     if (!run->lock)
         TV_RETURN_IF_FAILED(tv_run_take_directory(run));
@@ -160,7 +165,6 @@ tv_status tv_run_start(tv_run *run) {
     TV_RETURN_IF_FAILED(write_resolved_config(run));
     if (run->resumed)
         TV_RETURN_IF_FAILED(tv_run_save(run));
-    run->first_step = run->state.step;
     run->progress.total_steps = run->total_steps;
     run->progress.end_step = tv_run_last_step(run);
     run->progress.shown = run->stage->shown;
@@ -174,6 +178,13 @@ tv_status tv_run_start(tv_run *run) {
             tv_format_bytes(tv_device_bytes(run->device), size, sizeof size),
             tv_device_caps(run->device)->name);
     return TV_OK;
+}
+
+tv_status tv_run_start(tv_run *run) {
+    /* Nobody writes before everybody has read. */
+    TV_RETURN_IF_FAILED(tv_ranks_agree(run->options->ranks, start_model(run)));
+    run->first_step = run->state.step;
+    return tv_ranks_leads(run->options->ranks) ? start_directory(run) : TV_OK;
 }
 
 /* ---- steps ---- */
@@ -202,6 +213,8 @@ static bool has_evaluation(const tv_run *run) {
 }
 
 tv_status tv_run_write_line(tv_run *run, const tv_metrics_line *line) {
+    if (!tv_ranks_leads(run->options->ranks))
+        return TV_OK;
     TV_RETURN_IF_FAILED(tv_metrics_write(run->metrics, line));
     tv_progress_step(&run->progress, line,
                      run->peak > 0 ? line->tokens_per_second * run->flops_per_token / run->peak : -1);
@@ -232,6 +245,8 @@ static tv_status finish_step(tv_run *run, const tv_step_result *result) {
     if (has_evaluation(run) &&
         tv_run_is_due(run->settings.train.eval_every, run->state.step, run->total_steps)) {
         TV_RETURN_IF_FAILED(run->stage->evaluate(run->self, run, &line));
+        /* What follows from it is decided once. */
+        TV_RETURN_IF_FAILED(tv_ranks_broadcast(run->options->ranks, 0, &line.val_loss, sizeof line.val_loss));
         if (line.has_val_loss && line.val_loss < run->state.best_val_loss) {
             run->state.best_val_loss = line.val_loss;
             run->state.best_step = run->state.step;
@@ -346,11 +361,15 @@ done:
     return status;
 }
 
+tv_status tv_run_check_interrupt(tv_run *run) {
+    return tv_ranks_any(run->options->ranks, tv_interrupted(), &run->interrupted);
+}
+
 tv_status tv_run_end(const tv_run *run) {
     const char *directory = run->options->run, *stage = run->stage->name;
     if (run->diverged)
         return say_diverged(run);
-    if (!tv_interrupted() || run->state.step >= run->total_steps)
+    if (!run->interrupted || run->state.step >= run->total_steps)
         return TV_OK;
     if (run->state.step == 0)
         return tv_fail(
@@ -365,8 +384,11 @@ tv_status tv_run_end(const tv_run *run) {
 static tv_status all_steps(tv_run *run) {
     uint64_t end = tv_run_last_step(run);
     tv_catch_interrupts();
-    for (uint64_t step = run->first_step; step < end && !tv_interrupted() && !run->diverged; step++)
+    TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
+    for (uint64_t step = run->first_step; step < end && !run->interrupted && !run->diverged; step++) {
         TV_RETURN_IF_FAILED(one_step(run, step));
+        TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
+    }
     TV_RETURN_IF_FAILED(drain(run));
     if (run->state.step > run->first_step)
         TV_RETURN_IF_FAILED(tv_run_save(run));
@@ -409,6 +431,8 @@ tv_status tv_run_stage(const tv_stage *stage, void *self, const tv_run_options *
     tv_run run = {0};
     tv_status status;
     TV_TRY(tv_run_open(&run, stage, self, options));
+    if (options->dry_run && !tv_ranks_leads(options->ranks))
+        goto done;
     if (options->dry_run) {
         tv_run_plan plan = {0};
         stage->plan(self, &run, &plan);

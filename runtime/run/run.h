@@ -34,6 +34,7 @@ typedef struct tv_run_options {
     uint64_t capture_step; /* RenderDoc captures this step, from 1; 0: none */
     const char *trace;     /* where a trace of a step is written (run/trace_step.h); NULL: none is taken */
     tv_device_options device;
+    tv_ranks *ranks; /* that run it together; NULL: this process alone. The first one speaks and writes */
 } tv_run_options;
 
 typedef struct tv_run_result {
@@ -115,6 +116,7 @@ struct tv_run {
     uint64_t first_step; /* of this invocation */
     double peak;         /* FLOP/s that the device was measured at; 0: unknown */
     double flops_per_token;
+    bool interrupted;  /* some rank was, and the step is done */
     uint64_t diverged; /* the step whose skipped update was number TV_SKIPS_IN_ROW in a row; 0: none */
     tv_step_result last;
     double seconds; /* of training in this invocation, without evaluation and checkpoints */
@@ -135,6 +137,8 @@ tv_status tv_run_start(tv_run *run);
 tv_status tv_run_save(tv_run *run);
 /* Writes the line of a step that run->state already counts, and shows it. */
 tv_status tv_run_write_line(tv_run *run, const tv_metrics_line *line);
+/* By all ranks, between steps: whether to stop, because some rank was interrupted. */
+tv_status tv_run_check_interrupt(tv_run *run);
 /* The sentence at the end: divergence, interrupt, or TV_OK. */
 tv_status tv_run_end(const tv_run *run);
 void tv_run_describe(const tv_run *run, tv_run_result *result);

@@ -162,12 +162,6 @@ static tv_status check_train(const char *where, tv_run_settings *settings) {
         train->steps = 0;
     if (settings->stage != TV_STAGE_PPO && !train->steps && !(train->epochs > 0))
         return tv_fail(TV_E_CONFIG, "%s: expected steps or epochs above 0, found neither", where);
-    if (!tv_setting_given(settings, "train", "grad_accum"))
-        train->grad_accum = tv_max_u64(train->grad_accum, train->grad_groups);
-    if (settings->stage != TV_STAGE_PPO && train->grad_accum % train->grad_groups)
-        return tv_fail(TV_E_CONFIG,
-                       "%s: expected grad_accum to be a multiple of grad_groups (%llu), found %llu", where,
-                       (unsigned long long)train->grad_groups, (unsigned long long)train->grad_accum);
     int exponent;
     if (train->loss_scale > 0 && (train->loss_scale < 1 || frexp(train->loss_scale, &exponent) != 0.5))
         return tv_fail(TV_E_CONFIG,

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/tokens.h"
+#include "train/exchange.h"
 #include "train/trainer_layout.h"
 #include "vk/marks.h"
 #include "vk/submit.h"
@@ -61,6 +62,7 @@ struct tv_trainer {
     batch_slot batches[SLOTS];
     step_slot steps[SLOTS];
     tv_recording *group;       /* adds a group to the sums; NULL where the model keeps none */
+    tv_exchange *exchange;     /* NULL: alone */
     uint32_t *host_words;      /* grad_accum micro-batches */
     uint32_t *host_widths;     /* (grad_accum) */
     const tv_trainer *scaling; /* itself, or whose loss scale it takes */
@@ -109,12 +111,15 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     bytes->shared = options->shared != NULL;
     bytes->activations = bytes->shared ? 0 : activations->bytes;
     bytes->sums = options->train && options->groups > 1 ? bytes->model.gradients : 0;
+    if (options->train && options->ranks)
+        bytes->exchange = tv_exchange_bytes(bytes->model.gradients + TV_TENSOR_ALIGNMENT);
     bytes->tables = tv_model_table_bytes(&list->config, context_of(options));
     bytes->muon = tv_trainer_layout_muon_bytes(&layout);
     bytes->buffers =
         plan.total_bytes - bytes->muon + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients + bytes->sums +
-                   bytes->model.moments + bytes->tables + bytes->activations + bytes->buffers + bytes->muon;
+                   bytes->exchange + bytes->model.moments + bytes->tables + bytes->activations +
+                   bytes->buffers + bytes->muon;
 done:
     tv_memory_plan_free(&plan);
     tv_activations_destroy(&activations);
@@ -324,6 +329,22 @@ static tv_status plan_update(tv_trainer *trainer) {
                      trainer->plan->table, bytes);
 }
 
+static tv_status create_exchange(tv_trainer *trainer) {
+    uint32_t blocks = 0;
+    while (tv_model_gradient_block(trainer->model, blocks).buffer)
+        blocks++;
+    tv_span *parts = calloc(blocks + 1, sizeof *parts);
+    if (!parts)
+        return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
+    for (uint32_t b = 0; b < blocks; b++)
+        parts[b] = tv_model_gradient_block(trainer->model, b);
+    parts[blocks] = trainer->tensors[0].head.stats.span;
+    tv_status status =
+        tv_exchange_create(trainer->options.ranks, trainer->device, parts, blocks + 1, &trainer->exchange);
+    free(parts);
+    return status;
+}
+
 tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, tv_trainer **out) {
     *out = NULL;
     tv_status status;
@@ -341,6 +362,11 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
                          (unsigned long long)trainer->options.groups);
         goto fail;
     }
+    if (trainer->options.groups % tv_ranks_count(options->ranks)) {
+        status = tv_fail(TV_E_USAGE, "%llu groups are no multiple of %u ranks",
+                         (unsigned long long)trainer->options.groups, tv_ranks_count(options->ranks));
+        goto fail;
+    }
     if (options->train && trainer->options.groups > 1)
         TV_TRY_OR_FAIL(tv_model_keep_sums(model));
     trainer->scaling = options->scaled_as ? options->scaled_as : trainer;
@@ -354,6 +380,8 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
         TV_TRY_OR_FAIL(plan_update(trainer));
         TV_TRY_OR_FAIL(tv_trainer_set_state(trainer, &(struct tv_update_state){0}));
     }
+    if (options->train && options->ranks)
+        TV_TRY_OR_FAIL(create_exchange(trainer));
     TV_TRY_OR_FAIL(record_all(trainer));
     tv_device_save_pipelines(trainer->device);
     *out = trainer;
@@ -380,6 +408,7 @@ void tv_trainer_destroy(tv_trainer **handle) {
         tv_recording_destroy(&trainer->steps[s].update);
         tv_recording_destroy(&trainer->steps[s].results_copy);
     }
+    tv_exchange_destroy(&trainer->exchange);
     tv_recording_destroy(&trainer->group);
     tv_buffer_destroy(&trainer->upload);
     tv_buffer_destroy(&trainer->readback);
@@ -515,6 +544,21 @@ tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *ha
     return slot->pending ? read_result(trainer, slot, result) : TV_OK;
 }
 
+/* Forward and backward of the micro-batches of group `number`, which then goes into the sums, where there are
+ * any. */
+static tv_status submit_group(tv_trainer *trainer, uint64_t number) {
+    const uint64_t count = trainer->options.grad_accum / trainer->options.groups;
+    for (uint64_t i = 0; i < count; i++) {
+        batch_slot *slot;
+        TV_RETURN_IF_FAILED(load_batch(trainer, number * count + i, &slot));
+        const bool adds = trainer->group && !trainer->exchange && i + 1 == count;
+        tv_recording *const work[] = {slot->train[slot->width], trainer->group};
+        TV_RETURN_IF_FAILED(tv_submit(trainer->device, work, adds ? 2 : 1, &slot->value));
+    }
+    uint64_t value;
+    return trainer->exchange ? tv_exchange_round(trainer->exchange, trainer->group, &value) : TV_OK;
+}
+
 /* `constants` NULL: no update follows. */
 static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants *constants, double scale,
                              tv_batch_source source, void *context, tv_step_result *result,
@@ -529,6 +573,9 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
         terms += own;
         tokens += batch.used == TV_TERMS_ARE_TARGETS ? own : batch.used;
     }
+    /* The exchange waits for the device anyway, so that a step has ended before the next one is exchanged. */
+    for (uint64_t i = trainer->result_number; trainer->exchange && i < trainer->step_number; i++)
+        TV_RETURN_IF_FAILED(wait_for_step(trainer, &trainer->steps[i % SLOTS]));
     step_slot *step = &trainer->steps[trainer->step_number % SLOTS];
     if (step->pending) {
         TV_RETURN_IF_FAILED(read_result(trainer, step, result));
@@ -540,14 +587,9 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     mapped->loss_scale_growth = trainer->options.loss_scale_growth;
     uint64_t value;
     TV_RETURN_IF_FAILED(tv_submit(trainer->device, &step->begin, 1, &value));
-    for (uint64_t i = 0; i < trainer->options.grad_accum; i++) {
-        batch_slot *slot;
-        TV_RETURN_IF_FAILED(load_batch(trainer, i, &slot));
-        bool ends_group = (i + 1) % (trainer->options.grad_accum / trainer->options.groups) == 0;
-        tv_recording *const work[] = {slot->train[slot->width], trainer->group};
-        TV_RETURN_IF_FAILED(
-            tv_submit(trainer->device, work, trainer->group && ends_group ? 2 : 1, &slot->value));
-    }
+    const uint64_t ranks = tv_ranks_count(trainer->options.ranks);
+    for (uint64_t g = tv_ranks_own(trainer->options.ranks); g < trainer->options.groups; g += ranks)
+        TV_RETURN_IF_FAILED(submit_group(trainer, g));
     tv_recording *const last[] = {step->update, step->results_copy};
     TV_RETURN_IF_FAILED(
         tv_submit(trainer->device, constants ? last : last + 1, constants ? 2 : 1, &step->value));

@@ -13,6 +13,7 @@
 
 #include "model/loss_head.h"
 #include "push_constants.h"
+#include "train/ranks.h"
 
 typedef struct tv_trainer tv_trainer;
 
@@ -29,6 +30,8 @@ typedef struct tv_trainer_options {
     uint64_t grad_accum;       /* micro-batches in a step */
     uint64_t groups;           /* of micro-batches, whose gradients are summed apart and then added in their
                                   order; divides grad_accum; 0: 1 */
+    tv_ranks *ranks;           /* that share the groups, of which each has as many; NULL: this process alone.
+                                  Every rank draws every micro-batch, and computes those of its groups */
     tv_head_maker head;        /* NULL: the next token's cross-entropy */
     const void *head_settings; /* outlives the trainer */
     bool document_mask;        /* doc_start is filled and used */
@@ -90,7 +93,8 @@ typedef struct tv_step_result {
 enum { TV_MORE_BYTES = 8 };
 typedef struct tv_trainer_bytes {
     tv_model_bytes model;
-    uint64_t sums; /* of groups' gradients; 0 with one group */
+    uint64_t sums;     /* of groups' gradients; 0 with one group */
+    uint64_t exchange; /* between ranks; 0 alone */
     uint64_t activations;
     uint64_t tables; /* of positions */
     bool shared;     /* they are of all who share an arena, counted once by whoever has it; 0 until then */

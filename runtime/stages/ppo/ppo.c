@@ -241,6 +241,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
         tv_max_u64(run->settings.data.seq_len, tv_ppo_reward_context(p->reward, run->list));
     p->reference.options.stage = "ppo reference";
     p->value.options = p->reference.options;
+    p->value.options.ranks = run->options->ranks;
     p->value.options.stage = "ppo value";
     p->value.options.head = tv_value_head;
     p->value.options.head_settings = &p->value_settings;
@@ -503,9 +504,11 @@ static tv_status save_after_failure(ppo_stage *s, tv_run *run, tv_status failure
 static tv_status all_iterations(ppo_stage *s, tv_run *run) {
     uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
     tv_catch_interrupts();
-    while (run->state.step < end && !tv_interrupted() && !run->diverged) {
+    TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
+    while (run->state.step < end && !run->interrupted && !run->diverged) {
         tv_status status = one_iteration(s, run);
-        if (status == TV_E_INTERRUPTED) /* while a reward program was waited for: nothing has changed yet */
+        run->interrupted = status == TV_E_INTERRUPTED;
+        if (run->interrupted) /* while a reward program was waited for: nothing has changed yet */
             break;
         if (status != TV_OK)
             return save_after_failure(s, run, status);
@@ -514,6 +517,7 @@ static tv_status all_iterations(ppo_stage *s, tv_run *run) {
             s->good_step = run->first_step;
         if (tv_run_is_due(every, run->state.step, run->total_steps))
             TV_RETURN_IF_FAILED(save_checkpoint(s, run));
+        TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     }
     if (run->state.step > run->first_step)
         TV_RETURN_IF_FAILED(save_checkpoint(s, run));
@@ -573,6 +577,8 @@ tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
     tv_run run = {0};
     tv_status status;
     TV_TRY(tv_run_open(&run, &stage, &s, &options->run));
+    if (options->run.dry_run && !tv_ranks_leads(options->run.ranks))
+        goto done;
     if (options->run.dry_run) {
         print_plan(&s, &run);
         print_command(&s);

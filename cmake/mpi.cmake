@@ -1,0 +1,23 @@
+# Several devices: a module that speaks MPI, loaded only under mpirun, so that neither the command nor the library links it.
+set(TRIVIUM_MPI AUTO CACHE STRING "Several devices over MPI: AUTO (where it is found), ON or OFF")
+set_property(CACHE TRIVIUM_MPI PROPERTY STRINGS AUTO ON OFF)
+if(NOT TRIVIUM_MPI STREQUAL "OFF")
+  if(TRIVIUM_MPI STREQUAL "ON")
+    find_package(MPI REQUIRED COMPONENTS C)
+  else()
+    find_package(MPI QUIET COMPONENTS C)
+  endif()
+endif()
+if(NOT TRIVIUM_MPI STREQUAL "OFF" AND MPI_C_FOUND)
+  add_library(trivium_mpi MODULE runtime/train/mpi/calls.c)
+  set_target_properties(trivium_mpi PROPERTIES PREFIX "" OUTPUT_NAME trivium-mpi C_VISIBILITY_PRESET hidden
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
+  target_include_directories(trivium_mpi PRIVATE runtime)
+  target_link_libraries(trivium_mpi PRIVATE trivium_flags MPI::MPI_C)
+  # Apart from the package, which needs no MPI: cmake --install build --component mpi
+  install(TARGETS trivium_mpi LIBRARY DESTINATION lib/trivium COMPONENT mpi EXCLUDE_FROM_ALL)
+  message(STATUS "MPI: ${MPI_C_LIBRARIES}")
+else()
+  file(REMOVE ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/trivium-mpi.so)
+  message(STATUS "MPI: none, so no run over several devices")
+endif()

@@ -1,0 +1,147 @@
+/* Devices and likeness of ranks: see ranks_run.h. */
+#include "run/ranks_run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/module.h"
+
+/* ---- devices ---- */
+
+tv_status tv_rank_device(const tv_ranks *ranks, const tv_device_options *given, char *text, uint64_t size,
+                         tv_device_options *options) {
+    tv_caps *list = NULL;
+    uint32_t count, best, alike = 0, nth = 0;
+    *options = *given;
+    if (!ranks || given->select)
+        return TV_OK;
+    tv_status status = tv_device_list(&list, &count);
+    if (status == TV_OK)
+        status = tv_device_choose(list, count, NULL, &best);
+    if (status != TV_OK)
+        goto done;
+    for (uint32_t i = 0; i < count; i++)
+        alike += !list[i].refusal[0] && list[i].type == list[best].type;
+    for (uint32_t i = 0; i < count; i++) {
+        if (list[i].refusal[0] || list[i].type != list[best].type)
+            continue;
+        if (nth++ == tv_ranks_local(ranks) % alike) {
+            snprintf(text, size, "%u", i);
+            options->select = text;
+        }
+    }
+done:
+    free(list);
+    return status;
+}
+
+typedef struct rank_device {
+    char name[128];
+    uint32_t number;
+} rank_device;
+
+enum { SAID = 16 }; /* ranks by name */
+
+tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device) {
+    if (!ranks)
+        return TV_OK;
+    const uint32_t count = tv_ranks_count(ranks);
+    rank_device own = {.number = tv_device_number(device)}, *all = calloc(count, sizeof *all);
+    if (!all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    snprintf(own.name, sizeof own.name, "%.127s", tv_device_caps(device)->name);
+    tv_status status = tv_ranks_gather(ranks, &own, sizeof own, all);
+    uint32_t sharing = 0;
+    for (uint32_t r = 0; r < count && status == TV_OK; r++) {
+        bool shares = false;
+        for (uint32_t q = 0; q < r && !shares; q++)
+            shares = all[q].number == all[r].number &&
+                     strcmp(tv_ranks_host(ranks, q), tv_ranks_host(ranks, r)) == 0;
+        sharing += shares;
+        if (r < SAID)
+            tv_info("rank %u on %s: %s (device %u)%s", r, tv_ranks_host(ranks, r), all[r].name, all[r].number,
+                    shares ? ", with another rank" : "");
+    }
+    if (sharing)
+        tv_warn("%u of %u ranks share a device with another one, which makes nothing faster", sharing, count);
+    free(all);
+    return status;
+}
+
+/* ---- likeness ---- */
+
+static tv_status hash_of_tree(const cJSON *tree, uint64_t *hash) {
+    char *line = NULL;
+    tv_status status = tv_json_print_line(tree, &line);
+    *hash = status == TV_OK ? tv_hash_bytes(line, strlen(line), 0) : 0;
+    cJSON_free(line);
+    return status;
+}
+
+static tv_status hash_of_file(const char *path, uint64_t *hash) {
+    char text[TV_HASH_TEXT];
+    tv_status status = tv_hash_file(path, text);
+    *hash = status == TV_OK ? tv_hash_bytes(text, sizeof text, 0) : 0;
+    return status;
+}
+
+static uint64_t hash_of_model(const tv_parameter_list *list) {
+    uint64_t hash = list->count;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const tv_parameter *p = &list->items[i];
+        const uint64_t facts[] = {p->shape[0], p->shape[1], (uint64_t)p->storage, p->trainable,
+                                  (uint64_t)p->optimizer};
+        hash = tv_hash_bytes(p->name, strlen(p->name), hash);
+        hash = tv_hash_bytes(facts, sizeof facts, hash);
+    }
+    return hash;
+}
+
+/* What a resumed run goes on from; its file names the hashes of all others. */
+static tv_status hash_of_checkpoint(const tv_run *run, uint64_t *hash) {
+    *hash = 0;
+    if (!run->resumed)
+        return TV_OK;
+    char *path = tv_format("%s/trainer_state.json", run->source_path);
+    tv_status status =
+        path ? hash_of_file(path, hash) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    free(path);
+    return status;
+}
+
+static tv_status hashes(const tv_run *run, tv_likeness likenesses[TV_MOST_LIKENESSES], uint32_t *count) {
+    enum { PROGRAM, SETTINGS, DATA, MODEL, CHECKPOINT, ALL };
+    static const char *const names[ALL] = {"program", "set of settings", "set of data", "model",
+                                           "checkpoint"};
+    char *program = NULL;
+    cJSON *inputs = NULL;
+    tv_status status;
+    for (uint32_t i = 0; i < ALL; i++)
+        likenesses[i].what = names[i];
+    *count = ALL;
+    TV_TRY(tv_program_path(&program));
+    TV_TRY(hash_of_file(program, &likenesses[PROGRAM].hash));
+    TV_TRY(hash_of_tree(run->now.settings, &likenesses[SETTINGS].hash));
+    TV_TRY(tv_inputs_tree(&run->now.inputs, &inputs));
+    TV_TRY(hash_of_tree(inputs, &likenesses[DATA].hash));
+    likenesses[MODEL].hash = hash_of_model(run->list);
+    TV_TRY(hash_of_checkpoint(run, &likenesses[CHECKPOINT].hash));
+done:
+    cJSON_Delete(inputs);
+    free(program);
+    return status;
+}
+
+tv_status tv_ranks_compare_runs(tv_run *run) {
+    tv_ranks *ranks = run->options->ranks;
+    tv_likeness likenesses[TV_MOST_LIKENESSES] = {0};
+    uint32_t count = 0;
+    if (!ranks)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, hashes(run, likenesses, &count)));
+    return tv_ranks_expect_alike(ranks, likenesses, count);
+}

@@ -1,0 +1,17 @@
+/* What a run of several ranks has beside one alone: a device for each, and that they are of one mind.
+ */
+#ifndef TV_RUN_RANKS_RUN_H
+#define TV_RUN_RANKS_RUN_H
+
+#include "run/run.h"
+
+/* The device that a rank opens: of the usable ones of the best kind, by its number on the host; `given`
+ * (NULL: nothing) stands over that. Fills `text`, which *options then names. */
+tv_status tv_rank_device(const tv_ranks *ranks, const tv_device_options *given, char *text, uint64_t size,
+                         tv_device_options *options);
+/* By all. Says who has what, and warns where two share one. */
+tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device);
+/* By all, when run->now is known: the same program, settings, inputs, model and checkpoint everywhere. */
+tv_status tv_ranks_compare_runs(tv_run *run);
+
+#endif

@@ -1,0 +1,89 @@
+/* The module that speaks MPI: see calls.h. Errors are MPI's to say: its default handler ends every rank. */
+#include "train/mpi/calls.h"
+
+#include <mpi.h>
+#include <stdio.h>
+#include <string.h>
+
+/* MPI is one for a process, and so is this. */
+static MPI_Comm transfers, beats;
+static MPI_Request transfer = MPI_REQUEST_NULL, sent = MPI_REQUEST_NULL;
+static const char sign = 1;
+
+static void begin(tv_mpi_place *place) {
+    int provided, length;
+    char name[MPI_MAX_PROCESSOR_NAME + 1] = "", library[MPI_MAX_LIBRARY_VERSION_STRING + 1] = "";
+    MPI_Comm host;
+    MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+    MPI_Comm_dup(MPI_COMM_WORLD, &transfers);
+    MPI_Comm_dup(MPI_COMM_WORLD, &beats);
+    MPI_Comm_size(transfers, &place->count);
+    MPI_Comm_rank(transfers, &place->own);
+    MPI_Comm_split_type(transfers, MPI_COMM_TYPE_SHARED, place->own, MPI_INFO_NULL, &host);
+    MPI_Comm_rank(host, &place->local);
+    MPI_Comm_free(&host);
+    place->threads = provided == MPI_THREAD_MULTIPLE;
+    MPI_Get_processor_name(name, &length);
+    MPI_Get_library_version(library, &length);
+    library[strcspn(library, ",\r\n")] = '\0';
+    snprintf(place->host, sizeof place->host, "%.63s", name);
+    snprintf(place->library, sizeof place->library, "%.127s", library);
+}
+
+static void begin_broadcast(int root, void *data, int bytes) {
+    MPI_Ibcast(data, bytes, MPI_BYTE, root, transfers, &transfer);
+}
+
+static void begin_gather(const void *own, void *all, int bytes) {
+    MPI_Iallgather(own, bytes, MPI_BYTE, all, bytes, MPI_BYTE, transfers, &transfer);
+}
+
+static int has_ended(void) {
+    int ended;
+    MPI_Test(&transfer, &ended, MPI_STATUS_IGNORE);
+    return ended;
+}
+
+/* One that is still on its way stands for the next. */
+static void beat(int to) {
+    int gone = 1;
+    if (sent != MPI_REQUEST_NULL)
+        MPI_Test(&sent, &gone, MPI_STATUS_IGNORE);
+    if (gone)
+        MPI_Isend(&sign, 1, MPI_CHAR, to, 0, beats, &sent);
+}
+
+static int heard(int from) {
+    int there, count = 0;
+    char got;
+    for (;;) {
+        MPI_Iprobe(from, 0, beats, &there, MPI_STATUS_IGNORE);
+        if (!there)
+            return count > 0;
+        MPI_Recv(&got, 1, MPI_CHAR, from, 0, beats, MPI_STATUS_IGNORE);
+        count++;
+    }
+}
+
+static void abort_all(int code) {
+    MPI_Abort(MPI_COMM_WORLD, code);
+}
+
+static void end(void) {
+    if (sent != MPI_REQUEST_NULL)
+        MPI_Request_free(&sent);
+    MPI_Finalize();
+}
+
+extern const tv_mpi_calls tv_mpi_calls_of_module;
+__attribute__((visibility("default"))) const tv_mpi_calls tv_mpi_calls_of_module = {
+    .version = TV_MPI_CALLS_VERSION,
+    .begin = begin,
+    .begin_broadcast = begin_broadcast,
+    .begin_gather = begin_gather,
+    .has_ended = has_ended,
+    .beat = beat,
+    .heard = heard,
+    .abort = abort_all,
+    .end = end,
+};

@@ -1,0 +1,40 @@
+/* What a run's ranks ask of MPI, as a table of functions: the only door between trivium and mpi.h.
+ *
+ * Promise: no type of MPI passes it, and the file behind it (calls.c) is a module of its own that is loaded
+ * only under a launcher of MPI, so that neither the command nor the library needs MPI. Nothing blocks: a
+ * transfer is begun and asked for, so that waiting costs no processor. One transfer is under way at a time;
+ * beats are apart from them, from another thread.
+ */
+#ifndef TV_TRAIN_MPI_CALLS_H
+#define TV_TRAIN_MPI_CALLS_H
+
+#include <stdint.h>
+
+enum { TV_MPI_CALLS_VERSION = 1, TV_MPI_HOST_BYTES = 64 };
+
+typedef struct tv_mpi_place {
+    int count, own; /* ranks, and which this one is */
+    int local;      /* number of this rank among those of its host */
+    int threads;    /* whether several threads may call */
+    char host[TV_MPI_HOST_BYTES];
+    char library[128]; /* what MPI calls itself, one line */
+} tv_mpi_place;
+
+typedef struct tv_mpi_calls {
+    int version; /* TV_MPI_CALLS_VERSION */
+    void (*begin)(tv_mpi_place *place);
+    /* A collective transfer of at most 2^31 - 1 bytes. */
+    void (*begin_broadcast)(int root, void *data, int bytes);
+    void (*begin_gather)(const void *own, void *all, int bytes); /* `bytes` of every rank, in their order */
+    int (*has_ended)(void);                                      /* of the transfer that was begun */
+    /* Signs of life. */
+    void (*beat)(int to);
+    int (*heard)(int from); /* whether one came since the last time that it was asked */
+    void (*abort)(int code);
+    void (*end)(void);
+} tv_mpi_calls;
+
+/* The module's one symbol. */
+#define TV_MPI_CALLS_SYMBOL "tv_mpi_calls_of_module"
+
+#endif

@@ -1,0 +1,312 @@
+/* Ranks over the module of MPI: see ranks.h. */
+#include "train/ranks.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/module.h"
+#include "base/os.h"
+#include "train/mpi/calls.h"
+
+/* Asked for this often, at first and at last: a step is longer than either, and a sleeping rank costs
+ * nothing. */
+static const double first_pause = 20e-6, last_pause = 1e-3;
+static const double beat_seconds = 0.5, default_timeout = 20;
+static const uint64_t transfer_bytes = UINT64_C(1) << 30;
+enum { SHOUTED = 1 }; /* the exit code of an end that a rank brings about */
+
+struct tv_ranks {
+    const tv_mpi_calls *calls;
+    tv_mpi_place place;
+    char (*hosts)[TV_MPI_HOST_BYTES];
+    tv_thread *heart;
+    atomic_bool ends, lost; /* this rank leaves; another one is gone, and all end */
+    bool agreed;            /* the failure that is on its way is everybody's */
+    double timeout, waited;
+};
+
+/* ---- the launcher ---- */
+
+static uint32_t number_of(const char *variable) {
+    const char *text = getenv(variable);
+    long value = text ? strtol(text, NULL, 10) : 0;
+    return value > 0 && value < INT32_MAX ? (uint32_t)value : 0;
+}
+
+tv_launcher tv_launcher_of_environment(void) {
+    tv_launcher found = {0};
+    if (getenv("OMPI_COMM_WORLD_SIZE"))
+        found = (tv_launcher){"Open MPI's mpirun", number_of("OMPI_COMM_WORLD_SIZE"),
+                              number_of("OMPI_COMM_WORLD_RANK")};
+    else if (getenv("PMI_SIZE"))
+        found = (tv_launcher){"MPICH's mpirun", number_of("PMI_SIZE"), number_of("PMI_RANK")};
+    else if (getenv("PMIX_RANK"))
+        found =
+            (tv_launcher){"a launcher of PMIx", number_of("SLURM_STEP_NUM_TASKS"), number_of("PMIX_RANK")};
+    if (found.count == 1)
+        found.name = NULL;
+    return found;
+}
+
+tv_status tv_launcher_fail(tv_status status) {
+    if (tv_launcher_of_environment().own == 0)
+        return status;
+    tv_sleep(1);
+    return tv_fail(status, "%s", "");
+}
+
+/* ---- life ---- */
+
+static void expect_signs(tv_ranks *ranks, int before, double silent) {
+    if (silent < ranks->timeout || atomic_load(&ranks->ends))
+        return;
+    (void)tv_fail(TV_E_IO,
+                  "rank %d on %s has given no sign of life for %.0f s: it is stopped, or its machine or the "
+                  "network is gone; all ranks end, and the last checkpoint stands",
+                  before, ranks->hosts[before], silent);
+    atomic_store(&ranks->lost, true); /* whose step is not gone on with, if it wakes up to be ended */
+    tv_log_failure("trivium");
+    ranks->calls->abort(SHOUTED);
+}
+
+/* Each rank listens to the one before it, in a ring. */
+static void live(void *context) {
+    tv_ranks *ranks = context;
+    const int count = ranks->place.count, own = ranks->place.own;
+    const int before = (own + count - 1) % count, behind = (own + 1) % count;
+    double last = tv_seconds(), beaten = 0;
+    while (!atomic_load(&ranks->ends)) {
+        double now = tv_seconds();
+        if (now - beaten >= beat_seconds) {
+            /* A rank that was stopped itself has heard nobody: it listens before it complains. */
+            if (now - beaten > ranks->timeout / 2)
+                last = now;
+            ranks->calls->beat(behind);
+            beaten = now;
+        }
+        if (ranks->calls->heard(before))
+            last = tv_seconds();
+        expect_signs(ranks, before, tv_seconds() - last);
+        tv_sleep(beat_seconds / 5);
+    }
+}
+
+static tv_status check_place(const tv_launcher *launcher, const tv_mpi_place *place) {
+    if (launcher->count && (uint32_t)place->count != launcher->count)
+        return tv_fail(
+            TV_E_USAGE,
+            "%s started %u ranks, and %s, which trivium was built with, sees %d: start it with the "
+            "mpirun of that MPI, or build trivium with the other one (-DMPI_C_COMPILER=...)",
+            launcher->name, launcher->count, place->library, place->count);
+    if (!place->threads)
+        return tv_fail(TV_E_USAGE, "%s has no MPI_THREAD_MULTIPLE, which watching the ranks needs",
+                       place->library);
+    return TV_OK;
+}
+
+tv_status tv_ranks_start(tv_ranks **out) {
+    *out = NULL;
+    const tv_launcher launcher = tv_launcher_of_environment();
+    if (!launcher.name)
+        return TV_OK;
+    const void *object;
+    tv_status status = tv_module_open("trivium-mpi.so", "../lib/trivium", TV_MPI_CALLS_SYMBOL, &object);
+    if (status != TV_OK)
+        return tv_fail(
+            status,
+            "%s started %u of these, and this build of trivium has no MPI: start it alone, or build "
+            "it where MPI is installed (%s)",
+            launcher.name, launcher.count, tv_last_error());
+    tv_ranks *ranks = calloc(1, sizeof *ranks);
+    if (!ranks)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    ranks->calls = object;
+    if (ranks->calls->version != TV_MPI_CALLS_VERSION) {
+        free(ranks);
+        return tv_fail(TV_E_USAGE,
+                       "trivium-mpi.so is of another version than trivium; install both together");
+    }
+    ranks->calls->begin(&ranks->place);
+    status = check_place(&launcher, &ranks->place);
+    if (status != TV_OK || ranks->place.count == 1) {
+        ranks->calls->end();
+        free(ranks);
+        return status;
+    }
+    double timeout = number_of("TRIVIUM_RANK_TIMEOUT");
+    ranks->timeout = timeout > 0 ? timeout : default_timeout;
+    ranks->hosts = calloc((size_t)ranks->place.count, sizeof *ranks->hosts);
+    if (!ranks->hosts)
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    if (status == TV_OK)
+        status = tv_ranks_gather(ranks, ranks->place.host, sizeof ranks->place.host, ranks->hosts);
+    if (status == TV_OK)
+        status = tv_thread_start(&ranks->heart, live, ranks);
+    if (status != TV_OK) {
+        tv_log_failure("trivium");
+        ranks->calls->abort(SHOUTED);
+    }
+    if (ranks->place.own > 0)
+        tv_log_set_level(TV_LOG_ERROR);
+    *out = ranks;
+    return status;
+}
+
+/* Whoever is here waits for all, with a beating heart. */
+static void leave(tv_ranks **handle) {
+    tv_ranks *ranks = *handle;
+    bool unused;
+    (void)tv_ranks_any(ranks, false, &unused);
+    atomic_store(&ranks->ends, true);
+    tv_thread_join(&ranks->heart);
+    ranks->calls->end();
+    free(ranks->hosts);
+    free(ranks);
+    *handle = NULL;
+}
+
+tv_status tv_ranks_end(tv_ranks **handle, tv_status status, const char *who) {
+    tv_ranks *ranks = *handle;
+    if (!ranks)
+        return status;
+    /* An interrupt and numbers that are not finite come to all in the same step. */
+    const bool alike = status == TV_OK || status == TV_E_INTERRUPTED || status == TV_E_NUMERIC;
+    if (!alike && !ranks->agreed) {
+        (void)tv_fail_context(status, "rank %d on %s", ranks->place.own, ranks->place.host);
+        (void)tv_fail_advice(status, status, "all ranks end");
+        tv_log_failure(who);
+        ranks->calls->abort(SHOUTED);
+    }
+    /* Before anybody leaves, since a launcher ends the others when the first one has left. */
+    if (status != TV_OK && tv_last_error()[0] && (!alike || ranks->place.own == 0))
+        tv_log_failure(who);
+    if (status != TV_OK)
+        (void)tv_fail(status, "%s", "");
+    leave(handle);
+    return status;
+}
+
+/* ---- facts ---- */
+
+uint32_t tv_ranks_count(const tv_ranks *ranks) {
+    return ranks ? (uint32_t)ranks->place.count : 1;
+}
+
+uint32_t tv_ranks_own(const tv_ranks *ranks) {
+    return ranks ? (uint32_t)ranks->place.own : 0;
+}
+
+uint32_t tv_ranks_local(const tv_ranks *ranks) {
+    return ranks ? (uint32_t)ranks->place.local : 0;
+}
+
+bool tv_ranks_leads(const tv_ranks *ranks) {
+    return tv_ranks_own(ranks) == 0;
+}
+
+const char *tv_ranks_host(const tv_ranks *ranks, uint32_t rank) {
+    return ranks ? ranks->hosts[rank] : "this machine";
+}
+
+double tv_ranks_waited(const tv_ranks *ranks) {
+    return ranks ? ranks->waited : 0;
+}
+
+/* ---- transfers ---- */
+
+static void wait_for_end(tv_ranks *ranks) {
+    const double begin = tv_seconds();
+    double pause = first_pause;
+    while (atomic_load(&ranks->lost) || !ranks->calls->has_ended()) {
+        tv_sleep(pause);
+        pause = pause < last_pause ? 1.3 * pause : last_pause;
+    }
+    ranks->waited += tv_seconds() - begin;
+}
+
+tv_status tv_ranks_broadcast(tv_ranks *ranks, uint32_t root, void *data, uint64_t bytes) {
+    for (uint64_t at = 0; ranks && at < bytes; at += transfer_bytes) {
+        ranks->calls->begin_broadcast((int)root, (char *)data + at,
+                                      (int)tv_min_u64(transfer_bytes, bytes - at));
+        wait_for_end(ranks);
+    }
+    return TV_OK;
+}
+
+tv_status tv_ranks_gather(tv_ranks *ranks, const void *own, uint64_t bytes, void *all) {
+    if (!ranks) {
+        memcpy(all, own, bytes);
+        return TV_OK;
+    }
+    ranks->calls->begin_gather(own, all, (int)bytes);
+    wait_for_end(ranks);
+    return TV_OK;
+}
+
+tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any) {
+    *any = own;
+    if (!ranks)
+        return TV_OK;
+    uint8_t mine = own, *all = calloc((size_t)ranks->place.count, 1);
+    if (!all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    tv_status status = tv_ranks_gather(ranks, &mine, sizeof mine, all);
+    for (int r = 0; r < ranks->place.count; r++)
+        *any = *any || all[r];
+    free(all);
+    return status;
+}
+
+tv_status tv_ranks_agree(tv_ranks *ranks, tv_status own) {
+    if (!ranks)
+        return own;
+    int32_t mine = (int32_t)own, *all = calloc((size_t)ranks->place.count, sizeof *all);
+    if (!all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    tv_status status = tv_ranks_gather(ranks, &mine, sizeof mine, all);
+    int first = 0, failed = 0;
+    for (int r = ranks->place.count - 1; r >= 0; r--)
+        if (all[r] != TV_OK) {
+            first = r;
+            failed++;
+        }
+    if (status == TV_OK && failed > 0) {
+        status = (tv_status)all[first];
+        ranks->agreed = true;
+        if (ranks->place.own != first)
+            (void)tv_fail(status, "%s", "");
+        else if (failed < ranks->place.count)
+            (void)tv_fail_context(status, "rank %d on %s", first, ranks->place.host);
+    }
+    free(all);
+    return status;
+}
+
+tv_status tv_ranks_expect_alike(tv_ranks *ranks, const tv_likeness *likenesses, uint32_t count) {
+    if (!ranks)
+        return TV_OK;
+    uint64_t own[TV_MOST_LIKENESSES] = {0};
+    uint64_t *all = calloc((size_t)ranks->place.count, sizeof own);
+    if (!all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    for (uint32_t i = 0; i < count; i++)
+        own[i] = likenesses[i].hash;
+    tv_status status = tv_ranks_gather(ranks, own, sizeof own, all);
+    for (int r = 1; r < ranks->place.count && status == TV_OK; r++)
+        for (uint32_t i = 0; i < count && status == TV_OK; i++)
+            if (all[(size_t)r * TV_MOST_LIKENESSES + i] != all[i]) {
+                ranks->agreed = true; /* all see the same */
+                status = tv_fail(TV_E_CONFIG,
+                                 "rank %d on %s has another %s than rank 0 on %s: give every rank the same "
+                                 "program, arguments and files",
+                                 r, ranks->hosts[r], likenesses[i].what, ranks->hosts[0]);
+                if (ranks->place.own > 0)
+                    (void)tv_fail(status, "%s", "");
+            }
+    free(all);
+    return status;
+}

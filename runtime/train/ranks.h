@@ -1,0 +1,64 @@
+/* The ranks of a run: processes that a launcher of MPI started together, a device each.
+ *
+ * Promise: NULL is a process alone, for which every function here is a matter of course. What is called by
+ * all ranks stands so. A rank that fails where the others go on, that ends, or that is not heard from for
+ * TRIVIUM_RANK_TIMEOUT seconds (default 20) ends all of them with one sentence; waiting for the others costs
+ * no processor and is no failure, however long they compute. One thread calls.
+ */
+#ifndef TV_TRAIN_RANKS_H
+#define TV_TRAIN_RANKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct tv_ranks tv_ranks;
+
+/* What the environment says of a launcher, before anything is asked of MPI. */
+typedef struct tv_launcher {
+    const char *name; /* "Open MPI's mpirun"; NULL: none, or it started this process alone */
+    uint32_t count;   /* of processes; 0: it does not say */
+    uint32_t own;
+} tv_launcher;
+tv_launcher tv_launcher_of_environment(void);
+/* For what is wrong before the ranks know each other, and so with all of them: the sentence stays with one,
+ * who has time to say it before the launcher ends it for another one's end. Returns `status`. */
+tv_status tv_launcher_fail(tv_status status);
+
+/* *ranks is NULL for a process alone. Messages of ranks but 0 are silent from here on. TV_E_USAGE where a
+ * launcher started several and there is no module for MPI, or one for another MPI. */
+tv_status tv_ranks_start(tv_ranks **ranks);
+/* By all, whatever their status; returns it. Where a rank fails alone it says so, as `who`, and ends all;
+ * where all fail together one of them says it. The sentence is empty then. */
+tv_status tv_ranks_end(tv_ranks **ranks, tv_status status, const char *who);
+
+uint32_t tv_ranks_count(const tv_ranks *ranks);
+uint32_t tv_ranks_own(const tv_ranks *ranks);
+uint32_t tv_ranks_local(const tv_ranks *ranks); /* number among those of its host */
+/* Whether this one speaks, writes and checkpoints. */
+bool tv_ranks_leads(const tv_ranks *ranks);
+const char *tv_ranks_host(const tv_ranks *ranks, uint32_t rank);
+
+/* By all. `data` of rank `root` for every rank. */
+tv_status tv_ranks_broadcast(tv_ranks *ranks, uint32_t root, void *data, uint64_t bytes);
+/* By all. `bytes` (at most 1 MiB) of every rank, in their order, into `all`. */
+tv_status tv_ranks_gather(tv_ranks *ranks, const void *own, uint64_t bytes, void *all);
+/* By all. Whether it is true of any. */
+tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any);
+/* By all. TV_OK where that is everybody's status; else a failure for everybody. */
+tv_status tv_ranks_agree(tv_ranks *ranks, tv_status own);
+
+/* By all. What must be the same everywhere, each as a hash with its name; the sentence says which rank has
+ * another one of what. */
+typedef struct tv_likeness {
+    const char *what; /* "settings" */
+    uint64_t hash;
+} tv_likeness;
+enum { TV_MOST_LIKENESSES = 8 };
+tv_status tv_ranks_expect_alike(tv_ranks *ranks, const tv_likeness *likenesses, uint32_t count);
+
+/* Seconds that this rank has waited for others in transfers. */
+double tv_ranks_waited(const tv_ranks *ranks);
+
+#endif

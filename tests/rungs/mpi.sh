@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# Several ranks over MPI, Open MPI and MPICH where they are there: the same bits from 1, 2, 3 and 4 ranks, in every stage that
+# trains; going on with another number of them; what happens when one of them dies, stops, loses its device or differs.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+tools/setup.sh --mpi
+flavours=()
+for flavour in openmpi mpich; do
+    ! command -v "mpicc.$flavour" >/dev/null || ! command -v "mpirun.$flavour" >/dev/null || flavours+=("$flavour")
+done
+[ ${#flavours[@]} -gt 0 ] || skip_rung "neither Open MPI nor MPICH is installed (mpicc.openmpi, mpicc.mpich)"
+build release trivium_command
+trivium=$PWD/build/bin/trivium runtime=$PWD/runtime
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # a container's user
+export TRIVIUM_RANK_TIMEOUT=4 TRIVIUM_CACHE_DIR=$PWD/$work/cache
+cd "$work"
+rm -rf runs && mkdir -p runs cache
+"$trivium" devices >/dev/null 2>&1 || skip_rung "no usable Vulkan device"
+
+ok() { passed=$((passed + 1)); }
+bad() { # SENTENCE [LOG]
+    failed=$((failed + 1))
+    echo "FAILED $rung: $1"
+    [ -z "${2:-}" ] || tail -n 20 "$2"
+}
+expect() { # SENTENCE COMMAND...
+    local sentence=$1
+    shift
+    if "$@" >runs/log 2>&1; then ok; else bad "$sentence" runs/log; fi
+}
+# shellcheck disable=SC2317 # expect calls it
+ranks() { # FLAVOUR N [COMMAND...]: N of them; 1 is a process alone
+    local flavour=$1 n=$2
+    shift 2
+    if [ "$n" = 1 ]; then
+        "$trivium" "$@"
+    elif [ "$flavour" = openmpi ]; then
+        mpirun.openmpi --oversubscribe -n "$n" openmpi/trivium "$@"
+    else
+        mpirun.mpich -n "$n" mpich/trivium "$@"
+    fi
+}
+same() { # A B: the files of two checkpoints, but for the times in them
+    local file
+    for file in $(cd "runs/$1/checkpoints/last" && find . -name '*.safetensors' | sort); do
+        cmp "runs/$1/checkpoints/last/$file" "runs/$2/checkpoints/last/$file" || return 1
+    done
+}
+says() { # SENTENCE WORDS: the last log, of one line that is ours
+    if grep -q -- "$2" runs/log && [ "$(grep -c '^trivium' runs/log)" = 1 ]; then ok; else bad "$1" runs/log; fi
+}
+
+# Each flavour's module lies beside a copy of the command, where it is looked for first.
+for flavour in "${flavours[@]}" none; do
+    mkdir -p "$flavour" && cp -f "$trivium" "$flavour/trivium"
+    [ "$flavour" = none ] || "mpicc.$flavour" -shared -fPIC -O2 -Wall -Wextra -D_GNU_SOURCE -I"$runtime" "$runtime/train/mpi/calls.c" \
+        -o "$flavour/trivium-mpi.so" || fail_rung "mpicc.$flavour"
+done
+first=${flavours[0]}
+
+# ---- data and models ----
+
+cat ../../../docs/*.md >runs/text.txt
+{
+    "$trivium" tokenizer train --input runs/text.txt --vocab-size 320 --out runs/tokenizer --quiet
+    "$trivium" data pack --tokenizer runs/tokenizer --input runs/text.txt --val-fraction 0.1 --out runs/data --quiet
+} || fail_rung "no data"
+cat >runs/config.json <<END_OF_CONFIG
+{"model": {"model_type": "llama", "vocab_size": 320, "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 2,
+  "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "tie_word_embeddings": true},
+ "data": {"train": ["runs/data_train.bin"], "val": ["runs/data_val.bin"], "seq_len": 32, "tokenizer": "runs/tokenizer"},
+ "train": {"steps": 6, "batch_size": 2, "grad_accum": 12, "grad_groups": 4, "lr": 0.01, "eval_every": 3, "eval_tokens": 256,
+  "checkpoint_every": 3}}
+END_OF_CONFIG
+awk 'BEGIN { for (i = 0; i < 24; i++)
+    printf "{\"messages\":[{\"role\":\"user\",\"content\":\"What is %d?\"},{\"role\":\"assistant\",\"content\":\"Twice %d.\"}]}\n", 2 * i, i }' >runs/sft.jsonl
+awk 'BEGIN { for (i = 0; i < 24; i++)
+    printf "{\"prompt\":\"What is %d?\",\"chosen\":\"Twice %d.\",\"rejected\":\"No idea %d\"}\n", 2 * i, i, i * i }' >runs/prefs.jsonl
+awk 'BEGIN { for (i = 0; i < 12; i++) printf "{\"prompt\":\"What is %d?\"}\n", i }' >runs/prompts.jsonl
+
+# ---- the same bits ----
+
+pretrain=(pretrain --config runs/config.json --quiet)
+for flavour in "${flavours[@]}"; do
+    for n in 1 2 4; do
+        expect "$flavour, $n ranks of 4 groups" ranks "$flavour" $n "${pretrain[@]}" --out "runs/four-$flavour-$n"
+        expect "$flavour: $n ranks give the bits of one" same "four-$flavour-1" "four-$flavour-$n"
+    done
+    for n in 1 3; do
+        expect "$flavour, $n ranks of 3 groups" ranks "$flavour" $n "${pretrain[@]}" --out "runs/three-$flavour-$n" --set train.grad_groups=3
+    done
+    expect "$flavour: 3 ranks give the bits of one" same "three-$flavour-1" "three-$flavour-3"
+done
+if same "four-$first-1" "three-$first-1" >runs/log; then bad "three groups are no other sum than four"; else ok; fi
+
+base=runs/four-$first-1
+small=(--quiet --set train.grad_groups=2 --set train.batch_size=2 --set train.grad_accum=2 --set train.steps=3)
+for n in 1 2; do
+    expect "sft, $n ranks" ranks "$first" $n sft --model "$base" --data runs/sft.jsonl --out runs/sft-$n "${small[@]}"
+    expect "reward, $n ranks" ranks "$first" $n reward --model "$base" --data runs/prefs.jsonl --out runs/reward-$n "${small[@]}"
+    expect "dpo, $n ranks" ranks "$first" $n dpo --model "$base" --data runs/prefs.jsonl --out runs/dpo-$n "${small[@]}" --set lora.rank=4
+    expect "ppo, $n ranks" ranks "$first" $n ppo --model "$base" --reward runs/reward-1 --prompts runs/prompts.jsonl --out runs/ppo-$n --quiet \
+        --set train.grad_groups=2 --set train.batch_size=2 --set ppo.iterations=2 --set ppo.prompts=8 --set ppo.minibatch=6 --set ppo.epochs=2 --set ppo.max_new_tokens=8
+done
+for stage in sft reward dpo ppo; do expect "$stage: 2 ranks give the bits of one" same $stage-1 $stage-2; done
+
+# ---- going on with another number ----
+
+expect "4 ranks begin" ranks "$first" 4 "${pretrain[@]}" --out runs/parts --stop-after 2
+expect "1 goes on" ranks "$first" 1 pretrain --out runs/parts --resume --quiet --stop-after 2
+expect "2 go on" ranks "$first" 2 pretrain --out runs/parts --resume --quiet
+expect "4, 1 and 2 ranks in turn give the bits of one" same "four-$first-1" parts
+
+# ---- what is refused ----
+
+refused() { # SENTENCE WORDS COMMAND...
+    local sentence=$1 words=$2
+    shift 2
+    if timeout 30 "$@" >runs/log 2>&1; then bad "$sentence: it went through" runs/log; else says "$sentence" "$words"; fi
+}
+launcher=("mpirun.$first") && [ "$first" != openmpi ] || launcher+=(--oversubscribe)
+refused "a build without MPI" "this build of trivium has no MPI" "${launcher[@]}" -n 2 none/trivium "${pretrain[@]}" --out runs/none
+refused "groups that ranks do not divide" "multiple of the 3 ranks, found 4" "${launcher[@]}" -n 3 "$first/trivium" "${pretrain[@]}" --out runs/none
+refused "a command that runs alone" "this command runs alone" "${launcher[@]}" -n 2 "$first/trivium" export --help
+refused "other settings" "rank 1 on .* has another set of settings than rank 0" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none \
+    : -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none --seed 7
+refused "a file that one lacks" "rank 1 on .*: .*missing.json" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none \
+    : -n 1 "$first/trivium" pretrain --config runs/missing.json --out runs/none
+refused "a lost device" "rank 1 on .* was lost .*all ranks end" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/lost \
+    : -n 1 env TRIVIUM_INJECT_DEVICE_LOST=40 "$first/trivium" "${pretrain[@]}" --out runs/lost
+if [ "${#flavours[@]}" = 2 ]; then
+    refused "the mpirun of another MPI" "start it with the mpirun of that MPI" mpirun.mpich -n 2 openmpi/trivium "${pretrain[@]}" --out runs/none
+fi
+[ ! -e runs/none ] || bad "what was refused left something behind"
+
+# ---- when one dies, stops or is interrupted ----
+
+begin() { # NAME: an endless run of two ranks; sets $launched and $ranks once it has a checkpoint
+    setsid "${launcher[@]}" -n 2 "$first/trivium" "${pretrain[@]}" --out "runs/$1" --set train.steps=1000000 --set train.eval_every=0 \
+        >runs/log 2>&1 &
+    launched=$!
+    local i
+    for i in $(seq 150); do [ ! -e "runs/$1/checkpoints/last" ] || break; sleep 0.2; done
+    mapfile -t ranks < <(pgrep -s "$launched" -x trivium)
+    if [ "${#ranks[@]}" -lt 2 ]; then # MPICH's have sessions of their own
+        mapfile -t ranks < <(pgrep -f -- "--out runs/$1 --set train.steps=1000000" | while read -r p; do
+            [ "$(cat "/proc/$p/comm")" != trivium ] || echo "$p"
+        done)
+    fi
+}
+runs() { # PID...: whether any of them does; one that nobody has taken back yet has ended
+    local pid
+    for pid in "$@"; do
+        ! grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status" 2>/dev/null || return 0
+    done
+    return 1
+}
+ended() { # SENTENCE: it ends by itself, and what stands is whole
+    local begun=$SECONDS
+    while runs "$launched" "${ranks[@]}" && [ $((SECONDS - begun)) -lt 30 ]; do sleep 0.2; done
+    if runs "$launched" "${ranks[@]}"; then
+        bad "$1: still there after 30 s" runs/log
+        kill -9 "$launched" "${ranks[@]}" || true
+    else
+        ok
+    fi
+    wait "$launched" || true
+}
+goes_on() { # NAME
+    local step
+    step=$(basename "$(readlink "runs/$1/checkpoints/last")")
+    expect "$1: resumes from $step" ranks "$first" 1 pretrain --out "runs/$1" --resume --quiet --stop-after 1
+}
+for i in 1 2 3 4 5 6; do
+    begin "killed-$i"
+    sleep "0.$((RANDOM % 10))"
+    kill -9 "${ranks[i % 2]}"
+    ended "kill -9 of a rank"
+    goes_on "killed-$i"
+done
+for i in 0 1; do
+    begin "stopped-$i"
+    kill -STOP "${ranks[i]}"
+    ended "a stopped rank"
+    says "a stopped rank is named" "has given no sign of life for 4 s"
+    goes_on "stopped-$i"
+done
+begin interrupted
+kill -USR1 "$launched"
+ended "SIGUSR1"
+says "SIGUSR1 saves" "which is saved; continue with"
+goes_on interrupted
+cd ../../..
+finish
