@@ -55,9 +55,13 @@ static tv_status make_rest(tv_device *device, const pipelines_bench *bench) {
             continue;
         uint32_t local = (uint32_t)(caps->cpu_kernels ? caps->subgroup_size
                                                       : tv_min_u64(GPU_WORKGROUP, caps->invocations));
-        tv_launch launch = {.specialization = {local}, .specialization_count = program->local_size ? 0 : 1};
-        if (program->tier != TV_TIER_FP32)
+        tv_launch launch = {0};
+        if (program->tier != TV_TIER_FP32) {
             tv_matrix_constants(caps, program->tier, &launch);
+            local = (uint32_t)caps->matrix_lanes * TV_ATTENTION_SUBGROUPS;
+        }
+        if (!program->local_size)
+            launch.specialization[launch.specialization_count++] = local;
         TV_RETURN_IF_FAILED(
             tv_pipeline_make(device, program, launch.specialization, launch.specialization_count));
     }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/attention_matrix.h"
 #include "kernels/texels.h"
 #include "push_constants.h"
 #include "sizes.h"
@@ -161,10 +162,15 @@ tv_status tv_attention_forward(tv_recorder *recorder, const tv_attention *a) {
         return TV_OK;
     uint64_t size;
     TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
+    bool on_matrices = tv_attention_on_matrices(tv_recorder_caps(recorder), a->head_size);
     choice way = choose(recorder, a->head_size, TV_PROGRAM_attention_forward_lanes8, forward_tiles);
     for (uint64_t first = 0; first < a->batch; first += size) {
         tv_attention part = part_of(a, first, tv_min_u64(size, a->batch - first));
         tv_attention_push push = push_of(&part);
+        if (on_matrices) {
+            TV_RETURN_IF_FAILED(tv_attention_matrix_forward(recorder, &part, &push));
+            continue;
+        }
         tv_launch launch = launch_of(&way, &push, part.heads);
         launch.bindings[0] = part.qkv;
         launch.bindings[1] = part.doc_start;
@@ -182,6 +188,7 @@ tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention
         return TV_OK;
     uint64_t size;
     TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
+    bool on_matrices = tv_attention_on_matrices(tv_recorder_caps(recorder), a->head_size);
     choice way_q = choose(recorder, a->head_size, TV_PROGRAM_attention_backward_q_lanes8, backward_q_tiles);
     choice way_kv =
         choose(recorder, a->head_size, TV_PROGRAM_attention_backward_kv_lanes8, backward_kv_tiles);
@@ -192,6 +199,11 @@ tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention
         tv_tensor d_qkv = tv_tensor_rows(backward->d_qkv, qkv_elements(a), first, count);
         tv_tensor delta = tv_tensor_rows(backward->delta, a->heads * a->tokens, first, count);
         tv_attention_push push = push_of(&part);
+        if (on_matrices) {
+            TV_RETURN_IF_FAILED(tv_attention_matrix_backward(
+                recorder, &(tv_attention_backward){part, d_output, d_qkv, delta}, &push));
+            continue;
+        }
         /* The first kernel also leaves delta for the second. */
         tv_launch launch = launch_of(&way_q, &push, part.heads);
         const tv_tensor q_bindings[] = {part.qkv, part.doc_start, part.output, d_output,

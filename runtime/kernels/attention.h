@@ -19,6 +19,10 @@ typedef struct tv_attention {
     tv_tensor lse; /* (B, H, T) fp32: log-sum-exp of the scaled scores, likewise; absent in a forward pass
                       without backward */
 } tv_attention;
+/* Whether kernels take qkv, output and their gradients of this type on a device: fp32 everywhere; in a tier
+ * of matrix units its 16-bit type where the kernels on matrices take the head size. Each tensor for itself.
+ */
+bool tv_attention_reads(const tv_caps *caps, uint64_t head_size, tv_dtype dtype);
 tv_status tv_attention_forward(tv_recorder *recorder, const tv_attention *attention);
 
 typedef struct tv_attention_backward {

@@ -29,6 +29,9 @@
 #define TV_ATTENTION_LANES_PART 64
 /* Rows of a GPU tile of attention for each of an invocation's own rows. */
 #define TV_ATTENTION_TILE_ROWS 16
+/* Of a workgroup of its kernels on matrices, and rows of a workgroup. */
+#define TV_ATTENTION_SUBGROUPS   4
+#define TV_ATTENTION_MATRIX_ROWS 64
 
 /* column_sums.comp: gradients that one dispatch adds to; its push constants take no more. */
 #define TV_COLUMN_SUMS 10
