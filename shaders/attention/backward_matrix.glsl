@@ -15,7 +15,7 @@
 #include "window.glsl"
 
 const uint OWN = SUBGROUPS * ROWS;
-const uint PITCH = (WIDTH + 8) / 4; /* in uvec2, of rows as they are */
+const uint PITCH = (WIDTH + 8) / 4; /* in four of T, of rows as they are */
 const uint TURNED = (BLOCK + 8) / 4; /* of turned ones: a row is a channel */
 const uint N_TILES = BLOCK / N, K_TILES = BLOCK / K;
 const uint D_N = WIDTH / N, D_K = WIDTH / K;
@@ -42,11 +42,11 @@ void load_block(out uvec4 held[HELD_QUADS], tile_matrix m, uint row) {
     [[unroll]] for (uint i = 0; i < EACH(HELD); i++) {
         uvec2 at = held_at(i);
         [[unroll]] for (uint r = 0; r < EACH(4); r++)
-            held[4 * i + r] = tile_fetch(m, row + at.x + r, at.y);
+            held[4 * i + r] = tile_fetch(m, row, at.x + r, at.y);
     }
 }
 
-/* `rows`, `turned`: whether and where to. */
+/* `rows`, `turns`: whether and where to. */
 void put_block(uvec4 held[HELD_QUADS], uint source, bool rows, uint rows_at, bool turns, uint turned_at) {
     [[unroll]] for (uint i = 0; i < EACH(HELD); i++) {
         uvec2 at = held_at(i);
@@ -69,7 +69,7 @@ void stage_own(tile_matrix m, uint row) {
     barrier();
     for (uint i = gl_LocalInvocationIndex; i < OWN * (WIDTH / 4); i += INVOCATIONS) {
         uint r = i / (WIDTH / 4), quad = i % (WIDTH / 4);
-        staged[r * PITCH + quad] = tile_t(m.source, tile_fetch(m, row + r, quad * 4));
+        staged[r * PITCH + quad] = tile_t(m.source, tile_fetch(m, row, r, quad * 4));
     }
     barrier();
 }

@@ -92,13 +92,11 @@ void main() {
         first[i] = max(tv_window_start(rows[i]), p.has_documents != 0 ? doc_start[b * p.tokens + rows[i]] : 0);
         float part = 0.0;
         for (uint d = gl_SubgroupInvocationID / ROWS * 4; d < D; d += ROW_LANES * 4) {
-            uvec4 x = tile_fetch(o, rows[i], d), g = tile_fetch(d_o, rows[i], d);
+            uvec4 x = tile_fetch(o, 0, rows[i], d), g = tile_fetch(d_o, 0, rows[i], d);
             part += dot(is_t(1) ? tv_unpack4(x.xy) : uintBitsToFloat(x), is_t(2) ? tv_unpack4(g.xy) : uintBitsToFloat(g));
         }
         if (ROW_LANES > 1)
             part += subgroupShuffleXor(part, 16);
-        if (ROW_LANES > 2)
-            part += subgroupShuffleXor(part, 32);
         row_delta[i] = part;
         if (gl_SubgroupInvocationID < ROWS && t0 + gl_SubgroupID * ROWS + strip_row(i) < p.tokens)
             delta[stats + rows[i]] = part;

@@ -46,7 +46,7 @@ uvec4 tile_source4(uint which, uint at) {
 }
 
 const uint TILE = 64;
-const uint PITCH = 18; /* in uvec2 */
+const uint PITCH = 18; /* of a row, in four of T */
 const uint K_TILES = TILE / K;
 const uint N_TILES = TILE / N;
 const uint QUADS = TILE * TILE / 4 / INVOCATIONS; /* that an invocation stages */
@@ -58,7 +58,7 @@ const bool AHEAD = (WIDTH <= TILE ? 1 : TYPES & 1) != 0;
 void tile_load(out uvec4 held[QUADS], tile_matrix m, uint row, uint part) {
     [[unroll]] for (uint i = 0; i < EACH(QUADS); i++) {
         uint at = gl_LocalInvocationIndex + INVOCATIONS * i;
-        held[i] = tile_fetch(m, row + at / 16, part * TILE + at % 16 * 4);
+        held[i] = tile_fetch(m, row, at / 16, part * TILE + at % 16 * 4);
     }
 }
 
@@ -78,7 +78,7 @@ void tile_load_turned(out uvec4 held[QUADS], tile_matrix m, uint row, uint part)
     [[unroll]] for (uint i = 0; i < EACH(QUADS / 4); i++) {
         uvec2 at = turned_at(gl_LocalInvocationIndex + INVOCATIONS * i);
         [[unroll]] for (uint r = 0; r < EACH(4); r++)
-            held[4 * i + r] = tile_fetch(m, row + at.x * 4 + r, part * TILE + at.y * 4);
+            held[4 * i + r] = tile_fetch(m, row, at.x * 4 + r, part * TILE + at.y * 4);
     }
 }
 
@@ -190,6 +190,9 @@ void main() {
     barrier();
     tile_put(held, 0, 0);
     barrier();
+    /* The last row's first key: from there on, up to the first row, every key is seen. */
+    uint last_first = max(tv_window_start(end - 1), p.has_documents != 0 ? doc_start[b * p.tokens + end - 1] : 0);
+    float log2_scale = p.scale * log2_e;
     for (uint j0 = start; j0 < end; j0 += TILE) {
         [[unroll]] for (uint i = 0; i < EACH(ROW_TILES * N_TILES); i++)
             scores[i] = TV_MATRIX_C(0.0);
@@ -219,26 +222,29 @@ tile_load_turned(held, v, j0, 0);
                         uintBitsToFloat(strip[strip_base() + strip_row(i) * STRIP_PITCH + strip_quad(x)]);
             subgroupBarrier();
         }
+        if (j0 + TILE > t0 + 1 || j0 < last_first)
+            [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++)
+                [[unroll]] for (uint side = 0; side < EACH(2); side++)
+                    [[unroll]] for (uint x = 0; x < EACH(STRIP_QUADS); x++)
+                        [[unroll]] for (uint e = 0; e < EACH(4); e++) {
+                            uint j = j0 + side * 32 + strip_quad(x) * 4 + e, at = (i * 2 + side) * STRIP_QUADS + x;
+                            s[at][e] = j - first[i] <= rows[i] - first[i] ? s[at][e] : lowest;
+                        }
         [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++) {
             float block_top = lowest, block_sum = 0.0;
-            [[unroll]] for (uint side = 0; side < EACH(2); side++)
-                [[unroll]] for (uint x = 0; x < EACH(STRIP_QUADS); x++)
-                    [[unroll]] for (uint e = 0; e < EACH(4); e++) {
-                        uint j = j0 + side * 32 + strip_quad(x) * 4 + e;
-                        float score = s[(i * 2 + side) * STRIP_QUADS + x][e] * (p.scale * log2_e);
-                        score = j - first[i] <= rows[i] - first[i] ? score : lowest;
-                        s[(i * 2 + side) * STRIP_QUADS + x][e] = score;
-                        block_top = max(block_top, score);
-                    }
+            [[unroll]] for (uint x = 0; x < EACH(2 * STRIP_QUADS); x++) {
+                vec4 quad = s[i * 2 * STRIP_QUADS + x];
+                block_top = max(block_top, max(max(quad.x, quad.y), max(quad.z, quad.w)));
+            }
             if (ROW_LANES > 1)
                 block_top = max(block_top, subgroupShuffleXor(block_top, 16));
-            if (ROW_LANES > 2)
-                block_top = max(block_top, subgroupShuffleXor(block_top, 32));
+            /* Where no key of the block is seen, its weights are 0 all the same. */
+            block_top = block_top == lowest ? lowest : block_top * log2_scale;
+            float base = block_top == lowest ? 0.0 : block_top;
             [[unroll]] for (uint side = 0; side < EACH(2); side++)
                 [[unroll]] for (uint x = 0; x < EACH(STRIP_QUADS); x += 2) {
                     uint at = (i * 2 + side) * STRIP_QUADS + x;
-                    vec4 lower = mix(exp2(s[at] - block_top), vec4(0.0), equal(s[at], vec4(lowest)));
-                    vec4 upper = mix(exp2(s[at + 1] - block_top), vec4(0.0), equal(s[at + 1], vec4(lowest)));
+                    vec4 lower = exp2(s[at] * log2_scale - base), upper = exp2(s[at + 1] * log2_scale - base);
                     vec4 both = lower + upper;
                     block_sum += both.x + both.y + both.z + both.w;
                     strip[strip_base() + strip_row(i) * STRIP_PITCH + side * 4 + strip_quad(x) / 2] = uvec4(tv_pack4(lower), tv_pack4(upper));
@@ -281,8 +287,6 @@ tile_put(held, 0, 0);
     [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++) {
         if (ROW_LANES > 1)
             sum[i] += subgroupShuffleXor(sum[i], 16);
-        if (ROW_LANES > 2)
-            sum[i] += subgroupShuffleXor(sum[i], 32);
         if (gl_SubgroupInvocationID < ROWS) {
             factor_o[gl_SubgroupID * ROWS + strip_row(i)] = 1.0 / sum[i];
             if (p.has_lse != 0 && t0 + gl_SubgroupID * ROWS + strip_row(i) < p.tokens)

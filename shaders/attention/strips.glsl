@@ -53,9 +53,12 @@ bool is_t(uint source) {
     return (TYPES >> source & 1) != 0;
 }
 
-/* Four channels as they are in memory, of a row that is there; 0 from channel D on. */
-uvec4 tile_fetch(tile_matrix m, uint row, uint channel) {
-    uvec4 bits = tile_source4(m.source, (m.base + min(row, p.tokens - 1) * m.stride + min(channel, D - 4)) / 4);
+/* Four channels as they are in memory, of row `first` + `row`, or the last one; 0 from channel D on. Written so that what changes in a
+ * loop is only first's product, the same for all invocations. */
+uvec4 tile_fetch(tile_matrix m, uint first, uint row, uint channel) {
+    uint column = m.base + min(channel, D - 4);
+    uint at = min(column + row * m.stride + first * m.stride, column + (p.tokens - 1) * m.stride);
+    uvec4 bits = tile_source4(m.source, at / 4);
     return channel < D ? bits : uvec4(0);
 }
 
