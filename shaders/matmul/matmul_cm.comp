@@ -210,9 +210,15 @@ vec2 pair_of_b(uint word) {
     return TYPE_B == F16 ? tv_f16_unpack(word) : tv_bf16_unpack(word);
 }
 
+/* A scale: subnormal ones by hand, because devices may flush them, and small weights have such. */
+float scale_of(uint bits) {
+    float small = float(bits & 0x3ffu) * uintBitsToFloat(0x33800000u);
+    return (bits & 0x7c00u) != 0 ? tv_f16_unpack(bits & 0xffffu).x : (bits & 0x8000u) != 0 ? -small : small;
+}
+
 /* Values of a word of blocks; `within` is the column of the first one. */
 vec4 quants(uint word, uint scale_pair, uint within) {
-    float scale = tv_f16_unpack(scale_pair >> 16 * (within / BLOCK % 2)).x;
+    float scale = scale_of(scale_pair >> 16 * (within / BLOCK % 2));
     ivec4 values;
     [[unroll]] for (int e = 0; e < 4; e++)
         values[e] = TYPE_B == Q8_0 ? bitfieldExtract(int(word), 8 * e, 8)

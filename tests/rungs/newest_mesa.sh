@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The device tests up to training on the newest Mesa (Debian sid's lavapipe, which has cooperative matrices), with
-# subgroups of 8, 4 and 16 lanes, in a root of its own. Arguments go to ctest: newest_mesa.sh -R heads
+# subgroups of 8, 4 and 16 lanes, and products in the tier cm-f16, in a root of its own. Arguments go to ctest: newest_mesa.sh -R heads
 # Needs: root, debootstrap (tools/setup.sh --roots installs it), about 800 MB under build/roots, which the rung drivers shares,
 # and a minute to fill it. The programs built here run there as they are: a newer glibc runs what an older one linked.
 # Nothing is mounted; what the tests need is copied to the same path inside.
@@ -27,4 +27,9 @@ for width in 256 128 512; do
     LP_NATIVE_VECTOR_WIDTH=$width MESA_SHADER_CACHE_DIR=/tmp/shaders-$width TRIVIUM_CACHE_DIR=/tmp/trivium-$width \
         run_ctest build -L '^(vk|kernels|model|train)$' "$@"
 done
+
+# The kernels of matrices in the tier that has them; a CPU device takes it where it is asked to.
+say "tier cm-f16"
+TRIVIUM_CAPS_MAX=tier=cm-f16 MESA_SHADER_CACHE_DIR=/tmp/shaders-256 TRIVIUM_CACHE_DIR=/tmp/trivium-256 \
+    run_ctest build -R '^kernels/(matmul|matmul_matrices)$'
 finish
