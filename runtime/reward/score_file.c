@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "formats/directory.h"
+#include "kernels/matrices.h"
 #include "reward/scorer.h"
 #include "text/line_shape.h"
 #include "text/preferences.h"
@@ -180,7 +181,7 @@ static tv_status compute(scoring_file *f) {
     uint64_t longest = 1;
     for (uint64_t i = 0; i < f->count; i++)
         longest = tv_max_u64(longest, f->sequences[i].length);
-    TV_RETURN_IF_FAILED(tv_device_open(&f->options->device, &f->device));
+    TV_RETURN_IF_FAILED(tv_device_open_sound(&f->options->device, &f->device));
     TV_RETURN_IF_FAILED(tv_reward_model_load(&f->reward, f->device, NULL));
     TV_RETURN_IF_FAILED(
         tv_scorer_create(f->reward.model, &(tv_scorer_options){.max_tokens = longest}, &f->scorer));

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "formats/model_tokenizer.h"
+#include "kernels/matrices.h"
 #include "run/defaults.h"
 #include "run/directory.h"
 #include "run/memory_report.h"
@@ -285,7 +286,7 @@ static tv_status open_device(tv_run *run) {
     tv_device_options device;
     const tv_run_options *options = run->options;
     TV_RETURN_IF_FAILED(tv_rank_device(options->ranks, &options->device, number, sizeof number, &device));
-    return tv_device_open(&device, &run->device);
+    return tv_device_open_sound(&device, &run->device);
 }
 
 /* Of this rank alone. */

@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/files.h"
 #include "kernels/matmul.h"
+#include "kernels/matrices.h"
 #include "oracle/activation.h"
 #include "oracle/matmul.h"
 
@@ -196,6 +198,33 @@ static void large_tiles_equal_the_oracle(void **state) {
     tv_device_close(&device);
 }
 
+/* Found once, in a process of its own, and read from then on; where it is bad, a lower tier is taken. */
+static void the_verdict_is_kept(void **state) {
+    tv_device_options options = {.select = getenv("TRIVIUM_TEST_DEVICE"),
+                                 .tier = tv_tier_name(tv_device_caps(*state)->tier)};
+    static const char other[] = "{\"matrices_are_sound\": false}";
+    char *dir = tv_test_dir(), *path = NULL, *text = NULL;
+    uint64_t size;
+    tv_device *device = NULL;
+    bool sound = false;
+    assert_ok(tv_matrices_test(*state, &sound));
+    assert_true(sound);
+    assert_int_equal(setenv("TRIVIUM_CACHE_DIR", dir, 1), 0);
+    assert_ok(tv_device_open_sound(&options, &device));
+    assert_int_equal(tv_device_caps(device)->tier, tv_device_caps(*state)->tier);
+    tv_device_close(&device);
+    path = tv_test_only_file(dir, "matrices-");
+    assert_ok(tv_read_file(path, &text, &size));
+    assert_non_null(strstr(text, "true"));
+    assert_ok(tv_write_file(path, other, sizeof other - 1));
+    assert_ok(tv_device_open_sound(&options, &device));
+    assert_true(tv_device_caps(device)->tier < tv_device_caps(*state)->tier);
+    tv_device_close(&device);
+    unsetenv("TRIVIUM_CACHE_DIR");
+    tv_free_all(path, text);
+    tv_test_dir_remove(&dir);
+}
+
 /* In the tier that the environment names, else in the lowest that has matrices. */
 static int open_device(void **state) {
     int status = tv_test_open_device(state);
@@ -219,6 +248,7 @@ int main(void) {
         cmocka_unit_test(types_equal_the_oracle),
         cmocka_unit_test(weights_equal_the_oracle),
         cmocka_unit_test(large_tiles_equal_the_oracle),
+        cmocka_unit_test(the_verdict_is_kept),
     };
     return cmocka_run_group_tests(tests, open_device, tv_test_close_device);
 }
