@@ -34,5 +34,6 @@ tv_status tv_bench_kernels(int argc, char **argv);
 tv_status tv_bench_train(int argc, char **argv);
 tv_status tv_bench_decode(int argc, char **argv);
 tv_status tv_bench_pipelines(int argc, char **argv);
+tv_status tv_bench_exchange(int argc, char **argv);
 
 #endif

@@ -67,6 +67,7 @@ tv_status cmd_bench(int argc, char **argv) {
         {"train", "training steps of a configuration, and where their time goes", tv_bench_train},
         {"decode", "generation with a key-value cache", tv_bench_decode},
         {"pipelines", "what the driver's compiler makes of each kernel", tv_bench_pipelines},
+        {"exchange", "handing gradients round between ranks, under mpirun", tv_bench_exchange},
         {NULL, NULL, NULL},
     };
     return tv_command_dispatch("trivium bench", "Measures speed on a device.", commands, argc, argv);

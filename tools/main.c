@@ -60,6 +60,8 @@ static const char *const for_ranks[] = {"pretrain", "sft", "reward", "dpo", "ppo
 static tv_status check_launcher(const tv_launcher *launcher, int argc, char **argv) {
     if (!launcher->name || launcher->count == 0 || argc < 2)
         return TV_OK;
+    if (argc > 2 && strcmp(argv[1], "bench") == 0 && strcmp(argv[2], "exchange") == 0)
+        return TV_OK;
     for (size_t i = 0; i < sizeof for_ranks / sizeof *for_ranks; i++)
         if (strcmp(for_ranks[i], argv[1]) == 0)
             return TV_OK;

@@ -72,6 +72,28 @@ tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device) {
     return status;
 }
 
+tv_status tv_ranks_say_waits(tv_ranks *ranks, double waited, double seconds) {
+    if (!ranks || !(seconds > 0))
+        return TV_OK;
+    const uint32_t count = tv_ranks_count(ranks);
+    double own = waited / seconds, *all = calloc(count, sizeof *all);
+    if (!all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    tv_status status = tv_ranks_gather(ranks, &own, sizeof own, all);
+    uint32_t least = 0, most = 0;
+    for (uint32_t r = 1; r < count; r++) {
+        least = all[r] < all[least] ? r : least;
+        most = all[r] > all[most] ? r : most;
+    }
+    if (status == TV_OK)
+        tv_info(
+            "handing gradients round and waiting took %.0f %% of the time on rank %u, which others wait for "
+            "the most, and %.0f %% on rank %u (%s)",
+            100 * all[least], least, 100 * all[most], most, tv_ranks_host(ranks, most));
+    free(all);
+    return status;
+}
+
 /* ---- likeness ---- */
 
 static tv_status hash_of_tree(const cJSON *tree, uint64_t *hash) {

@@ -11,6 +11,9 @@ tv_status tv_rank_device(const tv_ranks *ranks, const tv_device_options *given, 
                          tv_device_options *options);
 /* By all. Says who has what, and warns where two share one. */
 tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device);
+/* By all, at the end of `seconds` of steps, evaluations and checkpoints: how much of that the ranks handed
+ * gradients round and waited for each other (`waited` here), and for whom. */
+tv_status tv_ranks_say_waits(tv_ranks *ranks, double waited, double seconds);
 /* By all, when run->now is known: the same program, settings, inputs, model and checkpoint everywhere. */
 tv_status tv_ranks_compare_runs(tv_run *run);
 

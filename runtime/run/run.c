@@ -15,6 +15,7 @@
 #include "run/directory.h"
 #include "run/memory_report.h"
 #include "run/peak.h"
+#include "run/ranks_run.h"
 #include "run/schedule.h"
 #include "run/trace_step.h"
 #include "train/step.h"
@@ -369,7 +370,8 @@ tv_status tv_run_end(const tv_run *run) {
     const char *directory = run->options->run, *stage = run->stage->name;
     if (run->diverged)
         return say_diverged(run);
-    if (!run->interrupted || run->state.step >= run->total_steps)
+    const bool interrupted = run->interrupted || (!run->options->ranks && tv_interrupted());
+    if (!interrupted || run->state.step >= run->total_steps)
         return TV_OK;
     if (run->state.step == 0)
         return tv_fail(
@@ -383,6 +385,7 @@ tv_status tv_run_end(const tv_run *run) {
 
 static tv_status all_steps(tv_run *run) {
     uint64_t end = tv_run_last_step(run);
+    const double begin = tv_seconds(), waited = tv_ranks_waited(run->options->ranks);
     tv_catch_interrupts();
     TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     for (uint64_t step = run->first_step; step < end && !run->interrupted && !run->diverged; step++) {
@@ -392,6 +395,8 @@ static tv_status all_steps(tv_run *run) {
     TV_RETURN_IF_FAILED(drain(run));
     if (run->state.step > run->first_step)
         TV_RETURN_IF_FAILED(tv_run_save(run));
+    TV_RETURN_IF_FAILED(tv_ranks_say_waits(run->options->ranks, tv_ranks_waited(run->options->ranks) - waited,
+                                           tv_seconds() - begin));
     return tv_run_end(run);
 }
 
