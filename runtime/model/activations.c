@@ -23,28 +23,49 @@ static const uint64_t MOST_TOKENS = UINT64_C(1) << 31;
 typedef struct plan_builder {
     tv_plan_item *items;
     tv_tensor **targets; /* where each item's tensor goes once placed */
+    tv_dtype *dtypes;    /* and its type */
     uint64_t count, capacity;
     bool out_of_memory;
 } plan_builder;
 
-static void add(plan_builder *plan, tv_tensor *tensor, uint64_t elements, uint32_t first, uint32_t last) {
-    if (plan->count == plan->capacity) {
-        uint64_t capacity = plan->capacity ? 2 * plan->capacity : 64;
-        tv_plan_item *items = realloc(plan->items, capacity * sizeof *items);
-        if (items)
-            plan->items = items;
-        tv_tensor **targets = realloc(plan->targets, capacity * sizeof *targets);
-        if (targets)
-            plan->targets = targets;
-        if (!items || !targets) {
-            plan->out_of_memory = true;
-            return;
-        }
-        plan->capacity = capacity;
+/* Room for one more item. */
+static bool grow(plan_builder *plan) {
+    if (plan->count < plan->capacity)
+        return true;
+    uint64_t capacity = plan->capacity ? 2 * plan->capacity : 64;
+    tv_plan_item *items = realloc(plan->items, capacity * sizeof *items);
+    if (items)
+        plan->items = items;
+    tv_tensor **targets = realloc(plan->targets, capacity * sizeof *targets);
+    if (targets)
+        plan->targets = targets;
+    tv_dtype *dtypes = realloc(plan->dtypes, capacity * sizeof *dtypes);
+    if (dtypes)
+        plan->dtypes = dtypes;
+    if (!items || !targets || !dtypes) {
+        plan->out_of_memory = true;
+        return false;
     }
-    plan->items[plan->count] =
-        (tv_plan_item){.bytes = elements * sizeof(float), .first = first, .last = last};
+    plan->capacity = capacity;
+    return true;
+}
+
+static void add_bytes(plan_builder *plan, tv_tensor *tensor, tv_dtype dtype, uint64_t bytes, uint32_t first,
+                      uint32_t last) {
+    if (!grow(plan))
+        return;
+    plan->items[plan->count] = (tv_plan_item){.bytes = bytes, .first = first, .last = last};
+    plan->dtypes[plan->count] = dtype;
     plan->targets[plan->count++] = tensor;
+}
+
+static void add_typed(plan_builder *plan, tv_tensor *tensor, tv_dtype dtype, uint64_t elements,
+                      uint32_t first, uint32_t last) {
+    add_bytes(plan, tensor, dtype, elements * tv_dtype_bytes(dtype), first, last);
+}
+
+static void add(plan_builder *plan, tv_tensor *tensor, uint64_t elements, uint32_t first, uint32_t last) {
+    add_typed(plan, tensor, TV_F32, elements, first, last);
 }
 
 typedef struct widths {
@@ -63,23 +84,25 @@ static widths widths_of(const tv_model_config *config, bool backward) {
     };
 }
 
-static void plan_block(plan_builder *plan, const tv_model_config *config, const widths *w, uint64_t rows,
-                       tv_block_activations *block, uint32_t first, uint32_t last) {
+static void plan_block(plan_builder *plan, const tv_model_config *config, const widths *w,
+                       const tv_activations *a, tv_block_activations *block, uint32_t first, uint32_t last) {
+    const uint64_t rows = a->rows;
+    const tv_dtype narrow = a->narrow, heads = a->heads;
     bool has_mean = config->norm == TV_NORM_LAYER;
     if (has_mean) {
         add(plan, &block->mean1, rows, first, last);
         add(plan, &block->mean2, rows, first, last);
     }
     add(plan, &block->rstd1, rows, first, last);
-    add(plan, &block->norm1, rows * w->stream, first, last);
-    add(plan, &block->qkv, rows * w->qkv, first, last);
+    add_typed(plan, &block->norm1, narrow, rows * w->stream, first, last);
+    add_typed(plan, &block->qkv, heads, rows * w->qkv, first, last);
     if (config->qk_norm) {
-        add(plan, &block->qk_raw, rows * (config->n_head + config->n_kv_head) * config->head_size, first,
-            last);
+        add_typed(plan, &block->qk_raw, heads,
+                  rows * (config->n_head + config->n_kv_head) * config->head_size, first, last);
         add(plan, &block->qk_rstd, rows * (config->n_head + config->n_kv_head), first, last);
     }
     add(plan, &block->lse, rows * config->n_head, first, last);
-    add(plan, &block->attended, rows * w->attended, first, last);
+    add_typed(plan, &block->attended, heads, rows * w->attended, first, last);
     if (config->post_norms) {
         add(plan, &block->attn_out, rows * w->stream, first, last);
         add(plan, &block->rstd_attn_out, rows, first, last);
@@ -88,10 +111,10 @@ static void plan_block(plan_builder *plan, const tv_model_config *config, const 
     }
     add(plan, &block->sum2, rows * w->stream, first, last);
     add(plan, &block->rstd2, rows, first, last);
-    add(plan, &block->norm2, rows * w->stream, first, last);
+    add_typed(plan, &block->norm2, narrow, rows * w->stream, first, last);
     if (w->mlp_in > 0)
-        add(plan, &block->mlp_in, rows * w->mlp_in, first, last);
-    add(plan, &block->mlp_act, rows * w->mlp_act, first, last);
+        add_typed(plan, &block->mlp_in, narrow, rows * w->mlp_in, first, last);
+    add_typed(plan, &block->mlp_act, narrow, rows * w->mlp_act, first, last);
 }
 
 static uint64_t scratch_bytes(const tv_model_config *config, const widths *w, uint64_t rows, bool backward) {
@@ -153,22 +176,25 @@ static void build(plan_builder *plan, const tv_parameter_list *list, const tv_ca
         uint32_t first = l + 1, last = a->options.backward ? 2 * layers + 1 - l : l + 2;
         add(plan, &a->blocks[l].sum1, rows * w.stream, l, last);
         if (!shared)
-            plan_block(plan, config, &w, rows, &a->blocks[l], first, last);
+            plan_block(plan, config, &w, a, &a->blocks[l], first, last);
     }
     if (shared)
-        plan_block(plan, config, &w, rows, &a->blocks[0], 1, end);
+        plan_block(plan, config, &w, a, &a->blocks[0], 1, end);
     add(plan, &a->sum_final, rows * w.stream, layers, head + 1);
     if (has_mean)
         add(plan, &a->mean_final, rows, head, head + 1);
     add(plan, &a->rstd_final, rows, head, head + 1);
-    add(plan, &a->final, rows * w.stream, head, head);
+    add_typed(plan, &a->final, a->narrow, rows * w.stream, head, head);
     if (a->head_rows && config->head == TV_MODEL_HEAD_LANGUAGE)
         add(plan, &a->logits, a->head_rows * config->vocab_size, head, head);
     if (a->options.backward) {
         add(plan, &a->d_stream, rows * w.stream, head, end);
-        add(plan, &a->d_narrow, rows * tv_max_u64(w.stream, w.attended), head, end);
-        uint64_t post = config->post_norms ? w.stream : 0;
-        add(plan, &a->d_wide, rows * tv_max_u64(post, tv_max_u64(w.mlp_in, w.qkv)), head + 1, end);
+        const uint64_t narrow = tv_dtype_bytes(a->narrow), heads = tv_dtype_bytes(a->heads);
+        const uint64_t post = config->post_norms ? w.stream * sizeof(float) : 0;
+        add_bytes(plan, &a->d_narrow, a->narrow,
+                  rows * tv_max_u64(post, tv_max_u64(w.stream * narrow, w.attended * heads)), head, end);
+        add_bytes(plan, &a->d_wide, a->narrow,
+                  rows * tv_max_u64(post, tv_max_u64(w.mlp_in * narrow, w.qkv * heads)), head + 1, end);
         add(plan, &a->delta, rows * config->n_head, head + 1, end);
         uint64_t widest = tv_max_u64(tv_max_u64(w.qkv, w.mlp_in), w.stream);
         uint64_t sums = tv_column_sums_scratch(caps, rows, vector_elements(list), widest);
@@ -181,6 +207,14 @@ static void build(plan_builder *plan, const tv_parameter_list *list, const tv_ca
     }
     add(plan, &a->scratch, tv_div_up(scratch_bytes(config, &w, rows, a->options.backward), sizeof(float)),
         head, end);
+}
+
+/* Kernels take halves in fours. Adapters add to what they lie beside, which halves would round twice. */
+static void choose_types(const tv_parameter_list *list, tv_activations *a) {
+    const tv_model_config *config = &list->config;
+    const bool whole = config->channels % 4 == 0 && config->ffn % 4 == 0 && config->head_size % 4 == 0;
+    a->narrow = whole && list->adapter.rank == 0 ? a->options.dtype : TV_F32;
+    a->heads = TV_F32;
 }
 
 /* Places everything but the logits, and those beside it. */
@@ -230,6 +264,7 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     if (options->shared)
         tv_activation_arena_hold(options->shared);
     a->rows = options->batch * options->tokens;
+    choose_types(list, a);
     a->blocks = calloc(config->n_layer, sizeof *a->blocks);
     if (!a->blocks) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
@@ -243,7 +278,7 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
         const tv_device_arena *memory;
         TV_TRY_OR_FAIL(make_memory(device, a, &placed, &memory));
         for (uint64_t i = 0; i < plan.count; i++)
-            *plan.targets[i] = (tv_tensor){tv_device_arena_span(memory, &plan.items[i]), TV_F32};
+            *plan.targets[i] = (tv_tensor){tv_device_arena_span(memory, &plan.items[i]), plan.dtypes[i]};
         if (options->recompute || !options->backward)
             for (uint64_t l = 1; l < config->n_layer; l++) {
                 tv_tensor own = a->blocks[l].sum1;
@@ -254,12 +289,14 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     tv_memory_plan_free(&placed);
     free(plan.items);
     free(plan.targets);
+    free(plan.dtypes);
     *out = a;
     return TV_OK;
 fail:
     tv_memory_plan_free(&placed);
     free(plan.items);
     free(plan.targets);
+    free(plan.dtypes);
     tv_activations_destroy(&a);
     return status;
 }

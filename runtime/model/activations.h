@@ -5,6 +5,10 @@
  * block l is 2 L + 1 - l, of the embedding 2 L + 2. Tensors that never live at the same time share bytes.
  * With recomputation a block keeps only its input, and all blocks share the rest; so does a forward pass
  * without a backward one.
+ *
+ * The residual stream, its gradient, statistics and logits are fp32 always. What norms, products and
+ * attention hand each other may be halves, where a tier's products take them: tv_tensor.dtype says so for
+ * each.
  */
 #ifndef TV_MODEL_ACTIVATIONS_H
 #define TV_MODEL_ACTIVATIONS_H
@@ -38,6 +42,8 @@ typedef struct tv_block_activations {
 typedef struct tv_activations_options {
     uint64_t batch, tokens; /* B, T */
     bool backward;          /* also keep what backward needs, and its own tensors */
+    tv_dtype dtype;         /* of what lies between a norm and the residual stream; TV_F32, or the type that
+                               the device's matrix units take, where the model's sizes are multiples of 4 */
     bool recompute;         /* keep only each block's input; backward runs the block again */
     uint64_t logits_rows;   /* rows whose logits are asked for at once, at most; 0: all */
     /* The most rows of a chunk of logits, where a run keeps them; 0: as the device and the plan allow. The
@@ -51,6 +57,8 @@ typedef struct tv_activations_options {
 typedef struct tv_activations {
     tv_activations_options options;
     uint64_t rows;                /* B * T */
+    tv_dtype narrow;              /* of what stands between norms and products: TV_F32, or options.dtype */
+    tv_dtype heads;               /* of what attention reads and writes: TV_F32, or as `narrow` */
     tv_block_activations *blocks; /* L */
     tv_tensor sum_final;          /* (N, C) the stream behind the last block */
     tv_tensor mean_final, rstd_final;
@@ -73,6 +81,12 @@ typedef struct tv_activations {
 tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
                                 const tv_activations_options *options, tv_activations **activations);
 void tv_activations_destroy(tv_activations **activations);
+
+/* A place for gradients as one of another type, which it has the bytes for. */
+static inline tv_tensor tv_activations_as(tv_tensor tensor, tv_dtype dtype) {
+    tensor.dtype = dtype;
+    return tensor;
+}
 
 /* Around everything that is submitted of them, by `user` (lasts until the return): TV_E_USAGE where they are
  * shared and another user has them. A borrow that failed needs no return. */

@@ -163,9 +163,10 @@ static tv_status attention(const pass *p, uint32_t l) {
     const tv_activations *a = p->a;
     const tv_block_activations *b = &a->blocks[l];
     uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size, width = c->n_head * c->head_size;
-    tv_tensor d_out = a->d_stream;
+    tv_tensor d_out = a->d_stream, d_attended = tv_activations_as(a->d_narrow, a->heads),
+              d_qkv = tv_activations_as(a->d_wide, a->heads);
     if (c->post_norms) {
-        d_out = a->d_wide;
+        d_out = tv_activations_as(a->d_wide, TV_F32);
         TV_RETURN_IF_FAILED(
             post_norm(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, l, b->attn_out, b->rstd_attn_out, d_out));
         if (!flows_below(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, l))
@@ -173,7 +174,7 @@ static tv_status attention(const pass *p, uint32_t l) {
     }
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT,
                                c->post_norms ? TV_PARAMETER_ATTN_OUT_BIAS : NO_BIAS, l, width, c->channels,
-                               b->attended, d_out, a->d_narrow));
+                               b->attended, d_out, d_attended));
     if (!flows_below(p, TV_PARAMETER_ATTN_OUT_WEIGHT, l))
         return TV_OK;
     tv_record_push_label(p->recorder, "attention");
@@ -189,14 +190,14 @@ static tv_status attention(const pass *p, uint32_t l) {
                                                           .doc_start = p->inputs->doc_start,
                                                           .output = b->attended,
                                                           .lse = b->lse},
-                                              .d_output = a->d_narrow,
-                                              .d_qkv = a->d_wide,
+                                              .d_output = d_attended,
+                                              .d_qkv = d_qkv,
                                               .delta = a->delta}));
     tv_record_pop_label(p->recorder);
-    TV_RETURN_IF_FAILED(rotate_back(p, l, a->d_wide));
-    TV_RETURN_IF_FAILED(norm_heads(p, l, a->d_wide));
+    TV_RETURN_IF_FAILED(rotate_back(p, l, d_qkv));
+    TV_RETURN_IF_FAILED(norm_heads(p, l, d_qkv));
     return linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width, b->norm1,
-                  a->d_wide, a->d_narrow);
+                  d_qkv, a->d_narrow);
 }
 
 /* d_stream -> d_mlp_act (d_wide) -> d_mlp_in (d_wide, or in mlp_in's own place) -> d_norm2 (d_narrow). */
@@ -207,7 +208,7 @@ static tv_status mlp(const pass *p, uint32_t l) {
     bool gated = tv_model_config_is_gated(c);
     tv_tensor d_out = a->d_stream;
     if (c->post_norms) {
-        d_out = a->d_narrow;
+        d_out = tv_activations_as(a->d_narrow, TV_F32);
         TV_RETURN_IF_FAILED(
             post_norm(p, TV_PARAMETER_POST_MLP_NORM_GAIN, l, b->mlp_out, b->rstd_mlp_out, d_out));
         if (!flows_below(p, TV_PARAMETER_POST_MLP_NORM_GAIN, l))

@@ -91,7 +91,7 @@ static tv_status read_settings(tv_run *run) {
 /* run.json names what the run began from, for stages that need it again, and when. */
 static tv_status read_beginning(tv_run *run) {
     cJSON *root = NULL;
-    const char *init;
+    const char *init, *tier;
     double begun;
     char *path = tv_format("%s/run.json", run->options->run);
     if (!path)
@@ -99,7 +99,9 @@ static tv_status read_beginning(tv_run *run) {
     tv_status status;
     TV_TRY(tv_json_read_file(path, &root));
     TV_TRY(tv_json_string(root, "model", path, "", &init));
+    TV_TRY(tv_json_string(root, "tier", path, "", &tier));
     TV_TRY(tv_json_number(root, "begun", path, 0, &begun));
+    snprintf(run->tier, sizeof run->tier, "%s", tier);
     run->begun = begun >= 0 && begun < 1e12 ? (int64_t)begun : 0;
     if (init[0] && !(run->init = tv_format("%s", init)))
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
@@ -281,12 +283,28 @@ static tv_status plan_memory(tv_run *run) {
     return run->stage->measure ? run->stage->measure(run->self, run) : TV_OK;
 }
 
+/* A run goes on at the tier that it was at, where the device has that and nobody asks for another. */
 static tv_status open_device(tv_run *run) {
     char number[16];
-    tv_device_options device;
+    tv_device_options wanted;
     const tv_run_options *options = run->options;
-    TV_RETURN_IF_FAILED(tv_rank_device(options->ranks, &options->device, number, sizeof number, &device));
-    return tv_device_open_sound(&device, &run->device);
+    TV_RETURN_IF_FAILED(tv_rank_device(options->ranks, &options->device, number, sizeof number, &wanted));
+    const bool own = run->resumed && run->tier[0] && !wanted.tier;
+    if (own)
+        wanted.tier = run->tier;
+    tv_status status = tv_device_open_sound(&wanted, &run->device);
+    if (own && status == TV_E_USAGE) {
+        wanted.tier = NULL;
+        status = tv_device_open_sound(&wanted, &run->device);
+    }
+    if (status != TV_OK || !run->resumed || !run->tier[0])
+        return status;
+    const char *now = tv_tier_name(tv_device_caps(run->device)->tier);
+    if (strcmp(now, run->tier) != 0 && tv_ranks_leads(options->ranks))
+        tv_warn("the run was at the tier %s and goes on at %s: from here on its numbers are rounded "
+                "differently",
+                run->tier, now);
+    return TV_OK;
 }
 
 /* Of this rank alone. */

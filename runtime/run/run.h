@@ -98,6 +98,7 @@ struct tv_run {
     tv_device *device;
     tv_model_directory *source; /* of --init or of the checkpoint that is resumed; NULL: drawn by seed */
     char *source_path;
+    char tier[16]; /* a resumed run: at which it was; "": an earlier version did not note it */
     int64_t begun; /* in seconds since 1970; 0 on resuming a run of an earlier version */
     char *init;    /* what the run began from, as it was given; also on resuming; NULL: drawn */
     bool resumed;  /* source is a checkpoint of this run */

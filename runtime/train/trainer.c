@@ -19,6 +19,9 @@
 
 enum { SLOTS = 2 };
 
+/* Of f16, as PyTorch's GradScaler has them. */
+enum { FIRST_LOSS_SCALE = 65536, LOSS_SCALE_GROWTH = 2000 };
+
 /* A submission that long kernels of desktop drivers survive, with room for a wrong guess. */
 static const double submission_seconds = 0.08;
 
@@ -84,9 +87,10 @@ static uint64_t readback_bytes(const tv_trainer_layout *layout) {
     return tv_trainer_layout_output_offset(layout, TV_HEAD_TENSORS) * sizeof(float) + TV_TENSOR_ALIGNMENT;
 }
 
-static tv_activations_options activations_options(const tv_trainer_options *options) {
+static tv_activations_options activations_options(const tv_trainer_options *options, const tv_caps *caps) {
     return (tv_activations_options){.batch = options->batch,
                                     .tokens = options->tokens,
+                                    .dtype = tv_tier_dtype(caps->tier),
                                     .backward = options->train,
                                     .recompute = options->recompute,
                                     .head_rows = options->head_rows,
@@ -103,7 +107,7 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     tv_status status;
     tv_memory_plan plan = {0};
     tv_activations *activations = NULL;
-    tv_activations_options planned = activations_options(options);
+    tv_activations_options planned = activations_options(options, caps);
     tv_trainer_layout layout = tv_trainer_layout_make(list, options);
     TV_TRY(tv_model_measure(list, caps, options->train, &bytes->model));
     TV_TRY(tv_activations_create(NULL, caps, list, &planned, &activations));
@@ -369,9 +373,14 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     }
     if (options->train && trainer->options.groups > 1)
         TV_TRY_OR_FAIL(tv_model_keep_sums(model));
+    if (!(trainer->options.loss_scale > 0) &&
+        tv_tier_dtype(tv_device_caps(trainer->device)->tier) == TV_F16) {
+        trainer->options.loss_scale = FIRST_LOSS_SCALE;
+        trainer->options.loss_scale_growth = LOSS_SCALE_GROWTH;
+    }
     trainer->scaling = options->scaled_as ? options->scaled_as : trainer;
     trainer->layout = tv_trainer_layout_make(tv_model_list(model), &trainer->options);
-    tv_activations_options planned = activations_options(options);
+    tv_activations_options planned = activations_options(options, tv_device_caps(trainer->device));
     TV_TRY_OR_FAIL(tv_model_need_context(model, context_of(options)));
     TV_TRY_OR_FAIL(tv_activations_create(trainer->device, tv_device_caps(trainer->device),
                                          tv_model_list(model), &planned, &trainer->activations));

@@ -41,7 +41,7 @@ typedef struct tv_trainer_options {
     bool recompute;
     uint64_t head_rows; /* the most rows of a chunk of logits (activations.h); 0: as device and plan allow */
     bool train;         /* false: only forward passes */
-    /* What gradients are scaled with on their way through 16 bits: a power of two. 0: as the activations ask,
+    /* What gradients are scaled with on their way through 16 bits: a power of two. 0: as the tier asks,
      * which is a scale that moves from 65,536 on with f16, as PyTorch's GradScaler, and none besides. */
     float loss_scale;
     uint32_t

@@ -31,5 +31,5 @@ done
 # The kernels of matrices in the tier that has them; a CPU device takes it where it is asked to.
 say "tier cm-f16"
 TRIVIUM_CAPS_MAX=tier=cm-f16 MESA_SHADER_CACHE_DIR=/tmp/shaders-256 TRIVIUM_CACHE_DIR=/tmp/trivium-256 \
-    run_ctest build -R '^kernels/(matmul|matmul_matrices)$'
+    run_ctest build -R '^(kernels/(matmul|matmul_matrices)|train/(golden|overfit))$'
 finish
