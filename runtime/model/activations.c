@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "kernels/attention.h"
 #include "kernels/column_sums.h"
 #include "kernels/matmul.h"
 #include "kernels/reduce.h"
@@ -210,11 +211,11 @@ static void build(plan_builder *plan, const tv_parameter_list *list, const tv_ca
 }
 
 /* Kernels take halves in fours. Adapters add to what they lie beside, which halves would round twice. */
-static void choose_types(const tv_parameter_list *list, tv_activations *a) {
+static void choose_types(const tv_parameter_list *list, const tv_caps *caps, tv_activations *a) {
     const tv_model_config *config = &list->config;
     const bool whole = config->channels % 4 == 0 && config->ffn % 4 == 0 && config->head_size % 4 == 0;
     a->narrow = whole && list->adapter.rank == 0 ? a->options.dtype : TV_F32;
-    a->heads = TV_F32;
+    a->heads = tv_attention_reads(caps, config->head_size, a->narrow) ? a->narrow : TV_F32;
 }
 
 /* Places everything but the logits, and those beside it. */
@@ -264,7 +265,7 @@ tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv
     if (options->shared)
         tv_activation_arena_hold(options->shared);
     a->rows = options->batch * options->tokens;
-    choose_types(list, a);
+    choose_types(list, caps, a);
     a->blocks = calloc(config->n_layer, sizeof *a->blocks);
     if (!a->blocks) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
