@@ -40,7 +40,8 @@ static bool is_for(const tv_program *program, const tv_caps *caps) {
     bool texels = false;
     for (uint32_t i = 0; i < program->binding_count; i++)
         texels |= program->access[i] == TV_TEXELS;
-    return (caps->texels || !texels) && (caps->cpu_kernels || program->local_size != TV_CPU_LANES);
+    return (caps->texels || !texels) && (caps->cpu_kernels || (program->local_size != TV_CPU_LANES &&
+                                                               program->local_size != TV_CPU_LANES_WIDE));
 }
 
 /* What no recording has asked for gets the constants that its shader has. */

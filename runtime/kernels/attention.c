@@ -10,12 +10,13 @@
 #include "sizes.h"
 
 enum {
-    LANES = TV_CPU_LANES,
-    /* Vectors of 8 channels that a CPU variant takes from each row block of the other side in one iteration.
-     * More than 8 spill: at D 32, 32 took twice the time. Wide heads load their own row again in every
-     * iteration, so there a larger block pays: at D 128, 8 took two to three times as long as 32. */
-    LANES_VECTORS = 8,
-    LANES_VECTORS_WIDE = 32,
+    MAX_BLOCK = 8, /* rows of the other side that a CPU variant takes at once */
+    /* Chunks of channels that a CPU variant takes from each row block of the other side in one iteration.
+     * More than 8 spill on 8 lanes: at D 32, 32 took twice the time; 16 lanes have twice the registers. Wide
+     * heads load their own row again in every iteration, so there a larger block pays: at D 128, 8 took two
+     * to three times as long as 32. */
+    BLOCK_CHUNKS = 8,
+    BLOCK_CHUNKS_WIDE = 32,
     MAX_HEAD_SIZE = 256,
     CACHE_WORKGROUP = 128, /* of cache_write.comp on GPUs */
 };
@@ -50,19 +51,37 @@ static const tile_variant backward_kv_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_att
                                                              {128, TV_PROGRAM_attention_backward_kv_d128, 2},
                                                              {256, TV_PROGRAM_attention_backward_kv_d256, 1}};
 
-static bool takes_lanes(const tv_recorder *recorder) {
-    const tv_caps *caps = tv_recorder_caps(recorder);
-    return caps->cpu_kernels && caps->subgroup_shuffle && caps->subgroup_size == LANES;
+/* Variants for CPUs: of single values and of texels, of 8 lanes and of 16. */
+typedef tv_program_id lanes_variants[2][2];
+#define LANES_VARIANTS(kernel)                                                                               \
+    {                                                                                                        \
+        {TV_PROGRAM_##kernel##_lanes8, TV_PROGRAM_##kernel##_lanes16}, {                                     \
+            TV_PROGRAM_##kernel##_texels_lanes8, TV_PROGRAM_##kernel##_texels_lanes16                        \
+        }                                                                                                    \
+    }
+static const lanes_variants forward_lanes = LANES_VARIANTS(attention_forward),
+                            backward_q_lanes = LANES_VARIANTS(attention_backward_q),
+                            backward_kv_lanes = LANES_VARIANTS(attention_backward_kv),
+                            decode_lanes = LANES_VARIANTS(attention_decode);
+
+/* Whether rows of heads, in tensors of up to so many fp32 elements, can be read four channels at a time. */
+static bool takes_texels(const tv_recorder *recorder, uint64_t head_size, uint64_t elements) {
+    return head_size % 4 == 0 && elements / 4 <= tv_recorder_texels(recorder);
 }
 
-static choice choose(const tv_recorder *recorder, uint64_t head_size, tv_program_id lanes,
-                     const tile_variant *tiles) {
-    if (takes_lanes(recorder)) {
+static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texels,
+                     const lanes_variants *variants, const tile_variant *tiles) {
+    uint64_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder));
+    if (lanes) {
         uint64_t parts = tv_div_up(head_size, TV_ATTENTION_LANES_PART);
-        uint64_t chunks = tv_div_up(tv_div_up(head_size, LANES), parts);
-        uint64_t vectors = parts > 1 ? LANES_VECTORS_WIDE : LANES_VECTORS;
-        uint64_t block = tv_max_u64(1, tv_min_u64(LANES, vectors / chunks));
-        return (choice){lanes, LANES, parts, {(uint32_t)head_size, (uint32_t)block}, 2};
+        uint64_t chunks = tv_div_up(tv_div_up(head_size, TV_ATTENTION_CHUNK), parts);
+        uint64_t at_once = parts > 1 ? BLOCK_CHUNKS_WIDE : BLOCK_CHUNKS * (lanes / TV_CPU_LANES);
+        uint64_t block = tv_max_u64(1, tv_min_u64(MAX_BLOCK, at_once / chunks));
+        return (choice){(*variants)[texels][lanes == TV_CPU_LANES_WIDE],
+                        lanes,
+                        parts,
+                        {(uint32_t)head_size, (uint32_t)block},
+                        2};
     }
     int class = 0;
     while (tiles[class].head_size < head_size)
@@ -163,7 +182,8 @@ tv_status tv_attention_forward(tv_recorder *recorder, const tv_attention *a) {
     uint64_t size;
     TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
     bool on_matrices = tv_attention_on_matrices(tv_recorder_caps(recorder), a->head_size);
-    choice way = choose(recorder, a->head_size, TV_PROGRAM_attention_forward_lanes8, forward_tiles);
+    bool texels = a->qkv.dtype == TV_F32 && takes_texels(recorder, a->head_size, size * qkv_elements(a));
+    choice way = choose(recorder, a->head_size, texels, &forward_lanes, forward_tiles);
     for (uint64_t first = 0; first < a->batch; first += size) {
         tv_attention part = part_of(a, first, tv_min_u64(size, a->batch - first));
         tv_attention_push push = push_of(&part);
@@ -189,9 +209,10 @@ tv_status tv_attention_backward_record(tv_recorder *recorder, const tv_attention
     uint64_t size;
     TV_RETURN_IF_FAILED(batch_per_part(recorder, a, &size));
     bool on_matrices = tv_attention_on_matrices(tv_recorder_caps(recorder), a->head_size);
-    choice way_q = choose(recorder, a->head_size, TV_PROGRAM_attention_backward_q_lanes8, backward_q_tiles);
-    choice way_kv =
-        choose(recorder, a->head_size, TV_PROGRAM_attention_backward_kv_lanes8, backward_kv_tiles);
+    bool texels = a->qkv.dtype == TV_F32 && a->output.dtype == TV_F32 && backward->d_output.dtype == TV_F32 &&
+                  takes_texels(recorder, a->head_size, size * qkv_elements(a));
+    choice way_q = choose(recorder, a->head_size, texels, &backward_q_lanes, backward_q_tiles);
+    choice way_kv = choose(recorder, a->head_size, texels, &backward_kv_lanes, backward_kv_tiles);
     for (uint64_t first = 0; first < a->batch; first += size) {
         uint64_t count = tv_min_u64(size, a->batch - first);
         tv_attention part = part_of(a, first, count);
@@ -246,12 +267,12 @@ static tv_status split_decode(const tv_recorder *recorder, const tv_attention_de
                  : TV_OK;
 }
 
-/* Whether what `most` binds of qkv and the caches can be read four channels at a time. */
-static bool takes_texels(const tv_recorder *recorder, const tv_attention_decode *decode,
-                         const decode_part *most) {
+/* Whether what `most` binds of qkv and the caches can be read so. */
+static bool decode_takes_texels(const tv_recorder *recorder, const tv_attention_decode *decode,
+                                const decode_part *most) {
     uint64_t elements = tv_max_u64(most->rows * qkv_row_of(decode), most->slots * cache_row_of(decode));
-    return decode->head_size % 4 == 0 && decode->qkv.dtype == TV_F32 && decode->k_cache.dtype == TV_F32 &&
-           decode->v_cache.dtype == TV_F32 && elements / 4 <= tv_recorder_texels(recorder);
+    return decode->qkv.dtype == TV_F32 && decode->k_cache.dtype == TV_F32 &&
+           decode->v_cache.dtype == TV_F32 && takes_texels(recorder, decode->head_size, elements);
 }
 
 static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode,
@@ -259,11 +280,11 @@ static choice choose_decode(const tv_recorder *recorder, const tv_attention_deco
     uint32_t columns = 1;
     while (columns * 4 < decode->head_size)
         columns *= 2;
-    if (!takes_lanes(recorder))
+    uint32_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder));
+    if (lanes == 0)
         return (choice){
             TV_PROGRAM_attention_decode_group, 1, decode->heads, {decode->head_size % 4 == 0, columns}, 2};
-    return (choice){takes_texels(recorder, decode, most) ? TV_PROGRAM_attention_decode_texels_lanes8
-                                                         : TV_PROGRAM_attention_decode_lanes8,
+    return (choice){decode_lanes[decode_takes_texels(recorder, decode, most)][lanes == TV_CPU_LANES_WIDE],
                     1,
                     decode->heads * tv_div_up(decode->head_size, TV_ATTENTION_LANES_PART),
                     {(uint32_t)decode->head_size},

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "sizes.h"
+
 tv_tensor tv_tensor_rows(tv_tensor tensor, uint64_t row_elements, uint64_t first, uint64_t rows) {
     if (!tv_tensor_present(tensor))
         return tensor;
@@ -119,6 +121,11 @@ tv_status tv_split_logits(const tv_recorder *recorder, const char *what, uint64_
             "smaller vocabulary",
             what, (unsigned long long)(vocab * element), (unsigned long long)range);
     return TV_OK;
+}
+
+uint32_t tv_cpu_lanes(const tv_caps *caps) {
+    bool lanes = caps->subgroup_size == TV_CPU_LANES || caps->subgroup_size == TV_CPU_LANES_WIDE;
+    return lanes && caps->cpu_kernels && caps->subgroup_shuffle ? (uint32_t)caps->subgroup_size : 0;
 }
 
 uint32_t tv_row_workgroup(const tv_recorder *recorder, uint32_t gpu) {

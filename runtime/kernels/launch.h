@@ -94,6 +94,10 @@ static inline bool tv_next_part(tv_part *part, uint64_t total, uint64_t most) {
     return part->count > 0;
 }
 
+/* Lanes of the variants for CPUs, TV_CPU_LANES or TV_CPU_LANES_WIDE; 0 where a device takes those for GPUs.
+ */
+uint32_t tv_cpu_lanes(const tv_caps *caps);
+
 /* Invocations for kernels that give each row to one workgroup: one subgroup on CPUs, where barriers are dear,
  * else `gpu`. Goes into constant_id 0. */
 uint32_t tv_row_workgroup(const tv_recorder *recorder, uint32_t gpu);

@@ -30,10 +30,6 @@ typedef struct parts {
     uint64_t m, n, k, batch;
 } parts;
 
-static bool takes_cpu_kernels(const tv_caps *caps) {
-    return caps->cpu_kernels && caps->subgroup_size == TV_CPU_LANES && caps->subgroup_shuffle;
-}
-
 static bool extent(const operand *matrix, uint64_t batch, uint64_t *elements) {
     uint64_t rows, products;
     if (matrix->rows == 0 || matrix->columns == 0) {
@@ -107,7 +103,7 @@ static tv_status choose_parts(const tv_recorder *recorder, const tv_matmul *prod
     else
         part->k = tv_min_u64(part->k, rows[1]);
     /* Whole slices, so that the sums of GPUs stay as they are. */
-    if (part->k < product->k && part->k >= SLICE && !takes_cpu_kernels(caps))
+    if (part->k < product->k && part->k >= SLICE && tv_cpu_lanes(caps) == 0)
         part->k = part->k / SLICE * SLICE;
     if (part->m < product->m || part->n < product->n || part->k < product->k)
         return TV_OK;
@@ -167,15 +163,18 @@ enum { SMALL, LARGE, TILES };
 
 /* Of one type of B. */
 typedef struct typed_programs {
-    tv_program_id tiles[2][TILES]; /* A B, A B^T */
-    tv_program_id cpu_nn, cpu_nt, cpu_nt_1, cpu_nt_4, rows_nt;
+    tv_program_id tiles[2][TILES];                                /* A B, A B^T */
+    tv_program_id cpu_nn[2], cpu_nt[2], cpu_nt_1[2], cpu_nt_4[2]; /* of 8 lanes, of 16 */
+    tv_program_id rows_nt;
 } typed_programs;
+#define OF_LANES(program)                                                                                    \
+    { TV_PROGRAM_##program, TV_PROGRAM_##program##_wide }
 #define TYPED_PROGRAMS(type)                                                                                 \
     {                                                                                                        \
         {{TV_PROGRAM_matmul_##type##_nn_64, TV_PROGRAM_matmul_##type##_nn_128},                              \
          {TV_PROGRAM_matmul_##type##_nt_64, TV_PROGRAM_matmul_##type##_nt_128}},                             \
-            TV_PROGRAM_matmul_##type##_cpu_nn, TV_PROGRAM_matmul_##type##_cpu_nt,                            \
-            TV_PROGRAM_matmul_##type##_cpu_nt_1, TV_PROGRAM_matmul_##type##_cpu_nt_4,                        \
+            OF_LANES(matmul_##type##_cpu_nn), OF_LANES(matmul_##type##_cpu_nt),                              \
+            OF_LANES(matmul_##type##_cpu_nt_1), OF_LANES(matmul_##type##_cpu_nt_4),                          \
             TV_PROGRAM_matmul_##type##_rows_nt                                                               \
     }
 
@@ -199,29 +198,36 @@ static const typed_programs *programs_of(tv_dtype dtype) {
 
 static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
                                bool gelu, tv_launch *launch) {
-    /* All of them, texels or not, sum a value of C in the same order. */
-    static const tv_program_id single[2][2] = {{TV_PROGRAM_matmul_cpu_nn, TV_PROGRAM_matmul_cpu_nt},
-                                               {TV_PROGRAM_matmul_cpu_tn, TV_PROGRAM_matmul_cpu_tt}};
-    static const tv_program_id of_texels[2][2] = {{TV_PROGRAM_matmul_texels_nn, TV_PROGRAM_matmul_texels_nt},
-                                                  {TV_PROGRAM_matmul_texels_tn, TV_PROGRAM_matmul_texels_tt}};
-    static const tv_program_id few_rows[2][2] = {
-        {TV_PROGRAM_matmul_cpu_nt_1, TV_PROGRAM_matmul_cpu_nt_4},
-        {TV_PROGRAM_matmul_texels_nt_1, TV_PROGRAM_matmul_texels_nt_4}};
+    /* All of them, texels or not, of 8 lanes or of 16, sum a value of C in the same order. */
+    static const tv_program_id single[2][2][2] = {{OF_LANES(matmul_cpu_nn), OF_LANES(matmul_cpu_nt)},
+                                                  {OF_LANES(matmul_cpu_tn), OF_LANES(matmul_cpu_tt)}};
+    static const tv_program_id of_texels[2][2][2] = {
+        {OF_LANES(matmul_texels_nn), OF_LANES(matmul_texels_nt)},
+        {OF_LANES(matmul_texels_tn), OF_LANES(matmul_texels_tt)}};
+    static const tv_program_id few_rows[2][2][2] = {
+        {OF_LANES(matmul_cpu_nt_1), OF_LANES(matmul_cpu_nt_4)},
+        {OF_LANES(matmul_texels_nt_1), OF_LANES(matmul_texels_nt_4)}};
     const typed_programs *typed = programs_of(product->b.dtype);
     bool texels = !typed && takes_texels(recorder, product, size, launch);
     bool nt = !product->transpose_a && product->transpose_b;
     bool nn = !product->transpose_a && !product->transpose_b;
-    uint64_t tile_m = TV_MATMUL_CPU_ROWS, tile_n = TV_MATMUL_CPU_COLUMNS;
-    launch->program = (texels ? of_texels : single)[product->transpose_a][product->transpose_b];
+    bool tn = product->transpose_a && !product->transpose_b;
+    uint64_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder));
+    bool wide = lanes == TV_CPU_LANES_WIDE;
+    uint64_t tile_m = TV_MATMUL_CPU_ROWS, tile_n = TV_MATMUL_CPU_EACH * lanes;
+    launch->program = (texels ? of_texels : single)[product->transpose_a][product->transpose_b][wide];
     if (typed)
-        launch->program = nn ? typed->cpu_nn : typed->cpu_nt;
-    if (texels)
-        *(nn ? &tile_m : &tile_n) = TV_MATMUL_TEXEL_COLUMNS;
+        launch->program = nn ? typed->cpu_nn[wide] : typed->cpu_nt[wide];
+    if (texels) {
+        uint64_t broadcast = TV_MATMUL_TEXEL_ROWS(lanes), across = TV_MATMUL_TEXEL_EACH(lanes, tn) * lanes;
+        tile_m = nn ? across : broadcast;
+        tile_n = nn ? broadcast : across;
+    }
     if (nt && size->m <= 4) {
         tile_m = size->m == 1 ? 1 : 4;
-        launch->program = typed         ? tile_m == 4 ? typed->cpu_nt_4 : typed->cpu_nt_1
-                          : tile_m == 4 ? few_rows[texels][1]
-                                        : few_rows[texels][0];
+        launch->program = typed         ? tile_m == 4 ? typed->cpu_nt_4[wide] : typed->cpu_nt_1[wide]
+                                  : tile_m == 4 ? few_rows[texels][1][wide]
+                                        : few_rows[texels][0][wide];
     }
     launch->groups = tv_div_up(size->m, tile_m) * tv_div_up(size->n, tile_n);
     const tv_matmul_push *push = launch->push;
@@ -325,7 +331,7 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
                            bool gelu, tv_launch *launch) {
     if (takes_matrices(tv_recorder_caps(recorder), product))
         choose_matrix_variant(tv_recorder_caps(recorder), product, size, gelu, launch);
-    else if (takes_cpu_kernels(tv_recorder_caps(recorder)))
+    else if (tv_cpu_lanes(tv_recorder_caps(recorder)))
         choose_cpu_variant(recorder, product, size, gelu, launch);
     else
         choose_gpu_variant(recorder, product, size, gelu, launch);
@@ -388,7 +394,7 @@ static uint64_t slices_apart(const tv_recorder *recorder, const tv_matmul *produ
     const tv_caps *caps = tv_recorder_caps(recorder);
     uint64_t tiles = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE),
              value_bytes = size->m * size->n * sizeof(float);
-    if (takes_matrices(caps, product) || takes_cpu_kernels(caps) || !tv_tensor_present(product->scratch) ||
+    if (takes_matrices(caps, product) || tv_cpu_lanes(caps) || !tv_tensor_present(product->scratch) ||
         size->batch > 1 || product->b.dtype != TV_F32 || size->k <= SLICE || tiles >= caps->compute_units ||
         (product->transpose_b && size->m <= TV_MATMUL_FEW_ROWS))
         return 0;

@@ -13,6 +13,7 @@
 #include "push_constants.h"
 #include "sizes.h"
 #include "vk/capture.h"
+#include "vk/cpu_vectors.h"
 #include "vk/submit.h"
 #include "vk/transfer.h"
 
@@ -182,7 +183,8 @@ static tv_verdict judge(tv_device *device) {
 uint64_t tv_recorder_texels(const tv_recorder *recorder) {
     tv_device *device = tv_recorder_device(recorder);
     const tv_caps *caps = tv_device_caps(device);
-    if (!caps->cpu_kernels || caps->texels == 0 || caps->subgroup_size != TV_CPU_LANES)
+    uint32_t lanes = tv_cpu_lanes(caps);
+    if (caps->texels == 0 || lanes == 0 || (lanes == TV_CPU_LANES_WIDE && !tv_cpu_vectors_own_cache()))
         return 0;
     tv_verdict *verdict = tv_device_texel_verdict(device);
     if (*verdict == TV_UNTESTED)

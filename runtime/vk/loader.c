@@ -5,6 +5,8 @@
 #include <string.h>
 #include <threads.h>
 
+#include "vk/cpu_vectors.h"
+
 static once_flag lock_created = ONCE_FLAG_INIT;
 static mtx_t lock;
 
@@ -31,6 +33,7 @@ static bool has_extension(const char *name) {
 }
 
 static tv_status create_instance(void) {
+    tv_cpu_vectors_widen();
     if (volkInitialize() != VK_SUCCESS)
         return tv_fail(TV_E_NO_DEVICE,
                        "no Vulkan loader was found; install your GPU's Vulkan driver and the loader "

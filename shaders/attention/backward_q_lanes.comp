@@ -1,8 +1,8 @@
 /* Causal attention, gradient of the queries, for CPUs (Dao et al. 2022, algorithm 2):
  *   P = exp(scale q k - lse), dP = dO v, delta = rowsum(dO O), dS = P (dP - delta), dQ = scale dS K.
  *
- * The q heads of d_qkv: (B, T, (H + 2 Hkv) D), and delta: (B, H, T), are overwritten. A workgroup is 8 lanes, a lane is a query
- * of one head; see lanes.glsl. 3 B H T (T + 1) D FLOPs; bytes at least those of qkv, output, d_output and dQ.
+ * The q heads of d_qkv: (B, T, (H + 2 Hkv) D), and delta: (B, H, T), are overwritten. A workgroup is 8 or 16 lanes, a lane is
+ * a query of one head; see lanes.glsl. 3 B H T (T + 1) D FLOPs; bytes at least those of qkv, output, d_output and dQ.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -14,17 +14,23 @@
 #include "types.glsl"
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
+#if TV_TEXELS
+layout(binding = 0) uniform samplerBuffer qkv;
+layout(binding = 2) uniform samplerBuffer y;
+layout(binding = 3) uniform samplerBuffer d_y;
+#else
 layout(std430, binding = 0) readonly buffer Qkv {
     TV_ACT qkv[];
-};
-layout(std430, binding = 1) readonly buffer DocStart {
-    uint doc_start[];
 };
 layout(std430, binding = 2) readonly buffer Output {
     TV_ACT y[];
 };
 layout(std430, binding = 3) readonly buffer DOutput {
     TV_ACT d_y[];
+};
+#endif
+layout(std430, binding = 1) readonly buffer DocStart {
+    uint doc_start[];
 };
 layout(std430, binding = 4) readonly buffer Lse {
     float lse[];
@@ -62,15 +68,19 @@ void main() {
     uint q_base = batch_base + t * stride + h * head_size;
     uint y_base = ((b * p.tokens + t) * p.heads + h) * head_size;
     float own_delta = 0.0;
-    [[unroll]] for (uint d = 0; d < part_chunks * 8; d++) {
-        q[d] = !wide && d < head_size ? float(qkv[q_base + d]) * (p.scale * log2_e) : 0.0;
-        d_o[d] = !wide && d < head_size ? float(d_y[y_base + d]) : 0.0;
-        own_delta += !wide && d < head_size ? d_o[d] * float(y[y_base + d]) : 0.0;
-        d_q[d] = 0.0;
+    if (!wide) {
+        OWN_ROW(q, qkv, q_base, 0, part_chunks * CHUNK, p.scale * log2_e)
+        OWN_ROW(d_o, d_y, y_base, 0, part_chunks * CHUNK, 1.0)
     }
-    if (wide)
-        for (uint d = 0; d < head_size; d++)
-            own_delta += float(d_y[y_base + d]) * float(y[y_base + d]);
+    for (uint c = 0; c < chunks; c++) {
+        float part[CHUNK], d_part[CHUNK];
+        OWN_ROW(part, y, y_base, c * CHUNK, CHUNK, 1.0)
+        OWN_ROW(d_part, d_y, y_base, c * CHUNK, CHUNK, 1.0)
+        [[unroll]] for (uint e = 0; e < CHUNK; e++)
+            own_delta = fma(part[e], d_part[e], own_delta);
+    }
+    [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+        d_q[d] = 0.0;
     uint at = (b * p.heads + h) * p.tokens + t;
     float own_lse = lse[at] * log2_e;
     uint first = max(tv_window_start(t), p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0);
@@ -79,44 +89,46 @@ void main() {
         float s[MAX_BLOCK], d_p[MAX_BLOCK];
         [[unroll]] for (uint j = 0; j < block; j++)
             s[j] = d_p[j] = 0.0;
+        uint last = p.tokens - 1;
+        HELD(k);
         if (wide) {
             for (uint c = 0; c < chunks; c++) {
-                float q8[8], d_o8[8];
-                [[unroll]] for (uint e = 0; e < 8; e++) {
-                    bool inside = c * 8 + e < head_size;
-                    q8[e] = inside ? float(qkv[q_base + c * 8 + e]) * (p.scale * log2_e) : 0.0;
-                    d_o8[e] = inside ? float(d_y[y_base + c * 8 + e]) : 0.0;
-                }
-                [[unroll]] for (uint j = 0; j < block; j++) {
-                    uint row = min(j0 + j, p.tokens - 1) * stride + channel(c);
-                    float k = float(qkv[k_base + row]), v = float(qkv[v_base + row]);
-                    DOT8(s[j], q8, 0, k);
-                    DOT8(d_p[j], d_o8, 0, v);
-                }
+                float part[CHUNK], d_part[CHUNK];
+                OWN_ROW(part, qkv, q_base, c * CHUNK, CHUNK, p.scale * log2_e)
+                OWN_ROW(d_part, d_y, y_base, c * CHUNK, CHUNK, 1.0)
+                HELD(v);
+                HOLD(k, qkv, k_base, j0, last, stride, c, 1)
+                HOLD(v, qkv, v_base, j0, last, stride, c, 1)
+                [[unroll]] for (uint j = 0; j < block; j++)
+                    [[unroll]] for (uint d = 0; d < CHUNK; d++) {
+                        s[j] = fma(part[d], OF_HELD(k, j, d, 1), s[j]);
+                        d_p[j] = fma(d_part[d], OF_HELD(v, j, d, 1), d_p[j]);
+                    }
             }
+            HOLD(k, qkv, k_base, j0, last, stride, c0, part_chunks)
+        } else {
+            HELD(v);
+            HOLD(v, qkv, v_base, j0, last, stride, 0, part_chunks)
+            [[unroll]] for (uint j = 0; j < block; j++)
+                [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+                    d_p[j] = fma(d_o[d], OF_HELD(v, j, d, part_chunks), d_p[j]);
+            HOLD(k, qkv, k_base, j0, last, stride, 0, part_chunks)
+            [[unroll]] for (uint j = 0; j < block; j++)
+                [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+                    s[j] = fma(q[d], OF_HELD(k, j, d, part_chunks), s[j]);
         }
         [[unroll]] for (uint j = 0; j < block; j++) {
-            uint row = min(j0 + j, p.tokens - 1) * stride;
-            float k[MAX_CHUNKS];
-            [[unroll]] for (uint c = 0; c < part_chunks; c++) {
-                k[c] = float(qkv[k_base + row + channel(c0 + c)]);
-                if (!wide) {
-                    float v = float(qkv[v_base + row + channel(c)]);
-                    DOT8(s[j], q, c * 8, k[c]);
-                    DOT8(d_p[j], d_o, c * 8, v);
-                }
-            }
             bool seen = j0 + j <= t && j0 + j >= first;
-            float d_s = seen ? exp2(s[j] - own_lse) * (d_p[j] - own_delta) : 0.0;
-            [[unroll]] for (uint c = 0; c < part_chunks; c++) {
-                AXPY8(d_q, c * 8, d_s, k[c]);
-            }
+            s[j] = seen ? exp2(s[j] - own_lse) * (d_p[j] - own_delta) : 0.0; /* d_s */
         }
+        [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+            [[unroll]] for (uint j = 0; j < block; j++)
+                d_q[d] = fma(s[j], OF_HELD(k, j, d, part_chunks), d_q[d]);
     }
     if (own < p.tokens) {
-        [[unroll]] for (uint d = 0; d < part_chunks * 8; d++)
-            if (ragged ? c0 * 8 + d < head_size : true)
-                d_qkv[q_base + c0 * 8 + d] = TV_ACT(d_q[d] * p.scale);
+        [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+            if (ragged ? c0 * CHUNK + d < head_size : true)
+                d_qkv[q_base + c0 * CHUNK + d] = TV_ACT(d_q[d] * p.scale);
         if (c0 == 0)
             delta[at] = own_delta;
     }

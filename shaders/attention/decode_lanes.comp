@@ -4,9 +4,9 @@
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
  * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
  * is not bound is left out.
- * A workgroup is 8 lanes for one query head, or for one part of its result where D is over 64. A lane holds four channels, so that 8
+ * A workgroup is 8 or 16 lanes for one query head, or for one part of its result where D is over 64. A lane holds four channels, so that 8
  * lanes read a key, or several short ones, as one piece of memory: the caches of many rows are larger than the processor's, and read
- * in any other order they cost twice as much. Lanes exchange the partial scores of 8 keys, so that each lane has one to
+ * in any other order they cost twice as much. Lanes exchange the partial scores of as many keys as they are, so that each has one to
  * exponentiate; the softmax is online. The step's own k and v are read from qkv, so no workgroup reads what another one writes.
  * -DTV_TEXELS=1, for D a multiple of 4: a texel of four channels costs hardly more than one channel, so inputs and caches are
  * bound as texels (the caches once more; what is read of them was written by earlier dispatches). The sums are the same.
@@ -61,10 +61,11 @@ layout(push_constant) uniform Push {
 #include "window.glsl"
 
 const uint end = head_size - 1, last_quad = end / 4 * 4;
-const uint span = head_size > 16 ? 8 : head_size > 8 ? 4 : head_size > 4 ? 2 : 1; /* lanes that share a key */
+const uint SPAN = 8; /* lanes at most that share a key */
+const uint span = head_size > 16 ? SPAN : head_size > 8 ? 4 : head_size > 4 ? 2 : 1;
 const uint keys = LANES / span;                                                   /* read at once */
 const uint part_quads = part_chunks * 2, each = (part_quads + span - 1) / span;   /* of a lane in the result */
-const uint MAX_EACH = MAX_D / 4 / LANES;
+const uint MAX_EACH = MAX_D / 4 / SPAN;
 
 /* Channels d to d + 3 of the query, 0 past its end. */
 vec4 query(uint at, uint d) {
@@ -74,7 +75,7 @@ vec4 query(uint at, uint d) {
 
 /* The i-th of the lanes that share a key gets the sum over them of values[i]: 7 exchanges in place of 8 sums. At each step a lane
  * keeps the half of the values that its own number says, and gets the other lane's part of it. */
-float sum_to_lanes(float values[LANES], uint lane) {
+float sum_to_lanes(float values[SPAN], uint lane) {
     vec4 four = vec4(values[0], values[1], values[2], values[3]);
     if (span > 4) {
         vec4 more = vec4(values[4], values[5], values[6], values[7]);
@@ -102,7 +103,7 @@ void main() {
     uint group = tv_group();
     if (group >= p.rows * p.heads * parts)
         return;
-    uint d0 = group % parts * part_chunks * 8; /* first channel of the part */
+    uint d0 = group % parts * part_chunks * CHUNK; /* first channel of the part */
     group /= parts;
     uint row = group / p.heads, h = group % p.heads;
     uint slot = p.has_slots != 0 ? slots[p.first_row + row] - p.first_slot : row;
@@ -121,11 +122,11 @@ void main() {
     vec4 q[MAX_EACH], o[MAX_EACH];
     float own_score = 0.0;
     if (wide) {
-        for (uint d = own; d < head_size; d += 4 * LANES)
+        for (uint d = own; d < head_size; d += 4 * SPAN)
             own_score += dot(query(q_base, d), QUAD(qkv, k_new, min(d, last_quad)));
     } else {
         [[unroll]] for (uint i = 0; i < each; i++) {
-            uint d = own + 4 * LANES * i;
+            uint d = own + 4 * SPAN * i;
             q[i] = query(q_base, d);
             own_score += dot(q[i], QUAD(qkv, k_new, min(d, last_quad)));
         }
@@ -139,14 +140,14 @@ void main() {
     float top = lowest, sum = 0.0;
     uint start = tv_window_start(position);
     for (uint j0 = start / LANES * LANES; j0 < position; j0 += LANES) {
-        uint at[LANES];
-        float scores[LANES];
+        uint at[SPAN];
+        float scores[SPAN];
         [[unroll]] for (uint f = 0; f < span; f++)
             at[f] = cache_base + min(j0 + f * keys + beside, position - 1) * head_size;
         if (wide) {
             [[unroll]] for (uint f = 0; f < span; f++)
                 scores[f] = 0.0;
-            for (uint d = own; d < head_size; d += 4 * LANES) {
+            for (uint d = own; d < head_size; d += 4 * SPAN) {
                 vec4 part = query(q_base, d);
                 [[unroll]] for (uint f = 0; f < span; f++)
                     scores[f] += dot(part, QUAD(k_texels, at[f], min(d, last_quad)));
@@ -155,7 +156,7 @@ void main() {
             [[unroll]] for (uint f = 0; f < span; f++) {
                 vec4 products = vec4(0.0);
                 [[unroll]] for (uint i = 0; i < each; i++)
-                    products = fma(q[i], QUAD(k_texels, at[f], min(own + 4 * LANES * i, last_quad)), products);
+                    products = fma(q[i], QUAD(k_texels, at[f], min(own + 4 * SPAN * i, last_quad)), products);
                 scores[f] = (products.x + products.y) + (products.z + products.w);
             }
         }
@@ -173,7 +174,7 @@ void main() {
         [[unroll]] for (uint f = 0; f < span; f++) {
             float weight = span == LANES ? subgroupBroadcast(prob, f) : subgroupShuffle(prob, beside * span + f);
             [[unroll]] for (uint i = 0; i < each; i++)
-                o[i] = fma(vec4(weight), QUAD(v_texels, at[f], min(d0 + own + 4 * LANES * i, last_quad)), o[i]);
+                o[i] = fma(vec4(weight), QUAD(v_texels, at[f], min(d0 + own + 4 * SPAN * i, last_quad)), o[i]);
         }
     }
     /* The step's own key comes last, in every lane alike. */
@@ -184,8 +185,8 @@ void main() {
     [[unroll]] for (uint i = 0; i < each; i++) {
         [[unroll]] for (uint other = span; other < LANES; other *= 2)
             o[i] += subgroupShuffleXor(o[i], other);
-        uint d = own + 4 * LANES * i;
-        if (beside > 0 || d >= part_chunks * 8)
+        uint d = own + 4 * SPAN * i;
+        if (beside > 0 || d >= part_chunks * CHUNK)
             continue;
         d += d0;
         vec4 k = QUAD(qkv, k_new, min(d, last_quad)), v = QUAD(qkv, v_new, min(d, last_quad));

@@ -1,7 +1,7 @@
 /* Causal attention, forward, for CPUs: online softmax over blocks of keys (Dao et al. 2022, algorithm 1).
  *
- * qkv: (B, T, (H + 2 Hkv) D); output: (B, T, H D) and lse: (B, H, T), overwritten. A workgroup is 8 lanes, a lane is a query
- * of one head; see lanes.glsl. Scores are kept in units of log2, so that exp2 serves. D up to 256.
+ * qkv: (B, T, (H + 2 Hkv) D); output: (B, T, H D) and lse: (B, H, T), overwritten. A workgroup is 8 or 16 lanes, a lane is a
+ * query of one head; see lanes.glsl. Scores are kept in units of log2, so that exp2 serves. D up to 256.
  * 2 B H T (T + 1) D FLOPs; bytes at least those of qkv and output.
  */
 #version 460
@@ -14,9 +14,13 @@
 #include "types.glsl"
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
+#if TV_TEXELS
+layout(binding = 0) uniform samplerBuffer qkv;
+#else
 layout(std430, binding = 0) readonly buffer Qkv {
     TV_ACT qkv[];
 };
+#endif
 layout(std430, binding = 1) readonly buffer DocStart {
     uint doc_start[];
 };
@@ -51,10 +55,11 @@ void main() {
 
     float q[MAX_D], o[MAX_D];
     uint q_base = batch_base + t * stride + h * head_size;
-    [[unroll]] for (uint d = 0; d < part_chunks * 8; d++) {
-        q[d] = !wide && d < head_size ? float(qkv[q_base + d]) * (p.scale * log2_e) : 0.0;
-        o[d] = 0.0;
+    if (!wide) {
+        OWN_ROW(q, qkv, q_base, 0, part_chunks * CHUNK, p.scale * log2_e)
     }
+    [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+        o[d] = 0.0;
     uint first = max(tv_window_start(t), p.has_documents != 0 ? doc_start[b * p.tokens + t] : 0);
     uint end = min(t0 + LANES, p.tokens);
     float top = lowest, sum = 0.0;
@@ -64,24 +69,23 @@ void main() {
         float new_top = top;
         [[unroll]] for (uint j = 0; j < block; j++)
             s[j] = 0.0;
+        uint last = p.tokens - 1;
         if (wide) {
             for (uint c = 0; c < chunks; c++) {
-                float q8[8];
-                [[unroll]] for (uint e = 0; e < 8; e++)
-                    q8[e] = c * 8 + e < head_size ? float(qkv[q_base + c * 8 + e]) * (p.scale * log2_e) : 0.0;
-                [[unroll]] for (uint j = 0; j < block; j++) {
-                    float k = float(qkv[k_base + min(j0 + j, p.tokens - 1) * stride + channel(c)]);
-                    DOT8(s[j], q8, 0, k);
-                }
+                float part[CHUNK];
+                OWN_ROW(part, qkv, q_base, c * CHUNK, CHUNK, p.scale * log2_e)
+                HELD(k);
+                HOLD(k, qkv, k_base, j0, last, stride, c, 1)
+                [[unroll]] for (uint j = 0; j < block; j++)
+                    [[unroll]] for (uint d = 0; d < CHUNK; d++)
+                        s[j] = fma(part[d], OF_HELD(k, j, d, 1), s[j]);
             }
         } else {
-            [[unroll]] for (uint j = 0; j < block; j++) {
-                uint row = k_base + min(j0 + j, p.tokens - 1) * stride;
-                [[unroll]] for (uint c = 0; c < part_chunks; c++) {
-                    float k = float(qkv[row + channel(c)]);
-                    DOT8(s[j], q, c * 8, k);
-                }
-            }
+            HELD(k);
+            HOLD(k, qkv, k_base, j0, last, stride, 0, part_chunks)
+            [[unroll]] for (uint j = 0; j < block; j++)
+                [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+                    s[j] = fma(q[d], OF_HELD(k, j, d, part_chunks), s[j]);
         }
         [[unroll]] for (uint j = 0; j < block; j++) {
             s[j] = j0 + j <= t && j0 + j >= first ? s[j] : lowest;
@@ -94,22 +98,20 @@ void main() {
             s[j] = s[j] == lowest ? 0.0 : exp2(s[j] - top);
             sum += s[j];
         }
-        [[unroll]] for (uint d = 0; d < part_chunks * 8; d++)
+        HELD(v);
+        HOLD(v, qkv, v_base, j0, last, stride, c0, part_chunks)
+        [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++) {
             o[d] *= shrink;
-        [[unroll]] for (uint j = 0; j < block; j++) {
-            uint row = v_base + min(j0 + j, p.tokens - 1) * stride;
-            [[unroll]] for (uint c = 0; c < part_chunks; c++) {
-                float v = float(qkv[row + channel(c0 + c)]);
-                AXPY8(o, c * 8, s[j], v);
-            }
+            [[unroll]] for (uint j = 0; j < block; j++)
+                o[d] = fma(s[j], OF_HELD(v, j, d, part_chunks), o[d]);
         }
     }
     if (own < p.tokens) {
         uint y_base = ((b * p.tokens + own) * p.heads + h) * head_size;
         float scale = 1.0 / sum;
-        [[unroll]] for (uint d = 0; d < part_chunks * 8; d++)
-            if (ragged ? c0 * 8 + d < head_size : true)
-                y[y_base + c0 * 8 + d] = TV_ACT(o[d] * scale);
+        [[unroll]] for (uint d = 0; d < part_chunks * CHUNK; d++)
+            if (ragged ? c0 * CHUNK + d < head_size : true)
+                y[y_base + c0 * CHUNK + d] = TV_ACT(o[d] * scale);
         if (p.has_lse != 0 && c0 == 0)
             lse[(b * p.heads + h) * p.tokens + own] = (top + log2(sum)) * ln_2;
     }

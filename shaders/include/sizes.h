@@ -14,19 +14,27 @@
 #define TV_MATMUL_SLICE 512
 /* matmul_cm.comp: of k, from memory to shared memory at once. */
 #define TV_MATMUL_CM_STEP 32
-/* Lanes of the CPU variants, which hand values round a subgroup of exactly so many. */
+/* Lanes of the CPU variants, which hand values round a subgroup of exactly so many; 16 in the variants for
+ * wide vectors, which kernels.def gives another value. */
+#ifndef TV_CPU_LANES
 #define TV_CPU_LANES 8
-/* matmul_cpu.comp and matmul_texels.comp: rows of a tile where a variant's TV_ROWS says nothing else, and
- * columns. */
-#define TV_MATMUL_CPU_ROWS      16
-#define TV_MATMUL_CPU_COLUMNS   16
-#define TV_MATMUL_TEXEL_COLUMNS 32
+#endif
+#define TV_CPU_LANES_WIDE 16
+/* matmul_cpu.comp: rows of a tile where a variant's TV_ROWS says nothing else, and columns for each lane. */
+#define TV_MATMUL_CPU_ROWS 16
+#define TV_MATMUL_CPU_EACH 2
+/* matmul_texels.comp: rows of a tile by the lanes, and columns for each lane: always four where a texel
+ * is four columns, as in A^T B. */
+#define TV_MATMUL_TEXEL_ROWS(lanes)       ((lanes)*2)
+#define TV_MATMUL_TEXEL_EACH(lanes, four) ((lanes) == 8 || (four) == 1 ? 4 : 2)
 /* matmul_rows.comp: most rows, and columns of a workgroup. */
 #define TV_MATMUL_FEW_ROWS    8
 #define TV_MATMUL_FEW_COLUMNS 8
 
 /* Channels that a CPU variant of attention holds: wider heads take several workgroups. */
 #define TV_ATTENTION_LANES_PART 64
+/* Channels that are padded and unrolled together there. */
+#define TV_ATTENTION_CHUNK 8
 /* Rows of a GPU tile of attention for each of an invocation's own rows. */
 #define TV_ATTENTION_TILE_ROWS 16
 /* Of a workgroup of its kernels on matrices, and rows of a workgroup. */

@@ -1,9 +1,9 @@
-/* C = scale op(A) op(B) (+ bias), or C += scale op(A) op(B), for processors that run a shader as vectors of 8 lanes
- * (llvmpipe).
+/* C = scale op(A) op(B) (+ bias), or C += scale op(A) op(B), for processors that run a shader as vectors of 8 or
+ * 16 lanes (llvmpipe).
  *
  * Operands, types, forms and defines as in matmul.comp; any sizes, strides and starts. 2 m n k FLOPs.
  *
- * A workgroup is one subgroup of 8 lanes and makes 16 x 16 values of C, 16 rows of two per lane: 32 vectors
+ * A workgroup is one subgroup and makes 16 rows of two values per lane of C: 32 vectors
  * nearly fit the registers, larger tiles spill and smaller ones load more. No barrier and no shared memory,
  * which are dear there. A load costs about as much as forty multiply-adds, whether its lanes differ or not, so
  * each value of a step of 8 along k is loaded by one lane only and A is broadcast from a constant lane. A row
@@ -49,7 +49,7 @@ layout(push_constant) uniform Push {
 #ifndef TV_ROWS
 #define TV_ROWS TV_MATMUL_CPU_ROWS
 #endif
-const uint LANES = TV_CPU_LANES, STEP = LANES, ROWS = TV_ROWS, COLUMNS = TV_MATMUL_CPU_COLUMNS, EACH = COLUMNS / LANES;
+const uint LANES = TV_CPU_LANES, STEP = 8, ROWS = TV_ROWS, EACH = TV_MATMUL_CPU_EACH, COLUMNS = EACH * LANES;
 
 void main() {
     uint lane = gl_SubgroupInvocationID;
@@ -93,8 +93,9 @@ void main() {
 #else
         float left[ROWS];
         [[unroll]] for (uint i = 0; i < ROWS; i++) {
-            float value = float(a[base_a + row[i] * p.lda + min(k_0 + lane, last)]);
-            left[i] = k_0 + lane <= last ? value : 0.0;
+            uint k = k_0 + lane % STEP;
+            float value = float(a[base_a + row[i] * p.lda + min(k, last)]);
+            left[i] = k <= last ? value : 0.0;
         }
 #define LEFT(row, s) subgroupBroadcast(left[row], s)
 #endif

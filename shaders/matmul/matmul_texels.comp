@@ -4,14 +4,14 @@
  * Forms and defines as in matmul.comp. First elements, strides and the sides along which values are stored are multiples of 4. The
  * sums and their order are those of matmul_cpu.comp, bit for bit. 2 m n k FLOPs.
  *
- * A workgroup is one subgroup of 8 lanes and makes 16 x 32 values of C: more sums than registers, but those that are spilled cost
+ * A workgroup is one subgroup and makes 16 x 32 values of C on 8 lanes, 32 x 32 on 16 (A^T B 32 x 64): more sums than registers, but those that are spilled cost
  * less than the loads of a smaller tile. One operand lies across the lanes, and each value of the other one is broadcast from a
  * constant lane and component, so that each texel of a step is loaded by one lane only:
- *   stored along k (A, B^T)   a texel is four steps of one row; a lane has four rows, 8 apart
+ *   stored along k (A, B^T)   a texel is four steps of one row; a lane has rows that lie LANES apart
  *   k by k (A^T, B)           a texel is four rows of one step; a lane has these
  * A B is computed as its transpose, B^T A^T: then one that is stored along k lies across the lanes, where both are not k by k.
- * Below, "rows" are the 16 rows of C (columns of A B) that the broadcast operand makes, "columns" the 32 across the lanes.
- * -DTV_ROWS=n, for A B^T: n rows instead of 16, where C has no more.
+ * Below, "rows" are the rows of C (columns of A B) that the broadcast operand makes, "columns" those across the lanes.
+ * -DTV_ROWS=n, for A B^T: n rows instead of these, where C has no more.
  * Beyond the last k, the broadcast operand counts as 0; beyond the last row and column the last ones are read again.
  */
 #version 460
@@ -55,15 +55,17 @@ layout(push_constant) uniform Push {
 #define BROADCAST_ALONG (!TV_TRANSPOSE_A && TV_TRANSPOSE_B)
 #define ACROSS_ALONG (!TV_TRANSPOSE_A || TV_TRANSPOSE_B)
 
+const uint LANES = TV_CPU_LANES;
 #ifndef TV_ROWS
-#define TV_ROWS TV_MATMUL_CPU_ROWS
+#define TV_ROWS TV_MATMUL_TEXEL_ROWS(LANES)
 #endif
-const uint LANES = TV_CPU_LANES, ROWS = TV_ROWS, COLUMNS = TV_MATMUL_TEXEL_COLUMNS, EACH = COLUMNS / LANES;
+const uint ROWS = TV_ROWS;
 #if ACROSS_ALONG
-const uint STEP = 8;
+const uint STEP = 8, EACH = TV_MATMUL_TEXEL_EACH(LANES, 0);
 #else
-const uint STEP = 4; /* a texel for each; more would spill */
+const uint STEP = 4, EACH = TV_MATMUL_TEXEL_EACH(LANES, 1); /* a texel for each; more would spill */
 #endif
+const uint COLUMNS = EACH * LANES;
 #if BROADCAST_ALONG
 const uint QUADS = STEP / 4; /* texels of a row */
 #else
