@@ -181,6 +181,9 @@ tv_status tv_ranks_end(tv_ranks **handle, tv_status status, const char *who) {
         tv_log_failure(who);
         ranks->calls->abort(SHOUTED);
     }
+    /* One that was stopped, and wakes up because all are ended, does not speak beside whoever ended them. */
+    bool unused;
+    (void)tv_ranks_any(ranks, false, &unused);
     /* Before anybody leaves, since a launcher ends the others when the first one has left. */
     if (status != TV_OK && tv_last_error()[0] && (!alike || ranks->place.own == 0))
         tv_log_failure(who);
