@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/output.h"
+#include "kernels/attention.h"
 #include "kernels/launch.h"
 #include "run/defaults.h"
 #include "sizes.h"
@@ -40,8 +41,10 @@ static bool is_for(const tv_program *program, const tv_caps *caps) {
     bool texels = false;
     for (uint32_t i = 0; i < program->binding_count; i++)
         texels |= program->access[i] == TV_TEXELS;
-    return (caps->texels || !texels) && (caps->cpu_kernels || (program->local_size != TV_CPU_LANES &&
-                                                               program->local_size != TV_CPU_LANES_WIDE));
+    return (caps->texels || !texels) &&
+           (caps->cpu_kernels ||
+            (program->local_size != TV_CPU_LANES && program->local_size != TV_CPU_LANES_WIDE)) &&
+           tv_attention_is_for(program, caps);
 }
 
 /* What no recording has asked for gets the constants that its shader has. */

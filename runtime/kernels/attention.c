@@ -21,13 +21,6 @@ enum {
     CACHE_WORKGROUP = 128, /* of cache_write.comp on GPUs */
 };
 
-/* A GPU variant: the largest head size it holds in registers, and its rows per invocation (kernels.def). */
-typedef struct tile_variant {
-    uint64_t head_size;
-    tv_program_id program;
-    uint32_t rows;
-} tile_variant;
-
 /* How one attention kernel runs on this device. */
 typedef struct choice {
     tv_program_id program;
@@ -37,19 +30,56 @@ typedef struct choice {
     uint32_t specialization_count;
 } choice;
 
-enum { TILE_CLASSES = 4 };
-static const tile_variant forward_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_attention_forward_d32, 4},
-                                                         {64, TV_PROGRAM_attention_forward_d64, 4},
-                                                         {128, TV_PROGRAM_attention_forward_d128, 4},
-                                                         {256, TV_PROGRAM_attention_forward_d256, 2}};
-static const tile_variant backward_q_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_attention_backward_q_d32, 4},
-                                                            {64, TV_PROGRAM_attention_backward_q_d64, 4},
-                                                            {128, TV_PROGRAM_attention_backward_q_d128, 4},
-                                                            {256, TV_PROGRAM_attention_backward_q_d256, 2}};
-static const tile_variant backward_kv_tiles[TILE_CLASSES] = {{32, TV_PROGRAM_attention_backward_kv_d32, 4},
-                                                             {64, TV_PROGRAM_attention_backward_kv_d64, 4},
-                                                             {128, TV_PROGRAM_attention_backward_kv_d128, 2},
-                                                             {256, TV_PROGRAM_attention_backward_kv_d256, 1}};
+/* A kernel in tiles: the largest head size it holds in registers, and its rows per invocation (kernels.def).
+ */
+typedef struct tile_variant {
+    uint64_t head_size;
+    tv_program_id program;
+    uint32_t rows;
+} tile_variant;
+
+/* Which tiles a device takes: what drivers of CPUs compile in seconds; what GPUs with few registers hold; the
+ * rest. */
+typedef enum tile_form { CPU_TILES, NARROW_TILES, WIDE_TILES, TILE_FORMS } tile_form;
+enum { TILE_CLASSES = 4, WIDE_REGISTERS = 255 };
+typedef tile_variant tile_table[TILE_FORMS][TILE_CLASSES];
+
+static const tile_table forward_tiles = {{{32, TV_PROGRAM_attention_forward_d32, 4},
+                                          {64, TV_PROGRAM_attention_forward_d64, 4},
+                                          {128, TV_PROGRAM_attention_forward_d128, 4},
+                                          {256, TV_PROGRAM_attention_forward_d256, 2}},
+                                         {{32, TV_PROGRAM_attention_forward_narrow32, 2},
+                                          {64, TV_PROGRAM_attention_forward_narrow64, 2},
+                                          {128, TV_PROGRAM_attention_forward_narrow128, 1},
+                                          {256, TV_PROGRAM_attention_forward_narrow256, 1}},
+                                         {{32, TV_PROGRAM_attention_forward_wide32, 4},
+                                          {64, TV_PROGRAM_attention_forward_wide64, 4},
+                                          {128, TV_PROGRAM_attention_forward_wide128, 4},
+                                          {256, TV_PROGRAM_attention_forward_wide256, 2}}};
+static const tile_table backward_q_tiles = {{{32, TV_PROGRAM_attention_backward_q_d32, 4},
+                                             {64, TV_PROGRAM_attention_backward_q_d64, 4},
+                                             {128, TV_PROGRAM_attention_backward_q_d128, 4},
+                                             {256, TV_PROGRAM_attention_backward_q_d256, 2}},
+                                            {{32, TV_PROGRAM_attention_backward_q_d32, 4},
+                                             {64, TV_PROGRAM_attention_backward_q_d64, 4},
+                                             {128, TV_PROGRAM_attention_backward_q_narrow128, 2},
+                                             {256, TV_PROGRAM_attention_backward_q_narrow256, 1}},
+                                            {{32, TV_PROGRAM_attention_backward_q_d32, 4},
+                                             {64, TV_PROGRAM_attention_backward_q_d64, 4},
+                                             {128, TV_PROGRAM_attention_backward_q_d128, 4},
+                                             {256, TV_PROGRAM_attention_backward_q_d256, 2}}};
+static const tile_table backward_kv_tiles = {{{32, TV_PROGRAM_attention_backward_kv_d32, 4},
+                                              {64, TV_PROGRAM_attention_backward_kv_d64, 4},
+                                              {128, TV_PROGRAM_attention_backward_kv_d128, 2},
+                                              {256, TV_PROGRAM_attention_backward_kv_d256, 1}},
+                                             {{32, TV_PROGRAM_attention_backward_kv_d32, 4},
+                                              {64, TV_PROGRAM_attention_backward_kv_narrow64, 2},
+                                              {128, TV_PROGRAM_attention_backward_kv_d128, 2},
+                                              {256, TV_PROGRAM_attention_backward_kv_d256, 1}},
+                                             {{32, TV_PROGRAM_attention_backward_kv_d32, 4},
+                                              {64, TV_PROGRAM_attention_backward_kv_d64, 4},
+                                              {128, TV_PROGRAM_attention_backward_kv_d128, 2},
+                                              {256, TV_PROGRAM_attention_backward_kv_d256, 1}}};
 
 /* Variants for CPUs: of single values and of texels, of 8 lanes and of 16. */
 typedef tv_program_id lanes_variants[2][2];
@@ -69,8 +99,27 @@ static bool takes_texels(const tv_recorder *recorder, uint64_t head_size, uint64
     return head_size % 4 == 0 && elements / 4 <= tv_recorder_texels(recorder);
 }
 
+static tile_form form_of(const tv_caps *caps) {
+    return caps->cpu_kernels ? CPU_TILES : caps->registers >= WIDE_REGISTERS ? WIDE_TILES : NARROW_TILES;
+}
+
+bool tv_attention_is_for(const tv_program *program, const tv_caps *caps) {
+    const tile_table *const tables[] = {&forward_tiles, &backward_q_tiles, &backward_kv_tiles};
+    bool other = false;
+    for (size_t t = 0; t < TV_COUNT(tables); t++)
+        for (int form = 0; form < TILE_FORMS; form++)
+            for (int class = 0; class < TILE_CLASSES; class ++) {
+                if (tv_program_get((*tables[t])[form][class].program) != program)
+                    continue;
+                if (form == (int)form_of(caps))
+                    return true;
+                other = true;
+            }
+    return !other;
+}
+
 static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texels,
-                     const lanes_variants *variants, const tile_variant *tiles) {
+                     const lanes_variants *variants, const tile_table tiles) {
     uint64_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder));
     if (lanes) {
         uint64_t parts = tv_div_up(head_size, TV_ATTENTION_LANES_PART);
@@ -83,14 +132,15 @@ static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texel
                         {(uint32_t)head_size, (uint32_t)block},
                         2};
     }
-    int class = 0;
-    while (tiles[class].head_size < head_size)
-        class ++;
-    return (choice){tiles[class].program,
-                    (uint64_t)TV_ATTENTION_TILE_ROWS * tiles[class].rows,
+    tile_form form = form_of(tv_recorder_caps(recorder));
+    const tile_variant *tile = tiles[form];
+    while (tile->head_size < head_size)
+        tile++;
+    return (choice){tile->program,
+                    (uint64_t)TV_ATTENTION_TILE_ROWS * tile->rows,
                     1,
-                    {head_size % 4 == 0},
-                    1};
+                    {head_size % 4 == 0, (uint32_t)head_size},
+                    form == CPU_TILES ? 1 : 2};
 }
 
 static tv_status check_shape(const char *what, uint64_t heads, uint64_t kv_heads, uint64_t head_size) {

@@ -23,6 +23,9 @@ typedef struct tv_attention {
  * of matrix units its 16-bit type where the kernels on matrices take the head size. Each tensor for itself.
  */
 bool tv_attention_reads(const tv_caps *caps, uint64_t head_size, tv_dtype dtype);
+/* False for what launchers take on other devices: tiles of attention come in forms, by drivers of CPUs and by
+ * registers. */
+bool tv_attention_is_for(const tv_program *program, const tv_caps *caps);
 tv_status tv_attention_forward(tv_recorder *recorder, const tv_attention *attention);
 
 typedef struct tv_attention_backward {

@@ -392,6 +392,11 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
             caps->unified_memory = caps->type == TV_DEVICE_CPU || caps->type == TV_DEVICE_INTEGRATED;
 
     caps->cpu_kernels = caps->type == TV_DEVICE_CPU;
+    /* 255 on NVIDIA, 256 on AMD; 128 on Apple, Qualcomm and Intel, others have fewer. CPUs spill to their
+     * caches. */
+    const uint32_t amd = 0x1002, nvidia = 0x10de;
+    bool many = caps->vendor_id == amd || caps->vendor_id == nvidia || caps->type == TV_DEVICE_CPU;
+    caps->registers = many ? 255 : 128;
     caps->texels = caps->type == TV_DEVICE_CPU ? limits->maxTexelBufferElements : 0;
     take_tier(caps, caps->type == TV_DEVICE_CPU ? TV_TIER_FP32 : TV_TIER_COUNT - 1, false);
     judge(caps, &features12, &features13, family);
@@ -409,6 +414,7 @@ static const struct {
     {"invocations", offsetof(tv_caps, invocations)},
     {"group_count_x", offsetof(tv_caps, group_count_x)},
     {"compute_units", offsetof(tv_caps, compute_units)},
+    {"registers", offsetof(tv_caps, registers)},
     {"subgroup_arithmetic", offsetof(tv_caps, subgroup_arithmetic)},
     {"subgroup_shuffle", offsetof(tv_caps, subgroup_shuffle)},
     {"unified_memory", offsetof(tv_caps, unified_memory)},

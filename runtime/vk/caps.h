@@ -46,9 +46,10 @@ typedef struct tv_caps {
     uint64_t invocations;   /* of a workgroup */
     uint64_t group_count_x; /* workgroups in x; larger grids are folded over y */
     uint64_t group_count_y, group_count_z;
-    uint64_t compute_units;       /* that run workgroups side by side; a guess where no driver tells */
-    uint64_t subgroup_size;       /* lanes of a subgroup as drivers choose it */
-    uint64_t storage_buffers;     /* bindings per shader */
+    uint64_t compute_units;   /* that run workgroups side by side; a guess where no driver tells */
+    uint64_t subgroup_size;   /* lanes of a subgroup as drivers choose it */
+    uint64_t storage_buffers; /* bindings per shader */
+    uint64_t registers; /* of an invocation, of 32 bits, before compilers spill; by vendor, no driver tells */
     uint64_t subgroup_arithmetic; /* 1: subgroupAdd and its kin in compute shaders */
     uint64_t subgroup_shuffle;    /* 1: subgroupShuffle and subgroupBroadcast */
     uint64_t unified_memory;      /* 1: device memory is host memory; no staging copies */
