@@ -19,6 +19,11 @@ enum {
     BLOCK_CHUNKS_WIDE = 32,
     MAX_HEAD_SIZE = 256,
     CACHE_WORKGROUP = 128, /* of cache_write.comp on GPUs */
+    KEY_BLOCK = 64,        /* merge.glsl */
+    DECODE_WORKGROUP = 128,
+    PART_VECTORS = 3, /* of a block of split keys beside its product: decode_parts.glsl */
+    /* Workgroups of a decoding step that a compute unit can have: below them, rows' keys are split. */
+    UNIT_WORKGROUPS = 4,
 };
 
 /* How one attention kernel runs on this device. */
@@ -26,8 +31,9 @@ typedef struct choice {
     tv_program_id program;
     uint64_t rows_per_group;
     uint64_t parts; /* workgroups that share the channels of the result; in decoding, a row's */
-    uint32_t specialization[2];
+    uint32_t specialization[3];
     uint32_t specialization_count;
+    uint32_t part_blocks; /* in decoding, where workgroups share a row's keys; else 0 */
 } choice;
 
 /* A kernel in tiles: the largest head size it holds in registers, and its rows per invocation (kernels.def).
@@ -72,14 +78,14 @@ static const tile_table backward_kv_tiles = {{{32, TV_PROGRAM_attention_backward
                                               {64, TV_PROGRAM_attention_backward_kv_d64, 4},
                                               {128, TV_PROGRAM_attention_backward_kv_d128, 2},
                                               {256, TV_PROGRAM_attention_backward_kv_d256, 1}},
-                                             {{32, TV_PROGRAM_attention_backward_kv_d32, 4},
+                                             {{32, TV_PROGRAM_attention_backward_kv_wide32, 4},
                                               {64, TV_PROGRAM_attention_backward_kv_narrow64, 2},
-                                              {128, TV_PROGRAM_attention_backward_kv_d128, 2},
-                                              {256, TV_PROGRAM_attention_backward_kv_d256, 1}},
-                                             {{32, TV_PROGRAM_attention_backward_kv_d32, 4},
-                                              {64, TV_PROGRAM_attention_backward_kv_d64, 4},
-                                              {128, TV_PROGRAM_attention_backward_kv_d128, 2},
-                                              {256, TV_PROGRAM_attention_backward_kv_d256, 1}}};
+                                              {128, TV_PROGRAM_attention_backward_kv_narrow128, 1},
+                                              {256, TV_PROGRAM_attention_backward_kv_wide256, 1}},
+                                             {{32, TV_PROGRAM_attention_backward_kv_wide32, 4},
+                                              {64, TV_PROGRAM_attention_backward_kv_wide64, 4},
+                                              {128, TV_PROGRAM_attention_backward_kv_wide128, 2},
+                                              {256, TV_PROGRAM_attention_backward_kv_wide256, 1}}};
 
 /* Variants for CPUs: of single values and of texels, of 8 lanes and of 16. */
 typedef tv_program_id lanes_variants[2][2];
@@ -126,11 +132,8 @@ static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texel
         uint64_t chunks = tv_div_up(tv_div_up(head_size, TV_ATTENTION_CHUNK), parts);
         uint64_t at_once = parts > 1 ? BLOCK_CHUNKS_WIDE : BLOCK_CHUNKS * (lanes / TV_CPU_LANES);
         uint64_t block = tv_max_u64(1, tv_min_u64(MAX_BLOCK, at_once / chunks));
-        return (choice){(*variants)[texels][lanes == TV_CPU_LANES_WIDE],
-                        lanes,
-                        parts,
-                        {(uint32_t)head_size, (uint32_t)block},
-                        2};
+        return (choice){(*variants)[texels][lanes == TV_CPU_LANES_WIDE], lanes, parts,
+                        {(uint32_t)head_size, (uint32_t)block},          2,     0};
     }
     tile_form form = form_of(tv_recorder_caps(recorder));
     const tile_variant *tile = tiles[form];
@@ -140,7 +143,8 @@ static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texel
                     (uint64_t)TV_ATTENTION_TILE_ROWS * tile->rows,
                     1,
                     {head_size % 4 == 0, (uint32_t)head_size},
-                    form == CPU_TILES ? 1 : 2};
+                    form == CPU_TILES ? 1 : 2,
+                    0};
 }
 
 static tv_status check_shape(const char *what, uint64_t heads, uint64_t kv_heads, uint64_t head_size) {
@@ -219,7 +223,7 @@ static tv_launch launch_of(const choice *way, const tv_attention_push *push, uin
         .program = way->program,
         .push = push,
         .groups = push->batch * heads * tv_div_up(push->tokens, way->rows_per_group) * way->parts,
-        .specialization = {way->specialization[0], way->specialization[1]},
+        .specialization = {way->specialization[0], way->specialization[1], way->specialization[2]},
         .specialization_count = way->specialization_count,
         .shape = {push->batch, push->tokens, push->heads, push->head_size},
     };
@@ -325,20 +329,81 @@ static bool decode_takes_texels(const tv_recorder *recorder, const tv_attention_
            decode->v_cache.dtype == TV_F32 && takes_texels(recorder, decode->head_size, elements);
 }
 
+/* Invocations along the channels of a value. */
+static uint32_t columns_of(uint64_t head_size) {
+    uint32_t columns = 1;
+    while (columns * 4 < head_size)
+        columns *= 2;
+    return columns;
+}
+
+/* More rows than these fill the device, each key-value head with a workgroup. */
+static uint64_t most_split_rows(const tv_caps *caps, uint64_t kv_heads) {
+    return tv_cpu_lanes(caps) ? 0 : (UNIT_WORKGROUPS * tv_max_u64(caps->compute_units, 1) - 1) / kv_heads;
+}
+
+/* Floats that `rows` leave of their keys' blocks. */
+static uint64_t parts_count(uint64_t rows, uint64_t heads, uint64_t head_size, uint64_t max_tokens) {
+    return rows * heads * tv_div_up(max_tokens, KEY_BLOCK) * (columns_of(head_size) + PART_VECTORS) * 4;
+}
+
+uint64_t tv_attention_decode_scratch(const tv_caps *caps, uint64_t rows, uint64_t heads, uint64_t kv_heads,
+                                     uint64_t head_size, uint64_t max_tokens) {
+    uint64_t split = tv_min_u64(rows, most_split_rows(caps, kv_heads));
+    return max_tokens > KEY_BLOCK ? parts_count(split, heads, head_size, max_tokens) * sizeof(float) : 0;
+}
+
+/* Blocks of a row's keys for each workgroup, so that there are enough of them; 0: no split. */
+static uint32_t part_blocks_of(const tv_recorder *recorder, const tv_attention_decode *decode,
+                               const decode_part *most) {
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    uint64_t bytes =
+        parts_count(most->rows, decode->heads, decode->head_size, decode->max_tokens) * sizeof(float);
+    if (most->rows > most_split_rows(caps, decode->kv_heads) || !tv_tensor_present(decode->scratch) ||
+        bytes > decode->scratch.span.bytes || bytes > caps->storage_range)
+        return 0;
+    uint64_t blocks = tv_div_up(decode->max_tokens, KEY_BLOCK), groups = most->rows * decode->kv_heads;
+    uint64_t segments =
+        tv_min_u64(blocks, tv_div_up(UNIT_WORKGROUPS * tv_max_u64(caps->compute_units, 1), groups));
+    return segments > 1 ? (uint32_t)tv_div_up(blocks, segments) : 0;
+}
+
 static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode,
                             const decode_part *most) {
-    uint32_t columns = 1;
-    while (columns * 4 < decode->head_size)
-        columns *= 2;
     uint32_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder));
-    if (lanes == 0)
-        return (choice){
-            TV_PROGRAM_attention_decode_group, 1, decode->heads, {decode->head_size % 4 == 0, columns}, 2};
-    return (choice){decode_lanes[decode_takes_texels(recorder, decode, most)][lanes == TV_CPU_LANES_WIDE],
+    if (lanes)
+        return (choice){decode_lanes[decode_takes_texels(recorder, decode, most)][lanes == TV_CPU_LANES_WIDE],
+                        1,
+                        decode->heads * tv_div_up(decode->head_size, TV_ATTENTION_LANES_PART),
+                        {(uint32_t)decode->head_size},
+                        1,
+                        0};
+    uint32_t part_blocks = part_blocks_of(recorder, decode, most);
+    uint64_t segments = part_blocks ? tv_div_up(tv_div_up(decode->max_tokens, KEY_BLOCK), part_blocks) : 1;
+    return (choice){part_blocks ? TV_PROGRAM_attention_decode_parts_base : TV_PROGRAM_attention_decode_blocks,
                     1,
-                    decode->heads * tv_div_up(decode->head_size, TV_ATTENTION_LANES_PART),
-                    {(uint32_t)decode->head_size},
-                    1};
+                    decode->kv_heads * segments,
+                    {decode->head_size % 4 == 0, columns_of(decode->head_size), part_blocks},
+                    part_blocks ? 3 : 2,
+                    part_blocks};
+}
+
+/* Behind the kernel that left the blocks of split keys in `parts`. */
+static tv_status record_merge(tv_recorder *recorder, const tv_launch *launch, const choice *way,
+                              tv_tensor parts) {
+    const tv_attention_decode_push *push = launch->push;
+    uint32_t columns = way->specialization[1];
+    tv_launch merge = *launch;
+    merge.program = TV_PROGRAM_attention_decode_merge_base;
+    merge.groups = tv_div_up((uint64_t)push->rows * push->heads, DECODE_WORKGROUP / columns);
+    merge.specialization[0] = columns;
+    merge.specialization_count = 1;
+    memset(merge.bindings, 0, sizeof merge.bindings);
+    merge.bindings[0] = launch->bindings[1];
+    merge.bindings[1] = launch->bindings[4];
+    merge.bindings[2] = parts;
+    merge.bindings[3] = launch->bindings[5];
+    return tv_launch_record(recorder, &merge);
 }
 
 /* The write of k and v, whose bindings are the first ones of attention, or attention. */
@@ -362,7 +427,7 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
         .program = way->program,
         .push = &push,
         .groups = part->rows * way->parts,
-        .specialization = {way->specialization[0], way->specialization[1]},
+        .specialization = {way->specialization[0], way->specialization[1], way->specialization[2]},
         .specialization_count = way->specialization_count,
         .shape = {part->rows, decode->heads, decode->head_size, decode->max_tokens},
     };
@@ -379,7 +444,14 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
         v,
     };
     memcpy(launch.bindings, bindings, sizeof bindings);
-    return tv_launch_record(recorder, &launch);
+    if (way->part_blocks == 0)
+        return tv_launch_record(recorder, &launch);
+    uint64_t count = parts_count(part->rows, decode->heads, decode->head_size, decode->max_tokens);
+    tv_tensor parts = tv_tensor_first(decode->scratch, count);
+    tv_launch split = launch;
+    split.bindings[5] = parts;
+    TV_RETURN_IF_FAILED(tv_launch_record(recorder, &split));
+    return record_merge(recorder, &launch, way, parts);
 }
 
 static tv_status record_decode_parts(tv_recorder *recorder, const tv_attention_decode *decode,
@@ -406,7 +478,7 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
     TV_RETURN_IF_FAILED(split_decode(recorder, decode, &most));
     if (tv_tensor_present(decode->slots)) {
         const choice write = {
-            TV_PROGRAM_cache_write_base, 1, 1, {tv_row_workgroup(recorder, CACHE_WORKGROUP)}, 1};
+            TV_PROGRAM_cache_write_base, 1, 1, {tv_row_workgroup(recorder, CACHE_WORKGROUP)}, 1, 0};
         TV_RETURN_IF_FAILED(record_decode_parts(recorder, decode, &write, &most));
         if (!tv_tensor_present(decode->output))
             return TV_OK;

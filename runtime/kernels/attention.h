@@ -50,7 +50,13 @@ typedef struct tv_attention_decode {
     tv_tensor slots;     /* (rows) uint32: the row of the caches for each row, no place twice; slot_count
                             or more: the row is left out. Absent: row r */
     uint64_t slot_count; /* rows of the caches; with slots alone */
+    tv_tensor scratch;   /* fp32, tv_attention_decode_scratch, or absent: no sharing of a row's keys among
+                            workgroups */
 } tv_attention_decode;
+/* Bytes of scratch with which steps of up to `rows` rows, where these are few, share each one's keys among
+ * workgroups, which changes no bit; 0 where a device does not. */
+uint64_t tv_attention_decode_scratch(const tv_caps *caps, uint64_t rows, uint64_t heads, uint64_t kv_heads,
+                                     uint64_t head_size, uint64_t max_tokens);
 tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_decode *decode);
 
 #endif

@@ -206,8 +206,10 @@ static void build(plan_builder *plan, const tv_parameter_list *list, const tv_ca
         if (a->options.backward)
             add(plan, &a->d_adapter_t, rows * adapter_width, head, end);
     }
-    add(plan, &a->scratch, tv_div_up(scratch_bytes(config, &w, rows, a->options.backward), sizeof(float)),
-        head, end);
+    uint64_t scratch = tv_max_u64(scratch_bytes(config, &w, rows, a->options.backward),
+                                  tv_attention_decode_scratch(caps, rows, config->n_head, config->n_kv_head,
+                                                              config->head_size, a->options.cached_tokens));
+    add(plan, &a->scratch, tv_div_up(scratch, sizeof(float)), head, end);
 }
 
 /* Kernels take halves in fours. Adapters add to what they lie beside, which halves would round twice. */

@@ -41,6 +41,7 @@ typedef struct tv_block_activations {
 
 typedef struct tv_activations_options {
     uint64_t batch, tokens; /* B, T */
+    uint64_t cached_tokens; /* of the caches that decoding attends to; 0: no decoding */
     bool backward;          /* also keep what backward needs, and its own tensors */
     tv_dtype dtype;         /* of what lies between a norm and the residual stream; TV_F32, or the type that
                                the device's matrix units take, where the model's sizes are multiples of 4 */

@@ -82,6 +82,7 @@ tv_activations_options tv_decoder_activations(const tv_decoder_options *options)
     return (tv_activations_options){
         .batch = tv_max_u64(options->rows, tv_decoder_reading_rows(options)),
         .tokens = 1,
+        .cached_tokens = options->max_tokens,
         .logits_rows = options->rows,
         .shared = options->shared,
     };

@@ -150,7 +150,8 @@ static tv_status attend(const pass *p, uint32_t l, tv_tensor output) {
                                                                      .v_cache = p->cache->v[l],
                                                                      .output = output,
                                                                      .slots = p->cache->slots,
-                                                                     .slot_count = p->cache->slot_count})
+                                                                     .slot_count = p->cache->slot_count,
+                                                                     .scratch = p->a->scratch})
                  : tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
                                                                      .tokens = p->a->options.tokens,
                                                                      .heads = c->n_head,

@@ -3,7 +3,8 @@
  *
  * The k and v heads of d_qkv: (B, T, (H + 2 Hkv) D) are overwritten. A workgroup holds 16 ROWS keys of one key-value head, in
  * tiles that stand transposed: rows are keys, columns are queries; see tile.glsl. It sums over the query heads of its group and over
- * the queries in ascending order. D up to D_CLASS. 4 B H T (T + 1) D FLOPs; bytes at least those of qkv, d_output, dK and dV.
+ * the queries in ascending order, on GPUs (DOCUMENT_ENDS) up to the end of the last key's document: drivers of CPUs take long to
+ * compile that loop. D up to D_CLASS. 4 B H T (T + 1) D FLOPs; bytes at least those of qkv, d_output, dK and dV.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -50,6 +51,20 @@ vec4 tile_source4(uint which, uint at) {
 #include "tile.glsl"
 #include "window.glsl"
 
+#if DOCUMENT_ENDS
+/* Before `end`, behind the last query of the document that the key at j is in: by halves, because starts ascend. */
+uint document_end(uint b, uint j, uint end) {
+    uint mask = 0 - p.has_documents;
+    for (uint low = j; low + 1 < end;) {
+        uint middle = (low + end) / 2;
+        bool same = (doc_start[(b * p.tokens + middle) & mask] & mask) <= j;
+        low = same ? middle : low;
+        end = same ? end : middle;
+    }
+    return end;
+}
+#endif
+
 void main() {
     uint key_blocks = (p.tokens + TILE_ROWS - 1) / TILE_ROWS;
     uint kv_heads = p.batch * p.kv_heads;
@@ -71,6 +86,9 @@ void main() {
     [[unroll]] for (uint i = 0; i < ROWS * D_PARTS; i++)
         d_k[i] = d_v[i] = vec4(0.0);
     uint group_heads = p.heads / p.kv_heads, end = tv_window_end(min(j0 + TILE_ROWS, p.tokens) - 1, p.tokens);
+#if DOCUMENT_ENDS
+    end = document_end(b, min(j0 + TILE_ROWS, p.tokens) - 1, end);
+#endif
     for (uint h = kv_head * group_heads; h < (kv_head + 1) * group_heads; h++) {
         tile_matrix q = tile_matrix(0, batch_base + h * p.head_size, stride);
         tile_matrix d_o = tile_matrix(1, b * p.tokens * y_stride + h * p.head_size, y_stride);

@@ -46,7 +46,6 @@ layout(constant_id = 1) const uint head_size = D_CLASS;
 #define A_LOADS ((TILE_ROWS * 4 + 127) / 128)
 #define B_LOADS ((TILE_OTHER * 4 + 127) / 128)
 
-const float log2_e = 1.4426950408889634;
 const float ln_2 = 0.6931471805599453;
 
 #if TILE_PARTIAL + TILE_ROWS * 2 > TILE_V + 16 * V_WIDTH

@@ -67,7 +67,7 @@ uint document_end(uint b, uint t, uint end) {
         tile_accumulate(block, s, v, j0, part);                                                                        \
         [[unroll]] for (uint r = 0; r < ROWS; r++)                                                                     \
             [[unroll]] for (uint i = r * D_PARTS + part; i < r * D_PARTS + part + PARTS; i++)                          \
-                o[i] = fma(block[i], vec4(new_part[r]), o[i] * old_part[r]);                                           \
+                o[i] = merge_parts(o[i], old_part[r], block[i], new_part[r]);                                           \
     }
 
 void main() {
@@ -109,7 +109,7 @@ void main() {
                 s[i] = vec4(0.0);
             tile_scores(s, q, t0, k, j0);
             [[unroll]] for (uint i = 0; i < ROWS * QUADS; i++)
-                s[i] *= p.scale * log2_e;
+                s[i] = block_scores(s[i], p.scale);
             /* Only blocks at the diagonal or at an edge have keys that some row does not see. */
             if (j0 + TILE_OTHER > t0 + 1 || j0 < last_first) {
                 [[unroll]] for (uint r = 0; r < ROWS; r++) {
@@ -133,13 +133,13 @@ void main() {
                 [[unroll]] for (uint q = 0; q < QUADS; q++) {
                     vec4 weights = block_weights(s[r * QUADS + q], block_top);
                     s[r * QUADS + q] = weights;
-                    block_sum = block_sum + weights.x + weights.y + weights.z + weights.w;
+                    block_sum = add_weights(block_sum, weights);
                 }
                 float merged_top = max(top[r], block_top);
                 old_part[r] = merge_part(top[r], merged_top);
                 new_part[r] = merge_part(block_top, merged_top);
                 top[r] = merged_top;
-                sum[r] = fma(block_sum, new_part[r], sum[r] * old_part[r]);
+                sum[r] = merge_parts(vec4(sum[r]), old_part[r], vec4(block_sum), new_part[r]).x;
             }
             TILE_EACH_PART(ADD_BLOCK)
         }
@@ -152,7 +152,7 @@ void main() {
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
         uint t = t0 + tile_row(r);
         vec4 low = tile_get_partial(r, 0), high = tile_get_partial(r, 1);
-        float whole = low.x + low.y + low.z + low.w + high.x + high.y + high.z + high.w;
+        float whole = add_sums(float[8](low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w));
         if (t < p.tokens) {
             TILE_STORE(o, r, ((b * p.tokens + t) * p.heads + h) * head_size, 1.0 / whole, y)
             if (tx == 0 && p.has_lse != 0)

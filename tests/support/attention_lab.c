@@ -159,9 +159,15 @@ static void run_decode(tv_device *device, const tv_attention_shape *s, tv_attent
     decode.head_size = s->head_size;
     decode.scale = s->scale;
     decode.window = s->window;
+    uint64_t bytes = tv_attention_decode_scratch(tv_device_caps(device), decode.rows, s->heads, s->kv_heads,
+                                                 s->head_size, decode.max_tokens);
+    tv_test_tensor scratch = tv_test_floats(device, bytes / sizeof(float) + 1, NULL);
+    if (bytes > 0)
+        decode.scratch = scratch.tensor;
     tv_recorder *recorder = tv_test_begin(device);
     assert_ok(tv_attention_decode_record(recorder, &decode));
     tv_test_run(device, recorder);
+    tv_test_free(&scratch);
 }
 
 /* All tokens of all sequences side by side, sequence b in slot `batch` - b of caches with a slot to spare,

@@ -1,0 +1,59 @@
+/* The blocks that decode_blocks.comp left of split keys, merged in order: output (rows, H D), overwritten.
+ *
+ * A workgroup of 128 invocations takes as many query heads of rows as there are sets of invocations along a value's channels. Rows whose
+ * slot is not bound are left out.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "grid.glsl"
+#include "push_constants.h"
+#include "types.glsl"
+
+layout(local_size_x = TV_LOCAL_SIZE) in;
+layout(std430, binding = 0) readonly buffer Positions {
+    uint positions[];
+};
+layout(std430, binding = 1) readonly buffer Slots {
+    uint slots[];
+};
+layout(std430, binding = 2) readonly buffer Parts {
+    vec4 parts[];
+};
+layout(std430, binding = 3) writeonly buffer Output {
+    TV_ACT y[];
+};
+layout(push_constant) uniform Push {
+    tv_attention_decode_push p;
+};
+#include "decode_parts.glsl"
+#include "merge.glsl"
+#include "window.glsl"
+
+layout(constant_id = 0) const uint columns = 16;
+
+void main() {
+    uint thread = gl_LocalInvocationIndex, column = thread % columns;
+    uint which = tv_group() * (TV_LOCAL_SIZE / columns) + thread / columns;
+    if (which >= p.rows * p.heads)
+        return;
+    uint row = which / p.heads;
+    if (p.has_slots != 0 && slots[p.first_row + row] - p.first_slot >= p.slots)
+        return;
+    uint position = min(positions[p.first_row + row], p.max_tokens - 1), size = tv_decode_part(columns);
+    uint base = which * ((p.max_tokens + 63) / 64) * size;
+    float top = lowest;
+    vec4 o = vec4(0.0), low = vec4(0.0), high = vec4(0.0);
+    for (uint block = tv_window_start(position) / 64; block <= position / 64; block++) {
+        uint at = base + block * size;
+        float part = parts[at + columns + 2].x, merged = max(top, part);
+        float keeps_old = merge_part(top, merged), keeps_block = merge_part(part, merged);
+        o = merge_parts(o, keeps_old, parts[at + column], keeps_block);
+        low = merge_parts(low, keeps_old, parts[at + columns], keeps_block);
+        high = merge_parts(high, keeps_old, parts[at + columns + 1], keeps_block);
+        top = merged;
+    }
+    o *= 1.0 / add_sums(float[8](low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w));
+    for (uint e = 0; e < 4; e++)
+        if (column * 4 + e < p.head_size)
+            y[which * p.head_size + column * 4 + e] = TV_ACT(o[e]);
+}
