@@ -1,34 +1,8 @@
 /* trivium ppo: stage 3, reinforcement learning. */
-#include <string.h>
-
-#include "base/log.h"
-#include "base/os.h"
 #include "stages/ppo/ppo.h"
 #include "tools/commands.h"
+#include "tools/reward_command.h"
 #include "tools/training_command.h"
-
-/* A longer one cannot be looked at before the question. */
-enum { LONGEST_SHOWN = 1000 };
-
-static tv_status allow_command(void *context, const char *command, const char *where) {
-    (void)context;
-    bool shown = strlen(command) <= LONGEST_SHOWN;
-    if (shown && tv_somebody_can_answer()) {
-        tv_warn("%s names a program that scores, and this command line does not: %s", where, command);
-        if (tv_ask("Run it? Only if this run is your own, or you know what the program does."))
-            return TV_OK;
-        return tv_fail(TV_E_USAGE,
-                       "the program was not run, and nothing was changed; to continue with another reward, "
-                       "give --reward-cmd CMD or --reward DIR beside --resume");
-    }
-    return tv_fail(
-        TV_E_USAGE,
-        "%s names a program that scores: %.*s%s; a run's directory may come from somebody else, so "
-        "what it names is not run unasked%s. Give it once more beside --resume, with --reward-cmd "
-        "CMD, or --reward DIR instead",
-        where, LONGEST_SHOWN, command, shown ? "" : "...",
-        shown ? ", and here nobody can be asked" : ", and it is too long to be shown and asked for");
-}
 
 static tv_status run(void *context, const tv_run_options *options, tv_run_result *result) {
     tv_ppo_options *ppo = context;
@@ -37,7 +11,7 @@ static tv_status run(void *context, const tv_run_options *options, tv_run_result
 }
 
 tv_status cmd_ppo(int argc, char **argv) {
-    tv_ppo_options ppo = {.allow_command = allow_command};
+    tv_ppo_options ppo = {.allow_command = tv_allow_reward_command};
     const tv_option more[] = {
         tv_opt_existing(tv_opt_text("reward", "DIR", &ppo.reward, "a reward model: a directory or a run")),
         tv_opt_text(

@@ -10,7 +10,7 @@
 #include "tools/options.h"
 
 enum { SMALL = 64, TEXT = 256 };
-static const char stage_words[] = "pretrain|sft|reward|dpo|ppo|all";
+static const char stage_words[] = "pretrain|sft|reward|dpo|ppo|grpo|all";
 
 /* "a number from 0 to 1", "cosine, linear or wsd", ... */
 static const char *describe_type(const tv_config_field *field, char *text, size_t size) {
@@ -177,7 +177,7 @@ tv_status cmd_settings(int argc, char **argv) {
     const tv_option options[] = {
         tv_opt_words(stage_words,
                      tv_opt_positional("STAGE", &name,
-                                       "pretrain, sft, reward, dpo or ppo: only what this stage uses")),
+                                       "pretrain, sft, reward, dpo, ppo or grpo: only what this stage uses")),
         tv_opt_flag("markdown", &markdown, "as docs/settings.md"),
     };
     const tv_command_line line = {

@@ -18,6 +18,7 @@ static const tv_command commands[] = {
     {"prefs", "judgments as preference data, and how far annotators agree", cmd_prefs},
     {"reward", "stage 3: train a reward model on preferences", cmd_reward},
     {"ppo", "stage 3: reinforcement learning from a reward", cmd_ppo},
+    {"grpo", "stage 3 without a value model: compare several answers to each prompt (GRPO)", cmd_grpo},
     {"dpo", "stage 3 without a reward model: train a policy on preferences directly", cmd_dpo},
     {"generate", "text from a model", cmd_generate},
     {"chat", "talk to a model", cmd_chat},

@@ -16,7 +16,7 @@ static const struct {
 } steps[] = {
     {"pretrain", "pretrain", "text", "base"}, {"sft", "sft", "examples", "tuned"},
     {"reward", "reward", "prefs", NULL},      {"dpo", "ppo", "prefs", "aligned"},
-    {"ppo", "ppo", "prompts", "aligned"},
+    {"ppo", "ppo", "prompts", "aligned"},     {"grpo", "ppo", "prompts", "aligned"},
 };
 
 static uint64_t place_of(const tv_report_run *run) {

@@ -33,6 +33,10 @@ static const run_fact run_facts[] = {
     {"ppo", "eval/score", "reward on held-out prompts", FACT_LAST, false},
     {"ppo", "objective/kl", "KL per answer", FACT_TAIL, false},
     {"ppo", "response_tokens", "tokens per answer", FACT_TAIL, false},
+    {"grpo", "reward/mean", "reward, first", FACT_FIRST, false},
+    {"grpo", "reward/mean", "reward, last", FACT_TAIL, false},
+    {"grpo", "eval/reward", "reward on held-out prompts", FACT_LAST, false},
+    {"grpo", "response_tokens", "tokens per answer", FACT_TAIL, false},
 };
 
 /* The last tenth of what was recorded is averaged: single steps are noisy. */

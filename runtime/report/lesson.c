@@ -29,6 +29,10 @@ static const struct {
             "likelier. KL, the distance from the model it began as, has a price, so that it does not drift "
             "to answers that "
             "only the reward model likes."},
+    {"grpo",
+     "The model answers each prompt several times, every answer is scored, and what scored better than the "
+     "others to the same prompt becomes likelier. No model of the reward to be expected is needed: the "
+     "other answers are the comparison."},
     {"dpo", "The model is shown pairs of answers of which people preferred one, and learns to make the "
             "preferred one "
             "likelier than the other. It needs no reward model: how much likelier than for the model it "

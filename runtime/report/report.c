@@ -181,7 +181,8 @@ static void write_comparison(tv_report_page *p) {
         write_cell(html, tv_html_count(t.steps, text));
         write_cell(html, tv_html_count(t.tokens, text));
         /* PPO's losses say nothing of how good it is. */
-        bool losses = !p->runs[i].stage || strcmp(p->runs[i].stage, "ppo") != 0;
+        bool losses = !p->runs[i].stage ||
+                      (strcmp(p->runs[i].stage, "ppo") != 0 && strcmp(p->runs[i].stage, "grpo") != 0);
         write_cell(html, losses ? format_loss(t.loss, text) : "");
         write_cell(html, losses ? format_loss(t.best_val, text) : "");
         write_cell(html, tv_html_count(t.best_val_step, text));
@@ -332,6 +333,7 @@ static const char *stage_title(const char *stage) {
                                             {"sft", "Stage 2: supervised fine-tuning"},
                                             {"reward", "Stage 3: reward model"},
                                             {"ppo", "Stage 3: reinforcement learning"},
+                                            {"grpo", "Stage 3: reinforcement learning by comparing answers"},
                                             {"dpo", "Stage 3: direct preference optimization"}};
     for (uint64_t i = 0; i < TV_COUNT(titles); i++)
         if (strcmp(titles[i][0], stage) == 0)

@@ -25,7 +25,7 @@ enum { MAX_SECTIONS = 16, MAX_FIELDS = TV_COUNT(tv_settings) };
 
 static const char *const stage_names[TV_STAGE_KINDS] = {
     [TV_STAGE_PRETRAIN] = "pretrain", [TV_STAGE_SFT] = "sft", [TV_STAGE_REWARD] = "reward",
-    [TV_STAGE_DPO] = "dpo",           [TV_STAGE_PPO] = "ppo",
+    [TV_STAGE_DPO] = "dpo",           [TV_STAGE_PPO] = "ppo", [TV_STAGE_GRPO] = "grpo",
 };
 
 const char *tv_stage_kind_name(tv_stage_kind stage) {
@@ -160,7 +160,7 @@ static tv_status check_train(const char *where, tv_run_settings *settings) {
         train->epochs = 0;
     if (epochs_given)
         train->steps = 0;
-    if (settings->stage != TV_STAGE_PPO && !train->steps && !(train->epochs > 0))
+    if (settings->stage < TV_STAGE_PPO && !train->steps && !(train->epochs > 0))
         return tv_fail(TV_E_CONFIG, "%s: expected steps or epochs above 0, found neither", where);
     int exponent;
     if (train->loss_scale > 0 && (train->loss_scale < 1 || frexp(train->loss_scale, &exponent) != 0.5))

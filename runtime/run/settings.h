@@ -21,6 +21,7 @@ typedef enum tv_stage_kind {
     TV_STAGE_REWARD,
     TV_STAGE_DPO,
     TV_STAGE_PPO,
+    TV_STAGE_GRPO,
     TV_STAGE_KINDS
 } tv_stage_kind;
 

@@ -81,17 +81,26 @@ static void reinforce(const tv_grpo_settings *settings, const double *rewards, t
         }
 }
 
+uint64_t tv_group_equal(const tv_grpo_settings *settings, const double *rewards, uint64_t sequences,
+                        uint8_t *equal) {
+    uint64_t k = settings->answers, count = 0;
+    for (uint64_t g = 0; g < sequences / k; g++) {
+        equal[g] = 1;
+        for (uint64_t i = 1; i < k; i++)
+            equal[g] = equal[g] && rewards[g * k + i] == rewards[g * k];
+        count += equal[g];
+    }
+    return count;
+}
+
 uint64_t tv_group_advantages(const tv_grpo_settings *settings, const double *rewards, tv_ppo_rollout *r,
                              uint8_t *equal) {
-    uint64_t k = settings->answers, groups = r->sequences / k, count = 0;
+    uint64_t k = settings->answers, groups = r->sequences / k,
+             count = tv_group_equal(settings, rewards, r->sequences, equal);
     double batch = deviation_of(rewards, r->sequences);
     for (uint64_t g = 0; g < groups; g++) {
         const double *own = rewards + g * k;
         double mean = mean_of(own, k), deviation = deviation_of(own, k);
-        equal[g] = 1;
-        for (uint64_t i = 1; i < k; i++)
-            equal[g] = equal[g] && own[i] == own[0];
-        count += equal[g];
         if (settings->advantages == TV_ADVANTAGES_RLOO) {
             leave_one_out(settings, rewards, r, g * k);
             continue;

@@ -13,7 +13,14 @@ static const double far_kl = 5;
 
 tv_status tv_ppo_expect_finite(const tv_ppo_rollout *r, const float *numbers, const char *what,
                                tv_status status) {
-    for (uint64_t i = 0; i < r->sequences * r->tokens; i++)
+    for (uint64_t s = 0; s < r->sequences; s++)
+        TV_RETURN_IF_FAILED(tv_ppo_expect_finite_answer(r, s, numbers, what, status));
+    return TV_OK;
+}
+
+tv_status tv_ppo_expect_finite_answer(const tv_ppo_rollout *r, uint64_t sequence, const float *numbers,
+                                      const char *what, tv_status status) {
+    for (uint64_t i = sequence * r->tokens; i < (sequence + 1) * r->tokens; i++)
         if (r->targets[i] != TV_IGNORED_TARGET && !isfinite(numbers[i]))
             return tv_fail(status, "%s are not finite: %s at token %llu of answer %llu of the iteration",
                            what, isnan(numbers[i]) ? "NaN" : "infinity",

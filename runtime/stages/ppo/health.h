@@ -13,6 +13,10 @@
 tv_status tv_ppo_expect_finite(const tv_ppo_rollout *rollout, const float *numbers, const char *what,
                                tv_status status);
 
+/* The same of one answer. */
+tv_status tv_ppo_expect_finite_answer(const tv_ppo_rollout *rollout, uint64_t sequence, const float *numbers,
+                                      const char *what, tv_status status);
+
 /* "collapsed: ..." or "far from its reference: ..." into text; empty while neither is so. `entropy` is the
  * mean per token in nats, `kl` the mean per answer. */
 void tv_ppo_describe_collapse(const tv_ppo_settings *settings, double entropy, double kl, char *text,

@@ -10,14 +10,13 @@
 
 #include "base/log.h"
 #include "base/os.h"
-#include "base/rng.h"
 #include "base/tokens.h"
+#include "stages/ppo/drawing.h"
 #include "stages/ppo/health.h"
-#include "stages/sampling.h"
-#include "text/utf8.h"
+#include "stages/ppo/line.h"
 #include "vk/submit.h"
 
-enum { SAMPLES_SHOWN = 2, NEGATIVE_KL_PATIENCE = 5 };
+enum { NEGATIVE_KL_PATIENCE = 5 };
 
 /* Below this a mean KL of a whole sequence is not the noise of an untouched policy. */
 static const double negative_kl_bound = -0.05;
@@ -37,42 +36,16 @@ typedef struct measurement {
 
 /* ---- prompts and responses ---- */
 
-/* Prompt of sequence i: every prompt once a pass, in an order drawn by seed and pass. */
-static uint64_t prompt_of(const tv_ppo *p, uint64_t number) {
-    uint64_t count = p->prompts->count;
-    const tv_rng rng = {
-        .seed = p->run->settings.train.seed, .stream = TV_STREAM_PROMPTS, .step = (uint32_t)(number / count)};
-    return p->run->settings.data.shuffle ? tv_permute(&rng, number % count, count) : number % count;
-}
-
-static tv_status keep_response(void *context, uint64_t index, const tv_decoder_row *row) {
-    tv_ppo *p = context;
-    tv_ppo_rollout_set(&p->rollout, index, row->tokens, row->length, row->prompt_length,
-                       row->finished == TV_DECODE_END_OF_TEXT);
-    return TV_OK;
-}
-
-/* Answers the prompts that the sequences name; `first` is the address of the first one's draws. */
 static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
-    uint64_t count = p->rollout.sequences;
-    tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
-    if (!requests)
-        return tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " prompts", count);
-    for (uint64_t s = 0; s < count; s++) {
-        const tv_prompt *prompt = &prompts->items[p->rollout.items[s].prompt];
-        p->rollout.items[s].number = first + s;
-        requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
-    }
-    tv_status status = tv_rollout_run(p->drawer, requests, count, &p->drawing,
-                                      p->run->settings.ppo.max_new_tokens, keep_response, p);
-    free(requests);
-    return status;
+    const tv_ppo_drawing drawing = {p->drawer, &p->drawing, p->run->settings.ppo.max_new_tokens};
+    return tv_ppo_draw(&drawing, prompts, first, &p->rollout);
 }
 
 static tv_status draw_training(tv_ppo *p) {
     uint64_t count = p->rollout.sequences, first = p->run->state.examples;
     for (uint64_t s = 0; s < count; s++)
-        p->rollout.items[s] = (tv_ppo_sequence){.prompt = prompt_of(p, first + s)};
+        p->rollout.items[s] =
+            (tv_ppo_sequence){.prompt = tv_ppo_prompt_at(p->run, p->prompts->count, first + s)};
     return draw(p, p->prompts, first);
 }
 
@@ -116,8 +89,8 @@ static uint32_t pass_of(const tv_ppo *p, uint64_t epoch) {
 }
 
 static tv_status order_epoch(tv_ppo *p, uint64_t epoch) {
-    return tv_ppo_rollout_order(&p->rollout, p->run->settings.ppo.minibatch, p->run->settings.train.seed,
-                                pass_of(p, epoch), p->order);
+    return tv_ppo_rollout_order(&p->rollout, NULL, p->rollout.sequences, p->run->settings.ppo.minibatch,
+                                p->run->settings.train.seed, pass_of(p, epoch), p->order);
 }
 
 static tv_ppo_batches batches_of(const tv_ppo *p, tv_ppo_batch_kind kind, uint64_t first, uint64_t count) {
@@ -386,7 +359,8 @@ static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
 
 /* The best checkpoint is the one with the highest score less its KL penalty on held-out prompts; that is what
  * val_loss is the negative of. */
-static tv_status evaluate_line(tv_ppo *p, tv_metrics_line *line) {
+static tv_status evaluate_line(void *context, tv_metrics_line *line) {
+    tv_ppo *p = context;
     tv_run *run = p->run;
     double score_sum, kl_sum, n = (double)p->val->count;
     TV_RETURN_IF_FAILED(evaluate(p, &score_sum, &kl_sum));
@@ -404,67 +378,19 @@ static tv_status evaluate_line(tv_ppo *p, tv_metrics_line *line) {
 
 /* ---- the line ---- */
 
-/* Prompt and response as text that JSON can hold; the caller frees it. NULL when memory is out. */
-static char *sample_text(const tv_ppo *p, uint64_t sequence) {
-    const uint32_t *ids = p->rollout.ids + sequence * (p->rollout.tokens + 1);
-    tv_text bytes = {0}, text = {0};
-    bool ok = true;
-    for (uint64_t i = 0; ok && i < p->rollout.items[sequence].length; i++)
-        ok = tv_sampling_decode(p->run->tokenizer, ids[i], i == 0, &bytes) == TV_OK;
-    for (uint64_t i = 0; ok && i < bytes.size;) {
-        uint64_t valid = tv_utf8_valid_run(bytes.data + i, bytes.size - i);
-        ok = tv_text_append(&text, bytes.data + i, valid) == TV_OK;
-        i += valid;
-        if (ok && i < bytes.size) {
-            ok = tv_text_append(&text, "\xef\xbf\xbd", 3) == TV_OK;
-            i++;
-        }
-    }
-    ok = ok && tv_text_append(&text, "", 1) == TV_OK;
-    tv_text_free(&bytes);
-    if (!ok)
-        tv_text_free(&text);
-    return (char *)text.data;
-}
-
 static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
-    tv_run *run = p->run;
-    uint64_t tokens = tv_ppo_rollout_response_tokens(&p->rollout);
-    char *samples[SAMPLES_SHOWN] = {0};
-    uint64_t sample_count = 0;
-    for (; sample_count < SAMPLES_SHOWN && sample_count < p->rollout.sequences; sample_count++)
-        if (!(samples[sample_count] = sample_text(p, sample_count)))
-            break;
-    run->state.step++;
-    run->state.examples += p->rollout.sequences;
-    run->state.tokens += tokens;
-    run->session_tokens += tokens;
-    run->seconds += seconds;
-    tv_metrics_line line = {
-        .stage = run->stage->name,
-        .step = run->state.step,
+    const tv_ppo_line line = {
         .loss = m->policy[TV_PPO_POLICY_LOSS] / fmax(m->terms, 1) +
-                run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
+                p->run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
         .grad_norm = m->grad_norm / fmax((double)m->updates, 1),
-        .lr = run->last.lr,
-        .loss_scale = (double)run->state.update.loss_scale,
-        .tokens = run->state.tokens,
-        .tokens_per_second = seconds > 0 ? (double)tokens / seconds : 0,
-        .extra = p->numbers,
-        .extra_count = p->number_count,
-        .samples = (const char *const *)samples,
-        .sample_count = sample_count,
-        .warning = p->warning[0] ? p->warning : NULL,
+        .seconds = seconds,
+        .numbers = p->numbers,
+        .number_count = p->number_count,
+        .warning = p->warning,
+        .evaluate = p->val ? evaluate_line : NULL,
+        .context = p,
     };
-    run->state.loss = line.loss;
-    tv_status status = TV_OK;
-    if (p->val && tv_run_is_due(run->settings.train.eval_every, run->state.step, run->total_steps))
-        status = evaluate_line(p, &line);
-    if (status == TV_OK)
-        status = tv_run_write_line(run, &line);
-    for (uint64_t i = 0; i < sample_count; i++)
-        free(samples[i]);
-    return status;
+    return tv_ppo_line_write(p->run, &p->rollout, &line);
 }
 
 /* A KL is not negative. A sampled mean that stays so says that the log-probabilities of drawing and of
@@ -557,27 +483,11 @@ static tv_status iterate(tv_ppo *p) {
     return write_line(p, &m, end - begin);
 }
 
-/* The line of a step that is not counted; resuming cuts it off again. */
-static tv_status write_end(tv_ppo *p, uint64_t step) {
-    char *sentence = tv_format("%s", tv_last_error());
-    const tv_metrics_line line = {.stage = p->run->stage->name,
-                                  .step = step,
-                                  .loss = NAN,
-                                  .grad_norm = NAN,
-                                  .lr = p->run->last.lr,
-                                  .tokens = p->run->state.tokens,
-                                  .warning = sentence ? sentence : "numbers that are not finite"};
-    (void)tv_run_write_line(p->run, &line);
-    tv_status status = tv_fail(TV_E_NUMERIC, "iteration %" PRIu64 ": %s", step, line.warning);
-    free(sentence);
-    return status;
-}
-
 tv_status tv_ppo_iterate(tv_ppo *p) {
     uint64_t done = p->run->state.step;
     tv_status status = iterate(p);
     if (status != TV_E_NUMERIC)
         return status;
     p->run->state.step = done;
-    return write_end(p, done + 1);
+    return tv_ppo_line_end(p->run, done + 1);
 }

@@ -8,28 +8,23 @@
 
 #include "base/files.h"
 #include "base/log.h"
-#include "base/os.h"
-#include "base/visible.h"
 #include "run/answer_ends.h"
 #include "run/defaults.h"
 #include "run/memory_report.h"
-#include "run/trace_step.h"
+#include "stages/ppo/drawing.h"
 #include "stages/ppo/iteration.h"
+#include "stages/ppo/loop.h"
 #include "stages/ppo/memory.h"
+#include "stages/ppo/sources.h"
 #include "stages/sampling.h"
-#include "vk/capture.h"
-#include "vk/marks.h"
-
-enum { SHOWN_BYTES = 120 };
 
 typedef struct ppo_stage {
     const tv_ppo_options *options;
     tv_ppo ppo;
-    char *reward, *reward_command, *reference; /* as resolved; NULL: none */
-    char *value_checkpoint;                    /* value/ of the checkpoint that is resumed; NULL: none */
-    uint64_t rows;                             /* of the rollout's decoder */
+    tv_ppo_sources sources;
+    char *value_checkpoint; /* value/ of the checkpoint that is resumed; NULL: none */
+    uint64_t rows;          /* of the rollout's decoder */
     tv_ppo_memory memory;
-    uint64_t good_step; /* of the last checkpoint that is known to give finite numbers; 0: none */
 } ppo_stage;
 
 /* ---- ppo_state.json: what a checkpoint knows beside the models ---- */
@@ -41,9 +36,7 @@ static tv_status write_state(const ppo_stage *s, const char *directory) {
     bool built = path && root && tv_json_set_number(root, "kl_coef", p->kl_coef) &&
                  tv_json_set_number(root, "negative_kl", (double)p->negative_kl) &&
                  tv_json_set_number(root, "ptx_examples", (double)p->ptx_examples) &&
-                 tv_json_set_string(root, "reference", s->reference) &&
-                 (!s->reward || tv_json_set_string(root, "reward", s->reward)) &&
-                 (!s->reward_command || tv_json_set_string(root, "reward_cmd", s->reward_command)) &&
+                 tv_ppo_sources_add(&s->sources, root) &&
                  tv_json_set_number(root, "value_updates_applied", p->value_state.applied) &&
                  tv_json_set_number(root, "value_updates_skipped", p->value_state.skipped) &&
                  tv_json_set_number(root, "value_updates_skipped_in_row", p->value_state.skipped_in_row) &&
@@ -53,15 +46,6 @@ static tv_status write_state(const ppo_stage *s, const char *directory) {
     cJSON_Delete(root);
     free(path);
     return status;
-}
-
-static tv_status keep_text(const char *given, const cJSON *root, const char *key, const char *where,
-                           char **kept) {
-    const char *text = given;
-    if (!text && root)
-        TV_RETURN_IF_FAILED(tv_json_string(root, key, where, NULL, &text));
-    *kept = text ? tv_format("%s", text) : NULL;
-    return !text || *kept ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
 }
 
 static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) {
@@ -87,22 +71,11 @@ static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) 
     return tv_loss_scale_read(root, "value_", where, &s->ppo.value_state);
 }
 
-/* A directory is data: what it says is not run because it says so. */
-static tv_status allow_command(const tv_ppo_options *options, const char *command, const char *where) {
-    if (options->allow_command)
-        return options->allow_command(options->allow_context, command, where);
-    return tv_fail(TV_E_USAGE,
-                   "%s names a program that scores, \"%.*s\", which nobody here asked for; it was not run",
-                   where, SHOWN_BYTES, command);
-}
-
 /* Where reward and reference come from: the command line, else the checkpoint. */
 static tv_status find_sources(ppo_stage *s, const tv_run *run) {
-    const tv_ppo_options *o = s->options;
     tv_status status;
     cJSON *root = NULL;
     char *path = NULL;
-    bool reward_given = o->reward || o->reward_command;
     s->ppo.kl_coef = run->settings.ppo.kl_coef;
     if (run->resumed) {
         path = tv_format("%s/ppo_state.json", run->source_path);
@@ -117,26 +90,17 @@ static tv_status find_sources(ppo_stage *s, const tv_run *run) {
         if (tv_made_with_setting_changed(&run->before, &run->now, "ppo", "kl_coef"))
             s->ppo.kl_coef = run->settings.ppo.kl_coef;
     }
-    TV_TRY(keep_text(o->reward, reward_given ? NULL : root, "reward", path, &s->reward));
-    TV_TRY(keep_text(o->reward_command, reward_given ? NULL : root, "reward_cmd", path, &s->reward_command));
-    TV_TRY(keep_text(o->reference, root, "reference", path, &s->reference));
-    if (!s->reference)
-        TV_TRY(keep_text(run->init, NULL, "reference", path, &s->reference));
-    if (s->reward_command && !reward_given && !o->run.dry_run)
-        TV_TRY(allow_command(o, s->reward_command, path));
+    TV_TRY(tv_ppo_sources_find(s->options, run, root, path, &s->sources));
 done:
     cJSON_Delete(root);
     free(path);
     return status;
 }
 
-/* A program is not looked into: its command is no file. */
 static tv_status add_inputs(void *self, tv_run *run) {
     ppo_stage *s = self;
     TV_RETURN_IF_FAILED(find_sources(s, run));
-    if (s->reward)
-        TV_RETURN_IF_FAILED(tv_inputs_add_model(&run->now.inputs, "reward", s->reward));
-    return s->reference ? tv_inputs_add_model(&run->now.inputs, "reference", s->reference) : TV_OK;
+    return tv_ppo_sources_add_inputs(&s->sources, run);
 }
 
 /* ---- settings, prompts, models ---- */
@@ -173,35 +137,6 @@ static tv_status check_settings(const tv_run *run) {
     return TV_OK;
 }
 
-static tv_status read_prompts(const tv_run *run, const tv_data_source *sources, uint64_t count,
-                              tv_prompts **prompts) {
-    /* Where the prompts decide how long an answer may be, they leave it a quarter of the context. */
-    uint64_t positions = run->list->config.max_positions, most = run->settings.ppo.max_new_tokens;
-    if (!tv_setting_given(&run->settings, "ppo", "max_new_tokens"))
-        most = tv_div_up(positions, 4);
-    if (most >= positions)
-        return tv_fail(TV_E_CONFIG,
-                       "ppo.max_new_tokens is %" PRIu64 " and the model has positions for %" PRIu64
-                       " tokens, prompt included; use fewer",
-                       most, positions);
-    const char **paths = tv_data_paths(sources, count);
-    if (!paths)
-        return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
-    tv_status status = tv_prompts_read(
-        &(tv_prompts_options){
-            .paths = paths, .path_count = count, .tokenizer = run->tokenizer, .max_tokens = positions - most},
-        prompts);
-    tv_free_paths(&paths);
-    return status;
-}
-
-static uint64_t longest_prompt(const tv_prompts *prompts) {
-    uint64_t longest = 1;
-    for (uint64_t i = 0; prompts && i < prompts->count; i++)
-        longest = tv_max_u64(longest, prompts->items[i].length);
-    return longest;
-}
-
 /* The value's body comes from the reward model or from the policy. */
 static tv_status open_value(ppo_stage *s, const tv_run *run) {
     const tv_reward_model *reward = tv_ppo_reward_model(s->ppo.reward);
@@ -212,7 +147,7 @@ static tv_status open_value(ppo_stage *s, const tv_run *run) {
         return tv_fail(TV_E_CONFIG,
                        "the reward model %s has another tokenizer than the policy, so the value model cannot "
                        "start from it; set ppo.value_init=policy",
-                       s->reward);
+                       s->sources.reward);
     return tv_ppo_value_open(&run->settings, run->list, from_reward ? reward->path : run->source_path,
                              s->value_checkpoint, &s->ppo.value);
 }
@@ -287,14 +222,6 @@ static tv_trainer_options ptx_options(const tv_run *run) {
                                 .shared = run->trainer_options.shared};
 }
 
-/* The template whose turns end an answer; NULL where no prompt is a list of messages. */
-static const tv_chat_template *chat_of(const tv_prompts *prompts) {
-    for (uint64_t i = 0; i < prompts->count; i++)
-        if (prompts->items[i].is_chat)
-            return &prompts->chat;
-    return NULL;
-}
-
 static tv_status open_data(void *self, tv_run *run) {
     ppo_stage *s = self;
     tv_ppo *p = &s->ppo;
@@ -304,23 +231,24 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_activation_arena_create(&p->activations));
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
     const tv_data_settings *data = &run->settings.data;
-    TV_RETURN_IF_FAILED(read_prompts(run, data->train, data->train_count, &p->prompts));
+    const uint64_t most = run->settings.ppo.max_new_tokens;
+    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, data->train, data->train_count, &p->prompts));
     if (data->val_count)
-        TV_RETURN_IF_FAILED(read_prompts(run, data->val, data->val_count, &p->val));
-    uint64_t longest = tv_max_u64(longest_prompt(p->prompts), longest_prompt(p->val));
+        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, data->val, data->val_count, &p->val));
+    uint64_t longest = tv_max_u64(tv_ppo_prompts_longest(p->prompts), tv_ppo_prompts_longest(p->val));
     tv_defaults_of_prompts(&run->settings, p->prompts->count, longest, config->max_positions);
     TV_RETURN_IF_FAILED(check_settings(run));
     run->settings.data.seq_len = longest + run->settings.ppo.max_new_tokens;
     TV_RETURN_IF_FAILED(
-        tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->reward,
-                                                    .command = s->reward_command,
+        tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->sources.reward,
+                                                    .command = s->sources.reward_command,
                                                     .tokenizer = run->tokenizer,
                                                     .max_tokens = run->settings.data.seq_len,
                                                     .sequences = run->settings.ppo.prompts,
                                                     .weights = (tv_weights)run->settings.ppo.reward_weights,
                                                     .shared = p->activations},
                            &p->reward));
-    TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->reference, run->list, &p->reference));
+    TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->sources.reference, run->list, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));
     if (p->value.list->config.max_positions < run->settings.data.seq_len)
         return tv_fail(TV_E_CONFIG,
@@ -335,7 +263,7 @@ static tv_status open_data(void *self, tv_run *run) {
         p->first_val += (run->total_steps - run->state.step) * run->settings.ppo.prompts;
     const tv_ppo_settings *ppo = &run->settings.ppo;
     const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
-    p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, chat_of(p->prompts));
+    p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, tv_ppo_prompts_chat(p->prompts));
     return tv_run_save_ends(run, &p->prompts->ends);
 }
 
@@ -434,93 +362,22 @@ static const tv_stage stage = {
     .save = save,
 };
 
-/* ---- iterations ---- */
-
-static tv_status one_iteration(ppo_stage *s, tv_run *run) {
-    bool capture = run->options->capture_step == run->state.step + 1;
-    if (capture)
-        TV_RETURN_IF_FAILED(tv_capture_begin(run->device, "an iteration of PPO"));
-    uint64_t step = run->state.step;
-    bool trace = tv_trace_step_is(run, step, tv_run_last_step(run));
-    if (trace)
-        TV_RETURN_IF_FAILED(tv_trace_step_begin(run));
-    double begin = tv_mark_begin(run->device);
-    tv_status status = tv_ppo_iterate(&s->ppo);
-    tv_mark_end(run->device, begin, "host", "an iteration of PPO");
-    if (trace && status == TV_OK)
-        status = tv_trace_step_end(run, step);
-    if (capture && status == TV_OK)
-        status = tv_capture_end(run->device);
-    return status;
+static tv_status iterate(void *context) {
+    return tv_ppo_iterate(&((ppo_stage *)context)->ppo);
 }
 
-static tv_status say_not_finite(const ppo_stage *s, const tv_run *run) {
-    char *sentence = tv_format("%s", tv_last_error());
-    const char *what = sentence ? sentence : "numbers are not finite", *directory = run->options->run;
-    tv_status status =
-        s->good_step
-            ? tv_fail(
-                  TV_E_NUMERIC,
-                  "%s, so nothing more is saved; %s/checkpoints/step-%" PRIu64
-                  " is the last checkpoint whose numbers are finite: start again from it (--model) with a "
-                  "lower train.lr or a higher ppo.kl_coef",
-                  what, directory, s->good_step)
-            : tv_fail(TV_E_NUMERIC,
-                      "%s, so nothing is saved, and no checkpoint stands before it; start again with a lower "
-                      "train.lr or a higher ppo.kl_coef, and check --model",
-                      what);
-    free(sentence);
-    return status;
-}
-
-/* A model that gives no finite numbers takes no checkpoint's place. */
-static tv_status save_checkpoint(ppo_stage *s, tv_run *run) {
-    tv_status status = tv_ppo_check(&s->ppo);
-    if (status == TV_E_NUMERIC)
-        return say_not_finite(s, run);
-    TV_RETURN_IF_FAILED(status);
-    TV_RETURN_IF_FAILED(tv_run_save(run));
-    s->good_step = run->state.step;
-    return TV_OK;
-}
-
-/* What was done stays, also when a reward program dies on the way. */
-static tv_status save_after_failure(ppo_stage *s, tv_run *run, tv_status failure) {
-    if (failure == TV_E_NUMERIC)
-        return say_not_finite(s, run);
-    if (failure == TV_E_DEVICE_LOST || run->state.step == run->first_step)
-        return failure;
-    char *sentence = tv_format("%s", tv_last_error());
-    bool saved = save_checkpoint(s, run) == TV_OK;
-    tv_status status = tv_fail(failure,
-                               "%s (%" PRIu64 " iterations are %s; continue with: trivium ppo --out "
-                               "%s --resume)",
-                               sentence ? sentence : "failed", run->state.step,
-                               saved ? "saved" : "done and not saved", run->options->run);
-    free(sentence);
-    return status;
+static tv_status check(void *context) {
+    return tv_ppo_check(&((ppo_stage *)context)->ppo);
 }
 
 static tv_status all_iterations(ppo_stage *s, tv_run *run) {
-    uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
-    tv_catch_interrupts();
-    TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
-    while (run->state.step < end && !run->interrupted && !run->diverged) {
-        tv_status status = one_iteration(s, run);
-        run->interrupted = status == TV_E_INTERRUPTED;
-        if (run->interrupted) /* while a reward program was waited for: nothing has changed yet */
-            break;
-        if (status != TV_OK)
-            return save_after_failure(s, run, status);
-        /* The iteration began with what the checkpoint holds. */
-        if (!s->good_step && run->resumed)
-            s->good_step = run->first_step;
-        if (tv_run_is_due(every, run->state.step, run->total_steps))
-            TV_RETURN_IF_FAILED(save_checkpoint(s, run));
-        TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
-    }
-    if (run->state.step > run->first_step)
-        TV_RETURN_IF_FAILED(save_checkpoint(s, run));
+    tv_ppo_loop loop = {.run = run,
+                        .what = "an iteration of PPO",
+                        .advice = "a lower train.lr or a higher ppo.kl_coef",
+                        .iterate = iterate,
+                        .check = check,
+                        .context = s};
+    TV_RETURN_IF_FAILED(tv_ppo_loop_run(&loop));
     if (s->ppo.collapsed_since && s->ppo.collapsed_since < run->state.step)
         tv_warn("since iteration %" PRIu64 " the policy is %s", s->ppo.collapsed_since, s->ppo.warning);
     TV_RETURN_IF_FAILED(tv_run_end(run));
@@ -542,9 +399,7 @@ static void release(ppo_stage *s) {
     tv_prompts_destroy(&p->prompts);
     free(p->rewards);
     free(p->order);
-    free(s->reward);
-    free(s->reward_command);
-    free(s->reference);
+    tv_ppo_sources_free(&s->sources);
     free(s->value_checkpoint);
 }
 
@@ -553,7 +408,7 @@ static void print_plan(const ppo_stage *s, const tv_run *run) {
     const tv_prompts *prompts = s->ppo.prompts, *val = s->ppo.val;
     double answers = (double)ppo->iterations * (double)ppo->prompts;
     printf("data       %" PRIu64 " prompts of up to %" PRIu64 " tokens; %" PRIu64 " held out\n",
-           prompts->count, longest_prompt(prompts), val ? val->count : 0);
+           prompts->count, tv_ppo_prompts_longest(prompts), val ? val->count : 0);
     printf("run        %" PRIu64 " iterations of %" PRIu64 " answers of up to %" PRIu64
            " tokens; each prompt is answered %.3g times\n",
            ppo->iterations, ppo->prompts, ppo->max_new_tokens, answers / (double)prompts->count);
@@ -562,14 +417,6 @@ static void print_plan(const ppo_stage *s, const tv_run *run) {
            ppo->epochs * tv_div_up(ppo->prompts, ppo->minibatch), ppo->epochs,
            tv_min_u64(ppo->minibatch, ppo->prompts));
     tv_schedule_print(&run->settings, val != NULL);
-}
-
-static void print_command(const ppo_stage *s) {
-    char shown[4096];
-    if (s->reward_command)
-        printf("reward     the program %s%s\n", tv_visible_line(s->reward_command, shown, sizeof shown),
-               s->options->reward_command ? ""
-                                          : " (only the checkpoint names it: it runs only when allowed)");
 }
 
 tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
@@ -581,7 +428,7 @@ tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
         goto done;
     if (options->run.dry_run) {
         print_plan(&s, &run);
-        print_command(&s);
+        tv_ppo_sources_print(&s.sources, options);
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
         goto done;
     }

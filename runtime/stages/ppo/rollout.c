@@ -64,16 +64,15 @@ uint64_t tv_ppo_rollout_response_tokens(const tv_ppo_rollout *rollout) {
 
 /* ---- batches ---- */
 
-tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, uint64_t minibatch, uint64_t seed,
-                               uint32_t pass, uint64_t *order) {
+tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, const uint64_t *among, uint64_t count,
+                               uint64_t minibatch, uint64_t seed, uint32_t pass, uint64_t *order) {
     const tv_rng rng = {.seed = seed, .stream = TV_STREAM_SHUFFLE, .step = pass};
-    uint64_t count = rollout->sequences;
-    tv_item_length *drawn = calloc(count, sizeof *drawn);
+    tv_item_length *drawn = calloc(count + 1, sizeof *drawn);
     if (!drawn)
         return tv_fail(TV_E_MEMORY, "out of host memory for the order of %llu sequences",
                        (unsigned long long)count);
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t sequence = tv_permute(&rng, i, count);
+        uint64_t place = tv_permute(&rng, i, count), sequence = among ? among[place] : place;
         drawn[i] = (tv_item_length){rollout->items[sequence].length, sequence};
     }
     for (uint64_t first = 0; first < count; first += minibatch)

@@ -45,10 +45,11 @@ typedef enum tv_ppo_batch_kind {
     TV_PPO_BATCH_VALUE    /* and old values, returns */
 } tv_ppo_batch_kind;
 
-/* An order for an epoch, (S): drawn by (seed, pass), and within each `minibatch` sequences longest first, so
- * that micro-batches are no wider than they must be. TV_E_MEMORY. */
-tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, uint64_t minibatch, uint64_t seed,
-                               uint32_t pass, uint64_t *order);
+/* An order for an epoch, of the `count` sequences in `among` (NULL: of the first `count`): drawn by (seed,
+ * pass), and within each `minibatch` sequences longest first, so that micro-batches are no wider than they
+ * must be. TV_E_MEMORY. */
+tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, const uint64_t *among, uint64_t count,
+                               uint64_t minibatch, uint64_t seed, uint32_t pass, uint64_t *order);
 
 /* A tv_batch_source's context: sequences order[next], order[next + 1], ... up to order[end - 1], none of two
  * minibatches in one micro-batch; rows behind them are empty. */

@@ -1,0 +1,348 @@
+/* One iteration of GRPO: see iteration.h. */
+#include "stages/grpo/iteration.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/os.h"
+#include "base/tokens.h"
+#include "stages/grpo/advantages.h"
+#include "stages/grpo/losses.h"
+#include "stages/ppo/drawing.h"
+#include "stages/ppo/health.h"
+#include "stages/ppo/line.h"
+
+/* What an iteration measures on its way. */
+typedef struct measurement {
+    double reward, reward_square, ended; /* sums over answers */
+    uint64_t equal;                      /* groups without variance */
+    double stats[TV_HEAD_STATS];
+    double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
+    uint64_t updates, skipped;
+    double draw_seconds, score_seconds, forward_seconds, update_seconds;
+} measurement;
+
+bool tv_grpo_has_reference(const tv_grpo *g) {
+    return g->run->settings.grpo.kl_coef > 0;
+}
+
+/* ---- answers and rewards ---- */
+
+static tv_status draw(tv_grpo *g, const tv_prompts *prompts, uint64_t first) {
+    const tv_ppo_drawing drawing = {g->drawer, &g->drawing, g->run->settings.grpo.max_new_tokens};
+    return tv_ppo_draw(&drawing, prompts, first, &g->rollout);
+}
+
+static tv_status draw_training(tv_grpo *g) {
+    uint64_t first = g->run->state.examples, answers = g->run->settings.grpo.answers;
+    for (uint64_t s = 0; s < g->rollout.sequences; s++)
+        g->rollout.items[s] =
+            (tv_ppo_sequence){.prompt = tv_ppo_prompt_at(g->run, g->prompts->count, (first + s) / answers)};
+    return draw(g, g->prompts, first);
+}
+
+static tv_status score(tv_grpo *g, const tv_prompts *prompts, measurement *m) {
+    TV_RETURN_IF_FAILED(tv_ppo_reward_score(g->reward, prompts, &g->rollout));
+    for (uint64_t s = 0; s < g->rollout.sequences; s++) {
+        double reward = g->rewards[s] = g->rollout.items[s].score;
+        m->reward += reward;
+        m->reward_square += reward * reward;
+        m->ended += g->rollout.items[s].ended;
+    }
+    return TV_OK;
+}
+
+/* Which answers the updates see, and which tokens of them. */
+static void choose(tv_grpo *g, measurement *m) {
+    const tv_grpo_settings *settings = &g->run->settings.grpo;
+    const bool drops = settings->drop_equal && settings->advantages != TV_ADVANTAGES_REINFORCE;
+    uint64_t T = g->rollout.tokens;
+    m->equal = tv_group_equal(settings, g->rewards, g->rollout.sequences, g->equal);
+    g->kept_count = 0;
+    for (uint64_t s = 0; s < g->rollout.sequences; s++) {
+        if (settings->mask_truncated && !g->rollout.items[s].ended)
+            for (uint64_t t = 0; t < T; t++)
+                g->rollout.targets[s * T + t] = TV_IGNORED_TARGET;
+        if (!drops || !g->equal[s / settings->answers])
+            g->kept[g->kept_count++] = s;
+    }
+}
+
+/* ---- forward passes ---- */
+
+static tv_status order_epoch(tv_grpo *g, uint64_t epoch) {
+    const tv_grpo_settings *settings = &g->run->settings.grpo;
+    return tv_ppo_rollout_order(&g->rollout, g->kept, g->kept_count, settings->minibatch,
+                                g->run->settings.train.seed,
+                                (uint32_t)(g->run->state.step * settings->epochs + epoch), g->order);
+}
+
+static tv_ppo_batches batches_of(const tv_grpo *g, uint64_t first, uint64_t count) {
+    return (tv_ppo_batches){.rollout = &g->rollout,
+                            .kind = TV_PPO_BATCH_FORWARD,
+                            .batch = g->run->trainer_options.batch,
+                            .order = g->order,
+                            .minibatch = g->run->settings.grpo.minibatch,
+                            .next = first,
+                            .end = tv_min_u64(first + count, g->kept_count)};
+}
+
+static tv_status forward(const tv_grpo *g, tv_trainer *trainer, float *first, float *second) {
+    tv_ppo_batches batches = batches_of(g, 0, g->kept_count);
+    tv_ppo_outputs outputs = {.batches = batches, .first = first, .second = second};
+    return tv_trainer_forward(trainer, tv_ppo_batches_left(&batches), tv_ppo_batches_next, &batches,
+                              tv_ppo_outputs_take, &outputs);
+}
+
+/* Numbers of what took no part in the passes are of an earlier rollout. */
+static tv_status expect_finite(const tv_grpo *g, const float *numbers, const char *what, tv_status status) {
+    for (uint64_t i = 0; i < g->kept_count; i++)
+        TV_RETURN_IF_FAILED(tv_ppo_expect_finite_answer(&g->rollout, g->kept[i], numbers, what, status));
+    return TV_OK;
+}
+
+static tv_status evaluate_policy(tv_grpo *g) {
+    TV_RETURN_IF_FAILED(forward(g, g->run->trainer, g->rollout.old_logprobs, g->rollout.entropies));
+    return expect_finite(g, g->rollout.old_logprobs, "the policy's log-probabilities", TV_E_NUMERIC);
+}
+
+/* In the micro-batches of the first epoch's updates: the same shapes give the same bits, and the first ratios
+ * are exactly 1. */
+static tv_status evaluate_roles(tv_grpo *g) {
+    TV_RETURN_IF_FAILED(order_epoch(g, 0));
+    TV_RETURN_IF_FAILED(evaluate_policy(g));
+    if (!tv_grpo_has_reference(g))
+        return TV_OK;
+    TV_RETURN_IF_FAILED(forward(g, g->reference.trainer, g->rollout.ref_logprobs, NULL));
+    return expect_finite(g, g->rollout.ref_logprobs, "the reference's log-probabilities", TV_E_DATA);
+}
+
+tv_status tv_grpo_check(tv_grpo *g) {
+    for (g->kept_count = 0; g->kept_count < g->rollout.sequences; g->kept_count++)
+        g->kept[g->kept_count] = g->kept_count;
+    TV_RETURN_IF_FAILED(order_epoch(g, 0));
+    return evaluate_policy(g);
+}
+
+/* ---- updates ---- */
+
+static uint64_t tokens_of(const tv_grpo *g, uint64_t sequence) {
+    const tv_ppo_sequence *item = &g->rollout.items[sequence];
+    bool masked = g->run->settings.grpo.mask_truncated && !item->ended;
+    return masked ? 0 : item->length - item->prompt_length;
+}
+
+typedef struct update_source {
+    const tv_grpo *grpo;
+    tv_ppo_batches batches;
+} update_source;
+
+static void fill_rows(const tv_grpo *g, uint64_t sequence, uint64_t width, float weight,
+                      struct tv_group_row *rows) {
+    const tv_ppo_rollout *r = &g->rollout;
+    for (uint64_t t = 0, i = sequence * r->tokens; t < width; t++, i++)
+        rows[t] = (struct tv_group_row){r->old_logprobs[i], r->advantages[i], weight, r->ref_logprobs[i]};
+}
+
+static tv_status next_batch(void *context, tv_micro_batch *batch) {
+    update_source *source = context;
+    const tv_grpo *g = source->grpo;
+    const tv_grpo_settings *settings = &g->run->settings.grpo;
+    const uint64_t *order = source->batches.order + source->batches.next;
+    uint64_t first = source->batches.next, tokens = 0;
+    TV_RETURN_IF_FAILED(tv_ppo_batches_next(&source->batches, batch));
+    uint64_t answers = source->batches.next - first;
+    for (uint64_t b = 0; b < answers; b++)
+        tokens += tokens_of(g, order[b]);
+    struct tv_group_row *rows = batch->inputs[TV_GROUP_ROWS];
+    for (uint64_t b = 0; b < answers; b++)
+        fill_rows(g, order[b], batch->width, (float)tv_group_weight(settings, tokens_of(g, order[b]), tokens),
+                  rows + b * batch->width);
+    batch->terms = tv_group_terms(settings, answers, tokens);
+    return TV_OK;
+}
+
+static void take_result(tv_grpo *g, measurement *m, const tv_step_result *result) {
+    if (m->updates == 0 && result->stats[TV_GROUP_TOKENS] > 0)
+        m->first_deviation = sqrt(result->stats[TV_GROUP_RATIO_MINUS_1_SQ] / result->stats[TV_GROUP_TOKENS]);
+    for (int i = 0; i < TV_HEAD_STATS; i++)
+        m->stats[i] += result->stats[i];
+    m->loss += result->loss;
+    m->grad_norm += result->grad_norm;
+    m->updates++;
+    m->skipped += !result->state.finite;
+    g->run->last = *result;
+    g->run->state.update = result->state;
+    if (!g->run->diverged && result->state.skipped_in_row >= TV_SKIPS_IN_ROW)
+        g->run->diverged = g->run->state.step + 1;
+}
+
+static tv_status drain(tv_grpo *g, measurement *m) {
+    tv_step_result result;
+    bool has_result = true;
+    while (has_result) {
+        TV_RETURN_IF_FAILED(tv_trainer_drain(g->run->trainer, &result, &has_result));
+        if (has_result)
+            take_result(g, m, &result);
+    }
+    return TV_OK;
+}
+
+static tv_status update_all(tv_grpo *g, measurement *m) {
+    const tv_grpo_settings *settings = &g->run->settings.grpo;
+    const struct tv_step_constants constants = tv_run_constants(g->run, g->run->state.step);
+    g->run->last.lr = (double)constants.lr;
+    for (uint64_t epoch = 0; epoch < settings->epochs; epoch++) {
+        TV_RETURN_IF_FAILED(order_epoch(g, epoch));
+        for (uint64_t first = 0; first < g->kept_count; first += settings->minibatch) {
+            update_source source = {g, batches_of(g, first, settings->minibatch)};
+            tv_step_result result;
+            bool has_result;
+            TV_RETURN_IF_FAILED(
+                tv_trainer_step(g->run->trainer, &constants, next_batch, &source, &result, &has_result));
+            if (has_result)
+                take_result(g, m, &result);
+        }
+    }
+    return drain(g, m);
+}
+
+/* ---- report ---- */
+
+static void add(tv_grpo *g, const char *name, double value) {
+    g->numbers[g->number_count++] = (tv_metric_number){name, value};
+}
+
+static void describe(tv_grpo *g, const measurement *m) {
+    double S = (double)g->rollout.sequences, n = fmax(m->stats[TV_GROUP_TOKENS], 1), mean = m->reward / S;
+    double ratio = m->stats[TV_GROUP_RATIO_MINUS_1] / n, length = 0, entropy = 0, kl = 0, tokens = 0;
+    for (uint64_t s = 0; s < g->rollout.sequences; s++)
+        length += (double)(g->rollout.items[s].length - g->rollout.items[s].prompt_length);
+    for (uint64_t k = 0; k < g->kept_count; k++)
+        for (uint64_t i = g->kept[k] * g->rollout.tokens; i < (g->kept[k] + 1) * g->rollout.tokens; i++) {
+            if (g->rollout.targets[i] == TV_IGNORED_TARGET)
+                continue;
+            entropy += (double)g->rollout.entropies[i];
+            kl += (double)g->rollout.old_logprobs[i] - (double)g->rollout.ref_logprobs[i];
+            tokens++;
+        }
+    g->number_count = 0;
+    add(g, "reward/mean", mean);
+    add(g, "reward/std", sqrt(fmax(m->reward_square / S - mean * mean, 0)));
+    add(g, "groups/equal", (double)m->equal / (double)g->run->settings.grpo.prompts);
+    add(g, "groups/learned", (double)g->kept_count / S);
+    add(g, "response_tokens", length / S);
+    add(g, "truncated", 1 - m->ended / S);
+    add(g, "policy/clip_low", m->stats[TV_GROUP_CLIPPED_LOW] / n);
+    add(g, "policy/clip_high", m->stats[TV_GROUP_CLIPPED_HIGH] / n);
+    add(g, "policy/entropy", tokens > 0 ? entropy / tokens : 0);
+    add(g, "policy/ratio", 1 + ratio);
+    add(g, "policy/ratio_var", m->stats[TV_GROUP_RATIO_MINUS_1_SQ] / n - ratio * ratio);
+    add(g, "policy/first_ratio_deviation", m->first_deviation);
+    if (tv_grpo_has_reference(g)) {
+        add(g, "objective/kl", kl / fmax((double)g->kept_count, 1));
+        add(g, "policy/kl", m->stats[TV_GROUP_KL] / n);
+    }
+    add(g, "updates", (double)m->updates);
+    add(g, "seconds/draw", m->draw_seconds);
+    add(g, "seconds/score", m->score_seconds);
+    add(g, "seconds/forward", m->forward_seconds);
+    add(g, "seconds/update", m->update_seconds);
+}
+
+/* The reward of one answer to each held-out prompt, in rollouts of the training's size; what is over at the
+ * end repeats prompts and is not counted. val_loss is its negative. */
+static tv_status evaluate_line(void *context, tv_metrics_line *line) {
+    tv_grpo *g = context;
+    tv_run *run = g->run;
+    uint64_t S = g->rollout.sequences;
+    double sum = 0;
+    for (uint64_t first = 0; first < g->val->count; first += S) {
+        measurement unused = {0};
+        for (uint64_t s = 0; s < S; s++)
+            g->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % g->val->count};
+        TV_RETURN_IF_FAILED(draw(g, g->val, g->first_val + first));
+        TV_RETURN_IF_FAILED(score(g, g->val, &unused));
+        for (uint64_t s = 0; s < S && first + s < g->val->count; s++)
+            sum += g->rewards[s];
+    }
+    add(g, "eval/reward", sum / (double)g->val->count);
+    line->extra_count = g->number_count;
+    line->has_val_loss = true;
+    line->val_loss = -sum / (double)g->val->count;
+    if (line->val_loss < run->state.best_val_loss) {
+        run->state.best_val_loss = line->val_loss;
+        run->state.best_step = run->state.step;
+    }
+    return TV_OK;
+}
+
+/* What is wrong but no reason to stop goes into the line, and is said when it begins. */
+static void watch(tv_grpo *g, const measurement *m) {
+    const uint64_t step = g->run->state.step + 1;
+    g->warning[0] = '\0';
+    if (m->first_deviation > 0)
+        tv_warn("the first minibatch's ratios deviate from 1 by %.3g: the pass that scored the rollout and "
+                "the one that updates differ",
+                m->first_deviation);
+    if (m->skipped) {
+        snprintf(g->warning, sizeof g->warning, "%" PRIu64 " updates skipped: gradient not finite",
+                 m->skipped);
+        tv_warn("iteration %" PRIu64 ": the gradient was not finite in %" PRIu64 " of %" PRIu64
+                " updates, which were skipped",
+                step, m->skipped, m->updates);
+    }
+    if (m->equal < g->run->settings.grpo.prompts) {
+        g->nothing_since = 0;
+        return;
+    }
+    snprintf(g->warning, sizeof g->warning,
+             "nothing to learn from: in each group all answers have the same reward");
+    if (!g->nothing_since) {
+        g->nothing_since = step;
+        tv_warn("iteration %" PRIu64 ": %s", step, g->warning);
+    }
+}
+
+static tv_status iterate(tv_grpo *g) {
+    measurement m = {0};
+    double begin = tv_seconds();
+    TV_RETURN_IF_FAILED(draw_training(g));
+    double drawn = tv_seconds();
+    TV_RETURN_IF_FAILED(score(g, g->prompts, &m));
+    choose(g, &m);
+    double scored = tv_seconds();
+    TV_RETURN_IF_FAILED(evaluate_roles(g));
+    tv_group_advantages(&g->run->settings.grpo, g->rewards, &g->rollout, g->equal);
+    double evaluated = tv_seconds();
+    TV_RETURN_IF_FAILED(update_all(g, &m));
+    double end = tv_seconds();
+    m.draw_seconds = drawn - begin;
+    m.score_seconds = scored - drawn;
+    m.forward_seconds = evaluated - scored;
+    m.update_seconds = end - evaluated;
+    if (!isfinite(m.loss))
+        return tv_fail(TV_E_NUMERIC, "the policy's loss of the iteration's updates is not finite");
+    describe(g, &m);
+    watch(g, &m);
+    const tv_ppo_line line = {.loss = m.loss / fmax((double)m.updates, 1),
+                              .grad_norm = m.grad_norm / fmax((double)m.updates, 1),
+                              .seconds = end - begin,
+                              .numbers = g->numbers,
+                              .number_count = g->number_count,
+                              .warning = g->warning,
+                              .evaluate = g->val ? evaluate_line : NULL,
+                              .context = g};
+    return tv_ppo_line_write(g->run, &g->rollout, &line);
+}
+
+tv_status tv_grpo_iterate(tv_grpo *g) {
+    uint64_t done = g->run->state.step;
+    tv_status status = iterate(g);
+    if (status != TV_E_NUMERIC)
+        return status;
+    g->run->state.step = done;
+    return tv_ppo_line_end(g->run, done + 1);
+}

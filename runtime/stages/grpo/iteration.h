@@ -1,0 +1,49 @@
+/* One iteration of GRPO, from prompts to an updated policy and the line that tells of it.
+ *
+ * Reads top to bottom in iteration.c: draw k answers to each prompt, score, choose the groups that teach,
+ * evaluate policy and reference, advantages, update, report. Everything drawn is addressed by seed and the
+ * number of the answer over the whole run, so that a resumed run continues bit for bit.
+ */
+#ifndef TV_STAGES_GRPO_ITERATION_H
+#define TV_STAGES_GRPO_ITERATION_H
+
+#include "model/group_head.h"
+#include "run/run.h"
+#include "stages/ppo/reward.h"
+#include "stages/ppo/roles.h"
+#include "stages/ppo/rollout.h"
+#include "stages/rollout.h"
+#include "text/prompts.h"
+
+enum { TV_GRPO_NUMBERS = 40 };
+
+typedef struct tv_grpo {
+    tv_run *run;                      /* the policy and its trainer */
+    tv_activation_arena *activations; /* of all roles in turn */
+    tv_prompts *prompts, *val;        /* val: held-out prompts; NULL: none */
+    tv_ppo_reward *reward;
+    tv_ppo_role reference; /* closed while kl_coef is 0 */
+    tv_group_settings head;
+    tv_decoder_settings drawing;
+    tv_rollout *drawer;
+    tv_ppo_rollout rollout; /* S = prompts x answers, a prompt's answers one behind the other */
+    double *rewards;        /* (S) */
+    uint8_t *equal;         /* (prompts): 1 where all rewards of the group are the same */
+    uint64_t *kept, *order; /* (S): sequences that take part in the updates; their order in the epoch */
+    uint64_t kept_count;
+    uint64_t first_val; /* the address of the first held-out prompt's draws, behind all of training's */
+    tv_metric_number numbers[TV_GRPO_NUMBERS]; /* of the last line */
+    uint64_t number_count;
+    char warning[160];      /* of the last line; empty: none */
+    uint64_t nothing_since; /* the first iteration of those in a row without a group that teaches; 0: none */
+} tv_grpo;
+
+/* Whether the policy's loss or its rewards have a price on KL. */
+bool tv_grpo_has_reference(const tv_grpo *grpo);
+/* Iteration number run->state.step, which is one more afterwards. TV_E_NUMERIC where the policy gives numbers
+ * that are not finite; the step is then not counted, but has a line that says so. */
+tv_status tv_grpo_iterate(tv_grpo *grpo);
+/* Whether the policy gives finite numbers as it is now, for the last rollout: TV_E_NUMERIC when not. */
+tv_status tv_grpo_check(tv_grpo *grpo);
+
+#endif

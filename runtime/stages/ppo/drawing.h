@@ -1,0 +1,35 @@
+/* Prompts of a rollout, and answers drawn to them: what PPO and GRPO share.
+ *
+ * Promise: what is drawn is addressed by the seed and the number of the answer over the whole run, so that it
+ * depends on nothing else; prompts come in an order of their own each time through them.
+ */
+#ifndef TV_STAGES_PPO_DRAWING_H
+#define TV_STAGES_PPO_DRAWING_H
+
+#include "run/run.h"
+#include "stages/ppo/rollout.h"
+#include "stages/rollout.h"
+#include "text/prompts.h"
+
+/* Prompts that leave room for `most` new tokens, a quarter of the context where the stage's max_new_tokens is
+ * not given. */
+tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_data_source *sources, uint64_t count,
+                              tv_prompts **prompts);
+/* Tokens; `prompts` may be NULL. */
+uint64_t tv_ppo_prompts_longest(const tv_prompts *prompts);
+/* The template whose turns end an answer; NULL where no prompt is a list of messages. */
+const tv_chat_template *tv_ppo_prompts_chat(const tv_prompts *prompts);
+/* Which of `count` prompts is number `number` of the run: every one once a pass, in an order drawn by seed.
+ */
+uint64_t tv_ppo_prompt_at(const tv_run *run, uint64_t count, uint64_t number);
+
+typedef struct tv_ppo_drawing {
+    tv_rollout *drawer;
+    const tv_decoder_settings *settings;
+    uint64_t max_new_tokens;
+} tv_ppo_drawing;
+/* Answers the prompts that the rollout's sequences name; `first` is the address of the first one's draws. */
+tv_status tv_ppo_draw(const tv_ppo_drawing *drawing, const tv_prompts *prompts, uint64_t first,
+                      tv_ppo_rollout *rollout);
+
+#endif

@@ -1,0 +1,99 @@
+/* The iterations of a run: see loop.h. */
+#include "stages/ppo/loop.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/files.h"
+#include "base/os.h"
+#include "run/trace_step.h"
+#include "vk/capture.h"
+#include "vk/marks.h"
+
+static tv_status one_iteration(tv_ppo_loop *l) {
+    tv_run *run = l->run;
+    bool capture = run->options->capture_step == run->state.step + 1;
+    if (capture)
+        TV_RETURN_IF_FAILED(tv_capture_begin(run->device, l->what));
+    uint64_t step = run->state.step;
+    bool trace = tv_trace_step_is(run, step, tv_run_last_step(run));
+    if (trace)
+        TV_RETURN_IF_FAILED(tv_trace_step_begin(run));
+    double begin = tv_mark_begin(run->device);
+    tv_status status = l->iterate(l->context);
+    tv_mark_end(run->device, begin, "host", l->what);
+    if (trace && status == TV_OK)
+        status = tv_trace_step_end(run, step);
+    if (capture && status == TV_OK)
+        status = tv_capture_end(run->device);
+    return status;
+}
+
+static tv_status say_not_finite(const tv_ppo_loop *l) {
+    char *sentence = tv_format("%s", tv_last_error());
+    const char *what = sentence ? sentence : "numbers are not finite", *directory = l->run->options->run;
+    tv_status status =
+        l->good_step
+            ? tv_fail(
+                  TV_E_NUMERIC,
+                  "%s, so nothing more is saved; %s/checkpoints/step-%" PRIu64
+                  " is the last checkpoint whose numbers are finite: start again from it (--model) with %s",
+                  what, directory, l->good_step, l->advice)
+            : tv_fail(TV_E_NUMERIC,
+                      "%s, so nothing is saved, and no checkpoint stands before it; start again with %s, and "
+                      "check --model",
+                      what, l->advice);
+    free(sentence);
+    return status;
+}
+
+/* A model that gives no finite numbers takes no checkpoint's place. */
+static tv_status save_checkpoint(tv_ppo_loop *l) {
+    tv_status status = l->check(l->context);
+    if (status == TV_E_NUMERIC)
+        return say_not_finite(l);
+    TV_RETURN_IF_FAILED(status);
+    TV_RETURN_IF_FAILED(tv_run_save(l->run));
+    l->good_step = l->run->state.step;
+    return TV_OK;
+}
+
+/* What was done stays, also when a reward program dies on the way. */
+static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
+    const tv_run *run = l->run;
+    if (failure == TV_E_NUMERIC)
+        return say_not_finite(l);
+    if (failure == TV_E_DEVICE_LOST || run->state.step == run->first_step)
+        return failure;
+    char *sentence = tv_format("%s", tv_last_error());
+    bool saved = save_checkpoint(l) == TV_OK;
+    tv_status status = tv_fail(failure,
+                               "%s (%" PRIu64 " iterations are %s; continue with: trivium %s --out "
+                               "%s --resume)",
+                               sentence ? sentence : "failed", run->state.step,
+                               saved ? "saved" : "done and not saved", run->stage->name, run->options->run);
+    free(sentence);
+    return status;
+}
+
+tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
+    tv_run *run = l->run;
+    uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
+    tv_catch_interrupts();
+    TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
+    while (run->state.step < end && !run->interrupted && !run->diverged) {
+        tv_status status = one_iteration(l);
+        run->interrupted = status == TV_E_INTERRUPTED;
+        if (run->interrupted) /* while a reward program was waited for: nothing has changed yet */
+            break;
+        if (status != TV_OK)
+            return save_after_failure(l, status);
+        /* The iteration began with what the checkpoint holds. */
+        if (!l->good_step && run->resumed)
+            l->good_step = run->first_step;
+        if (tv_run_is_due(every, run->state.step, run->total_steps))
+            TV_RETURN_IF_FAILED(save_checkpoint(l));
+        TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
+    }
+    return run->state.step > run->first_step ? save_checkpoint(l) : TV_OK;
+}

@@ -1,0 +1,22 @@
+/* The iterations of a run, its checkpoints and its sentences: what PPO and GRPO share. */
+#ifndef TV_STAGES_PPO_LOOP_H
+#define TV_STAGES_PPO_LOOP_H
+
+#include "run/run.h"
+
+typedef struct tv_ppo_loop {
+    tv_run *run;
+    const char *what;   /* "an iteration of PPO", for labels */
+    const char *advice; /* what helps against numbers that are not finite: "a lower train.lr" */
+    /* TV_E_NUMERIC where what is trained gives numbers that are not finite. */
+    tv_status (*iterate)(void *context);
+    /* Whether what is trained gives finite numbers as it is now: TV_E_NUMERIC when not. */
+    tv_status (*check)(void *context);
+    void *context;
+    uint64_t good_step; /* of the last checkpoint that is known to give finite numbers; 0: none */
+} tv_ppo_loop;
+
+/* To the end of this invocation, with a checkpoint where one is due; after a failure what was done stays. */
+tv_status tv_ppo_loop_run(tv_ppo_loop *loop);
+
+#endif
