@@ -19,6 +19,11 @@ tv_status cmd_grpo(int argc, char **argv) {
             "a program that scores instead: it reads one JSON line {\"id\", \"prompt\", \"response\"} and "
             "prints one number, or {\"id\", \"score\"}, again and again; to be given again with --resume, or "
             "you are asked"),
+        tv_opt_text(
+            "check", "CHECK", &grpo.check,
+            "a check that is built in instead: number or exact, the final answer (in \\boxed{}, behind ####, "
+            "or all of it) against the \"answer\" of the prompt's line, or length:LEAST:MOST in bytes; 1 or "
+            "0"),
         tv_opt_existing(tv_opt_text("ref", "DIR", &grpo.reference,
                                     "with grpo.kl_coef above 0, the reference that the KL is measured from; "
                                     "--model when not given")),

@@ -185,13 +185,30 @@ done:
     return status;
 }
 
+static tv_status read_answer(reading *r, const tv_json_line *line, const char **answer) {
+    const cJSON *item = tv_line_get(line, "answer");
+    r->text.size = 0;
+    if (cJSON_IsString(item))
+        TV_RETURN_IF_FAILED(tv_json_line_text(line, item, &r->text));
+    else if (cJSON_IsNumber(item))
+        TV_RETURN_IF_FAILED(tv_json_line_print(line, item, &r->text));
+    else
+        return tv_fail(TV_E_DATA, "%s: expected \"answer\", the right one, a text or a number, found %s",
+                       line->where, item ? "something else" : "none");
+    return copy_text(r, answer);
+}
+
 static void count_unused(reading *r, const tv_json_line *line) {
     static const char *const with_messages[] = {"id", "prompt", "system", NULL};
     static const char *const with_text[] = {"id", "prompt", NULL};
+    static const char *const answered_messages[] = {"id", "prompt", "system", "answer", NULL};
+    static const char *const answered_text[] = {"id", "prompt", "answer", NULL};
+    const bool answers = r->options->answers;
     static const char *const message[] = {"role", "content", NULL};
     const cJSON *prompt = tv_line_get(line, "prompt");
     tv_unused_keys_add(&r->unused, r->shape.file, line->root,
-                       cJSON_IsArray(prompt) ? with_messages : with_text);
+                       cJSON_IsArray(prompt) ? (answers ? answered_messages : with_messages)
+                                             : (answers ? answered_text : with_text));
     tv_unused_keys_add_items(&r->unused, prompt, message);
 }
 
@@ -210,6 +227,8 @@ static tv_status add_prompt(void *context, const tv_json_line *line) {
                        line->where, (unsigned long long)r->options->max_tokens,
                        (unsigned long long)r->ids.size);
     TV_RETURN_IF_FAILED(print_prompt(r, line, value, &prompt.json));
+    if (r->options->answers)
+        TV_RETURN_IF_FAILED(read_answer(r, line, &prompt.answer));
     uint32_t *ids = tv_arena_alloc(r->prompts->arena, r->ids.size + 1, sizeof *ids);
     if (!ids)
         return TV_E_MEMORY;

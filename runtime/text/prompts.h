@@ -20,7 +20,8 @@ typedef struct tv_answer_ends {
 
 typedef struct tv_prompt {
     const char *id;
-    const char *json; /* the value of "prompt" as it was read, as JSON */
+    const char *json;   /* the value of "prompt" as it was read, as JSON */
+    const char *answer; /* "answer", a text or a number, where the options ask for it; NULL: none */
     const uint32_t *ids;
     uint64_t length; /* at least 1 */
     bool is_chat;    /* a list of messages: an answer ends a turn, not a document */
@@ -33,6 +34,7 @@ typedef struct tv_prompts_options {
     uint64_t path_count;
     tv_tokenizer *tokenizer;
     uint64_t max_tokens; /* the longest prompt; 0: no limit */
+    bool answers;        /* each line has an "answer" that is right, or is TV_E_DATA */
 } tv_prompts_options;
 
 typedef struct tv_prompts {

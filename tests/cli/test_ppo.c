@@ -476,8 +476,8 @@ static void mistakes_are_said(void **state) {
     const struct {
         const char *argv[8], *words;
     } cases[] = {
-        {{"--set", "ppo.iterations=1"}, "found neither"},
-        {{"--reward", model, "--reward-cmd", reward}, "found both"},
+        {{"--set", "ppo.iterations=1"}, "found none"},
+        {{"--reward", model, "--reward-cmd", reward}, "found several"},
         {{"--reward", "no/such/model"}, "no/such/model"},
         {{"--reward", f->hasty.model}, "expected a reward model"},
         {{"--reward-cmd", reward, "--ref", "no/such/model"}, "no/such/model"},

@@ -63,7 +63,7 @@ static tv_status train_with(const char *run, const char *command, uint64_t stop_
  * minibatch's are still 1, and the rest are not.
  *
  * Tried on 2026-11-29, each fails here: old log-probabilities of the answer before; the reference's in their
- * place; the head at twice the temperature of the pass that scored.
+ * place; draws that begin anew each iteration.
  */
 static void ratios_are_1_until_the_policy_moves(void **state) {
     (void)state;
@@ -87,6 +87,8 @@ static void ratios_are_1_until_the_policy_moves(void **state) {
             assert_true(tv_expect_metric(run, step, "objective/kl") == 0);
             assert_true(tv_expect_metric(run, step, "updates") == 6);
         }
+        /* The same policy, other prompts and draws. */
+        assert_true(tv_expect_metric(run, 1, "policy/entropy") != tv_expect_metric(run, 2, "policy/entropy"));
         assert_ok(train_with(moved, NULL, 0, false,
                              SETS(loss, advantage, "grpo.iterations=1", "grpo.minibatch=6", "grpo.epochs=2",
                                   "train.lr=1e-2")));
@@ -168,6 +170,27 @@ static void it_learns_the_planted_task(void **state) {
     free(run);
 }
 
+/* A check is a reward by itself; one that compares wants the right answers beside the prompts. */
+static void a_check_is_a_reward(void **state) {
+    (void)state;
+    char *run = tv_format("%s/checked", place.planted.dir),
+         *data = tv_format("data.train=[\"%s\"]", place.prompts);
+    const char *const sets[] = {data, "grpo.prompts=4", "grpo.answers=4", "grpo.max_new_tokens=6",
+                                "grpo.iterations=1"};
+    tv_ppo_options options = {
+        .run = {.run = run, .sets = sets, .set_count = TV_COUNT(sets), .init = place.model},
+        .check = "number"};
+    tv_run_result result;
+    assert_fails(tv_grpo_train(&options, &result), TV_E_DATA, "expected \"answer\", the right one");
+    options.check = "length:1:400";
+    options.reward_command = place.reward;
+    assert_fails(tv_grpo_train(&options, &result), TV_E_USAGE, "found several");
+    options.reward_command = NULL;
+    assert_ok(tv_grpo_train(&options, &result));
+    assert_true(tv_expect_metric(run, 1, "reward/mean") > 0.5);
+    tv_free_all(run, data);
+}
+
 static void mistakes_get_a_sentence(void **state) {
     (void)state;
     char *run = tv_format("%s/wrong", place.planted.dir);
@@ -186,6 +209,7 @@ int main(void) {
         cmocka_unit_test(a_constant_reward_changes_nothing),
         cmocka_unit_test(resume_continues_exactly),
         cmocka_unit_test(it_learns_the_planted_task),
+        cmocka_unit_test(a_check_is_a_reward),
         cmocka_unit_test(mistakes_get_a_sentence),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

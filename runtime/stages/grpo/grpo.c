@@ -111,15 +111,16 @@ static tv_status open_data(void *self, tv_run *run) {
     const tv_model_config *config = &run->list->config;
     const tv_data_settings *data = &run->settings.data;
     tv_grpo_settings *grpo = &run->settings.grpo;
+    const bool answers_given = tv_ppo_sources_have_answers(&s->sources);
     g->run = run;
     run->settings.train.grad_accum = 1;
     TV_RETURN_IF_FAILED(tv_activation_arena_create(&g->activations));
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
-    TV_RETURN_IF_FAILED(
-        tv_ppo_prompts_read(run, grpo->max_new_tokens, data->train, data->train_count, &g->prompts));
+    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, grpo->max_new_tokens, answers_given, data->train,
+                                            data->train_count, &g->prompts));
     if (data->val_count)
-        TV_RETURN_IF_FAILED(
-            tv_ppo_prompts_read(run, grpo->max_new_tokens, data->val, data->val_count, &g->val));
+        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, grpo->max_new_tokens, answers_given, data->val,
+                                                data->val_count, &g->val));
     uint64_t longest = tv_max_u64(tv_ppo_prompts_longest(g->prompts), tv_ppo_prompts_longest(g->val));
     tv_defaults_of_prompts(&run->settings, g->prompts->count, longest, config->max_positions);
     TV_RETURN_IF_FAILED(check_settings(run));
@@ -129,6 +130,7 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(
         tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->sources.reward,
                                                     .command = s->sources.reward_command,
+                                                    .check = s->sources.check,
                                                     .tokenizer = run->tokenizer,
                                                     .max_tokens = run->settings.data.seq_len,
                                                     .sequences = answers,

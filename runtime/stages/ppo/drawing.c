@@ -6,8 +6,8 @@
 
 #include "base/rng.h"
 
-tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_data_source *sources, uint64_t count,
-                              tv_prompts **prompts) {
+tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, bool answers, const tv_data_source *sources,
+                              uint64_t count, tv_prompts **prompts) {
     /* Where the prompts decide how long an answer may be, they leave it a quarter of the context. */
     uint64_t positions = run->list->config.max_positions;
     if (!tv_setting_given(&run->settings, run->stage->name, "max_new_tokens"))
@@ -20,10 +20,12 @@ tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_data_so
     const char **paths = tv_data_paths(sources, count);
     if (!paths)
         return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
-    tv_status status = tv_prompts_read(
-        &(tv_prompts_options){
-            .paths = paths, .path_count = count, .tokenizer = run->tokenizer, .max_tokens = positions - most},
-        prompts);
+    tv_status status = tv_prompts_read(&(tv_prompts_options){.paths = paths,
+                                                             .path_count = count,
+                                                             .tokenizer = run->tokenizer,
+                                                             .max_tokens = positions - most,
+                                                             .answers = answers},
+                                       prompts);
     tv_free_paths(&paths);
     return status;
 }

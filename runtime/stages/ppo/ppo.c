@@ -232,9 +232,11 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
     const tv_data_settings *data = &run->settings.data;
     const uint64_t most = run->settings.ppo.max_new_tokens;
-    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, data->train, data->train_count, &p->prompts));
+    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, tv_ppo_sources_have_answers(&s->sources), data->train,
+                                            data->train_count, &p->prompts));
     if (data->val_count)
-        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, data->val, data->val_count, &p->val));
+        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, tv_ppo_sources_have_answers(&s->sources),
+                                                data->val, data->val_count, &p->val));
     uint64_t longest = tv_max_u64(tv_ppo_prompts_longest(p->prompts), tv_ppo_prompts_longest(p->val));
     tv_defaults_of_prompts(&run->settings, p->prompts->count, longest, config->max_positions);
     TV_RETURN_IF_FAILED(check_settings(run));
@@ -242,6 +244,7 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(
         tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->sources.reward,
                                                     .command = s->sources.reward_command,
+                                                    .check = s->sources.check,
                                                     .tokenizer = run->tokenizer,
                                                     .max_tokens = run->settings.data.seq_len,
                                                     .sequences = run->settings.ppo.prompts,

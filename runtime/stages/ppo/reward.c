@@ -10,6 +10,7 @@
 #include "base/dialogue.h"
 #include "base/log.h"
 #include "formats/directory.h"
+#include "reward/checks.h"
 #include "reward/scorer.h"
 #include "run/parameter_choice.h"
 #include "stages/sampling.h"
@@ -28,19 +29,26 @@ struct tv_ppo_reward {
     uint64_t needed;       /* tokens of a sequence of another tokenizer that was longer than planned */
     tv_scorer *scorer;
     tv_dialogue *program;
+    tv_check check;
 };
 
 tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **out) {
     *out = NULL;
-    if (!options->model == !options->command)
-        return tv_fail(TV_E_USAGE,
-                       "expected either --reward DIR, a reward model, or --reward-cmd CMD, a program; "
-                       "found %s",
-                       options->model ? "both" : "neither");
+    const int given = (options->model != NULL) + (options->command != NULL) + (options->check != NULL);
+    tv_check check = {0};
+    if (given != 1)
+        return tv_fail(
+            TV_E_USAGE,
+            "expected either --reward DIR, a reward model, or --reward-cmd CMD, a program, or --check "
+            "CHECK, built in; found %s",
+            given > 1 ? "several" : "none");
+    if (options->check)
+        TV_RETURN_IF_FAILED(tv_check_parse(options->check, &check));
     tv_ppo_reward *reward = calloc(1, sizeof *reward);
     if (!reward)
         return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
     reward->options = *options;
+    reward->check = check;
     tv_status status = options->model ? tv_reward_model_open(options->model, NULL, &reward->model) : TV_OK;
     if (status == TV_OK && options->model) {
         status = tv_reward_model_store(&reward->model, options->weights);
@@ -139,6 +147,8 @@ tv_status tv_ppo_reward_measure_as(const tv_ppo_reward *reward, const tv_paramet
 }
 
 tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
+    if (reward->options.check)
+        return TV_OK;
     if (!reward->has_model)
         return tv_dialogue_start(reward->options.command, QUESTIONS_OUT, &reward->program);
     const tv_scorer_options options = scorer_options(reward);
@@ -321,6 +331,24 @@ done:
     return status;
 }
 
+/* ---- by a check ---- */
+
+static tv_status score_by_check(const tv_ppo_reward *reward, const tv_prompts *prompts,
+                                tv_ppo_rollout *rollout) {
+    tv_text text = {0};
+    tv_status status = TV_OK;
+    for (uint64_t s = 0; s < rollout->sequences; s++) {
+        tv_ppo_sequence *item = &rollout->items[s];
+        text.size = 0;
+        TV_TRY(response_text(reward, prompts, rollout, s, &text));
+        item->score =
+            tv_check_score(&reward->check, text.data, text.size, prompts->items[item->prompt].answer);
+    }
+done:
+    tv_text_free(&text);
+    return status;
+}
+
 tv_status tv_ppo_reward_finish(tv_ppo_reward *reward) {
     if (!reward->program || tv_dialogue_outstanding(reward->program) > 0)
         return TV_OK;
@@ -329,6 +357,8 @@ tv_status tv_ppo_reward_finish(tv_ppo_reward *reward) {
 }
 
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+    if (reward->options.check)
+        return score_by_check(reward, prompts, rollout);
     return reward->has_model ? score_by_model(reward, prompts, rollout)
                              : score_by_program(reward, prompts, rollout);
 }

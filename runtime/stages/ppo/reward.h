@@ -1,4 +1,5 @@
-/* Where PPO's rewards come from: a reward model, of the policy's tokenizer or of another, or a program.
+/* Where PPO's rewards come from: a reward model, of the policy's tokenizer or of another, a program, or a
+ * check of the answer that is built in.
  *
  * Promise: what is wrong with the model or the command shows before training, as far as it can; scores of a
  * model are normalised by its reward.json; a program is started once, gets {"id", "prompt", "response"} a
@@ -16,7 +17,8 @@ typedef struct tv_ppo_reward tv_ppo_reward;
 
 typedef struct tv_ppo_reward_options {
     const char *model;           /* a reward model's directory or run; or NULL */
-    const char *command;         /* a program; or NULL. Exactly one of the two */
+    const char *command;         /* a program; or NULL */
+    const char *check;           /* of reward/checks.h; or NULL. Exactly one of the three */
     tv_tokenizer *tokenizer;     /* the policy's; outlives it */
     uint64_t max_tokens;         /* of a sequence of the policy */
     uint64_t sequences;          /* of a rollout */
@@ -42,7 +44,7 @@ uint64_t tv_ppo_reward_context(const tv_ppo_reward *reward, const tv_parameter_l
 tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy);
 void tv_ppo_reward_close(tv_ppo_reward **reward);
 
-/* NULL for a program. */
+/* NULL for a program or a check. */
 const tv_reward_model *tv_ppo_reward_model(const tv_ppo_reward *reward);
 /* Its ids are the policy's. */
 bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward);
