@@ -92,13 +92,14 @@ static void choose_shapes(tv_grpo *g, tv_run *run) {
     const tv_grpo_settings *grpo = &run->settings.grpo;
     uint64_t minibatch = tv_min_u64(grpo->minibatch, grpo->prompts * grpo->answers),
              batch = tv_min_u64(run->settings.train.batch_size, minibatch);
-    run->trainer_options = (tv_trainer_options){.batch = batch,
-                                                .tokens = run->settings.data.seq_len - 1,
-                                                .grad_accum = tv_div_up(minibatch, batch),
-                                                .narrow = true,
-                                                .head = tv_group_head,
-                                                .head_settings = &g->head,
-                                                .shared = g->activations};
+    run->trainer_options = (tv_trainer_options){
+        .batch = batch,
+        .tokens = run->settings.data.seq_len - 1,
+        .grad_accum = tv_align_up(tv_div_up(minibatch, batch), run->settings.train.grad_groups),
+        .narrow = true,
+        .head = tv_group_head,
+        .head_settings = &g->head,
+        .shared = g->activations};
     g->reference.options = run->trainer_options;
     g->reference.options.stage = "grpo reference";
     run->trainer_options.context =
