@@ -85,15 +85,6 @@ static tv_status choose_parts(const tv_recorder *recorder, const tv_matmul *prod
                 (unsigned long long)caps->storage_range);
     }
     *part = (parts){rows[2], product->n, product->k, 1};
-    /* A product that alone would run too long for a desktop driver is cut too; rows do not change the sums.
-     */
-    double budget = tv_recorder_flop_budget(recorder);
-    double row_flops = 2.0 * (double)product->n * (double)product->k;
-    if (row_flops * (double)part->m > budget) {
-        uint64_t most = tv_max_u64(TILE, (uint64_t)(budget / row_flops) / TILE * TILE);
-        /* About the same size: a rest of a few rows would leave most of a device idle. */
-        part->m = tv_min_u64(most, tv_align_up(tv_div_up(part->m, tv_div_up(part->m, most)), TILE));
-    }
     if (product->transpose_a)
         part->k = tv_min_u64(part->k, rows[0]);
     else

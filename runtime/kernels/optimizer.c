@@ -8,6 +8,7 @@ enum {
     BLOCK_LOCAL = 256,
     FINISH_LOCAL = 256,
     FLOATS_PER_BLOCK = 2,
+    ADAMW_SPANS = TV_UPDATE_V + 1,
 };
 
 static tv_tensor table_of(const tv_update *update) {
@@ -78,19 +79,40 @@ static tv_program_id program_of(tv_update_pass pass, const tv_caps *caps) {
 tv_status tv_adamw_record(tv_recorder *recorder, const tv_update *update) {
     for (uint32_t g = 0; g < update->plan->group_count; g++) {
         const tv_update_group *group = &update->plan->groups[g];
-        if (group->pass == TV_PASS_NORM)
+        if (group->pass != TV_PASS_ADAMW_VECTORS && group->pass != TV_PASS_ADAMW_SCALARS &&
+            group->pass != TV_PASS_ADAMW8)
             continue;
         const tv_segments_push push = push_of(group);
         tv_launch launch = {.program = program_of(group->pass, tv_recorder_caps(recorder)),
                             .push = &push,
                             .groups = group->workgroups,
                             .shape = {group->count}};
-        for (int i = 0; i < TV_UPDATE_SPANS; i++)
+        for (int i = 0; i < ADAMW_SPANS; i++)
             launch.bindings[i] = floats(group->spans[i]);
-        launch.bindings[TV_UPDATE_SPANS] = tv_tensor_first(update->step, TV_STEP_WORDS);
-        launch.bindings[TV_UPDATE_SPANS + 1] = tv_tensor_first(update->state, TV_STATE_WORDS);
-        launch.bindings[TV_UPDATE_SPANS + 2] = table_of(update);
+        launch.bindings[ADAMW_SPANS] = tv_tensor_first(update->step, TV_STEP_WORDS);
+        launch.bindings[ADAMW_SPANS + 1] = tv_tensor_first(update->state, TV_STATE_WORDS);
+        launch.bindings[ADAMW_SPANS + 2] = table_of(update);
         TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
+    }
+    return TV_OK;
+}
+
+tv_status tv_narrow_record(tv_recorder *recorder, const tv_update *update) {
+    static const tv_program_id programs[] = {[TV_PASS_NARROW_F16] = TV_PROGRAM_narrow_f16,
+                                             [TV_PASS_NARROW_BF16] = TV_PROGRAM_narrow_bf16,
+                                             [TV_PASS_NARROW_Q8_0] = TV_PROGRAM_narrow_blocks_q8_0};
+    for (uint32_t g = 0; g < update->plan->group_count; g++) {
+        const tv_update_group *group = &update->plan->groups[g];
+        if (group->pass < TV_PASS_NARROW_F16)
+            continue;
+        const tv_segments_push push = push_of(group);
+        TV_RETURN_IF_FAILED(tv_launch_record(
+            recorder, &(tv_launch){.program = programs[group->pass],
+                                   .push = &push,
+                                   .groups = group->workgroups,
+                                   .bindings = {floats(group->spans[TV_UPDATE_PARAMETER]),
+                                                floats(group->spans[TV_UPDATE_WEIGHTS]), table_of(update)},
+                                   .shape = {group->count}}));
     }
     return TV_OK;
 }

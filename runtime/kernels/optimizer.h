@@ -32,4 +32,9 @@ tv_status tv_gradient_norm_finish(tv_recorder *recorder, const tv_update *update
 /* Those whose rule is AdamW, with moments of either kind; their gradients are 0 afterwards. */
 tv_status tv_adamw_record(tv_recorder *recorder, const tv_update *update);
 
+/* Weights that are narrower than their masters from these, rounded to nearest even: after the update, and
+ * where masters were loaded, so that a run that goes on from a checkpoint of masters has the bits of one that
+ * did not stop. Needs plan and table alone. */
+tv_status tv_narrow_record(tv_recorder *recorder, const tv_update *update);
+
 #endif

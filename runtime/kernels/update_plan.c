@@ -50,7 +50,8 @@ tv_status tv_update_segments(const tv_caps *caps, uint64_t count, uint64_t *segm
     uint64_t most;
     *segments = 0;
     TV_RETURN_IF_FAILED(elements_at_once(caps, &most));
-    *segments = 2 * tv_div_up(count, most); /* in the norm and in the update */
+    /* In the norm and in the update; the weights', whose rows begin on aligned bytes, may be half as long. */
+    *segments = 4 * tv_div_up(count, most);
     return TV_OK;
 }
 
@@ -80,6 +81,20 @@ static uint64_t elements_of_workgroup(tv_update_pass pass) {
     default:
         return (uint64_t)tv_program_get(TV_PROGRAM_adamw_scalar)->local_size * TV_ADAMW_VECTORS;
     }
+}
+
+static bool is_narrow(tv_update_pass pass) {
+    return pass == TV_PASS_NARROW_F16 || pass == TV_PASS_NARROW_BF16 || pass == TV_PASS_NARROW_Q8_0;
+}
+
+static uint64_t workgroups_of(tv_update_pass pass, const struct tv_update_segment *s) {
+    if (!is_narrow(pass))
+        return tv_div_up(s->count, elements_of_workgroup(pass));
+    /* An invocation makes words of two elements, or pairs of blocks. */
+    uint64_t each =
+        pass == TV_PASS_NARROW_Q8_0 ? tv_div_up(s->columns / TV_DTYPE_BLOCK, 2) : tv_div_up(s->columns, 2);
+    uint64_t local = tv_program_get(TV_PROGRAM_narrow_bf16)->local_size;
+    return tv_div_up(s->count / s->columns * each, local * TV_NARROW_EACH);
 }
 
 static bool is_present(tv_span span) {
@@ -121,7 +136,7 @@ static void put(planning *p, tv_update_pass pass, segment *s) {
         group->spans[i] = hulls[i];
     s->group = g - 1;
     s->words.first_group = (uint32_t)group->workgroups;
-    group->workgroups += tv_div_up(s->words.count, elements_of_workgroup(pass));
+    group->workgroups += workgroups_of(pass, &s->words);
     group->count += s->words.count;
     group->segments++;
     p->segments[plan->segment_count++] = *s;
@@ -187,6 +202,44 @@ static tv_status put_adamw8(planning *p, const tv_update_tensor *t) {
     return TV_OK;
 }
 
+static tv_status put_narrow(planning *p, const tv_update_tensor *t) {
+    static const struct {
+        tv_dtype dtype;
+        tv_update_pass pass;
+    } passes[] = {
+        {TV_F16, TV_PASS_NARROW_F16}, {TV_BF16, TV_PASS_NARROW_BF16}, {TV_Q8_0, TV_PASS_NARROW_Q8_0}};
+    const uint64_t master_bytes = t->columns * sizeof(float), range = p->caps->storage_range,
+                   bytes = tv_dtype_row_bytes(t->weights.dtype, t->columns);
+    size_t i = 0;
+    while (i < TV_COUNT(passes) && passes[i].dtype != t->weights.dtype)
+        i++;
+    if (i == TV_COUNT(passes))
+        return tv_fail(TV_E_USAGE, "trained weights cannot be stored as %s", tv_dtype_name(t->weights.dtype));
+    if (!tv_dtype_takes(t->weights.dtype, t->columns))
+        return tv_fail(TV_E_USAGE, "rows of %llu elements cannot be stored as %s",
+                       (unsigned long long)t->columns, tv_dtype_name(t->weights.dtype));
+    uint64_t granule = tv_max_u64(TV_TENSOR_ALIGNMENT / tv_gcd_u64(TV_TENSOR_ALIGNMENT, master_bytes),
+                                  TV_TENSOR_ALIGNMENT / tv_gcd_u64(TV_TENSOR_ALIGNMENT, bytes));
+    uint64_t rows = t->count / t->columns,
+             most = tv_min_u64(range / tv_max_u64(bytes, master_bytes), most_of_a_dispatch / t->columns);
+    if (most < rows)
+        most = most / granule * granule;
+    if (most == 0)
+        return tv_fail(
+            TV_E_FIT, "the update needs bindings of %llu rows of %llu bytes and this device binds %llu bytes",
+            (unsigned long long)granule, (unsigned long long)master_bytes, (unsigned long long)range);
+    tv_part part = {0};
+    while (tv_next_part(&part, rows, most))
+        put(p, passes[i].pass,
+            &(segment){
+                .words = {.count = (uint32_t)(part.count * t->columns), .columns = (uint32_t)t->columns},
+                .spans = {[TV_UPDATE_PARAMETER] =
+                              tv_tensor_rows(t->parameter, t->columns, part.first, part.count).span,
+                          [TV_UPDATE_WEIGHTS] =
+                              tv_tensor_weight_rows(t->weights, t->columns, part.first, part.count).span}});
+    return TV_OK;
+}
+
 /* From the group's binding on; a poisoned one is refused when it is recorded. */
 static uint32_t place(const tv_update_group *group, const segment *s, int which) {
     if (!is_present(s->spans[which]))
@@ -211,6 +264,7 @@ static void lay_out(const planning *p) {
             words->gradient = place(group, s, TV_UPDATE_GRADIENT);
             words->m = place(group, s, TV_UPDATE_M);
             words->v = place(group, s, TV_UPDATE_V);
+            words->weights = place(group, s, TV_UPDATE_WEIGHTS);
         }
     }
 }
@@ -238,13 +292,17 @@ tv_status tv_update_plan_create(const tv_caps *caps, const tv_update_tensor *ten
         goto fail;
     }
     for (uint32_t i = 0; i < count; i++)
-        put_norm(&p, &tensors[i]);
+        if (tensors[i].rule != TV_UPDATE_NARROW)
+            put_norm(&p, &tensors[i]);
     for (uint32_t i = 0; i < count; i++) {
         if (tensors[i].rule == TV_UPDATE_ADAMW)
             put_adamw(&p, &tensors[i]);
         else if (tensors[i].rule == TV_UPDATE_ADAMW8)
             TV_TRY_OR_FAIL(put_adamw8(&p, &tensors[i]));
     }
+    for (uint32_t i = 0; i < count; i++)
+        if (tv_tensor_present(tensors[i].weights))
+            TV_TRY_OR_FAIL(put_narrow(&p, &tensors[i]));
     lay_out(&p);
     free(p.segments);
     *out = plan;

@@ -13,6 +13,7 @@
 typedef enum tv_update_rule {
     TV_UPDATE_ADAMW,
     TV_UPDATE_ADAMW8,    /* with moments of 8 bits */
+    TV_UPDATE_NARROW,    /* nothing but the weights of a type narrower than fp32, made from the masters */
     TV_UPDATE_ELSEWHERE, /* its gradient counts in the norm; what else becomes of it is recorded by others */
 } tv_update_rule;
 
@@ -25,17 +26,30 @@ typedef struct tv_update_tensor {
     tv_tensor gradient;  /* fp32; read, then set to 0 for the next step */
     tv_tensor m, v;      /* fp32 moments, or tv_moment8_words each */
     uint32_t number;     /* in the list of parameters: whose bits round moments of 8 bits */
+    tv_tensor
+        weights; /* rows of `columns` in f16, bf16 or q8_0, made of the masters; absent: these are them */
+    uint64_t columns;
 } tv_update_tensor;
 
 typedef enum tv_update_pass {
     TV_PASS_NORM,
     TV_PASS_ADAMW_VECTORS,
     TV_PASS_ADAMW_SCALARS,
-    TV_PASS_ADAMW8
+    TV_PASS_ADAMW8,
+    TV_PASS_NARROW_F16,
+    TV_PASS_NARROW_BF16,
+    TV_PASS_NARROW_Q8_0
 } tv_update_pass;
 
 /* What a pass binds beside the table, in the order of tv_update_group.spans. */
-enum { TV_UPDATE_PARAMETER, TV_UPDATE_GRADIENT, TV_UPDATE_M, TV_UPDATE_V, TV_UPDATE_SPANS };
+enum {
+    TV_UPDATE_PARAMETER,
+    TV_UPDATE_GRADIENT,
+    TV_UPDATE_M,
+    TV_UPDATE_V,
+    TV_UPDATE_WEIGHTS,
+    TV_UPDATE_SPANS
+};
 
 /* One dispatch. */
 typedef struct tv_update_group {

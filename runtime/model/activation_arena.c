@@ -7,6 +7,7 @@
 
 struct tv_activation_arena {
     uint32_t holders;
+    uint64_t limit;      /* of a block, as those who plan theirs agree; 0: nobody has yet */
     tv_memory_plan plan; /* block by block the largest of those reserved */
     tv_device_arena *memory;
     const void *borrower, *last;
@@ -33,6 +34,12 @@ void tv_activation_arena_release(tv_activation_arena **handle) {
     tv_device_arena_destroy(&arena->memory);
     tv_memory_plan_free(&arena->plan);
     free(arena);
+}
+
+uint64_t tv_activation_arena_limit(tv_activation_arena *arena, uint64_t limit) {
+    if (arena->limit == 0)
+        arena->limit = limit;
+    return arena->limit;
 }
 
 bool tv_activation_arena_has_room(const tv_activation_arena *arena, const tv_memory_plan *plan) {

@@ -24,6 +24,8 @@ void tv_activation_arena_release(tv_activation_arena **arena);
 
 /* It holds this plan too from here on. TV_E_USAGE when it is made already and is smaller. */
 tv_status tv_activation_arena_reserve(tv_activation_arena *arena, const tv_memory_plan *plan);
+/* Bytes of its blocks at most: the first limit that was told, which all plans for it keep to. */
+uint64_t tv_activation_arena_limit(tv_activation_arena *arena, uint64_t limit);
 bool tv_activation_arena_has_room(const tv_activation_arena *arena, const tv_memory_plan *plan);
 /* Of device memory, as reserved so far. */
 uint64_t tv_activation_arena_bytes(const tv_activation_arena *arena);

@@ -223,15 +223,18 @@ static void choose_types(const tv_parameter_list *list, const tv_caps *caps, tv_
 /* Places everything but the logits, and those beside it. */
 static tv_status place(plan_builder *plan, const tv_parameter_list *list, const tv_caps *caps,
                        tv_activations *a, tv_memory_plan *placed) {
+    tv_caps limits = *caps;
+    if (a->options.shared)
+        limits.buffer_bytes = tv_activation_arena_limit(a->options.shared, caps->buffer_bytes);
     for (int with_logits = 0; with_logits < 2; with_logits++) {
         if (with_logits)
-            a->head_rows = rows_of_logits(caps, list->config.vocab_size, a, placed->total_bytes);
+            a->head_rows = rows_of_logits(&limits, list->config.vocab_size, a, placed->total_bytes);
         tv_memory_plan_free(placed);
         plan->count = 0;
         build(plan, list, caps, a);
         if (plan->out_of_memory)
             return tv_fail(TV_E_MEMORY, "out of host memory for the activation plan");
-        TV_RETURN_IF_FAILED(tv_memory_plan_assign(plan->items, plan->count, caps->buffer_bytes, placed));
+        TV_RETURN_IF_FAILED(tv_memory_plan_assign(plan->items, plan->count, limits.buffer_bytes, placed));
     }
     return TV_OK;
 }
@@ -246,8 +249,8 @@ static tv_status make_memory(tv_device *device, tv_activations *a, const tv_memo
     return TV_OK;
 }
 
-tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
-                                const tv_activations_options *options, tv_activations **out) {
+static tv_status create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
+                        const tv_activations_options *options, tv_activations **out) {
     const tv_model_config *config = &list->config;
     *out = NULL;
     if (options->tokens > config->max_positions)
@@ -301,6 +304,29 @@ fail:
     free(plan.targets);
     free(plan.dtypes);
     tv_activations_destroy(&a);
+    return status;
+}
+
+typedef struct creation {
+    tv_device *device;
+    const tv_caps *caps;
+    const tv_parameter_list *list;
+    const tv_activations_options *options;
+    tv_activations *activations;
+} creation;
+
+static tv_status create_of(void *context) {
+    creation *c = context;
+    return create(c->device, c->caps, c->list, c->options, &c->activations);
+}
+
+/* Those that share an arena planned it together, and keep that plan. */
+tv_status tv_activations_create(tv_device *device, const tv_caps *caps, const tv_parameter_list *list,
+                                const tv_activations_options *options, tv_activations **out) {
+    creation c = {device, caps, list, options, NULL};
+    tv_status status =
+        device && !options->shared ? tv_make_in_smaller_buffers(device, create_of, &c) : create_of(&c);
+    *out = c.activations;
     return status;
 }
 

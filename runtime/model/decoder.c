@@ -117,7 +117,7 @@ static void empty_rows(tv_decoder *decoder) {
     decoder->changed = true;
 }
 
-tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *options, tv_decoder **out) {
+static tv_status create(const tv_model *model, const tv_decoder_options *options, tv_decoder **out) {
     *out = NULL;
     tv_status status;
     tv_device *device = tv_model_device(model);
@@ -166,6 +166,24 @@ tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *opt
     return TV_OK;
 fail:
     tv_decoder_destroy(&decoder);
+    return status;
+}
+
+typedef struct creation {
+    const tv_model *model;
+    const tv_decoder_options *options;
+    tv_decoder *decoder;
+} creation;
+
+static tv_status create_of(void *context) {
+    creation *c = context;
+    return create(c->model, c->options, &c->decoder);
+}
+
+tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *options, tv_decoder **out) {
+    creation c = {model, options, NULL};
+    tv_status status = tv_make_in_smaller_buffers(tv_model_device(model), create_of, &c);
+    *out = c.decoder;
     return status;
 }
 
@@ -330,10 +348,15 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
     return status;
 }
 
-static tv_status finish(tv_decoder *decoder, uint64_t *running) {
+/* The last of the steps are submitted with what reads their outcome back. */
+static tv_status finish(tv_decoder *decoder, tv_recording *step, uint64_t steps, uint64_t *running) {
     tv_device *device = tv_model_device(decoder->model);
+    tv_recording *batch[STEPS_PER_SUBMIT + 1];
     uint64_t value;
-    TV_RETURN_IF_FAILED(tv_submit(device, &decoder->read_back, 1, &value));
+    for (uint64_t i = 0; i < steps; i++)
+        batch[i] = step;
+    batch[steps] = decoder->read_back;
+    TV_RETURN_IF_FAILED(tv_submit(device, batch, (uint32_t)steps + 1, &value));
     TV_RETURN_IF_FAILED(tv_wait(device, value));
     return take_back(decoder, running);
 }
@@ -349,11 +372,10 @@ static tv_status run_to_look(tv_decoder *decoder, uint64_t steps, uint64_t *runn
     tv_recording *batch[STEPS_PER_SUBMIT];
     for (int i = 0; i < STEPS_PER_SUBMIT; i++)
         batch[i] = *step;
-    uint64_t value;
-    for (uint64_t done = 0; done < steps; done += STEPS_PER_SUBMIT)
-        TV_RETURN_IF_FAILED(
-            tv_submit(device, batch, (uint32_t)tv_min_u64(STEPS_PER_SUBMIT, steps - done), &value));
-    return finish(decoder, running);
+    uint64_t value, done = 0;
+    for (; steps - done > STEPS_PER_SUBMIT; done += STEPS_PER_SUBMIT)
+        TV_RETURN_IF_FAILED(tv_submit(device, batch, STEPS_PER_SUBMIT, &value));
+    return finish(decoder, *step, steps - done, running);
 }
 
 static tv_status run(tv_decoder *decoder, uint64_t steps, uint64_t *running) {
@@ -414,13 +436,12 @@ tv_status tv_decoder_logits(const tv_decoder *decoder, float *logits) {
 }
 
 static tv_status profile(tv_decoder *decoder, tv_dispatch_time **times, uint32_t *count) {
-    uint64_t value, running;
+    uint64_t running;
     TV_RETURN_IF_FAILED(tv_decoder_place_rows(decoder));
     tv_recording_destroy(&decoder->profile);
     TV_RETURN_IF_FAILED(record_step(decoder, tv_decoder_rows_of_level(decoder->options.rows, decoder->level),
                                     true, &decoder->profile));
-    TV_RETURN_IF_FAILED(tv_submit(tv_model_device(decoder->model), &decoder->profile, 1, &value));
-    TV_RETURN_IF_FAILED(finish(decoder, &running));
+    TV_RETURN_IF_FAILED(finish(decoder, decoder->profile, 1, &running));
     return tv_recording_profile(decoder->profile, times, count);
 }
 

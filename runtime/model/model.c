@@ -250,13 +250,32 @@ fail:
     return status;
 }
 
+typedef struct creation {
+    tv_device *device;
+    const tv_model *base;
+    const tv_parameter_list *list;
+    bool train;
+    tv_model *model;
+} creation;
+
+static tv_status create_of(void *context) {
+    creation *c = context;
+    return create(c->device, c->base, c->list, c->train, &c->model);
+}
+
+static tv_status create_anyhow(creation c, tv_model **model) {
+    tv_status status = tv_make_in_smaller_buffers(c.device, create_of, &c);
+    *model = c.model;
+    return status;
+}
+
 tv_status tv_model_create(tv_device *device, const tv_parameter_list *list, bool train, tv_model **model) {
-    return create(device, NULL, list, train, model);
+    return create_anyhow((creation){device, NULL, list, train, NULL}, model);
 }
 
 tv_status tv_model_create_shared(const tv_model *base, const tv_parameter_list *list, bool train,
                                  tv_model **model) {
-    return create(base->device, base, list, train, model);
+    return create_anyhow((creation){base->device, base, list, train, NULL}, model);
 }
 
 void tv_model_destroy(tv_model **handle) {
@@ -280,14 +299,19 @@ void tv_model_destroy(tv_model **handle) {
 
 /* ---- sums of groups ---- */
 
+/* Block by block as the gradients lie: whatever the device gives by now. */
 tv_status tv_model_keep_sums(tv_model *model) {
-    tv_memory_plan plan = {0};
-    if (model->sums || !model->arenas[CLASS_GRADIENTS])
+    const tv_device_arena *gradients = model->arenas[CLASS_GRADIENTS];
+    if (model->sums || !gradients)
         return TV_OK;
-    tv_status status = plan_trained(model->list, tv_device_caps(model->device), gradient_bytes,
-                                    model->trained[CLASS_GRADIENTS], &plan);
-    if (status == TV_OK)
-        status = tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, sums_name, &model->sums);
+    uint32_t blocks = tv_device_arena_blocks(gradients);
+    tv_memory_plan plan = {.block_bytes = calloc(blocks, sizeof *plan.block_bytes), .block_count = blocks};
+    if (!plan.block_bytes)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a model");
+    for (uint32_t b = 0; b < blocks; b++)
+        plan.total_bytes += plan.block_bytes[b] = tv_device_arena_block(gradients, b).bytes;
+    tv_status status =
+        tv_device_arena_create(model->device, &plan, TV_MEMORY_DEVICE, sums_name, &model->sums);
     tv_memory_plan_free(&plan);
     return status;
 }

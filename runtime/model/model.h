@@ -76,8 +76,6 @@ bool tv_model_has_sums(const tv_model *model);
 /* Where the gradients lie, buffer by buffer; absent behind the last. */
 tv_span tv_model_gradient_block(const tv_model *model, uint32_t block);
 tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model);
-/* Weights that are narrower than fp32 from their masters, after an update. */
-tv_status tv_model_record_narrow(tv_recorder *recorder, const tv_model *model);
 /* Whether something before parameter `index` of the list is trained, so that the backward pass must go on to
  * there; the count of the list asks for anything at all. */
 bool tv_model_flows_below(const tv_model *model, uint32_t index);

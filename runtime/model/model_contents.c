@@ -1,7 +1,7 @@
 /* What stands in a model's weights, and how it comes there and back: see model.h. */
 #include <stdlib.h>
 
-#include "kernels/narrow.h"
+#include "kernels/optimizer.h"
 #include "model/model.h"
 #include "model/model_own.h"
 #include "vk/submit.h"
@@ -9,20 +9,53 @@
 
 /* ---- filling ---- */
 
-/* Weights from their masters, as each update makes them. */
-static tv_status narrow_all(tv_model *model) {
+static tv_status narrow_by(tv_model *model, const tv_update *update) {
     tv_recorder *recorder = NULL;
     tv_recording *recording = NULL;
     uint64_t value;
     tv_status status;
     TV_TRY(tv_recorder_begin(tv_model_device(model), &(tv_recorder_options){.name = "narrow"}, &recorder));
-    TV_TRY(tv_model_record_narrow(recorder, model));
+    TV_TRY(tv_narrow_record(recorder, update));
     TV_TRY(tv_recorder_end(&recorder, &recording));
     TV_TRY(tv_submit(tv_model_device(model), &recording, 1, &value));
     TV_TRY(tv_wait(tv_model_device(model), value));
 done:
     tv_recorder_abort(&recorder);
     tv_recording_destroy(&recording);
+    return status;
+}
+
+/* Weights from their masters, as each update makes them. */
+static tv_status narrow_all(tv_model *model) {
+    tv_device *device = tv_model_device(model);
+    uint32_t trained = tv_model_trainable_count(model), count = 0;
+    tv_update_tensor *tensors = calloc(trained + 1, sizeof *tensors);
+    tv_update_plan *plan = NULL;
+    tv_buffer *table = NULL;
+    tv_status status = TV_OK;
+    if (!tensors)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a list of weights");
+    for (uint32_t i = 0; i < trained; i++) {
+        const tv_trainable t = tv_model_trainable(model, i);
+        if (tv_tensor_present(t.master))
+            tensors[count++] = (tv_update_tensor){.count = t.parameter->count,
+                                                  .rule = TV_UPDATE_NARROW,
+                                                  .parameter = t.master,
+                                                  .weights = t.weights,
+                                                  .columns = t.parameter->shape[1]};
+    }
+    if (count == 0)
+        goto done;
+    TV_TRY(tv_update_plan_create(tv_device_caps(device), tensors, count, &plan));
+    uint64_t bytes = plan->segment_count * sizeof *plan->table;
+    TV_TRY(tv_buffer_create(device, bytes, TV_MEMORY_DEVICE, "narrow", &table));
+    tv_span span = tv_span_part(tv_buffer_span(table), 0, bytes);
+    TV_TRY(tv_upload(device, span, plan->table, bytes));
+    TV_TRY(narrow_by(model, &(tv_update){.plan = plan, .table = {span, TV_U32}}));
+done:
+    tv_buffer_destroy(&table);
+    tv_update_plan_destroy(&plan);
+    free(tensors);
     return status;
 }
 
@@ -137,16 +170,4 @@ tv_status tv_model_source(void *context, uint32_t index, uint64_t first_row, uin
         status = as_type(from.dtype, columns, rows, stored, dtype, out);
     free(stored);
     return status;
-}
-
-tv_status tv_model_record_narrow(tv_recorder *recorder, const tv_model *model) {
-    for (uint32_t i = 0; i < tv_model_trainable_count(model); i++) {
-        const tv_trainable t = tv_model_trainable(model, i);
-        if (tv_tensor_present(t.master))
-            TV_RETURN_IF_FAILED(tv_narrow_record(recorder, &(tv_narrow){.rows = t.parameter->shape[0],
-                                                                        .columns = t.parameter->shape[1],
-                                                                        .master = t.master,
-                                                                        .weights = t.weights}));
-    }
-    return TV_OK;
 }

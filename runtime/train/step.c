@@ -57,7 +57,9 @@ tv_status tv_step_plan(const tv_model *model, tv_update_plan **plan) {
                                         .parameter = tv_tensor_present(t.master) ? t.master : t.weights,
                                         .gradient = t.gradient,
                                         .m = t.moments[0],
-                                        .v = t.moments[1]};
+                                        .v = t.moments[1],
+                                        .weights = tv_tensor_present(t.master) ? t.weights : TV_ABSENT,
+                                        .columns = t.parameter->shape[1]};
     }
     tv_status status = tv_update_plan_create(tv_device_caps(tv_model_device(model)), tensors, trained, plan);
     free(tensors);
@@ -108,7 +110,7 @@ tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, co
     tv_record_pop_label(recorder);
 
     tv_record_push_label(recorder, "narrow");
-    TV_RETURN_IF_FAILED(tv_model_record_narrow(recorder, model));
+    TV_RETURN_IF_FAILED(tv_narrow_record(recorder, &update));
     tv_record_pop_label(recorder);
     return TV_OK;
 }

@@ -265,12 +265,12 @@ static tv_status record_all(tv_trainer *trainer) {
     return TV_OK;
 }
 
-/* After the first step the device's speed is known: cut submissions by it, once. */
-static tv_status tune_submissions(tv_trainer *trainer) {
+/* After the first work of a batch, which has ended, the device's speed is known: cut submissions by it, once.
+ */
+static tv_status tune_submissions(tv_trainer *trainer, tv_recording *recording) {
     trainer->tuned = true;
     if (tv_device_caps(trainer->device)->type == TV_DEVICE_CPU)
         return TV_OK;
-    tv_recording *recording = trainer->batches[0].train[trainer->batches[0].width];
     double milliseconds;
     TV_RETURN_IF_FAILED(tv_recording_milliseconds(recording, &milliseconds));
     tv_recording_info info = tv_recording_get_info(recording);
@@ -544,7 +544,8 @@ static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_resul
     trainer->last_end = slot->finished;
     trainer->result_number++;
     slot->pending = false;
-    return trainer->tuned ? TV_OK : tune_submissions(trainer);
+    return trainer->tuned ? TV_OK
+                          : tune_submissions(trainer, trainer->batches[0].train[trainer->batches[0].width]);
 }
 
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result) {
@@ -661,6 +662,8 @@ static tv_status forward_all(tv_trainer *trainer, uint64_t batches, tv_batch_sou
         TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->forward[slot->width], 1, &slot->value));
         if (before)
             TV_RETURN_IF_FAILED(read_outputs(trainer, before, visit, visit_context));
+        if (before && !trainer->tuned)
+            TV_RETURN_IF_FAILED(tune_submissions(trainer, before->forward[before->width]));
         before = slot;
     }
     return before ? read_outputs(trainer, before, visit, visit_context) : TV_OK;

@@ -169,8 +169,10 @@ static void read_environment(tv_device *device) {
     const char *timeout = getenv("TRIVIUM_DEVICE_TIMEOUT");
     const char *barrier = getenv("TRIVIUM_BARRIER");
     const char *lose = getenv("TRIVIUM_INJECT_DEVICE_LOST");
+    const char *refuse = getenv("TRIVIUM_INJECT_REFUSED_BYTES");
     device->timeout = timeout ? strtod(timeout, NULL) : device->caps.type == TV_DEVICE_CPU ? 0 : 120;
     device->barrier_always = barrier && strcmp(barrier, "always") == 0;
+    device->refuse_above = refuse ? strtoull(refuse, NULL, 10) : 0;
     device->lose_at_submission = lose ? strtoull(lose, NULL, 10) : 0;
 }
 
@@ -287,6 +289,7 @@ void tv_device_forget_inherited(void) {
     tv_instance_forget();
     /* These are meant for the other process's devices. */
     unsetenv("TRIVIUM_INJECT_DEVICE_LOST");
+    unsetenv("TRIVIUM_INJECT_REFUSED_BYTES");
     unsetenv("TRIVIUM_CAPS_MAX");
 }
 

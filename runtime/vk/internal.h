@@ -6,6 +6,8 @@
 #ifndef TV_VK_INTERNAL_H
 #define TV_VK_INTERNAL_H
 
+#include <math.h>
+
 #include <volk_names.h> /* before volk: its functions are ours (cmake/volk.cmake) */
 
 #include <volk.h>
@@ -113,6 +115,9 @@ struct tv_device {
 
     bool lost;
     char lost_sentence[1024];
+    uint64_t
+        refuse_above; /* TRIVIUM_INJECT_REFUSED_BYTES, for fault tests: allocations above fail; 0: none */
+    uint64_t refused_bytes;      /* of the last allocation that the driver refused */
     uint64_t lose_at_submission; /* TRIVIUM_INJECT_DEVICE_LOST, for fault tests; 0: never */
 
     VkPipelineCache cache;
@@ -173,5 +178,13 @@ tv_status tv_pipeline_get(tv_device *device, const tv_program *program, const ui
                           uint32_t specialization_count, VkPipeline *pipeline);
 void tv_pipeline_cache_load(tv_device *device);
 void tv_pipeline_cache_save(tv_device *device);
+
+/* FLOPs of a submission before its speed is known: 100 ms on a slow device of the type, 200 GFLOP/s
+ * integrated, 1 TFLOP/s discrete; CPU devices have none. */
+static inline double tv_default_budget(const tv_caps *caps) {
+    if (caps->type == TV_DEVICE_CPU)
+        return INFINITY;
+    return caps->type == TV_DEVICE_DISCRETE ? 1e11 : 2e10;
+}
 
 #endif

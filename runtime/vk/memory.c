@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/log.h"
 
 static uint32_t find_memory_type(const tv_device *device, uint32_t allowed, VkMemoryPropertyFlags wanted) {
     for (uint32_t i = 0; i < device->memory.memoryTypeCount; i++)
@@ -42,7 +43,12 @@ static uint32_t choose_memory_type(const tv_device *device, uint32_t allowed, tv
 static VkResult allocate(tv_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory) {
     const VkMemoryAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = bytes, .memoryTypeIndex = type};
-    return device->vk.vkAllocateMemory(device->handle, &info, NULL, memory);
+    VkResult result = device->refuse_above && bytes > device->refuse_above
+                          ? VK_ERROR_OUT_OF_DEVICE_MEMORY
+                          : device->vk.vkAllocateMemory(device->handle, &info, NULL, memory);
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        device->refused_bytes = bytes;
+    return result;
 }
 
 /* Where nothing runs, buffers lie over each other, so that steps of any size can be recorded: drivers without
@@ -142,6 +148,30 @@ void tv_buffer_destroy(tv_buffer **handle) {
     device->bytes -= buffer->allocated;
     free(buffer);
     *handle = NULL;
+}
+
+tv_status tv_make_in_smaller_buffers(tv_device *device, tv_status (*make)(void *context), void *context) {
+    const uint64_t whole = device->caps.buffer_bytes;
+    char sentence[512], size[32];
+    device->refused_bytes = 0;
+    tv_status status = make(context);
+    snprintf(sentence, sizeof sentence, "%s", status == TV_OK ? "" : tv_last_error());
+    while (status == TV_E_FIT && device->refused_bytes / 2 >= TV_SMALLEST_CUT) {
+        device->caps.buffer_bytes = tv_min_u64(device->caps.buffer_bytes, device->refused_bytes) / 2 /
+                                    TV_TENSOR_ALIGNMENT * TV_TENSOR_ALIGNMENT;
+        device->refused_bytes = 0;
+        status = make(context);
+    }
+    device->refused_bytes = 0; /* who calls this within `make` has tried all there is */
+    if (device->caps.buffer_bytes == whole)
+        return status;
+    if (status == TV_OK) {
+        tv_info("%s refused a larger buffer: they take at most %s each from here on", device->caps.name,
+                tv_format_bytes(device->caps.buffer_bytes, size, sizeof size));
+        return TV_OK;
+    }
+    device->caps.buffer_bytes = whole;
+    return tv_fail(status, "%s", sentence);
 }
 
 tv_span tv_buffer_span(tv_buffer *buffer) {

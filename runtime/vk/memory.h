@@ -32,6 +32,13 @@ tv_span tv_buffer_span(tv_buffer *buffer);
  * flight uses. */
 void *tv_span_map(tv_span span);
 
+/* Runs `make`, which plans by the device's caps and creates buffers. Where the driver refuses one of them, as
+ * it may long before memory is full, buffers are at most half as large from then on (tv_caps.buffer_bytes),
+ * and `make`, which left nothing behind, runs again; down to TV_SMALLEST_CUT. When that does not help the
+ * caps are as before, and the first failure is what is told. */
+#define TV_SMALLEST_CUT (UINT64_C(1) << 20)
+tv_status tv_make_in_smaller_buffers(tv_device *device, tv_status (*make)(void *context), void *context);
+
 /* Part of a span; both in bytes. What is not within the span is poisoned, and so is every part of that:
  * whatever it is given to fails with TV_E_USAGE, a dispatch by the kernel's name. */
 tv_span tv_span_part(tv_span span, uint64_t offset, uint64_t bytes);

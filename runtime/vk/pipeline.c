@@ -102,9 +102,11 @@ static tv_status create_pipeline(tv_device *device, tv_pipeline *entry) {
         .requiredSubgroupSize = (uint32_t)device->caps.matrix_lanes};
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .flags = device->statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
-                                          VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR
-                                    : 0,
+        /* The recorder cuts grids that would run too long. */
+        .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT |
+                 (device->statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
+                                           VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR
+                                     : 0),
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .pNext = on_matrices && device->caps.choose_lanes ? &lanes : NULL,
                   .flags = on_matrices ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,

@@ -20,13 +20,6 @@ enum { MAX_LABEL_DEPTH = 8, SETS_PER_POOL = 256, PROFILE_DISPATCHES = 16384 };
 /* A byte that moves costs about as much time as ten FLOPs on the GPUs of the last decade. */
 static const double flops_per_byte = 10;
 
-/* 100 ms at the speed of a slow device of the type: 200 GFLOP/s integrated, 1 TFLOP/s discrete. */
-static double default_budget(const tv_caps *caps) {
-    if (caps->type == TV_DEVICE_CPU)
-        return INFINITY;
-    return caps->type == TV_DEVICE_DISCRETE ? 1e11 : 2e10;
-}
-
 typedef struct pending_access {
     const tv_buffer *buffer;
     uint64_t begin, end;
@@ -246,7 +239,7 @@ tv_status tv_recorder_begin(tv_device *device, const tv_recorder_options *option
     if (!recorder)
         return out_of_memory();
     recorder->device = device;
-    recorder->budget = options->flop_budget > 0 ? options->flop_budget : default_budget(&device->caps);
+    recorder->budget = options->flop_budget > 0 ? options->flop_budget : tv_default_budget(&device->caps);
     tv_recording *recording = recorder->recording = calloc(1, sizeof *recording);
     if (!recording) {
         status = out_of_memory();
@@ -488,6 +481,56 @@ static tv_status note_dispatch(tv_recorder *recorder, const tv_dispatch *dispatc
     return entry->label && entry->shape ? TV_OK : out_of_memory();
 }
 
+/* A grid of workgroups in x, y and z, of which the rows from y `first` on are recorded by one command. */
+typedef struct grid {
+    uint32_t columns, rows, layers;
+    uint32_t first, count;
+} grid;
+
+/* The rows of a folded grid are as even as they can be, so that few workgroups fall outside. A dispatch that
+ * takes more than a submission may has a row for each part at least, as far as there are workgroups. */
+static grid fold(const tv_recorder *recorder, const tv_dispatch *dispatch, double cost, uint32_t *parts) {
+    const tv_caps *caps = &recorder->device->caps;
+    uint64_t wanted = cost > recorder->budget ? (uint64_t)ceil(cost / recorder->budget) : 1;
+    uint64_t rows = tv_max_u64(tv_div_up(dispatch->groups, caps->group_count_x),
+                               tv_min_u64(tv_min_u64(wanted, dispatch->groups), caps->group_count_y));
+    uint64_t columns = tv_div_up(dispatch->groups, rows);
+    rows = tv_div_up(dispatch->groups, columns);
+    *parts = (uint32_t)tv_min_u64(wanted, rows);
+    return (grid){(uint32_t)columns, (uint32_t)rows, dispatch->groups_z ? dispatch->groups_z : 1, 0, 0};
+}
+
+/* A submission of its own begins where the budget would be exceeded. */
+static tv_status take_from_budget(tv_recorder *recorder, double cost) {
+    if (recorder->segment_cost > 0 && recorder->segment_cost + cost > recorder->budget) {
+        TV_RETURN_IF_FAILED(end_segment(recorder));
+        TV_RETURN_IF_FAILED(begin_segment(recorder));
+    }
+    recorder->segment_cost += cost;
+    return TV_OK;
+}
+
+static tv_status record_rows(tv_recorder *recorder, const tv_dispatch *dispatch, const tv_layout *layout,
+                             VkPipeline pipeline, const grid *g) {
+    const tv_program *program = dispatch->program;
+    const tv_recording *recording = recorder->recording;
+    const tv_device *device = recorder->device;
+    begin_label(recorder, kernel_label(recording->dispatches[recording->dispatch_count - 1].label));
+    device->vk.vkCmdBindPipeline(recorder->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    TV_RETURN_IF_FAILED(bind(recorder, dispatch, layout));
+    if (program->push_bytes)
+        device->vk.vkCmdPushConstants(recorder->commands, layout->pipeline, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                                      program->push_bytes, dispatch->push);
+    uint32_t query = 2 * recording->dispatch_count;
+    if (recording->profile && g->first == 0)
+        write_timestamp(recorder, query);
+    device->vk.vkCmdDispatchBase(recorder->commands, 0, g->first, 0, g->columns, g->count, g->layers);
+    if (recording->profile && g->first + g->count == g->rows)
+        write_timestamp(recorder, query + 1);
+    end_label(recorder);
+    return TV_OK;
+}
+
 tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch) {
     tv_device *device = recorder->device;
     tv_recording *recording = recorder->recording;
@@ -499,40 +542,29 @@ tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch)
     double flops = 0, bytes = 0;
     program->cost(dispatch->push, &flops, &bytes);
     double cost = flops + bytes * flops_per_byte;
-    if (recorder->segment_cost > 0 && recorder->segment_cost + cost > recorder->budget) {
-        TV_RETURN_IF_FAILED(end_segment(recorder));
-        TV_RETURN_IF_FAILED(begin_segment(recorder));
-    }
-    recorder->segment_cost += cost;
     recording->info.flops += flops;
     recording->info.bytes += bytes;
     recording->info.cost += cost;
 
     const tv_layout *layout;
     VkPipeline pipeline;
+    uint32_t parts;
     TV_RETURN_IF_FAILED(tv_layout_get(device, program, &layout));
     TV_RETURN_IF_FAILED(tv_pipeline_get(device, program, dispatch->specialization,
                                         dispatch->specialization_count, &pipeline));
-    TV_RETURN_IF_FAILED(
-        order_after_hazards(recorder, dispatch->bindings, program->access, program->binding_count));
-    TV_RETURN_IF_FAILED(note_dispatch(recorder, dispatch, flops, bytes));
-    begin_label(recorder, kernel_label(recording->dispatches[recording->dispatch_count - 1].label));
-    device->vk.vkCmdBindPipeline(recorder->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    TV_RETURN_IF_FAILED(bind(recorder, dispatch, layout));
-    if (program->push_bytes)
-        device->vk.vkCmdPushConstants(recorder->commands, layout->pipeline, VK_SHADER_STAGE_COMPUTE_BIT, 0,
-                                      program->push_bytes, dispatch->push);
-    /* The rows of a folded grid are as even as they can be, so that few workgroups fall outside. */
-    uint64_t rows = tv_div_up(dispatch->groups, device->caps.group_count_x);
-    uint64_t columns = tv_div_up(dispatch->groups, rows);
-    uint32_t number = recording->dispatch_count - 1;
-    if (recording->profile)
-        write_timestamp(recorder, 2 + 2 * number);
-    device->vk.vkCmdDispatch(recorder->commands, (uint32_t)columns, (uint32_t)rows,
-                             dispatch->groups_z ? dispatch->groups_z : 1);
-    if (recording->profile)
-        write_timestamp(recorder, 3 + 2 * number);
-    end_label(recorder);
+    grid g = fold(recorder, dispatch, cost, &parts);
+    for (uint32_t part = 0; part < parts; part++) {
+        TV_RETURN_IF_FAILED(take_from_budget(recorder, cost / parts));
+        /* Parts of one dispatch do not wait for each other, but where a submission begins all does. */
+        if (part == 0 || recorder->pending_count == 0)
+            TV_RETURN_IF_FAILED(
+                order_after_hazards(recorder, dispatch->bindings, program->access, program->binding_count));
+        if (part == 0)
+            TV_RETURN_IF_FAILED(note_dispatch(recorder, dispatch, flops, bytes));
+        g.first = (uint32_t)((uint64_t)g.rows * part / parts);
+        g.count = (uint32_t)((uint64_t)g.rows * (part + 1) / parts) - g.first;
+        TV_RETURN_IF_FAILED(record_rows(recorder, dispatch, layout, pipeline, &g));
+    }
     return TV_OK;
 }
 

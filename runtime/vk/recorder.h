@@ -44,7 +44,8 @@ typedef struct tv_dispatch {
     const char *shape; /* "512x512x512", for labels and tables; copied; may be NULL */
 } tv_dispatch;
 
-/* Records one dispatch. Fails with a sentence that names the program when a limit is broken: binding range,
+/* Records one dispatch; one that alone is over the budget of a submission is cut into parts of its grid, and
+ * counted once. Fails with a sentence that names the program when a limit is broken: binding range,
  * alignment, push size. */
 tv_status tv_record_dispatch(tv_recorder *recorder, const tv_dispatch *dispatch);
 

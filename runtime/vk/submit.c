@@ -20,7 +20,10 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
         status = tv_fail(TV_E_MEMORY, "out of host memory while submitting");
         goto done;
     }
-    uint32_t n = 0;
+    uint32_t n = 0, groups = 0;
+    double cost = 0;
+    /* A CPU's work has no bound, and who waits for it wants to see that it goes on. */
+    const double budget = device->caps.type == TV_DEVICE_CPU ? 0 : tv_default_budget(&device->caps);
     uint64_t reached = device->submitted;
     double begin = tv_mark_begin(device);
     for (uint32_t i = 0; i < count; i++) {
@@ -28,15 +31,21 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
             reached++;
             buffers[n] = (VkCommandBufferSubmitInfo){.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
                                                      .commandBuffer = recordings[i]->segments[s]};
+            /* Short work goes together: several steps of drawing are one submission. */
+            const double own = recordings[i]->info.cost / recordings[i]->segment_count;
+            if (n == 0 || cost + own > budget) {
+                cost = 0;
+                submits[groups++] = (VkSubmitInfo2){.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
+                                                    .pCommandBufferInfos = &buffers[n],
+                                                    .signalSemaphoreInfoCount = 1};
+            }
+            cost += own;
             signals[n] = (VkSemaphoreSubmitInfo){.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
                                                  .semaphore = device->timeline,
                                                  .value = reached,
                                                  .stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT};
-            submits[n] = (VkSubmitInfo2){.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
-                                         .commandBufferInfoCount = 1,
-                                         .pCommandBufferInfos = &buffers[n],
-                                         .signalSemaphoreInfoCount = 1,
-                                         .pSignalSemaphoreInfos = &signals[n]};
+            submits[groups - 1].commandBufferInfoCount++;
+            submits[groups - 1].pSignalSemaphoreInfos = &signals[n];
             tv_pending *pending = &device->pending[reached % TV_PENDING_SUBMISSIONS];
             pending->value = reached;
             snprintf(pending->label, sizeof pending->label, "%.120s, part %u of %u", recordings[i]->name,
@@ -50,7 +59,7 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
         goto done;
     }
     if (device->submits)
-        TV_TRY(tv_vk_check(device, device->vk.vkQueueSubmit2(device->queue, n, submits, VK_NULL_HANDLE),
+        TV_TRY(tv_vk_check(device, device->vk.vkQueueSubmit2(device->queue, groups, submits, VK_NULL_HANDLE),
                            "submit work"));
     status = TV_OK;
     /* Only now: nobody may wait for what the driver refused. */

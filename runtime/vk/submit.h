@@ -3,7 +3,8 @@
  * Promise: recordings run in the order of submission; each submission reaches a timeline value that the host
  * can poll or wait for. A timeline that stands still for TRIVIUM_DEVICE_TIMEOUT seconds (default 120; CPU
  * devices: none) while somebody waits counts as a lost device. On loss the sentence names the last completed
- * recording.
+ * recording. What is submitted together and takes less than a submission may (recorder.h) is one for the
+ * driver: its values are reached at once.
  */
 #ifndef TV_VK_SUBMIT_H
 #define TV_VK_SUBMIT_H

@@ -31,7 +31,6 @@ typedef struct tv_muon_scale_push tv_muon_scale_push;
 typedef struct tv_muon_polynomial_push tv_muon_polynomial_push;
 typedef struct tv_muon_apply_push tv_muon_apply_push;
 typedef struct tv_segments_push tv_segments_push;
-typedef struct tv_narrow_push tv_narrow_push;
 typedef struct tv_sample_push tv_sample_push;
 typedef struct tv_sum_rows_push tv_sum_rows_push;
 typedef struct tv_column_sums_push tv_column_sums_push;
@@ -101,8 +100,10 @@ struct tv_update_segment {
     uint padding;      /* of the norm: floats set to 0 behind the last pair */
     uint number;       /* of the parameter in its list */
     uint first_vector; /* where in the tensor it begins, in fours */
+    uint weights;      /* narrower ones: words from the beginning of their binding on */
+    uint columns;      /* of their rows */
 };
-TV_PUSH_SIZE(struct tv_update_segment, 44);
+TV_PUSH_SIZE(struct tv_update_segment, 52);
 
 struct tv_sample_settings {
     uint seed_low, seed_high;
@@ -314,11 +315,6 @@ struct tv_muon_apply_push {
     float scale;
 };
 TV_PUSH_SIZE(struct tv_muon_apply_push, 16);
-
-struct tv_narrow_push {
-    uint rows, columns;
-};
-TV_PUSH_SIZE(struct tv_narrow_push, 8);
 
 /* Embedding lookup; `first` and `count` are the chunk of a table that is bound, of `vocab` or `max_positions`
  * rows. */

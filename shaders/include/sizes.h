@@ -46,6 +46,8 @@
 
 /* adamw.comp: vectors of an invocation. */
 #define TV_ADAMW_VECTORS 4
+/* narrow.comp: words, or pairs of blocks, of an invocation. */
+#define TV_NARROW_EACH 4
 /* adamw8.comp: elements of a block, which shares an exponent; of a piece of blocks, which a workgroup takes;
  * words of a piece: codes, then exponents. */
 #define TV_MOMENT_BLOCK 256

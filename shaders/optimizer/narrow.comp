@@ -1,15 +1,16 @@
 /* weights = master, rounded to nearest even: what the passes read of a trained matrix that is stored narrower than fp32.
  *
- * master: (rows, columns) fp32; weights: rows of 32-bit words (base/dtype.h), overwritten. -DTV_WEIGHT=1: f16, an invocation a
- * word of two elements; 2: bf16, likewise; 7: q8_0, an invocation two neighbouring blocks, whose scales share a word:
- * scale = amax / 127 as f16, quant = round(x / scale). Limits: words of one dispatch below 2^32. Memory bound: 4 bytes read for
- * each element and its own bytes written.
+ * Of each segment of a dispatch (segments.glsl): master (rows, columns) fp32; weights: rows of 32-bit words (base/dtype.h), overwritten.
+ * -DTV_WEIGHT=1: f16, words of two elements; 2: bf16, likewise; 7: q8_0, pairs of neighbouring blocks, whose scales share a word: scale = amax
+ * / 127 as f16, quant = round(x / scale). An invocation makes TV_NARROW_EACH of them, a workgroup apart. Limits: words of one dispatch below
+ * 2^32. Memory bound: 4 bytes read for each element and its own bytes written.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "grid.glsl"
 #include "halves.glsl"
 #include "push_constants.h"
+#include "sizes.h"
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
 /* As bits: subnormal floats are not flushed on the way. */
@@ -20,8 +21,11 @@ layout(std430, binding = 1) writeonly buffer Weights {
     uint weights[];
 };
 layout(push_constant) uniform Push {
-    tv_narrow_push p;
+    tv_segments_push p;
 };
+
+#define TV_SEGMENTS_BINDING 2
+#include "segments.glsl"
 
 #if TV_WEIGHT == 7
 const uint BLOCK = 32, EACH = 4;
@@ -46,16 +50,17 @@ uint quantise(uint from, uint to) {
     return finite ? tv_to_half(floatBitsToUint(scale)) : 0x7e00u;
 }
 
-void main() {
-    uint blocks = p.columns / BLOCK, pairs = (blocks + 1) / 2, at = tv_thread();
-    uint row = at / pairs, block = at % pairs * 2;
-    if (row >= p.rows)
-        return;
-    uint from = row * p.columns, to = row * (p.columns / EACH + pairs);
+uint units_of_row(uint columns) {
+    return (columns / BLOCK + 1) / 2;
+}
+
+void make(tv_update_segment s, uint row, uint unit) {
+    uint blocks = s.columns / BLOCK, pairs = (blocks + 1) / 2, block = 2 * unit;
+    uint from = s.parameter + row * s.columns, to = s.weights + row * (s.columns / EACH + pairs);
     uint scales = quantise(from + block * BLOCK, to + block * (BLOCK / EACH));
     if (block + 1 < blocks)
         scales |= quantise(from + (block + 1) * BLOCK, to + (block + 1) * (BLOCK / EACH)) << 16;
-    weights[to + p.columns / EACH + block / 2] = scales;
+    weights[to + s.columns / EACH + unit] = scales;
 }
 #else
 #if TV_WEIGHT == 1
@@ -64,12 +69,25 @@ void main() {
 #define NARROW tv_to_bfloat16
 #endif
 
-void main() {
-    uint words = (p.columns + 1) / 2, at = tv_thread(), row = at / words, column = at % words * 2;
-    if (row >= p.rows)
-        return;
-    uint from = row * p.columns + column;
-    uint high = column + 1 < p.columns ? NARROW(master[from + 1]) : 0u;
-    weights[at] = NARROW(master[from]) | high << 16;
+uint units_of_row(uint columns) {
+    return (columns + 1) / 2;
+}
+
+void make(tv_update_segment s, uint row, uint unit) {
+    uint from = s.parameter + row * s.columns + 2 * unit;
+    uint high = 2 * unit + 1 < s.columns ? NARROW(master[from + 1]) : 0u;
+    weights[s.weights + row * units_of_row(s.columns) + unit] = NARROW(master[from]) | high << 16;
 }
 #endif
+
+void main() {
+    uint group = tv_group();
+    tv_update_segment s = tv_segment_of(group, p.first, p.segments);
+    uint units = units_of_row(s.columns), rows = s.count / s.columns;
+    uint at = (group - s.first_group) * gl_WorkGroupSize.x * TV_NARROW_EACH + gl_LocalInvocationIndex;
+    for (uint i = 0; i < TV_NARROW_EACH; i++, at += gl_WorkGroupSize.x) {
+        uint row = at / units;
+        if (row < rows)
+            make(s, row, at % units);
+    }
+}

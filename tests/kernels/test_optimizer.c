@@ -33,6 +33,8 @@ static tv_step_constants step_constants(const oracle_adamw_settings *settings, f
                                .loss_scale = 1};
 }
 
+enum { ADAMW_SPANS = TV_UPDATE_V + 1 };
+
 /* ---- plans ---- */
 
 /* An update of these tensors with its table on the device. */
@@ -318,7 +320,7 @@ static const uint64_t many[MANY] = {4096, 3, 70000, 5, 16384, 1, 65540, 768, 409
  * model's weights beside its gradients. */
 typedef struct arenas {
     uint64_t size, first[2][MANY]; /* of the parameters; of all else */
-    float *values[TV_UPDATE_SPANS];
+    float *values[ADAMW_SPANS];
 } arenas;
 
 static arenas make_arenas(void) {
@@ -334,7 +336,7 @@ static arenas make_arenas(void) {
         a.first[0][i] = at;
         at += (many[i] + 63) / 64 * 64 + GAP;
     }
-    for (int k = 0; k < TV_UPDATE_SPANS; k++) {
+    for (int k = 0; k < ADAMW_SPANS; k++) {
         assert_non_null(a.values[k] = calloc(a.size, sizeof(float)));
         tv_test_random(a.values[k], a.size, 50 + (uint64_t)k);
         for (uint64_t i = 0; k == TV_UPDATE_V && i < a.size; i++)
@@ -345,17 +347,17 @@ static arenas make_arenas(void) {
 
 /* What one update makes of all tensors, `together` or by one plan for each; the dispatches of AdamW and the
  * norm. */
-static tv_update_state update_many(tv_device *device, const arenas *a, bool together,
-                                   float *out[TV_UPDATE_SPANS], uint32_t *dispatches) {
+static tv_update_state update_many(tv_device *device, const arenas *a, bool together, float *out[ADAMW_SPANS],
+                                   uint32_t *dispatches) {
     const tv_step_constants constants = step_constants(&usual, 1);
     tv_update_state now = {.applied = 3};
-    tv_test_tensor stores[TV_UPDATE_SPANS];
+    tv_test_tensor stores[ADAMW_SPANS];
     tv_update_tensor tensors[MANY];
-    for (int k = 0; k < TV_UPDATE_SPANS; k++)
+    for (int k = 0; k < ADAMW_SPANS; k++)
         stores[k] = tv_test_floats(device, a->size, a->values[k]);
     for (int i = 0; i < MANY; i++) {
-        tv_tensor parts[TV_UPDATE_SPANS];
-        for (int k = 0; k < TV_UPDATE_SPANS; k++)
+        tv_tensor parts[ADAMW_SPANS];
+        for (int k = 0; k < ADAMW_SPANS; k++)
             parts[k] = tv_tensor_rows(stores[k].tensor, 1, a->first[k > 0][i], many[i]);
         tensors[i] = (tv_update_tensor){.count = many[i],
                                         .decay = i % 2,
@@ -382,7 +384,7 @@ static tv_update_state update_many(tv_device *device, const arenas *a, bool toge
         tv_test_run(device, recorder);
         free_plan(&one);
     }
-    for (int k = 0; k < TV_UPDATE_SPANS; k++) {
+    for (int k = 0; k < ADAMW_SPANS; k++) {
         tv_test_read(&stores[k], out[k]);
         tv_test_free(&stores[k]);
     }
@@ -395,9 +397,9 @@ static void many_at_once_equal_each_alone(void **state) {
     tv_device *small = tv_test_open_lowered("storage_range=65536,group_count_x=3");
     tv_device *const devices[] = {*state, small};
     arenas a = make_arenas();
-    float *each[TV_UPDATE_SPANS], *out[TV_UPDATE_SPANS];
+    float *each[ADAMW_SPANS], *out[ADAMW_SPANS];
     uint32_t dispatches;
-    for (int k = 0; k < TV_UPDATE_SPANS; k++) {
+    for (int k = 0; k < ADAMW_SPANS; k++) {
         assert_non_null(each[k] = calloc(a.size, sizeof(float)));
         assert_non_null(out[k] = calloc(a.size, sizeof(float)));
     }
@@ -409,7 +411,7 @@ static void many_at_once_equal_each_alone(void **state) {
             assert_int_equal(dispatches, 3); /* norm, vectors, scalars */
         else
             assert_true(dispatches > 12);
-        for (int k = 0; k < TV_UPDATE_SPANS; k++) {
+        for (int k = 0; k < ADAMW_SPANS; k++) {
             assert_memory_equal(out[k], each[k], a.size * sizeof(float));
             for (int i = 0; i < MANY; i++) {
                 uint64_t first = a.first[k > 0][i], end = (first + many[i] + 63) / 64 * 64 + GAP;
@@ -420,7 +422,7 @@ static void many_at_once_equal_each_alone(void **state) {
             }
         }
     }
-    for (int k = 0; k < TV_UPDATE_SPANS; k++)
+    for (int k = 0; k < ADAMW_SPANS; k++)
         tv_free_all(each[k], out[k], a.values[k]);
     tv_device_close(&small);
 }

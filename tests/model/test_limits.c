@@ -126,6 +126,33 @@ static void vocabulary_over_one_binding(void **state) {
     compare(*state, "storage_range=65536", &untied, 4, 16);
 }
 
+/* A driver that refuses buffers above 2.5 MB: weights, gradients, moments and activations lie in smaller
+ * ones, and no number changes. Tried: the caps left as they were after a refusal. */
+static void refused_buffers_are_cut(void **state) {
+    tv_model_config config = sized(TV_ARCH_GPT2, 301); /* few: chunks of logits follow the limit too */
+    config.channels = 256;
+    config.head_size = 64;
+    config.ffn = 1024;
+    tv_parameter_list *list = NULL;
+    tv_device *device = NULL;
+    uint32_t ids[2 * 16 * 16];
+    tv_rng rng = {.seed = 8, .stream = TV_STREAM_TEST};
+    for (uint64_t i = 0; i < TV_COUNT(ids); i++)
+        ids[i] = (uint32_t)tv_uniform_below(&rng, i, config.vocab_size);
+    const tv_test_batch batch = {16, 16, ids, ids + 16 * 16, NULL, NULL};
+    assert_ok(tv_parameter_list_create(&config, &list));
+    assert_int_equal(setenv("TRIVIUM_INJECT_REFUSED_BYTES", "2500000", 1), 0);
+    assert_ok(tv_device_open(&(tv_device_options){.select = getenv("TRIVIUM_TEST_DEVICE")}, &device));
+    assert_int_equal(unsetenv("TRIVIUM_INJECT_REFUSED_BYTES"), 0);
+    outcome expected = run(*state, list, &batch), actual = run(device, list, &batch);
+    assert_in_range(tv_device_caps(device)->buffer_bytes, TV_SMALLEST_CUT, 2500000);
+    assert_true(actual.loss == expected.loss);
+    assert_memory_equal(actual.gradient, expected.gradient, list->elements * sizeof *actual.gradient);
+    tv_free_all(expected.gradient, actual.gradient);
+    tv_parameter_list_destroy(&list);
+    tv_device_close(&device);
+}
+
 /* What cannot be cut is refused with a sentence, before anything runs. */
 static void a_sequence_over_one_binding_is_refused(void **state) {
     (void)state;
@@ -166,6 +193,7 @@ int main(void) {
         cmocka_unit_test(first_step_within_limits),
         cmocka_unit_test(smallest_range),
         cmocka_unit_test(vocabulary_over_one_binding),
+        cmocka_unit_test(refused_buffers_are_cut),
         cmocka_unit_test(a_sequence_over_one_binding_is_refused),
         cmocka_unit_test(more_than_2_31_tokens_are_refused),
     };

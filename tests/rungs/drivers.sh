@@ -78,6 +78,15 @@ look_at() { # DEVICE SHIM VARIABLE DRIVER
     look "$@" gpt2_124m --config gpt2_124m.json --set train.batch_size=1 --record
 }
 
+# A step of GPT-2 124M, a micro-batch and its update, is few dispatches where a device binds 4 GiB at once.
+few_dispatches() { # DEVICE
+    local most=358 found
+    found=$(grep -o '"step":"pretraining","dispatches":[0-9]*' "$work/results/$1.gpt2_124m.json" | grep -o '[0-9]*$')
+    [ "${found:-0}" -gt 0 ] && [ "$found" -le $most ] && return
+    echo "FAILED $1: a step of GPT-2 124M is ${found:-an unknown number of} dispatches and $most are the bound"
+    return 1
+}
+
 judge() { # DEVICE: its runs were made, and neither driver nor layer complained
     local path name findings bad=0 complaint='^Validation (Error|Warning|Performance Warning): '
     for path in "$work/results/$1".*.log; do
@@ -97,6 +106,7 @@ judge() { # DEVICE: its runs were made, and neither driver nor layer complained
             bad=1
         fi
     done
+    [ "$1" != navi31 ] || few_dispatches "$1" || bad=1
     [ $bad = 0 ] && passed=$((passed + 1)) || failed=$((failed + 1))
 }
 

@@ -100,12 +100,62 @@ static void copies_arrive_through_staging(void **state) {
     tv_device_close(&device);
 }
 
+typedef struct making {
+    tv_device *device;
+    uint64_t each; /* bytes of an item */
+    tv_plan_item items[8];
+    tv_device_arena *arena;
+    int tries;
+} making;
+
+static tv_status make(void *context) {
+    making *m = context;
+    tv_memory_plan plan;
+    m->tries++;
+    for (int i = 0; i < 8; i++)
+        m->items[i] = (tv_plan_item){.bytes = m->each};
+    TV_RETURN_IF_FAILED(tv_memory_plan_sequence(m->items, 8, tv_device_caps(m->device)->buffer_bytes, &plan));
+    tv_status status = tv_device_arena_create(m->device, &plan, TV_MEMORY_DEVICE, "test", &m->arena);
+    tv_memory_plan_free(&plan);
+    return status;
+}
+
+/* A driver that refuses more than 3 MiB at once. Tried: halves of what the caps say, not of what was refused;
+ * the last failure told in place of the first; caps that stay small where it was no help. */
+static void refused_buffers_are_cut(void **state) {
+    (void)state;
+    enum { MIB = 1 << 20 };
+    tv_device *device = NULL;
+    assert_int_equal(setenv("TRIVIUM_INJECT_REFUSED_BYTES", "3145728", 1), 0);
+    assert_ok(tv_device_open(&(tv_device_options){.select = getenv("TRIVIUM_TEST_DEVICE")}, &device));
+    assert_int_equal(unsetenv("TRIVIUM_INJECT_REFUSED_BYTES"), 0);
+    const uint64_t whole = tv_device_caps(device)->buffer_bytes;
+    making too_large = {.device = device, .each = 3 * MIB + 256};
+    assert_fails(tv_make_in_smaller_buffers(device, make, &too_large), TV_E_FIT, "allocate 24");
+    assert_int_equal(tv_device_caps(device)->buffer_bytes, whole);
+    making m = {.device = device, .each = MIB};
+    assert_ok(tv_make_in_smaller_buffers(device, make, &m));
+    assert_int_equal(m.tries, 3);
+    assert_in_range(tv_device_caps(device)->buffer_bytes, MIB, 3 * MIB);
+    for (uint32_t i = 0; i < 8; i++) {
+        uint32_t word = 0;
+        tv_span span = tv_span_part(tv_device_arena_span(m.arena, &m.items[i]), 0, sizeof word);
+        assert_ok(tv_upload(device, span, &i, sizeof i));
+        for (uint32_t j = 0; j <= i; j++) {
+            span = tv_span_part(tv_device_arena_span(m.arena, &m.items[j]), 0, sizeof word);
+            assert_ok(tv_download(device, span, &word, sizeof word));
+            assert_int_equal(word, j);
+        }
+    }
+    tv_device_arena_destroy(&m.arena);
+    tv_device_close(&device);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plans_are_sound),
-        cmocka_unit_test(sequences_keep_their_order),
-        cmocka_unit_test(copies_arrive_directly),
-        cmocka_unit_test(copies_arrive_through_staging),
+        cmocka_unit_test(plans_are_sound),         cmocka_unit_test(sequences_keep_their_order),
+        cmocka_unit_test(copies_arrive_directly),  cmocka_unit_test(copies_arrive_through_staging),
+        cmocka_unit_test(refused_buffers_are_cut),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }
