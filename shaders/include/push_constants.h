@@ -284,13 +284,15 @@ struct tv_segments_push {
 };
 TV_PUSH_SIZE(struct tv_segments_push, 12);
 
-/* Muon: part of a matrix. */
+/* Muon: several matrices of a batch, or a part of one. `count` elements of each, from a whole block on, begin
+ * at its places in the bindings; updates of several lie as far apart as whole tensors do, and so do their
+ * blocks' sums. */
 struct tv_muon_momentum_push {
-    uint count;         /* elements, from a whole block on */
-    uint first;         /* where they begin in the bindings of gradient and moment */
-    uint first_partial; /* where the first block's sum goes */
+    uint gradients[TV_MUON_MATRICES], moments[TV_MUON_MATRICES];
+    uint matrices, count;
+    uint first_partial;
 };
-TV_PUSH_SIZE(struct tv_muon_momentum_push, 12);
+TV_PUSH_SIZE(struct tv_muon_momentum_push, 124);
 
 struct tv_muon_scale_push {
     uint matrices;
@@ -309,12 +311,12 @@ struct tv_muon_polynomial_push {
 TV_PUSH_SIZE(struct tv_muon_polynomial_push, 28);
 
 struct tv_muon_apply_push {
-    uint count;
-    uint first; /* where they begin in the binding of the parameter */
-    uint decay; /* 1: weight decay applies */
+    uint parameters[TV_MUON_MATRICES];
+    uint matrices, count;
+    uint decays; /* a bit for each: weight decay applies */
     float scale;
 };
-TV_PUSH_SIZE(struct tv_muon_apply_push, 16);
+TV_PUSH_SIZE(struct tv_muon_apply_push, 72);
 
 /* Embedding lookup; `first` and `count` are the chunk of a table that is bound, of `vocab` or `max_positions`
  * rows. */

@@ -58,6 +58,11 @@
 #define TV_MOMENT_MOST_EXPONENT  192
 #define TV_MOMENT_WORDS          (TV_MOMENT_PIECE / 4 + TV_MOMENT_PIECE / TV_MOMENT_BLOCK)
 
+/* muon_momentum.comp, muon_apply.comp: matrices of a dispatch; push constants take no more. */
+#define TV_MUON_MATRICES 14
+/* Elements between the matrices of a batch, and between the sums of their blocks: what keeps bindings
+ * aligned. */
+#define TV_MUON_STRIDE(count) (((count) + 63) / 64 * 64)
 /* muon_scale.comp: blocks of TV_REDUCE_BLOCK elements that a workgroup takes. */
 #define TV_MUON_SCALE_BLOCKS 16
 

@@ -3,8 +3,9 @@
  *   m += (1 - momentum) (g - m),  update = g + momentum (m - g),  g = clip_scale * gradient
  *   partials[block] = sum of update^2 over 4,096 elements
  *
- * gradient: (count), set to 0. moment: (count), updated. update: (count), partials: (blocks), overwritten. When state.finite is 0 the
- * gradient alone is touched. Beginnings need not be aligned, because v begins within a fused qkv. 9 FLOPs per 24 bytes: memory bound.
+ * Of each matrix (gl_WorkGroupID.z): gradient: (count), set to 0. moment: (count), updated. update: (count), partials: (blocks),
+ * overwritten. When state.finite is 0 the gradients alone are touched. Beginnings need not be aligned, because v begins within a fused qkv. 9
+ * FLOPs per 24 bytes: memory bound.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -15,6 +16,7 @@ layout(local_size_x_id = 0) in;
 #include "grid.glsl"
 #include "push_constants.h"
 #include "reduce.glsl"
+#include "sizes.h"
 
 layout(std430, binding = 0) buffer Gradient {
     float gradient[];
@@ -39,27 +41,29 @@ layout(push_constant) uniform Push {
 };
 
 void main() {
-    uint block = tv_group(), begin = block * TV_REDUCE_BLOCK;
+    uint block = tv_group(), begin = block * TV_REDUCE_BLOCK, matrix = gl_WorkGroupID.z;
     if (begin >= p.count)
         return;
+    uint partial_at = p.first_partial + matrix * TV_MUON_STRIDE((p.count + TV_REDUCE_BLOCK - 1) / TV_REDUCE_BLOCK);
     uint end = min(begin + TV_REDUCE_BLOCK, p.count), stride = gl_WorkGroupSize.x;
+    uint gradient_at = p.gradients[matrix], moment_at = p.moments[matrix], update_at = matrix * TV_MUON_STRIDE(p.count);
     if (state.finite == 0) {
         for (uint i = begin + gl_LocalInvocationIndex; i < end; i += stride)
-            gradient[p.first + i] = 0.0;
+            gradient[gradient_at + i] = 0.0;
         return;
     }
     float clip_scale = state.clip_scale, momentum = constants.momentum, rate = 1.0 - momentum, sum = 0.0;
     for (uint i = begin + gl_LocalInvocationIndex; i < end; i += stride) {
-        float g = clip_scale * gradient[p.first + i];
-        float m = moment[p.first + i];
+        float g = clip_scale * gradient[gradient_at + i];
+        float m = moment[moment_at + i];
         m += rate * (g - m);
         float u = g + momentum * (m - g);
-        moment[p.first + i] = m;
-        update[i] = u;
-        gradient[p.first + i] = 0.0;
+        moment[moment_at + i] = m;
+        update[update_at + i] = u;
+        gradient[gradient_at + i] = 0.0;
         sum += u * u;
     }
     sum = tv_group_sum(sum);
     if (gl_LocalInvocationIndex == 0)
-        partials[p.first_partial + block] = sum;
+        partials[partial_at + block] = sum;
 }

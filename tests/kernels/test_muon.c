@@ -183,6 +183,64 @@ static void small_limits_give_the_same(void **state) {
     tv_device_close(&small);
 }
 
+/* More matrices than one dispatch takes, in one buffer as a model's are, with decay or without: the bits of
+ * each alone, and nothing between them is touched. Tried: a stride that is not aligned, the first matrix's
+ * decay for all, the moment at the gradient's place, sums of blocks one after another. */
+static void many_side_by_side_equal_each_alone(void **state) {
+    enum { MANY = 17, R = 65, C = 66, EACH = R * C + 3, ALL = MANY * EACH, OFFSET = 41 };
+    tv_device *device = *state;
+    const tv_step_constants constants = {
+        .lr = 1, .weight_decay = 0.1F, .momentum = (float)usual.momentum, .muon_rms = (float)usual.rms};
+    const tv_update_state now = {.applied = 1, .finite = 1, .clip_scale = clip_scale};
+    float *values = calloc(3 * ALL + OFFSET, sizeof *values), *together = calloc(ALL, sizeof *together),
+          *alone = calloc(ALL, sizeof *alone);
+    uint64_t floats[TV_MUON_TENSORS];
+    assert_true(values && together && alone);
+    tv_test_random(values, 3 * ALL + OFFSET, 9);
+    tv_muon_workspace(R, C, MANY, floats);
+    tv_test_tensor step = tv_test_bytes(device, sizeof constants, &constants),
+                   update = tv_test_bytes(device, sizeof now, &now);
+    for (int each = 0; each < 2; each++) {
+        tv_test_tensor stores[3], workspace[TV_MUON_TENSORS];
+        tv_muon_matrix matrices[MANY];
+        tv_muon muon = {.rows = R, .columns = C, .step = step.tensor, .state = update.tensor};
+        for (int k = 0; k < 3; k++)
+            stores[k] = tv_test_floats(device, k == 1 ? ALL + OFFSET : ALL, values + k * ALL);
+        for (int t = 0; t < TV_MUON_TENSORS; t++) {
+            workspace[t] = tv_test_floats(device, floats[t], NULL);
+            muon.workspace[t] = workspace[t].tensor;
+        }
+        for (uint64_t i = 0; i < MANY; i++) {
+            matrices[i] =
+                (tv_muon_matrix){i * EACH, i % 3 == 0, stores[0].tensor, stores[1].tensor, stores[2].tensor};
+        }
+        tv_recorder *recorder = tv_test_begin(device);
+        for (uint64_t i = 0; i < MANY; i += muon.count) {
+            muon.count = each ? 1 : MANY;
+            muon.matrices = &matrices[i];
+            assert_ok(tv_muon_record(recorder, &muon));
+        }
+        tv_test_run(device, recorder);
+        for (uint64_t k = 0; k < 3; k += 2) {
+            tv_test_read(&stores[k], each ? alone : together);
+            for (uint64_t i = 0; i < ALL && !each; i++)
+                if (i % EACH >= R * C)
+                    assert_true(together[i] == values[k * ALL + i]);
+                else
+                    assert_true(together[i] != values[k * ALL + i]);
+        }
+        tv_test_read(&stores[0], each ? alone : together);
+        for (int k = 0; k < 3; k++)
+            tv_test_free(&stores[k]);
+        for (int t = 0; t < TV_MUON_TENSORS; t++)
+            tv_test_free(&workspace[t]);
+    }
+    assert_memory_equal(together, alone, ALL * sizeof *alone);
+    tv_test_free(&step);
+    tv_test_free(&update);
+    tv_free_all(values, together, alone);
+}
+
 /* Newton-Schulz's own promise, of the oracle: singular values of an odd polynomial of degree 5 iterated five
  * times lie between 0.68 and 1.14 for any that is not small. A diagonal matrix shows them. */
 static void oracle_brings_singular_values_near_one(void **state) {
@@ -206,6 +264,7 @@ int main(void) {
         cmocka_unit_test(muon_equals_the_oracle),
         cmocka_unit_test(sizes_do_not_matter),
         cmocka_unit_test(small_limits_give_the_same),
+        cmocka_unit_test(many_side_by_side_equal_each_alone),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }
