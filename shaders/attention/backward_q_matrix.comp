@@ -64,6 +64,7 @@ uvec4 tile_source4(uint which, uint at) {
     return is_t(2) ? uvec4(d_y_t[at], 0, 0) : d_y[at];
 }
 
+const bool AHEAD_V = (WIDTH <= 64 ? 1 : WIDTH <= 96 ? IS_T : 0) != 0;
 TV_MATRIX_C d_q[ROW_TILES * D_N];
 
 void main() {
@@ -112,23 +113,23 @@ void main() {
     /* Documents' starts do not decrease along a text. */
     uint start = max(tv_window_start(t0), p.has_documents != 0 ? doc_start[b * p.tokens + t0] : 0) / BLOCK * BLOCK;
     uvec4 held_k[HELD_QUADS], held_v[HELD_QUADS];
-    if (AHEAD) {
+    if (AHEAD)
         load_block(held_k, k, start);
+    if (AHEAD_V)
         load_block(held_v, v, start);
-    }
     for (uint j0 = start; j0 < end; j0 += BLOCK) {
         barrier();
-        if (!AHEAD) {
+        if (!AHEAD)
             load_block(held_k, k, j0);
+        if (!AHEAD_V)
             load_block(held_v, v, j0);
-        }
         put_block(held_k, 0, true, X_ROWS, true, X_TURNED);
         put_block(held_v, 0, true, Y_ROWS, false, 0);
         barrier();
-        if (AHEAD) {
+        if (AHEAD)
             load_block(held_k, k, j0 + BLOCK);
+        if (AHEAD_V)
             load_block(held_v, v, j0 + BLOCK);
-        }
         vec4 s[LANE_ROWS * STRIP_QUADS];
         STRIP_PRODUCT(first_rows, X_ROWS)
         [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++)

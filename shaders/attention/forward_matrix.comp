@@ -122,22 +122,40 @@ void add_scores(uint c) {
             }
 }
 
+/* The widest heads load what a block is multiplied with each time, because registers do not hold it too. */
+const bool HOLDS_WEIGHTS = WIDTH <= 96;
+void take_weights(uint r, uint k) {
+    coopMatLoad(weights[r * K_TILES + k], strip, strip_base() + r * M * STRIP_PITCH + k * K / 8, STRIP_PITCH,
+                gl_CooperativeMatrixLayoutRowMajor);
+}
+
+#define TAKE_FACTORS                                                                                                           \
+    [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++) {                                                                    \
+        coopMatLoad(keep[r], factor_o, gl_SubgroupID * ROWS + r * M, 0, gl_CooperativeMatrixLayoutColumnMajor);                \
+        coopMatLoad(take[r], factor_block, gl_SubgroupID * ROWS + r * M, 0, gl_CooperativeMatrixLayoutColumnMajor);            \
+    }
+
 void add_values(uint c, uint which) {
     TV_MATRIX_C keep[ROW_TILES], take[ROW_TILES];
-    [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++) {
-        coopMatLoad(keep[r], factor_o, gl_SubgroupID * ROWS + r * M, 0, gl_CooperativeMatrixLayoutColumnMajor);
-        coopMatLoad(take[r], factor_block, gl_SubgroupID * ROWS + r * M, 0, gl_CooperativeMatrixLayoutColumnMajor);
-    }
+    if (HOLDS_WEIGHTS)
+        TAKE_FACTORS
     [[unroll]] for (uint n = 0; n < EACH(N_TILES); n++)
         if (c * TILE + n * N < WIDTH) {
             TV_MATRIX_C product[ROW_TILES];
             [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++)
                 product[r] = TV_MATRIX_C(0.0);
             [[unroll]] for (uint k = 0; k < EACH(K_TILES); k++) {
+                if (!HOLDS_WEIGHTS)
+                    [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++)
+                        take_weights(r, k);
                 TV_MATRIX_B values;
                 coopMatLoad(values, tile, (which * TILE + n * N) * PITCH + k * K / 4, PITCH, gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++)
                     product[r] = coopMatMulAdd(weights[r * K_TILES + k], values, product[r]);
+            }
+            if (!HOLDS_WEIGHTS) {
+                subgroupBarrier(); /* or else drivers load them once, and hold them */
+                TAKE_FACTORS
             }
             [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++) {
                 uint at = r * (WIDTH / N) + c * N_TILES + n;
@@ -262,10 +280,10 @@ tile_load_turned(held, v, j0, 0);
 tile_load_turned(held, v, j0, 0);
 tile_put_turned(held, 0, PARTS % 2);
         barrier();
-        [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++)
-            [[unroll]] for (uint x = 0; x < EACH(K_TILES); x++)
-                coopMatLoad(weights[r * K_TILES + x], strip, strip_base() + r * M * STRIP_PITCH + x * K / 8, STRIP_PITCH,
-                            gl_CooperativeMatrixLayoutRowMajor);
+        if (HOLDS_WEIGHTS)
+            [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++)
+                [[unroll]] for (uint x = 0; x < EACH(K_TILES); x++)
+                    take_weights(r, x);
         if (PARTS > 1) {
             if (AHEAD)
 tile_load_turned(held, v, j0, 1);

@@ -20,26 +20,36 @@ static const tv_attention_shape shapes[] = {
     {2, 64, 2, 2, 20, NO_DOCUMENTS, 0, 0},   {1, 131, 2, 1, 80, SOME_DOCUMENTS, 0, 0},
 };
 
+static const struct {
+    const char *caps;
+    tv_tier tier;
+    double rounding;
+} tiers[] = {{"tier=cm-f16", TV_TIER_CM_F16, 0x1p-11}, {"tier=cm-bf16", TV_TIER_CM_BF16, 0x1p-8}};
+enum { TIERS = sizeof tiers / sizeof *tiers };
+
+static void check(tv_device *device, int tier, const tv_attention_shape *shape, tv_dtype dtype) {
+    tv_attention_sample x = tv_attention_sample_make(shape, 1);
+    assert_true(tv_attention_reads(tv_device_caps(device), shape->head_size, dtype));
+    if (dtype != TV_F32)
+        tv_attention_sample_narrow(&x, dtype);
+    tv_attention_sample_run(device, &x);
+    tv_attention_sample_compare(&x, 2 * tiers[tier].rounding);
+    tv_attention_sample_free(&x);
+}
+
+/* Tensors in fp32, which the kernels round, and in T, which holds what goes in as it is and rounds what comes
+ * out by half a u of a value below 4. */
 static void matrices_equal_the_oracle(void **state) {
-    static const struct {
-        const char *caps;
-        tv_tier tier;
-        double rounding;
-    } tiers[] = {{"tier=cm-f16", TV_TIER_CM_F16, 0x1p-11}, {"tier=cm-bf16", TV_TIER_CM_BF16, 0x1p-8}};
     int ran = 0;
     (void)state;
-    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
+    for (int i = 0; i < TIERS; i++) {
         tv_device *device = tv_test_open_lowered(tiers[i].caps);
         if (tv_device_caps(device)->tier == tiers[i].tier) {
             ran++;
-            for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-                tv_attention_sample x = tv_attention_sample_make(&shapes[s], 1);
-                assert_true(tv_attention_reads(tv_device_caps(device), shapes[s].head_size,
-                                               tv_tier_dtype(tiers[i].tier)));
-                tv_attention_sample_run(device, &x);
-                tv_attention_sample_compare(&x, 2 * tiers[i].rounding);
-                tv_attention_sample_free(&x);
-            }
+            for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+                check(device, i, &shapes[s], TV_F32);
+            const tv_attention_shape narrow = {2, 131, 4, 2, 20, SOME_DOCUMENTS, 70, 0};
+            check(device, i, &narrow, tv_tier_dtype(tiers[i].tier));
         }
         tv_device_close(&device);
     }
@@ -47,9 +57,31 @@ static void matrices_equal_the_oracle(void **state) {
         skip();
 }
 
+/* Head sizes that registers do not hold, or that no vector of four divides, keep the fp32 kernels, which read
+ * fp32. */
+static void what_matrices_do_not_take_stays_fp32(void **state) {
+    (void)state;
+    for (int i = 0; i < TIERS; i++) {
+        tv_device *device = tv_test_open_lowered(tiers[i].caps);
+        const tv_caps *caps = tv_device_caps(device);
+        if (caps->tier == tiers[i].tier) {
+            tv_attention_sample x =
+                tv_attention_sample_make(&(tv_attention_shape){1, 33, 2, 1, 7, 0, 0, 0}, 1);
+            assert_false(tv_attention_reads(caps, 7, tv_tier_dtype(caps->tier)));
+            assert_false(tv_attention_reads(caps, 256, tv_tier_dtype(caps->tier)));
+            assert_true(tv_attention_reads(caps, 7, TV_F32) && tv_attention_reads(caps, 256, TV_F32));
+            tv_attention_sample_run(device, &x);
+            tv_attention_sample_compare(&x, 5e-6);
+            tv_attention_sample_free(&x);
+        }
+        tv_device_close(&device);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matrices_equal_the_oracle),
+        cmocka_unit_test(what_matrices_do_not_take_stays_fp32),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }

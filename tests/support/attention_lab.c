@@ -40,19 +40,61 @@ tv_attention_sample tv_attention_sample_make(const tv_attention_shape *s, float 
     return x;
 }
 
+void tv_attention_sample_narrow(tv_attention_sample *x, tv_dtype dtype) {
+    float *const values[] = {x->qkv, x->d_output};
+    const uint64_t counts[] = {x->qkv_count, x->output_count};
+    x->dtype = dtype;
+    for (int i = 0; i < 2; i++) {
+        void *narrow = malloc(tv_dtype_row_bytes(dtype, counts[i]));
+        assert_non_null(narrow);
+        tv_dtype_from_f32(dtype, counts[i], 1, values[i], narrow);
+        tv_dtype_to_f32(dtype, counts[i], 1, narrow, values[i]);
+        free(narrow);
+    }
+}
+
+/* As tv_test_floats, in the sample's type. */
+static tv_test_tensor make_tensor(tv_device *device, tv_dtype dtype, uint64_t count, const float *values) {
+    if (dtype == TV_F32)
+        return tv_test_floats(device, count, values);
+    uint64_t bytes = tv_dtype_row_bytes(dtype, count);
+    void *narrow = malloc(bytes);
+    assert_non_null(narrow);
+    memset(narrow, 0xff, bytes); /* NaN */
+    if (values)
+        tv_dtype_from_f32(dtype, count, 1, values, narrow);
+    tv_test_tensor result = tv_test_bytes(device, bytes, narrow);
+    result.tensor.dtype = dtype;
+    result.count = count;
+    free(narrow);
+    return result;
+}
+
+static void read_tensor(const tv_test_tensor *tensor, float *out) {
+    if (tensor->tensor.dtype == TV_F32) {
+        tv_test_read(tensor, out);
+        return;
+    }
+    void *narrow = malloc(tv_dtype_row_bytes(tensor->tensor.dtype, tensor->count));
+    assert_non_null(narrow);
+    tv_test_read(tensor, narrow);
+    tv_dtype_to_f32(tensor->tensor.dtype, tensor->count, 1, narrow, out);
+    free(narrow);
+}
+
 void tv_attention_sample_free(tv_attention_sample *x) {
     tv_free_all(x->qkv, x->d_output, x->doc_start, x->output, x->lse, x->d_qkv, x->delta);
 }
 
 uint32_t tv_attention_sample_run_within(tv_device *device, tv_attention_sample *x, double budget) {
     const tv_attention_shape *s = &x->shape;
-    tv_test_tensor qkv = tv_test_floats(device, x->qkv_count, x->qkv);
-    tv_test_tensor d_output = tv_test_floats(device, x->output_count, x->d_output);
+    tv_test_tensor qkv = make_tensor(device, x->dtype, x->qkv_count, x->qkv);
+    tv_test_tensor d_output = make_tensor(device, x->dtype, x->output_count, x->d_output);
     tv_test_tensor doc_start = tv_test_uints(device, s->batch * s->tokens, x->doc_start);
-    tv_test_tensor output = tv_test_floats(device, x->output_count, NULL);
+    tv_test_tensor output = make_tensor(device, x->dtype, x->output_count, NULL);
     tv_test_tensor lse = tv_test_floats(device, x->lse_count, NULL);
     tv_test_tensor delta = tv_test_floats(device, x->lse_count, NULL);
-    tv_test_tensor d_qkv = tv_test_floats(device, x->qkv_count, NULL);
+    tv_test_tensor d_qkv = make_tensor(device, x->dtype, x->qkv_count, NULL);
     tv_attention forward = {
         .batch = s->batch,
         .tokens = s->tokens,
@@ -80,9 +122,9 @@ uint32_t tv_attention_sample_run_within(tv_device *device, tv_attention_sample *
     assert_ok(tv_wait(device, value));
     uint32_t dispatches = tv_recording_get_info(recording).dispatches;
     tv_recording_destroy(&recording);
-    tv_test_read(&output, x->output);
+    read_tensor(&output, x->output);
     tv_test_read(&lse, x->lse);
-    tv_test_read(&d_qkv, x->d_qkv);
+    read_tensor(&d_qkv, x->d_qkv);
     tv_test_read(&delta, x->delta);
     tv_test_tensor *all[] = {&qkv, &d_output, &doc_start, &output, &lse, &delta, &d_qkv};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -18,6 +18,7 @@ typedef struct tv_attention_shape {
 /* Host copies of everything that goes in and comes out. */
 typedef struct tv_attention_sample {
     tv_attention_shape shape;
+    tv_dtype dtype; /* of qkv, output and their gradients on the device; TV_F32 unless set */
     uint64_t qkv_count, output_count, lse_count;
     float *qkv, *d_output;
     uint32_t *doc_start;
@@ -26,6 +27,8 @@ typedef struct tv_attention_sample {
 
 /* q, k and v in [-scale, scale), d_output in [-1, 1); documents of 1, 13, 25, ... tokens. */
 tv_attention_sample tv_attention_sample_make(const tv_attention_shape *shape, float scale);
+/* The inputs rounded to a type of 16 bits, in which they and what comes out will be held. */
+void tv_attention_sample_narrow(tv_attention_sample *sample, tv_dtype dtype);
 void tv_attention_sample_free(tv_attention_sample *sample);
 
 /* Forward and backward in one recording; `budget` is of recorder.h. Returns the dispatches. */
