@@ -35,13 +35,18 @@ static bool machine_has_gpu(void) {
     return false;
 }
 
-static tv_status cache_folder(char **folder) {
+/* The folder of a width within what is set, which is that folder already in a process that another of ours
+ * has started; else within the user's cache. */
+static tv_status cache_folder(uint32_t bits, char **folder) {
     const char *given = getenv("MESA_SHADER_CACHE_DIR");
-    char *own = NULL;
+    char name[32], *own = NULL;
+    int length = snprintf(name, sizeof name, "/mesa-%u-bits", bits);
+    size_t given_length = given ? strlen(given) : 0;
+    bool there = given_length >= (size_t)length && strcmp(given + given_length - length, name) == 0;
     *folder = NULL;
-    if (!given || !*given)
+    if (given_length == 0)
         TV_RETURN_IF_FAILED(tv_cache_dir(&own));
-    *folder = tv_format("%s/mesa-512-bits", own ? own : given);
+    *folder = tv_format("%s%s", own ? own : given, there ? "" : name);
     free(own);
     tv_status status =
         *folder ? tv_make_dirs(*folder) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
@@ -52,22 +57,29 @@ static tv_status cache_folder(char **folder) {
     return status;
 }
 
+static bool has_own_cache;
+
 void tv_cpu_vectors_widen(void) {
-    char *folder = NULL;
-    const char *wish = getenv("TRIVIUM_CPU_VECTORS");
-    if (wish && strcmp(wish, "driver") == 0)
-        return;
-    if (getenv("LP_NATIVE_VECTOR_WIDTH") || !processor_has_avx512() || machine_has_gpu())
-        return;
-    if (cache_folder(&folder) != TV_OK) {
-        tv_debug("shaders on the CPU stay at 8 lanes: %s", tv_last_error());
+    char *folder = NULL, *end = NULL;
+    const char *wish = getenv("TRIVIUM_CPU_VECTORS"), *width = getenv("LP_NATIVE_VECTOR_WIDTH");
+    uint32_t bits = 512;
+    if (width) {
+        bits = (uint32_t)strtoul(width, &end, 10);
+        if (*end || (bits != 128 && bits != 256 && bits != 512))
+            return;
+    } else if ((wish && strcmp(wish, "driver") == 0) || !processor_has_avx512() || machine_has_gpu()) {
         return;
     }
-    if (setenv("MESA_SHADER_CACHE_DIR", folder, 1) == 0)
+    if (cache_folder(bits, &folder) != TV_OK) {
+        tv_debug("Mesa's shader cache stays as it is, and vectors on the CPU as wide: %s", tv_last_error());
+        return;
+    }
+    has_own_cache = setenv("MESA_SHADER_CACHE_DIR", folder, 1) == 0;
+    if (has_own_cache && !width)
         setenv("LP_NATIVE_VECTOR_WIDTH", "512", 1);
     free(folder);
 }
 
 bool tv_cpu_vectors_own_cache(void) {
-    return getenv("MESA_SHADER_CACHE_DIR") || getenv("MESA_SHADER_CACHE_DISABLE");
+    return has_own_cache || getenv("MESA_SHADER_CACHE_DISABLE");
 }

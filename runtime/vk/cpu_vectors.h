@@ -11,13 +11,12 @@
 
 /* Asks for 512 bits (LP_NATIVE_VECTOR_WIDTH) where the processor has AVX-512 and the machine no GPU, unless
  * the environment says a width already or TRIVIUM_CPU_VECTORS=driver leaves it to the driver. Mesa's shader
- * cache moves along (MESA_SHADER_CACHE_DIR), into a folder of its own within the one that is set or the
- * user's cache: Mesa 25.0 mixes up the code of different widths in one cache. Not safe beside threads that
- * read the environment. */
+ * cache goes by the width, whoever has set it (MESA_SHADER_CACHE_DIR): into a folder of its own within the
+ * one that is set or the user's cache, because Mesa 25.0 mixes up the code of different widths in one. Not
+ * safe beside threads that read the environment. */
 void tv_cpu_vectors_widen(void);
 
-/* Whether no process of another width shares this one's shader cache, as far as can be told: somebody has
- * given it a folder of its own, or none. */
+/* Whether no process of another width shares this one's shader cache. */
 bool tv_cpu_vectors_own_cache(void);
 
 #endif

@@ -64,7 +64,7 @@ static void resume_continues_exactly(void **state) {
 
 /* simpo reads no reference: no file of one, and a resumed run is the whole one. Another loss is another run.
  *
- * Tried on 2026-11-29, each fails here: references scored all the same; the loss may change on resuming. */
+ * Tried on 2026-11-29, and fails here: references scored all the same. */
 static void a_loss_without_a_reference_keeps_none(void **state) {
     (void)state;
     tv_planted p = tv_planted_create(TV_ARCH_GPT2);

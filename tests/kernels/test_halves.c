@@ -8,8 +8,7 @@
  * against the host's (base/dtype.h).
  *
  * Tried on 2026-11-29, each fails here: halves swapped in a word; bf16 cut off instead of rounded; f16's
- * overflow held at 65,504; the half's type not handed to a variant; rotary's second angle taken for the
- * first.
+ * overflow held at 65,504; rotary's second angle taken for the first.
  */
 #include "support/device.h"
 

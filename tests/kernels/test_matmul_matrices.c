@@ -6,8 +6,8 @@
  * float, or a weight of another type, on its way to T: u of it at most (2^-11 for f16, 2^-8 for bf16), in a
  * sum of k products below u (sqrt(k) + 2) as test_matmul.c has it, twice that for weights up to 2. A C of
  * halves is rounded once more, by u of itself. fp32 sums: 1e-7 (k + 8).
- * Tried: the halves of a word exchanged, k past the end not zeroed, scales of the wrong block, a slice's sum
- * not added, C of halves cut off instead of rounded.
+ * Tried, each fails: one of four rows of k not turned, k past the end not zeroed (turned or as stored),
+ * scales of the wrong block.
  */
 #include "support/device.h"
 

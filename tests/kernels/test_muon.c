@@ -184,8 +184,7 @@ static void small_limits_give_the_same(void **state) {
 }
 
 /* More matrices than one dispatch takes, in one buffer as a model's are, with decay or without: the bits of
- * each alone, and nothing between them is touched. Tried: a stride that is not aligned, the first matrix's
- * decay for all, the moment at the gradient's place, sums of blocks one after another. */
+ * each alone, and nothing between them is touched. Tried, and fails: the first matrix's decay for all. */
 static void many_side_by_side_equal_each_alone(void **state) {
     enum { MANY = 17, R = 65, C = 66, EACH = R * C + 3, ALL = MANY * EACH, OFFSET = 41 };
     tv_device *device = *state;

@@ -127,7 +127,7 @@ static void vocabulary_over_one_binding(void **state) {
 }
 
 /* A driver that refuses buffers above 2.5 MB: weights, gradients, moments and activations lie in smaller
- * ones, and no number changes. Tried: the caps left as they were after a refusal. */
+ * ones, and no number changes. */
 static void refused_buffers_are_cut(void **state) {
     tv_model_config config = sized(TV_ARCH_GPT2, 301); /* few: chunks of logits follow the limit too */
     config.channels = 256;

@@ -5,8 +5,7 @@
  * A layer is 8 forwards and 15 backwards: 8 products, 2 of attention, GELU, 2 norms, the partial sums of
  * qkv's bias, and all vectors' sums in one.
  *
- * Tried: partial sums added where they are made; a norm's sums apart from it; weights of bf16 one after
- * another. Each fails.
+ * Tried, each fails: partial sums added where they are made; a norm's sums apart from it.
  */
 #include "support/device.h"
 

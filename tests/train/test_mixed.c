@@ -6,8 +6,7 @@
  * is 0.16 %. Losses of 200 steps, each twentieth's mean, stay within 1 % of fp32's; at rates where the loss
  * has spikes they do not, nor do two runs of fp32 in other orders of sums.
  *
- * Tried on 2026-11-29, each fails here: a run that is resumed at the device's own tier; a checkpoint without
- * its loss scale; heads that do not scale; d_qkv of halves read as floats.
+ * Tried on 2026-11-29, each fails here: a checkpoint without its loss scale; heads that do not scale.
  */
 #include "support/device.h"
 

@@ -120,8 +120,8 @@ static tv_status make(void *context) {
     return status;
 }
 
-/* A driver that refuses more than 3 MiB at once. Tried: halves of what the caps say, not of what was refused;
- * the last failure told in place of the first; caps that stay small where it was no help. */
+/* A driver that refuses more than 3 MiB at once. Tried, each fails: the last failure told in place of the
+ * first; caps that stay small where it was no help. */
 static void refused_buffers_are_cut(void **state) {
     (void)state;
     enum { MIB = 1 << 20 };

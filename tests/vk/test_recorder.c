@@ -152,8 +152,8 @@ static void recordings_are_replayed(void **state) {
 }
 
 /* A budget of FLOPs cuts a recording into submissions, and a dispatch that alone is over it into parts of its
- * grid, also one that is folded and one of several layers in z; the bits stay the same. Tried: parts that
- * begin at 0, the last row left out, the second part without its bindings. */
+ * grid, also one that is folded and one of several layers in z; the bits stay the same. Tried, each
+ * fails: parts that begin at 0, the last row left out. */
 static void budgets_cut_submissions(void **state) {
     enum { M = 193, N = 24, K = 32, BATCH = 3 };
     float a[BATCH * M * K], b[K * N], whole[BATCH * M * N], cut[BATCH * M * N];
