@@ -4,7 +4,7 @@
  *
  * Tried, each fails: texelFetch of the neighbour in probe.comp (the oracle; the self-test says so and
  * launchers do without); a launcher that goes by caps.texels; a verdict that is not read from the cache;
- * texels at every subgroup width (Mesa 25.0.7: a crash in other_widths_share_the_cache).
+ * one shader cache for all widths (Mesa 25.0.7: a crash in other_widths_share_the_cache).
  */
 #include "support/device.h"
 
