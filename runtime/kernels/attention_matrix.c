@@ -10,7 +10,6 @@ enum {
     WIDEST_WHOLE = 64,  /* of them, with the gradients of keys and of values in one dispatch */
     SUBGROUP_ROWS = 16, /* which matrices divide */
     MOST_LANES = 32,    /* of a subgroup: two share a row */
-    CPU_LANES = 8,      /* with 16, llvmpipe 26.2.6 crashes on these kernels */
     SHARED_BYTES = 32768,
 };
 /* Bits of the constant TYPES beside the types themselves (attention/strips.glsl, backward_kv_matrix.comp). */
@@ -21,8 +20,7 @@ bool tv_attention_on_matrices(const tv_caps *caps, uint64_t head_size) {
     uint64_t lanes = caps->matrix_lanes;
     return caps->tier != TV_TIER_FP32 && head_size % 4 == 0 && head_size <= WIDEST && shape->m > 0 &&
            SUBGROUP_ROWS % shape->m == 0 && SUBGROUP_ROWS % shape->n == 0 && SUBGROUP_ROWS % shape->k == 0 &&
-           lanes <= MOST_LANES && (caps->type != TV_DEVICE_CPU || lanes == CPU_LANES) &&
-           caps->subgroup_shuffle && caps->shared_bytes >= SHARED_BYTES &&
+           lanes <= MOST_LANES && caps->subgroup_shuffle && caps->shared_bytes >= SHARED_BYTES &&
            lanes * TV_ATTENTION_SUBGROUPS <= caps->invocations;
 }
 

@@ -173,6 +173,7 @@ static void read_shapes(VkPhysicalDevice physical, const VkPhysicalDeviceVulkan1
 
 /* Why the device does not have a tier; NULL: it does. */
 static const char *lack_of_tier(const tv_caps *caps, tv_tier tier) {
+    enum { CPU_LANES = 8 };
     const tv_matrix_shape *shape = &caps->matrix[tier];
     if (tier == TV_TIER_FP32)
         return NULL;
@@ -182,6 +183,8 @@ static const char *lack_of_tier(const tv_caps *caps, tv_tier tier) {
         return "the driver has no cooperative matrices, or not the memory model and 16-bit storage they need";
     if (tier == TV_TIER_CM_BF16 && !caps->bfloat16_matrix)
         return "the driver has no bfloat16 matrices";
+    if (caps->type == TV_DEVICE_CPU && caps->matrix_lanes != CPU_LANES)
+        return "llvmpipe (26.2.6) crashes on matrices but at 8 lanes, which TRIVIUM_CPU_VECTORS=driver keeps";
     if (!shape->m || shape->m * shape->n > 8 * caps->matrix_lanes)
         return "the driver has no matrices of such operands, fp32 sums and a size that the kernels take";
     if (!built[tier])
