@@ -362,7 +362,8 @@ static uint32_t part_blocks_of(const tv_recorder *recorder, const tv_attention_d
     if (most->rows > most_split_rows(caps, decode->kv_heads) || !tv_tensor_present(decode->scratch) ||
         bytes > decode->scratch.span.bytes || bytes > caps->storage_range)
         return 0;
-    uint64_t blocks = tv_div_up(decode->max_tokens, KEY_BLOCK), groups = most->rows * decode->kv_heads;
+    uint64_t blocks = tv_div_up(decode->max_tokens, KEY_BLOCK),
+             groups = tv_max_u64(most->rows * decode->kv_heads, 1);
     uint64_t segments =
         tv_min_u64(blocks, tv_div_up(UNIT_WORKGROUPS * tv_max_u64(caps->compute_units, 1), groups));
     return segments > 1 ? (uint32_t)tv_div_up(blocks, segments) : 0;

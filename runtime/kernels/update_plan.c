@@ -215,7 +215,7 @@ static tv_status put_narrow(planning *p, const tv_update_tensor *t) {
         i++;
     if (i == TV_COUNT(passes))
         return tv_fail(TV_E_USAGE, "trained weights cannot be stored as %s", tv_dtype_name(t->weights.dtype));
-    if (!tv_dtype_takes(t->weights.dtype, t->columns))
+    if (master_bytes == 0 || !tv_dtype_takes(t->weights.dtype, t->columns))
         return tv_fail(TV_E_USAGE, "rows of %llu elements cannot be stored as %s",
                        (unsigned long long)t->columns, tv_dtype_name(t->weights.dtype));
     uint64_t granule = tv_max_u64(TV_TENSOR_ALIGNMENT / tv_gcd_u64(TV_TENSOR_ALIGNMENT, master_bytes),

@@ -38,10 +38,10 @@ static bool machine_has_gpu(void) {
 /* The folder of a width within what is set, which is that folder already in a process that another of ours
  * has started; else within the user's cache. */
 static tv_status cache_folder(uint32_t bits, char **folder) {
-    const char *given = getenv("MESA_SHADER_CACHE_DIR");
+    const char *set = getenv("MESA_SHADER_CACHE_DIR"), *given = set ? set : "";
     char name[32], *own = NULL;
     int length = snprintf(name, sizeof name, "/mesa-%u-bits", bits);
-    size_t given_length = given ? strlen(given) : 0;
+    size_t given_length = strlen(given);
     bool there = given_length >= (size_t)length && strcmp(given + given_length - length, name) == 0;
     *folder = NULL;
     if (given_length == 0)

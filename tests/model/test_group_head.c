@@ -24,10 +24,11 @@ typedef struct batch {
 static batch make(const float *logprobs) {
     batch b;
     for (uint32_t i = 0; i < N; i++) {
-        bool counts = i % T >= 4 + i / T && i % T < 30;
+        uint32_t row = i / T;
+        bool counts = i % T >= 4 + row && i % T < 30;
         b.targets[i] = counts ? (i * 7) % VOCAB : TV_IGNORED_TARGET;
-        b.advantages[i] = counts ? (float)(i / T % 2) - 0.4f : NAN;
-        b.old[i] = counts && logprobs ? logprobs[i] - 0.15f * (float)(i / T) + 0.2f : 0;
+        b.advantages[i] = counts ? (float)(row % 2) - 0.4f : NAN;
+        b.old[i] = counts && logprobs ? logprobs[i] - 0.15f * (float)row + 0.2f : 0;
         b.rows[i] = (struct tv_group_row){b.old[i], b.advantages[i], 1, NAN};
     }
     return b;
