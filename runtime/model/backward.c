@@ -270,6 +270,14 @@ static tv_status block(const pass *p, uint32_t l) {
                 p->a->d_stream);
 }
 
+/* The gradients of biases and norms that wait. */
+static tv_status add_sums(const pass *p) {
+    tv_record_push_label(p->recorder, "column sums");
+    tv_status status = tv_column_sums_add(p->recorder, p->sums);
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
 /* Ends where nothing before is trained. */
 static tv_status blocks(const pass *p) {
     uint32_t layers = (uint32_t)p->config->n_layer;
@@ -283,7 +291,7 @@ static tv_status blocks(const pass *p) {
         if (p->a->options.recompute && l + 1 < layers)
             TV_RETURN_IF_FAILED(tv_forward_block_again(p->recorder, p->model, p->a, p->inputs, l));
         TV_RETURN_IF_FAILED(block(p, l));
-        TV_RETURN_IF_FAILED(tv_column_sums_add(p->recorder, p->sums));
+        TV_RETURN_IF_FAILED(add_sums(p));
         tv_record_pop_label(p->recorder);
     }
     return flows_below(p, TV_PARAMETER_NORM1_GAIN, 0) ? embed(p) : TV_OK;
@@ -302,5 +310,5 @@ tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_act
                              activations->mean_final, activations->rstd_final, TV_ABSENT));
     tv_record_pop_label(recorder);
     TV_RETURN_IF_FAILED(blocks(&p));
-    return tv_column_sums_add(recorder, &sums);
+    return add_sums(&p);
 }

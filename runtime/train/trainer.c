@@ -198,9 +198,12 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
     case WORK_BEGIN:
         TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->head.step.span));
         TV_RETURN_IF_FAILED(tv_record_fill(recorder, tensors->stat_sums.span, 0));
-        if (trainer->scaling->options.loss_scale > 0)
+        if (trainer->scaling->options.loss_scale > 0) {
+            tv_record_push_label(recorder, "loss scale");
             TV_RETURN_IF_FAILED(
                 tv_loss_scale_record(recorder, tensors->head.step, trainer->scaling->tensors[0].state));
+            tv_record_pop_label(recorder);
+        }
         return tv_record_fill(recorder, tensors->head.stats.span, 0);
     case WORK_TRAIN:
         TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
