@@ -30,12 +30,14 @@ static const run_fact run_facts[] = {
     {"dpo", "val_rewards/accuracies", "held-out accuracy", FACT_LAST, true},
     {"ppo", "objective/score", "reward, first", FACT_FIRST, false},
     {"ppo", "objective/score", "reward, last", FACT_TAIL, false},
-    {"ppo", "eval/score", "reward on held-out prompts", FACT_LAST, false},
+    {"ppo", "eval/score", "reward on held-out prompts, first", FACT_FIRST, false},
+    {"ppo", "eval/score", "reward on held-out prompts, last", FACT_LAST, false},
     {"ppo", "objective/kl", "KL per answer", FACT_TAIL, false},
     {"ppo", "response_tokens", "tokens per answer", FACT_TAIL, false},
     {"grpo", "reward/mean", "reward, first", FACT_FIRST, false},
     {"grpo", "reward/mean", "reward, last", FACT_TAIL, false},
-    {"grpo", "eval/reward", "reward on held-out prompts", FACT_LAST, false},
+    {"grpo", "eval/reward", "reward on held-out prompts, first", FACT_FIRST, false},
+    {"grpo", "eval/reward", "reward on held-out prompts, last", FACT_LAST, false},
     {"grpo", "response_tokens", "tokens per answer", FACT_TAIL, false},
 };
 

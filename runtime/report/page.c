@@ -45,7 +45,7 @@ tv_report_totals tv_report_add_up(const tv_report_run *run) {
         t.steps = run->steps[i];
         if (loss && isfinite(loss[i]))
             t.loss = loss[i];
-        t.not_finite += loss && !isfinite(loss[i]);
+        t.not_finite += run->steps[i] > 0 && loss && !isfinite(loss[i]);
         if (val && isfinite(val[i]) && !(val[i] >= t.best_val)) {
             t.best_val = val[i];
             t.best_val_step = run->steps[i];

@@ -106,12 +106,13 @@ void tv_metrics_close(tv_metrics **metrics) {
 static tv_status line_to_json(const tv_metrics_line *line, cJSON **out) {
     cJSON *object = cJSON_CreateObject();
     bool built = object && tv_json_set_string(object, "stage", line->stage) &&
-                 tv_json_set_number(object, "step", (double)line->step) &&
-                 tv_json_set_number(object, "loss", line->loss) &&
-                 tv_json_set_number(object, "grad_norm", line->grad_norm) &&
-                 tv_json_set_number(object, "lr", line->lr) &&
-                 tv_json_set_number(object, "tokens", (double)line->tokens) &&
-                 tv_json_set_number(object, "tokens_per_second", line->tokens_per_second);
+                 tv_json_set_number(object, "step", (double)line->step);
+    if (line->step > 0)
+        built = built && tv_json_set_number(object, "loss", line->loss) &&
+                tv_json_set_number(object, "grad_norm", line->grad_norm) &&
+                tv_json_set_number(object, "lr", line->lr) &&
+                tv_json_set_number(object, "tokens", (double)line->tokens) &&
+                tv_json_set_number(object, "tokens_per_second", line->tokens_per_second);
     if (line->loss_scale > 0)
         built = built && tv_json_set_number(object, "loss_scale", line->loss_scale);
     if (line->has_val_loss)
@@ -138,7 +139,7 @@ static tv_status write_events(tv_metrics *metrics, const tv_metrics_line *line) 
         {"lr", line->lr},
         {"tokens_per_second", line->tokens_per_second},
     };
-    uint64_t count = 4;
+    uint64_t count = line->step > 0 ? 4 : 0;
     if (line->loss_scale > 0)
         scalars[count++] = (tv_tf_scalar){"loss_scale", line->loss_scale};
     if (line->has_val_loss)

@@ -2,7 +2,8 @@
  *
  * Promise: one JSON object per optimizer step, whole or absent; after a resume the file reads as if the run
  * had never stopped: lines beyond the resumed step, and a torn last line, are cut off first. Steps are
- * counted from 1: a line's `step` is the number of updates done, as in checkpoints/step-N.
+ * counted from 1: a line's `step` is the number of updates done, as in checkpoints/step-N; a line of step 0
+ * has what was measured before the first one.
  */
 #ifndef TV_RUN_METRICS_H
 #define TV_RUN_METRICS_H
@@ -22,9 +23,9 @@ typedef struct tv_metric_number {
 
 typedef struct tv_metrics_line {
     const char *stage; /* "pretrain" */
-    uint64_t step;
-    double loss;      /* mean over the step's valid targets */
-    double grad_norm; /* before clipping */
+    uint64_t step;     /* 0: before training; loss, gradient, rate, speed and validation are left out */
+    double loss;       /* mean over the step's valid targets */
+    double grad_norm;  /* before clipping */
     double lr;
     double loss_scale; /* behind the step; 0: none */
     uint64_t tokens;   /* trained on since the run began */

@@ -87,6 +87,8 @@ static bool append_shown(tv_progress *progress, const tv_metrics_line *line, cha
             if (!progress->seen[i])
                 continue;
             value = progress->values[i];
+        } else if (line->step == 0) {
+            continue;
         }
         append_number(&shown[i], value, text, size);
     }
@@ -106,8 +108,9 @@ bool tv_progress_format(tv_progress *progress, const tv_metrics_line *line, doub
         append(text, size, "/%llu", (unsigned long long)progress->total_steps);
     bool evaluated = append_shown(progress, line, text, size);
     format_count(line->tokens_per_second, number, sizeof number);
-    snprintf(speed, sizeof speed, "  %s tokens/s", number);
-    if (peak_share >= 0)
+    if (line->step > 0)
+        snprintf(speed, sizeof speed, "  %s tokens/s", number);
+    if (line->step > 0 && peak_share >= 0)
         snprintf(peak, sizeof peak, "  %.0f %% of peak", 100 * peak_share);
     uint64_t end = end_of(progress);
     if (line->step > progress->timed_step && end > line->step) {

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
@@ -132,6 +133,29 @@ static void a_constant_reward_changes_nothing(void **state) {
 
 /* Four iterations of several updates with a reference, and the same stopped behind the third: the same files.
  */
+/* Held-out prompts are answered before the first update too: a policy that learns nothing gets there what it
+ * gets behind an iteration. A resumed run keeps that line and has no second one. */
+static void the_beginning_is_measured(void **state) {
+    (void)state;
+    char *run = tv_format("%s/beginning", place.planted.dir),
+         *val = tv_format("data.val=[\"%s\"]", place.prompts), *metrics = tv_format("%s/metrics.jsonl", run);
+    const char *const *sets = SETS(val, "grpo.iterations=2", "train.lr=0", "train.eval_every=1");
+    assert_ok(train_with(run, NULL, 1, false, sets));
+    double first = tv_expect_metric(run, 0, "eval/reward");
+    assert_ok(train_with(run, NULL, 0, true, sets));
+    assert_true(first > 0);
+    for (uint64_t step = 0; step <= 2; step++)
+        assert_true(tv_expect_metric(run, step, "eval/reward") == first);
+    char *bytes, *second;
+    uint64_t size;
+    assert_ok(tv_read_file(metrics, &bytes, &size));
+    static const char begins[] = "{\"stage\":\"grpo\",\"step\":0,\"eval/reward\":";
+    assert_memory_equal(bytes, begins, sizeof begins - 1);
+    second = strstr(bytes + 1, "\"step\":0,");
+    assert_true(second && !strstr(second + 1, "\"step\":0,"));
+    tv_free_all(bytes, metrics, val, run);
+}
+
 static void resume_continues_exactly(void **state) {
     (void)state;
     char *whole = tv_format("%s/whole", place.planted.dir), *parts = tv_format("%s/parts", place.planted.dir);
@@ -207,6 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ratios_are_1_until_the_policy_moves),
         cmocka_unit_test(a_constant_reward_changes_nothing),
+        cmocka_unit_test(the_beginning_is_measured),
         cmocka_unit_test(resume_continues_exactly),
         cmocka_unit_test(it_learns_the_planted_task),
         cmocka_unit_test(a_check_is_a_reward),

@@ -244,12 +244,17 @@ static tv_status check(void *context) {
     return tv_grpo_check(context);
 }
 
+static tv_status measure_held_out(void *context, tv_metrics_line *line) {
+    return tv_grpo_measure(context, line);
+}
+
 static tv_status all_iterations(grpo_stage *s, tv_run *run) {
     tv_ppo_loop loop = {.run = run,
                         .what = "an iteration of GRPO",
                         .advice = "a lower train.lr",
                         .iterate = iterate,
                         .check = check,
+                        .measure = s->grpo.val ? measure_held_out : NULL,
                         .context = &s->grpo};
     TV_RETURN_IF_FAILED(tv_ppo_loop_run(&loop));
     if (s->grpo.nothing_since && s->grpo.nothing_since < run->state.step)

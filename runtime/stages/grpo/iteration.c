@@ -253,10 +253,8 @@ static void describe(tv_grpo *g, const measurement *m) {
 }
 
 /* The reward of one answer to each held-out prompt, in rollouts of the training's size; what is over at the
- * end repeats prompts and is not counted. val_loss is its negative. */
-static tv_status evaluate_line(void *context, tv_metrics_line *line) {
-    tv_grpo *g = context;
-    tv_run *run = g->run;
+ * end repeats prompts and is not counted. */
+static tv_status evaluate(tv_grpo *g, double *reward) {
     uint64_t S = g->rollout.sequences;
     double sum = 0;
     for (uint64_t first = 0; first < g->val->count; first += S) {
@@ -268,10 +266,29 @@ static tv_status evaluate_line(void *context, tv_metrics_line *line) {
         for (uint64_t s = 0; s < S && first + s < g->val->count; s++)
             sum += g->rewards[s];
     }
-    add(g, "eval/reward", sum / (double)g->val->count);
+    *reward = sum / (double)g->val->count;
+    add(g, "eval/reward", *reward);
+    return TV_OK;
+}
+
+tv_status tv_grpo_measure(tv_grpo *g, tv_metrics_line *line) {
+    double reward;
+    g->number_count = 0;
+    TV_RETURN_IF_FAILED(evaluate(g, &reward));
+    line->extra = g->numbers;
+    line->extra_count = g->number_count;
+    return TV_OK;
+}
+
+/* val_loss is the reward's negative. */
+static tv_status evaluate_line(void *context, tv_metrics_line *line) {
+    tv_grpo *g = context;
+    tv_run *run = g->run;
+    double reward;
+    TV_RETURN_IF_FAILED(evaluate(g, &reward));
     line->extra_count = g->number_count;
     line->has_val_loss = true;
-    line->val_loss = -sum / (double)g->val->count;
+    line->val_loss = -reward;
     if (line->val_loss < run->state.best_val_loss) {
         run->state.best_val_loss = line->val_loss;
         run->state.best_step = run->state.step;

@@ -43,6 +43,9 @@ bool tv_grpo_has_reference(const tv_grpo *grpo);
 /* Iteration number run->state.step, which is one more afterwards. TV_E_NUMERIC where the policy gives numbers
  * that are not finite; the step is then not counted, but has a line that says so. */
 tv_status tv_grpo_iterate(tv_grpo *grpo);
+/* What held-out prompts, of which there are some, say of the policy as it is now: the line's further numbers.
+ */
+tv_status tv_grpo_measure(tv_grpo *grpo, tv_metrics_line *line);
 /* Whether the policy gives finite numbers as it is now, for the last rollout: TV_E_NUMERIC when not. */
 tv_status tv_grpo_check(tv_grpo *grpo);
 

@@ -335,9 +335,9 @@ static void describe(tv_ppo *p, const measurement *m) {
 
 /* Score and KL (k1) of one answer to each held-out prompt, in rollouts of the training's size; what is over
  * at the end repeats prompts and is not counted. */
-static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
+static tv_status evaluate(tv_ppo *p, double *score_mean, double *kl_mean) {
     uint64_t S = p->rollout.sequences, T = p->rollout.tokens;
-    *score_sum = *kl_sum = 0;
+    double score_sum = 0, kl_sum = 0, n = (double)p->val->count;
     for (uint64_t first = 0; first < p->val->count; first += S) {
         measurement unused = {0};
         for (uint64_t s = 0; s < S; s++)
@@ -348,12 +348,25 @@ static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
         TV_RETURN_IF_FAILED(evaluate_policy(p));
         TV_RETURN_IF_FAILED(evaluate_reference(p));
         for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {
-            *score_sum += (double)p->rewards[s];
+            score_sum += (double)p->rewards[s];
             for (uint64_t i = s * T; i < (s + 1) * T; i++)
                 if (p->rollout.targets[i] != TV_IGNORED_TARGET)
-                    *kl_sum += (double)p->rollout.old_logprobs[i] - (double)p->rollout.ref_logprobs[i];
+                    kl_sum += (double)p->rollout.old_logprobs[i] - (double)p->rollout.ref_logprobs[i];
         }
     }
+    *score_mean = score_sum / n;
+    *kl_mean = kl_sum / n;
+    add(p, "eval/score", *score_mean);
+    add(p, "eval/kl", *kl_mean);
+    return TV_OK;
+}
+
+tv_status tv_ppo_measure(tv_ppo *p, tv_metrics_line *line) {
+    double score, kl;
+    p->number_count = 0;
+    TV_RETURN_IF_FAILED(evaluate(p, &score, &kl));
+    line->extra = p->numbers;
+    line->extra_count = p->number_count;
     return TV_OK;
 }
 
@@ -362,13 +375,11 @@ static tv_status evaluate(tv_ppo *p, double *score_sum, double *kl_sum) {
 static tv_status evaluate_line(void *context, tv_metrics_line *line) {
     tv_ppo *p = context;
     tv_run *run = p->run;
-    double score_sum, kl_sum, n = (double)p->val->count;
-    TV_RETURN_IF_FAILED(evaluate(p, &score_sum, &kl_sum));
-    add(p, "eval/score", score_sum / n);
-    add(p, "eval/kl", kl_sum / n);
+    double score, kl;
+    TV_RETURN_IF_FAILED(evaluate(p, &score, &kl));
     line->extra_count = p->number_count;
     line->has_val_loss = true;
-    line->val_loss = -(score_sum - p->kl_coef * kl_sum) / n;
+    line->val_loss = -(score - p->kl_coef * kl);
     if (line->val_loss < run->state.best_val_loss) {
         run->state.best_val_loss = line->val_loss;
         run->state.best_step = run->state.step;

@@ -49,6 +49,9 @@ typedef struct tv_ppo {
 /* Iteration number run->state.step, which is one more afterwards. TV_E_NUMERIC where the policy or the value
  * model gives numbers that are not finite; the step is then not counted, but has a line that says so. */
 tv_status tv_ppo_iterate(tv_ppo *ppo);
+/* What held-out prompts, of which there are some, say of the policy as it is now: the line's further numbers.
+ */
+tv_status tv_ppo_measure(tv_ppo *ppo, tv_metrics_line *line);
 /* Whether both models give finite numbers as they are now, for the last rollout: TV_E_NUMERIC when not. */
 tv_status tv_ppo_check(tv_ppo *ppo);
 

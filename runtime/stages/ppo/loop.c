@@ -76,11 +76,25 @@ static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
     return status;
 }
 
+/* What the policy begins as. It is no candidate for the best checkpoint: none has it. */
+static tv_status measure_beginning(tv_ppo_loop *l) {
+    tv_run *run = l->run;
+    tv_metrics_line line = {.stage = run->stage->name};
+    if (!l->measure || run->state.step > 0 || run->interrupted)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(l->measure(l->context, &line));
+    return tv_run_write_line(run, &line);
+}
+
 tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
     tv_run *run = l->run;
     uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
     tv_catch_interrupts();
     TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
+    tv_status measured = measure_beginning(l);
+    run->interrupted = run->interrupted || measured == TV_E_INTERRUPTED;
+    if (measured != TV_OK && measured != TV_E_INTERRUPTED)
+        return save_after_failure(l, measured);
     while (run->state.step < end && !run->interrupted && !run->diverged) {
         tv_status status = one_iteration(l);
         run->interrupted = status == TV_E_INTERRUPTED;

@@ -12,11 +12,14 @@ typedef struct tv_ppo_loop {
     tv_status (*iterate)(void *context);
     /* Whether what is trained gives finite numbers as it is now: TV_E_NUMERIC when not. */
     tv_status (*check)(void *context);
+    /* Adds what held-out prompts say of the policy as it is now; NULL: there are none. */
+    tv_status (*measure)(void *context, tv_metrics_line *line);
     void *context;
     uint64_t good_step; /* of the last checkpoint that is known to give finite numbers; 0: none */
 } tv_ppo_loop;
 
-/* To the end of this invocation, with a checkpoint where one is due; after a failure what was done stays. */
+/* To the end of this invocation, with a checkpoint where one is due; after a failure what was done stays. A
+ * run's first line, of step 0, says what is measured before it learns. */
 tv_status tv_ppo_loop_run(tv_ppo_loop *loop);
 
 #endif

@@ -373,12 +373,17 @@ static tv_status check(void *context) {
     return tv_ppo_check(&((ppo_stage *)context)->ppo);
 }
 
+static tv_status measure_held_out(void *context, tv_metrics_line *line) {
+    return tv_ppo_measure(&((ppo_stage *)context)->ppo, line);
+}
+
 static tv_status all_iterations(ppo_stage *s, tv_run *run) {
     tv_ppo_loop loop = {.run = run,
                         .what = "an iteration of PPO",
                         .advice = "a lower train.lr or a higher ppo.kl_coef",
                         .iterate = iterate,
                         .check = check,
+                        .measure = s->ppo.val ? measure_held_out : NULL,
                         .context = s};
     TV_RETURN_IF_FAILED(tv_ppo_loop_run(&loop));
     if (s->ppo.collapsed_since && s->ppo.collapsed_since < run->state.step)
