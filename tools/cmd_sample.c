@@ -6,9 +6,11 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "run/inputs.h"
+#include "run/ranks_run.h"
 #include "stages/sample.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
+#include "tools/ranks_command.h"
 #include "tools/sampling_options.h"
 
 static double rate(const tv_stage_sample_result *result) {
@@ -31,61 +33,110 @@ static tv_status print_result(const tv_stage_sample_result *result) {
     return status;
 }
 
-static tv_status sample(tv_stage_sample_options *options, const char *model, const char *adapter,
-                        const tv_common_options *common) {
-    tv_open_model open;
-    TV_RETURN_IF_FAILED(tv_open_model_open(model, adapter, common, true, &open));
+typedef struct sampling_command {
+    tv_stage_sample_options options;
+    const char *model, *adapter;
+    tv_texts prompts;
+    tv_common_options common;
+} sampling_command;
+
+/* What other ranks must have too. */
+static tv_status compare(const sampling_command *c) {
+    const tv_stage_sample_options *o = &c->options;
+    const tv_sampling *drawing = &o->sampling;
+    char settings[256];
+    tv_inputs inputs = {0};
+    tv_status status = TV_OK;
+    if (!o->ranks)
+        return TV_OK;
+    snprintf(settings, sizeof settings, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %.17g %" PRIu64 " %.17g",
+             o->candidates, o->max_new, drawing->seed, drawing->temperature, drawing->top_k, drawing->top_p);
+    for (uint64_t i = 0; i < o->prompt_paths && status == TV_OK; i++)
+        status = tv_inputs_add(&inputs, i ? "further file of prompts" : "file of prompts", o->prompts[i]);
+    if (status == TV_OK)
+        status = tv_inputs_add_model(&inputs, "model", c->model);
+    if (status == TV_OK && c->adapter)
+        status = tv_inputs_add(&inputs, "adapter", c->adapter);
+    status = tv_ranks_agree(o->ranks, status);
+    if (status == TV_OK)
+        status = tv_ranks_compare_command(o->ranks, settings, &inputs);
+    tv_inputs_free(&inputs);
+    return status;
+}
+
+static tv_status open_policy(const sampling_command *c, tv_open_model *open, char fingerprint[TV_HASH_TEXT]) {
+    TV_RETURN_IF_FAILED(tv_open_model_open(c->model, c->adapter, &c->common, true, open));
+    tv_status status = tv_fingerprint_model(open->path, fingerprint);
+    if (status != TV_OK)
+        tv_open_model_close(open);
+    return status;
+}
+
+static tv_status run(void *context, tv_ranks *ranks) {
+    sampling_command *c = context;
+    tv_stage_sample_options *options = &c->options;
     tv_stage_sample_result result;
+    tv_open_model open = {0};
+    char fingerprint[TV_HASH_TEXT];
+    options->ranks = ranks;
+    options->prompts = c->prompts.items;
+    options->prompt_paths = c->prompts.count;
+    options->sampling.seed = c->common.seed;
+    options->dry_run = c->common.dry_run;
+    options->capture_step = c->common.capture_given && tv_ranks_leads(ranks) ? c->common.capture_step : 0;
+    TV_RETURN_IF_FAILED(compare(c));
+    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, open_policy(c, &open, fingerprint)));
     options->model = open.model;
     options->tokenizer = open.tokenizer;
     options->policy = open.path;
-    char fingerprint[TV_HASH_TEXT];
-    tv_catch_interrupts();
-    tv_status status = tv_fingerprint_model(open.path, fingerprint);
     options->policy_fingerprint = fingerprint;
+    tv_catch_interrupts();
+    tv_status status = tv_ranks_say_devices(ranks, open.device);
     if (status == TV_OK)
         status = tv_open_model_result(&open, tv_stage_sample(options, &result));
-    if (status == TV_OK && !options->dry_run) {
+    if (status == TV_OK && !options->dry_run && tv_ranks_leads(ranks)) {
         tv_info("%" PRIu64 " prompts in %s: %" PRIu64 " responses drawn, %" PRIu64
                 " tokens at %.1f tokens/s, %.0f %% "
                 "ended by themselves",
                 result.prompts, options->out, result.responses, result.tokens, rate(&result),
                 result.responses ? 100 * (double)result.ended / (double)result.responses : 0);
-        if (common->json)
+        if (c->common.json)
             status = print_result(&result);
     }
-    options->policy_fingerprint = NULL; /* it was this function's */
     tv_open_model_close(&open);
     return status;
 }
 
 tv_status cmd_sample(int argc, char **argv) {
-    tv_common_options common = {.seed = 1};
-    const char *model = NULL, *adapter = NULL;
-    tv_texts prompts = {0};
-    tv_stage_sample_options sampling = {
-        .candidates = 4, .max_new = 128, .rows = 64, .sampling = {.temperature = 0.8, .top_p = 1}};
+    sampling_command command = {
+        .options = {.candidates = 4,
+                    .max_new = 128,
+                    .rows = 64,
+                    .sampling = {.temperature = 0.8, .top_p = 1}},
+        .common = {.seed = 1},
+    };
+    tv_stage_sample_options *sampling = &command.options;
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(
-            tv_opt_text("model", "DIR", &model,
+            tv_opt_text("model", "DIR", &command.model,
                         "the policy: a model directory, or a run, whose best or last checkpoint is taken"))),
-        tv_opt_adapter(&adapter),
+        tv_opt_adapter(&command.adapter),
         tv_opt_required(tv_opt_existing(tv_opt_list(
-            "prompts", "F", &prompts,
+            "prompts", "F", &command.prompts,
             "JSON lines {\"prompt\": text or messages} (and \"id\"); messages get the chat template"))),
-        tv_opt_short('k', tv_opt_uint("candidates", "N", &sampling.candidates, 1, TV_MAX_CANDIDATES,
+        tv_opt_short('k', tv_opt_uint("candidates", "N", &sampling->candidates, 1, TV_MAX_CANDIDATES,
                                       "answers to each prompt; people can rank 2 to 16")),
         tv_opt_output(tv_opt_required(
-            tv_opt_short('o', tv_opt_text("out", "F", &sampling.out, "the candidates, one line a prompt")))),
-        tv_opt_uint("max-tokens", "N", &sampling.max_new, 1, UINT32_MAX,
+            tv_opt_short('o', tv_opt_text("out", "F", &sampling->out, "the candidates, one line a prompt")))),
+        tv_opt_uint("max-tokens", "N", &sampling->max_new, 1, UINT32_MAX,
                     "tokens of an answer at most; the model's context ends it too"),
-        tv_opt_temperature(&sampling.sampling.temperature),
-        tv_opt_top_k(&sampling.sampling.top_k),
-        tv_opt_top_p(&sampling.sampling.top_p),
-        tv_opt_flag("accept-changes", &sampling.accept_changes,
+        tv_opt_temperature(&sampling->sampling.temperature),
+        tv_opt_top_k(&sampling->sampling.top_k),
+        tv_opt_top_p(&sampling->sampling.top_p),
+        tv_opt_flag("accept-changes", &sampling->accept_changes,
                     "go on behind lines that another model drew, or other settings; without it they are "
                     "refused by name"),
-        tv_opt_uint("rows", "R", &sampling.rows, 1, 1 << 16,
+        tv_opt_uint("rows", "R", &sampling->rows, 1, 1 << 16,
                     "answers drawn side by side; they do not depend on it"),
     };
     const tv_command_line line = {
@@ -98,25 +149,18 @@ tv_status cmd_sample(int argc, char **argv) {
         .notes = "example:\n  trivium sample --model runs/sft --prompts prompts.jsonl -k 4 --out "
                  "candidates.jsonl\n\nAn answer depends on --seed, the number of its prompt and its own, not "
                  "on -k, "
-                 "--rows or the other answers. \"tokens\" counts the end token; --json prints {\"prompts\", "
+                 "--rows or the other answers; nor on how many ranks draw, under mpirun. \"tokens\" counts "
+                 "the end token; --json prints {\"prompts\", "
                  "\"resumed\", \"responses\", \"ended\", \"tokens\", \"prompt_tokens\", \"seconds\", "
                  "\"tokens_per_second\"}.",
         .options = options,
         .option_count = TV_COUNT(options),
-        .common = &common,
+        .common = &command.common,
         .common_mask = TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET |
                        TV_COMMON_CAPTURE | TV_COMMON_DRY_RUN,
     };
-    bool done;
-    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
-    if (done)
-        return TV_OK;
-    sampling.prompts = prompts.items;
-    sampling.prompt_paths = prompts.count;
-    sampling.sampling.seed = common.seed;
-    sampling.dry_run = common.dry_run;
-    sampling.capture_step = common.capture_given ? common.capture_step : 0;
-    tv_status status = sample(&sampling, model, adapter, &common);
-    tv_texts_free(&prompts);
+    tv_status status =
+        tv_ranks_command_run(&(tv_ranks_command){.line = &line, .run = run, .context = &command}, argc, argv);
+    tv_texts_free(&command.prompts);
     return status;
 }

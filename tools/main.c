@@ -55,7 +55,7 @@ static int exit_code(tv_status status) {
 }
 
 /* Those that several ranks run together. */
-static const char *const for_ranks[] = {"pretrain", "sft", "reward", "dpo", "ppo"};
+static const char *const for_ranks[] = {"pretrain", "sft", "reward", "dpo", "ppo", "sample"};
 
 /* Several of a command that knows nothing of the others would do the same over each other. */
 static tv_status check_launcher(const tv_launcher *launcher, int argc, char **argv) {
@@ -67,8 +67,8 @@ static tv_status check_launcher(const tv_launcher *launcher, int argc, char **ar
         if (strcmp(for_ranks[i], argv[1]) == 0)
             return TV_OK;
     return tv_fail(TV_E_USAGE,
-                   "%s started %u of these, and this command runs alone; pretrain, sft, reward, dpo and ppo "
-                   "take several",
+                   "%s started %u of these, and this command runs alone; pretrain, sft, reward, dpo, ppo and "
+                   "sample take several",
                    launcher->name, launcher->count);
 }
 

@@ -135,18 +135,26 @@ static tv_status hash_of_checkpoint(const tv_run *run, uint64_t *hash) {
     return status;
 }
 
+static tv_status hash_of_program(uint64_t *hash) {
+    char *program = NULL;
+    *hash = 0;
+    tv_status status = tv_program_path(&program);
+    if (status == TV_OK)
+        status = hash_of_file(program, hash);
+    free(program);
+    return status;
+}
+
 static tv_status hashes(const tv_run *run, tv_likeness likenesses[TV_MOST_LIKENESSES], uint32_t *count) {
     enum { PROGRAM, SETTINGS, DATA, MODEL, CHECKPOINT, ALL };
     static const char *const names[ALL] = {"program", "set of settings", "set of data", "model",
                                            "checkpoint"};
-    char *program = NULL;
     cJSON *inputs = NULL;
     tv_status status;
     for (uint32_t i = 0; i < ALL; i++)
         likenesses[i].what = names[i];
     *count = ALL;
-    TV_TRY(tv_program_path(&program));
-    TV_TRY(hash_of_file(program, &likenesses[PROGRAM].hash));
+    TV_TRY(hash_of_program(&likenesses[PROGRAM].hash));
     TV_TRY(hash_of_tree(run->now.settings, &likenesses[SETTINGS].hash));
     TV_TRY(tv_inputs_tree(&run->now.inputs, &inputs));
     TV_TRY(hash_of_tree(inputs, &likenesses[DATA].hash));
@@ -154,7 +162,6 @@ static tv_status hashes(const tv_run *run, tv_likeness likenesses[TV_MOST_LIKENE
     TV_TRY(hash_of_checkpoint(run, &likenesses[CHECKPOINT].hash));
 done:
     cJSON_Delete(inputs);
-    free(program);
     return status;
 }
 
@@ -165,5 +172,21 @@ tv_status tv_ranks_compare_runs(tv_run *run) {
     if (!ranks)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, hashes(run, likenesses, &count)));
+    return tv_ranks_expect_alike(ranks, likenesses, count);
+}
+
+tv_status tv_ranks_compare_command(tv_ranks *ranks, const char *settings, const tv_inputs *inputs) {
+    tv_likeness likenesses[TV_MOST_LIKENESSES] = {{.what = "program"}, {.what = "set of settings"}};
+    uint32_t count = 2;
+    if (!ranks)
+        return TV_OK;
+    tv_status status = hash_of_program(&likenesses[0].hash);
+    likenesses[1].hash = tv_hash_bytes(settings, strlen(settings), 0);
+    for (uint64_t i = 0; i < inputs->count && count < TV_MOST_LIKENESSES; i++) {
+        const tv_input *input = &inputs->items[i];
+        likenesses[count].what = input->name;
+        likenesses[count++].hash = tv_hash_bytes(input->fingerprint, strlen(input->fingerprint), 0);
+    }
+    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, status));
     return tv_ranks_expect_alike(ranks, likenesses, count);
 }

@@ -17,4 +17,8 @@ tv_status tv_ranks_say_waits(tv_ranks *ranks, double waited, double seconds);
 /* By all, when run->now is known: the same program, settings, inputs, model and checkpoint everywhere. */
 tv_status tv_ranks_compare_runs(tv_run *run);
 
+/* By all, of a command that trains nothing: the same program, settings (as a text) and inputs, whose names
+ * the sentence uses, everywhere. */
+tv_status tv_ranks_compare_command(tv_ranks *ranks, const char *settings, const tv_inputs *inputs);
+
 #endif

@@ -15,17 +15,25 @@
 #include "text/prompts.h"
 
 static const double SECONDS_PER_LINE = 10; /* of progress, where there is no terminal */
+/* Texts of a rank in a block, for each of its rows: at the end of a block rows stand free until its longest
+ * text has ended, and until then its lines wait in memory. */
+enum { BLOCK_ROWS = 8 };
 
 typedef struct sample_run {
     const tv_stage_sample_options *options;
     const tv_model_config *config;
     tv_prompts *prompts;
     uint64_t context; /* tokens of the longest prompt with its answer */
-    tv_appender *out;
-    uint64_t first;    /* prompts before it were there */
-    uint64_t next;     /* the prompt whose line comes next */
-    char **responses;  /* (prompts - first, k) the JSON of those that wait for their line */
-    uint64_t *missing; /* (prompts - first) */
+    tv_appender *out; /* of the rank that leads */
+    uint64_t first;   /* prompts before it were there */
+    uint64_t next;    /* the prompt whose line comes next */
+    /* Prompts are drawn by blocks, of which this rank has every Nth prompt; alone a block is all of them. */
+    uint64_t begin, end; /* of the block */
+    uint64_t own;        /* prompts of it that this rank draws */
+    char **responses;    /* (own, k) the JSON of those that wait for their line */
+    uint64_t *missing;   /* (own) */
+    uint64_t complete;   /* of own: those from the first on whose lines are made */
+    tv_text lines;       /* several ranks: those lines */
     tv_stage_sample_result *result;
     double start, last_progress;
 } sample_run;
@@ -70,10 +78,16 @@ done:
     return status;
 }
 
-static tv_status write_line(sample_run *run, uint64_t index) {
-    const tv_prompt *prompt = &run->prompts->items[index];
+/* Number `own` of this rank's in the block. */
+static uint64_t prompt_number(const sample_run *run, uint64_t own) {
+    return run->begin + tv_ranks_own(run->options->ranks) + own * tv_ranks_count(run->options->ranks);
+}
+
+/* Alone it goes out; several ranks' lines meet at the end of the block. */
+static tv_status write_line(sample_run *run, uint64_t own) {
+    const tv_prompt *prompt = &run->prompts->items[prompt_number(run, own)];
     uint64_t k = run->options->candidates;
-    char **responses = run->responses + (index - run->first) * k;
+    char **responses = run->responses + own * k;
     tv_status status;
     tv_text line = {0};
     TV_TRY(tv_json_append(&line, "{\"id\":"));
@@ -87,7 +101,13 @@ static tv_status write_line(sample_run *run, uint64_t index) {
         responses[c] = NULL;
     }
     TV_TRY(tv_json_append(&line, "]}"));
-    TV_TRY(tv_append_line(run->out, (const char *)line.data, line.size));
+    if (run->options->ranks) {
+        TV_TRY(tv_text_append(&line, "\n", 1));
+        status = tv_text_append(&run->lines, line.data, line.size);
+    } else {
+        status = tv_append_line(run->out, (const char *)line.data, line.size);
+        run->next++;
+    }
 done:
     tv_text_free(&line);
     return status;
@@ -187,8 +207,8 @@ static tv_status check_old_line(void *context, const tv_json_line *line) {
     return TV_OK;
 }
 
-/* Opens the file behind its last whole line and notes how many there are. */
-static tv_status open_out(sample_run *run) {
+/* Opens the file behind its last whole line and counts those. */
+static tv_status open_file(sample_run *run, uint64_t *lines) {
     const char *path = run->options->out;
     tv_status status = TV_OK;
     char *text = NULL;
@@ -204,7 +224,7 @@ static tv_status open_out(sample_run *run) {
         size--;
     if (size > 0)
         TV_TRY(tv_source_read_json_bytes((const uint8_t *)text, size, path, check_old_line, &old));
-    run->first = run->next = run->result->resumed = old.count;
+    *lines = old.count;
     if (old.count > 0)
         tv_info("%s: goes on behind the %" PRIu64 " lines that are there", path, old.count);
     if (run->out)
@@ -212,6 +232,16 @@ static tv_status open_out(sample_run *run) {
 done:
     free(text);
     return status;
+}
+
+/* By all ranks; the one that leads has the file. */
+static tv_status open_out(sample_run *run) {
+    tv_ranks *ranks = run->options->ranks;
+    uint64_t lines = 0;
+    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, tv_ranks_leads(ranks) ? open_file(run, &lines) : TV_OK));
+    TV_RETURN_IF_FAILED(tv_ranks_broadcast(ranks, 0, &lines, sizeof lines));
+    run->first = run->next = run->result->resumed = lines;
+    return TV_OK;
 }
 
 /* ---- drawing ---- */
@@ -224,7 +254,8 @@ static void show_progress(sample_run *run) {
     run->last_progress = now;
     const tv_stage_sample_result *result = run->result;
     double done = (double)result->responses,
-           all = (double)((run->prompts->count - run->first) * run->options->candidates);
+           all = (double)((run->prompts->count - run->first) * run->options->candidates) /
+                 tv_ranks_count(run->options->ranks);
     char text[160];
     snprintf(text, sizeof text, "%" PRIu64 "/%" PRIu64 " prompts  %.0f tokens/s  %.0f s left", run->next,
              run->prompts->count, (double)result->tokens / (now - run->start),
@@ -235,73 +266,158 @@ static void show_progress(sample_run *run) {
         tv_info("%s", text);
 }
 
+static tv_status interrupted(const sample_run *run) {
+    return tv_fail(TV_E_INTERRUPTED,
+                   "interrupted with %" PRIu64 " of %" PRIu64
+                   " prompts in %s; the same command goes on behind them",
+                   run->next, run->prompts->count, run->options->out);
+}
+
 static tv_status take(void *context, uint64_t index, const tv_decoder_row *row) {
     sample_run *run = context;
     tv_stage_sample_result *result = run->result;
-    uint64_t prompt = index / run->options->candidates;
-    TV_RETURN_IF_FAILED(print_response(run, &run->prompts->items[prompt], index % run->options->candidates,
-                                       row, &run->responses[index]));
+    const uint64_t own = index / run->options->candidates;
+    TV_RETURN_IF_FAILED(print_response(run, &run->prompts->items[prompt_number(run, own)],
+                                       index % run->options->candidates, row, &run->responses[index]));
     result->responses++;
     result->ended += row->finished == TV_DECODE_END_OF_TEXT;
     result->tokens += row->length - row->prompt_length;
     result->prompt_tokens += row->prompt_length;
-    run->missing[prompt]--;
-    while (run->next < run->prompts->count && run->missing[run->next - run->first] == 0) {
-        TV_RETURN_IF_FAILED(write_line(run, run->next));
-        run->next++;
-    }
+    run->missing[own]--;
+    for (; run->complete < run->own && run->missing[run->complete] == 0; run->complete++)
+        TV_RETURN_IF_FAILED(write_line(run, run->complete));
     show_progress(run);
-    if (tv_interrupted() && run->next < run->prompts->count)
-        return tv_fail(TV_E_INTERRUPTED,
-                       "interrupted with %" PRIu64 " of %" PRIu64
-                       " prompts in %s; the same command goes on behind them",
-                       run->next, run->prompts->count, run->options->out);
-    return TV_OK;
+    return tv_interrupted() && run->complete < run->own ? interrupted(run) : TV_OK;
 }
 
 static tv_rollout_options rollout_options(const sample_run *run) {
-    uint64_t waiting = (run->prompts->count - run->first) * run->options->candidates;
+    const uint64_t ranks = tv_ranks_count(run->options->ranks),
+                   waiting = tv_div_up(run->prompts->count - run->first, ranks) * run->options->candidates;
     return (tv_rollout_options){.rows = tv_max_u64(1, tv_min_u64(run->options->rows, waiting)),
                                 .max_tokens = run->context,
                                 .capture_step = run->options->capture_step};
 }
 
-static tv_status draw(sample_run *run) {
-    const tv_stage_sample_options *options = run->options;
-    uint64_t k = options->candidates, count = (run->prompts->count - run->first) * k;
-    const tv_rollout_options rows = rollout_options(run);
-    bool chat = false;
+/* This rank's texts of the block. */
+static tv_status draw_own(sample_run *run, tv_rollout *rollout, const tv_decoder_settings *settings) {
+    const uint64_t k = run->options->candidates, ranks = tv_ranks_count(run->options->ranks),
+                   first = run->begin + tv_ranks_own(run->options->ranks);
+    run->own = first < run->end ? tv_div_up(run->end - first, ranks) : 0;
+    run->complete = run->lines.size = 0;
+    const uint64_t count = run->own * k;
     tv_status status;
-    tv_rollout *rollout = NULL;
-    tv_rollout_request *requests = calloc(count, sizeof *requests);
-    run->responses = calloc(count, sizeof *run->responses);
-    run->missing = calloc(run->prompts->count - run->first, sizeof *run->missing);
+    tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
+    run->responses = calloc(count + 1, sizeof *run->responses);
+    run->missing = calloc(run->own + 1, sizeof *run->missing);
     if (!requests || !run->responses || !run->missing) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " responses", count);
         goto done;
     }
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t index = run->first + i / k;
+        uint64_t index = prompt_number(run, i / k);
         const tv_prompt *prompt = &run->prompts->items[index];
         run->missing[i / k] = k;
         requests[i] =
             (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(index * TV_MAX_CANDIDATES + i % k)};
     }
-    for (uint64_t i = 0; i < run->prompts->count; i++)
-        chat = chat || run->prompts->items[i].is_chat;
-    const tv_decoder_settings settings = tv_sampling_settings(
-        &options->sampling, run->config, options->tokenizer, chat ? &run->prompts->chat : NULL);
-    TV_TRY(tv_rollout_create(options->model, &rows, &rollout));
-    run->start = run->last_progress = tv_seconds();
-    TV_TRY(tv_rollout_run(rollout, requests, count, &settings, options->max_new, take, run));
+    status = tv_rollout_run(rollout, requests, count, settings, run->options->max_new, take, run);
+    run->result->seconds += tv_rollout_totals_of(rollout).seconds;
 done:
-    run->result->seconds = rollout ? tv_rollout_totals_of(rollout).seconds : 0;
-    tv_rollout_destroy(&rollout);
     for (uint64_t i = 0; run->responses && i < count; i++)
         free(run->responses[i]);
     free(run->responses);
     free(run->missing);
     free(requests);
+    run->responses = NULL;
+    run->missing = NULL;
+    return status;
+}
+
+/* By all: the block's lines, in the order of the prompts, up to the first that is not there. */
+static tv_status write_block(sample_run *run) {
+    tv_ranks *ranks = run->options->ranks;
+    const uint64_t count = tv_ranks_count(ranks);
+    uint64_t *at = calloc(2 * count, sizeof *at), *ends = at + count;
+    uint8_t *all = NULL;
+    tv_status status = at ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    if (status == TV_OK)
+        status = tv_ranks_collect(ranks, run->lines.data, run->lines.size, &all, ends);
+    for (uint64_t r = 1; r < count && status == TV_OK; r++)
+        at[r] = ends[r - 1];
+    for (; run->next < run->end && status == TV_OK; run->next++) {
+        const uint64_t r = (run->next - run->begin) % count;
+        const uint8_t *newline = at[r] < ends[r] ? memchr(all + at[r], '\n', ends[r] - at[r]) : NULL;
+        if (!newline)
+            break;
+        const uint64_t length = (uint64_t)(newline - (all + at[r]));
+        if (run->out)
+            status = tv_append_line(run->out, (const char *)all + at[r], length);
+        at[r] += length + 1;
+    }
+    free(all);
+    free(at);
+    return status;
+}
+
+/* An interrupt of one is one of all, when the block is written. */
+static tv_status draw_block(sample_run *run, tv_rollout *rollout, const tv_decoder_settings *settings) {
+    tv_ranks *ranks = run->options->ranks;
+    bool ends;
+    tv_status status = draw_own(run, rollout, settings);
+    if (!ranks || (status != TV_OK && status != TV_E_INTERRUPTED))
+        return status;
+    TV_RETURN_IF_FAILED(write_block(run));
+    TV_RETURN_IF_FAILED(tv_ranks_any(ranks, tv_interrupted(), &ends));
+    return ends && run->next < run->prompts->count ? interrupted(run) : TV_OK;
+}
+
+/* By all: what was drawn, and the time of the slowest. */
+static tv_status add_up(sample_run *run) {
+    tv_stage_sample_result *result = run->result, *all;
+    const uint32_t count = tv_ranks_count(run->options->ranks);
+    if (count == 1)
+        return TV_OK;
+    const tv_stage_sample_result own = *result;
+    all = calloc(count, sizeof *all);
+    if (!all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    tv_status status = tv_ranks_gather(run->options->ranks, &own, sizeof own, all);
+    for (uint32_t r = 0; r < count && status == TV_OK; r++) {
+        if (r == tv_ranks_own(run->options->ranks))
+            continue;
+        result->responses += all[r].responses;
+        result->ended += all[r].ended;
+        result->tokens += all[r].tokens;
+        result->prompt_tokens += all[r].prompt_tokens;
+        result->seconds = all[r].seconds > result->seconds ? all[r].seconds : result->seconds;
+    }
+    free(all);
+    return status;
+}
+
+static tv_status draw(sample_run *run) {
+    const tv_stage_sample_options *options = run->options;
+    const uint64_t ranks = tv_ranks_count(options->ranks), count = run->prompts->count;
+    const tv_rollout_options rows = rollout_options(run);
+    const uint64_t block = options->ranks
+                               ? ranks * tv_max_u64(1, tv_div_up(BLOCK_ROWS * rows.rows, options->candidates))
+                               : count;
+    bool chat = false;
+    tv_status status;
+    tv_rollout *rollout = NULL;
+    for (uint64_t i = 0; i < count; i++)
+        chat = chat || run->prompts->items[i].is_chat;
+    const tv_decoder_settings settings = tv_sampling_settings(
+        &options->sampling, run->config, options->tokenizer, chat ? &run->prompts->chat : NULL);
+    TV_TRY(tv_rollout_create(options->model, &rows, &rollout));
+    run->start = run->last_progress = tv_seconds();
+    for (run->begin = run->first; run->begin < count; run->begin = run->end) {
+        run->end = tv_min_u64(run->begin + block, count);
+        TV_TRY(draw_block(run, rollout, &settings));
+    }
+    status = add_up(run);
+done:
+    tv_rollout_destroy(&rollout);
     return status;
 }
 
@@ -324,7 +440,8 @@ static tv_status check_memory(const sample_run *run) {
     const uint64_t weights = model.parameters, tables = tv_model_table_bytes(&list->config, rows.max_tokens),
                    needed = tables + bytes.cache + bytes.activations + bytes.state;
     uint64_t available = tv_device_bytes_available(device);
-    if (run->options->dry_run) {
+    const bool prints = run->options->dry_run && tv_ranks_leads(run->options->ranks);
+    if (prints) {
         printf("model      %" PRIu64 " parameters\n", list->elements);
         printf("texts      %" PRIu64 " prompts x %" PRIu64 ", %" PRIu64 " rows of up to %" PRIu64 " tokens\n",
                run->prompts->count - run->first, run->options->candidates, rows.rows, rows.max_tokens);
@@ -346,7 +463,7 @@ static tv_status check_memory(const sample_run *run) {
                        "give fewer --rows or --max-tokens",
                        rows.rows, rows.max_tokens, tv_format_bytes(needed, more, sizeof more),
                        tv_device_caps(device)->name, tv_format_bytes(available, there, sizeof there));
-    if (run->options->dry_run)
+    if (prints)
         printf("it fits\n");
     return TV_OK;
 }
@@ -385,14 +502,19 @@ tv_status tv_stage_sample(const tv_stage_sample_options *options, tv_stage_sampl
         options->max_new == 0)
         return tv_fail(TV_E_USAGE, "expected 1 to %d candidates, a row and a token at least",
                        TV_MAX_CANDIDATES);
-    TV_TRY(read_prompts(&run));
+    status = tv_ranks_agree(options->ranks, read_prompts(&run));
+    if (status != TV_OK)
+        goto done;
     result->prompts = run.prompts->count;
     TV_TRY(open_out(&run));
-    TV_TRY(check_memory(&run));
+    status = tv_ranks_agree(options->ranks, check_memory(&run));
+    if (status != TV_OK)
+        goto done;
     if (!options->dry_run && run.first < run.prompts->count)
         TV_TRY(draw(&run));
 done:
     tv_appender_close(&run.out);
     tv_prompts_destroy(&run.prompts);
+    tv_text_free(&run.lines);
     return status;
 }

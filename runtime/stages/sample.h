@@ -6,17 +6,21 @@
  * those before it are there. A file that is already there is continued behind its last whole line, with the
  * lines that an uninterrupted run would have written, and refused where it came from other prompts or
  * settings, or from another model under the same name, unless that is accepted. An answer depends on the
- * seed, its prompt's number and its own number, and on nothing else: not on k, rows or what was drawn before.
+ * seed, its prompt's number and its own number, and on nothing else: not on k, rows, the number of ranks or
+ * what was drawn before. Of several ranks each draws every Nth prompt, and the first one writes what all have
+ * drawn, a block of prompts at a time.
  */
 #ifndef TV_STAGES_SAMPLE_H
 #define TV_STAGES_SAMPLE_H
 
 #include "stages/sampling.h"
+#include "train/ranks.h"
 
 /* The number of a sequence is the prompt's times this, plus the candidate's. */
 enum { TV_MAX_CANDIDATES = 256 };
 
 typedef struct tv_stage_sample_options {
+    tv_ranks *ranks; /* that draw together, a device each; NULL: this process alone */
     const tv_model *model;
     tv_tokenizer *tokenizer;
     const char *policy;             /* what a line calls the model */

@@ -17,7 +17,8 @@
 static const double first_pause = 20e-6, last_pause = 1e-3;
 static const double beat_seconds = 0.5, default_timeout = 20;
 static const uint64_t transfer_bytes = UINT64_C(1) << 30;
-enum { SHOUTED = 1 }; /* the exit code of an end that a rank brings about */
+static const uint64_t piece_bytes = UINT64_C(1) << 18; /* of what is collected, from each rank at once */
+enum { SHOUTED = 1 };                                  /* the exit code of an end that a rank brings about */
 
 struct tv_ranks {
     const tv_mpi_calls *calls;
@@ -250,6 +251,46 @@ tv_status tv_ranks_gather(tv_ranks *ranks, const void *own, uint64_t bytes, void
     return TV_OK;
 }
 
+/* `ends` has the lengths of all. */
+static tv_status collect_pieces(tv_ranks *ranks, const uint8_t *own, uint64_t bytes, uint8_t *all,
+                                const uint64_t *ends, uint64_t longest) {
+    const uint64_t count = tv_ranks_count(ranks), piece = tv_min_u64(longest, piece_bytes);
+    uint8_t *mine = calloc(piece + 1, 1), *pieces = calloc(count, piece + 1);
+    tv_status status = mine && pieces ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    for (uint64_t at = 0; at < longest && status == TV_OK; at += piece) {
+        if (at < bytes)
+            memcpy(mine, own + at, tv_min_u64(piece, bytes - at));
+        status = tv_ranks_gather(ranks, mine, piece, pieces);
+        for (uint64_t r = 0; r < count && status == TV_OK; r++) {
+            const uint64_t first = r ? ends[r - 1] : 0, length = ends[r] - first;
+            if (at < length)
+                memcpy(all + first + at, pieces + r * piece, tv_min_u64(piece, length - at));
+        }
+    }
+    free(mine);
+    free(pieces);
+    return status;
+}
+
+tv_status tv_ranks_collect(tv_ranks *ranks, const void *own, uint64_t bytes, uint8_t **all, uint64_t *ends) {
+    const uint64_t count = tv_ranks_count(ranks);
+    uint64_t longest = 0, sum = 0;
+    TV_RETURN_IF_FAILED(tv_ranks_gather(ranks, &bytes, sizeof bytes, ends));
+    for (uint64_t r = 0; r < count; r++) {
+        longest = tv_max_u64(longest, ends[r]);
+        ends[r] = sum += ends[r];
+    }
+    *all = malloc(sum + 1);
+    if (!*all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for what the ranks have");
+    tv_status status = collect_pieces(ranks, own, bytes, *all, ends, longest);
+    if (status != TV_OK) {
+        free(*all);
+        *all = NULL;
+    }
+    return status;
+}
+
 tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any) {
     *any = own;
     if (!ranks)
@@ -287,6 +328,10 @@ tv_status tv_ranks_agree(tv_ranks *ranks, tv_status own) {
     }
     free(all);
     return status;
+}
+
+bool tv_ranks_agreed(const tv_ranks *ranks) {
+    return !ranks || ranks->agreed;
 }
 
 tv_status tv_ranks_expect_alike(tv_ranks *ranks, const tv_likeness *likenesses, uint32_t count) {

@@ -44,10 +44,15 @@ const char *tv_ranks_host(const tv_ranks *ranks, uint32_t rank);
 tv_status tv_ranks_broadcast(tv_ranks *ranks, uint32_t root, void *data, uint64_t bytes);
 /* By all. `bytes` (at most 1 MiB) of every rank, in their order, into `all`. */
 tv_status tv_ranks_gather(tv_ranks *ranks, const void *own, uint64_t bytes, void *all);
+/* By all. Bytes of any length of every rank: *all, which is the caller's to free, has them one behind the
+ * other in the ranks' order, and ends[r], of each rank, says where those of r end. */
+tv_status tv_ranks_collect(tv_ranks *ranks, const void *own, uint64_t bytes, uint8_t **all, uint64_t *ends);
 /* By all. Whether it is true of any. */
 tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any);
 /* By all. TV_OK where that is everybody's status; else a failure for everybody. */
 tv_status tv_ranks_agree(tv_ranks *ranks, tv_status own);
+/* Whether a failure is everybody's, so that what all do together may follow it; always true alone. */
+bool tv_ranks_agreed(const tv_ranks *ranks);
 
 /* By all. What must be the same everywhere, each as a hash with its name; the sentence says which rank has
  * another one of what. */

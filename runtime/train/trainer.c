@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "base/tokens.h"
 #include "train/exchange.h"
+#include "train/shared_forward.h"
 #include "train/trainer_layout.h"
 #include "vk/marks.h"
 #include "vk/submit.h"
@@ -369,7 +370,7 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
                          (unsigned long long)trainer->options.groups);
         goto fail;
     }
-    if (trainer->options.groups % tv_ranks_count(options->ranks)) {
+    if (options->train && trainer->options.groups % tv_ranks_count(options->ranks)) {
         status = tv_fail(TV_E_USAGE, "%llu groups are no multiple of %u ranks",
                          (unsigned long long)trainer->options.groups, tv_ranks_count(options->ranks));
         goto fail;
@@ -672,12 +673,20 @@ static tv_status forward_all(tv_trainer *trainer, uint64_t batches, tv_batch_sou
     return before ? read_outputs(trainer, before, visit, visit_context) : TV_OK;
 }
 
-tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
-                             tv_outputs_visitor visit, void *visit_context) {
+static tv_status forward_alone(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+                               tv_outputs_visitor visit, void *visit_context) {
     TV_RETURN_IF_FAILED(tv_activations_borrow(trainer->activations, trainer->options.stage));
     tv_status status = forward_all(trainer, batches, source, context, visit, visit_context);
     tv_activations_return(trainer->activations);
     return status;
+}
+
+tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+                             tv_outputs_visitor visit, void *visit_context) {
+    if (tv_ranks_count(trainer->options.ranks) == 1)
+        return forward_alone(trainer, batches, source, context, visit, visit_context);
+    const tv_forward_share share = {trainer->options.ranks, trainer, &trainer->layout, forward_alone};
+    return tv_shared_forward(&share, batches, source, context, visit, visit_context);
 }
 
 typedef struct evaluation {

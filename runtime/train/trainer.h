@@ -31,7 +31,8 @@ typedef struct tv_trainer_options {
     uint64_t groups;           /* of micro-batches, whose gradients are summed apart and then added in their
                                   order; divides grad_accum; 0: 1 */
     tv_ranks *ranks;           /* that share the groups, of which each has as many; NULL: this process alone.
-                                  Every rank draws every micro-batch, and computes those of its groups */
+                                  Every rank draws every micro-batch, and computes those of its groups. Forward
+                                  passes are by all too: of their batches each computes every Nth */
     tv_head_maker head;        /* NULL: the next token's cross-entropy */
     const void *head_settings; /* outlives the trainer */
     bool document_mask;        /* doc_start is filled and used */
@@ -137,8 +138,9 @@ tv_status tv_trainer_accumulate(tv_trainer *trainer, double scale, tv_batch_sour
 /* The next result of a step in flight, waiting for it; *has_result is false when none is in flight. */
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result);
 
-/* `batches` micro-batches forward only, fewer where the source says `end`; `visit` gets each with the head's
- * outputs, in order; of its batch, terms and used are not set. No step may be in flight. */
+/* By all ranks. `batches` micro-batches forward only, fewer where the source says `end`; `visit` gets each
+ * with the head's outputs, in order, on every rank; of its batch, terms and used are not set. No step may be
+ * in flight. */
 typedef tv_status (*tv_outputs_visitor)(void *context, const tv_micro_batch *batch,
                                         const float *const outputs[TV_HEAD_TENSORS]);
 tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,

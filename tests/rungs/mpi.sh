@@ -105,6 +105,11 @@ for n in 1 2; do
 done
 for stage in sft reward dpo ppo; do expect "$stage: 2 ranks give the bits of one" same $stage-1 $stage-2; done
 
+for n in 1 2 4; do
+    expect "sample, $n ranks" ranks "$first" $n sample --model "$base" --prompts runs/prompts.jsonl -k 3 --rows 1 --max-tokens 8 --out runs/candidates-$n.jsonl --quiet
+    expect "sample: $n ranks write the file of one" cmp runs/candidates-1.jsonl runs/candidates-$n.jsonl
+done
+
 # ---- going on with another number ----
 
 expect "4 ranks begin" ranks "$first" 4 "${pretrain[@]}" --out runs/parts --stop-after 2
