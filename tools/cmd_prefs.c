@@ -30,6 +30,8 @@ static bool add_totals(cJSON *result, const tv_preference_lines_options *options
            tv_json_set_number(result, "all_bad", (double)totals->all_bad) &&
            tv_json_set_number(result, "prompts", (double)totals->prompts) &&
            tv_json_set_number(result, "val_prompts", (double)totals->val_prompts) &&
+           (options->verdicts == TV_VERDICTS_EACH ||
+            tv_json_set_number(result, "items", (double)totals->items)) &&
            tv_json_set_number(result, "pairs", (double)totals->pairs) &&
            tv_json_set_number(result, "ties", (double)totals->ties) &&
            tv_json_set_number(result, "same", (double)totals->same) &&
@@ -38,6 +40,9 @@ static bool add_totals(cJSON *result, const tv_preference_lines_options *options
 }
 
 static void say_totals(const tv_preference_lines_options *options, const tv_preference_lines_totals *totals) {
+    if (options->verdicts == TV_VERDICTS_MAJORITY)
+        tv_info("of every two answers of %llu items what most of their annotators say",
+                (unsigned long long)totals->items);
     tv_info("%llu judgments, %llu of them skips and %llu repeats: %llu strict pairs, %llu ties%s; %llu pairs "
             "of twice the "
             "same text do not count",
@@ -88,11 +93,17 @@ tv_status cmd_prefs(int argc, char **argv) {
     const char *out = NULL;
     bool agreement = false;
     tv_preference_lines_options options = {0};
+    int annotators = TV_VERDICTS_EACH;
     tv_score_texts_options reward = {0};
     tv_common_options common = {.seed = 1};
     const tv_option table[] = {
         tv_opt_required(tv_opt_existing(tv_opt_list(
-            "rankings", "FILE", &paths, "judgments from trivium rank, of any number of annotators"))),
+            "rankings", "FILE", &paths,
+            "judgments from trivium rank, or items that were judged elsewhere (PandaLM, UltraFeedback, "
+            "Argilla), of any number of annotators"))),
+        tv_opt_choice("annotators", "majority|each", &annotators,
+                      "of an item that several judged: pairs by majority, or each one's own, so that a pair "
+                      "counts as often as it was said"),
         tv_opt_output(tv_opt_short('o', tv_opt_text("out", "FILE", &out, "preference data as JSON lines"))),
         tv_opt_flag("listwise", &options.listwise,
                     "whole orders, {\"prompt\", \"answers\"}, instead of pairs"),
@@ -133,6 +144,13 @@ tv_status cmd_prefs(int argc, char **argv) {
         status = tv_fail(TV_E_USAGE,
                          "--out FILE is missing: where the preference data go (or --agreement for a report "
                          "alone; see trivium prefs --help)");
+        goto done;
+    }
+    options.verdicts = (tv_verdicts)annotators;
+    if (options.listwise && annotators == TV_VERDICTS_MAJORITY) {
+        status =
+            tv_fail(TV_E_USAGE, "--annotators majority makes pairs, for what most say of every two answers "
+                                "need not be an order; leave --listwise out");
         goto done;
     }
     if (reward.model && !agreement) {

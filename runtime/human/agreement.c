@@ -149,16 +149,6 @@ typedef struct measuring {
     double *values; /* (units, annotators): ranks for alpha */
 } measuring;
 
-static uint64_t hash_item(const tv_item *item) {
-    uint64_t hash = tv_hash_bytes(item->id, strlen(item->id) + 1, 0);
-    hash = tv_hash_bytes(item->prompt_json.data, item->prompt_json.size, hash);
-    for (uint32_t i = 0; i < item->count; i++) {
-        hash = tv_hash_bytes(item->responses[i].id, strlen(item->responses[i].id) + 1, hash);
-        hash = tv_hash_bytes(item->responses[i].text.data, item->responses[i].text.size, hash);
-    }
-    return hash;
-}
-
 static int compare_entries(const void *a, const void *b) {
     const entry *x = a, *y = b;
     if (x->item != y->item)
@@ -191,7 +181,7 @@ static tv_status collect(const tv_rankings *rankings, measuring *m) {
         if (ranking->skipped)
             continue;
         uint64_t number = annotator_number(m->result, ranking->annotator);
-        m->entries[m->count++] = (entry){ranking, hash_item(&ranking->item), number, i, false};
+        m->entries[m->count++] = (entry){ranking, tv_item_hash(&ranking->item), number, i, false};
     }
     if (m->count)
         qsort(m->entries, m->count, sizeof *m->entries, compare_entries);

@@ -241,3 +241,13 @@ uint64_t tv_candidates_find(const tv_candidates *candidates, const char *id) {
     uint64_t entry = candidates->table[slot_of(candidates, id)];
     return entry ? entry - 1 : UINT64_MAX;
 }
+
+uint64_t tv_item_hash(const tv_item *item) {
+    uint64_t hash = tv_hash_bytes(item->id, strlen(item->id) + 1, 0);
+    hash = tv_hash_bytes(item->prompt_json.data, item->prompt_json.size, hash);
+    for (uint32_t i = 0; i < item->count; i++) {
+        hash = tv_hash_bytes(item->responses[i].id, strlen(item->responses[i].id) + 1, hash);
+        hash = tv_hash_bytes(item->responses[i].text.data, item->responses[i].text.size, hash);
+    }
+    return hash;
+}

@@ -35,6 +35,9 @@ typedef struct tv_item {
  * line. */
 tv_status tv_item_parse(tv_slice line, const char *where, tv_arena *arena, tv_item *item);
 
+/* Of what is judged: the id, the prompt as it stands, the answers. */
+uint64_t tv_item_hash(const tv_item *item);
+
 typedef struct tv_candidates tv_candidates;
 tv_status tv_candidates_read(const char *path, tv_candidates **candidates);
 /* What lies in memory already. */

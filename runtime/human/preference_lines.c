@@ -28,9 +28,11 @@ static bool counts(const tv_ranking *ranking) {
 /* Whether there is a pair of different texts to learn from. */
 static bool gives_lines(const tv_preference_lines_options *options, const tv_ranking *ranking) {
     const tv_item *item = &ranking->item;
+    /* Of one that is a tie others may say more. */
+    const bool ties = options->ties || options->verdicts == TV_VERDICTS_MAJORITY;
     for (uint32_t i = 0; counts(ranking) && i < item->count; i++)
         for (uint32_t j = 0; j < i; j++)
-            if ((options->ties || ranking->rank[i] != ranking->rank[j]) &&
+            if ((ties || ranking->rank[i] != ranking->rank[j]) &&
                 !tv_slice_equal(item->responses[i].text, item->responses[j].text))
                 return true;
     return false;
@@ -182,6 +184,75 @@ static tv_status write_judgment(writing *w, const tv_ranking *ranking, int part)
     return TV_OK;
 }
 
+/* ---- what most say ---- */
+
+typedef struct judged {
+    uint64_t item, number; /* the item's hash; of the judgment */
+} judged;
+
+static int compare_judged(const void *a, const void *b) {
+    const judged *x = a, *y = b;
+    if (x->item != y->item)
+        return x->item < y->item ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    const judged *const *x = a, *const *y = b;
+    return (*x)->number < (*y)->number ? -1 : (*x)->number > (*y)->number;
+}
+
+/* All judgments of one item, of which the first says the part. */
+static tv_status write_item(writing *w, const judged *all, uint64_t count) {
+    const tv_item *item = &tv_rankings_at(w->rankings, all[0].number)->item;
+    for (uint32_t i = 0; i < item->count; i++)
+        for (uint32_t j = i + 1; j < item->count; j++) {
+            uint64_t votes[3] = {0};
+            if (tv_slice_equal(item->responses[i].text, item->responses[j].text)) {
+                w->totals->same++;
+                continue;
+            }
+            for (uint64_t v = 0; v < count; v++) {
+                const uint8_t *rank = tv_rankings_at(w->rankings, all[v].number)->rank;
+                votes[rank[i] < rank[j] ? 0 : rank[i] > rank[j] ? 1 : 2]++;
+            }
+            int most = tv_verdict_of_most(votes[0], votes[1], votes[2]);
+            *(most ? &w->totals->pairs : &w->totals->ties) += 1;
+            if (most || w->options->ties)
+                TV_RETURN_IF_FAILED(
+                    write_pair(w, item, most > 0 ? j : i, most > 0 ? i : j, !most, w->part[all[0].number]));
+        }
+    return TV_OK;
+}
+
+/* Items in the order of their first judgments. */
+static tv_status write_majorities(writing *w) {
+    uint64_t rankings = tv_rankings_count(w->rankings), count = 0, items = 0;
+    judged *all = calloc(rankings + 1, sizeof *all);
+    const judged **first = calloc(rankings + 1, sizeof *first);
+    tv_status status = all && first ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for judgments");
+    for (uint64_t i = 0; status == TV_OK && i < rankings; i++)
+        if (counts(tv_rankings_at(w->rankings, i)))
+            all[count++] = (judged){tv_item_hash(&tv_rankings_at(w->rankings, i)->item), i};
+    if (status == TV_OK && count)
+        qsort(all, count, sizeof *all, compare_judged);
+    for (uint64_t i = 0; i < count; i++)
+        if (i == 0 || all[i].item != all[i - 1].item)
+            first[items++] = &all[i];
+    if (items)
+        qsort(first, items, sizeof *first, compare_numbers);
+    for (uint64_t i = 0; status == TV_OK && i < items; i++) {
+        uint64_t judges = 1, left = count - (uint64_t)(first[i] - all);
+        while (judges < left && first[i][judges].item == first[i]->item)
+            judges++;
+        status = write_item(w, first[i], judges);
+    }
+    w->totals->items = items;
+    free(first);
+    free(all);
+    return status;
+}
+
 static tv_status write_all(writing *w) {
     for (uint64_t i = 0; i < tv_rankings_count(w->rankings); i++) {
         const tv_ranking *ranking = tv_rankings_at(w->rankings, i);
@@ -189,10 +260,10 @@ static tv_status write_all(writing *w) {
         w->totals->skipped += ranking->skipped;
         w->totals->repeats += ranking->repeat && !ranking->skipped;
         w->totals->all_bad += ranking->all_bad && counts(ranking);
-        if (counts(ranking))
+        if (counts(ranking) && w->options->verdicts == TV_VERDICTS_EACH)
             TV_RETURN_IF_FAILED(write_judgment(w, ranking, w->part[i]));
     }
-    return TV_OK;
+    return w->options->verdicts == TV_VERDICTS_MAJORITY ? write_majorities(w) : TV_OK;
 }
 
 tv_status tv_preference_lines_write(const tv_rankings *rankings, const tv_preference_lines_options *options,

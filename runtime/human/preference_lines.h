@@ -13,6 +13,7 @@
 #define TV_HUMAN_PREFERENCE_LINES_H
 
 #include "human/rankings.h"
+#include "text/judged_item.h"
 
 typedef struct tv_preference_lines_options {
     const char *out;     /* "prefs.jsonl" */
@@ -20,10 +21,13 @@ typedef struct tv_preference_lines_options {
     double val_fraction; /* of the prompts, drawn by seed; all lines of a prompt go to the same file */
     uint64_t seed;
     bool listwise, ties;
+    tv_verdicts verdicts; /* MAJORITY: of every two answers of an item what most of its annotators say; then
+                             listwise says nothing */
 } tv_preference_lines_options;
 
 typedef struct tv_preference_lines_totals {
     uint64_t judgments, skipped, repeats, all_bad; /* read; the first two kinds give no line */
+    uint64_t items;                                /* of a majority: those that have judgments */
     uint64_t prompts, val_prompts;
     uint64_t pairs, ties, same; /* strict pairs, tied pairs, pairs of the same text (given or not) */
     uint64_t lines, val_lines;  /* written */

@@ -11,7 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "text/json_text.h"
-#include "text/source.h"
+#include "text/judged_item.h"
 
 /* ---- the ways of saying a ranking ---- */
 
@@ -288,6 +288,9 @@ struct tv_rankings {
     } * files;
     uint64_t file_count, file_capacity;
     uint64_t lines_before; /* those that are read: in the file that is read on */
+    tv_judged_form form;   /* of the file that is read; NONE: judgments as trivium writes them */
+    tv_judged_item item;
+    tv_text line; /* made of it */
 };
 
 static tv_status begin_file(tv_rankings *rankings, const char *name) {
@@ -300,29 +303,99 @@ static tv_status begin_file(tv_rankings *rankings, const char *name) {
     return copy ? TV_OK : TV_E_MEMORY;
 }
 
-static tv_status add_line(void *context, const tv_json_line *read) {
-    tv_rankings *rankings = context;
-    if (rankings->file_count == 0 || strcmp(rankings->files[rankings->file_count - 1].name, read->file) != 0)
-        TV_RETURN_IF_FAILED(begin_file(rankings, read->file));
-    struct judged_file *file = &rankings->files[rankings->file_count - 1];
-    const char *copy = tv_arena_copy(rankings->arena, read->bytes, read->size);
-    if (!copy)
-        return TV_E_MEMORY;
-    file->hash = tv_hash_bytes(copy, read->size, file->hash);
-    file->lines++;
+static tv_status add_ranking(tv_rankings *rankings, const tv_json_line *read, const tv_ranking *ranking) {
     void *items = rankings->items;
     TV_RETURN_IF_FAILED(tv_grow(&items, &rankings->capacity, rankings->count + 1, sizeof(tv_ranking)));
     rankings->items = items;
-    tv_ranking *ranking = &rankings->items[rankings->count];
+    tv_ranking *added = &rankings->items[rankings->count++];
+    *added = *ranking;
+    added->file = rankings->files[rankings->file_count - 1].name;
+    added->line = rankings->lines_before + read->line;
+    return TV_OK;
+}
+
+/* ---- items of other programs ---- */
+
+static tv_status append_part(tv_rankings *rankings, const char *before, tv_judged_part part) {
+    TV_RETURN_IF_FAILED(tv_json_append(&rankings->line, before));
+    return tv_text_append(&rankings->line, rankings->item.json.data + part.at, part.size);
+}
+
+/* One annotator's verdict as the line that trivium would have written. */
+static tv_status print_verdict(tv_rankings *rankings, const tv_json_line *read, uint32_t verdict) {
+    const tv_judged_item *item = &rankings->item;
+    const uint8_t *ranks = item->ranks[verdict];
+    char id[32];
+    rankings->line.size = 0;
+    TV_RETURN_IF_FAILED(append_part(rankings, "{\"id\":", item->id));
+    if (item->id.size == 0) {
+        snprintf(id, sizeof id, "\"line %llu\"", (unsigned long long)(rankings->lines_before + read->line));
+        TV_RETURN_IF_FAILED(tv_json_append(&rankings->line, id));
+    }
+    TV_RETURN_IF_FAILED(append_part(rankings, ",\"prompt\":", item->prompt));
+    for (uint32_t i = 0; i < item->answer_count; i++) {
+        TV_RETURN_IF_FAILED(
+            append_part(rankings, i ? "},{\"id\":" : ",\"responses\":[{\"id\":", item->names[i]));
+        TV_RETURN_IF_FAILED(append_part(rankings, ",\"text\":", item->answers[i]));
+    }
+    TV_RETURN_IF_FAILED(tv_json_append(&rankings->line, "}],\"ranking\":["));
+    for (uint32_t rank = 0, named = 0; named < item->answer_count; rank++) {
+        const char *before = rank ? ",[" : "[";
+        for (uint32_t i = 0; i < item->answer_count; i++)
+            if (ranks[i] == rank) {
+                TV_RETURN_IF_FAILED(append_part(rankings, before, item->names[i]));
+                before = ",";
+                named++;
+            }
+        TV_RETURN_IF_FAILED(tv_json_append(&rankings->line, "]"));
+    }
+    TV_RETURN_IF_FAILED(append_part(rankings, "],\"annotator\":", item->annotators[verdict]));
+    return tv_json_append(&rankings->line, "}");
+}
+
+static tv_status add_verdicts(tv_rankings *rankings, const tv_json_line *read) {
+    TV_RETURN_IF_FAILED(tv_judged_item_read(rankings->form, read, &rankings->item));
+    for (uint32_t i = 0; i < rankings->item.verdict_count; i++) {
+        tv_ranking ranking;
+        TV_RETURN_IF_FAILED(print_verdict(rankings, read, i));
+        const char *copy =
+            tv_arena_copy(rankings->arena, (const char *)rankings->line.data, rankings->line.size);
+        if (!copy)
+            return TV_E_MEMORY;
+        TV_RETURN_IF_FAILED(
+            tv_ranking_parse((tv_slice){copy, rankings->line.size}, read->where, rankings->arena, &ranking));
+        TV_RETURN_IF_FAILED(add_ranking(rankings, read, &ranking));
+    }
+    return TV_OK;
+}
+
+static tv_status begin_form(tv_rankings *rankings, const tv_json_line *read) {
+    TV_RETURN_IF_FAILED(begin_file(rankings, read->file));
+    rankings->form = tv_json_get(read->root, "ranking") ? TV_JUDGED_NONE : tv_judged_form_of(read);
+    if (rankings->form)
+        tv_info("%s: %s", read->file, tv_judged_form_name(rankings->form));
+    return TV_OK;
+}
+
+static tv_status add_line(void *context, const tv_json_line *read) {
+    tv_rankings *rankings = context;
+    tv_ranking ranking;
+    if (rankings->file_count == 0 || strcmp(rankings->files[rankings->file_count - 1].name, read->file) != 0)
+        TV_RETURN_IF_FAILED(begin_form(rankings, read));
+    struct judged_file *file = &rankings->files[rankings->file_count - 1];
+    file->hash = tv_hash_bytes(read->bytes, read->size, file->hash);
+    file->lines++;
+    if (rankings->form)
+        return add_verdicts(rankings, read);
+    const char *copy = tv_arena_copy(rankings->arena, read->bytes, read->size);
+    if (!copy)
+        return TV_E_MEMORY;
     /* cJSON's texts end at a zero: the tree with a mark in its place is no tree of these bytes. */
     TV_RETURN_IF_FAILED(
         read->zero_mark[0]
-            ? tv_ranking_parse((tv_slice){copy, read->size}, read->where, rankings->arena, ranking)
-            : read_ranking((tv_slice){copy, read->size}, read->root, read->where, rankings->arena, ranking));
-    ranking->file = file->name;
-    ranking->line = rankings->lines_before + read->line;
-    rankings->count++;
-    return TV_OK;
+            ? tv_ranking_parse((tv_slice){copy, read->size}, read->where, rankings->arena, &ranking)
+            : read_ranking((tv_slice){copy, read->size}, read->root, read->where, rankings->arena, &ranking));
+    return add_ranking(rankings, read, &ranking);
 }
 
 tv_status tv_rankings_create(tv_rankings **rankings) {
@@ -454,6 +527,8 @@ void tv_rankings_destroy(tv_rankings **rankings) {
     if (!rankings || !*rankings)
         return;
     tv_arena_destroy(&(*rankings)->arena);
+    tv_judged_item_free(&(*rankings)->item);
+    tv_text_free(&(*rankings)->line);
     free((*rankings)->items);
     free((*rankings)->files);
     free(*rankings);

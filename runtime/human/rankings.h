@@ -9,6 +9,9 @@
  * the order flipped: it counts for agreement only). confidence is 1 (a guess) to 5 (sure) or null; times are
  * seconds since 1970.
  *
+ * A file of items that annotators judged in another program (text/judged_item.h) gives a judgment for each of
+ * their verdicts.
+ *
  * Promise: reading refuses what does not name each response exactly once, with "FILE line N: ..."
  * (TV_E_DATA); `order`, `annotator`, times, confidence, flags and comment may be absent.
  */

@@ -36,6 +36,7 @@ typedef struct tv_data_settings {
     tv_data_source *train, *val, *ptx; /* owned by the settings; ptx: shards of PPO's pretraining mix */
     uint64_t train_count, val_count, ptx_count;
     double val_fraction; /* of the training data's prompts, held out where `val` names nothing */
+    int annotators;      /* tv_verdicts of text/judged_item.h, in the order of the choices */
     uint64_t seq_len;    /* T */
     bool shuffle;
     bool document_mask; /* attention ends at document boundaries */

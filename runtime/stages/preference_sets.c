@@ -27,10 +27,13 @@ static tv_status read_set(const opening *o, const tv_data_source *sources, uint6
     const char **paths = tv_data_paths(sources, count);
     if (!paths)
         return no_memory();
-    tv_status status = tv_preferences_read(
-        &(tv_preferences_options){
-            .paths = paths, .path_count = count, .tokenizer = o->tokenizer, .max_tokens = o->max_tokens},
-        set);
+    tv_status status =
+        tv_preferences_read(&(tv_preferences_options){.paths = paths,
+                                                      .path_count = count,
+                                                      .tokenizer = o->tokenizer,
+                                                      .max_tokens = o->max_tokens,
+                                                      .verdicts = (tv_verdicts)o->settings->data.annotators},
+                            set);
     tv_free_paths(&paths);
     tv_fail_advice(status, TV_E_USAGE,
                    "`trivium prefs --rankings FILE --out prefs.jsonl` makes preferences of rankings");
@@ -135,7 +138,7 @@ tv_status tv_preference_sets_open(const tv_run_settings *settings, tv_tokenizer 
         if (sets->sets[s]) {
             sets->longest = tv_max_u64(sets->longest, sets->sets[s]->longest);
             sets->most = tv_max_u64(sets->most, sets->sets[s]->most);
-            sets->left_out += sets->sets[s]->too_long + sets->sets[s]->same;
+            sets->left_out += sets->sets[s]->too_long + sets->sets[s]->same + sets->sets[s]->undecided;
         }
     sets->left_out += o.useless;
     report(&o);

@@ -61,8 +61,10 @@ tv_status tv_shape_read(tv_shape_reader *reader, const tv_json_line *line) {
     for (uint64_t i = 0; i < reader->shape_count; i++) {
         if (missing_key(&reader->shapes[i], line))
             continue;
+        const char *known_as = reader->known_as ? reader->known_as(line, i) : NULL;
         reader->shape = i;
-        tv_info("%s: lines of %s", line->file, reader->shapes[i].name);
+        tv_info("%s: lines of %s%s%s%s", line->file, reader->shapes[i].name, known_as ? " (" : "",
+                known_as ? known_as : "", known_as ? ")" : "");
         return TV_OK;
     }
     return unknown_shape(reader, line);

@@ -17,6 +17,8 @@ typedef struct tv_line_shape {
 typedef struct tv_shape_reader {
     const tv_line_shape *shapes; /* the first that fits is taken */
     uint64_t shape_count;
+    /* What people call a file whose first line is this one, for the log; NULL: the shape says all. */
+    const char *(*known_as)(const tv_json_line *line, uint64_t shape);
     tv_arena *arena;  /* of the copies of file names */
     const char *file; /* of the last line; in the arena */
     uint64_t shape;   /* of the file */

@@ -19,6 +19,24 @@ static const tv_line_shape SHAPES[] = {
     [IMPLICIT] = {"{\"chosen\", \"rejected\"} with the prompt in both", {"chosen", "rejected"}},
 };
 
+static bool begins_with(const cJSON *text, const char *beginning) {
+    return cJSON_IsString(text) && strncmp(text->valuestring, beginning, strlen(beginning)) == 0;
+}
+
+/* The world's names for the shapes. */
+static const char *known_as(const tv_json_line *line, uint64_t number) {
+    const cJSON *chosen = tv_line_get(line, "chosen");
+    if (number == ANSWERS)
+        return NULL;
+    if (begins_with(chosen, "\n\nHuman:"))
+        return "HH-RLHF";
+    if (tv_line_get(line, "score_chosen") || tv_line_get(line, "chosen-rating"))
+        return "UltraFeedback, binarized";
+    if (number == PAIR)
+        return cJSON_IsArray(chosen) ? "TRL, explicit prompt, conversational" : "TRL, explicit prompt";
+    return cJSON_IsArray(chosen) ? "TRL, implicit prompt, conversational" : "TRL, implicit prompt";
+}
+
 /* An answer of the line; its bytes lie in reading.contents. */
 typedef struct answer {
     uint64_t offset, length, number;
@@ -30,6 +48,9 @@ typedef struct reading {
     tv_preferences *set;
     uint64_t capacity, lines;
     tv_shape_reader shape;
+    tv_judged_form form; /* of the file; NONE: one of the shapes */
+    tv_judged_item item;
+    tv_text judged; /* lines made of it */
     tv_prompt_encoder encoder;
     answer *answers;
     uint64_t count, answers_capacity;
@@ -270,31 +291,78 @@ static tv_status keep(reading *r, const tv_json_line *line, bool is_chat, double
     return TV_OK;
 }
 
-static tv_status add_group(void *context, const tv_json_line *line) {
-    reading *r = context;
+static tv_status take_group(reading *r, const tv_json_line *line) {
     double margin = 0;
     bool is_chat;
-    if (tv_line_get(line, "ranking"))
-        return tv_fail(TV_E_USAGE, "%s: expected preferences, found a ranking", line->where);
-    TV_RETURN_IF_FAILED(tv_shape_read(&r->shape, line));
     r->count = r->contents.size = r->lists = r->ids.size = 0;
     r->beginning.count = r->beginning.contents.size = 0;
-    r->lines++;
     TV_RETURN_IF_FAILED(r->shape.shape == ANSWERS ? take_answers(r, line) : take_pair(r, line, &margin));
-    count_unused(r, line);
+    if (!r->form)
+        count_unused(r, line);
     TV_RETURN_IF_FAILED(encode_prompt(r, line, &is_chat));
     return keep(r, line, is_chat, margin);
+}
+
+/* ---- judged items ---- */
+
+static tv_status begin_file(reading *r, const tv_json_line *line) {
+    if (r->shape.file && strcmp(r->shape.file, line->file) == 0)
+        return TV_OK;
+    r->form = tv_judged_form_of(line);
+    if (!r->form)
+        return TV_OK;
+    r->shape.file = tv_arena_copy(r->set->arena, line->file, strlen(line->file));
+    if (!r->shape.file)
+        return TV_E_MEMORY;
+    tv_info("%s: %s", line->file, tv_judged_form_name(r->form));
+    return TV_OK;
+}
+
+static tv_status take_made(void *context, const tv_json_line *line) {
+    reading *r = context;
+    r->shape.shape = tv_json_get(line->root, "answers") ? ANSWERS : PAIR;
+    return take_group(r, line);
+}
+
+/* As the lines that it would be in a file of preferences. */
+static tv_status take_judged(reading *r, const tv_json_line *line) {
+    const char *const *keys = tv_judged_form_keys(r->form);
+    if (keys)
+        tv_unused_keys_add(&r->unused, r->shape.file, line->root, keys);
+    r->judged.size = 0;
+    TV_RETURN_IF_FAILED(tv_judged_item_read(r->form, line, &r->item));
+    if (r->item.verdict_count == 0)
+        r->set->undecided++;
+    TV_RETURN_IF_FAILED(tv_judged_item_print(&r->item, r->options->verdicts, &r->judged, &r->set->undecided));
+    for (uint64_t at = 0, size; at < r->judged.size; at += size + 1) {
+        const uint8_t *made = r->judged.data + at;
+        size = (uint64_t)((const uint8_t *)memchr(made, '\n', r->judged.size - at) - made);
+        TV_RETURN_IF_FAILED(tv_json_line_again(line, made, size, take_made, r));
+    }
+    return TV_OK;
+}
+
+static tv_status add_group(void *context, const tv_json_line *line) {
+    reading *r = context;
+    if (tv_line_get(line, "ranking"))
+        return tv_fail(TV_E_USAGE, "%s: expected preferences, found a ranking", line->where);
+    r->lines++;
+    TV_RETURN_IF_FAILED(begin_file(r, line));
+    if (r->form)
+        return take_judged(r, line);
+    TV_RETURN_IF_FAILED(tv_shape_read(&r->shape, line));
+    return take_group(r, line);
 }
 
 static tv_status report(const reading *r) {
     const tv_preferences *set = r->set;
     unsigned long long limit = r->options->max_tokens, lines = r->lines, too_long = set->too_long,
-                       same = set->same;
+                       same = set->same, undecided = set->undecided;
     if (set->count == 0)
         return tv_fail(too_long ? TV_E_FIT : TV_E_DATA,
                        "%s: expected preferences, found none to learn from: of %llu lines %llu are longer "
-                       "than %llu tokens and %llu have the same answer twice",
-                       r->shape.file ? r->shape.file : "no input", lines, too_long, limit, same);
+                       "than %llu tokens, %llu have the same answer twice, and %llu pairs are undecided",
+                       r->shape.file ? r->shape.file : "no input", lines, too_long, limit, same, undecided);
     tv_info("%llu groups of preferences, %llu answers, the longest with its prompt %llu tokens",
             (unsigned long long)set->count, (unsigned long long)set->responses,
             (unsigned long long)set->longest);
@@ -303,6 +371,8 @@ static tv_status report(const reading *r) {
                 limit);
     if (same)
         tv_warn("%llu pairs were dropped: both answers are the same", same);
+    if (undecided)
+        tv_warn("%llu pairs were dropped: annotators took them for equal, or no verdict leads", undecided);
     return TV_OK;
 }
 
@@ -315,7 +385,8 @@ static tv_status read_preferences(const tv_preferences_options *options, const u
         return tv_fail(TV_E_MEMORY, "out of host memory for preferences");
     TV_TRY(tv_arena_create(&r.set->arena));
     TV_TRY(tv_text_append(&r.contents, "", 1)); /* so that no answer is NULL */
-    r.shape = (tv_shape_reader){.shapes = SHAPES, .shape_count = TV_COUNT(SHAPES), .arena = r.set->arena};
+    r.shape = (tv_shape_reader){
+        .shapes = SHAPES, .shape_count = TV_COUNT(SHAPES), .known_as = known_as, .arena = r.set->arena};
     if (name)
         TV_TRY(tv_source_read_json_bytes(bytes, size, name, add_group, &r));
     else
@@ -331,6 +402,8 @@ done:
     tv_messages_free(&r.beginning);
     tv_messages_free(&r.prompt);
     tv_ids_free(&r.ids);
+    tv_judged_item_free(&r.item);
+    tv_text_free(&r.judged);
     if (status != TV_OK)
         tv_preferences_destroy(out);
     return status;

@@ -1,7 +1,7 @@
 /* Preference data for reward models and DPO: pairs and ranked answers as JSON lines.
  *
- * Promise: three shapes are read, found by the keys of a file's first line and named in the log
- * (docs/data.md):
+ * Promise: these shapes are read, and the items of other programs (judged_item.h), found by the keys of a
+ * file's first line and named in the log (docs/data.md):
  *   {"prompt": p, "chosen": a, "rejected": a} (+ "margin": number, "tie": true)
  *   {"chosen": a, "rejected": a}: texts or lists of messages; what both begin with is the prompt
  *   {"prompt": p, "answers": [{"answer": a, "rank": number}, ...]}: the lower rank is better
@@ -13,6 +13,7 @@
 #define TV_TEXT_PREFERENCES_H
 
 #include "base/arena.h"
+#include "text/judged_item.h"
 #include "text/prompts.h"
 
 typedef struct tv_preference_response {
@@ -34,7 +35,8 @@ typedef struct tv_preferences_options {
     const char *const *paths;
     uint64_t path_count;
     tv_tokenizer *tokenizer;
-    uint64_t max_tokens; /* the longest response with its prompt; 0: no limit */
+    uint64_t max_tokens;  /* the longest response with its prompt; 0: no limit */
+    tv_verdicts verdicts; /* what several annotators of an item make */
 } tv_preferences_options;
 
 typedef struct tv_preferences {
@@ -43,8 +45,9 @@ typedef struct tv_preferences {
     uint64_t responses, most; /* of all groups, and of the largest */
     uint64_t longest;         /* tokens of the longest response with its prompt */
     uint64_t too_long, same;  /* groups that were dropped */
-    tv_answer_ends ends;      /* of their answers */
-    tv_arena *arena;          /* what the groups point into */
+    uint64_t undecided;  /* pairs of judged items that nobody, or no majority, set in an order: dropped */
+    tv_answer_ends ends; /* of their answers */
+    tv_arena *arena;     /* what the groups point into */
 } tv_preferences;
 
 /* No group at all, or none left, is TV_E_DATA, and TV_E_FIT where some were too long; a file of rankings,

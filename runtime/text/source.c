@@ -164,6 +164,32 @@ static tv_status parse_record(const uint8_t *text, uint64_t length, const char *
     return tv_json_parse((const char *)text, length, where, root);
 }
 
+tv_status tv_json_line_again(const tv_json_line *line, const void *bytes, uint64_t size,
+                             tv_json_line_sink sink, void *context) {
+    tv_json_line parsed = {
+        .file = line->file, .where = line->where, .line = line->line, .bytes = bytes, .size = size};
+    cJSON *root = NULL;
+    zero_escape zero = {0};
+    tv_status status;
+    TV_TRY(replace_zero_escapes(bytes, size, &zero));
+    if (zero.utf8[0])
+        TV_TRY(parse_record(zero.line.data, zero.line.size, line->where, &root));
+    else
+        TV_TRY(parse_record(bytes, size, line->where, &root));
+    parsed.root = root;
+    memcpy(parsed.zero_mark, zero.utf8, sizeof parsed.zero_mark);
+    TV_TRY(sink(context, &parsed));
+done:
+    tv_text_free(&zero.line);
+    cJSON_Delete(root);
+    return status;
+}
+
+static tv_status emit_parsed(void *context, const tv_json_line *line) {
+    file_reading *file = context;
+    return file->run->json_sink ? emit_object(file, line) : emit_text(file, line);
+}
+
 static tv_status emit_json(file_reading *file, const tv_record *record) {
     char where[512];
     unsigned long long number = record->line, item = record->item;
@@ -171,28 +197,11 @@ static tv_status emit_json(file_reading *file, const tv_record *record) {
         snprintf(where, sizeof where, "%.460s line %llu, item %llu", file->name, number, item);
     else
         snprintf(where, sizeof where, "%.480s line %llu", file->name, number);
-    cJSON *root = NULL;
-    zero_escape zero = {0};
-    tv_status status;
-    TV_TRY(replace_zero_escapes(record->bytes, record->size, &zero));
-    if (zero.utf8[0])
-        TV_TRY(parse_record(zero.line.data, zero.line.size, where, &root));
-    else
-        TV_TRY(parse_record(record->bytes, record->size, where, &root));
-    tv_json_line parsed = {.root = root,
-                           .file = file->name,
-                           .where = where,
-                           .line = record->line,
-                           .bytes = (const char *)record->bytes,
-                           .size = record->size};
-    memcpy(parsed.zero_mark, zero.utf8, sizeof parsed.zero_mark);
-    TV_TRY(file->run->json_sink ? emit_object(file, &parsed) : emit_text(file, &parsed));
-done:
+    tv_json_line whole = {.file = file->name, .where = where, .line = record->line};
+    tv_status status = tv_json_line_again(&whole, record->bytes, record->size, emit_parsed, file);
     /* A tokenizer, say, does not know which text it got. */
     if (status == TV_E_DATA && !strstr(tv_last_error(), file->name))
         status = tv_fail_context(status, "%s", where);
-    tv_text_free(&zero.line);
-    cJSON_Delete(root);
     return status;
 }
 

@@ -61,6 +61,10 @@ tv_status tv_source_read_json(const char *const *paths, uint64_t count, tv_json_
 tv_status tv_source_read_json_bytes(const uint8_t *bytes, uint64_t size, const char *name,
                                     tv_json_line_sink sink, void *context);
 
+/* Hands on what was made of a line, JSON too, as if it stood in its place. */
+tv_status tv_json_line_again(const tv_json_line *line, const void *bytes, uint64_t size,
+                             tv_json_line_sink sink, void *context);
+
 /* Appends the bytes of a text in the line's tree. cJSON's own strings end at a zero byte; these do not. */
 tv_status tv_json_line_text(const tv_json_line *line, const cJSON *text, tv_text *out);
 /* Appends a value of the line's tree as JSON without line breaks, zeros as "\u0000"; no terminating zero. */

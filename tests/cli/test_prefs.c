@@ -252,6 +252,52 @@ static void judgments_count_once(void **state) {
     free(copy);
 }
 
+/* Four items of PandaLM by three people: all for b; two for a against a tie; a tie that leads; one each.
+ * Alpha is Krippendorff's by the coincidence matrix, in Python, of the values 1, 1.5 and 2. */
+static void another_program_s_items(void **state) {
+    (void)state;
+#define ITEM(id, one, two, three)                                                                            \
+    "{\"idx\":" id ",\"instruction\":\"do " id "\",\"input\":\"\",\"response1\":\"a\",\"response2\":\"b\","  \
+    "\"annotator1\":" one ",\"annotator2\":" two ",\"annotator3\":" three "}\n"
+    write_rankings(ITEM("0", "2", "2", "2") ITEM("1", "1", "0", "1") ITEM("2", "0", "0", "1")
+                       ITEM("3", "0", "1", "2"));
+    tv_run run = tv_run_trivium("prefs", "--rankings", rankings, "--annotators", "majority", "--out", out,
+                                "--agreement", "--json");
+    assert_non_null(strstr(run.err, "PandaLM"));
+    cJSON *result = tv_result_of(&run);
+    const cJSON *all = tv_json_get(tv_json_get(result, "agreement"), "all");
+    assert_near(tv_result_number(result, "judgments"), 12, 0);
+    assert_near(tv_result_number(result, "items"), 4, 0);
+    assert_near(tv_result_number(result, "pairs"), 2, 0);
+    assert_near(tv_result_number(result, "ties"), 2, 0);
+    /* 3 of 3; 1/2, 1, 1/2; 1, 1/2, 1/2; 1/2, 1/2, 0. */
+    assert_near(tv_result_number(all, "agreement"), 8.0 / 12, 1e-12);
+    assert_near(tv_result_number(all, "alpha"), 0.4010416667, 1e-9);
+    cJSON_Delete(result);
+    tv_run_free(&run);
+#define ASKED(id)  "{\"prompt\":[{\"role\":\"user\",\"content\":\"do " id "\"}],"
+#define SAID(text) "[{\"role\":\"assistant\",\"content\":\"" text "\"}]"
+#define B_WINS     "\"chosen\":" SAID("b") ",\"rejected\":" SAID("a")
+#define A_WINS     "\"chosen\":" SAID("a") ",\"rejected\":" SAID("b")
+    expect_file(out, ASKED("0") B_WINS "}\n" ASKED("1") A_WINS "}\n");
+    run = tv_run_trivium("prefs", "--rankings", rankings, "--annotators", "majority", "--ties", "--out", out);
+    assert_int_equal(run.exit_code, 0);
+    expect_file(out, ASKED("0") B_WINS "}\n" ASKED("1") A_WINS "}\n" ASKED("2") A_WINS
+                ",\"tie\":true}\n" ASKED("3") A_WINS ",\"tie\":true}\n");
+    tv_run_free(&run);
+    run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out);
+    assert_int_equal(run.exit_code, 0);
+    expect_file(out, ASKED("0") B_WINS "}\n" ASKED("0") B_WINS "}\n" ASKED("0") B_WINS "}\n" ASKED("1") A_WINS
+                "}\n" ASKED("1") A_WINS "}\n" ASKED("2") A_WINS "}\n" ASKED("3") A_WINS "}\n" ASKED("3")
+                    B_WINS "}\n");
+    tv_run_free(&run);
+    run = tv_run_trivium("prefs", "--rankings", rankings, "--annotators", "majority", "--listwise", "--out",
+                         out);
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err, "leave --listwise out"));
+    tv_run_free(&run);
+}
+
 static void bad_usage(void **state) {
     (void)state;
     write_rankings(LINE("a", "\"p\"", "[[\"r0\",\"r1\",\"r2\"]]", "ann", ""));
@@ -282,6 +328,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(splits_go_by_prompt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(several_files_are_merged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(judgments_count_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_program_s_items, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_usage, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

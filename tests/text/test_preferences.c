@@ -201,7 +201,7 @@ static void bad_lines_are_refused(void **state) {
          "for \"answer\", found no such key"},
         {"{\"prompt\": \"a\", \"answers\": [1, 2]}", "\"rank\" of answer 1"},
         {"{\"chosen\": \"a\", \"rejected\": \"a\"}",
-         "of 1 lines 0 are longer than 0 tokens and 1 have the same answer twice"},
+         "of 1 lines 0 are longer than 0 tokens, 1 have the same answer twice"},
         {"[", "the file was cut short"},
         {"{", "`jq -c .` writes lines"},
     };
