@@ -9,16 +9,9 @@
 #include "human/agreement.h"
 #include "human/preference_lines.h"
 #include "tools/commands.h"
+#include "tools/named_beside.h"
 #include "tools/options.h"
 #include "tools/reward_agreement.h"
-
-/* "prefs.jsonl" becomes "prefs_val.jsonl". */
-static char *val_path(const char *out) {
-    const char *dot = strrchr(out, '.'), *slash = strrchr(out, '/');
-    if (!dot || dot == out || (slash && dot <= slash + 1))
-        return tv_format("%s_val", out);
-    return tv_format("%.*s_val%s", (int)(dot - out), out, dot);
-}
 
 static bool add_totals(cJSON *result, const tv_preference_lines_options *options,
                        const tv_preference_lines_totals *totals) {
@@ -133,7 +126,7 @@ tv_status cmd_prefs(int argc, char **argv) {
         return TV_OK;
     tv_rankings *rankings = NULL;
     tv_preference_lines_totals totals;
-    char *val_out = out ? val_path(out) : NULL;
+    char *val_out = out ? tv_named_beside(out, "_val") : NULL;
     cJSON *result = cJSON_CreateObject();
     tv_status status;
     if (!result || (out && !val_out)) {

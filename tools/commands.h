@@ -35,6 +35,7 @@ tv_status cmd_prefs(int argc, char **argv);
 tv_status cmd_reward(int argc, char **argv);
 tv_status cmd_ppo(int argc, char **argv);
 tv_status cmd_grpo(int argc, char **argv);
+tv_status cmd_align(int argc, char **argv);
 tv_status cmd_dpo(int argc, char **argv);
 tv_status cmd_generate(int argc, char **argv);
 tv_status cmd_chat(int argc, char **argv);

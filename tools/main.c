@@ -20,6 +20,7 @@ static const tv_command commands[] = {
     {"ppo", "stage 3: reinforcement learning from a reward", cmd_ppo},
     {"grpo", "stage 3 without a value model: compare several answers to each prompt (GRPO)", cmd_grpo},
     {"dpo", "stage 3 without a reward model: train a policy on preferences directly", cmd_dpo},
+    {"align", "stage 3 round after round: sample, judge, learn, in one directory", cmd_align},
     {"generate", "text from a model", cmd_generate},
     {"chat", "talk to a model", cmd_chat},
     {"eval", "the loss of a model on text, JSON lines or a token shard", cmd_eval},

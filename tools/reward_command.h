@@ -6,7 +6,8 @@
 
 #include "base/status.h"
 
-/* For tv_ppo_options.allow_command; `context` is not looked at. TV_E_USAGE where nobody allows it. */
+/* For tv_ppo_options.allow_command; `context` is how the program is named on the command line, a text; NULL:
+ * as for ppo and grpo. TV_E_USAGE where nobody allows it. */
 tv_status tv_allow_reward_command(void *context, const char *command, const char *where);
 
 #endif

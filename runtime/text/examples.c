@@ -32,14 +32,14 @@ typedef struct reading {
     tv_unused_keys unused;
 } reading;
 
-/* What is read of each line; an id is nobody's loss. */
+/* What is read of each line; an id is nobody's loss, nor is the score of what was kept of several answers. */
 static const char *const LINE_KEYS[][8] = {
     [MESSAGES] = {"id", "messages", "system"},
     [CONVERSATIONS] = {"id", "conversations", "system"},
-    [PROMPT_COMPLETION] = {"id", "prompt", "completion", "system"},
+    [PROMPT_COMPLETION] = {"id", "prompt", "completion", "system", "score"},
     [INSTRUCTION] = {"id", "instruction", "input", "output", "system", "history"},
 };
-static const char *const TEXT_KEYS[] = {"id", "prompt", "completion", NULL};
+static const char *const TEXT_KEYS[] = {"id", "prompt", "completion", "score", NULL};
 static const char *const MESSAGE_KEYS[] = {"role", "content", "weight", NULL};
 static const char *const FOREIGN_MESSAGE_KEYS[] = {"from", "value", "weight", NULL};
 

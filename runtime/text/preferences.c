@@ -70,7 +70,7 @@ static void count_unused(reading *r, const tv_json_line *line) {
     static const char *const text_keys[] = {"id",       "prompt", "answers", "chosen",
                                             "rejected", "margin", "tie",     NULL};
     static const char *const message[] = {"role", "content", NULL};
-    static const char *const answer_keys[] = {"answer", "rank", NULL};
+    static const char *const answer_keys[] = {"answer", "rank", "score", NULL};
     const cJSON *prompt = tv_line_get(line, "prompt");
     tv_unused_keys_add(&r->unused, r->shape.file, line->root,
                        r->lists || cJSON_IsArray(prompt) ? line_keys : text_keys);

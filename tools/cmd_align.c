@@ -1,0 +1,165 @@
+/* trivium align: stage 3, round after round. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "human/candidates.h"
+#include "stages/sample.h"
+#include "tools/align_rounds.h"
+#include "tools/commands.h"
+#include "tools/reward_command.h"
+#include "tools/sampling_options.h"
+
+static tv_status print_result(const tv_align_plan *plan, const tv_align_result *result) {
+    cJSON *object = cJSON_CreateObject();
+    bool built = object && tv_json_set_number(object, "rounds", (double)plan->rounds) &&
+                 tv_json_set_number(object, "steps", (double)result->steps) &&
+                 tv_json_set_number(object, "done", (double)result->done) &&
+                 tv_json_set_string(object, "policy", result->policy);
+    tv_status status =
+        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(object);
+    return status;
+}
+
+/* A program runs when the command line names it; one that only align.json does may be a stranger's. */
+static tv_status take_begun(const char *out, const char *judge, uint64_t rounds, bool rounds_given,
+                            tv_align_plan *plan) {
+    TV_RETURN_IF_FAILED(tv_align_plan_read(out, plan));
+    if (judge && (!plan->judge || strcmp(judge, plan->judge) != 0))
+        return tv_fail(TV_E_USAGE, "--judge: the rounds in %s are judged by %.200s; give another --out", out,
+                       plan->judge    ? plan->judge
+                       : plan->people ? "people"
+                                      : plan->reward);
+    if (rounds_given)
+        plan->rounds = rounds;
+    if (plan->judge && !judge) {
+        char *path = tv_format("%s/align.json", out);
+        tv_status status = path ? tv_allow_reward_command("--judge CMD", plan->judge, path)
+                                : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        free(path);
+        return status;
+    }
+    return TV_OK;
+}
+
+tv_status cmd_align(int argc, char **argv) {
+    bool plan_given = false, rounds_given = false, resume = false;
+    tv_common_options common = {.seed = 1};
+    tv_texts page = {0};
+    tv_align_plan plan = {.rounds = 2,
+                          .candidates = 4,
+                          .max_tokens = 128,
+                          .rows = 64,
+                          .temperature = 0.8,
+                          .top_p = 1,
+                          .val_fraction = 0};
+    const tv_option options[] = {
+        tv_opt_required(tv_opt_short(
+            'o', tv_opt_text("out", "DIR", &plan.out, "the directory of all rounds: round-1, round-2, ..."))),
+        tv_opt_given(&plan_given, tv_opt_existing(tv_opt_text(
+                                      "model", "DIR", &plan.model,
+                                      "the policy to begin with: a fine-tuned model's directory, or a run"))),
+        tv_opt_list("prompts", "F", &plan.prompts,
+                    "JSON lines {\"prompt\": text or messages}, answered anew in each round"),
+        tv_opt_given(&rounds_given,
+                     tv_opt_uint("rounds", "N", &plan.rounds, 1, 1000,
+                                 "rounds in all (default: 2); more than before adds to what is there")),
+        tv_opt_text("judge", "CMD", &plan.judge, "a program ranks: as --judge of trivium rank"),
+        tv_opt_given(&plan_given, tv_opt_existing(tv_opt_text("reward", "DIR", &plan.reward,
+                                                              "a reward model ranks: a directory or a run"))),
+        tv_opt_given(&plan_given,
+                     tv_opt_choice("learn", "dpo|ppo|grpo", &plan.learner,
+                                   "how the policy learns (default: dpo, from preferences; ppo and "
+                                   "grpo by way of a reward model, trained anew in each round)")),
+        tv_opt_given(
+            &plan_given,
+            tv_opt_short('k', tv_opt_uint("candidates", "N", &plan.candidates, 1, TV_MAX_CANDIDATES,
+                                          "answers to each prompt (default: 4); people and programs rank "
+                                          "2 to 16"))),
+        tv_opt_given(&plan_given, tv_opt_uint("max-tokens", "N", &plan.max_tokens, 1, UINT32_MAX,
+                                              "tokens of an answer that is judged, at most (default: 128)")),
+        tv_opt_given(&plan_given, tv_opt_temperature(&plan.temperature)),
+        tv_opt_given(&plan_given, tv_opt_top_k(&plan.top_k)),
+        tv_opt_given(&plan_given, tv_opt_top_p(&plan.top_p)),
+        tv_opt_given(&plan_given,
+                     tv_opt_uint("rows", "R", &plan.rows, 1, 1 << 16,
+                                 "answers drawn side by side (default: 64); they do not depend on "
+                                 "it")),
+        tv_opt_given(&plan_given,
+                     tv_opt_number("val-fraction", "X", &plan.val_fraction, 0, 0.9,
+                                   "hold out this share of the prompts that were judged, for the "
+                                   "validation of reward and dpo (default: 0)")),
+        tv_opt_repeated(
+            "set", "KEY=VALUE", &plan.sets,
+            "change a setting: dpo.beta=0.2 or ppo.iterations=50 of that step, reward.train.lr=1e-4 "
+            "of a step named in front, train.batch_size=8 of each step that trains"),
+        tv_opt_flag("resume", &resume,
+                    "go on with what align.json in --out says; --judge is to be given again"),
+    };
+    const tv_command_line line = {
+        .command = "align",
+        .summary =
+            "Stage 3 round after round in one directory: the policy answers, a program or a reward model "
+            "judges, the policy learns from it and answers again. Each step is a command of its own "
+            "(sample, rank, prefs, reward, dpo, ppo, grpo), said before it runs. Stopped at any moment, the "
+            "same command, or --resume, goes on from there.",
+        .notes =
+            "examples:\n"
+            "  trivium align --model runs/sft --prompts prompts.jsonl --reward runs/reward --out runs/align\n"
+            "  trivium align --model runs/sft --prompts prompts.jsonl --judge './judge' --learn ppo --rounds "
+            "3 \\\n"
+            "      --set ppo.iterations=40 --set reward.train.lr=1e-4 --out runs/align\n\n"
+            "--dry-run prints the steps as commands and stops.",
+        .options = options,
+        .option_count = TV_COUNT(options),
+        .common = &common,
+        .common_mask =
+            TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET | TV_COMMON_DRY_RUN,
+    };
+    bool done;
+    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
+    if (done)
+        return TV_OK;
+    tv_status status;
+    tv_align_result result = {0};
+    plan.seed = common.seed;
+    if (resume) {
+        plan_given = plan_given || common.seed_given || plan.prompts.count || plan.sets.count;
+        tv_align_plan begun = {0};
+        if (plan_given) {
+            status =
+                tv_fail(TV_E_USAGE, "--resume goes on with what align.json says; beside it stand only --out, "
+                                    "--rounds, --judge and --device (or give the whole command without "
+                                    "--resume, and it is compared)");
+            goto done;
+        }
+        TV_TRY(take_begun(plan.out, plan.judge, plan.rounds, rounds_given, &begun));
+        tv_align_plan_free(&plan);
+        plan = begun;
+    } else if (!rounds_given && tv_align_is_begun(plan.out)) {
+        /* The number that it was begun or gone on with stays. */
+        tv_align_plan begun = {0};
+        TV_TRY(tv_align_plan_read(plan.out, &begun));
+        plan.rounds = begun.rounds;
+        tv_align_plan_free(&begun);
+    }
+    TV_TRY(tv_align_plan_check(&plan));
+    const tv_align_options align = {.plan = &plan, .page = &page, .common = &common};
+    if (common.dry_run) {
+        status = tv_align_print(&align);
+        goto done;
+    }
+    TV_TRY(tv_align_run(&align, &result));
+    tv_info("done: %llu rounds; the policy is %s", (unsigned long long)plan.rounds, result.policy);
+    if (common.json)
+        status = print_result(&plan, &result);
+done:
+    free(result.policy);
+    tv_texts_free(&page);
+    tv_align_plan_free(&plan);
+    return status;
+}
