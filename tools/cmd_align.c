@@ -25,6 +25,49 @@ static tv_status print_result(const tv_align_plan *plan, const tv_align_result *
     return status;
 }
 
+/* How people reach the page: words for `trivium rank --web`. */
+typedef struct page_options {
+    tv_texts annotators;
+    const char *guidelines, *listen, *url;
+    uint64_t port;
+    double away, until;
+    bool given; /* any of them */
+} page_options;
+
+static tv_status add_word(tv_texts *words, char *word) {
+    const char **items = word ? realloc(words->items, (words->count + 1) * sizeof *items) : NULL;
+    if (!items) {
+        free(word);
+        return tv_fail(TV_E_MEMORY, "out of host memory for the words of the page");
+    }
+    words->items = items;
+    items[words->count++] = word;
+    return TV_OK;
+}
+
+static tv_status describe_page(const page_options *page, const char *out, tv_texts *words) {
+    TV_RETURN_IF_FAILED(add_word(words, tv_format("--links=%s/links", out)));
+    TV_RETURN_IF_FAILED(add_word(words, tv_format("--until=%.15g", page->until)));
+    TV_RETURN_IF_FAILED(add_word(words, tv_format("--away=%.15g", page->away)));
+    if (page->port)
+        TV_RETURN_IF_FAILED(add_word(words, tv_format("--port=%llu", (unsigned long long)page->port)));
+    if (page->guidelines)
+        TV_RETURN_IF_FAILED(add_word(words, tv_format("--guidelines=%s", page->guidelines)));
+    if (page->listen)
+        TV_RETURN_IF_FAILED(add_word(words, tv_format("--listen=%s", page->listen)));
+    if (page->url)
+        TV_RETURN_IF_FAILED(add_word(words, tv_format("--url=%s", page->url)));
+    for (uint64_t i = 0; i < page->annotators.count; i++)
+        TV_RETURN_IF_FAILED(add_word(words, tv_format("--annotator=%s", page->annotators.items[i])));
+    return TV_OK;
+}
+
+static void free_words(tv_texts *words) {
+    for (uint64_t i = 0; i < words->count; i++)
+        free((void *)(uintptr_t)words->items[i]);
+    tv_texts_free(words);
+}
+
 /* A program runs when the command line names it; one that only align.json does may be a stranger's. */
 static tv_status take_begun(const char *out, const char *judge, uint64_t rounds, bool rounds_given,
                             tv_align_plan *plan) {
@@ -49,7 +92,8 @@ static tv_status take_begun(const char *out, const char *judge, uint64_t rounds,
 tv_status cmd_align(int argc, char **argv) {
     bool plan_given = false, rounds_given = false, resume = false;
     tv_common_options common = {.seed = 1};
-    tv_texts page = {0};
+    tv_texts words = {0};
+    page_options page = {.away = 15, .until = 1};
     tv_align_plan plan = {.rounds = 2,
                           .candidates = 4,
                           .max_tokens = 128,
@@ -71,6 +115,34 @@ tv_status cmd_align(int argc, char **argv) {
         tv_opt_text("judge", "CMD", &plan.judge, "a program ranks: as --judge of trivium rank"),
         tv_opt_given(&plan_given, tv_opt_existing(tv_opt_text("reward", "DIR", &plan.reward,
                                                               "a reward model ranks: a directory or a run"))),
+        tv_opt_given(&plan_given,
+                     tv_opt_flag("people", &plan.people,
+                                 "people rank on a page in each round, as with --web of trivium rank; "
+                                 "the round waits for them")),
+        tv_opt_list("annotator", "NAME", &page.annotators,
+                    "of --people: who ranks; each gets a link (default: one link for anyone)"),
+        tv_opt_given(
+            &page.given,
+            tv_opt_uint("port", "P", &page.port, 0, 65535,
+                        "of --people (default: a free one); with a port of its own an open page goes on from "
+                        "round to round")),
+        tv_opt_given(
+            &page.given,
+            tv_opt_number("until", "SHARE", &page.until, 0, 1,
+                          "of --people: go on once this share of the round's items has a judgment (default: "
+                          "1)")),
+        tv_opt_given(&page.given,
+                     tv_opt_existing(tv_opt_text("guidelines", "FILE", &page.guidelines,
+                                                 "of --people: what the page shows beside each item"))),
+        tv_opt_given(&page.given,
+                     tv_opt_text("listen", "ADDR", &page.listen,
+                                 "of --people: an address of this machine that others can reach")),
+        tv_opt_given(&page.given, tv_opt_text("url", "URL", &page.url,
+                                              "of --people: where people reach the page, such as a proxy's")),
+        tv_opt_given(&page.given,
+                     tv_opt_number("away", "MINUTES", &page.away, 0.01, 1e6,
+                                   "of --people: who is silent for so long gives back their item "
+                                   "(default: 15)")),
         tv_opt_given(&plan_given,
                      tv_opt_choice("learn", "dpo|ppo|grpo", &plan.learner,
                                    "how the policy learns (default: dpo, from preferences; ppo and "
@@ -103,8 +175,9 @@ tv_status cmd_align(int argc, char **argv) {
     const tv_command_line line = {
         .command = "align",
         .summary =
-            "Stage 3 round after round in one directory: the policy answers, a program or a reward model "
-            "judges, the policy learns from it and answers again. Each step is a command of its own "
+            "Stage 3 round after round in one directory: the policy answers, people, a program or a "
+            "reward model judge, the policy learns from it and answers again. Each step is a command of its "
+            "own "
             "(sample, rank, prefs, reward, dpo, ppo, grpo), said before it runs. Stopped at any moment, the "
             "same command, or --resume, goes on from there.",
         .notes =
@@ -112,7 +185,10 @@ tv_status cmd_align(int argc, char **argv) {
             "  trivium align --model runs/sft --prompts prompts.jsonl --reward runs/reward --out runs/align\n"
             "  trivium align --model runs/sft --prompts prompts.jsonl --judge './judge' --learn ppo --rounds "
             "3 \\\n"
-            "      --set ppo.iterations=40 --set reward.train.lr=1e-4 --out runs/align\n\n"
+            "      --set ppo.iterations=40 --set reward.train.lr=1e-4 --out runs/align\n"
+            "  trivium align --model runs/sft --prompts prompts.jsonl --people --annotator kim lee --port "
+            "8080 \\\n"
+            "      --out runs/align\n\n"
             "--dry-run prints the steps as commands and stops.",
         .options = options,
         .option_count = TV_COUNT(options),
@@ -133,7 +209,8 @@ tv_status cmd_align(int argc, char **argv) {
         if (plan_given) {
             status =
                 tv_fail(TV_E_USAGE, "--resume goes on with what align.json says; beside it stand only --out, "
-                                    "--rounds, --judge and --device (or give the whole command without "
+                                    "--rounds, --judge, --device and how people reach the page (or give the "
+                                    "whole command without "
                                     "--resume, and it is compared)");
             goto done;
         }
@@ -148,7 +225,14 @@ tv_status cmd_align(int argc, char **argv) {
         tv_align_plan_free(&begun);
     }
     TV_TRY(tv_align_plan_check(&plan));
-    const tv_align_options align = {.plan = &plan, .page = &page, .common = &common};
+    if ((page.given || page.annotators.count) && !plan.people) {
+        status = tv_fail(TV_E_USAGE,
+                         "--annotator, --port, --guidelines, --listen, --url, --away and --until are for "
+                         "--people, who are not asked");
+        goto done;
+    }
+    TV_TRY(describe_page(&page, plan.out, &words));
+    const tv_align_options align = {.plan = &plan, .page = &words, .common = &common};
     if (common.dry_run) {
         status = tv_align_print(&align);
         goto done;
@@ -159,7 +243,8 @@ tv_status cmd_align(int argc, char **argv) {
         status = print_result(&plan, &result);
 done:
     free(result.policy);
-    tv_texts_free(&page);
+    free_words(&words);
+    tv_texts_free(&page.annotators);
     tv_align_plan_free(&plan);
     return status;
 }

@@ -51,24 +51,51 @@ static void warn_of_the_network(const tv_web_ranker_options *options) {
             options->url ? options->url : options->listen);
 }
 
-/* Serves the page until Ctrl-C, which is the usual end once every item is judged and an interruption before.
- */
-static tv_status serve(tv_session *session, const tv_web_ranker_options *options, uint64_t *judged) {
+static void count_held(void *context, const tv_session_person *person) {
+    *(uint64_t *)context += person->held;
+}
+
+/* Whether --until is reached: so large a share has a judgment, and nobody is about to give another. Whoever
+ * has an item before them gets a minute from the last judgment on; pages learn that nothing is left. */
+static bool is_enough(tv_session *session, double until, double silence) {
+    uint64_t judged_items, items, held = 0;
+    tv_session_totals(session, &judged_items, &items, NULL);
+    if (!((double)judged_items >= until * (double)items) || silence < 1)
+        return false;
+    tv_session_people(session, count_held, &held);
+    return held == 0 || silence >= 60;
+}
+
+/* Serves the page until Ctrl-C, which is the usual end once every item is judged and an interruption before;
+ * or until enough is judged, where `until` is a share. */
+static tv_status serve(tv_session *session, const tv_web_ranker_options *options, double until,
+                       uint64_t *judged) {
     tv_web_ranker *ranker = NULL;
     uint64_t judged_items, items, before, judgments, shown = UINT64_MAX;
+    double last = tv_seconds();
+    bool enough = false;
     tv_status status = TV_OK;
     tv_session_totals(session, &judged_items, &items, &before);
     TV_TRY(tv_web_ranker_start(options, &ranker));
     TV_TRY(print_links(ranker));
     warn_of_the_network(options);
-    tv_info("Ctrl-C ends it; every judgment is on the disk before the next item is shown");
-    while (!tv_interrupted()) {
+    if (until >= 0)
+        tv_info("ends by itself once %g %% of the items are judged; every judgment is on the disk before the "
+                "next item is "
+                "shown",
+                100 * until);
+    else
+        tv_info("Ctrl-C ends it; every judgment is on the disk before the next item is shown");
+    while (!tv_interrupted() && !enough) {
         tv_session_totals(session, &judged_items, &items, &judgments);
         if (judgments != shown)
             tv_log_progress("%llu of %llu items judged, %llu judgments%s", (unsigned long long)judged_items,
                             (unsigned long long)items, (unsigned long long)judgments,
-                            judged_items == items ? "; Ctrl-C when everybody is done" : "");
+                            judged_items == items && until < 0 ? "; Ctrl-C when everybody is done" : "");
+        if (judgments != shown)
+            last = tv_seconds();
         shown = judgments;
+        enough = until >= 0 && is_enough(session, until, tv_seconds() - last);
         tv_sleep(0.1);
     }
     tv_log_progress_end();
@@ -76,7 +103,7 @@ static tv_status serve(tv_session *session, const tv_web_ranker_options *options
     tv_web_ranker_stop(&ranker);
     tv_session_totals(session, &judged_items, &items, &judgments);
     *judged = judgments - before;
-    if (judged_items < items)
+    if (judged_items < items && !enough)
         status =
             tv_fail(TV_E_INTERRUPTED,
                     "stopped with %llu of %llu items judged; with --web --port %u pages that are open go on",
@@ -128,8 +155,8 @@ static tv_status check_choices(bool web, const char *judge, bool page_given, boo
     if (web && judge)
         return tv_fail(TV_E_USAGE, "--web is for people, --judge for a program: give one of them");
     if (page_given && !web)
-        return tv_fail(TV_E_USAGE,
-                       "--port, --guidelines, --listen, --url and --away are for --web, which is not given");
+        return tv_fail(TV_E_USAGE, "--port, --guidelines, --listen, --url, --away, --until and --links are "
+                                   "for --web, which is not given");
     if (!web && annotators > 1)
         return tv_fail(TV_E_USAGE, "several annotators at once need --web; without it name one");
     if (far && annotators == 0)
@@ -140,8 +167,8 @@ static tv_status check_choices(bool web, const char *judge, bool page_given, boo
 
 tv_status cmd_rank(int argc, char **argv) {
     const char *candidates = NULL, *out = "rankings.jsonl", *judge = NULL, *listen = NULL, *url = NULL,
-               *guidelines = NULL;
-    double overlap = TV_DEFAULT_OVERLAP, repeats = TV_DEFAULT_REPEATS, away = 15;
+               *guidelines = NULL, *kept_links = NULL;
+    double overlap = TV_DEFAULT_OVERLAP, repeats = TV_DEFAULT_REPEATS, away = 15, until = -1;
     bool repeats_given = false, web = false, page_given = false;
     uint64_t port = 0;
     tv_texts annotators = {0};
@@ -174,6 +201,15 @@ tv_status cmd_rank(int argc, char **argv) {
                      tv_opt_number("away", "MINUTES", &away, 0.01, 1e6,
                                    "of --web: who is silent for so long gives back the item before them when "
                                    "others have nothing else left (default: 15)")),
+        tv_opt_given(
+            &page_given,
+            tv_opt_number("until", "SHARE", &until, 0, 1,
+                          "of --web: end by itself once this share of the items has a judgment; 1: all "
+                          "(default: Ctrl-C ends it)")),
+        tv_opt_given(&page_given,
+                     tv_opt_text("links", "FILE", &kept_links,
+                                 "of --web: where links are kept (default: --out with .links), so that "
+                                 "they hold for other candidates too")),
         tv_opt_number("overlap", "SHARE", &overlap, 0, 1, "share of the items that several annotators see"),
         tv_opt_given(
             &repeats_given,
@@ -216,7 +252,7 @@ tv_status cmd_rank(int argc, char **argv) {
     if (judge && !repeats_given)
         repeats = 0;
     annotator = name_annotator(annotators.count ? annotators.items[0] : NULL, judge);
-    links = tv_format("%s.links", out);
+    links = kept_links ? tv_format("%s", kept_links) : tv_format("%s.links", out);
     if (!annotator || !links) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a name");
         goto done;
@@ -243,7 +279,7 @@ tv_status cmd_rank(int argc, char **argv) {
                                             .annotator_count = annotators.count,
                                             .listen = listen,
                                             .url = url};
-        result = serve(session, &page, &judged);
+        result = serve(session, &page, until, &judged);
     } else {
         int columns = tv_terminal_columns();
         const tv_terminal_ranker_options terminal = {.annotator = annotator,

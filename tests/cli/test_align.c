@@ -7,11 +7,15 @@
  */
 #include "support/support.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
@@ -158,9 +162,206 @@ static void kills_change_nothing(void **state) {
     tv_free_all(whole, out);
 }
 
+/* ---- people ---- */
+
+typedef struct open_page {
+    unsigned port;
+    char secret[64];
+    char answer[1 << 16];
+} open_page;
+
+/* Waits for the link of the `nth` page that this child has opened. */
+static void wait_for_page(const tv_child *child, int nth, open_page *page) {
+    char printed[4096] = "", *link = printed;
+    for (int i = 0; i < 2400 && tv_child_runs(child); i++) {
+        /* The program writes at the same offset, so it must not move. */
+        const ssize_t got = pread(fileno(child->out), printed, sizeof printed - 1, 0);
+        printed[got > 0 ? got : 0] = '\0';
+        link = printed;
+        for (int n = 0; link && n < nth; n++)
+            link = strstr(link + (n > 0), "kim ranks at http://127.0.0.1:");
+        if (link && strchr(link, '\n')) {
+            if (sscanf(link, "kim ranks at http://127.0.0.1:%u/#%63[0-9a-f]", &page->port, page->secret) != 2)
+                fail_msg("expected a link, found %.100s", link);
+            return;
+        }
+        tv_sleep(0.05);
+    }
+    fail_msg("page %d did not open within two minutes; printed: %s", nth, printed);
+}
+
+/* A call as the page makes it; the body of the answer as JSON, which the caller frees. NULL where nobody
+ * listens. */
+static cJSON *call(open_page *page, const char *name, const char *body) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)page->port)};
+    const struct timeval patience = {.tv_sec = 10};
+    const int handle = socket(AF_INET, SOCK_STREAM, 0);
+    cJSON *root = NULL;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    setsockopt(handle, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(handle, (const struct sockaddr *)&address, sizeof address) == 0) {
+        char *text =
+            tv_format("POST /api/%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n"
+                      "Content-Type: application/json\r\nX-Trivium-Link: %s\r\nContent-Length: %zu\r\n\r\n%s",
+                      name, page->port, page->secret, strlen(body), body);
+        assert_int_equal(send(handle, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+        size_t size = 0;
+        for (ssize_t got = 1; got > 0 && size<sizeof page->answer - 1; size += got> 0 ? (size_t)got : 0)
+            got = recv(handle, page->answer + size, sizeof page->answer - 1 - size, 0);
+        page->answer[size] = '\0';
+        const char *json = strstr(page->answer, "\r\n\r\n");
+        if (strncmp(page->answer, "HTTP/1.1 200", 12) != 0 || !json)
+            fail_msg("%s: %.300s", name, page->answer);
+        assert_ok(tv_json_parse(json + 4, strlen(json + 4), name, &root));
+        free(text);
+    }
+    close(handle);
+    return root;
+}
+
+/* Judges up to `most` items, as they are shown: the first is the best. Returns how many it did. */
+static int judge_items(open_page *page, int most) {
+    int done = 0;
+    cJSON *shown = call(page, "next", "{}");
+    for (; done < most && shown && cJSON_IsObject(tv_json_get(shown, "item")); done++) {
+        const cJSON *item = tv_json_get(shown, "item");
+        char *body = tv_format("{\"presentation\":%.0f,\"ranking\":[[0],[1],[2],[3]],\"t_shown\":%.3f}",
+                               tv_json_get(item, "presentation")->valuedouble,
+                               tv_json_get(item, "t_shown")->valuedouble);
+        assert_int_equal(tv_json_get(item, "k")->valuedouble, 4);
+        cJSON_Delete(shown);
+        shown = call(page, "judge", body);
+        free(body);
+    }
+    cJSON_Delete(shown);
+    return done;
+}
+
+static int lines_of(const char *out, const char *name) {
+    char *path = tv_format("%s/%s", out, name), *text = NULL;
+    int lines = 0;
+    assert_ok(tv_read_file(path, &text, NULL));
+    for (const char *at = text; (at = strchr(at, '\n')); at++)
+        lines++;
+    tv_free_all(path, text);
+    return lines;
+}
+
+static tv_child start_people(const char *out) {
+    return tv_start_trivium("align", "--model", place.model, "--prompts", prompts, "--out", out, "--people",
+                            "--annotator", "kim", "-k", "4", "--max-tokens", "6", "--temperature", "1",
+                            "--set", "train.steps=2", "--set", "train.batch_size=4", "--quiet", "--json");
+}
+
+/* Killed with some items judged, it waits for the others; a round that is judged goes on by itself; Ctrl-C
+ * says how to go on. The link holds through all of it. */
+static void it_waits_for_people_and_goes_on(void **state) {
+    (void)state;
+    char *out = tv_answering_path(&place, "people");
+    open_page page = {0};
+    char secret[64];
+    tv_child child = start_people(out);
+    wait_for_page(&child, 1, &page);
+    snprintf(secret, sizeof secret, "%s", page.secret);
+    assert_int_equal(judge_items(&page, 3), 3);
+    tv_sleep(1.5); /* longer than it takes to notice that enough is judged */
+    assert_true(tv_child_runs(&child));
+    kill(child.pid, SIGKILL);
+    expect_end(child, 128 + SIGKILL, NULL);
+    assert_int_equal(lines_of(out, "round-1/rankings.jsonl"), 3);
+
+    child = tv_start_trivium("align", "--out", out, "--resume", "--annotator", "kim", "--quiet", "--json");
+    wait_for_page(&child, 1, &page);
+    assert_string_equal(page.secret, secret);
+    assert_true(judge_items(&page, 100) >= PROMPTS - 3);
+    wait_for_page(&child, 2, &page);
+    assert_string_equal(page.secret, secret);
+    assert_true(lines_of(out, "round-1/rankings.jsonl") >= PROMPTS);
+    assert_int_equal(judge_items(&page, 1), 1);
+    kill(child.pid, SIGINT);
+    expect_end(child, 130, "go on with: trivium align --out");
+
+    child = start_people(out);
+    wait_for_page(&child, 1, &page);
+    assert_true(judge_items(&page, 100) >= PROMPTS - 1);
+    tv_run run = tv_child_wait(&child);
+    tv_expect_exit(&run, 0);
+    assert_non_null(strstr(run.out, "round-2/dpo\""));
+    tv_run_free(&run);
+    char *policy = tv_format("%s/round-2/dpo", out);
+    assert_int_equal(tv_expect_whole_checkpoints(policy), 2);
+    tv_free_all(out, policy);
+}
+
+/* ---- what does not go together ---- */
+
+#define SAYS(word, ...)                                                                                      \
+    tv_trivium_says(2, word, "align", "--quiet", "--out", out, "--model", place.model, "--prompts", prompts, \
+                    __VA_ARGS__)
+
+static void what_does_not_go_together_is_refused(void **state) {
+    (void)state;
+    char *out = tv_answering_path(&place, "none");
+    SAYS("expected one who judges the answers, found none", "--rounds", "1");
+    SAYS("found several", "--judge", judge, "--people");
+    SAYS("at most 16", "--judge", judge, "-k", "17");
+    SAYS("two at least", "--judge", judge, "-k", "1");
+    SAYS("for --people, who are not asked", "--judge", judge, "--port", "8080");
+    /* Settings of every step, before anything is drawn. */
+    SAYS("they train dpo", "--judge", judge, "--set", "ppo.clip=0.1");
+    SAYS("no step of these rounds is reward", "--judge", judge, "--set", "reward.train.lr=1e-3");
+    SAYS("for dpo: ", "--judge", judge, "--set", "dpo.betta=1");
+    SAYS("for ppo: ", "--judge", judge, "--learn", "ppo", "--set", "train.steps=5");
+    SAYS("it is --seed here", "--judge", judge, "--set", "dpo.train.seed=5");
+    SAYS("preferences come from the rounds", "--judge", judge, "--set", "data.train=[\"x\"]");
+    tv_trivium_says(2, "found no align.json there", "align", "--quiet", "--out", out, "--resume");
+    tv_trivium_says(2, "--model DIR and --prompts F", "align", "--quiet", "--out", out, "--people");
+    assert_false(tv_path_exists(out));
+    free(out);
+}
+
+/* Rounds go on with what they began with. Stands on those that were killed; nothing is drawn. */
+static void other_rounds_are_refused(void **state) {
+    (void)state;
+    char *out = tv_answering_path(&place, "whole"), *plan = tv_format("%s/align.json", out), *text = NULL;
+    char *other = tv_answering_path(&place, "other.jsonl"), *before = tv_tree_text(out);
+    uint64_t size;
+#define SAME                                                                                                 \
+    "-k", "4", "--max-tokens", "6", "--set", "train.steps=4", "--set", "dpo.train.lr=1e-3", "--set",         \
+        "train.batch_size=4", "--set", "train.checkpoint_every=1"
+    SAYS("\"temperature\" was 1 and is 0.5", SAME, "--judge", judge, "--temperature", "0.5");
+    SAYS("\"judge\" was", SAME, "--judge", "cat", "--temperature", "1");
+    SAYS("\"people\" was false and is true", SAME, "--people", "--temperature", "1");
+    SAYS("\"set\" was", SAME, "--judge", judge, "--temperature", "1", "--set", "dpo.beta=0.2");
+    SAYS("\"learn\" was \"dpo\" and is \"grpo\"", "-k", "4", "--max-tokens", "6", "--set",
+         "train.batch_size=4", "--judge", judge, "--temperature", "1", "--learn", "grpo");
+    tv_write_text(other, "{\"prompt\": \"another\"}\n");
+    tv_trivium_says(2, "--prompts[0] are not what the rounds began with", "align", "--quiet", "--out", out,
+                    "--model", place.model, "--prompts", other, "--judge", judge, "--temperature", "1", SAME);
+    tv_trivium_says(2, "--model is not what the rounds began with", "align", "--quiet", "--out", out,
+                    "--model", place.planted.base, "--prompts", prompts, "--judge", judge, "--temperature",
+                    "1", SAME);
+    /* A directory may be a stranger's: a program that only it names does not run. */
+    tv_trivium_says(2, "names a program that scores", "align", "--quiet", "--out", out, "--resume");
+    tv_trivium_says(2, "are judged by", "align", "--quiet", "--out", out, "--resume", "--judge", "cat");
+    tv_trivium_says(2, "beside it stand only", "align", "--quiet", "--out", out, "--resume", "-k", "4");
+    /* What is done is not done again, and says so. */
+    tv_trivium_exits(0, "align", "--quiet", "--out", out, "--resume", "--judge", judge);
+    char *after = tv_tree_text(out);
+    assert_string_equal(before, after);
+    assert_ok(tv_read_file(plan, &text, &size));
+    assert_ok(tv_write_file(plan, text, size / 2));
+    tv_trivium_says(2, "align.json", "align", "--quiet", "--out", out, "--resume", "--judge", judge);
+    assert_ok(tv_write_file(plan, text, size));
+    tv_free_all(out, plan, text, other, before, after);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kills_change_nothing),
+        cmocka_unit_test(other_rounds_are_refused),
+        cmocka_unit_test(what_does_not_go_together_is_refused),
+        cmocka_unit_test(it_waits_for_people_and_goes_on),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
