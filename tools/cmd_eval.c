@@ -4,9 +4,11 @@
 
 #include "base/json.h"
 #include "run/evaluate.h"
+#include "run/ranks_run.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
 #include "tools/options.h"
+#include "tools/ranks_command.h"
 
 static bool add_answers(cJSON *object, const tv_evaluate_result *result) {
     return tv_json_set_number(object, "accuracy", result->accuracy) &&
@@ -34,32 +36,74 @@ static tv_status print_result(const tv_evaluate_result *result) {
     return status;
 }
 
+static void print_text(const tv_evaluate_result *result) {
+    if (result->questions) {
+        printf("accuracy       %.2f %%\n", 100 * result->accuracy);
+        printf("accuracy_norm  %.2f %%, by the length of endings\n", 100 * result->accuracy_norm);
+        printf("questions      %llu, with %llu endings\n", (unsigned long long)result->questions,
+               (unsigned long long)result->endings);
+        return;
+    }
+    printf("loss        %.6f nats per token\n", result->loss);
+    printf("perplexity  %.4f\n", result->perplexity);
+    printf("tokens      %llu predicted, windows of up to %llu\n", (unsigned long long)result->tokens,
+           (unsigned long long)result->seq_len);
+    if (result->bytes)
+        printf("text        %.4f bits per byte, %llu bytes\n", result->bits_per_byte,
+               (unsigned long long)result->bytes);
+}
+
+typedef struct measuring_command {
+    tv_evaluate_options eval;
+    tv_common_options common;
+} measuring_command;
+
+static tv_status run(void *context, tv_ranks *ranks) {
+    measuring_command *c = context;
+    tv_evaluate_options *eval = &c->eval;
+    tv_evaluate_result result;
+    char settings[128];
+    eval->ranks = ranks;
+    eval->device = (tv_device_options){c->common.device, c->common.tier};
+    snprintf(settings, sizeof settings, "%llu %llu %llu", (unsigned long long)eval->tokens,
+             (unsigned long long)eval->stride, (unsigned long long)eval->batch);
+    TV_RETURN_IF_FAILED(tv_ranks_compare_files(
+        ranks, settings, &(tv_ranks_files){eval->model, eval->adapter, "file of data", &eval->data, 1}));
+    TV_RETURN_IF_FAILED(tv_evaluate(eval, &result));
+    if (!tv_ranks_leads(ranks))
+        return TV_OK;
+    if (c->common.json)
+        return print_result(&result);
+    print_text(&result);
+    return TV_OK;
+}
+
 tv_status cmd_eval(int argc, char **argv) {
-    tv_common_options common = {0};
-    tv_evaluate_options eval = {0};
+    measuring_command command = {0};
+    tv_evaluate_options *eval = &command.eval;
     bool given[3] = {false};
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(
-            tv_opt_text("model", "DIR", &eval.model, "a model directory, or a run (its best checkpoint)"))),
-        tv_opt_adapter(&eval.adapter),
+            tv_opt_text("model", "DIR", &eval->model, "a model directory, or a run (its best checkpoint)"))),
+        tv_opt_adapter(&eval->adapter),
         tv_opt_required(tv_opt_existing(tv_opt_text(
-            "data", "F", &eval.data,
+            "data", "F", &eval->data,
             "a token shard, a text, a folder of texts, {\"text\": ...} JSON lines (*.jsonl), lines of "
             "questions, {\"ctx\": ..., \"endings\": [...], \"label\": 0}, or demonstrations as sft reads "
             "them, {\"prompt\": ..., \"completion\": ...}; "
             "text may be gzip or zstd compressed and needs the model's tokenizer.json"))),
-        tv_opt_given(&given[0], tv_opt_uint("seq-len", "T", &eval.tokens, 1, UINT64_C(1) << 24,
+        tv_opt_given(&given[0], tv_opt_uint("seq-len", "T", &eval->tokens, 1, UINT64_C(1) << 24,
                                             "tokens of a window (default: the model's positions, at most "
                                             "1024)")),
         tv_opt_given(
             &given[1],
-            tv_opt_uint("stride", "S", &eval.stride, 1, UINT64_C(1) << 24,
+            tv_opt_uint("stride", "S", &eval->stride, 1, UINT64_C(1) << 24,
                         "begin a window every S tokens and count only its last S targets, which then "
                         "see at least T - S tokens before them (default: T, windows side by side)")),
-        tv_opt_given(&given[2], tv_opt_uint("batch-size", "B", &eval.batch, 1, UINT64_C(1) << 20,
+        tv_opt_given(&given[2], tv_opt_uint("batch-size", "B", &eval->batch, 1, UINT64_C(1) << 20,
                                             "windows side by side (default: by the window)")),
         tv_opt_output(
-            tv_opt_text("logprobs", "F", &eval.logprobs,
+            tv_opt_text("logprobs", "F", &eval->logprobs,
                         "write the log-probability of each target token, or ending, in order, one a line")),
     };
     const tv_command_line line = {
@@ -76,31 +120,9 @@ tv_status cmd_eval(int argc, char **argv) {
             "accuracy\ntakes its log-probability, accuracy_norm that over the ending's bytes.",
         .options = options,
         .option_count = TV_COUNT(options),
-        .common = &common,
+        .common = &command.common,
         .common_mask = TV_COMMON_DEVICE | TV_COMMON_JSON | TV_COMMON_QUIET,
     };
-    bool done;
-    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
-    if (done)
-        return TV_OK;
-    tv_evaluate_result result;
-    eval.device = (tv_device_options){common.device, common.tier};
-    TV_RETURN_IF_FAILED(tv_evaluate(&eval, &result));
-    if (common.json)
-        return print_result(&result);
-    if (result.questions) {
-        printf("accuracy       %.2f %%\n", 100 * result.accuracy);
-        printf("accuracy_norm  %.2f %%, by the length of endings\n", 100 * result.accuracy_norm);
-        printf("questions      %llu, with %llu endings\n", (unsigned long long)result.questions,
-               (unsigned long long)result.endings);
-        return TV_OK;
-    }
-    printf("loss        %.6f nats per token\n", result.loss);
-    printf("perplexity  %.4f\n", result.perplexity);
-    printf("tokens      %llu predicted, windows of up to %llu\n", (unsigned long long)result.tokens,
-           (unsigned long long)result.seq_len);
-    if (result.bytes)
-        printf("text        %.4f bits per byte, %llu bytes\n", result.bits_per_byte,
-               (unsigned long long)result.bytes);
-    return TV_OK;
+    return tv_ranks_command_run(&(tv_ranks_command){.line = &line, .run = run, .context = &command}, argc,
+                                argv);
 }

@@ -75,23 +75,11 @@ static tv_status compare(const sampling_command *c) {
     const tv_stage_sample_options *o = &c->options;
     const tv_sampling *drawing = &o->sampling;
     char settings[256];
-    tv_inputs inputs = {0};
-    tv_status status = TV_OK;
-    if (!o->ranks)
-        return TV_OK;
     snprintf(settings, sizeof settings, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %.17g %" PRIu64 " %.17g",
              o->candidates, o->max_new, drawing->seed, drawing->temperature, drawing->top_k, drawing->top_p);
-    for (uint64_t i = 0; i < o->prompt_paths && status == TV_OK; i++)
-        status = tv_inputs_add(&inputs, i ? "further file of prompts" : "file of prompts", o->prompts[i]);
-    if (status == TV_OK)
-        status = tv_inputs_add_model(&inputs, "model", c->model);
-    if (status == TV_OK && c->adapter)
-        status = tv_inputs_add(&inputs, "adapter", c->adapter);
-    status = tv_ranks_agree(o->ranks, status);
-    if (status == TV_OK)
-        status = tv_ranks_compare_command(o->ranks, settings, &inputs);
-    tv_inputs_free(&inputs);
-    return status;
+    return tv_ranks_compare_files(
+        o->ranks, settings,
+        &(tv_ranks_files){c->model, c->adapter, "file of prompts", o->prompts, o->prompt_paths});
 }
 
 static tv_status open_policy(const sampling_command *c, tv_open_model *open, char fingerprint[TV_HASH_TEXT]) {

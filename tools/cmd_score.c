@@ -3,9 +3,11 @@
 
 #include "base/json.h"
 #include "reward/score_file.h"
+#include "run/ranks_run.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
 #include "tools/options.h"
+#include "tools/ranks_command.h"
 
 static const char *const shapes[] = {"preferences", "responses", "candidates"};
 
@@ -56,19 +58,45 @@ static void print_text(const tv_score_result *result) {
                (unsigned long long)result->too_long);
 }
 
+typedef struct scoring_command {
+    tv_score_options score;
+    tv_common_options common;
+} scoring_command;
+
+static tv_status run(void *context, tv_ranks *ranks) {
+    scoring_command *c = context;
+    tv_score_options *score = &c->score;
+    tv_score_result result;
+    if (score->normalised && !score->out)
+        return tv_ranks_agree(
+            ranks,
+            tv_fail(TV_E_USAGE, "--normalised says how scores are written; name their file with --out F"));
+    score->ranks = ranks;
+    score->device = (tv_device_options){c->common.device, c->common.tier};
+    TV_RETURN_IF_FAILED(tv_ranks_compare_files(
+        ranks, "", &(tv_ranks_files){score->model, score->adapter, "file of data", &score->data, 1}));
+    TV_RETURN_IF_FAILED(tv_score_file(score, &result));
+    if (!tv_ranks_leads(ranks))
+        return TV_OK;
+    if (c->common.json)
+        return print_result(&result);
+    print_text(&result);
+    return TV_OK;
+}
+
 tv_status cmd_score(int argc, char **argv) {
-    tv_common_options common = {0};
-    tv_score_options score = {0};
+    scoring_command command = {0};
+    tv_score_options *score = &command.score;
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(tv_opt_text(
-            "model", "DIR", &score.model, "a reward model's directory, or a run of trivium reward"))),
-        tv_opt_adapter(&score.adapter),
+            "model", "DIR", &score->model, "a reward model's directory, or a run of trivium reward"))),
+        tv_opt_adapter(&score->adapter),
         tv_opt_required(tv_opt_existing(tv_opt_text(
-            "data", "F", &score.data,
+            "data", "F", &score->data,
             "JSON lines: preferences, {\"prompt\", \"response\"}, or the candidates of trivium sample"))),
         tv_opt_output(
-            tv_opt_text("out", "F", &score.out, "write one score per response, in order, one a line")),
-        tv_opt_flag("normalised", &score.normalised,
+            tv_opt_text("out", "F", &score->out, "write one score per response, in order, one a line")),
+        tv_opt_flag("normalised", &score->normalised,
                     "write them less the mean and divided by the deviation in the model's reward.json"),
     };
     const tv_command_line line = {
@@ -81,20 +109,9 @@ tv_status cmd_score(int argc, char **argv) {
             "The scores of a preference's answers are written best answer first.",
         .options = options,
         .option_count = TV_COUNT(options),
-        .common = &common,
+        .common = &command.common,
         .common_mask = TV_COMMON_DEVICE | TV_COMMON_JSON | TV_COMMON_QUIET,
     };
-    bool done;
-    TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
-    if (done)
-        return TV_OK;
-    if (score.normalised && !score.out)
-        return tv_fail(TV_E_USAGE, "--normalised says how scores are written; name their file with --out F");
-    tv_score_result result;
-    score.device = (tv_device_options){common.device, common.tier};
-    TV_RETURN_IF_FAILED(tv_score_file(&score, &result));
-    if (common.json)
-        return print_result(&result);
-    print_text(&result);
-    return TV_OK;
+    return tv_ranks_command_run(&(tv_ranks_command){.line = &line, .run = run, .context = &command}, argc,
+                                argv);
 }

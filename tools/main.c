@@ -56,7 +56,8 @@ static int exit_code(tv_status status) {
 }
 
 /* Those that several ranks run together. */
-static const char *const for_ranks[] = {"pretrain", "sft", "reward", "dpo", "ppo", "sample"};
+static const char *const for_ranks[] = {"pretrain", "sft",    "reward", "dpo", "grpo",
+                                        "ppo",      "sample", "score",  "eval"};
 
 /* Several of a command that knows nothing of the others would do the same over each other. */
 static tv_status check_launcher(const tv_launcher *launcher, int argc, char **argv) {
@@ -67,10 +68,11 @@ static tv_status check_launcher(const tv_launcher *launcher, int argc, char **ar
     for (size_t i = 0; i < sizeof for_ranks / sizeof *for_ranks; i++)
         if (strcmp(for_ranks[i], argv[1]) == 0)
             return TV_OK;
-    return tv_fail(TV_E_USAGE,
-                   "%s started %u of these, and this command runs alone; pretrain, sft, reward, dpo, ppo and "
-                   "sample take several",
-                   launcher->name, launcher->count);
+    return tv_fail(
+        TV_E_USAGE,
+        "%s started %u of these, and this command runs alone; pretrain, sft, reward, dpo, ppo, grpo, "
+        "sample, score and eval take several",
+        launcher->name, launcher->count);
 }
 
 int main(int argc, char **argv) {

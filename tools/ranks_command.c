@@ -10,6 +10,7 @@ static tv_status parse(const tv_ranks_command *command, tv_ranks *ranks, int arg
     tv_common_options *common = command->line->common;
     tv_device_options device;
     TV_RETURN_IF_FAILED(tv_options_parse(command->line, argc, argv, done));
+    tv_ranks_hush(ranks);
     if (*done)
         return TV_OK;
     TV_RETURN_IF_FAILED(

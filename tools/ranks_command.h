@@ -4,7 +4,6 @@
 #ifndef TV_TOOLS_RANKS_COMMAND_H
 #define TV_TOOLS_RANKS_COMMAND_H
 
-#include "run/inputs.h"
 #include "tools/options.h"
 #include "train/ranks.h"
 

@@ -191,6 +191,7 @@ tv_status tv_training_command_run(const tv_training_command *command, int argc, 
     }
     status = tv_options_parse(&line, argc, argv, &parsed);
     free(notes);
+    tv_ranks_hush(run_options.ranks);
     if (status != TV_OK || parsed)
         goto done;
     if (run_options.accept_changes && !run_options.resume) {

@@ -11,6 +11,7 @@
 #include "formats/directory.h"
 #include "kernels/matrices.h"
 #include "reward/scorer.h"
+#include "run/ranks_run.h"
 #include "text/line_shape.h"
 #include "text/preferences.h"
 #include "text/unused_keys.h"
@@ -177,15 +178,14 @@ static tv_status read_file(scoring_file *f) {
 
 /* ---- scores ---- */
 
-static tv_status compute(scoring_file *f) {
+static tv_status open_scorer(scoring_file *f) {
     uint64_t longest = 1;
     for (uint64_t i = 0; i < f->count; i++)
         longest = tv_max_u64(longest, f->sequences[i].length);
     TV_RETURN_IF_FAILED(tv_device_open_sound(&f->options->device, &f->device));
     TV_RETURN_IF_FAILED(tv_reward_model_load(&f->reward, f->device, NULL));
-    TV_RETURN_IF_FAILED(
-        tv_scorer_create(f->reward.model, &(tv_scorer_options){.max_tokens = longest}, &f->scorer));
-    return tv_scorer_score(f->scorer, f->sequences, f->count, f->scores);
+    return tv_scorer_create(
+        f->reward.model, &(tv_scorer_options){.max_tokens = longest, .ranks = f->options->ranks}, &f->scorer);
 }
 
 static tv_status write_scores(scoring_file *f) {
@@ -268,14 +268,23 @@ static void release(scoring_file *f) {
     free(f->scores);
 }
 
+/* Of this rank alone. */
+static tv_status open_all(scoring_file *f) {
+    const tv_score_options *options = f->options;
+    TV_RETURN_IF_FAILED(tv_reward_model_open(options->model, options->adapter, &f->reward));
+    TV_RETURN_IF_FAILED(read_file(f));
+    if (options->out && tv_ranks_leads(options->ranks))
+        TV_RETURN_IF_FAILED(tv_writer_open_named(options->out, &f->out));
+    return open_scorer(f);
+}
+
 tv_status tv_score_file(const tv_score_options *options, tv_score_result *result) {
     scoring_file f = {.options = options};
-    tv_status status;
-    TV_TRY(tv_reward_model_open(options->model, options->adapter, &f.reward));
-    TV_TRY(read_file(&f));
-    if (options->out)
-        TV_TRY(tv_writer_open_named(options->out, &f.out));
-    TV_TRY(compute(&f));
+    tv_status status = tv_ranks_agree(options->ranks, open_all(&f));
+    if (status != TV_OK)
+        goto done;
+    TV_TRY(tv_ranks_say_devices(options->ranks, f.device));
+    TV_TRY(tv_scorer_score(f.scorer, f.sequences, f.count, f.scores));
     TV_TRY(write_scores(&f));
     describe(&f, result);
 done:

@@ -12,10 +12,12 @@
 #define TV_REWARD_SCORE_FILE_H
 
 #include "reward/model.h"
+#include "train/ranks.h"
 
 typedef enum tv_score_shape { TV_SCORE_PREFERENCES, TV_SCORE_RESPONSES, TV_SCORE_CANDIDATES } tv_score_shape;
 
 typedef struct tv_score_options {
+    tv_ranks *ranks;     /* that share the responses, a device each; NULL: this process alone */
     const char *model;   /* a reward model's directory, or a run */
     const char *adapter; /* over it; NULL: none */
     const char *data;

@@ -31,6 +31,7 @@ static tv_trainer_options trainer_options(const tv_scorer_options *options) {
                                 .head_settings = &no_loss,
                                 .narrow = true,
                                 .more_rows = true,
+                                .ranks = options->ranks,
                                 .shared = options->shared};
 }
 

@@ -15,8 +15,9 @@ typedef struct tv_scorer tv_scorer;
 enum { TV_SCORER_BATCH_TOKENS = 4096 }; /* the default */
 
 typedef struct tv_scorer_options {
-    uint64_t max_tokens;         /* of the longest sequence; at most the model's positions */
-    uint64_t batch_tokens;       /* tokens side by side, rounded up to whole rows; 0: the default */
+    uint64_t max_tokens;   /* of the longest sequence; at most the model's positions */
+    uint64_t batch_tokens; /* tokens side by side, rounded up to whole rows; 0: the default */
+    tv_ranks *ranks;       /* that share the sequences, each called with all of them; NULL: this process */
     tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
 } tv_scorer_options;
 

@@ -16,6 +16,7 @@
 #include "run/checkpoint.h"
 #include "run/evaluate_choice.h"
 #include "run/evaluate_examples.h"
+#include "run/ranks_run.h"
 #include "text/shard.h"
 #include "text/source.h"
 #include "train/trainer.h"
@@ -283,9 +284,12 @@ static tv_status visit_losses(void *context, const float *losses, const uint32_t
 }
 
 static tv_trainer_options trainer_options(const evaluating *e) {
-    return e->questions  ? tv_choice_trainer(e->T + 1, e->batch)
-           : e->examples ? tv_examples_trainer(e->T, e->batch)
-                         : (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
+    tv_trainer_options options =
+        e->questions  ? tv_choice_trainer(e->T + 1, e->batch)
+        : e->examples ? tv_examples_trainer(e->T, e->batch)
+                      : (tv_trainer_options){.stage = "eval", .batch = e->batch, .tokens = e->T};
+    options.ranks = e->options->ranks;
+    return options;
 }
 
 /* A batch that nobody asked for gives way to the device's memory. */
@@ -351,25 +355,46 @@ static void release(evaluating *e) {
     free(e->path);
 }
 
+/* Of this rank alone. */
+static tv_status open_all(evaluating *e) {
+    const tv_evaluate_options *options = e->options;
+    TV_RETURN_IF_FAILED(tv_model_given_open(options->model, options->adapter, &e->path, &e->directory));
+    e->list = tv_model_directory_parameters(e->directory);
+    TV_RETURN_IF_FAILED(tv_model_config_expect_head(&e->list->config, TV_MODEL_HEAD_LANGUAGE, e->path));
+    if (tv_multiple_choice_found(options->data)) {
+        TV_RETURN_IF_FAILED(read_questions(e));
+    } else if (tv_examples_found(options->data)) {
+        TV_RETURN_IF_FAILED(read_examples(e));
+    } else {
+        TV_RETURN_IF_FAILED(open_stream(e));
+        TV_RETURN_IF_FAILED(plan_windows(e));
+    }
+    if (options->logprobs && tv_ranks_leads(options->ranks))
+        TV_RETURN_IF_FAILED(tv_writer_open_named(options->logprobs, &e->logprobs));
+    return open_model(e);
+}
+
+/* By all: a batch that one device had no room for is halved for all, so that batches are the same. */
+static tv_status agree_on_batch(evaluating *e) {
+    uint64_t least;
+    TV_RETURN_IF_FAILED(tv_ranks_least(e->options->ranks, e->batch, &least));
+    if (least == e->batch)
+        return TV_OK;
+    e->batch = least;
+    tv_trainer_destroy(&e->trainer);
+    tv_trainer_options options = trainer_options(e);
+    return tv_trainer_create(e->model, &options, &e->trainer);
+}
+
 tv_status tv_evaluate(const tv_evaluate_options *options, tv_evaluate_result *result) {
     evaluating e = {.options = options};
     double loss_sum = 0;
     uint64_t targets = 0;
-    tv_status status;
-    TV_TRY(tv_model_given_open(options->model, options->adapter, &e.path, &e.directory));
-    e.list = tv_model_directory_parameters(e.directory);
-    TV_TRY(tv_model_config_expect_head(&e.list->config, TV_MODEL_HEAD_LANGUAGE, e.path));
-    if (tv_multiple_choice_found(options->data)) {
-        TV_TRY(read_questions(&e));
-    } else if (tv_examples_found(options->data)) {
-        TV_TRY(read_examples(&e));
-    } else {
-        TV_TRY(open_stream(&e));
-        TV_TRY(plan_windows(&e));
-    }
-    if (options->logprobs)
-        TV_TRY(tv_writer_open_named(options->logprobs, &e.logprobs));
-    TV_TRY(open_model(&e));
+    tv_status status = tv_ranks_agree(options->ranks, open_all(&e));
+    if (status != TV_OK)
+        goto done;
+    TV_TRY(tv_ranks_say_devices(options->ranks, e.device));
+    TV_TRY(agree_on_batch(&e));
     if (e.questions)
         TV_TRY(answer_questions(&e, result));
     else if (e.examples)

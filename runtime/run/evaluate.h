@@ -2,7 +2,8 @@
  *
  * Promise: every token of the stream but the first is a target exactly once, whatever the window and the
  * stride. A text gives the same stream as the shard that `trivium data pack` makes of it: each document, then
- * the end-of-text token. Questions with several endings are recognised by their first line.
+ * the end-of-text token. Questions with several endings are recognised by their first line. The numbers of
+ * several ranks are the bits of one, and the first of them writes.
  */
 #ifndef TV_RUN_EVALUATE_H
 #define TV_RUN_EVALUATE_H
@@ -10,9 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "train/ranks.h"
 #include "vk/device.h"
 
 typedef struct tv_evaluate_options {
+    tv_ranks *ranks;     /* that share the batches, a device each; NULL: this process alone */
     const char *model;   /* a model directory, or a run's */
     const char *adapter; /* over it; NULL: none */
     /* A token shard; a text, {"text"} lines or a folder, which need the model's tokenizer; questions with

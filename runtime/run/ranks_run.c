@@ -175,18 +175,33 @@ tv_status tv_ranks_compare_runs(tv_run *run) {
     return tv_ranks_expect_alike(ranks, likenesses, count);
 }
 
-tv_status tv_ranks_compare_command(tv_ranks *ranks, const char *settings, const tv_inputs *inputs) {
-    tv_likeness likenesses[TV_MOST_LIKENESSES] = {{.what = "program"}, {.what = "set of settings"}};
-    uint32_t count = 2;
+/* What each of them is, by its content. */
+static tv_status hashes_of_files(const char *settings, const tv_ranks_files *files,
+                                 tv_likeness likenesses[TV_MOST_LIKENESSES]) {
+    char text[TV_HASH_TEXT];
+    TV_RETURN_IF_FAILED(hash_of_program(&likenesses[0].hash));
+    likenesses[1].hash = tv_hash_bytes(settings, strlen(settings), 0);
+    TV_RETURN_IF_FAILED(tv_fingerprint_model(files->model, text));
+    likenesses[2].hash = tv_hash_bytes(text, strlen(text), 0);
+    for (uint64_t i = 0; i < files->count; i++) {
+        TV_RETURN_IF_FAILED(tv_fingerprint(files->data[i], text));
+        likenesses[3].hash = tv_hash_bytes(text, strlen(text), likenesses[3].hash);
+    }
+    if (!files->adapter)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_fingerprint(files->adapter, text));
+    likenesses[4].hash = tv_hash_bytes(text, strlen(text), 0);
+    return TV_OK;
+}
+
+tv_status tv_ranks_compare_files(tv_ranks *ranks, const char *settings, const tv_ranks_files *files) {
+    tv_likeness likenesses[TV_MOST_LIKENESSES] = {{.what = "program"},
+                                                  {.what = "set of settings"},
+                                                  {.what = "model"},
+                                                  {.what = files->what},
+                                                  {.what = "adapter"}};
     if (!ranks)
         return TV_OK;
-    tv_status status = hash_of_program(&likenesses[0].hash);
-    likenesses[1].hash = tv_hash_bytes(settings, strlen(settings), 0);
-    for (uint64_t i = 0; i < inputs->count && count < TV_MOST_LIKENESSES; i++) {
-        const tv_input *input = &inputs->items[i];
-        likenesses[count].what = input->name;
-        likenesses[count++].hash = tv_hash_bytes(input->fingerprint, strlen(input->fingerprint), 0);
-    }
-    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, status));
-    return tv_ranks_expect_alike(ranks, likenesses, count);
+    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, hashes_of_files(settings, files, likenesses)));
+    return tv_ranks_expect_alike(ranks, likenesses, 5);
 }

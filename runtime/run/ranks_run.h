@@ -17,8 +17,13 @@ tv_status tv_ranks_say_waits(tv_ranks *ranks, double waited, double seconds);
 /* By all, when run->now is known: the same program, settings, inputs, model and checkpoint everywhere. */
 tv_status tv_ranks_compare_runs(tv_run *run);
 
-/* By all, of a command that trains nothing: the same program, settings (as a text) and inputs, whose names
- * the sentence uses, everywhere. */
-tv_status tv_ranks_compare_command(tv_ranks *ranks, const char *settings, const tv_inputs *inputs);
+/* By all, of a command that trains nothing: the same program, settings (as a text) and files everywhere. */
+typedef struct tv_ranks_files {
+    const char *model, *adapter; /* as a person names them; an adapter may be NULL */
+    const char *what;            /* "file of prompts", as the sentence calls the data */
+    const char *const *data;
+    uint64_t count;
+} tv_ranks_files;
+tv_status tv_ranks_compare_files(tv_ranks *ranks, const char *settings, const tv_ranks_files *files);
 
 #endif

@@ -109,6 +109,11 @@ static tv_status check_place(const tv_launcher *launcher, const tv_mpi_place *pl
     return TV_OK;
 }
 
+void tv_ranks_hush(const tv_ranks *ranks) {
+    if (!tv_ranks_leads(ranks))
+        tv_log_set_level(TV_LOG_ERROR);
+}
+
 tv_status tv_ranks_start(tv_ranks **out) {
     *out = NULL;
     const tv_launcher launcher = tv_launcher_of_environment();
@@ -151,8 +156,7 @@ tv_status tv_ranks_start(tv_ranks **out) {
         tv_log_failure("trivium");
         ranks->calls->abort(SHOUTED);
     }
-    if (ranks->place.own > 0)
-        tv_log_set_level(TV_LOG_ERROR);
+    tv_ranks_hush(ranks);
     *out = ranks;
     return status;
 }
@@ -288,6 +292,20 @@ tv_status tv_ranks_collect(tv_ranks *ranks, const void *own, uint64_t bytes, uin
         free(*all);
         *all = NULL;
     }
+    return status;
+}
+
+tv_status tv_ranks_least(tv_ranks *ranks, uint64_t own, uint64_t *least) {
+    *least = own;
+    if (!ranks)
+        return TV_OK;
+    uint64_t *all = calloc((size_t)ranks->place.count, sizeof *all);
+    if (!all)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    tv_status status = tv_ranks_gather(ranks, &own, sizeof own, all);
+    for (int r = 0; r < ranks->place.count; r++)
+        *least = tv_min_u64(*least, all[r]);
+    free(all);
     return status;
 }
 

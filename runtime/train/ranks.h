@@ -26,7 +26,10 @@ tv_launcher tv_launcher_of_environment(void);
  * who has time to say it before the launcher ends it for another one's end. Returns `status`. */
 tv_status tv_launcher_fail(tv_status status);
 
-/* *ranks is NULL for a process alone. Messages of ranks but 0 are silent from here on. TV_E_USAGE where a
+/* Ranks but 0 speak of errors alone: once more, when options have chosen what is said. */
+void tv_ranks_hush(const tv_ranks *ranks);
+
+/* *ranks is NULL for a process alone, and hushed. TV_E_USAGE where a
  * launcher started several and there is no module for MPI, or one for another MPI. */
 tv_status tv_ranks_start(tv_ranks **ranks);
 /* By all, whatever their status; returns it. Where a rank fails alone it says so, as `who`, and ends all;
@@ -47,6 +50,8 @@ tv_status tv_ranks_gather(tv_ranks *ranks, const void *own, uint64_t bytes, void
 /* By all. Bytes of any length of every rank: *all, which is the caller's to free, has them one behind the
  * other in the ranks' order, and ends[r], of each rank, says where those of r end. */
 tv_status tv_ranks_collect(tv_ranks *ranks, const void *own, uint64_t bytes, uint8_t **all, uint64_t *ends);
+/* By all. The least of the ranks' numbers. */
+tv_status tv_ranks_least(tv_ranks *ranks, uint64_t own, uint64_t *least);
 /* By all. Whether it is true of any. */
 tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any);
 /* By all. TV_OK where that is everybody's status; else a failure for everybody. */

@@ -4,6 +4,7 @@
 #include "support/support.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "train/ranks.h"
 
@@ -48,6 +49,13 @@ static void alone_everything_is_a_matter_of_course(void **state) {
     assert_int_equal(tv_ranks_broadcast(ranks, 0, &data, sizeof data), TV_OK);
     assert_int_equal(tv_ranks_gather(ranks, &data, sizeof data, &all), TV_OK);
     assert_int_equal(all, 7);
+    uint8_t *collected;
+    uint64_t end, least;
+    assert_int_equal(tv_ranks_collect(ranks, "bytes", 5, &collected, &end), TV_OK);
+    assert_true(end == 5 && memcmp(collected, "bytes", 5) == 0);
+    free(collected);
+    assert_int_equal(tv_ranks_least(ranks, 7, &least), TV_OK);
+    assert_true(least == 7 && tv_ranks_agreed(ranks));
     assert_int_equal(tv_ranks_any(ranks, true, &any), TV_OK);
     assert_true(any);
     assert_int_equal(tv_ranks_agree(ranks, TV_E_DATA), TV_E_DATA);

@@ -96,6 +96,8 @@ static void choose_shapes(tv_grpo *g, tv_run *run) {
         .batch = batch,
         .tokens = run->settings.data.seq_len - 1,
         .grad_accum = tv_align_up(tv_div_up(minibatch, batch), run->settings.train.grad_groups),
+        .groups = run->settings.train.grad_groups,
+        .ranks = run->options->ranks,
         .narrow = true,
         .head = tv_group_head,
         .head_settings = &g->head,
@@ -129,7 +131,8 @@ static tv_status open_data(void *self, tv_run *run) {
     uint64_t answers = grpo->prompts * grpo->answers;
     run->settings.data.seq_len = longest + grpo->max_new_tokens;
     TV_RETURN_IF_FAILED(
-        tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->sources.reward,
+        tv_ppo_reward_open(&(tv_ppo_reward_options){.ranks = run->options->ranks,
+                                                    .model = s->sources.reward,
                                                     .command = s->sources.reward_command,
                                                     .check = s->sources.check,
                                                     .tokenizer = run->tokenizer,
@@ -154,7 +157,8 @@ static tv_status open_data(void *self, tv_run *run) {
 
 static tv_rollout_options rollout_options(const tv_grpo *g) {
     const tv_grpo_settings *grpo = &g->run->settings.grpo;
-    return (tv_rollout_options){.rows = grpo->prompts * grpo->answers,
+    return (tv_rollout_options){.rows =
+                                    tv_ppo_drawing_rows(g->run->options->ranks, grpo->prompts, grpo->answers),
                                 .max_tokens = g->run->settings.data.seq_len,
                                 .shared = g->activations};
 }

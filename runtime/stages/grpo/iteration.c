@@ -31,7 +31,8 @@ bool tv_grpo_has_reference(const tv_grpo *g) {
 /* ---- answers and rewards ---- */
 
 static tv_status draw(tv_grpo *g, const tv_prompts *prompts, uint64_t first) {
-    const tv_ppo_drawing drawing = {g->drawer, &g->drawing, g->run->settings.grpo.max_new_tokens};
+    const tv_ppo_drawing drawing = {g->run->options->ranks, g->drawer, &g->drawing,
+                                    g->run->settings.grpo.max_new_tokens};
     return tv_ppo_draw(&drawing, prompts, first, &g->rollout);
 }
 

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/rng.h"
 
@@ -50,25 +51,86 @@ uint64_t tv_ppo_prompt_at(const tv_run *run, uint64_t count, uint64_t number) {
     return run->settings.data.shuffle ? tv_permute(&rng, number % count, count) : number % count;
 }
 
-static tv_status keep_response(void *context, uint64_t index, const tv_decoder_row *row) {
-    tv_ppo_rollout_set(context, index, row->tokens, row->length, row->prompt_length,
-                       row->finished == TV_DECODE_END_OF_TEXT);
-    return TV_OK;
+uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers) {
+    return tv_div_up(prompts, tv_ranks_count(ranks)) * answers;
 }
 
-tv_status tv_ppo_draw(const tv_ppo_drawing *drawing, const tv_prompts *prompts, uint64_t first,
-                      tv_ppo_rollout *rollout) {
-    uint64_t count = rollout->sequences;
-    tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
-    if (!requests)
-        return tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " prompts", count);
-    for (uint64_t s = 0; s < count; s++) {
-        const tv_prompt *prompt = &prompts->items[rollout->items[s].prompt];
-        rollout->items[s].number = first + s;
-        requests[s] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
+/* ---- drawing ---- */
+
+typedef struct drawing {
+    tv_ppo_rollout *rollout;
+    uint64_t *own; /* (S) the sequences that this rank draws */
+    tv_text drawn; /* several ranks: what it drew, a `text` and its tokens each */
+    bool alone;
+} drawing;
+
+typedef struct text {
+    uint64_t sequence, length, prompt_length, ended;
+} text;
+
+static tv_status keep_response(void *context, uint64_t index, const tv_decoder_row *row) {
+    drawing *d = context;
+    const text own = {d->own[index], row->length, row->prompt_length, row->finished == TV_DECODE_END_OF_TEXT};
+    if (d->alone) {
+        tv_ppo_rollout_set(d->rollout, own.sequence, row->tokens, own.length, own.prompt_length, own.ended);
+        return TV_OK;
     }
-    tv_status status = tv_rollout_run(drawing->drawer, requests, count, drawing->settings,
-                                      drawing->max_new_tokens, keep_response, rollout);
+    TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, &own, sizeof own));
+    return tv_text_append(&d->drawn, row->tokens, own.length * sizeof *row->tokens);
+}
+
+/* By all: every rank's texts into every rank's rollout. */
+static tv_status hand_round(tv_ranks *ranks, const drawing *d) {
+    const uint32_t count = tv_ranks_count(ranks);
+    uint64_t *ends = calloc(count, sizeof *ends), at = 0;
+    uint8_t *all = NULL;
+    text one;
+    tv_status status = ends ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    if (status == TV_OK)
+        status = tv_ranks_collect(ranks, d->drawn.data, d->drawn.size, &all, ends);
+    while (status == TV_OK && at < ends[count - 1]) {
+        memcpy(&one, all + at, sizeof one);
+        at += sizeof one;
+        if (one.sequence >= d->rollout->sequences || one.length > d->rollout->tokens + 1 ||
+            one.prompt_length > one.length) {
+            status = tv_fail(TV_E_IO, "a rank handed an answer round that no prompt has");
+            break;
+        }
+        tv_ppo_rollout_set(d->rollout, one.sequence, (const uint32_t *)(const void *)(all + at), one.length,
+                           one.prompt_length, one.ended);
+        at += one.length * sizeof(uint32_t);
+    }
+    free(all);
+    free(ends);
+    return status;
+}
+
+tv_status tv_ppo_draw(const tv_ppo_drawing *drawing_of, const tv_prompts *prompts, uint64_t first,
+                      tv_ppo_rollout *rollout) {
+    const uint64_t count = rollout->sequences, ranks = tv_ranks_count(drawing_of->ranks),
+                   rank = tv_ranks_own(drawing_of->ranks);
+    drawing d = {.rollout = rollout, .own = calloc(count + 1, sizeof *d.own), .alone = ranks == 1};
+    tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
+    uint64_t own = 0, number = 0;
+    tv_status status =
+        d.own && requests ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " prompts", count);
+    for (uint64_t s = 0; s < count && status == TV_OK; s++) {
+        tv_ppo_sequence *item = &rollout->items[s];
+        const tv_prompt *prompt = &prompts->items[item->prompt];
+        item->number = first + s;
+        number += s > 0 && item->prompt != rollout->items[s - 1].prompt;
+        if (number % ranks != rank)
+            continue;
+        d.own[own] = s;
+        requests[own++] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
+    }
+    if (status == TV_OK)
+        status = tv_rollout_run(drawing_of->drawer, requests, own, drawing_of->settings,
+                                drawing_of->max_new_tokens, keep_response, &d);
+    if (status == TV_OK && !d.alone)
+        status = hand_round(drawing_of->ranks, &d);
+    tv_text_free(&d.drawn);
+    free(d.own);
     free(requests);
     return status;
 }

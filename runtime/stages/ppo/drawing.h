@@ -24,11 +24,16 @@ const tv_chat_template *tv_ppo_prompts_chat(const tv_prompts *prompts);
 uint64_t tv_ppo_prompt_at(const tv_run *run, uint64_t count, uint64_t number);
 
 typedef struct tv_ppo_drawing {
+    tv_ranks *ranks; /* that share the prompts; NULL: this process alone */
     tv_rollout *drawer;
     const tv_decoder_settings *settings;
     uint64_t max_new_tokens;
 } tv_ppo_drawing;
-/* Answers the prompts that the rollout's sequences name; `first` is the address of the first one's draws. */
+/* Texts that a rank has to draw side by side of `prompts` with `answers` each. */
+uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers);
+/* By all ranks. Answers the prompts that the rollout's sequences name, those of one prompt side by side;
+ * `first` is the address of the first one's draws. Each rank draws for every Nth prompt, and all get all
+ * answers. */
 tv_status tv_ppo_draw(const tv_ppo_drawing *drawing, const tv_prompts *prompts, uint64_t first,
                       tv_ppo_rollout *rollout);
 

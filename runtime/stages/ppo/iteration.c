@@ -37,7 +37,8 @@ typedef struct measurement {
 /* ---- prompts and responses ---- */
 
 static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
-    const tv_ppo_drawing drawing = {p->drawer, &p->drawing, p->run->settings.ppo.max_new_tokens};
+    const tv_ppo_drawing drawing = {p->run->options->ranks, p->drawer, &p->drawing,
+                                    p->run->settings.ppo.max_new_tokens};
     return tv_ppo_draw(&drawing, prompts, first, &p->rollout);
 }
 
@@ -61,18 +62,8 @@ static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *
     return fmax(-settings->score_clip, fmin(settings->score_clip, score));
 }
 
-/* A program is asked once, by the first rank; a model scores alike everywhere. */
-static tv_status ask_reward(tv_ppo *p, const tv_prompts *prompts) {
-    tv_ranks *ranks = p->run->options->ranks;
-    tv_status status = TV_OK;
-    if (tv_ppo_reward_model(p->reward) || tv_ranks_leads(ranks))
-        status = tv_ppo_reward_score(p->reward, prompts, &p->rollout);
-    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, status));
-    return tv_ranks_broadcast(ranks, 0, p->rollout.items, p->rollout.sequences * sizeof *p->rollout.items);
-}
-
 static tv_status score(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
-    TV_RETURN_IF_FAILED(ask_reward(p, prompts));
+    TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, &p->rollout));
     for (uint64_t s = 0; s < p->rollout.sequences; s++) {
         double reward = reward_of(&p->run->settings.ppo, &p->rollout.items[s]);
         p->rewards[s] = (float)reward;

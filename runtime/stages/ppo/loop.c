@@ -63,7 +63,9 @@ static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
     const tv_run *run = l->run;
     if (failure == TV_E_NUMERIC)
         return say_not_finite(l);
-    if (failure == TV_E_DEVICE_LOST || run->state.step == run->first_step)
+    /* Saving is a matter of all ranks, and they do not know of what failed here alone. */
+    if (failure == TV_E_DEVICE_LOST || run->state.step == run->first_step ||
+        !tv_ranks_agreed(run->options->ranks))
         return failure;
     char *sentence = tv_format("%s", tv_last_error());
     bool saved = save_checkpoint(l) == TV_OK;

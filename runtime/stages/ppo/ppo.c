@@ -166,6 +166,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
         .tokens = run->settings.data.seq_len - 1,
         .grad_accum = tv_align_up(tv_div_up(tv_min_u64(ppo->minibatch, ppo->prompts), batch), groups),
         .groups = groups,
+        .ranks = run->options->ranks,
         .narrow = true,
         .head = tv_policy_head,
         .head_settings = &p->policy_settings,
@@ -176,14 +177,13 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
         tv_max_u64(run->settings.data.seq_len, tv_ppo_reward_context(p->reward, run->list));
     p->reference.options.stage = "ppo reference";
     p->value.options = p->reference.options;
-    p->value.options.ranks = run->options->ranks;
     p->value.options.stage = "ppo value";
     p->value.options.head = tv_value_head;
     p->value.options.head_settings = &p->value_settings;
     p->value.options.train = true;
     p->value.options.loss_scale = (float)run->settings.train.loss_scale;
     p->value.options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
-    s->rows = ppo->prompts;
+    s->rows = tv_ppo_drawing_rows(run->options->ranks, ppo->prompts, 1);
 }
 
 /* Shards of pretraining text, in the policy's batch shape. */
@@ -242,7 +242,8 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(check_settings(run));
     run->settings.data.seq_len = longest + run->settings.ppo.max_new_tokens;
     TV_RETURN_IF_FAILED(
-        tv_ppo_reward_open(&(tv_ppo_reward_options){.model = s->sources.reward,
+        tv_ppo_reward_open(&(tv_ppo_reward_options){.ranks = run->options->ranks,
+                                                    .model = s->sources.reward,
                                                     .command = s->sources.reward_command,
                                                     .check = s->sources.check,
                                                     .tokenizer = run->tokenizer,

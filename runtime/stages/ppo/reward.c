@@ -24,7 +24,7 @@ enum { LEAST_BATCH_TOKENS = 512 };
 struct tv_ppo_reward {
     tv_ppo_reward_options options;
     tv_reward_model model;
-    bool has_model, same_tokenizer;
+    bool has_model, same_tokenizer, agreed;
     uint64_t batch_tokens; /* side by side, as measured */
     uint64_t needed;       /* tokens of a sequence of another tokenizer that was longer than planned */
     tv_scorer *scorer;
@@ -86,6 +86,7 @@ static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
     return (tv_scorer_options){.max_tokens =
                                    tv_min_u64(tv_max_u64(tokens, reward->needed), positions(reward)),
                                .batch_tokens = reward->batch_tokens,
+                               .ranks = reward->options.ranks,
                                .shared = reward->needed ? NULL : reward->options.shared};
 }
 
@@ -148,6 +149,8 @@ tv_status tv_ppo_reward_measure_as(const tv_ppo_reward *reward, const tv_paramet
 
 tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
     if (reward->options.check)
+        return TV_OK;
+    if (!reward->has_model && !tv_ranks_leads(reward->options.ranks))
         return TV_OK;
     if (!reward->has_model)
         return tv_dialogue_start(reward->options.command, QUESTIONS_OUT, &reward->program);
@@ -233,6 +236,22 @@ done:
     return status;
 }
 
+/* By all ranks, once: a device with less room than the others would make other batches, and of those each
+ * rank computes every Nth. */
+static tv_status agree_on_batch(tv_ppo_reward *reward) {
+    uint64_t least;
+    if (reward->agreed)
+        return TV_OK;
+    reward->agreed = true;
+    TV_RETURN_IF_FAILED(tv_ranks_least(reward->options.ranks, reward->batch_tokens, &least));
+    if (least == reward->batch_tokens)
+        return TV_OK;
+    reward->batch_tokens = least;
+    const tv_scorer_options options = scorer_options(reward);
+    tv_scorer_destroy(&reward->scorer);
+    return tv_scorer_create(reward->model.model, &options, &reward->scorer);
+}
+
 static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
     tv_ids ids = {0};
     tv_text text = {0};
@@ -243,6 +262,7 @@ static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts
         status = tv_fail(TV_E_MEMORY, "out of host memory for the reward");
         goto done;
     }
+    TV_TRY(agree_on_batch(reward));
     TV_TRY(collect(reward, prompts, rollout, sequences, &ids, &text));
     TV_TRY(make_room(reward, sequences, rollout->sequences));
     TV_TRY(tv_scorer_score(reward->scorer, sequences, rollout->sequences, scores));
@@ -359,6 +379,10 @@ tv_status tv_ppo_reward_finish(tv_ppo_reward *reward) {
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
     if (reward->options.check)
         return score_by_check(reward, prompts, rollout);
-    return reward->has_model ? score_by_model(reward, prompts, rollout)
-                             : score_by_program(reward, prompts, rollout);
+    if (reward->has_model)
+        return score_by_model(reward, prompts, rollout);
+    tv_ranks *ranks = reward->options.ranks;
+    TV_RETURN_IF_FAILED(
+        tv_ranks_agree(ranks, tv_ranks_leads(ranks) ? score_by_program(reward, prompts, rollout) : TV_OK));
+    return tv_ranks_broadcast(ranks, 0, rollout->items, rollout->sequences * sizeof *rollout->items);
 }

@@ -16,6 +16,7 @@
 typedef struct tv_ppo_reward tv_ppo_reward;
 
 typedef struct tv_ppo_reward_options {
+    tv_ranks *ranks;             /* that score together; NULL: this process alone */
     const char *model;           /* a reward model's directory or run; or NULL */
     const char *command;         /* a program; or NULL */
     const char *check;           /* of reward/checks.h; or NULL. Exactly one of the three */
@@ -49,7 +50,8 @@ const tv_reward_model *tv_ppo_reward_model(const tv_ppo_reward *reward);
 /* Its ids are the policy's. */
 bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward);
 
-/* Fills items[].score of the whole rollout. */
+/* By all ranks. Fills items[].score of the whole rollout: a model's scores are shared among the ranks, a
+ * program is one, the first rank's, whose answers all get. */
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout);
 
 /* After the last rollout: TV_E_DATA when a program still had something to say. */
