@@ -7,12 +7,12 @@
 
 #include "base/json.h"
 #include "base/os.h"
-#include "kernels/matrices.h"
 #include "model/decoder.h"
 #include "tools/bench.h"
 #include "tools/bench_profile.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "vk/device.h"
 
 enum { GROUPS = 5, WARMUP = 4, LONGEST = 1024 };
 
@@ -155,7 +155,7 @@ tv_status tv_bench_decode(int argc, char **argv) {
         goto done;
     }
     TV_TRY(tv_run_settings_read(config, sets.items, sets.count, TV_STAGE_PRETRAIN, &settings));
-    TV_TRY(tv_device_open_sound(&(tv_device_options){common.device, common.tier}, &device));
+    TV_TRY(tv_device_open(&(tv_device_options){common.device, common.tier}, &device));
     TV_TRY(tv_bench_model_find(directory, &settings, config, &model));
     TV_TRY(choose_length(model.list->config.max_positions, tokens, &steps));
     TV_TRY(tv_bench_model_fill(device, settings.train.seed, false, &model));

@@ -10,12 +10,12 @@
 
 #include "base/json.h"
 #include "base/os.h"
-#include "kernels/matrices.h"
 #include "run/peak.h"
 #include "tools/bench.h"
 #include "tools/bench_cases.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "vk/device.h"
 #include "vk/submit.h"
 #include "vk/timestamps.h"
 
@@ -234,7 +234,7 @@ tv_status tv_bench_kernels(int argc, char **argv) {
     if (done)
         return TV_OK;
     TV_TRY(check_options(shape, &kernels));
-    TV_TRY(tv_device_open_sound(&(tv_device_options){common.device, common.tier}, &device));
+    TV_TRY(tv_device_open(&(tv_device_options){common.device, common.tier}, &device));
     TV_TRY(common.json ? run_json(device, &kernels) : run_cases(device, &kernels, NULL));
 done:
     tv_device_close(&device);

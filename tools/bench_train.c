@@ -15,7 +15,6 @@
 #include "base/json.h"
 #include "base/os.h"
 #include "base/rng.h"
-#include "kernels/matrices.h"
 #include "run/defaults.h"
 #include "run/memory_report.h"
 #include "run/peak.h"
@@ -27,6 +26,7 @@
 #include "tools/options.h"
 #include "train/step.h"
 #include "train/trainer.h"
+#include "vk/device.h"
 #include "vk/marks.h"
 #include "vk/trace.h"
 
@@ -258,7 +258,7 @@ static tv_status measure(train_bench *bench, const tv_device_options *device, ui
     const tv_train_settings *train = &bench->settings.train;
     double peak = NAN;
     tv_trainer_bytes bytes;
-    TV_RETURN_IF_FAILED(tv_device_open_sound(device, &bench->device));
+    TV_RETURN_IF_FAILED(tv_device_open(device, &bench->device));
     TV_RETURN_IF_FAILED(tv_bench_model_find(NULL, &bench->settings, bench->config_path, &bench->model));
     tv_defaults_of_model(&bench->settings, bench->model.list->elements,
                          bench->model.list->config.max_positions);

@@ -7,9 +7,9 @@
 #include "base/files.h"
 #include "formats/load.h"
 #include "formats/model_tokenizer.h"
-#include "kernels/matrices.h"
 #include "run/checkpoint.h"
 #include "text/tokenizer_json.h"
+#include "vk/device.h"
 
 static tv_status load_tokenizer(const char *path, bool needs_text, tv_tokenizer **tokenizer) {
     if (tv_model_has_tokenizer(path))
@@ -34,8 +34,8 @@ tv_status tv_open_model_open(const char *given, const char *adapter, const tv_co
     if (open->tokenizer)
         TV_TRY_OR_FAIL(tv_tokenizer_expect_vocab(
             open->tokenizer, tv_model_directory_parameters(open->directory)->config.vocab_size, open->path));
-    TV_TRY_OR_FAIL(tv_device_open_sound(&(tv_device_options){.select = common->device, .tier = common->tier},
-                                        &open->device));
+    TV_TRY_OR_FAIL(
+        tv_device_open(&(tv_device_options){.select = common->device, .tier = common->tier}, &open->device));
     TV_TRY_OR_FAIL(
         tv_model_create(open->device, tv_model_directory_parameters(open->directory), false, &open->model));
     TV_TRY_OR_FAIL(tv_model_load(open->model, open->directory));

@@ -18,6 +18,7 @@ enum {
     TILE = TV_MATMUL_TILE,
     LARGE_TILE = TV_MATMUL_LARGE_TILE,
     SLICE = TV_MATMUL_SLICE,
+    SIDE = TV_MATMUL_CM_SIDE,
 };
 
 /* A matrix of a batch of equal ones: `rows` stored rows of `columns` units of `unit` bytes, `ld` apart. */
@@ -273,17 +274,15 @@ static void choose_gpu_variant(const tv_recorder *recorder, const tv_matmul *pro
 
 /* ---- on matrix units ---- */
 
-/* Whether a product is one for matrix units: in a matrix tier all are but those of a few rows or columns,
- * which would be padding for the most part; and where operands are T, all. */
+/* Whether a product is one for matrix units: in a matrix tier all are but A B^T of floats with a few columns,
+ * which would be padding for the most part; and where operands are T, all. m decides nothing. */
 static bool takes_matrices(const tv_caps *caps, const tv_matmul *product) {
     tv_dtype type = tv_tier_dtype(caps->tier);
     if (type == TV_F32)
         return false;
     if (product->a.dtype == type || product->c.dtype == type)
         return true;
-    bool few = product->transpose_b && !product->transpose_a &&
-               (product->m <= TV_MATMUL_FEW_ROWS || product->n <= TV_MATMUL_FEW_COLUMNS);
-    return !few;
+    return product->transpose_a || !product->transpose_b || product->n > TV_MATMUL_FEW_COLUMNS;
 }
 
 /* Whether an operand lies so that one load takes `each` neighbours. */
@@ -313,8 +312,15 @@ static void choose_matrix_variant(const tv_caps *caps, const tv_matmul *product,
         (uint32_t)product->a.dtype | (uint32_t)product->b.dtype << 4 | (uint32_t)product->c.dtype << 8;
     launch->specialization[launch->specialization_count++] = aligned;
     launch->specialization[launch->specialization_count++] = gelu;
-    launch->program = tv_program_of_tier(tiled[product->transpose_a][product->transpose_b][wide], caps->tier);
+    tv_program_id program = tiled[product->transpose_a][product->transpose_b][wide];
     launch->groups = wide ? large : small;
+    if (!product->transpose_a && product->transpose_b &&
+        (size->m <= SIDE || size->n <= SIDE ||
+         (size->m <= 2 * SIDE && small * size->batch < caps->compute_units))) {
+        program = TV_PROGRAM_matmul_cm_rows_nt_f16;
+        launch->groups = tv_div_up(size->m, SIDE) * tv_div_up(size->n, SIDE);
+    }
+    launch->program = tv_program_of_tier(program, caps->tier);
 }
 
 /* Program and workgroups of one part, whose push constants and bindings are there. `gelu`: of its result. */

@@ -5,9 +5,8 @@
  * Variant and tile are chosen by the device's caps and the shape. On GPUs every one of them sums slices of
  * TV_MATMUL_SLICE values along k in order and adds the slices in order; CPU kernels sum all of k in order.
  *
- * In a matrix tier operands are rounded to its type on their way to the matrix units, C is not, and products
- * of a few rows or columns of floats (TV_MATMUL_FEW_ROWS) stay with the fp32 kernels: their rows have other
- * bits than the same rows among many.
+ * In a matrix tier operands are rounded to its type on their way to the matrix units, C is not, and an A B^T
+ * of floats with a few columns (TV_MATMUL_FEW_COLUMNS) stays with the fp32 kernels.
  */
 #ifndef TV_KERNELS_MATMUL_H
 #define TV_KERNELS_MATMUL_H

@@ -1,19 +1,21 @@
 /* Devices at a tier that they get right: matrix units are advertised by drivers and not right in every one.
  *
- * Promise: a device at a matrix tier has given the right answer to known products in all four transpose
- * forms. The self-test runs at a device's first use, in a process of its own because a driver may crash on
- * it, and its verdict is kept in the user's cache per driver version, tier and build. Whoever fails it is
- * opened at the next lower tier, and a warning says so.
+ * Promise: what tv_device_open gives (trivium/device.h) at a matrix tier has answered known products right,
+ * in all four transpose forms, by every kernel that a product may take and from operands that lie in fours
+ * and that do not (verdict.h). Whoever fails is opened at the next lower tier. Whose kernels give a row other
+ * bits than each other, which inside a matrix instruction is the driver's to decide, keeps the tier, and the
+ * log says so.
  */
 #ifndef TV_KERNELS_MATRICES_H
 #define TV_KERNELS_MATRICES_H
 
 #include "vk/device.h"
 
-/* tv_device_open, at the highest tier that is asked for and sound. */
-tv_status tv_device_open_sound(const tv_device_options *options, tv_device **device);
-
-/* Whether this device's answer is right; runs in this process. TV_OK with *sound false when it is not. */
+/* Whether this device's answers are right; runs in this process. TV_OK with *sound false when they are not.
+ */
 tv_status tv_matrices_test(tv_device *device, bool *sound);
+
+/* Likewise whether its tiles and its kernel of few rows give a row the same bits. */
+tv_status tv_matrix_rows_test(tv_device *device, bool *sound);
 
 #endif

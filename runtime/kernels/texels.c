@@ -1,25 +1,17 @@
-/* The self-test of texels and its cache: see texels.h. */
+/* The self-test of texels: see texels.h. */
 #include "kernels/texels.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "base/json.h"
-#include "base/log.h"
-#include "base/os.h"
-#include "base/trial.h"
+#include "kernels/verdict.h"
 #include "push_constants.h"
 #include "sizes.h"
-#include "vk/capture.h"
 #include "vk/cpu_vectors.h"
 #include "vk/submit.h"
 #include "vk/transfer.h"
 
 enum { PROBE_TEXELS = 1009 };
-/* A cold compiler on a busy machine takes a second. */
-static const double trial_seconds = 120;
 
 tv_status tv_texel_probe(tv_recorder *recorder, uint64_t count, tv_tensor texels, tv_tensor sums) {
     const tv_count_push push = {(uint32_t)count};
@@ -92,92 +84,21 @@ done:
     return status;
 }
 
-/* ---- in a process of its own ---- */
-
-enum { ANSWER_RIGHT, ANSWER_WRONG, ANSWER_NONE };
-
-static int test_apart(void *context) {
-    const tv_device *outer = context;
-    char number[16];
-    tv_device *device = NULL;
-    bool sound;
-    snprintf(number, sizeof number, "%" PRIu32, tv_device_number(outer));
-    tv_device_forget_inherited();
-    if (tv_device_open(&(tv_device_options){.select = number}, &device) != TV_OK ||
-        tv_texels_test(device, &sound) != TV_OK)
-        return ANSWER_NONE;
-    return sound ? ANSWER_RIGHT : ANSWER_WRONG;
-}
-
-/* *known: the verdict will be the same next time. */
-static bool self_test(tv_device *device, bool *known) {
-    int answer = ANSWER_NONE;
-    double start = tv_seconds();
-    tv_trial trial = tv_try_apart(test_apart, device, trial_seconds, &answer);
-    tv_debug("%s: the self-test of texels took %.0f ms", tv_device_name(device),
-             (tv_seconds() - start) * 1e3);
-    *known = trial != TV_TRIAL_NOT_MADE && !(trial == TV_TRIAL_ANSWERED && answer == ANSWER_NONE);
-    if (trial == TV_TRIAL_ANSWERED && answer == ANSWER_RIGHT)
-        return true;
-    const char *end = !*known                     ? "could not be run"
-                      : trial == TV_TRIAL_CRASHED ? "crashed the driver"
-                      : trial == TV_TRIAL_HUNG    ? "did not end"
-                                                  : "gave a wrong answer";
-    tv_warn(
-        "%s: a self-test of texel loads %s, so kernels do without them, which is slower; another version of "
-        "the driver, or emptying its shader cache, may help",
-        tv_device_name(device), end);
-    return false;
-}
-
 /* ---- its verdict ---- */
 
-/* What a change of makes the old verdict worthless. */
-static char *cache_path(const tv_caps *caps) {
-    const tv_spirv *shader = tv_program_get(TV_PROGRAM_texel_probe_base)->shader;
-    uint64_t hash = tv_caps_hash(caps);
-    hash = tv_hash_bytes(shader->words, shader->count * sizeof *shader->words, hash);
-    char *dir = NULL;
-    if (tv_cache_dir(&dir) != TV_OK)
-        return NULL;
-    char *path = tv_format("%s/texels-%016" PRIx64 ".json", dir, hash);
-    free(dir);
-    return path;
-}
-
-static bool read_cache(const char *path, bool *sound) {
-    cJSON *root = NULL;
-    bool hit = path && tv_json_read_file(path, &root) == TV_OK &&
-               cJSON_HasObjectItem(root, "texels_are_sound") &&
-               tv_json_bool(root, "texels_are_sound", path, false, sound) == TV_OK;
-    cJSON_Delete(root);
-    return hit;
-}
-
-static void write_cache(const char *path, const tv_caps *caps, bool sound) {
-    cJSON *root = cJSON_CreateObject();
-    bool built = path && root && tv_json_set_string(root, "device", caps->name) &&
-                 tv_json_set_string(root, "driver", caps->driver) &&
-                 tv_json_set_bool(root, "texels_are_sound", sound);
-    if (!built || tv_json_write_file(path, root) != TV_OK)
-        tv_debug("the verdict of a self-test was not kept: %s", tv_last_error());
-    cJSON_Delete(root);
-}
-
 static tv_verdict judge(tv_device *device) {
-    const tv_caps *caps = tv_device_caps(device);
-    if (tv_device_self_tests_skipped())
-        return TV_SOUND;
-    char *path = cache_path(caps);
-    bool sound = false, known;
-    /* A process that RenderDoc watches is not copied. */
-    if (!read_cache(path, &sound) && !tv_capture_available()) {
-        sound = self_test(device, &known);
-        if (known)
-            write_cache(path, caps, sound);
-    }
-    free(path);
-    return sound ? TV_SOUND : TV_UNSOUND;
+    const tv_spirv *shader = tv_program_get(TV_PROGRAM_texel_probe_base)->shader;
+    const tv_self_test test = {
+        .name = "texels",
+        .of = "texel loads",
+        .consequence =
+            "so kernels do without them, which is slower; another version of the driver, or emptying its "
+            "shader cache, may help",
+        .seconds = 120, /* a cold compiler on a busy machine takes one */
+        .shaders = tv_hash_bytes(shader->words, shader->count * sizeof *shader->words, 0),
+        .run = tv_texels_test,
+    };
+    return tv_device_is_sound(device, &test) ? TV_SOUND : TV_UNSOUND;
 }
 
 uint64_t tv_recorder_texels(const tv_recorder *recorder) {

@@ -1,13 +1,11 @@
 /* Whether launchers may read buffers as texels on a device: a feature that every driver advertises and not
  * every one gets right.
  *
- * Promise: texels are taken only where the device's own answer to a small known problem was right. The
- * self-test runs at a device's first use, in a process of its own because a driver may crash on it, and its
- * verdict is kept in the user's cache per driver version. Texels are also left to subgroups of 8 and 16, for
- * which the kernels that gain from them are written, and at 16 to processes whose shader cache is their own:
- * Mesa 25.0 caches the code of texel loads without regard to LP_NATIVE_VECTOR_WIDTH, so that a process of one
- * width runs code of another, which gives other texels, a crash, or by luck of the calling convention the
- * right answer to a self-test.
+ * Promise: texels are taken only where the device's own answer to a small known problem was right
+ * (verdict.h). They are also left to subgroups of 8 and 16, for which the kernels that gain from them are
+ * written, and at 16 to processes whose shader cache is their own: Mesa 25.0 caches the code of texel loads
+ * without regard to LP_NATIVE_VECTOR_WIDTH, so that a process of one width runs code of another, which gives
+ * other texels, a crash, or by luck of the calling convention the right answer to a self-test.
  */
 #ifndef TV_KERNELS_TEXELS_H
 #define TV_KERNELS_TEXELS_H

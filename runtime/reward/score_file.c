@@ -9,12 +9,12 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "formats/directory.h"
-#include "kernels/matrices.h"
 #include "reward/scorer.h"
 #include "run/ranks_run.h"
 #include "text/line_shape.h"
 #include "text/preferences.h"
 #include "text/unused_keys.h"
+#include "vk/device.h"
 
 /* A response within `ids`. */
 typedef struct stretch {
@@ -182,7 +182,7 @@ static tv_status open_scorer(scoring_file *f) {
     uint64_t longest = 1;
     for (uint64_t i = 0; i < f->count; i++)
         longest = tv_max_u64(longest, f->sequences[i].length);
-    TV_RETURN_IF_FAILED(tv_device_open_sound(&f->options->device, &f->device));
+    TV_RETURN_IF_FAILED(tv_device_open(&f->options->device, &f->device));
     TV_RETURN_IF_FAILED(tv_reward_model_load(&f->reward, f->device, NULL));
     return tv_scorer_create(
         f->reward.model, &(tv_scorer_options){.max_tokens = longest, .ranks = f->options->ranks}, &f->scorer);

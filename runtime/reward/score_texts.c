@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 #include "formats/directory.h"
-#include "kernels/matrices.h"
 #include "reward/model.h"
 #include "reward/scorer.h"
+#include "vk/device.h"
 
 typedef struct texts_scoring {
     tv_reward_model reward;
@@ -55,7 +55,7 @@ tv_status tv_score_texts(const tv_score_texts_options *options, const tv_reward_
     TV_TRY(encode_all(&s, texts, count, scores));
     if (s.fitting == 0)
         goto done;
-    TV_TRY(tv_device_open_sound(&(tv_device_options){options->device, options->tier}, &s.device));
+    TV_TRY(tv_device_open(&(tv_device_options){options->device, options->tier}, &s.device));
     TV_TRY(tv_reward_model_load(&s.reward, s.device, NULL));
     TV_TRY(tv_scorer_create(s.reward.model, &(tv_scorer_options){.max_tokens = s.longest}, &s.scorer));
     TV_TRY(tv_scorer_score(s.scorer, s.sequences, s.fitting, s.found));

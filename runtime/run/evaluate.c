@@ -12,7 +12,6 @@
 #include "formats/load.h"
 #include "formats/model_tokenizer.h"
 #include "kernels/classifier.h"
-#include "kernels/matrices.h"
 #include "run/checkpoint.h"
 #include "run/evaluate_choice.h"
 #include "run/evaluate_examples.h"
@@ -20,6 +19,7 @@
 #include "text/shard.h"
 #include "text/source.h"
 #include "train/trainer.h"
+#include "vk/device.h"
 
 enum {
     LONGEST_DEFAULT_WINDOW = 1024, /* beyond it the default would ask for memory that nobody meant to spend */
@@ -319,7 +319,7 @@ static tv_status fit_batch(evaluating *e) {
 }
 
 static tv_status open_model(evaluating *e) {
-    TV_RETURN_IF_FAILED(tv_device_open_sound(&e->options->device, &e->device));
+    TV_RETURN_IF_FAILED(tv_device_open(&e->options->device, &e->device));
     TV_RETURN_IF_FAILED(fit_batch(e));
     TV_RETURN_IF_FAILED(tv_model_create(e->device, e->list, false, &e->model));
     TV_RETURN_IF_FAILED(tv_model_load(e->model, e->directory));

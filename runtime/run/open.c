@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "formats/model_tokenizer.h"
-#include "kernels/matrices.h"
 #include "run/defaults.h"
 #include "run/directory.h"
 #include "run/memory_report.h"
@@ -18,6 +17,7 @@
 #include "run/parameter_choice.h"
 #include "run/ranks_run.h"
 #include "run/run.h"
+#include "vk/device.h"
 
 /* A run belongs to the stage that began it: another one's optimizer and positions say nothing. */
 static tv_status check_stage(const tv_run *run) {
@@ -292,10 +292,10 @@ static tv_status open_device(tv_run *run) {
     const bool own = run->resumed && run->tier[0] && !wanted.tier;
     if (own)
         wanted.tier = run->tier;
-    tv_status status = tv_device_open_sound(&wanted, &run->device);
+    tv_status status = tv_device_open(&wanted, &run->device);
     if (own && status == TV_E_USAGE) {
         wanted.tier = NULL;
-        status = tv_device_open_sound(&wanted, &run->device);
+        status = tv_device_open(&wanted, &run->device);
     }
     if (status != TV_OK || !run->resumed || !run->tier[0])
         return status;

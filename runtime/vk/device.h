@@ -22,6 +22,9 @@ tv_status tv_device_choose(const tv_caps *list, uint32_t count, const char *sele
  * self-tests would find every feature broken, and no result means anything. */
 bool tv_device_self_tests_skipped(void);
 
+/* tv_device_open without a self-test of the tier, which kernels/matrices.h adds. */
+tv_status tv_device_open_untested(const tv_device_options *options, tv_device **device);
+
 /* Opens a device to look at what is made for it, not to compute: its compiler's statistics can be read
  * (vk/statistics.h), and nothing that is recorded runs. Work is submitted only where self-tests are skipped,
  * so that the host's time in the driver counts. Nobody waits for what was not; uploads go nowhere, downloads

@@ -14,6 +14,8 @@
 #define TV_MATMUL_SLICE 512
 /* matmul_cm.comp: of k, from memory to shared memory at once. */
 #define TV_MATMUL_CM_STEP 32
+/* matmul_cm_rows.comp: rows and columns of a workgroup. */
+#define TV_MATMUL_CM_SIDE 16
 /* Lanes of the CPU variants, which hand values round a subgroup of exactly so many; 16 in the variants for
  * wide vectors, which kernels.def gives another value. */
 #ifndef TV_CPU_LANES

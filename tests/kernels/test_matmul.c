@@ -364,7 +364,6 @@ static void rows_keep_their_bits(void **state) {
                    {"cpu_kernels=0,compute_units=1", true},
                    {"cpu_kernels=0,storage_range=65536", true}};
     const uint64_t rows[] = {1, 2, 5, 7, 8, 9, 17, 64, 65};
-    bool on_matrices = tv_device_caps(*state)->tier != TV_TIER_FP32;
     for (size_t d = 0; d < TV_COUNT(devices); d++) {
         tv_device *device = devices[d].caps ? tv_test_open_lowered(devices[d].caps) : *state;
         for (uint64_t odd = 0; odd < 2; odd++) { /* K, N: texels, vectors */
@@ -373,8 +372,6 @@ static void rows_keep_their_bits(void **state) {
             for (size_t i = 0; i < TV_COUNT(rows); i++) {
                 /* Slices apart where there is scratch for two or more. */
                 first_rows(device, a, b, bias, rows[i], n, k, i % 4, some);
-                if (on_matrices && rows[i] <= TV_MATMUL_FEW_ROWS) /* those are left to fp32 */
-                    continue;
                 assert_memory_equal(some, all, rows[i] * n * sizeof *all);
             }
             if (!devices[d].gpu)

@@ -198,6 +198,89 @@ static void large_tiles_equal_the_oracle(void **state) {
     tv_device_close(&device);
 }
 
+/* `rows` rows of one product A B^T from row `first` on. The caller frees what it gets. */
+static void *rows_of(tv_device *device, tv_dtype type_a, tv_dtype type_b, tv_dtype type_c, uint64_t first,
+                     uint64_t rows, uint64_t n, uint64_t k) {
+    enum { MOST = 300 };
+    typed a = make(device, type_a, MOST, k, 1), b = make(device, type_b, n, k, 2),
+          bias = make(device, TV_F32, 1, n, 3), c = make(device, type_c, rows, n, 4);
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_matmul_record(recorder, &(tv_matmul){.m = rows,
+                                                      .n = n,
+                                                      .k = k,
+                                                      .transpose_b = true,
+                                                      .a = shifted(&a, first * k),
+                                                      .b = b.tensor.tensor,
+                                                      .bias = bias.tensor.tensor,
+                                                      .c = c.tensor.tensor}));
+    tv_test_run(device, recorder);
+    tv_test_read(&c.tensor, c.image);
+    void *image = c.image;
+    c.image = NULL;
+    release(&a);
+    release(&b);
+    release(&bias);
+    release(&c);
+    return image;
+}
+
+/* Alone, among some and among all, at either end: one set of bits, from tiles of either size and the kernel
+ * of few rows. */
+static void rows_keep_their_bits(void **state) {
+    enum { M = 300 };
+    static const uint64_t rows[] = {1, 7, 9, 17, 64};
+    const tv_dtype t = tv_tier_dtype(tv_device_caps(*state)->tier);
+    const struct {
+        tv_dtype a, b, c;
+        uint64_t n, k;
+    } products[] = {{TV_F32, TV_F32, TV_F32, 140, 1100},
+                    {t, TV_F32, t, 139, 1101},
+                    {t, t, TV_F32, 16, 544},
+                    {TV_F32, TV_Q8_0, TV_F32, 132, 2624}};
+    tv_device *devices[] = {*state, tv_test_open_lowered("compute_units=1"),
+                            tv_test_open_lowered("compute_units=1000")};
+    for (size_t i = 0; i < TV_COUNT(products); i++) {
+        uint64_t row_bytes = products[i].n * tv_dtype_bytes(products[i].c);
+        char *all = NULL;
+        for (size_t d = 0; d < TV_COUNT(devices); d++) {
+#define ROWS(first, count)                                                                                   \
+    rows_of(devices[d], products[i].a, products[i].b, products[i].c, first, count, products[i].n,            \
+            products[i].k)
+            char *again = ROWS(0, M);
+            if (all)
+                assert_memory_equal(again, all, M * row_bytes);
+            free(all);
+            all = again;
+            for (size_t r = 0; r < TV_COUNT(rows); r++) {
+                /* Parts begin aligned. */
+                uint64_t last = (M - rows[r]) / 64 * 64;
+                char *first_rows = ROWS(0, rows[r]), *last_rows = ROWS(last, rows[r]);
+                assert_memory_equal(first_rows, all, rows[r] * row_bytes);
+                assert_memory_equal(last_rows, all + last * row_bytes, rows[r] * row_bytes);
+                tv_free_all(first_rows, last_rows);
+            }
+#undef ROWS
+        }
+        free(all);
+    }
+    tv_device_close(&devices[1]);
+    tv_device_close(&devices[2]);
+}
+
+/* What a device that is opened stands on is right here, and by every kernel: with large tiles too. */
+static void the_self_tests_pass(void **state) {
+    tv_device *devices[] = {*state, tv_test_open_lowered("compute_units=1")};
+    for (size_t d = 0; d < TV_COUNT(devices); d++) {
+        bool sound = false;
+        assert_ok(tv_matrices_test(devices[d], &sound));
+        assert_true(sound);
+        sound = false;
+        assert_ok(tv_matrix_rows_test(devices[d], &sound));
+        assert_true(sound);
+    }
+    tv_device_close(&devices[1]);
+}
+
 /* Found once, in a process of its own, and read from then on; where it is bad, a lower tier is taken. */
 static void the_verdict_is_kept(void **state) {
     tv_device_options options = {.select = getenv("TRIVIUM_TEST_DEVICE"),
@@ -206,18 +289,15 @@ static void the_verdict_is_kept(void **state) {
     char *dir = tv_test_dir(), *path = NULL, *text = NULL;
     uint64_t size;
     tv_device *device = NULL;
-    bool sound = false;
-    assert_ok(tv_matrices_test(*state, &sound));
-    assert_true(sound);
     assert_int_equal(setenv("TRIVIUM_CACHE_DIR", dir, 1), 0);
-    assert_ok(tv_device_open_sound(&options, &device));
+    assert_ok(tv_device_open(&options, &device));
     assert_int_equal(tv_device_caps(device)->tier, tv_device_caps(*state)->tier);
     tv_device_close(&device);
     path = tv_test_only_file(dir, "matrices-");
     assert_ok(tv_read_file(path, &text, &size));
     assert_non_null(strstr(text, "true"));
     assert_ok(tv_write_file(path, other, sizeof other - 1));
-    assert_ok(tv_device_open_sound(&options, &device));
+    assert_ok(tv_device_open(&options, &device));
     assert_true(tv_device_caps(device)->tier < tv_device_caps(*state)->tier);
     tv_device_close(&device);
     unsetenv("TRIVIUM_CACHE_DIR");
@@ -245,10 +325,9 @@ static int open_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types_equal_the_oracle),
-        cmocka_unit_test(weights_equal_the_oracle),
-        cmocka_unit_test(large_tiles_equal_the_oracle),
-        cmocka_unit_test(the_verdict_is_kept),
+        cmocka_unit_test(types_equal_the_oracle),       cmocka_unit_test(weights_equal_the_oracle),
+        cmocka_unit_test(large_tiles_equal_the_oracle), cmocka_unit_test(rows_keep_their_bits),
+        cmocka_unit_test(the_self_tests_pass),          cmocka_unit_test(the_verdict_is_kept),
     };
     return cmocka_run_group_tests(tests, open_device, tv_test_close_device);
 }
