@@ -293,15 +293,18 @@ static tv_status visit_of_pass(void *context, const tv_micro_batch *batch,
     return TV_OK;
 }
 
-static tv_status run_pass(tv_run *run, pass *p) {
+typedef tv_status (*forward)(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
+                             tv_outputs_visitor visit, void *visit_context);
+
+static tv_status run_pass(tv_run *run, pass *p, forward pass_over) {
     p->order = calloc(p->count + 1, sizeof *p->order);
     if (!p->order)
         return no_memory();
     for (uint64_t i = 0; i < p->count; i++)
         p->order[i] = by_length(p->list, i * p->list->count / p->count);
     tv_sort_by_length(p->order, p->count);
-    tv_status status = tv_trainer_forward(run->trainer, tv_div_up(p->count, p->r->groups), next_of_pass, p,
-                                          visit_of_pass, p);
+    tv_status status =
+        pass_over(run->trainer, tv_div_up(p->count, p->r->groups), next_of_pass, p, visit_of_pass, p);
     free(p->order);
     return status;
 }
@@ -346,7 +349,7 @@ static tv_status evaluate(void *self, tv_run *run, tv_metrics_line *line) {
     uint64_t group_tokens = r->head.group_size * r->tokens;
     if (run->settings.train.eval_tokens)
         p.count = tv_min_u64(p.count, tv_div_up(run->settings.train.eval_tokens, group_tokens));
-    TV_RETURN_IF_FAILED(run_pass(run, &p));
+    TV_RETURN_IF_FAILED(run_pass(run, &p, tv_trainer_forward));
     line->val_loss = p.totals.loss / (double)p.totals.groups;
     line->has_val_loss = true;
     set_numbers(&p.totals, names, r->numbers + NUMBERS);
@@ -366,7 +369,8 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     p.scores = calloc(tv_max_u64(1, p.count * size), sizeof *p.scores);
     if (!p.scores)
         return no_memory();
-    tv_status status = run_pass(run, &p);
+    /* Of ranks one saves. */
+    tv_status status = run_pass(run, &p, tv_trainer_forward_alone);
     if (status == TV_OK) {
         tv_reward_scale scale = tv_reward_scale_of(p.scores, p.scored);
         status = tv_reward_scale_write(directory, &scale);

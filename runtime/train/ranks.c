@@ -28,6 +28,8 @@ struct tv_ranks {
     atomic_bool ends, lost; /* this rank leaves; another one is gone, and all end */
     bool agreed;            /* the failure that is on its way is everybody's */
     double timeout, waited;
+    double
+        delay; /* seconds, TRIVIUM_INJECT_DELAY in ms: what a far network adds to each transfer, for tests */
 };
 
 /* ---- the launcher ---- */
@@ -145,6 +147,7 @@ tv_status tv_ranks_start(tv_ranks **out) {
     }
     double timeout = number_of("TRIVIUM_RANK_TIMEOUT");
     ranks->timeout = timeout > 0 ? timeout : default_timeout;
+    ranks->delay = 1e-3 * number_of("TRIVIUM_INJECT_DELAY");
     ranks->hosts = calloc((size_t)ranks->place.count, sizeof *ranks->hosts);
     if (!ranks->hosts)
         status = tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
@@ -229,6 +232,8 @@ double tv_ranks_waited(const tv_ranks *ranks) {
 static void wait_for_end(tv_ranks *ranks) {
     const double begin = tv_seconds();
     double pause = first_pause;
+    if (ranks->delay > 0)
+        tv_sleep(ranks->delay);
     while (atomic_load(&ranks->lost) || !ranks->calls->has_ended()) {
         tv_sleep(pause);
         pause = pause < last_pause ? 1.3 * pause : last_pause;

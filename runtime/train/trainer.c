@@ -673,8 +673,8 @@ static tv_status forward_all(tv_trainer *trainer, uint64_t batches, tv_batch_sou
     return before ? read_outputs(trainer, before, visit, visit_context) : TV_OK;
 }
 
-static tv_status forward_alone(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
-                               tv_outputs_visitor visit, void *visit_context) {
+tv_status tv_trainer_forward_alone(tv_trainer *trainer, uint64_t batches, tv_batch_source source,
+                                   void *context, tv_outputs_visitor visit, void *visit_context) {
     TV_RETURN_IF_FAILED(tv_activations_borrow(trainer->activations, trainer->options.stage));
     tv_status status = forward_all(trainer, batches, source, context, visit, visit_context);
     tv_activations_return(trainer->activations);
@@ -684,8 +684,9 @@ static tv_status forward_alone(tv_trainer *trainer, uint64_t batches, tv_batch_s
 tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                              tv_outputs_visitor visit, void *visit_context) {
     if (tv_ranks_count(trainer->options.ranks) == 1)
-        return forward_alone(trainer, batches, source, context, visit, visit_context);
-    const tv_forward_share share = {trainer->options.ranks, trainer, &trainer->layout, forward_alone};
+        return tv_trainer_forward_alone(trainer, batches, source, context, visit, visit_context);
+    const tv_forward_share share = {trainer->options.ranks, trainer, &trainer->layout,
+                                    tv_trainer_forward_alone};
     return tv_shared_forward(&share, batches, source, context, visit, visit_context);
 }
 

@@ -145,9 +145,12 @@ typedef tv_status (*tv_outputs_visitor)(void *context, const tv_micro_batch *bat
                                         const float *const outputs[TV_HEAD_TENSORS]);
 tv_status tv_trainer_forward(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                              tv_outputs_visitor visit, void *visit_context);
+/* The same by this rank alone, where the others do something else. */
+tv_status tv_trainer_forward_alone(tv_trainer *trainer, uint64_t batches, tv_batch_source source,
+                                   void *context, tv_outputs_visitor visit, void *visit_context);
 
-/* The same for the next token's cross-entropy: sum of the losses and number of valid targets. `visit` (may be
- * NULL) is called with the row losses of each batch, (R, W), and its targets. */
+/* tv_trainer_forward for the next token's cross-entropy: sum of the losses and number of valid targets.
+ * `visit` (may be NULL) is called with the row losses of each batch, (R, W), and its targets. */
 typedef tv_status (*tv_losses_visitor)(void *context, const float *losses, const uint32_t *targets,
                                        uint64_t count);
 tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,

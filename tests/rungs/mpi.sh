@@ -3,6 +3,7 @@
 # trains; going on with another number of them; what happens when one of them dies, stops, loses its device or differs.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+kills=${1:-6} # 100 by hand
 
 tools/setup.sh --mpi
 flavours=()
@@ -36,8 +37,8 @@ ranks() { # FLAVOUR N [COMMAND...]: N of them; 1 is a process alone
     shift 2
     if [ "$n" = 1 ]; then
         "$trivium" "$@"
-    elif [ "$flavour" = openmpi ]; then
-        mpirun.openmpi --oversubscribe -n "$n" openmpi/trivium "$@"
+    elif [ "$flavour" = openmpi ]; then # bound to a core each, llvmpipe would compile everything once more
+        mpirun.openmpi --oversubscribe --bind-to none -n "$n" openmpi/trivium "$@"
     else
         mpirun.mpich -n "$n" mpich/trivium "$@"
     fi
@@ -92,6 +93,8 @@ awk 'BEGIN { for (i = 0; i < 24; i++)
     printf "{\"prompt\":\"What is %d?\",\"chosen\":\"Twice %d.\",\"rejected\":\"No idea %d\"}\n", 2 * i, i, i * i }' >runs/prefs.jsonl
 awk 'BEGIN { for (i = 0; i < 12; i++) printf "{\"prompt\":\"What is %d?\"}\n", i }' >runs/prompts.jsonl
 
+launcher=("mpirun.$first") && [ "$first" != openmpi ] || launcher+=(--oversubscribe --bind-to none)
+
 # ---- the same bits ----
 
 pretrain=(pretrain --config runs/config.json --quiet)
@@ -105,6 +108,8 @@ for flavour in "${flavours[@]}"; do
     expect "$flavour, 3 ranks of 3 groups" ranks "$flavour" 3 "${pretrain[@]}" --out "runs/three-$flavour-3" --set train.grad_groups=3
     expect "$flavour: 3 ranks give the bits of one" same three "three-$flavour-3"
 done
+expect "transfers that take long, 2 ranks" env TRIVIUM_INJECT_DELAY=3 "${launcher[@]}" -n 2 "$first/trivium" "${pretrain[@]}" --out runs/four-slow
+expect "transfers that take long change nothing" same four four-slow
 if same four three >runs/log; then bad "three groups are no other sum than four"; else ok; fi
 
 base=runs/four
@@ -168,7 +173,6 @@ refused() { # SENTENCE WORDS COMMAND...
     shift 2
     if timeout 30 "$@" >runs/log 2>&1; then bad "$sentence: it went through" runs/log; else says "$sentence" "$words"; fi
 }
-launcher=("mpirun.$first") && [ "$first" != openmpi ] || launcher+=(--oversubscribe)
 refused "a build without MPI" "this build of trivium has no MPI" "${launcher[@]}" -n 2 none/trivium "${pretrain[@]}" --out runs/none
 refused "groups that ranks do not divide" "multiple of the 3 ranks, found 4" "${launcher[@]}" -n 3 "$first/trivium" "${pretrain[@]}" --out runs/none
 refused "a command that runs alone" "this command runs alone" "${launcher[@]}" -n 2 "$first/trivium" export --help
@@ -229,19 +233,25 @@ goes_on() { # NAME
     step=$(basename "$(readlink "runs/$1/checkpoints/last")")
     expect "$1: resumes from $step" ranks "$first" 1 pretrain --out "runs/$1" --resume --quiet --stop-after 1
 }
-for i in 1 2 3 4 5 6; do
+for i in $(seq "$kills"); do
     begin "killed-$i"
-    sleep "0.$((RANDOM % 10))"
-    kill -9 "${ranks[i % 2]}"
+    sleep "$((RANDOM % 2)).$((RANDOM % 10))"
+    kill -9 "${ranks[RANDOM % 2]}"
     ended "kill -9 of a rank"
     goes_on "killed-$i"
 done
-for i in 0 1; do
+for i in $(seq $(((kills + 2) / 3))); do
     begin "stopped-$i"
-    kill -STOP "${ranks[i]}"
+    sleep "0.$((RANDOM % 10))"
+    kill -STOP "${ranks[i % 2]}"
     ended "a stopped rank"
     says "a stopped rank is named" "has given no sign of life for 4 s"
     goes_on "stopped-$i"
+done
+for i in $(seq $((kills / 6))); do # behind the first checkpoint at the latest
+    refused "a device lost at some time" "rank 1 on .* was lost .*all ranks end" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out "runs/lost-$i" \
+        : -n 1 env TRIVIUM_INJECT_DEVICE_LOST=$((40 + RANDOM % 60)) "$first/trivium" "${pretrain[@]}" --out "runs/lost-$i"
+    [ ! -e "runs/lost-$i/checkpoints/last" ] || goes_on "lost-$i"
 done
 begin interrupted
 kill -USR1 "$launched"

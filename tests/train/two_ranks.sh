@@ -10,7 +10,7 @@ rm -rf "$folder" && mkdir -p "$folder"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # a container's user
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0             # MPI's own, of plugins that are gone at the end
 launcher=("$mpirun")
-! "$mpirun" --version 2>&1 | grep -q 'Open MPI\|OpenRTE' || launcher+=(--oversubscribe)
+! "$mpirun" --version 2>&1 | grep -q 'Open MPI\|OpenRTE' || launcher+=(--oversubscribe --bind-to none)
 
 perl -e 'print pack("l<256", 20240520, 1, 1024, (0) x 253), pack("S<*", map { ($_ * $_ + 7 * $_) % 61 } 0 .. 1023)' >"$folder/shard.bin"
 cat >"$folder/config.json" <<END
