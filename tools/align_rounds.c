@@ -12,6 +12,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "report/report.h"
 #include "run/checkpoint.h"
 #include "tools/commands.h"
 
@@ -317,10 +318,23 @@ done:
     return status;
 }
 
+/* The page of all rounds so far, where something was done since. */
+static tv_status write_report(const align_run *run) {
+    char *path = tv_format("%s/report.html", run->plan->out);
+    tv_status status = path ? tv_report_write(&run->plan->out, 1, NULL, path)
+                            : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    free(path);
+    return status;
+}
+
 static tv_status all_rounds(align_run *run, tv_align_result *result) {
-    for (run->round = 1; run->round <= run->plan->rounds; run->round++)
+    for (run->round = 1; run->round <= run->plan->rounds; run->round++) {
+        const uint64_t before = result->done;
         for (uint64_t s = 0; s < run->step_count; s++)
             TV_RETURN_IF_FAILED(do_step(run, &run->steps[s], result));
+        if (result->done > before || run->round == run->plan->rounds)
+            TV_RETURN_IF_FAILED(write_report(run));
+    }
     return TV_OK;
 }
 

@@ -8,6 +8,7 @@
  *     OUT/round-K/reward/                 the run of reward, on the preferences of all rounds so far
  *     OUT/round-K/dpo/, ppo/ or grpo/     the run that makes the round's policy
  *     OUT/round-K/STEP.finished           {"command", "seconds"}: the step is at its end
+ *     OUT/report.html                     all rounds so far, written at the end of each
  *
  * Promise: a step that is finished is not done again; one that was killed goes on by its own means, and what
  * comes out are the bits of rounds that nobody disturbed (but for people, who judge as they like).

@@ -15,13 +15,16 @@
 
 static tv_status print_result(const tv_align_plan *plan, const tv_align_result *result) {
     cJSON *object = cJSON_CreateObject();
+    char *report = tv_format("%s/report.html", plan->out);
     bool built = object && tv_json_set_number(object, "rounds", (double)plan->rounds) &&
                  tv_json_set_number(object, "steps", (double)result->steps) &&
                  tv_json_set_number(object, "done", (double)result->done) &&
-                 tv_json_set_string(object, "policy", result->policy);
+                 tv_json_set_string(object, "policy", result->policy) && report &&
+                 tv_json_set_string(object, "report", report);
     tv_status status =
         built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
     cJSON_Delete(object);
+    free(report);
     return status;
 }
 
@@ -238,7 +241,8 @@ tv_status cmd_align(int argc, char **argv) {
         goto done;
     }
     TV_TRY(tv_align_run(&align, &result));
-    tv_info("done: %llu rounds; the policy is %s", (unsigned long long)plan.rounds, result.policy);
+    tv_info("done: %llu rounds; the policy is %s, the report %s/report.html", (unsigned long long)plan.rounds,
+            result.policy, plan.out);
     if (common.json)
         status = print_result(&plan, &result);
 done:

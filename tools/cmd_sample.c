@@ -104,7 +104,8 @@ static tv_status keep(keep_choice *keeping, const tv_common_options *common) {
         tv_warn("%" PRIu64 " answers have no score: the reward model has no positions for them",
                 kept->too_long);
     if (kept->cut)
-        tv_warn("%" PRIu64 " kept answers were cut at --max-tokens, and would teach to end there", kept->cut);
+        tv_warn("%" PRIu64 " of the best answers were cut at --max-tokens, and would teach to end there",
+                kept->cut);
     return TV_OK;
 }
 

@@ -170,7 +170,10 @@ void tv_report_write_answers(tv_report_page *page, const cJSON *pipeline) {
     const cJSON *answers = tv_json_get(pipeline, "answers"), *item, *policy;
     if (!cJSON_GetArraySize(tv_json_get(answers, "items")))
         return;
-    tv_html_raw(html, "<h2>The same prompts after each stage</h2>\n<div class=\"answers\">\n");
+    const char *title = tv_report_pipeline_text(answers, "title");
+    tv_html_raw(html, "<h2>");
+    tv_html_text(html, title[0] ? title : "The same prompts after each stage");
+    tv_html_raw(html, "</h2>\n<div class=\"answers\">\n");
     cJSON_ArrayForEach(item, tv_json_get(answers, "items")) {
         tv_html_raw(html, "<article class=\"answer\"><p class=\"prompt\">");
         tv_html_text_cut(html, tv_report_pipeline_text(item, "prompt"), MAX_ANSWER_BYTES);

@@ -17,6 +17,7 @@
 #include "report/lesson.h"
 #include "report/page.h"
 #include "report/pipeline.h"
+#include "report/rounds.h"
 #include "report/settings.h"
 
 /* What the page is called. */
@@ -373,6 +374,10 @@ static const section of_runs[] = {
 static const section of_a_pipeline[] = {write_head,   write_title,    write_workflow, write_notes,
                                         write_stages, write_settings, write_files,    write_foot};
 
+static const section of_rounds[] = {
+    write_head,  write_title, tv_report_write_rounds, write_notes, tv_report_write_curves, write_settings,
+    write_files, write_foot};
+
 /* The directory's name, or the whole path where another run has the same name. */
 static void choose_names(tv_report_page *p) {
     for (uint64_t i = 0; i < p->count; i++) {
@@ -381,6 +386,16 @@ static void choose_names(tv_report_page *p) {
             if (j != i && strcmp(p->runs[i].name, p->runs[j].name) == 0)
                 p->names[i] = p->runs[i].path;
     }
+}
+
+/* Rounds are a directory of runs. */
+static tv_status load_rounds(tv_report_page *p, const char *directory) {
+    TV_RETURN_IF_FAILED(tv_report_rounds_load(directory, &p->runs, &p->count, &p->pipeline));
+    const char **names = realloc(p->names, (p->count + 1) * sizeof *names);
+    if (!names)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a report");
+    p->names = names;
+    return TV_OK;
 }
 
 /* Runs that are steps of one workflow, with those that they began from, get its diagram. */
@@ -419,17 +434,22 @@ static tv_status make(const char *const *runs, uint64_t run_count, const char *p
         status = tv_fail(TV_E_USAGE, "expected at least one run directory");
         goto done;
     }
-    for (; p.count < run_count; p.count++) {
+    const bool rounds = run_count == 1 && !pipeline && tv_report_is_rounds(runs[0]);
+    for (; !rounds && p.count < run_count; p.count++) {
         status = tv_report_run_load(runs[p.count], &p.runs[p.count]);
         if (status != TV_OK)
             goto done;
     }
-    status = pipeline ? tv_report_pipeline_read(pipeline, &p.pipeline) : make_chain(&p);
+    status = rounds     ? load_rounds(&p, runs[0])
+             : pipeline ? tv_report_pipeline_read(pipeline, &p.pipeline)
+                        : make_chain(&p);
     if (status != TV_OK)
         goto done;
     choose_names(&p);
-    const section *sections = p.pipeline ? of_a_pipeline : of_runs;
-    uint64_t section_count = p.pipeline ? TV_COUNT(of_a_pipeline) : TV_COUNT(of_runs);
+    const section *sections = rounds ? of_rounds : p.pipeline ? of_a_pipeline : of_runs;
+    uint64_t section_count = rounds       ? TV_COUNT(of_rounds)
+                             : p.pipeline ? TV_COUNT(of_a_pipeline)
+                                          : TV_COUNT(of_runs);
     for (uint64_t i = 0; i < section_count; i++)
         sections[i](&p);
     if (p.html.failed) {

@@ -81,7 +81,7 @@ static tv_status write_ranked(const tv_scored_prompt *prompt, const placed *sort
         TV_RETURN_IF_FAILED(add_text(prompt, sorted[i].answer, line));
         TV_RETURN_IF_FAILED(tv_json_append(line, text));
         TV_RETURN_IF_FAILED(add_score(sorted[i].answer->score, "}", line));
-        result->cut += sorted[i].answer->cut;
+        result->cut += rank == 1 && sorted[i].answer->cut;
     }
     result->lines++;
     return tv_json_append(line, "]}\n");

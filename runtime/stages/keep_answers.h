@@ -32,7 +32,7 @@ typedef struct tv_keep_result {
     uint64_t prompts, answers; /* read */
     uint64_t lines;            /* written */
     uint64_t too_long;         /* answers without a score */
-    uint64_t cut;              /* kept answers that a limit ended */
+    uint64_t cut;              /* best answers that a limit ended */
     uint64_t same;             /* answers left out because their text stood there already */
     double mean;               /* of all scores, raw */
     double best;               /* mean of each prompt's highest score */
