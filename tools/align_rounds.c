@@ -318,22 +318,33 @@ done:
     return status;
 }
 
-/* The page of all rounds so far, where something was done since. */
+/* The page of all rounds so far, once at the end of each. */
 static tv_status write_report(const align_run *run) {
-    char *path = tv_format("%s/report.html", run->plan->out);
-    tv_status status = path ? tv_report_write(&run->plan->out, 1, NULL, path)
-                            : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    const align_step report = {"report", cmd_report, -1};
+    char *path = tv_format("%s/report.html", run->plan->out), *mark = mark_of(run, &report), *command = NULL;
+    const double begin = tv_seconds();
+    tv_status status = TV_OK;
+    if (path && mark && tv_path_exists(mark))
+        goto done;
+    command = tv_format("trivium report %s --out %s", run->plan->out, path ? path : "");
+    if (!path || !mark || !command) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        goto done;
+    }
+    TV_TRY(tv_report_write(&run->plan->out, 1, NULL, path));
+    TV_TRY(write_mark(mark, command, tv_seconds() - begin));
+done:
+    free(command);
+    free(mark);
     free(path);
     return status;
 }
 
 static tv_status all_rounds(align_run *run, tv_align_result *result) {
     for (run->round = 1; run->round <= run->plan->rounds; run->round++) {
-        const uint64_t before = result->done;
         for (uint64_t s = 0; s < run->step_count; s++)
             TV_RETURN_IF_FAILED(do_step(run, &run->steps[s], result));
-        if (result->done > before || run->round == run->plan->rounds)
-            TV_RETURN_IF_FAILED(write_report(run));
+        TV_RETURN_IF_FAILED(write_report(run));
     }
     return TV_OK;
 }
