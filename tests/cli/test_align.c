@@ -297,6 +297,100 @@ static void it_waits_for_people_and_goes_on(void **state) {
     tv_free_all(out, policy);
 }
 
+/* ---- steps ---- */
+
+static void expect_step(const char *printed, const char *words) {
+    if (!strstr(printed, words))
+        fail_msg("expected a step with \"%s\", found:\n%s", words, printed);
+}
+
+/* Each round stands on the one before it; a reward model learns from all that was judged so far. Settings
+ * reach the steps that they name. Nothing is written. */
+static void steps_are_commands(void **state) {
+    (void)state;
+    char *out = tv_answering_path(&place, "planned"), *words;
+    tv_run run =
+        tv_run_trivium("align", "--model", place.model, "--prompts", prompts, "--out", out, "--judge", "it's",
+                       "--learn", "ppo", "--rounds", "2", "--seed", "7", "--val-fraction", "0.25", "--set",
+                       "train.batch_size=4", "--set", "reward.train.lr=1e-3", "--set", "ppo.iterations=3",
+                       "--set", "ppo.train.lr=1e-4", "--set", "reward.loss=pairs", "--dry-run");
+    tv_expect_exit(&run, 0);
+    assert_false(tv_path_exists(out));
+#define STEP(...)                                                                                            \
+    words = tv_format(__VA_ARGS__);                                                                          \
+    expect_step(run.out, words);                                                                             \
+    free(words)
+    STEP("round 1: trivium sample --model=%s --prompts %s --out=%s/round-1/candidates.jsonl ", place.model,
+         prompts, out);
+    STEP("--temperature=0.8 --top-k=0 --top-p=1 --rows=64 --seed=7\n");
+    STEP("round 1: trivium rank --candidates=%s/round-1/candidates.jsonl --out=%s/round-1/rankings.jsonl "
+         "'--judge=it'\\''s' --seed=7\n",
+         out, out);
+    STEP("round 1: trivium prefs --rankings=%s/round-1/rankings.jsonl --out=%s/round-1/prefs.jsonl\n", out,
+         out);
+    STEP("round 1: trivium reward --out=%s/round-1/reward --model=%s --data %s/round-1/prefs.jsonl "
+         "--val-fraction=0.25 "
+         "--set=train.batch_size=4 --set=train.lr=1e-3 --set=reward.loss=pairs --seed=7\n",
+         out, place.model, out);
+    STEP("round 1: trivium ppo --out=%s/round-1/ppo --model=%s --prompts %s --reward=%s/round-1/reward "
+         "--set=train.batch_size=4 --set=ppo.iterations=3 --set=train.lr=1e-4 --seed=7\n",
+         out, place.model, prompts, out);
+    STEP("round 2: trivium sample --model=%s/round-1/ppo --prompts ", out);
+    STEP("round 2: trivium reward --out=%s/round-2/reward --model=%s --data %s/round-1/prefs.jsonl "
+         "%s/round-2/prefs.jsonl --val-fraction=0.25 ",
+         out, place.model, out, out);
+    STEP("round 2: trivium ppo --out=%s/round-2/ppo --model=%s/round-1/ppo --prompts %s "
+         "--reward=%s/round-2/reward ",
+         out, out, prompts, out);
+    tv_run_free(&run);
+    run = tv_run_trivium("align", "--model", place.model, "--prompts", prompts, "--out", out, "--reward",
+                         place.model, "--rounds", "1", "--dry-run");
+    tv_expect_exit(&run, 0);
+    STEP("--keep=ranked --reward=%s --out=%s/round-1/prefs.jsonl --drawn=%s/round-1/candidates.jsonl ",
+         place.model, out, out);
+    STEP("round 1: trivium dpo --out=%s/round-1/dpo --model=%s --data %s/round-1/prefs.jsonl --seed=1\n", out,
+         place.model, out);
+    assert_null(strstr(run.out, "trivium rank"));
+    tv_run_free(&run);
+#undef STEP
+    free(out);
+}
+
+/* Rounds of grpo by way of a reward model, to their end and then with one more. */
+static void rounds_of_grpo_end_and_go_on(void **state) {
+    (void)state;
+    char *out = tv_answering_path(&place, "grpo"), *last = tv_format("%s/round-2/grpo", out);
+    const char *const argv[] = {TRIVIUM_COMMAND, "align",
+                                "--model",       place.model,
+                                "--prompts",     prompts,
+                                "--out",         out,
+                                "--judge",       judge,
+                                "--learn",       "grpo",
+                                "--rounds",      "1",
+                                "--max-tokens",  "6",
+                                "--temperature", "1",
+                                "--set",         "reward.train.steps=2",
+                                "--set",         "grpo.iterations=2",
+                                "--set",         "grpo.prompts=4",
+                                "--set",         "grpo.max_new_tokens=4",
+                                "--quiet",       NULL};
+    tv_expect_program(0, NULL, argv);
+    assert_false(tv_path_exists(last));
+    tv_trivium_exits(0, "align", "--out", out, "--resume", "--judge", judge, "--rounds", "2", "--quiet");
+    assert_int_equal(tv_expect_whole_checkpoints(last), 2);
+    /* It is the first round's policy that answered. */
+    char *candidates = tv_format("%s/round-2/candidates.jsonl", out), *text = NULL,
+         *policy = tv_format("\"policy\":\"%s/round-1/grpo/checkpoints/last\"", out),
+         *report = tv_format("%s/report.html", out);
+    assert_ok(tv_read_file(candidates, &text, NULL));
+    assert_non_null(strstr(text, policy));
+    assert_non_null(strstr(text, "\"seed\":2,"));
+    free(text);
+    assert_ok(tv_read_file(report, &text, NULL));
+    assert_non_null(strstr(text, "round 2 of 2"));
+    tv_free_all(out, last, candidates, text, policy, report);
+}
+
 /* ---- what does not go together ---- */
 
 #define SAYS(word, ...)                                                                                      \
@@ -365,6 +459,8 @@ int main(void) {
         cmocka_unit_test(kills_change_nothing),
         cmocka_unit_test(other_rounds_are_refused),
         cmocka_unit_test(what_does_not_go_together_is_refused),
+        cmocka_unit_test(steps_are_commands),
+        cmocka_unit_test(rounds_of_grpo_end_and_go_on),
         cmocka_unit_test(it_waits_for_people_and_goes_on),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
