@@ -25,6 +25,7 @@
 enum { STATE_VERSION = 2 };
 static const char *const moment_names[TV_MOMENTS] = {"exp_avg", "exp_avg_sq"};
 static const char temporary_prefix[] = ".writing-", temporary_suffix[] = ".trivium-writing";
+static const char within_name[] = "within";
 /* Apart from the model, because loaders take every safetensors file of a model's directory for weights. */
 static const char moments_folder[] = "training_state", moments_file[] = "optimizer.safetensors";
 
@@ -363,13 +364,18 @@ static uint64_t step_of_link(const char *checkpoints, const char *link) {
     return step;
 }
 
-static tv_status set_link(const char *checkpoints, const char *link, uint64_t step) {
-    char *path = tv_format("%s/%s", checkpoints, link), *target = tv_format("step-%" PRIu64, step);
-    tv_status status = path && target ? tv_replace_link(target, path)
-                                      : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+static tv_status set_link(const char *checkpoints, const char *link, const char *target) {
+    char *path = tv_format("%s/%s", checkpoints, link);
+    tv_status status =
+        path ? tv_replace_link(target, path) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
     free(path);
-    free(target);
     return status;
+}
+
+static tv_status set_link_to_step(const char *checkpoints, const char *link, uint64_t step) {
+    char name[40];
+    snprintf(name, sizeof name, "step-%" PRIu64, step);
+    return set_link(checkpoints, link, name);
 }
 
 static tv_status remove_entry(const char *checkpoints, const char *name) {
@@ -390,7 +396,7 @@ static tv_status set_best(const char *checkpoints, uint64_t best) {
     if (best == 0)
         status = remove_entry(checkpoints, "best");
     else if (best != step_of_link(checkpoints, "best") && tv_path_is_directory(path))
-        status = set_link(checkpoints, "best", best);
+        status = set_link_to_step(checkpoints, "best", best);
     free(path);
     return status;
 }
@@ -408,9 +414,22 @@ tv_status tv_checkpoint_check_place(const char *run) {
     return status;
 }
 
-/* Removes what interrupted writes left, and all but the `keep` newest checkpoints and the links' targets. A
- * checkpoint is renamed to a temporary name before it is removed, so that no half-removed one is ever found.
- */
+/* Where it is there. It is renamed to a temporary name before, so that no half-removed one is ever found. */
+static tv_status remove_checkpoint(const char *checkpoints, const char *name) {
+    char *from = tv_format("%s/%s", checkpoints, name);
+    char *to = tv_format("%s/%sremoved-%s", checkpoints, temporary_prefix, name);
+    tv_status status = from && to ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (status == TV_OK && tv_path_exists(from)) {
+        status = tv_rename_durable(from, to);
+        if (status == TV_OK)
+            status = tv_remove_tree(to);
+    }
+    free(from);
+    free(to);
+    return status;
+}
+
+/* Removes what interrupted writes left, and all but the `keep` newest checkpoints and the links' targets. */
 static tv_status prune(const char *checkpoints, uint64_t keep) {
     char **names = NULL;
     uint64_t count = 0, step_count = 0;
@@ -434,16 +453,9 @@ static tv_status prune(const char *checkpoints, uint64_t keep) {
     for (uint64_t i = keep; i < step_count; i++) {
         if (steps[i] == last || steps[i] == best)
             continue;
-        char *from = tv_format("%s/step-%" PRIu64, checkpoints, steps[i]);
-        char *to = tv_format("%s/%sremoved-%" PRIu64, checkpoints, temporary_prefix, steps[i]);
-        status =
-            from && to ? tv_rename_durable(from, to) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
-        if (status == TV_OK)
-            status = tv_remove_tree(to);
-        free(from);
-        free(to);
-        if (status != TV_OK)
-            goto done;
+        char name[40];
+        snprintf(name, sizeof name, "step-%" PRIu64, steps[i]);
+        TV_TRY(remove_checkpoint(checkpoints, name));
     }
 done:
     free(steps);
@@ -515,8 +527,9 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
         TV_TRY(write_content(temporary, model, tokenizer, state, more, context));
         TV_TRY(tv_rename_durable(temporary, final));
     }
-    TV_TRY(set_link(checkpoints, "last", state->step));
+    TV_TRY(set_link_to_step(checkpoints, "last", state->step));
     TV_TRY(set_best(checkpoints, state->best_step));
+    TV_TRY(remove_checkpoint(checkpoints, within_name));
     TV_TRY(prune(checkpoints, keep));
 done:
     if (status != TV_OK && temporary)
@@ -525,6 +538,36 @@ done:
     free(temporary);
     free(final);
     return status;
+}
+
+tv_status tv_checkpoint_write_within(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
+                                     const tv_checkpoint_state *state, tv_checkpoint_more more,
+                                     void *context) {
+    tv_status status;
+    char *checkpoints = tv_format("%s/checkpoints", run),
+         *temporary = tv_format("%s/checkpoints/%s%s", run, temporary_prefix, within_name),
+         *final = tv_format("%s/checkpoints/%s", run, within_name);
+    if (!checkpoints || !temporary || !final) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        goto done;
+    }
+    TV_TRY(tv_make_dirs(checkpoints));
+    TV_TRY(write_content(temporary, model, tokenizer, state, more, context));
+    TV_TRY(remove_checkpoint(checkpoints, within_name));
+    TV_TRY(tv_rename_durable(temporary, final));
+    TV_TRY(set_link(checkpoints, "last", within_name));
+done:
+    if (status != TV_OK && temporary)
+        status = remove_half(temporary, status);
+    free(checkpoints);
+    free(temporary);
+    free(final);
+    return status;
+}
+
+bool tv_checkpoint_is_within(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return strcmp(slash ? slash + 1 : path, within_name) == 0;
 }
 
 /* The newest checkpoint whose step is below `limit`; NULL when there is none. The links may be one write
@@ -553,16 +596,30 @@ done:
 }
 
 tv_status tv_checkpoint_find_last(const char *run, char **path) {
-    TV_RETURN_IF_FAILED(find_newest(run, UINT64_MAX, path));
-    if (*path)
+    char *within = tv_format("%s/checkpoints/%s", run, within_name);
+    tv_checkpoint_state state;
+    tv_status status =
+        within ? find_newest(run, UINT64_MAX, path) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    const char *slash = status == TV_OK && *path ? strrchr(*path, '/') : NULL;
+    /* One that cannot be read is the newest too, so that somebody hears of it. */
+    if (status == TV_OK && tv_path_exists(within) &&
+        (!slash || tv_checkpoint_read_state(within, &state) != TV_OK ||
+         state.step >= step_of_name(slash + 1))) {
+        free(*path);
+        *path = within;
         return TV_OK;
+    }
+    free(within);
+    if (status != TV_OK || *path)
+        return status;
     return tv_fail(TV_E_CONFIG,
                    "%s: expected a checkpoint to resume from, found none; start without --resume", run);
 }
 
 tv_status tv_checkpoint_find_before(const char *run, const char *checkpoint, char **path) {
     const char *slash = strrchr(checkpoint, '/');
-    return find_newest(run, step_of_name(slash ? slash + 1 : checkpoint), path);
+    uint64_t step = step_of_name(slash ? slash + 1 : checkpoint);
+    return find_newest(run, step ? step : UINT64_MAX, path);
 }
 
 tv_status tv_model_path_resolve(const char *given, char **path) {

@@ -4,7 +4,8 @@
  * temporary name, every file and the directory are made durable, and one rename brings it into place. It is a
  * Hugging Face directory plus training_state/optimizer.safetensors (AdamW's moments) and trainer_state.json,
  * which has the checksums of all the others; resuming from it continues bit for bit. `last` and `best` are
- * relative links, replaced by rename; pruning never removes their targets.
+ * relative links, replaced by rename; pruning never removes their targets. checkpoints/within is one of a
+ * step that is half done (an iteration of reinforcement learning), until the next whole one is there.
  */
 #ifndef TV_RUN_CHECKPOINT_H
 #define TV_RUN_CHECKPOINT_H
@@ -44,11 +45,19 @@ tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokeniz
                               const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
                               void *context);
 
+/* The same of the step behind state->step as far as it is done: checkpoints/within, to which `last` leads
+ * then. `more` writes how far that is. */
+tv_status tv_checkpoint_write_within(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
+                                     const tv_checkpoint_state *state, tv_checkpoint_more more,
+                                     void *context);
+bool tv_checkpoint_is_within(const char *path);
+
 /* The same as a directory of its own, outside of any run: `path`, which must not exist. */
 tv_status tv_checkpoint_write_alone(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
                                     const tv_checkpoint_state *state);
 
-/* The newest checkpoint of a run; TV_E_CONFIG when there is none. The caller frees *path. */
+/* The newest checkpoint of a run, also of a step that is half done; TV_E_CONFIG when there is none. The
+ * caller frees *path. */
 tv_status tv_checkpoint_find_last(const char *run, char **path);
 /* The newest one before `checkpoint`; *path is NULL when there is none. */
 tv_status tv_checkpoint_find_before(const char *run, const char *checkpoint, char **path);

@@ -71,7 +71,7 @@ static bool find_cut(void *context, const cJSON *line, uint64_t end) {
     return true;
 }
 
-tv_status tv_metrics_open(const char *run, uint64_t resumed_step, tv_metrics **out) {
+tv_status tv_metrics_open(const char *run, bool resumed, uint64_t step, tv_metrics **out) {
     *out = NULL;
     tv_status status;
     tv_metrics *metrics = calloc(1, sizeof *metrics);
@@ -80,11 +80,11 @@ tv_status tv_metrics_open(const char *run, uint64_t resumed_step, tv_metrics **o
         status = tv_fail(TV_E_MEMORY, "out of host memory for the metrics of %s", run);
         goto fail;
     }
-    cut c = {.resumed_step = resumed_step};
-    if (resumed_step > 0)
+    cut c = {.resumed_step = step};
+    if (resumed)
         TV_TRY_OR_FAIL(tv_metrics_each(path, find_cut, &c, NULL));
     TV_TRY_OR_FAIL(tv_appender_open(path, c.keep, false, &metrics->file));
-    TV_TRY_OR_FAIL(tv_tfevents_create(run, resumed_step, &metrics->events));
+    TV_TRY_OR_FAIL(tv_tfevents_create(run, resumed ? step : 0, &metrics->events));
     free(path);
     *out = metrics;
     return TV_OK;

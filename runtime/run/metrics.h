@@ -39,9 +39,9 @@ typedef struct tv_metrics_line {
     const char *warning; /* a few words on what is wrong at this step; NULL: nothing */
 } tv_metrics_line;
 
-/* Opens `run`/metrics.jsonl and a new event file; `run` exists. `resumed_step` 0 starts anew. Fails with
- * TV_E_DATA where a line other than the last is no record. */
-tv_status tv_metrics_open(const char *run, uint64_t resumed_step, tv_metrics **metrics);
+/* Opens `run`/metrics.jsonl and a new event file; `run` exists. What is there is removed, or with `resumed`
+ * kept up to `step`. Fails with TV_E_DATA where a line other than the last is no record. */
+tv_status tv_metrics_open(const char *run, bool resumed, uint64_t step, tv_metrics **metrics);
 tv_status tv_metrics_write(tv_metrics *metrics, const tv_metrics_line *line);
 void tv_metrics_close(tv_metrics **metrics);
 

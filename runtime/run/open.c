@@ -147,6 +147,7 @@ static tv_status open_source(tv_run *run) {
         TV_RETURN_IF_FAILED(tv_made_with_read(run->source_path, &run->before));
         TV_RETURN_IF_FAILED(read_beginning(run));
         run->resumed = true;
+        run->within = tv_checkpoint_is_within(run->source_path);
     } else if (o->init) {
         run->init = tv_format("%s", o->adapter ? o->adapter : o->init);
         if (!run->init)

@@ -97,10 +97,19 @@ static tv_status save_more(void *context, const char *directory) {
 tv_status tv_run_save(tv_run *run) {
     if (run->stage->position) /* which is that of run->state.step: nothing is in flight */
         run->state.examples = run->stage->position(run->self);
+    run->within = false;
     if (!tv_ranks_leads(run->options->ranks))
         return TV_OK;
     return tv_checkpoint_write(run->options->run, run->model, run->tokenizer, &run->state,
                                run->settings.train.keep, save_more, run);
+}
+
+tv_status tv_run_save_within(tv_run *run) {
+    run->within = true;
+    if (!tv_ranks_leads(run->options->ranks))
+        return TV_OK;
+    return tv_checkpoint_write_within(run->options->run, run->model, run->tokenizer, &run->state, save_more,
+                                      run);
 }
 
 static tv_status fill_model(tv_run *run) {
@@ -159,12 +168,12 @@ static tv_status start_directory(tv_run *run) {
     if (!run->lock)
         TV_RETURN_IF_FAILED(tv_run_take_directory(run));
     TV_RETURN_IF_FAILED(tv_checkpoint_check_place(directory));
-    TV_RETURN_IF_FAILED(tv_metrics_open(directory, run->state.step, &run->metrics));
+    TV_RETURN_IF_FAILED(tv_metrics_open(directory, run->resumed, run->state.step, &run->metrics));
     TV_RETURN_IF_FAILED(tv_remove_temporaries(directory));
     /* In this order: a config.json without run.json is somebody else's. */
     TV_RETURN_IF_FAILED(write_run_description(run));
     TV_RETURN_IF_FAILED(write_resolved_config(run));
-    if (run->resumed)
+    if (run->resumed && !run->within)
         TV_RETURN_IF_FAILED(tv_run_save(run));
     run->progress.total_steps = run->total_steps;
     run->progress.end_step = tv_run_last_step(run);
@@ -373,6 +382,11 @@ tv_status tv_run_end(const tv_run *run) {
     const bool interrupted = run->interrupted || (!run->options->ranks && tv_interrupted());
     if (!interrupted || run->state.step >= run->total_steps)
         return TV_OK;
+    if (run->within)
+        return tv_fail(TV_E_INTERRUPTED,
+                       "interrupted in step %" PRIu64 " of %" PRIu64
+                       ", which is saved as far as it is done; continue with: trivium %s --out %s --resume",
+                       run->state.step + 1, run->total_steps, stage, directory);
     if (run->state.step == 0)
         return tv_fail(
             TV_E_INTERRUPTED,

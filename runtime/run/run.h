@@ -102,6 +102,7 @@ struct tv_run {
     int64_t begun; /* in seconds since 1970; 0 on resuming a run of an earlier version */
     char *init;    /* what the run began from, as it was given; also on resuming; NULL: drawn */
     bool resumed;  /* source is a checkpoint of this run */
+    bool within;   /* the newest checkpoint, and on resuming source, is of a step that is half done */
     tv_parameter_list *own_list;
     const tv_parameter_list *list;
     tv_tokenizer *tokenizer; /* NULL: none */
@@ -136,6 +137,8 @@ tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_r
 tv_status tv_run_start(tv_run *run);
 /* A checkpoint of run->state. */
 tv_status tv_run_save(tv_run *run);
+/* One of the step behind it as far as it is done, which the stage's own files say. */
+tv_status tv_run_save_within(tv_run *run);
 /* Writes the line of a step that run->state already counts, and shows it. */
 tv_status tv_run_write_line(tv_run *run, const tv_metrics_line *line);
 /* By all ranks, between steps: whether to stop, because some rank was interrupted. */

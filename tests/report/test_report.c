@@ -59,7 +59,7 @@ static cJSON *readout_of(const char *page, const char *id) {
 
 static void write_run(const char *run, uint64_t steps) {
     tv_metrics *metrics = NULL;
-    assert_ok(tv_metrics_open(run, 0, &metrics));
+    assert_ok(tv_metrics_open(run, false, 0, &metrics));
     const char *samples[] = {"a <script>alert(1)</script> & \"quotes\""};
     for (uint64_t step = 1; step <= steps; step++) {
         bool last = step == steps;
@@ -128,7 +128,7 @@ static void the_data_of_charts_stays_data(void **state) {
     static const char hostile[] = "</script><u>x", shown[] = "\\u003c/script>\\u003cu>x";
     char *dir = tv_test_dir(), *run = make_dir(dir, "run");
     tv_metrics *metrics = NULL;
-    assert_ok(tv_metrics_open(run, 0, &metrics));
+    assert_ok(tv_metrics_open(run, false, 0, &metrics));
     for (uint64_t step = 1; step <= 3; step++)
         assert_ok(tv_metrics_write(metrics, &(tv_metrics_line){.stage = "pretrain",
                                                                .step = step,
@@ -203,7 +203,7 @@ static void trends_do_not_hook_at_the_ends(void **state) {
     enum { STEPS = 400 };
     char *dir = tv_test_dir(), *run = make_dir(dir, "noisy");
     tv_metrics *metrics = NULL;
-    assert_ok(tv_metrics_open(run, 0, &metrics));
+    assert_ok(tv_metrics_open(run, false, 0, &metrics));
     for (int step = 1; step <= STEPS; step++) {
         double noise = step == STEPS ? 60 : step % 2 ? 1 : -1;
         const tv_metrics_line line = {

@@ -137,7 +137,7 @@ static void events_decode_to_what_was_written(void **state) {
     (void)state;
     char *dir = tv_test_dir();
     tv_metrics *metrics = NULL;
-    assert_ok(tv_metrics_open(dir, 0, &metrics));
+    assert_ok(tv_metrics_open(dir, false, 0, &metrics));
     const char *samples[] = {"Once upon a <time>\n"};
     tv_metrics_line line = example;
     line.step = 300;
@@ -210,7 +210,7 @@ static void resume_cuts_back_to_the_step(void **state) {
     char *dir = tv_test_dir(), *path = tv_format("%s/metrics.jsonl", dir);
     tv_metrics *metrics = NULL;
     tv_metrics_line line = example;
-    assert_ok(tv_metrics_open(dir, 0, &metrics));
+    assert_ok(tv_metrics_open(dir, false, 0, &metrics));
     for (line.step = 1; line.step <= 9; line.step++)
         assert_ok(tv_metrics_write(metrics, &line));
     tv_metrics_close(&metrics);
@@ -221,12 +221,12 @@ static void resume_cuts_back_to_the_step(void **state) {
 
     /* A step beyond the file keeps all whole lines and drops only the torn one. */
     cJSON *last = NULL;
-    assert_ok(tv_metrics_open(dir, 50, &metrics));
+    assert_ok(tv_metrics_open(dir, true, 50, &metrics));
     tv_metrics_close(&metrics);
     assert_int_equal(count_lines(dir, &last), 9);
     cJSON_Delete(last);
 
-    assert_ok(tv_metrics_open(dir, 5, &metrics));
+    assert_ok(tv_metrics_open(dir, true, 5, &metrics));
     line.step = 6;
     line.loss = NAN;
     assert_ok(tv_metrics_write(metrics, &line));
@@ -254,14 +254,14 @@ static void resume_cuts_back_to_the_step(void **state) {
     free(file);
     free(events);
 
-    assert_ok(tv_metrics_open(dir, 0, &metrics));
+    assert_ok(tv_metrics_open(dir, false, 0, &metrics));
     tv_metrics_close(&metrics);
     uint64_t size = 1;
     assert_ok(tv_file_size(path, &size));
     assert_int_equal(size, 0);
     const char *broken = "{\"step\":1}\nnonsense\n{\"step\":3}\n";
     assert_ok(tv_write_file(path, broken, strlen(broken)));
-    assert_fails(tv_metrics_open(dir, 3, &metrics), TV_E_DATA, "line 2");
+    assert_fails(tv_metrics_open(dir, true, 3, &metrics), TV_E_DATA, "line 2");
     assert_null(metrics);
     free(path);
     tv_test_dir_remove(&dir);

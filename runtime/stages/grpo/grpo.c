@@ -13,6 +13,7 @@
 #include "run/schedule.h"
 #include "stages/grpo/iteration.h"
 #include "stages/grpo/losses.h"
+#include "stages/grpo/within.h"
 #include "stages/ppo/drawing.h"
 #include "stages/ppo/loop.h"
 #include "stages/ppo/sources.h"
@@ -183,6 +184,21 @@ static tv_status measure(void *self, tv_run *run) {
     return TV_OK;
 }
 
+/* The next iteration is the rest of one. */
+static tv_status go_on_within(tv_grpo *g) {
+    const char *directory = g->run->source_path;
+    cJSON *root = NULL;
+    char *path = tv_format("%s/%s", directory, state_name);
+    tv_status status =
+        path ? tv_json_read_file(path, &root) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (status == TV_OK)
+        status = tv_grpo_within_read(g, root, path, directory);
+    cJSON_Delete(root);
+    free(path);
+    return tv_fail_advice(status, TV_E_DATA,
+                          "move checkpoints/within away to go on from the last whole iteration");
+}
+
 static tv_status begin(void *self, tv_run *run) {
     tv_grpo *g = &((grpo_stage *)self)->grpo;
     const tv_rollout_options drawing = rollout_options(g);
@@ -196,20 +212,22 @@ static tv_status begin(void *self, tv_run *run) {
     g->equal = calloc(groups, sizeof *g->equal);
     g->kept = calloc(S, sizeof *g->kept);
     g->order = calloc(S, sizeof *g->order);
-    return g->rewards && g->equal && g->kept && g->order
-               ? TV_OK
-               : tv_fail(TV_E_MEMORY, "out of host memory for the rewards of a rollout");
+    if (!g->rewards || !g->equal || !g->kept || !g->order)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the rewards of a rollout");
+    return run->within ? go_on_within(g) : TV_OK;
 }
 
 static tv_status save(void *self, tv_run *run, const char *directory, bool last) {
     const grpo_stage *s = self;
-    (void)run;
     (void)last;
     char *path = tv_format("%s/%s", directory, state_name);
     cJSON *root = cJSON_CreateObject();
     bool built = path && root && tv_ppo_sources_add(&s->sources, root);
-    tv_status status = built ? tv_json_write_file(path, root)
-                             : tv_fail(TV_E_MEMORY, "out of host memory for the state of GRPO");
+    tv_status status = built ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the state of GRPO");
+    if (status == TV_OK && run->within)
+        status = tv_grpo_within_write(&s->grpo, root, directory);
+    if (status == TV_OK)
+        status = tv_json_write_file(path, root);
     cJSON_Delete(root);
     free(path);
     return status;

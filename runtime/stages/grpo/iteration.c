@@ -14,15 +14,7 @@
 #include "stages/ppo/health.h"
 #include "stages/ppo/line.h"
 
-/* What an iteration measures on its way. */
-typedef struct measurement {
-    double reward, reward_square, ended; /* sums over answers */
-    uint64_t equal;                      /* groups without variance */
-    double stats[TV_HEAD_STATS];
-    double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
-    uint64_t updates, skipped;
-    double draw_seconds, score_seconds, forward_seconds, update_seconds;
-} measurement;
+typedef tv_grpo_sums measurement;
 
 bool tv_grpo_has_reference(const tv_grpo *g) {
     return g->run->settings.grpo.kl_coef > 0;
@@ -44,14 +36,19 @@ static tv_status draw_training(tv_grpo *g) {
     return draw(g, g->prompts, first);
 }
 
-static tv_status score(tv_grpo *g, const tv_prompts *prompts, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_reward_score(g->reward, prompts, &g->rollout));
+static void take_scores(tv_grpo *g, measurement *m) {
+    m->reward = m->reward_square = m->ended = 0;
     for (uint64_t s = 0; s < g->rollout.sequences; s++) {
         double reward = g->rewards[s] = g->rollout.items[s].score;
         m->reward += reward;
         m->reward_square += reward * reward;
         m->ended += g->rollout.items[s].ended;
     }
+}
+
+static tv_status score(tv_grpo *g, const tv_prompts *prompts, measurement *m) {
+    TV_RETURN_IF_FAILED(tv_ppo_reward_score(g->reward, prompts, &g->rollout));
+    take_scores(g, m);
     return TV_OK;
 }
 
@@ -191,14 +188,27 @@ static tv_status drain(tv_grpo *g, measurement *m) {
     return TV_OK;
 }
 
+/* The rest of the iteration is for another day: the checkpoint has its rollout, and says how far it is. */
+static tv_status stop_within(tv_grpo *g, measurement *m) {
+    TV_RETURN_IF_FAILED(drain(g, m));
+    m->update_seconds += tv_seconds() - g->update_begin;
+    TV_RETURN_IF_FAILED(tv_run_save_within(g->run));
+    return tv_fail(TV_E_INTERRUPTED, "interrupted between two updates");
+}
+
+/* From g->epoch and g->first on. */
 static tv_status update_all(tv_grpo *g, measurement *m) {
     const tv_grpo_settings *settings = &g->run->settings.grpo;
     const struct tv_step_constants constants = tv_run_constants(g->run, g->run->state.step);
     g->run->last.lr = (double)constants.lr;
-    for (uint64_t epoch = 0; epoch < settings->epochs; epoch++) {
-        TV_RETURN_IF_FAILED(order_epoch(g, epoch));
-        for (uint64_t first = 0; first < g->kept_count; first += settings->minibatch) {
-            update_source source = {g, batches_of(g, first, settings->minibatch)};
+    g->update_begin = tv_seconds();
+    for (; g->epoch < settings->epochs; g->epoch++, g->first = 0) {
+        TV_RETURN_IF_FAILED(order_epoch(g, g->epoch));
+        for (; g->first < g->kept_count; g->first += settings->minibatch) {
+            TV_RETURN_IF_FAILED(tv_run_check_interrupt(g->run));
+            if (g->run->interrupted)
+                return stop_within(g, m);
+            update_source source = {g, batches_of(g, g->first, settings->minibatch)};
             tv_step_result result;
             bool has_result;
             TV_RETURN_IF_FAILED(
@@ -207,7 +217,9 @@ static tv_status update_all(tv_grpo *g, measurement *m) {
                 take_result(g, m, &result);
         }
     }
-    return drain(g, m);
+    TV_RETURN_IF_FAILED(drain(g, m));
+    m->update_seconds += tv_seconds() - g->update_begin;
+    return TV_OK;
 }
 
 /* ---- report ---- */
@@ -324,30 +336,51 @@ static void watch(tv_grpo *g, const measurement *m) {
     }
 }
 
-static tv_status iterate(tv_grpo *g) {
-    measurement m = {0};
+/* All that stands before the updates. */
+static tv_status roll_out(tv_grpo *g, measurement *m) {
+    *m = (measurement){0};
+    g->epoch = g->first = 0;
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(g));
     double drawn = tv_seconds();
-    TV_RETURN_IF_FAILED(score(g, g->prompts, &m));
-    choose(g, &m);
+    TV_RETURN_IF_FAILED(score(g, g->prompts, m));
+    choose(g, m);
     double scored = tv_seconds();
     TV_RETURN_IF_FAILED(evaluate_roles(g));
+    m->draw_seconds = drawn - begin;
+    m->score_seconds = scored - drawn;
+    m->forward_seconds = tv_seconds() - scored;
+    return TV_OK;
+}
+
+/* The same of what a checkpoint held: it was drawn, scored and evaluated, by the policy of the iteration's
+ * begin.
+ */
+static tv_status take_up(tv_grpo *g, measurement *m) {
+    g->half_done = false;
+    take_scores(g, m);
+    choose(g, m);
+    return g->first < g->kept_count ? expect_finite(g, g->rollout.old_logprobs,
+                                                    "the old log-probabilities of the checkpoint", TV_E_DATA)
+                                    : tv_fail(TV_E_DATA,
+                                              "the checkpoint stands at answer %" PRIu64 " of %" PRIu64
+                                              " that learn; it is of other settings",
+                                              g->first, g->kept_count);
+}
+
+static tv_status iterate(tv_grpo *g) {
+    measurement *m = &g->sums;
+    TV_RETURN_IF_FAILED(g->half_done ? take_up(g, m) : roll_out(g, m));
     tv_group_advantages(&g->run->settings.grpo, g->rewards, &g->rollout, g->equal);
-    double evaluated = tv_seconds();
-    TV_RETURN_IF_FAILED(update_all(g, &m));
-    double end = tv_seconds();
-    m.draw_seconds = drawn - begin;
-    m.score_seconds = scored - drawn;
-    m.forward_seconds = evaluated - scored;
-    m.update_seconds = end - evaluated;
-    if (!isfinite(m.loss))
+    TV_RETURN_IF_FAILED(update_all(g, m));
+    double seconds = m->draw_seconds + m->score_seconds + m->forward_seconds + m->update_seconds;
+    if (!isfinite(m->loss))
         return tv_fail(TV_E_NUMERIC, "the policy's loss of the iteration's updates is not finite");
-    describe(g, &m);
-    watch(g, &m);
-    const tv_ppo_line line = {.loss = m.loss / fmax((double)m.updates, 1),
-                              .grad_norm = m.grad_norm / fmax((double)m.updates, 1),
-                              .seconds = end - begin,
+    describe(g, m);
+    watch(g, m);
+    const tv_ppo_line line = {.loss = m->loss / fmax((double)m->updates, 1),
+                              .grad_norm = m->grad_norm / fmax((double)m->updates, 1),
+                              .seconds = seconds,
                               .numbers = g->numbers,
                               .number_count = g->number_count,
                               .warning = g->warning,

@@ -2,7 +2,8 @@
  *
  * Reads top to bottom in iteration.c: draw k answers to each prompt, score, choose the groups that teach,
  * evaluate policy and reference, advantages, update, report. Everything drawn is addressed by seed and the
- * number of the answer over the whole run, so that a resumed run continues bit for bit.
+ * number of the answer over the whole run, so that a resumed run continues bit for bit. An interrupt stops
+ * between two updates; the checkpoint holds the rollout then (within.h).
  */
 #ifndef TV_STAGES_GRPO_ITERATION_H
 #define TV_STAGES_GRPO_ITERATION_H
@@ -16,6 +17,16 @@
 #include "text/prompts.h"
 
 enum { TV_GRPO_NUMBERS = 40 };
+
+/* What an iteration measures on its way. */
+typedef struct tv_grpo_sums {
+    double reward, reward_square, ended; /* sums over answers */
+    uint64_t equal;                      /* groups without variance */
+    double stats[TV_HEAD_STATS];
+    double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
+    uint64_t updates, skipped;
+    double draw_seconds, score_seconds, forward_seconds, update_seconds;
+} tv_grpo_sums;
 
 typedef struct tv_grpo {
     tv_run *run;                      /* the policy and its trainer */
@@ -31,7 +42,11 @@ typedef struct tv_grpo {
     uint8_t *equal;         /* (prompts): 1 where all rewards of the group are the same */
     uint64_t *kept, *order; /* (S): sequences that take part in the updates; their order in the epoch */
     uint64_t kept_count;
-    uint64_t first_val; /* the address of the first held-out prompt's draws, behind all of training's */
+    tv_grpo_sums sums;     /* of the iteration at hand */
+    uint64_t epoch, first; /* of its next update: the place in `order` where its minibatch begins */
+    double update_begin;   /* when this process began to update */
+    bool half_done;        /* all this is a checkpoint's, and what is left of the iteration comes next */
+    uint64_t first_val;    /* the address of the first held-out prompt's draws, behind all of training's */
     tv_metric_number numbers[TV_GRPO_NUMBERS]; /* of the last line */
     uint64_t number_count;
     char warning[160];      /* of the last line; empty: none */

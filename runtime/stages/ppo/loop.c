@@ -82,7 +82,7 @@ static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
 static tv_status measure_beginning(tv_ppo_loop *l) {
     tv_run *run = l->run;
     tv_metrics_line line = {.stage = run->stage->name};
-    if (!l->measure || run->state.step > 0 || run->interrupted)
+    if (!l->measure || run->state.step > 0 || run->within || run->interrupted)
         return TV_OK;
     TV_RETURN_IF_FAILED(l->measure(l->context, &line));
     return tv_run_write_line(run, &line);
@@ -100,10 +100,12 @@ tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
     while (run->state.step < end && !run->interrupted && !run->diverged) {
         tv_status status = one_iteration(l);
         run->interrupted = status == TV_E_INTERRUPTED;
-        if (run->interrupted) /* while a reward program was waited for: nothing has changed yet */
+        /* While a reward program was waited for, when nothing has changed yet, or within the updates. */
+        if (run->interrupted)
             break;
         if (status != TV_OK)
             return save_after_failure(l, status);
+        run->within = false;
         /* The iteration began with what the checkpoint holds. */
         if (!l->good_step && run->resumed)
             l->good_step = run->first_step;
@@ -111,5 +113,5 @@ tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
             TV_RETURN_IF_FAILED(save_checkpoint(l));
         TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     }
-    return run->state.step > run->first_step ? save_checkpoint(l) : TV_OK;
+    return run->state.step > run->first_step && !run->within ? save_checkpoint(l) : TV_OK;
 }
