@@ -177,6 +177,39 @@ static void resume_continues_exactly(void **state) {
     tv_free_all(whole, parts);
 }
 
+/* A temperature of 1/2 is logits twice as large, in drawing, in log-probabilities and in gradients: blocks in
+ * front of the same final norm learn the same to the last bit, since a factor of two rounds nothing.
+ *
+ * Tried on 2026-11-29, each fails: no temperature in the head, in its gradient alone, in drawing; twice it.
+ */
+static void a_temperature_is_a_scale_of_the_logits(void **state) {
+    (void)state;
+    char *sharpened = tv_answering_sharpened(&place, 2), *model = place.model;
+    char *runs[2];
+    const char *const names[] = {"warm", "sharp"}, *const temperatures[] = {"grpo.temperature=0.5",
+                                                                            "grpo.temperature=1"};
+    for (int i = 0; i < 2; i++) {
+        runs[i] = tv_answering_path(&place, names[i]);
+        place.model = i ? sharpened : model;
+        assert_ok(train_with(runs[i], NULL, 0, false,
+                             SETS(temperatures[i], "grpo.iterations=2", "grpo.minibatch=8", "grpo.epochs=2",
+                                  "train.lr=3e-3", "train.trainable=layers.0-")));
+    }
+    place.model = model;
+    static const char *const keys[] = {"loss",           "grad_norm",        "reward/mean",
+                                       "policy/entropy", "policy/ratio_var", "response_tokens"};
+    for (uint64_t step = 1; step <= 2; step++)
+        for (size_t i = 0; i < TV_COUNT(keys); i++) {
+            double warm = tv_expect_metric(runs[0], step, keys[i]),
+                   sharp = tv_expect_metric(runs[1], step, keys[i]);
+            if (warm != sharp)
+                fail_msg("%s at step %d: %.17g, and %.17g with the logits scaled", keys[i], (int)step, warm,
+                         sharp);
+        }
+    assert_true(tv_expect_metric(runs[0], 2, "grad_norm") > 0);
+    tv_free_all(sharpened, runs[0], runs[1]);
+}
+
 static void it_learns_the_planted_task(void **state) {
     (void)state;
     char *run = tv_format("%s/learns", place.planted.dir);
@@ -233,6 +266,7 @@ int main(void) {
         cmocka_unit_test(a_constant_reward_changes_nothing),
         cmocka_unit_test(the_beginning_is_measured),
         cmocka_unit_test(resume_continues_exactly),
+        cmocka_unit_test(a_temperature_is_a_scale_of_the_logits),
         cmocka_unit_test(it_learns_the_planted_task),
         cmocka_unit_test(a_check_is_a_reward),
         cmocka_unit_test(mistakes_get_a_sentence),

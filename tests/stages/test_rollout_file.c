@@ -1,7 +1,6 @@
 /* stages/ppo/rollout_file: a rollout comes back as it was written, and one that fits no run is refused.
  *
- * Tried on 2026-11-29, each fails: no limit of an answer's length, no look at the vocabulary, prompts not
- * compared.
+ * Tried on 2026-11-29, each fails: no look at the vocabulary; prompts not compared.
  */
 #include "support/support.h"
 
