@@ -389,15 +389,27 @@ uint64_t tv_matmul_scratch(uint64_t m, uint64_t n, uint64_t k) {
  * Below 2: the product stays whole. */
 static uint64_t slices_apart(const tv_recorder *recorder, const tv_matmul *product, const parts *size) {
     const tv_caps *caps = tv_recorder_caps(recorder);
+    const bool on_matrices = takes_matrices(caps, product),
+               nt = !product->transpose_a && product->transpose_b;
     uint64_t tiles = tv_div_up(size->m, TILE) * tv_div_up(size->n, TILE),
              value_bytes = size->m * size->n * sizeof(float);
-    if (takes_matrices(caps, product) || tv_cpu_lanes(caps) || !tv_tensor_present(product->scratch) ||
-        size->batch > 1 || product->b.dtype != TV_F32 || size->k <= SLICE || tiles >= caps->compute_units ||
-        (product->transpose_b && size->m <= TV_MATMUL_FEW_ROWS))
+    if (tv_cpu_lanes(caps) && !on_matrices)
+        return 0;
+    if (!tv_tensor_present(product->scratch) || size->batch > 1 || size->k <= SLICE ||
+        tiles >= caps->compute_units)
+        return 0;
+    if (on_matrices ? product->c.dtype != TV_F32 || tv_dtype_is_blocks(product->b.dtype)
+                    : product->b.dtype != TV_F32)
+        return 0;
+    /* The kernels of few rows make slices side by side as they are. */
+    if (nt && (on_matrices ? size->m <= 2 * SIDE || size->n <= SIDE : size->m <= TV_MATMUL_FEW_ROWS))
         return 0;
     uint64_t bytes = tv_min_u64(product->scratch.span.bytes, caps->storage_range);
     uint64_t slices = tv_div_up(size->k, SLICE),
              most = tv_min_u64(tv_min_u64(slices, caps->group_count_z), bytes / value_bytes);
+    /* On matrix units the slices are added up before C sees them, so in parts they would be other bits. */
+    if (on_matrices)
+        return most == slices ? slices : 0;
     return most > 0 ? tv_div_up(slices, tv_div_up(slices, most)) : 0;
 }
 
@@ -411,9 +423,11 @@ static tv_status record_slices(tv_recorder *recorder, const tv_matmul *product, 
     operand slice_a = *a, slice_b = *b;
     slice_a.stride = product->transpose_a ? SLICE * a->ld : SLICE;
     slice_b.stride = product->transpose_b ? SLICE : SLICE * b->ld;
-    tv_matmul part = {.transpose_a = product->transpose_a,
+    tv_matmul part = {.n = product->n,
+                      .transpose_a = product->transpose_a,
                       .transpose_b = product->transpose_b,
                       .scale = 1,
+                      .a = product->a,
                       .b = product->b};
     for (int rest = 0; rest < 2; rest++) {
         uint64_t done = rest ? whole : 0;
@@ -457,8 +471,9 @@ static tv_status record_apart(tv_recorder *recorder, const tv_matmul *product, c
             .push = &push,
             .invocations = value_count,
             .shape = {count, size->m, size->n},
-            .specialization = {product->gelu && s + count == slices && first->k + size->k == product->k},
-            .specialization_count = 1,
+            .specialization = {product->gelu && s + count == slices && first->k + size->k == product->k,
+                               takes_matrices(tv_recorder_caps(recorder), product)},
+            .specialization_count = 2,
         };
         launch.bindings[0] = product->scratch;
         launch.bindings[0].span = tv_span_part(product->scratch.span, 0, count * value_count * sizeof(float));

@@ -1,5 +1,6 @@
 /* C = fma(scale, slice, C) for the sums of slices of k in their order, from the bias, 0 or, with accumulate, what C held on: the
- * end of a product whose slices different workgroups made.
+ * end of a product whose slices different workgroups made. With TOTAL_FIRST, as the tiles of matrix units have it, C = fma(scale, sum of the
+ * slices from 0 on in their order, C).
  *
  * slices: (slices, m, n), packed; C: (m, n), rows p.ldc apart; bias: (n). An invocation per value, neighbours on neighbouring columns:
  * every read and write of a subgroup is one stretch of memory. 2 FLOPs per slice and value, 4 (slices + 1) m n bytes (one more m n with
@@ -15,6 +16,7 @@
 
 layout(local_size_x = TV_LOCAL_SIZE) in;
 layout(constant_id = 0) const bool GELU = false;
+layout(constant_id = 1) const bool TOTAL_FIRST = false;
 layout(std430, binding = 0) readonly buffer Slices {
     float slices[];
 };
@@ -33,9 +35,12 @@ void main() {
     if (value >= all)
         return;
     uint row = value / p.n, column = value % p.n, at = p.first_c + row * p.ldc + column;
-    float total = p.accumulate != 0 ? float(c[at]) : p.has_bias != 0 ? float(bias[p.first_bias + column]) : 0.0;
+    float before = p.accumulate != 0 ? float(c[at]) : p.has_bias != 0 ? float(bias[p.first_bias + column]) : 0.0;
+    float total = TOTAL_FIRST ? 0.0 : before;
     for (uint s = 0; s < p.slices; s++)
-        total = fma(p.scale, slices[s * all + value], total);
+        total = fma(TOTAL_FIRST ? 1.0 : p.scale, slices[s * all + value], total);
+    if (TOTAL_FIRST)
+        total = fma(p.scale, total, before);
     if (GELU)
         total /= 1.0 + tv_gelu_exp(total);
     c[at] = TV_ACT(total);
