@@ -112,7 +112,7 @@ fail:
 static void empty_rows(tv_decoder *decoder) {
     for (uint64_t r = 0; r < decoder->options.rows; r++) {
         decoder->books[r] = (row_book){.slot = NO_SLOT, .finished = TV_DECODE_LENGTH};
-        decoder->row_of[r] = NO_SLOT;
+        decoder->slots[r].row = NO_SLOT;
     }
     decoder->changed = true;
 }
@@ -134,11 +134,12 @@ static tv_status create(const tv_model *model, const tv_decoder_options *options
     decoder->k = calloc(config->n_layer, sizeof *decoder->k);
     decoder->v = calloc(config->n_layer, sizeof *decoder->v);
     decoder->books = calloc(options->rows, sizeof *decoder->books);
-    decoder->row_of = calloc(options->rows, sizeof *decoder->row_of);
+    decoder->slots = calloc(options->rows, sizeof *decoder->slots);
+    decoder->held = calloc(options->rows * options->max_tokens, sizeof *decoder->held);
     decoder->tokens = calloc(options->rows * options->max_tokens, sizeof *decoder->tokens);
     decoder->logprobs = calloc(options->rows * options->max_tokens, sizeof *decoder->logprobs);
-    if (!decoder->k || !decoder->v || !decoder->books || !decoder->row_of || !decoder->tokens ||
-        !decoder->logprobs) {
+    if (!decoder->k || !decoder->v || !decoder->books || !decoder->slots || !decoder->tokens ||
+        !decoder->held || !decoder->logprobs) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
         goto fail;
     }
@@ -208,8 +209,9 @@ void tv_decoder_destroy(tv_decoder **handle) {
     free(decoder->k);
     free(decoder->v);
     free(decoder->books);
-    free(decoder->row_of);
+    free(decoder->slots);
     free(decoder->tokens);
+    free(decoder->held);
     free(decoder->logprobs);
     free(decoder);
     *handle = NULL;
@@ -264,24 +266,24 @@ tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts
     for (uint64_t i = 0; i < count; i++)
         TV_RETURN_IF_FAILED(tv_decoder_check(decoder, i, &prompts[i]));
     empty_rows(decoder);
+    decoder->stale = true;
     set_settings(decoder, settings);
     for (uint64_t i = 0; i < count; i++)
         TV_RETURN_IF_FAILED(tv_decoder_fill(decoder, i, &prompts[i]));
     return TV_OK;
 }
 
-/* The row is placed by the next run. Its cache holds the first `held` tokens already. */
-static tv_status fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt, uint64_t held) {
+/* The row is placed by the next run. */
+static tv_status fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt) {
     uint64_t width = decoder->options.max_tokens;
     if (row >= decoder->options.rows || decoder->books[row].finished == TV_DECODE_RUNNING)
         return tv_fail(TV_E_USAGE, "row %llu of a decoder of %llu was to be filled, which %s",
                        (unsigned long long)row, (unsigned long long)decoder->options.rows,
                        row < decoder->options.rows ? "still runs" : "does not exist");
     TV_RETURN_IF_FAILED(tv_decoder_check(decoder, row, prompt));
-    decoder->fed = held;
     decoder->books[row] = (row_book){
         .slot = NO_SLOT,
-        .length = 1 + held,
+        .length = 1,
         .prompt_length = prompt->length,
         .limit = (uint32_t)(prompt->length + tv_min_u64(prompt->max_new, width - prompt->length)),
         .sequence = prompt->sequence,
@@ -294,18 +296,18 @@ static tv_status fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt
 }
 
 tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt) {
-    return fill(decoder, row, prompt, 0);
+    for (uint64_t slot = 0; decoder->stale && slot < decoder->options.rows; slot++)
+        decoder->slots[slot].held = 0;
+    decoder->stale = false;
+    return fill(decoder, row, prompt);
 }
 
-/* The last token is fed again in any case, because its logits are wanted. */
 tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prompt) {
     if (decoder->options.rows != 1)
         return tv_fail(TV_E_USAGE, "only a decoder of one row continues a text, and this one has %llu",
                        (unsigned long long)decoder->options.rows);
-    uint64_t held = 0;
-    while (held < decoder->fed && held + 1 < prompt->length && decoder->tokens[held] == prompt->tokens[held])
-        held++;
-    return fill(decoder, 0, prompt, held);
+    decoder->stale = false;
+    return fill(decoder, 0, prompt);
 }
 
 /* ---- running ---- */
@@ -320,7 +322,8 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
     const uint32_t *finished = tv_decoder_back(decoder, STATE_FINISHED);
     const tv_decode_drawn *recent = tv_decoder_back(decoder, STATE_RECENT);
     for (uint64_t slot = 0; slot < decoder->options.rows; slot++) {
-        uint64_t row = decoder->row_of[slot];
+        slot_book *place = &decoder->slots[slot];
+        uint64_t row = place->row;
         if (row == NO_SLOT)
             continue;
         row_book *book = &decoder->books[row];
@@ -338,11 +341,12 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
                             "damaged, or too large for fp32",
                             (unsigned long long)(i + 1));
         }
-        decoder->fed = book->length - 1;
+        for (; place->held < book->length - 1; place->held++)
+            decoder->held[slot * width + place->held] = decoder->tokens[row * width + place->held];
         *running += book->finished == TV_DECODE_RUNNING;
         if (book->finished != TV_DECODE_RUNNING) {
             book->slot = NO_SLOT;
-            decoder->row_of[slot] = NO_SLOT;
+            place->row = NO_SLOT;
         }
     }
     return status;
@@ -413,6 +417,10 @@ uint64_t tv_decoder_step_rows(const tv_decoder *decoder) {
 
 uint64_t tv_decoder_tokens_read(const tv_decoder *decoder) {
     return decoder->tokens_read;
+}
+
+uint64_t tv_decoder_tokens_shared(const tv_decoder *decoder) {
+    return decoder->tokens_shared;
 }
 
 tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row) {

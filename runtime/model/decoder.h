@@ -3,8 +3,10 @@
  * A step feeds one token of every row, draws the next and keeps the books on the device; within a prompt the
  * drawn token is ignored and the prompt's is fed, so the same step reads prompts. Where the prompts of new
  * rows have more tokens than a step has rows, passes over many of their tokens at once read them first, to
- * the same bits, and the first step feeds their last ones. Between two runs, rows that ended can be filled
- * with new prompts while the others go on. Where at most half of the rows still run, the decoder moves them
+ * the same bits, and the first step feeds their last ones. What prompts have in common at their beginning is
+ * read once: its keys and values are copied from where they are, be it a row that runs, one that has ended or
+ * one that is filled beside it. Between two runs, rows that ended can be filled with new prompts while the
+ * others go on. Where at most half of the rows still run, the decoder moves them
  * together and goes on in a step of half as many rows, and so on down to one, so that stragglers do not cost
  * full rows. The log-probabilities equal those of the full forward pass within the tier's tolerance. Draws
  * are addressed by (seed, the row's sequence number, the position of the token that was fed), and no bit of a
@@ -60,8 +62,9 @@ typedef struct tv_decoder_settings {
     uint32_t ends[TV_DECODE_MAX_ENDS]; /* tokens that end a text */
 } tv_decoder_settings;
 
-/* Empties every row and puts `count` (at most rows) prompts into the first
- * ones. TV_E_DATA for a token outside the vocabulary, TV_E_USAGE for what the comments above exclude. */
+/* Empties every row and puts `count` (at most rows) prompts into the first ones. The model stays what it is
+ * until the next start. TV_E_DATA for a token outside the vocabulary, TV_E_USAGE for what the comments above
+ * exclude. */
 tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts, uint64_t count,
                            const tv_decoder_settings *settings);
 
@@ -70,8 +73,9 @@ tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts
  * row that runs. */
 tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt);
 
-/* The same in a decoder of one row, whose model is what it was at its last run: the prompt is read from where
- * it differs from the text that the row held, as the turns of a conversation go on from each other. */
+/* The same in a decoder of one row, whose model is what it was at its last run, also one before the last
+ * start: the prompt is read from where it differs from the text that the row held, as the turns of a
+ * conversation go on from each other. */
 tv_status tv_decoder_continue(tv_decoder *decoder, const tv_decoder_prompt *prompt);
 
 /* Whether the decoder takes this prompt, called `number` in the sentence; fails as tv_decoder_start does. */
@@ -87,10 +91,11 @@ tv_status tv_decoder_run(tv_decoder *decoder, uint64_t steps, uint64_t *running)
  */
 void tv_decoder_capture(tv_decoder *decoder, uint64_t step);
 
-/* What cost goes by: rows that the last run's steps computed, and tokens that passes over prompts have read
- * since the decoder's creation. */
+/* What cost goes by: rows that the last run's steps computed, and since the decoder's creation tokens that
+ * passes over prompts have read, and those that were not read again because they were there. */
 uint64_t tv_decoder_step_rows(const tv_decoder *decoder);
 uint64_t tv_decoder_tokens_read(const tv_decoder *decoder);
+uint64_t tv_decoder_tokens_shared(const tv_decoder *decoder);
 
 /* A row as the last run left it; pointers last until the next run, start or fill. */
 typedef struct tv_decoder_row {

@@ -1,8 +1,9 @@
-/* The insides of a decoder: its tensors, and the host's books of rows and slots. For decoder.c and
- * decoder_place.c alone.
+/* The insides of a decoder: its tensors, and the host's books of rows and slots. For decoder.c,
+ * decoder_held.c, decoder_prompts.c and decoder_place.c alone.
  *
  * A row is one of the caller's sequences; a slot is a row of the device's state and caches, where a row that
- * runs stands.
+ * runs stands. What a slot's caches hold stays known when its row has ended: a prompt that begins alike is
+ * read from where it differs.
  */
 #ifndef TV_MODEL_DECODER_STATE_H
 #define TV_MODEL_DECODER_STATE_H
@@ -50,12 +51,20 @@ typedef struct row_book {
     uint64_t length;        /* tokens fed and drawn; 0: empty */
     uint64_t prompt_length; /* all of it lies in the decoder's `tokens` from the start */
     uint32_t limit, sequence, finished;
+    bool reads; /* its prompt is read by the passes that are being written */
 } row_book;
+
+/* The host's book of a slot: the tokens whose keys and values its caches hold, from the text's first on. */
+typedef struct slot_book {
+    uint64_t row;  /* NO_SLOT: free */
+    uint64_t held; /* their number; they lie in the decoder's `held` */
+} slot_book;
 
 struct tv_decoder {
     const tv_model *model;
     tv_decoder_options options;
-    uint64_t reading_rows, tokens_read; /* of the largest pass; in passes, so far */
+    uint64_t reading_rows;               /* of the largest pass */
+    uint64_t tokens_read, tokens_shared; /* of prompts, so far: in passes; found in the caches */
     tv_activations *activations; /* of as many rows as either takes; smaller steps use the front of them */
     decoder_plan plan;
     tv_device_arena *state, *back, *up, *cache;
@@ -64,13 +73,14 @@ struct tv_decoder {
     tv_recording *reads[MAX_LEVELS]; /* the same of reading rows: passes that read prompts */
     tv_recording *read_back, *columns, *change, *profile;
     uint64_t steps_run, capture_step; /* 0: none */
-    uint64_t fed;                     /* in a decoder of one row: tokens of its text that the cache holds */
     uint32_t level;                   /* of the last run */
     bool changed;                     /* the host's books are ahead of the device */
-    row_book *books;                  /* (rows) */
-    uint64_t *row_of;                 /* (slots) the row that stands there; NO_SLOT: free */
-    uint32_t *tokens;                 /* (rows, max_tokens) texts */
-    float *logprobs;                  /* (rows, max_tokens) */
+    bool stale; /* what the caches hold is from before the last start: the model may have changed since */
+    row_book *books;  /* (rows) */
+    slot_book *slots; /* (slots) */
+    uint32_t *tokens; /* (rows, max_tokens) texts */
+    uint32_t *held;   /* (slots, max_tokens) */
+    float *logprobs;  /* (rows, max_tokens) */
 };
 
 /* The caller frees the plan, also on failure. */
@@ -104,5 +114,29 @@ tv_status tv_decoder_record_columns(tv_decoder *decoder);
  * rows take what is free) and reads the prompts of new rows where they are many tokens. Nothing of the
  * decoder runs meanwhile. */
 tv_status tv_decoder_place_rows(tv_decoder *decoder);
+
+/* The prompts of new rows, which stand in their slots, but for each one's last token: a prompt, or the front
+ * of one, that several have is read once and copied. Waits. */
+tv_status tv_decoder_read_prompts(tv_decoder *decoder);
+
+/* Tokens of a row's prompt that neither the cache holds nor the next step feeds. */
+static inline uint64_t tv_decoder_unread(const row_book *book) {
+    bool reads = book->finished == TV_DECODE_RUNNING && book->length < book->prompt_length;
+    return reads ? book->prompt_length - book->length : 0;
+}
+
+/* Tokens, at most `most`, that two texts have in common at their beginning. */
+uint64_t tv_decoder_common(const uint32_t *a, const uint32_t *b, uint64_t most);
+
+/* Whether `gain` tokens of `left` that a row has to read are worth a copy. */
+bool tv_decoder_worth_a_copy(uint64_t gain, uint64_t left);
+
+/* Tokens of the row's prompt, but for its last one, that a slot holds; the slot that holds most of them. */
+uint64_t tv_decoder_held(const tv_decoder *decoder, uint64_t row, uint64_t slot);
+uint64_t tv_decoder_best_slot(const tv_decoder *decoder, uint64_t row, uint64_t *held);
+
+/* Slot `to`, which holds so many tokens of the text of slot `from` already, gets those up to `count`. */
+tv_status tv_decoder_copy_held(tv_recorder *recorder, tv_decoder *decoder, uint64_t from, uint64_t to,
+                               uint64_t count);
 
 #endif

@@ -42,6 +42,7 @@ typedef struct tv_update_state tv_update_state;
 typedef struct tv_update_segment tv_update_segment;
 typedef struct tv_sample_settings tv_sample_settings;
 typedef struct tv_decode_advance_push tv_decode_advance_push;
+typedef struct tv_cache_copy_push tv_cache_copy_push;
 typedef struct tv_token_logprobs_push tv_token_logprobs_push;
 typedef struct tv_ppo_push tv_ppo_push;
 typedef struct tv_gae_push tv_gae_push;
@@ -185,6 +186,13 @@ struct tv_decode_advance_push {
     uint rows, max_tokens;
 };
 TV_PUSH_SIZE(struct tv_decode_advance_push, 8);
+
+struct tv_cache_copy_push {
+    uint heads, tokens, head_size;
+    uint stride;   /* elements from one head of a slot to the next */
+    uint from, to; /* elements before the first one, in what is bound */
+};
+TV_PUSH_SIZE(struct tv_cache_copy_push, 24);
 
 /* C (m, n) = op(A) (m, k) op(B) (k, n). Strides and firsts in elements; firsts are from the start of a
  * binding. */

@@ -9,6 +9,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/cache_copy.h"
 #include "kernels/classifier.h"
 #include "kernels/decode.h"
 #include "kernels/embedding.h"
@@ -295,6 +296,18 @@ static tv_status decode(tv_recorder *r, const tv_tensor *t) {
                                                                 .slots = t[5],
                                                                 .slot_count = S});
 }
+/* Its last slot, to the last element. */
+static tv_status cache_copy(tv_recorder *r, const tv_tensor *t) {
+    return tv_cache_copy_record(r, &(tv_cache_copy){.slots = S,
+                                                    .kv_heads = H,
+                                                    .max_tokens = T,
+                                                    .head_size = D,
+                                                    .k = t[0],
+                                                    .v = t[1],
+                                                    .from = S - 1,
+                                                    .to = 0,
+                                                    .count = T});
+}
 static tv_status advance(tv_recorder *r, const tv_tensor *t) {
     return tv_decode_advance_record(r, &(tv_decode_advance){.rows = R,
                                                             .max_tokens = T,
@@ -350,6 +363,7 @@ static void every_launcher_names_its_extents(void **state) {
         {"attention_forward", attention, {R * 3 * HD, R, R * HD, R * H}},
         {"attention_backward", attention_back, {R * 3 * HD, R, R * HD, R * H, R * HD, R * 3 * HD, R * H}},
         {"", decode, {R * 3 * HD, R, S * T * HD, S * T * HD, R * HD, R}},
+        {"cache_copy", cache_copy, {S * T * HD, S * T * HD}},
         {"decode_advance",
          advance,
          {R, R, 2 * R, TV_DECODE_ENDS_WORDS, R, R, R * T, R * TV_DECODE_RECENT * TV_DECODE_DRAWN_WORDS}},

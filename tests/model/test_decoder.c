@@ -251,7 +251,7 @@ static void a_continued_text_equals_a_whole_prompt(void **state) {
     for (size_t i = 0; i < sizeof turns / sizeof *turns; i++) {
         text[turns[i].fork] = (text[turns[i].fork] + 1) % (uint32_t)f.vocab;
         const tv_decoder_prompt prompt = {text, turns[i].length, turns[i].max_new, (uint32_t)i};
-        assert_ok(tv_decoder_fill(whole, 0, &prompt));
+        assert_ok(tv_decoder_start(whole, &prompt, 1, &settings));
         /* What was put in and taken out again without a run has not been read. */
         assert_ok(tv_decoder_continue(grown, &prompt));
         assert_ok(tv_decoder_start(grown, NULL, 0, &settings));
