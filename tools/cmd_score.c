@@ -106,7 +106,9 @@ tv_status cmd_score(int argc, char **argv) {
         .notes =
             "examples:\n  trivium score --model runs/reward --data heldout_prefs.jsonl --json\n"
             "  trivium score --model runs/reward --data candidates.jsonl --out scores.txt --normalised\n\n"
-            "The scores of a preference's answers are written best answer first.",
+            "The scores of a preference's answers are written best answer first. Ranks that mpirun started "
+            "share the "
+            "work; the file is that of one.",
         .options = options,
         .option_count = TV_COUNT(options),
         .common = &command.common,

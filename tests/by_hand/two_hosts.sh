@@ -40,6 +40,8 @@ exec ip netns exec ${name}b unshare --uts sh -c 'hostname ${name}b; eval "\$*"' 
 END
 chmod +x "$agent"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+passed=() # along, beside what mpirun passes by itself
+for variable in TRIVIUM_CACHE_DIR TRIVIUM_CPU_VECTORS; do [ -z "${!variable:-}" ] || passed+=(-x "$variable"); done
 ip netns exec "${name}a" unshare --uts sh -c "hostname ${name}a; exec \"\$@\"" sh \
-    mpirun.openmpi --mca plm_rsh_agent "$agent" --mca btl tcp,self --mca pml ob1 --mca btl_tcp_if_include 10.77.0.0/24 \
-    --mca oob_tcp_if_include 10.77.0.0/24 -H 10.77.0.1,10.77.0.2 -n 2 -x TRIVIUM_CACHE_DIR "$@"
+    mpirun.openmpi --bind-to none --mca plm_rsh_agent "$agent" --mca pml ob1 --mca btl tcp,self --mca btl_tcp_eager_limit 8388608 \
+    --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 -H 10.77.0.1,10.77.0.2 -n 2 "${passed[@]}" "$@"

@@ -127,9 +127,12 @@ cat >runs/score.sh <<'END_OF_PROGRAM'
 echo >>runs/started
 while read -r line; do echo "${#line}"; done
 END_OF_PROGRAM
+# A blank ends answers, so that some of them end.
+cp -rL "$base/checkpoints/last" runs/ends
+sed -i 's/"eos_token_id":[[:space:]]*0/"eos_token_id": 224/' runs/ends/config.json runs/ends/generation_config.json
 for n in 1 2 4; do
     rm -f runs/started
-    expect "grpo, $n ranks" ranks "$last" $n grpo --model "$base" --reward-cmd 'sh runs/score.sh' --prompts runs/prompts.jsonl --val runs/prompts.jsonl \
+    expect "grpo, $n ranks" ranks "$last" $n grpo --model runs/ends --reward-cmd 'sh runs/score.sh' --prompts runs/prompts.jsonl --val runs/prompts.jsonl \
         --out runs/grpo-$n --quiet --set train.grad_groups=4 --set train.batch_size=2 --set grpo.iterations=2 --set grpo.prompts=3 --set grpo.answers=4 \
         --set grpo.minibatch=6 --set grpo.epochs=2 --set grpo.max_new_tokens=8 --set grpo.kl_coef=0.01
     if [ "$(wc -l <runs/started)" = 1 ]; then ok; else bad "grpo, $n ranks: the program that scores was started $(wc -l <runs/started) times"; fi
@@ -139,6 +142,7 @@ for stage in sft reward dpo ppo grpo; do
     expect "$stage: 2 ranks give the numbers of one" same_numbers $stage-1 $stage-2
 done
 expect "grpo: 4 ranks give the bits of one" same grpo-1 grpo-4
+if grep -q '"truncated":0' runs/grpo-1/metrics.jsonl; then ok; else bad "grpo: no answer ends"; fi
 
 # ---- files that several write as one ----
 
@@ -251,7 +255,7 @@ done
 for i in $(seq $((kills / 6))); do # behind the first checkpoint at the latest
     refused "a device lost at some time" "rank 1 on .* was lost .*all ranks end" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out "runs/lost-$i" \
         : -n 1 env TRIVIUM_INJECT_DEVICE_LOST=$((40 + RANDOM % 60)) "$first/trivium" "${pretrain[@]}" --out "runs/lost-$i"
-    [ ! -e "runs/lost-$i/checkpoints/last" ] || goes_on "lost-$i"
+    [ ! -e "runs/lost-$i/checkpoints/last" ] || { sleep 2 && goes_on "lost-$i"; } # mpirun is gone before its ranks
 done
 begin interrupted
 kill -USR1 "$launched"
