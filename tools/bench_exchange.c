@@ -1,17 +1,19 @@
 /* trivium bench exchange: what handing groups of gradients round costs the ranks that a launcher started. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/json.h"
 #include "base/os.h"
-#include "kernels/group_add.h"
+#include "model/loss_head.h"
 #include "run/ranks_run.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "train/exchange.h"
+#include "train/step.h"
 #include "vk/transfer.h"
 
 enum { ROUNDS = 5 };
@@ -19,36 +21,44 @@ enum { ROUNDS = 5 };
 typedef struct exchange_bench {
     tv_ranks *ranks;
     tv_device *device;
-    tv_buffer *group, *sum;
+    tv_parameter_list *list;
+    tv_model *model;
+    tv_buffer *stats, *stat_sums, *partials;
     tv_exchange *exchange;
-    tv_recording *add;
-    double round, broadcast; /* seconds, medians */
+    tv_recording *taking;
+    double round, weights, broadcast; /* seconds, medians */
 } exchange_bench;
 
-static tv_status record_add(exchange_bench *b) {
+/* What a micro-batch does behind its gradients. */
+static tv_status record_taking(exchange_bench *b) {
     tv_recorder *recorder = NULL;
     tv_status status;
-    const tv_recorder_options options = {.name = "bench/group", .simultaneous = true};
-    const tv_tensor group = {tv_buffer_span(b->group), TV_F32}, sum = {tv_buffer_span(b->sum), TV_F32};
-    TV_TRY_OR_FAIL(tv_recorder_begin(b->device, &options, &recorder));
-    TV_TRY_OR_FAIL(tv_group_add(recorder, group.span.bytes / sizeof(float), group, sum));
-    return tv_recorder_end(&recorder, &b->add);
+    TV_TRY_OR_FAIL(tv_recorder_begin(b->device, &(tv_recorder_options){.name = "bench/group"}, &recorder));
+    tv_exchange_begin_take(b->exchange);
+    TV_TRY_OR_FAIL(tv_exchange_record_take(b->exchange, recorder, 0));
+    return tv_recorder_end(&recorder, &b->taking);
 fail:
     tv_recorder_abort(&recorder);
     return status;
 }
 
-/* Whole rounds as a step makes them. */
+/* Whole rounds as a step makes them, and the weights behind the update. */
 static tv_status time_rounds(exchange_bench *b) {
-    double seconds[ROUNDS + 1];
+    double rounds[ROUNDS + 1], weights[ROUNDS + 1];
     for (int i = 0; i < ROUNDS + 1; i++) { /* the first one warms up */
         uint64_t value;
         double begin = tv_seconds();
-        TV_RETURN_IF_FAILED(tv_exchange_round(b->exchange, b->add, &value));
+        TV_RETURN_IF_FAILED(tv_submit(b->device, &b->taking, 1, &value));
+        TV_RETURN_IF_FAILED(tv_exchange_round(b->exchange, b->taking, &value));
         TV_RETURN_IF_FAILED(tv_wait(b->device, value));
-        seconds[i] = tv_seconds() - begin;
+        rounds[i] = tv_seconds() - begin;
+        begin = tv_seconds();
+        TV_RETURN_IF_FAILED(tv_exchange_weights(b->exchange));
+        TV_RETURN_IF_FAILED(tv_wait_idle(b->device));
+        weights[i] = tv_seconds() - begin;
     }
-    b->round = tv_median(seconds + 1, ROUNDS);
+    b->round = tv_median(rounds + 1, ROUNDS);
+    b->weights = tv_median(weights + 1, ROUNDS);
     return TV_OK;
 }
 
@@ -70,18 +80,42 @@ static tv_status time_broadcasts(exchange_bench *b, uint64_t bytes) {
     return status;
 }
 
+/* GPT-2 of eight layers and about so many bytes of gradients. */
+static tv_status make_model(exchange_bench *b, uint64_t bytes) {
+    enum { LAYERS = 8, HEAD = 16, MATRICES = 12 };
+    tv_model_config config = tv_model_config_defaults(TV_ARCH_GPT2);
+    config.vocab_size = HEAD;
+    config.max_positions = HEAD;
+    config.n_layer = LAYERS;
+    config.head_size = HEAD;
+    const double channels = sqrt((double)bytes / sizeof(float) / (LAYERS * MATRICES));
+    config.n_head = config.n_kv_head = tv_max_u64(1, (uint64_t)(channels / HEAD));
+    config.channels = config.n_head * HEAD;
+    config.ffn = 4 * config.channels;
+    TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &b->list));
+    b->list->owners = (tv_owners){tv_ranks_own(b->ranks), tv_ranks_count(b->ranks)};
+    TV_RETURN_IF_FAILED(tv_model_create(b->device, b->list, true, &b->model));
+    return tv_model_keep_sums(b->model);
+}
+
 static tv_status measure(exchange_bench *b, const tv_device_options *given, uint64_t bytes) {
     char number[16];
     tv_device_options device;
     TV_RETURN_IF_FAILED(tv_rank_device(b->ranks, given, number, sizeof number, &device));
     TV_RETURN_IF_FAILED(tv_device_open(&device, &b->device));
-    TV_RETURN_IF_FAILED(tv_buffer_create(b->device, bytes, TV_MEMORY_DEVICE, "group", &b->group));
-    TV_RETURN_IF_FAILED(tv_buffer_create(b->device, bytes, TV_MEMORY_DEVICE, "sum", &b->sum));
-    TV_RETURN_IF_FAILED(tv_clear(b->device, tv_buffer_span(b->group)));
-    TV_RETURN_IF_FAILED(tv_clear(b->device, tv_buffer_span(b->sum)));
-    TV_RETURN_IF_FAILED(record_add(b));
-    const tv_span part = tv_buffer_span(b->group);
-    return tv_exchange_create(b->ranks, b->device, &part, 1, &b->exchange);
+    TV_RETURN_IF_FAILED(make_model(b, bytes));
+    TV_RETURN_IF_FAILED(
+        tv_buffer_create(b->device, TV_TENSOR_ALIGNMENT, TV_MEMORY_DEVICE, "statistics", &b->stats));
+    TV_RETURN_IF_FAILED(
+        tv_buffer_create(b->device, TV_TENSOR_ALIGNMENT, TV_MEMORY_DEVICE, "statistics", &b->stat_sums));
+    TV_RETURN_IF_FAILED(tv_buffer_create(b->device, tv_step_partials(b->list) * sizeof(float),
+                                         TV_MEMORY_DEVICE, "partial sums", &b->partials));
+    const uint64_t stats = TV_HEAD_STATS * sizeof(float);
+    const tv_exchange_tensors tensors = {{tv_span_part(tv_buffer_span(b->stats), 0, stats), TV_F32},
+                                         {tv_span_part(tv_buffer_span(b->stat_sums), 0, stats), TV_F32},
+                                         {tv_buffer_span(b->partials), TV_F32}};
+    TV_RETURN_IF_FAILED(tv_exchange_create(b->ranks, b->model, &tensors, &b->exchange));
+    return record_taking(b);
 }
 
 static tv_status print(const exchange_bench *b, uint64_t bytes, bool json) {
@@ -91,16 +125,18 @@ static tv_status print(const exchange_bench *b, uint64_t bytes, bool json) {
         return TV_OK;
     printf("ranks      %u, each with a group of %.1f MB on %s\n", ranks, (double)bytes * 1e-6,
            tv_device_caps(b->device)->name);
-    printf("round      %.1f ms: every group to every rank, and into the sums\n", b->round * 1e3);
+    printf("round      %.1f ms: each rank's part of every group to it, and into its sums\n", b->round * 1e3);
+    printf("weights    %.1f ms: each rank's part to every other one, behind the update\n", b->weights * 1e3);
     if (ranks > 1)
-        printf("broadcasts %.1f ms of it between the ranks, %.2f GB/s\n", b->broadcast * 1e3,
-               sent / b->broadcast * 1e-9);
+        printf("broadcasts %.1f ms of a group from every rank to every other one, %.2f GB/s\n",
+               b->broadcast * 1e3, sent / b->broadcast * 1e-9);
     if (!json)
         return TV_OK;
     cJSON *object = cJSON_CreateObject();
     bool built = object && tv_json_set_number(object, "ranks", ranks) &&
                  tv_json_set_number(object, "bytes", (double)bytes) &&
                  tv_json_set_number(object, "round_seconds", b->round) &&
+                 tv_json_set_number(object, "weights_seconds", b->weights) &&
                  tv_json_set_number(object, "broadcast_seconds", b->broadcast);
     tv_status status =
         built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
@@ -132,16 +168,23 @@ tv_status tv_bench_exchange(int argc, char **argv) {
     tv_status status = tv_ranks_start(&b.ranks);
     if (status != TV_OK)
         return tv_launcher_fail(status);
-    const uint64_t bytes = tv_align_up(megabytes * 1000000, TV_TENSOR_ALIGNMENT);
+    if (!b.ranks)
+        return tv_fail(TV_E_USAGE, "bench exchange times what several ranks hand each other, and this is one "
+                                   "alone; start it as: mpirun -n 2 trivium bench exchange");
+    uint64_t bytes = tv_align_up(megabytes * 1000000, TV_TENSOR_ALIGNMENT);
     TV_TRY(tv_ranks_agree(b.ranks, measure(&b, &(tv_device_options){common.device, common.tier}, bytes)));
+    bytes = b.list->elements * sizeof(float);
     TV_TRY(time_rounds(&b));
     TV_TRY(time_broadcasts(&b, bytes));
     TV_TRY(print(&b, bytes, common.json));
 done:
     tv_exchange_destroy(&b.exchange);
-    tv_recording_destroy(&b.add);
-    tv_buffer_destroy(&b.group);
-    tv_buffer_destroy(&b.sum);
+    tv_recording_destroy(&b.taking);
+    tv_buffer_destroy(&b.stats);
+    tv_buffer_destroy(&b.stat_sums);
+    tv_buffer_destroy(&b.partials);
+    tv_model_destroy(&b.model);
+    tv_parameter_list_destroy(&b.list);
     tv_device_close(&b.device);
     return tv_ranks_end(&b.ranks, status, "trivium bench exchange");
 }

@@ -18,10 +18,21 @@ uint64_t tv_gradient_norm_partials(uint64_t count) {
     return tv_align_up(FLOATS_PER_BLOCK * tv_div_up(count, TV_REDUCE_BLOCK), partial_granule);
 }
 
+void tv_gradient_norm_place(uint64_t first, uint64_t count, uint64_t whole, uint64_t *place,
+                            uint64_t *partials) {
+    *place = first / TV_REDUCE_BLOCK * FLOATS_PER_BLOCK;
+    *partials = first + count == whole ? tv_gradient_norm_partials(whole) - *place
+                                       : tv_div_up(count, TV_REDUCE_BLOCK) * FLOATS_PER_BLOCK;
+}
+
 uint64_t tv_moment8_words(uint64_t count) {
     if (count < TV_MOMENT_PIECE || count % VECTOR)
         return 0;
     return tv_div_up(count, TV_MOMENT_PIECE) * TV_MOMENT_WORDS;
+}
+
+uint64_t tv_update_moment8_granule(void) {
+    return aligned_pieces;
 }
 
 bool tv_moment8_is_sound(const uint32_t *words) {
@@ -142,21 +153,28 @@ static void put(planning *p, tv_update_pass pass, segment *s) {
     p->segments[plan->segment_count++] = *s;
 }
 
+static uint64_t whole_of(const tv_update_tensor *tensor) {
+    return tensor->whole ? tensor->whole : tensor->count;
+}
+
+/* The partial sums of a tensor begin where p->plan->partials was before its first stretch. */
 static void put_norm(planning *p, const tv_update_tensor *tensor) {
-    uint64_t first = p->plan->partials, floats = tv_gradient_norm_partials(tensor->count);
+    const uint64_t whole = whole_of(tensor), floats = tv_gradient_norm_partials(whole);
+    if (tensor->first == 0)
+        p->plan->partials += floats;
+    const uint64_t first = p->plan->partials - floats;
     tv_part part = {0};
-    while (tv_next_part(&part, tensor->count, p->most)) {
-        uint64_t place = part.first / TV_REDUCE_BLOCK * FLOATS_PER_BLOCK,
+    while (tensor->rule != TV_UPDATE_FOREIGN && tv_next_part(&part, tensor->count, p->most)) {
+        uint64_t begin = tensor->first + part.first, place, partials,
                  pairs = tv_div_up(part.count, TV_REDUCE_BLOCK) * FLOATS_PER_BLOCK;
-        bool last = part.first + part.count == tensor->count;
+        tv_gradient_norm_place(begin, part.count, whole, &place, &partials);
         put(p, TV_PASS_NORM,
             &(segment){.words = {.count = (uint32_t)part.count,
                                  .partial = (uint32_t)(first + place),
-                                 .padding = last ? (uint32_t)(floats - place - pairs) : 0},
+                                 .padding = (uint32_t)(partials - pairs)},
                        .spans = {[TV_UPDATE_GRADIENT] =
                                      tv_tensor_rows(tensor->gradient, 1, part.first, part.count).span}});
     }
-    p->plan->partials += floats;
 }
 
 static void put_adamw(planning *p, const tv_update_tensor *t) {
@@ -179,9 +197,9 @@ static tv_span piece_span(tv_tensor moment, const tv_part *part) {
 }
 
 static tv_status put_adamw8(planning *p, const tv_update_tensor *t) {
-    if (!tv_moment8_words(t->count))
+    if (!tv_moment8_words(whole_of(t)))
         return tv_fail(TV_E_USAGE, "a tensor of %llu elements has no moments of 8 bits",
-                       (unsigned long long)t->count);
+                       (unsigned long long)whole_of(t));
     if (p->most < tv_min_u64(t->count, aligned_pieces))
         return tv_fail(TV_E_FIT, "moments of 8 bits need bindings of %llu bytes and this device binds %llu",
                        (unsigned long long)(aligned_pieces * sizeof(float)),
@@ -193,7 +211,7 @@ static tv_status put_adamw8(planning *p, const tv_update_tensor *t) {
                 .words = {.count = (uint32_t)part.count,
                           .decay = t->decay,
                           .number = t->number,
-                          .first_vector = (uint32_t)(part.first / VECTOR)},
+                          .first_vector = (uint32_t)((t->first + part.first) / VECTOR)},
                 .spans = {[TV_UPDATE_PARAMETER] =
                               tv_tensor_rows(t->parameter, 1, part.first, part.count).span,
                           [TV_UPDATE_GRADIENT] = tv_tensor_rows(t->gradient, 1, part.first, part.count).span,

@@ -15,11 +15,16 @@ typedef enum tv_update_rule {
     TV_UPDATE_ADAMW8,    /* with moments of 8 bits */
     TV_UPDATE_NARROW,    /* nothing but the weights of a type narrower than fp32, made from the masters */
     TV_UPDATE_ELSEWHERE, /* its gradient counts in the norm; what else becomes of it is recorded by others */
+    TV_UPDATE_FOREIGN,   /* another process's: a place in the norm's partial sums, and nothing else */
 } tv_update_rule;
 
-/* One tensor that is trained. */
+/* One tensor that is trained, or a stretch of one: stretches of a tensor follow each other in order, and all
+ * of them are there. */
 typedef struct tv_update_tensor {
     uint64_t count; /* elements */
+    /* Of a stretch: the elements before it, a multiple of TV_REDUCE_BLOCK (of tv_update_moment8_granule with
+     * moments of 8 bits), and those of the tensor. 0: it is all of it. */
+    uint64_t first, whole;
     tv_update_rule rule;
     bool decay;          /* weight decay applies to tensors of two and more dimensions */
     tv_tensor parameter; /* fp32 master weights, updated */
@@ -71,10 +76,16 @@ typedef struct tv_update_plan {
 tv_status tv_update_segments(const tv_caps *caps, uint64_t count, uint64_t *segments);
 /* Floats of the norm's partial sums of a tensor, a multiple of 64; those of several lie one after another. */
 uint64_t tv_gradient_norm_partials(uint64_t count);
+/* Of a stretch of a tensor: the place of its partial sums among those of the tensor, and how many they are.
+ */
+void tv_gradient_norm_place(uint64_t first, uint64_t count, uint64_t whole, uint64_t *place,
+                            uint64_t *partials);
 
 /* Words of a moment of 8 bits; 0 for a tensor that has none: of few elements, which cost nothing, or whose
  * count is no multiple of 4. */
 uint64_t tv_moment8_words(uint64_t count);
+/* Elements at whose multiples stretches of it may begin. */
+uint64_t tv_update_moment8_granule(void);
 /* Whether TV_MOMENT_WORDS words can be a piece of one: every exponent 0 or what adamw8.comp writes. */
 bool tv_moment8_is_sound(const uint32_t *words);
 

@@ -17,7 +17,9 @@ typedef struct pass {
     const tv_model_config *config;
     const tv_activations *a;
     const tv_model_inputs *inputs;
-    tv_column_sums *sums; /* gradients of vectors, which a layer adds together */
+    tv_column_sums *sums;           /* gradients of vectors, which a layer adds together */
+    tv_gradients_finished finished; /* NULL: nobody is told */
+    void *context;
 } pass;
 
 /* Whether anything before a parameter is trained, as the forward pass meets them. */
@@ -278,6 +280,19 @@ static tv_status add_sums(const pass *p) {
     return status;
 }
 
+static tv_status tell(const pass *p, uint32_t index) {
+    return p->finished ? p->finished(p->context, p->recorder, index) : TV_OK;
+}
+
+/* The first parameter of a layer. */
+static uint32_t first_of(const pass *p, uint32_t l) {
+    const tv_parameter_list *list = tv_model_list(p->model);
+    uint32_t index = 0;
+    while (list->items[index].layer != l)
+        index++;
+    return index;
+}
+
 /* Ends where nothing before is trained. */
 static tv_status blocks(const pass *p) {
     uint32_t layers = (uint32_t)p->config->n_layer;
@@ -293,22 +308,35 @@ static tv_status blocks(const pass *p) {
         TV_RETURN_IF_FAILED(block(p, l));
         TV_RETURN_IF_FAILED(add_sums(p));
         tv_record_pop_label(p->recorder);
+        TV_RETURN_IF_FAILED(tell(p, first_of(p, l)));
     }
     return flows_below(p, TV_PARAMETER_NORM1_GAIN, 0) ? embed(p) : TV_OK;
 }
 
+static tv_status backward(const pass *p) {
+    const tv_activations *a = p->a;
+    uint32_t layers = (uint32_t)p->config->n_layer;
+    if (!tv_model_flows_below_head(p->model))
+        return TV_OK;
+    tv_record_push_label(p->recorder, "final norm backward");
+    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
+                             TV_PARAMETER_MLP_OUT_BIAS, layers - 1, a->sum_final, a->mean_final,
+                             a->rstd_final, TV_ABSENT));
+    tv_record_pop_label(p->recorder);
+    TV_RETURN_IF_FAILED(blocks(p));
+    return add_sums(p);
+}
+
+tv_status tv_backward_telling(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                              const tv_model_inputs *inputs, tv_gradients_finished finished, void *context) {
+    tv_column_sums sums = {.scratch = activations->column_sums};
+    const pass p = {recorder, model,  &tv_model_list(model)->config, activations, inputs, &sums,
+                    finished, context};
+    TV_RETURN_IF_FAILED(backward(&p));
+    return tell(&p, 0);
+}
+
 tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                       const tv_model_inputs *inputs) {
-    tv_column_sums sums = {.scratch = activations->column_sums};
-    const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs, &sums};
-    uint32_t layers = (uint32_t)p.config->n_layer;
-    if (!tv_model_flows_below_head(model))
-        return TV_OK;
-    tv_record_push_label(recorder, "final norm backward");
-    TV_RETURN_IF_FAILED(norm(&p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER,
-                             TV_PARAMETER_MLP_OUT_BIAS, layers - 1, activations->sum_final,
-                             activations->mean_final, activations->rstd_final, TV_ABSENT));
-    tv_record_pop_label(recorder);
-    TV_RETURN_IF_FAILED(blocks(&p));
-    return add_sums(&p);
+    return tv_backward_telling(recorder, model, activations, inputs, NULL, NULL);
 }

@@ -13,5 +13,10 @@
  * step below the last one. */
 tv_status tv_backward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
                       const tv_model_inputs *inputs);
+/* The same, with a call whenever the gradients of more parameters are what they will be: all from position
+ * `index` of the list on. The last call says 0. */
+typedef tv_status (*tv_gradients_finished)(void *context, tv_recorder *recorder, uint32_t index);
+tv_status tv_backward_telling(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
+                              const tv_model_inputs *inputs, tv_gradients_finished finished, void *context);
 
 #endif

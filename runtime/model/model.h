@@ -2,7 +2,8 @@
  * moments of what is trained, with fp32 masters where the weights are narrower.
  *
  * Promise: the bytes that tv_model_measure states are the bytes that tv_model_create allocates; a parameter
- * that is not trained takes the bytes of its weights alone. Gradients lie in the order in which the backward
+ * that is not trained takes the bytes of its weights alone. Where a list has several owners masters, moments
+ * and sums are those of this one's stretches. Gradients lie in the order in which the backward
  * pass finishes them. Tensors are addressed by role and layer; an absent role gives an absent tensor, and so
  * does the gradient of what is not trained.
  */
@@ -11,6 +12,7 @@
 
 #include "kernels/launch.h"
 #include "model/parameters.h"
+#include "model/stretches.h"
 
 typedef struct tv_model tv_model;
 
@@ -18,6 +20,7 @@ typedef struct tv_model tv_model;
 typedef struct tv_model_bytes {
     uint64_t parameters; /* in their types of storage */
     uint64_t masters, gradients, moments;
+    uint64_t sums; /* of groups' gradients, where they are kept */
 } tv_model_bytes;
 
 /* What a model takes on a device of these caps. `train`: with gradients and moments. TV_E_FIT when a tensor
@@ -55,26 +58,47 @@ tv_tensor tv_model_gradient_at(const tv_model *model, uint32_t index);
 tv_tensor tv_model_parameter(const tv_model *model, tv_parameter_role role, uint32_t layer);
 tv_tensor tv_model_gradient(const tv_model *model, tv_parameter_role role, uint32_t layer);
 
-/* What an optimizer step changes, in the order of the list. */
+/* What an optimizer step of this process changes, in the order of the list: parameters, or where the list has
+ * several owners its own stretches of them. */
 enum { TV_MOMENTS = 2 };
 typedef struct tv_trainable {
     const tv_parameter *parameter;
-    tv_tensor weights;  /* what the passes read, in parameter->storage */
-    tv_tensor master;   /* fp32, which the optimizer changes; absent: weights is fp32 itself */
-    tv_tensor gradient; /* fp32; with sums of groups, the sum */
+    uint64_t first, count; /* elements of the parameter, which all the tensors have */
+    tv_tensor weights;     /* what the passes read, in parameter->storage */
+    tv_tensor master;      /* fp32, which the optimizer changes; absent: weights is fp32 itself */
+    tv_tensor gradient;    /* fp32; with sums of groups, the sum */
     /* AdamW's first and second, fp32 or, as TV_U32, tv_moment8_words; the second is absent with Muon */
     tv_tensor moments[TV_MOMENTS];
 } tv_trainable;
 /* 0 without `train`. */
 uint32_t tv_model_trainable_count(const tv_model *model);
 tv_trainable tv_model_trainable(const tv_model *model, uint32_t number);
-/* Where a step's gradients are sums of groups: makes place for the sums beside the gradients, as many bytes
- * again, once. From then on the passes write a group's gradients, tv_model_record_group adds them to the sums
- * and makes them 0, and tv_trainable.gradient is the sum. */
+/* What is trained, by all owners; NULL without `train`. */
+const tv_stretches *tv_model_stretches(const tv_model *model);
+/* Of a stretch, also of another owner: its weights, as the passes read them, and its gradient, of one group
+ * where there are sums. */
+tv_tensor tv_model_stretch_weights(const tv_model *model, const tv_stretch *stretch);
+tv_tensor tv_model_stretch_gradient(const tv_model *model, const tv_stretch *stretch);
+/* What others keep, for whoever writes it: `which` is a moment, or TV_MOMENTS for masters; bytes
+ * [first, first + bytes) of it. */
+typedef tv_status (*tv_state_source)(void *context, uint32_t stretch, uint32_t which, uint64_t first,
+                                     uint64_t bytes, void *out);
+/* NULL, as at the beginning: nobody can be asked. Then tv_model_source gives masters of others as the weights
+ * hold them, and tv_model_state fails. */
+void tv_model_set_state_source(tv_model *model, tv_state_source source, void *context);
+/* Bytes of a moment, or of the master, of `count` elements of a trained parameter; 0 where it has none. */
+uint64_t tv_model_state_bytes(const tv_parameter *parameter, uint32_t which, uint64_t count);
+/* The same of any stretch, from the device or from that source. */
+tv_status tv_model_state(const tv_model *model, uint32_t stretch, uint32_t which, uint64_t first,
+                         uint64_t bytes, void *out);
+/* The number of a stretch among tv_model_trainable's; UINT32_MAX where it is another's. */
+uint32_t tv_model_stretch_own(const tv_model *model, uint32_t stretch);
+/* Where a step's gradients are sums of groups: makes place for the sums beside the gradients, of as many
+ * bytes as tv_model_bytes says, once. From then on the passes write a group's gradients,
+ * tv_model_record_group adds them to the sums and makes them 0, and tv_trainable.gradient is the sum. */
 tv_status tv_model_keep_sums(tv_model *model);
 bool tv_model_has_sums(const tv_model *model);
-/* Where the gradients lie, buffer by buffer; absent behind the last. */
-tv_span tv_model_gradient_block(const tv_model *model, uint32_t block);
+/* With one owner. */
 tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model);
 /* Whether something before parameter `index` of the list is trained, so that the backward pass must go on to
  * there; the count of the list asks for anything at all. */

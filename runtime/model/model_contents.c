@@ -38,7 +38,7 @@ static tv_status narrow_all(tv_model *model) {
     for (uint32_t i = 0; i < trained; i++) {
         const tv_trainable t = tv_model_trainable(model, i);
         if (tv_tensor_present(t.master))
-            tensors[count++] = (tv_update_tensor){.count = t.parameter->count,
+            tensors[count++] = (tv_update_tensor){.count = t.count,
                                                   .rule = TV_UPDATE_NARROW,
                                                   .parameter = t.master,
                                                   .weights = t.weights,
@@ -59,20 +59,46 @@ done:
     return status;
 }
 
-/* Parameter `index` from parameter `from` of a source, through `piece`. */
-static tv_status fill_parameter(tv_model *model, uint32_t index, tv_parameter_source source, void *context,
-                                uint32_t from, void *piece) {
+static bool has_masters(const tv_model *model, uint32_t index) {
     const tv_parameter *p = &tv_model_list(model)->items[index];
-    tv_tensor to = tv_model_master_at(model, index);
-    if (!tv_tensor_present(to))
-        to = tv_model_parameter_at(model, index);
-    const uint64_t row_bytes = tv_dtype_row_bytes(to.dtype, p->shape[1]), most = tv_parameter_piece_rows(p);
-    for (uint64_t first = 0, rows; first < p->shape[0]; first += rows) {
-        rows = tv_min_u64(most, p->shape[0] - first);
-        TV_RETURN_IF_FAILED(source(context, from, first, rows, to.dtype, piece));
-        TV_RETURN_IF_FAILED(tv_upload(tv_model_device(model),
-                                      tv_span_part(to.span, first * row_bytes, rows * row_bytes), piece,
-                                      rows * row_bytes));
+    return tv_model_stretches(model) && p->trainable && p->storage != TV_F32;
+}
+
+typedef struct filling {
+    tv_model *model;
+    tv_parameter_source source;
+    void *context;
+    void *piece;
+} filling;
+
+/* `to` are rows of parameter `index` from `first` on, which is `from` of the source. */
+static tv_status fill_rows(const filling *f, uint32_t index, uint32_t from, tv_tensor to, uint64_t first,
+                           uint64_t rows) {
+    const tv_parameter *p = &tv_model_list(f->model)->items[index];
+    const uint64_t row_bytes = tv_dtype_row_bytes(to.dtype, p->shape[1]);
+    tv_part part = {0};
+    while (tv_next_part(&part, rows, tv_parameter_piece_rows(p))) {
+        const uint64_t bytes = part.count * row_bytes;
+        TV_RETURN_IF_FAILED(f->source(f->context, from, first + part.first, part.count, to.dtype, f->piece));
+        TV_RETURN_IF_FAILED(tv_upload(tv_model_device(f->model),
+                                      tv_span_part(to.span, part.first * row_bytes, bytes), f->piece, bytes));
+    }
+    return TV_OK;
+}
+
+/* Parameter `index` from parameter `from` of a source. Weights are made from masters, and where those are
+ * others' they are at first what the source makes of them (train/exchange.h). */
+static tv_status fill_parameter(const filling *f, uint32_t index, uint32_t from) {
+    const tv_parameter *p = &tv_model_list(f->model)->items[index];
+    const bool masters = has_masters(f->model, index);
+    if (!masters || tv_owners_count(tv_model_list(f->model)) > 1)
+        TV_RETURN_IF_FAILED(
+            fill_rows(f, index, from, tv_model_parameter_at(f->model, index), 0, p->shape[0]));
+    for (uint32_t i = 0; masters && i < tv_model_trainable_count(f->model); i++) {
+        const tv_trainable t = tv_model_trainable(f->model, i);
+        if (t.parameter == p)
+            TV_RETURN_IF_FAILED(
+                fill_rows(f, index, from, t.master, t.first / p->shape[1], t.count / p->shape[1]));
     }
     return TV_OK;
 }
@@ -83,17 +109,17 @@ static tv_status fill(tv_model *model, tv_parameter_source source, void *context
     const tv_parameter_list *list = tv_model_list(model);
     uint64_t elements = tv_parameter_piece_elements(list);
     /* No type takes more than its floats, but for the padding of rows of one element. */
-    void *piece = calloc(elements, sizeof(float));
-    if (!piece)
+    const filling f = {model, source, context, calloc(elements, sizeof(float))};
+    if (!f.piece)
         return tv_fail(TV_E_MEMORY, "out of host memory for %llu elements of a parameter",
                        (unsigned long long)elements);
     tv_status status = TV_OK;
     for (uint32_t i = 0; i < list->count && status == TV_OK; i++) {
         uint32_t from = base ? tv_model_index_in_base(base, list, i) : i;
         if (!tv_model_is_shared(model, i) && from != TV_NO_PARAMETER)
-            status = fill_parameter(model, i, source, context, from, piece);
+            status = fill_parameter(&f, i, from);
     }
-    free(piece);
+    free(f.piece);
     return status == TV_OK ? narrow_all(model) : status;
 }
 
@@ -134,6 +160,10 @@ tv_status tv_model_initialise(tv_model *model, uint64_t seed) {
 
 /* ---- reading back ---- */
 
+static tv_status out_of_memory(uint64_t rows) {
+    return tv_fail(TV_E_MEMORY, "out of host memory for %llu rows of a parameter", (unsigned long long)rows);
+}
+
 static tv_status as_type(tv_dtype from, uint64_t columns, uint64_t rows, const void *stored, tv_dtype to,
                          void *out) {
     if (to == TV_F32) {
@@ -142,11 +172,50 @@ static tv_status as_type(tv_dtype from, uint64_t columns, uint64_t rows, const v
     }
     float *values = calloc(rows * columns, sizeof *values);
     if (!values)
-        return tv_fail(TV_E_MEMORY, "out of host memory for %llu rows of a parameter",
-                       (unsigned long long)rows);
+        return out_of_memory(rows);
     tv_dtype_to_f32(from, columns, rows, stored, values);
     tv_dtype_from_f32(to, columns, rows, values, out);
     free(values);
+    return TV_OK;
+}
+
+static tv_status read_weights(tv_model *model, uint32_t index, uint64_t first_row, uint64_t rows,
+                              tv_dtype dtype, void *out) {
+    const uint64_t columns = tv_model_list(model)->items[index].shape[1];
+    const tv_tensor from = tv_model_parameter_at(model, index);
+    const uint64_t row_bytes = tv_dtype_row_bytes(from.dtype, columns);
+    tv_span span = tv_span_part(from.span, first_row * row_bytes, rows * row_bytes);
+    if (from.dtype == dtype)
+        return tv_download(tv_model_device(model), span, out, rows * row_bytes);
+    void *stored = malloc(rows * row_bytes);
+    if (!stored)
+        return out_of_memory(rows);
+    tv_status status = tv_download(tv_model_device(model), span, stored, rows * row_bytes);
+    if (status == TV_OK)
+        status = as_type(from.dtype, columns, rows, stored, dtype, out);
+    free(stored);
+    return status;
+}
+
+/* Rows of masters: this owner's, others' where they can be asked, else as the weights hold them. */
+static tv_status read_masters(tv_model *model, uint32_t index, uint64_t first_row, uint64_t rows,
+                              float *out) {
+    const tv_stretches *all = tv_model_stretches(model);
+    const tv_parameter *p = &tv_model_list(model)->items[index];
+    const uint64_t columns = p->shape[1], begin = first_row * columns, end = begin + rows * columns;
+    for (uint32_t s = 0; s < all->count; s++) {
+        const tv_stretch *stretch = &all->items[s];
+        const uint64_t from = tv_max_u64(begin, stretch->first),
+                       to = tv_min_u64(end, stretch->first + stretch->count);
+        float *place = out + (from - begin);
+        if (stretch->parameter != index || from >= to)
+            continue;
+        tv_status status = tv_model_state(model, s, TV_MOMENTS, (from - stretch->first) * sizeof(float),
+                                          (to - from) * sizeof(float), place);
+        if (status == TV_E_USAGE)
+            status = read_weights(model, index, from / columns, (to - from) / columns, TV_F32, place);
+        TV_RETURN_IF_FAILED(status);
+    }
     return TV_OK;
 }
 
@@ -154,20 +223,16 @@ tv_status tv_model_source(void *context, uint32_t index, uint64_t first_row, uin
                           void *out) {
     tv_model *model = context;
     const uint64_t columns = tv_model_list(model)->items[index].shape[1];
-    tv_tensor from = tv_model_master_at(model, index);
-    if (!tv_tensor_present(from))
-        from = tv_model_parameter_at(model, index);
-    const uint64_t row_bytes = tv_dtype_row_bytes(from.dtype, columns);
-    tv_span span = tv_span_part(from.span, first_row * row_bytes, rows * row_bytes);
-    if (from.dtype == dtype)
-        return tv_download(tv_model_device(model), span, out, rows * row_bytes);
-    void *stored = malloc(rows * row_bytes);
-    if (!stored)
-        return tv_fail(TV_E_MEMORY, "out of host memory for %llu rows of a parameter",
-                       (unsigned long long)rows);
-    tv_status status = tv_download(tv_model_device(model), span, stored, rows * row_bytes);
+    if (!has_masters(model, index))
+        return read_weights(model, index, first_row, rows, dtype, out);
+    if (dtype == TV_F32)
+        return read_masters(model, index, first_row, rows, out);
+    float *values = calloc(rows * columns, sizeof *values);
+    if (!values)
+        return out_of_memory(rows);
+    tv_status status = read_masters(model, index, first_row, rows, values);
     if (status == TV_OK)
-        status = as_type(from.dtype, columns, rows, stored, dtype, out);
-    free(stored);
+        tv_dtype_from_f32(dtype, columns, rows, values, out);
+    free(values);
     return status;
 }

@@ -320,6 +320,8 @@ static tv_status create_again(const tv_parameter_list *other, const tv_model_con
                                         .adapter = other->adapter.rank ? &other->adapter : NULL,
                                         .optimizer = optimizer};
     tv_status status = tv_parameter_list_create_chosen(config, &choice, list);
+    if (status == TV_OK)
+        (*list)->owners = other->owners;
     free(trainable);
     free(types);
     return status;

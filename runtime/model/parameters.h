@@ -96,6 +96,12 @@ uint32_t tv_adapter_place(const tv_adapter *adapter, uint32_t target);
 uint32_t tv_adapter_places(const tv_adapter *adapter);
 bool tv_adapter_adds_to(const tv_adapter *adapter, tv_parameter_role matrix);
 
+/* The processes that train a model together and divide the state of what is trained among them (stretches.h),
+ * and which of them this one is. A count of 0 or 1: there is no other. */
+typedef struct tv_owners {
+    uint32_t own, count;
+} tv_owners;
+
 /* The list's order is the order of the forward pass, so that what lies before a parameter is what its
  * gradient flows to: the backward pass relies on it. */
 typedef struct tv_parameter_list {
@@ -110,6 +116,7 @@ typedef struct tv_parameter_list {
     uint32_t per_layer;                 /* parameters of one layer, those of adapters too */
     tv_adapter adapter;                 /* rank 0: none */
     tv_optimizer optimizer;             /* that was chosen; each parameter has what it comes to for it */
+    tv_owners owners;                   /* set by whoever makes the list for several processes */
 } tv_parameter_list;
 
 /* What is decided of a list besides its config. */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -16,197 +15,12 @@
 #include "formats/gguf.h"
 #include "formats/load.h"
 #include "formats/peft.h"
-#include "formats/safetensors.h"
-#include "kernels/update_plan.h"
-#include "sizes.h"
+#include "run/moments.h"
 #include "text/tokenizer_json.h"
-#include "vk/transfer.h"
 
 enum { STATE_VERSION = 2 };
-static const char *const moment_names[TV_MOMENTS] = {"exp_avg", "exp_avg_sq"};
 static const char temporary_prefix[] = ".writing-", temporary_suffix[] = ".trivium-writing";
 static const char within_name[] = "within";
-/* Apart from the model, because loaders take every safetensors file of a model's directory for weights. */
-static const char moments_folder[] = "training_state", moments_file[] = "optimizer.safetensors";
-
-/* ---- moments ---- */
-
-/* How a moment lies in the file: rows of the parameter's floats, or of the bytes of a piece of 8-bit moments.
- */
-typedef struct moment_rows {
-    bool codes;
-    uint64_t rows, row_bytes;
-    uint64_t at_once; /* rows */
-} moment_rows;
-
-static moment_rows rows_of(const tv_trainable *t, uint32_t m) {
-    if (t->moments[m].dtype != TV_U32)
-        return (moment_rows){false, t->parameter->shape[0], t->parameter->shape[1] * sizeof(float),
-                             tv_parameter_piece_rows(t->parameter)};
-    const uint64_t bytes = TV_MOMENT_WORDS * sizeof(uint32_t);
-    return (moment_rows){true, tv_moment8_words(t->parameter->count) / TV_MOMENT_WORDS, bytes,
-                         TV_PIECE_BYTES / bytes};
-}
-
-/* For the rows of any moment that are taken at once. */
-static void *allocate_rows(const tv_model *model) {
-    uint64_t floats = tv_parameter_piece_elements(tv_model_list(model)) * sizeof(float);
-    return calloc(1, tv_max_u64(floats, TV_PIECE_BYTES));
-}
-
-/* A parameter of Muon has the first alone. */
-static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_safetensor **tensors,
-                                  uint64_t *moments) {
-    uint32_t count = tv_model_trainable_count(model);
-    *moments = 0;
-    *tensors = tv_arena_alloc(arena, TV_MOMENTS * (uint64_t)count, sizeof **tensors);
-    if (!*tensors)
-        return TV_E_MEMORY;
-    for (uint32_t m = 0; m < TV_MOMENTS; m++) {
-        for (uint32_t i = 0; i < count; i++) {
-            const tv_trainable t = tv_model_trainable(model, i);
-            const tv_parameter *parameter = t.parameter;
-            if (!tv_tensor_present(t.moments[m]))
-                continue;
-            const moment_rows rows = rows_of(&t, m);
-            const char *name = tv_arena_format(arena, "%s/%s", moment_names[m], parameter->name);
-            if (!name)
-                return TV_E_MEMORY;
-            (*tensors)[(*moments)++] =
-                rows.codes ? (tv_safetensor){.name = name,
-                                             .dtype = "U8",
-                                             .rank = 2,
-                                             .shape = {rows.rows, rows.row_bytes}}
-                           : (tv_safetensor){.name = name,
-                                             .dtype = "F32",
-                                             .rank = parameter->rank,
-                                             .shape = {parameter->shape[0], parameter->shape[1]}};
-        }
-    }
-    return TV_OK;
-}
-
-static tv_status write_moments(const char *directory, tv_model *model) {
-    uint32_t count = tv_model_trainable_count(model);
-    uint64_t moments;
-    tv_status status;
-    char *folder = tv_format("%s/%s", directory, moments_folder);
-    char *path = tv_format("%s/%s/%s", directory, moments_folder, moments_file);
-    tv_arena *arena = NULL;
-    tv_safetensors_writer *writer = NULL;
-    tv_safetensor *tensors = NULL;
-    void *values = allocate_rows(model);
-    if (!values || !folder || !path) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory while writing the moments of %s", directory);
-        goto done;
-    }
-    TV_TRY(tv_make_dirs(folder));
-    TV_TRY(tv_arena_create(&arena));
-    TV_TRY(describe_moments(model, arena, &tensors, &moments));
-    TV_TRY(tv_safetensors_writer_open(path, tensors, moments, &writer));
-    for (uint32_t m = 0; m < TV_MOMENTS; m++) {
-        for (uint32_t i = 0; i < count; i++) {
-            const tv_trainable t = tv_model_trainable(model, i);
-            if (!tv_tensor_present(t.moments[m]))
-                continue;
-            const moment_rows all = rows_of(&t, m);
-            tv_part part = {0};
-            while (tv_next_part(&part, all.rows, all.at_once)) {
-                const uint64_t bytes = part.count * all.row_bytes;
-                TV_TRY(tv_download(tv_model_device(model),
-                                   tv_span_part(t.moments[m].span, part.first * all.row_bytes, bytes), values,
-                                   bytes));
-                TV_TRY(tv_safetensors_write(writer, values, bytes));
-            }
-        }
-    }
-    TV_TRY(tv_safetensors_writer_commit(&writer));
-done:
-    tv_safetensors_writer_abort(&writer);
-    tv_arena_destroy(&arena);
-    free(values);
-    free(folder);
-    free(path);
-    return status;
-}
-
-static tv_status check_moment(const char *path, const tv_safetensor *tensor, const tv_parameter *parameter,
-                              const moment_rows *all) {
-    if (all->codes && (strcmp(tensor->dtype, "U8") != 0 || tensor->rank != 2 ||
-                       tensor->shape[0] != all->rows || tensor->shape[1] != all->row_bytes))
-        return tv_fail(TV_E_DATA,
-                       "%s: expected moments of 8 bits as %" PRIu64 " x %" PRIu64
-                       " bytes in \"%s\", found %" PRIu64 " elements of type %s",
-                       path, all->rows, all->row_bytes, tensor->name, tensor->count, tensor->dtype);
-    if (!all->codes &&
-        (tensor->count != parameter->count || tensor->rank == 0 || tensor->shape[0] != parameter->shape[0]))
-        return tv_fail(TV_E_DATA, "%s: expected %" PRIu64 " elements in \"%s\", found %" PRIu64, path,
-                       parameter->count, tensor->name, tensor->count);
-    return TV_OK;
-}
-
-/* Codes of any bits are moments; of the exponents behind them, not all are. */
-static tv_status check_codes(const char *path, const char *name, const moment_rows *all, uint64_t rows,
-                             const void *values) {
-    for (uint64_t r = 0; r < rows; r++) {
-        uint32_t words[TV_MOMENT_WORDS];
-        memcpy(words, (const uint8_t *)values + r * all->row_bytes, sizeof words);
-        if (!tv_moment8_is_sound(words))
-            return tv_fail(TV_E_DATA, "%s: \"%s\" holds an exponent that no moment has; the file is damaged",
-                           path, name);
-    }
-    return TV_OK;
-}
-
-/* Into the device, piece by piece through `values`. */
-static tv_status read_moment(const tv_safetensors *file, const char *path, uint32_t m, tv_device *device,
-                             const tv_trainable *t, void *values) {
-    char name[256];
-    snprintf(name, sizeof name, "%s/%s", moment_names[m], t->parameter->name);
-    const tv_safetensor *tensor = tv_safetensors_find(file, name);
-    if (!tensor)
-        return tv_fail(
-            TV_E_DATA,
-            "%s: expected the tensor \"%s\" and found none; the checkpoint belongs to another model, "
-            "or train.trainable was another",
-            path, name);
-    const moment_rows all = rows_of(t, m);
-    TV_RETURN_IF_FAILED(check_moment(path, tensor, t->parameter, &all));
-    tv_part part = {0};
-    while (tv_next_part(&part, all.rows, all.at_once)) {
-        const uint64_t first = part.first * all.row_bytes, bytes = part.count * all.row_bytes;
-        if (all.codes) {
-            TV_RETURN_IF_FAILED(tv_safetensors_copy(file, tensor, first, bytes, values));
-            TV_RETURN_IF_FAILED(check_codes(path, name, &all, part.count, values));
-        } else {
-            TV_RETURN_IF_FAILED(tv_safetensors_read(file, tensor, part.first, part.count, false, values));
-        }
-        TV_RETURN_IF_FAILED(tv_upload(device, tv_span_part(t->moments[m].span, first, bytes), values, bytes));
-    }
-    return TV_OK;
-}
-
-static tv_status read_moments(const char *path, tv_model *model) {
-    tv_status status;
-    tv_safetensors *file = NULL;
-    void *values = allocate_rows(model);
-    if (!values) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory while reading %s", path);
-        goto done;
-    }
-    TV_TRY(tv_safetensors_open(path, &file));
-    for (uint32_t m = 0; m < TV_MOMENTS; m++) {
-        for (uint32_t i = 0; i < tv_model_trainable_count(model); i++) {
-            const tv_trainable t = tv_model_trainable(model, i);
-            if (tv_tensor_present(t.moments[m]))
-                TV_TRY(read_moment(file, path, m, tv_model_device(model), &t, values));
-        }
-    }
-done:
-    tv_safetensors_close(&file);
-    free(values);
-    return status;
-}
 
 /* ---- state ---- */
 
@@ -330,18 +144,8 @@ done:
 
 tv_status tv_checkpoint_read_model(const char *checkpoint, const tv_model_directory *directory,
                                    tv_model *model) {
-    char *path = tv_format("%s/%s/%s", checkpoint, moments_folder, moments_file);
-    if (path && !tv_path_exists(path)) { /* where earlier versions wrote it */
-        free(path);
-        path = tv_format("%s/%s", checkpoint, moments_file);
-    }
-    if (!path)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    tv_status status = tv_model_load(model, directory);
-    if (status == TV_OK)
-        status = read_moments(path, model);
-    free(path);
-    return status;
+    TV_RETURN_IF_FAILED(tv_model_load(model, directory));
+    return tv_moments_read(checkpoint, model);
 }
 
 /* ---- names ---- */
@@ -468,7 +272,7 @@ done:
 tv_status tv_checkpoint_write_model(const char *path, tv_model *model) {
     TV_RETURN_IF_FAILED(tv_make_dirs(path));
     TV_RETURN_IF_FAILED(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
-    return write_moments(path, model);
+    return tv_moments_write(path, model);
 }
 
 /* Each file and folder is durable, its name too, once it is written (base/files.h). */

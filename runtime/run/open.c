@@ -208,6 +208,7 @@ static tv_status find_model(tv_run *run) {
         tv_parameter_list_choose(&run->settings, run->list, run->source_path,
                                  run->source ? tv_model_directory_parameters(run->source) : NULL, &chosen));
     tv_parameter_list_destroy(&run->own_list);
+    chosen->owners = (tv_owners){tv_ranks_own(run->options->ranks), tv_ranks_count(run->options->ranks)};
     run->list = run->own_list = chosen;
     const tv_model_config *config = &run->list->config;
     if (run->tokenizer)

@@ -94,22 +94,36 @@ static tv_status save_more(void *context, const char *directory) {
                             : TV_OK;
 }
 
-tv_status tv_run_save(tv_run *run) {
-    if (run->stage->position) /* which is that of run->state.step: nothing is in flight */
-        run->state.examples = run->stage->position(run->self);
-    run->within = false;
-    if (!tv_ranks_leads(run->options->ranks))
-        return TV_OK;
+static tv_status write_checkpoint(tv_run *run) {
+    if (run->within)
+        return tv_checkpoint_write_within(run->options->run, run->model, run->tokenizer, &run->state,
+                                          save_more, run);
     return tv_checkpoint_write(run->options->run, run->model, run->tokenizer, &run->state,
                                run->settings.train.keep, save_more, run);
 }
 
+/* The first rank writes, and the others hand it what they keep. */
+static tv_status save(tv_run *run) {
+    tv_ranks *ranks = run->options->ranks;
+    if (!ranks)
+        return write_checkpoint(run);
+    if (!tv_ranks_leads(ranks))
+        return tv_ranks_serve(ranks);
+    tv_ranks_begin_asking(ranks);
+    TV_RETURN_IF_FAILED(write_checkpoint(run));
+    return tv_ranks_dismiss(ranks);
+}
+
+tv_status tv_run_save(tv_run *run) {
+    if (run->stage->position) /* which is that of run->state.step: nothing is in flight */
+        run->state.examples = run->stage->position(run->self);
+    run->within = false;
+    return save(run);
+}
+
 tv_status tv_run_save_within(tv_run *run) {
     run->within = true;
-    if (!tv_ranks_leads(run->options->ranks))
-        return TV_OK;
-    return tv_checkpoint_write_within(run->options->run, run->model, run->tokenizer, &run->state, save_more,
-                                      run);
+    return save(run);
 }
 
 static tv_status fill_model(tv_run *run) {
@@ -173,8 +187,8 @@ static tv_status start_directory(tv_run *run) {
     /* In this order: a config.json without run.json is somebody else's. */
     TV_RETURN_IF_FAILED(write_run_description(run));
     TV_RETURN_IF_FAILED(write_resolved_config(run));
-    if (run->resumed && !run->within)
-        TV_RETURN_IF_FAILED(tv_run_save(run));
+    if (run->resumed && !run->within) /* which is there, but for what a kill cut short behind it */
+        TV_RETURN_IF_FAILED(write_checkpoint(run));
     run->progress.total_steps = run->total_steps;
     run->progress.end_step = tv_run_last_step(run);
     run->progress.shown = run->stage->shown;

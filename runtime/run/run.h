@@ -135,7 +135,7 @@ tv_status tv_run_stage(const tv_stage *stage, void *self, const tv_run_options *
 tv_status tv_run_open(tv_run *run, const tv_stage *stage, void *self, const tv_run_options *options);
 /* Model and trainer on the device; the directory's first files. */
 tv_status tv_run_start(tv_run *run);
-/* A checkpoint of run->state. */
+/* By all ranks. A checkpoint of run->state, to which each adds what it keeps. */
 tv_status tv_run_save(tv_run *run);
 /* One of the step behind it as far as it is done, which the stage's own files say. */
 tv_status tv_run_save_within(tv_run *run);

@@ -1,64 +1,312 @@
-/* Groups' gradients over the host: see exchange.h. */
+/* Buckets of gradients, partial sums and weights over the host: see exchange.h. */
 #include "train/exchange.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/bytes.h"
+#include "base/os.h"
+#include "kernels/group_add.h"
+#include "model/loss_head.h"
+#include "train/exchange_layout.h"
 #include "vk/marks.h"
+#include "vk/trace.h"
+
+typedef struct bucket {
+    tv_buffer *taken, *given;        /* what the device gives to the host; what the host gives to it */
+    tv_recording *put, *put_weights; /* groups into the sums; weights of others */
+    uint64_t value;                  /* of the last one that reads `given` */
+} bucket;
 
 struct tv_exchange {
     tv_ranks *ranks;
+    tv_model *model;
     tv_device *device;
-    uint32_t count;
-    tv_buffer **taken, **given;         /* (count): this rank's group; another one's */
-    tv_recording *take, *put, *put_own; /* parts to `taken`; `given` and `taken` to parts */
+    tv_exchange_tensors tensors;
+    tv_exchange_layout layout;
+    bucket *buckets;
+    uint32_t taken;              /* buckets that the recording which is being made has taken */
+    tv_buffer *stage;            /* a group's slice, then its statistics, on the device */
+    tv_buffer *stats, *partials; /* of all ranks, as the host sees them */
+    tv_recording *give_weights, *put_partials;
+    tv_ranks_bytes *receives, *sends; /* (ranks) */
+    uint32_t offer;
+    bool offered;
+    double waited; /* seconds in the rounds since the last partial sums */
+    tv_exchange_wait last;
 };
 
-uint64_t tv_exchange_bytes(uint64_t parts) {
-    return 2 * parts;
+enum { STATS_BYTES = TV_HEAD_STATS * sizeof(float) };
+
+/* ---- sizes ---- */
+
+static uint64_t stage_bytes(const tv_exchange_layout *layout) {
+    return tv_align_up(layout->largest, TV_TENSOR_ALIGNMENT) + TV_TENSOR_ALIGNMENT;
 }
 
-typedef enum direction { TAKE, PUT } direction;
+static uint64_t stats_bytes(const tv_exchange_layout *layout) {
+    return layout->owners * TV_TENSOR_ALIGNMENT;
+}
 
-static tv_status record(tv_exchange *e, const char *name, direction which, tv_buffer *const *buffers,
-                        const tv_span *parts, tv_recording **recording) {
+static uint64_t buffer_bytes(uint64_t bytes) {
+    return tv_align_up(tv_max_u64(1, bytes), TV_TENSOR_ALIGNMENT);
+}
+
+tv_status tv_exchange_measure(const tv_parameter_list *list, uint64_t *bytes) {
+    tv_exchange_layout layout;
+    *bytes = 0;
+    TV_RETURN_IF_FAILED(tv_exchange_layout_create(list, &layout));
+    for (uint32_t b = 0; b < layout.all->bucket_count; b++)
+        *bytes += buffer_bytes(layout.buckets[b].taken) + buffer_bytes(layout.buckets[b].given);
+    *bytes += buffer_bytes(stage_bytes(&layout)) + buffer_bytes(stats_bytes(&layout)) +
+              buffer_bytes(layout.partial_slices[layout.owners]);
+    tv_exchange_layout_free(&layout);
+    return TV_OK;
+}
+
+/* ---- recording ---- */
+
+static tv_span aligned(tv_span span) {
+    span.bytes = tv_align_up(span.bytes, TV_TENSOR_ALIGNMENT);
+    return span;
+}
+
+static tv_span part(tv_buffer *buffer, uint64_t first, uint64_t bytes) {
+    return tv_span_part(tv_buffer_span(buffer), first, bytes);
+}
+
+void tv_exchange_begin_take(tv_exchange *e) {
+    e->taken = 0;
+}
+
+/* The lowest position in the list that a bucket needs. */
+static uint32_t bucket_begins(const tv_exchange *e, uint32_t number) {
+    uint32_t s = 0;
+    while (e->layout.all->items[s].bucket != number)
+        s++;
+    return e->layout.all->items[s].parameter;
+}
+
+static tv_status take(tv_exchange *e, tv_recorder *recorder, uint32_t number) {
+    const tv_stretches *all = e->layout.all;
+    const bool last = number + 1 == all->bucket_count;
+    const tv_span stats = e->tensors.stats.span;
+    for (uint32_t s = 0; s < all->count; s++) {
+        const tv_span gradient = tv_model_stretch_gradient(e->model, &all->items[s]).span;
+        if (all->items[s].bucket == number)
+            TV_RETURN_IF_FAILED(
+                tv_record_copy(recorder, gradient,
+                               part(e->buckets[number].taken, e->layout.buckets[number].gradients.places[s],
+                                    gradient.bytes)));
+    }
+    if (last)
+        TV_RETURN_IF_FAILED(tv_record_copy(recorder, stats,
+                                           part(e->stats, e->layout.own * TV_TENSOR_ALIGNMENT, stats.bytes)));
+    for (uint32_t s = 0; s < all->count; s++)
+        if (all->items[s].bucket == number)
+            TV_RETURN_IF_FAILED(
+                tv_record_fill(recorder, tv_model_stretch_gradient(e->model, &all->items[s]).span, 0));
+    if (last)
+        TV_RETURN_IF_FAILED(tv_record_fill(recorder, stats, 0));
+    return tv_record_cut(recorder);
+}
+
+tv_status tv_exchange_record_take(void *context, tv_recorder *recorder, uint32_t index) {
+    tv_exchange *e = context;
+    tv_record_push_label(recorder, "take");
+    while (e->taken < e->layout.all->bucket_count && bucket_begins(e, e->taken) >= index)
+        TV_RETURN_IF_FAILED(take(e, recorder, e->taken++));
+    tv_record_pop_label(recorder);
+    return TV_OK;
+}
+
+/* Own stretches that lie side by side here as in the sums are added together. */
+static tv_status add_slice(const tv_exchange *e, tv_recorder *recorder, uint32_t number) {
+    const tv_bucket_layout *layout = &e->layout.buckets[number];
+    uint64_t begin = layout->gradients.begins[e->layout.own], at = 0;
+    tv_span sum = {0};
+    for (uint32_t s = e->layout.all->count;;) {
+        s = tv_exchange_layout_next(&e->layout, number, e->layout.own, s);
+        const bool end = s == UINT32_MAX;
+        const tv_span next =
+            end ? (tv_span){0}
+                : aligned(tv_model_trainable(e->model, tv_model_stretch_own(e->model, s)).gradient.span);
+        if (!end && sum.buffer == next.buffer && sum.offset + sum.bytes == next.offset) {
+            sum.bytes += next.bytes;
+            continue;
+        }
+        if (sum.buffer)
+            TV_RETURN_IF_FAILED(tv_group_add(recorder, sum.bytes / sizeof(float),
+                                             (tv_tensor){part(e->stage, at, sum.bytes), TV_F32},
+                                             (tv_tensor){sum, TV_F32}));
+        if (end)
+            return TV_OK;
+        sum = next;
+        at = layout->gradients.places[s] - begin;
+    }
+}
+
+static tv_status add_stats(const tv_exchange *e, tv_recorder *recorder, uint32_t rank) {
+    const tv_span stage = part(e->stage, stage_bytes(&e->layout) - TV_TENSOR_ALIGNMENT, STATS_BYTES);
+    TV_RETURN_IF_FAILED(
+        tv_record_copy(recorder, part(e->stats, rank * TV_TENSOR_ALIGNMENT, STATS_BYTES), stage));
+    return tv_group_add(recorder, TV_HEAD_STATS, (tv_tensor){stage, TV_F32}, e->tensors.stat_sums);
+}
+
+/* Where the group of a rank, for this one's stretches, is in the host's memory. */
+static tv_span group_of(const tv_exchange *e, uint32_t number, uint32_t rank) {
+    const tv_slices *slices = &e->layout.buckets[number].gradients;
+    const uint64_t bytes = tv_slice_bytes(slices, e->layout.own);
+    if (rank == e->layout.own)
+        return part(e->buckets[number].taken, slices->begins[rank], bytes);
+    return part(e->buckets[number].given, (rank < e->layout.own ? rank : rank - 1) * bytes, bytes);
+}
+
+static tv_status put(const tv_exchange *e, tv_recorder *recorder, uint32_t number) {
+    const uint64_t bytes = tv_slice_bytes(&e->layout.buckets[number].gradients, e->layout.own);
+    for (uint32_t r = 0; r < e->layout.owners; r++) {
+        if (bytes) {
+            TV_RETURN_IF_FAILED(tv_record_copy(recorder, group_of(e, number, r), part(e->stage, 0, bytes)));
+            TV_RETURN_IF_FAILED(add_slice(e, recorder, number));
+        }
+        if (number + 1 == e->layout.all->bucket_count)
+            TV_RETURN_IF_FAILED(add_stats(e, recorder, r));
+    }
+    return TV_OK;
+}
+
+/* Of this rank to the host, or of others to the device. */
+static tv_status copy_weights(const tv_exchange *e, tv_recorder *recorder, uint32_t number, bool own) {
+    const tv_stretches *all = e->layout.all;
+    for (uint32_t s = 0; s < all->count; s++) {
+        const tv_stretch *stretch = &all->items[s];
+        const tv_span weights = tv_model_stretch_weights(e->model, stretch).span,
+                      host = part(e->buckets[number].given, e->layout.buckets[number].weights.places[s],
+                                  weights.bytes);
+        if (stretch->bucket == number && (stretch->owner == e->layout.own) == own)
+            TV_RETURN_IF_FAILED(tv_record_copy(recorder, own ? weights : host, own ? host : weights));
+    }
+    return TV_OK;
+}
+
+static tv_status copy_partials(const tv_exchange *e, tv_recorder *recorder, bool own) {
+    uint64_t *at = calloc(e->layout.owners, sizeof *at);
+    tv_status status = TV_OK;
+    if (!at)
+        return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
+    for (uint32_t r = 0; r < e->layout.owners; r++)
+        at[r] = e->layout.partial_slices[r];
+    for (uint32_t s = 0; s < e->layout.all->count && status == TV_OK; s++) {
+        const uint32_t owner = e->layout.all->items[s].owner;
+        const uint64_t bytes = e->layout.partial_bytes[s];
+        const tv_span host = part(e->partials, at[owner], bytes),
+                      partials = tv_span_part(e->tensors.partials.span, e->layout.partial_places[s], bytes);
+        at[owner] += bytes;
+        if ((owner == e->layout.own) == own)
+            status = tv_record_copy(recorder, own ? partials : host, own ? host : partials);
+    }
+    free(at);
+    return status;
+}
+
+tv_status tv_exchange_record_partials(tv_exchange *e, tv_recorder *recorder) {
+    return copy_partials(e, recorder, true);
+}
+
+typedef enum recorded { PUT, GIVE_WEIGHTS, PUT_WEIGHTS, PUT_PARTIALS } recorded;
+
+static tv_status record_work(const tv_exchange *e, tv_recorder *recorder, recorded work, uint32_t number) {
+    switch (work) {
+    case PUT:
+        return put(e, recorder, number);
+    case GIVE_WEIGHTS:
+        for (uint32_t b = 0; b < e->layout.all->bucket_count; b++) {
+            TV_RETURN_IF_FAILED(copy_weights(e, recorder, b, true));
+            TV_RETURN_IF_FAILED(tv_record_cut(recorder));
+        }
+        return TV_OK;
+    case PUT_WEIGHTS:
+        return copy_weights(e, recorder, number, false);
+    case PUT_PARTIALS:
+        return copy_partials(e, recorder, false);
+    }
+    return TV_OK;
+}
+
+static tv_status record(const tv_exchange *e, recorded work, uint32_t number, tv_recording **recording) {
+    static const char *const names[] = {"put groups", "give weights", "put weights", "put norms"};
     tv_recorder *recorder = NULL;
     tv_status status;
+    char name[64];
+    snprintf(name, sizeof name, "exchange/%s %u", names[work], number);
     TV_TRY_OR_FAIL(tv_recorder_begin(e->device, &(tv_recorder_options){.name = name}, &recorder));
-    for (uint32_t i = 0; i < e->count; i++) {
-        tv_span host = tv_span_part(tv_buffer_span(buffers[i]), 0, parts[i].bytes);
-        TV_TRY_OR_FAIL(
-            tv_record_copy(recorder, which == TAKE ? parts[i] : host, which == TAKE ? host : parts[i]));
-    }
+    TV_TRY_OR_FAIL(record_work(e, recorder, work, number));
     return tv_recorder_end(&recorder, recording);
 fail:
     tv_recorder_abort(&recorder);
     return status;
 }
 
-tv_status tv_exchange_create(tv_ranks *ranks, tv_device *device, const tv_span *parts, uint32_t count,
+/* ---- life ---- */
+
+/* question.what: stretch, moment or TV_MOMENTS, first byte. */
+static tv_status answer(void *context, const tv_rank_question *question, void *out) {
+    const tv_exchange *e = context;
+    return tv_model_state(e->model, (uint32_t)question->what[0], (uint32_t)question->what[1],
+                          question->what[2], question->bytes, out);
+}
+
+static tv_status ask(void *context, uint32_t stretch, uint32_t which, uint64_t first, uint64_t bytes,
+                     void *out) {
+    const tv_exchange *e = context;
+    return tv_ranks_ask(e->ranks,
+                        &(tv_rank_question){.offer = e->offer,
+                                            .owner = e->layout.all->items[stretch].owner,
+                                            .what = {stretch, which, first},
+                                            .bytes = bytes},
+                        out);
+}
+
+static tv_status create_bucket(tv_exchange *e, uint32_t number) {
+    bucket *b = &e->buckets[number];
+    const tv_bucket_layout *layout = &e->layout.buckets[number];
+    TV_RETURN_IF_FAILED(
+        tv_buffer_create(e->device, layout->taken, TV_MEMORY_READBACK, "own group", &b->taken));
+    TV_RETURN_IF_FAILED(
+        tv_buffer_create(e->device, layout->given, TV_MEMORY_READBACK, "other groups", &b->given));
+    TV_RETURN_IF_FAILED(record(e, PUT, number, &b->put));
+    return record(e, PUT_WEIGHTS, number, &b->put_weights);
+}
+
+tv_status tv_exchange_create(tv_ranks *ranks, tv_model *model, const tv_exchange_tensors *tensors,
                              tv_exchange **out) {
     *out = NULL;
     tv_status status;
     tv_exchange *e = calloc(1, sizeof *e);
     if (!e)
         return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
-    *e = (tv_exchange){.ranks = ranks, .device = device, .count = count};
-    e->taken = calloc(count, sizeof(tv_buffer *));
-    e->given = calloc(count, sizeof(tv_buffer *));
-    if (!e->taken || !e->given) {
+    *e = (tv_exchange){.ranks = ranks, .model = model, .device = tv_model_device(model), .tensors = *tensors};
+    TV_TRY_OR_FAIL(tv_exchange_layout_create(tv_model_list(model), &e->layout));
+    e->buckets = calloc((uint64_t)e->layout.all->bucket_count + 1, sizeof *e->buckets);
+    e->receives = calloc(e->layout.owners, sizeof *e->receives);
+    e->sends = calloc(e->layout.owners, sizeof *e->sends);
+    if (!e->buckets || !e->receives || !e->sends) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
         goto fail;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        TV_TRY_OR_FAIL(
-            tv_buffer_create(device, parts[i].bytes, TV_MEMORY_READBACK, "own group", &e->taken[i]));
-        TV_TRY_OR_FAIL(
-            tv_buffer_create(device, parts[i].bytes, TV_MEMORY_READBACK, "other groups", &e->given[i]));
-    }
-    TV_TRY_OR_FAIL(record(e, "exchange/take", TAKE, e->taken, parts, &e->take));
-    TV_TRY_OR_FAIL(record(e, "exchange/put", PUT, e->given, parts, &e->put));
-    TV_TRY_OR_FAIL(record(e, "exchange/put own", PUT, e->taken, parts, &e->put_own));
+    TV_TRY_OR_FAIL(
+        tv_buffer_create(e->device, stage_bytes(&e->layout), TV_MEMORY_DEVICE, "a group's slice", &e->stage));
+    TV_TRY_OR_FAIL(tv_buffer_create(e->device, stats_bytes(&e->layout), TV_MEMORY_READBACK,
+                                    "groups' statistics", &e->stats));
+    TV_TRY_OR_FAIL(tv_buffer_create(e->device, e->layout.partial_slices[e->layout.owners], TV_MEMORY_READBACK,
+                                    "partial sums", &e->partials));
+    for (uint32_t b = 0; b < e->layout.all->bucket_count; b++)
+        TV_TRY_OR_FAIL(create_bucket(e, b));
+    TV_TRY_OR_FAIL(record(e, GIVE_WEIGHTS, 0, &e->give_weights));
+    TV_TRY_OR_FAIL(record(e, PUT_PARTIALS, 0, &e->put_partials));
+    TV_TRY_OR_FAIL(tv_ranks_offer(ranks, answer, e, &e->offer));
+    e->offered = true;
+    tv_model_set_state_source(model, ask, e);
     *out = e;
     return TV_OK;
 fail:
@@ -70,38 +318,134 @@ void tv_exchange_destroy(tv_exchange **handle) {
     if (!handle || !*handle)
         return;
     tv_exchange *e = *handle;
-    tv_recording_destroy(&e->take);
-    tv_recording_destroy(&e->put);
-    tv_recording_destroy(&e->put_own);
-    for (uint32_t i = 0; i < e->count; i++) {
-        if (e->taken)
-            tv_buffer_destroy(&e->taken[i]);
-        if (e->given)
-            tv_buffer_destroy(&e->given[i]);
+    if (e->offered) {
+        tv_ranks_withdraw(e->ranks, e->offer);
+        tv_model_set_state_source(e->model, NULL, NULL);
     }
-    free(e->taken);
-    free(e->given);
+    for (uint32_t b = 0; e->buckets && b < e->layout.all->bucket_count; b++) {
+        tv_recording_destroy(&e->buckets[b].put);
+        tv_recording_destroy(&e->buckets[b].put_weights);
+        tv_buffer_destroy(&e->buckets[b].taken);
+        tv_buffer_destroy(&e->buckets[b].given);
+    }
+    tv_recording_destroy(&e->give_weights);
+    tv_recording_destroy(&e->put_partials);
+    tv_buffer_destroy(&e->stage);
+    tv_buffer_destroy(&e->stats);
+    tv_buffer_destroy(&e->partials);
+    tv_exchange_layout_free(&e->layout);
+    free(e->buckets);
+    free(e->receives);
+    free(e->sends);
     free(e);
     *handle = NULL;
 }
 
-tv_status tv_exchange_round(tv_exchange *e, tv_recording *add, uint64_t *value) {
-    const uint32_t own = tv_ranks_own(e->ranks);
-    TV_RETURN_IF_FAILED(tv_submit(e->device, &e->take, 1, value));
-    TV_RETURN_IF_FAILED(tv_wait(e->device, *value));
+/* ---- steps ---- */
+
+static tv_ranks_bytes mapped(tv_span span) {
+    return (tv_ranks_bytes){tv_span_map(span), span.bytes};
+}
+
+static tv_status exchange(tv_exchange *e, const char *what, uint32_t number) {
+    char name[48];
     double begin = tv_mark_begin(e->device);
-    for (uint32_t rank = 0; rank < tv_ranks_count(e->ranks); rank++) {
-        tv_buffer *const *buffers = rank == own ? e->taken : e->given;
-        /* What was given before is on the device. */
-        if (rank != own)
-            TV_RETURN_IF_FAILED(tv_wait(e->device, *value));
-        for (uint32_t i = 0; i < e->count; i++) {
-            tv_span host = tv_buffer_span(buffers[i]);
-            TV_RETURN_IF_FAILED(tv_ranks_broadcast(e->ranks, rank, tv_span_map(host), host.bytes));
-        }
-        tv_recording *const work[] = {rank == own ? e->put_own : e->put, add};
-        TV_RETURN_IF_FAILED(tv_submit(e->device, work, TV_COUNT(work), value));
-    }
-    tv_mark_end(e->device, begin, "host", "exchange gradients");
+    TV_RETURN_IF_FAILED(tv_ranks_exchange(e->ranks, e->receives, e->sends));
+    snprintf(name, sizeof name, "exchange %s %u", what, number);
+    tv_mark_end(e->device, begin, "host", name);
     return TV_OK;
+}
+
+/* Groups of bucket `number`, which this rank's device has given. */
+static tv_status exchange_bucket(tv_exchange *e, uint32_t number) {
+    bucket *b = &e->buckets[number];
+    const tv_slices *slices = &e->layout.buckets[number].gradients;
+    for (uint32_t r = 0; r < e->layout.owners; r++) {
+        e->receives[r] = mapped(group_of(e, number, r));
+        e->sends[r] = mapped(part(b->taken, slices->begins[r], tv_slice_bytes(slices, r)));
+    }
+    return exchange(e, "bucket", number);
+}
+
+static tv_status exchange_stats(tv_exchange *e) {
+    char *all = tv_span_map(tv_buffer_span(e->stats));
+    for (uint32_t r = 0; r < e->layout.owners; r++) {
+        e->receives[r] = (tv_ranks_bytes){all + r * TV_TENSOR_ALIGNMENT, STATS_BYTES};
+        e->sends[r] = (tv_ranks_bytes){all + e->layout.own * TV_TENSOR_ALIGNMENT, STATS_BYTES};
+    }
+    return exchange(e, "statistics", 0);
+}
+
+tv_status tv_exchange_round(tv_exchange *e, const tv_recording *taking, uint64_t *value) {
+    const uint32_t count = e->layout.all->bucket_count;
+    for (uint32_t b = 0; b < count; b++) {
+        bucket *next = &e->buckets[b];
+        /* What was given before is on the device. */
+        TV_RETURN_IF_FAILED(tv_wait(e->device, next->value));
+        TV_RETURN_IF_FAILED(tv_trace_collect(next->put));
+        TV_RETURN_IF_FAILED(tv_wait(e->device, tv_recording_cut_value(taking, b)));
+        const double begin = tv_seconds();
+        TV_RETURN_IF_FAILED(exchange_bucket(e, b));
+        if (b + 1 == count)
+            TV_RETURN_IF_FAILED(exchange_stats(e));
+        e->waited += tv_seconds() - begin;
+        TV_RETURN_IF_FAILED(tv_submit(e->device, &next->put, 1, &next->value));
+        *value = next->value;
+    }
+    return TV_OK;
+}
+
+/* Each slice ends with the owner's seconds of waiting. */
+static double *waited_of(const tv_exchange *e, uint32_t rank) {
+    char *all = tv_span_map(tv_buffer_span(e->partials));
+    return (double *)(void *)(all + e->layout.partial_slices[rank + 1] - sizeof(double));
+}
+
+static void note_waits(tv_exchange *e) {
+    double most = *waited_of(e, 0);
+    uint32_t least = 0;
+    for (uint32_t r = 1; r < e->layout.owners; r++) {
+        const double waited = *waited_of(e, r);
+        most = waited > most ? waited : most;
+        least = waited < *waited_of(e, least) ? r : least;
+    }
+    e->last = (tv_exchange_wait){least, most - *waited_of(e, least)};
+    e->waited = 0;
+}
+
+tv_exchange_wait tv_exchange_last_wait(const tv_exchange *e) {
+    return e->last;
+}
+
+tv_status tv_exchange_partials(tv_exchange *e, uint64_t value) {
+    const uint64_t *slices = e->layout.partial_slices;
+    TV_RETURN_IF_FAILED(tv_wait(e->device, value));
+    TV_RETURN_IF_FAILED(tv_trace_collect(e->put_partials));
+    *waited_of(e, e->layout.own) = e->waited;
+    for (uint32_t r = 0; r < e->layout.owners; r++) {
+        e->receives[r] = mapped(part(e->partials, slices[r], slices[r + 1] - slices[r]));
+        e->sends[r] = mapped(
+            part(e->partials, slices[e->layout.own], slices[e->layout.own + 1] - slices[e->layout.own]));
+    }
+    TV_RETURN_IF_FAILED(exchange(e, "norms", 0));
+    note_waits(e);
+    return tv_submit(e->device, &e->put_partials, 1, &value);
+}
+
+tv_status tv_exchange_weights(tv_exchange *e) {
+    uint64_t value;
+    TV_RETURN_IF_FAILED(tv_submit(e->device, &e->give_weights, 1, &value));
+    for (uint32_t b = 0; b < e->layout.all->bucket_count; b++) {
+        bucket *next = &e->buckets[b];
+        const tv_slices *slices = &e->layout.buckets[b].weights;
+        TV_RETURN_IF_FAILED(tv_wait(e->device, tv_recording_cut_value(e->give_weights, b)));
+        for (uint32_t r = 0; r < e->layout.owners; r++) {
+            e->receives[r] = mapped(part(next->given, slices->begins[r], tv_slice_bytes(slices, r)));
+            e->sends[r] = mapped(
+                part(next->given, slices->begins[e->layout.own], tv_slice_bytes(slices, e->layout.own)));
+        }
+        TV_RETURN_IF_FAILED(exchange(e, "weights", b));
+        TV_RETURN_IF_FAILED(tv_submit(e->device, &next->put_weights, 1, &next->value));
+    }
+    return tv_trace_collect(e->give_weights);
 }

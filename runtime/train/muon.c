@@ -6,8 +6,8 @@
 enum { MOST_IN_BATCH = 256 }; /* matrices so small that more of them side by side win nothing */
 
 typedef struct hidden_matrix {
-    uint64_t rows, columns, first; /* the element of its parameter at which it begins */
-    uint32_t number;               /* of the parameter, among those that are trained */
+    uint64_t rows, columns, first; /* the element of its stretch at which it begins */
+    uint32_t number;               /* of the stretch, among this owner's */
     uint32_t place;                /* in the order of the list */
 } hidden_matrix;
 
@@ -20,27 +20,35 @@ static int compare_shape(const void *a, const void *b) {
     return x->place < y->place ? -1 : 1;
 }
 
-/* All of them, those of one shape behind one another. The caller frees *matrices. */
-static tv_status find_matrices(const tv_parameter_list *list, hidden_matrix **matrices, uint64_t *count) {
-    uint32_t number = 0;
-    *count = 0;
-    *matrices = calloc((uint64_t)TV_PARAMETER_MATRICES * list->count, sizeof **matrices);
-    if (!*matrices)
-        return tv_fail(TV_E_MEMORY, "out of host memory for a list of matrices");
-    for (uint32_t i = 0; i < list->count; i++) {
-        const tv_parameter *p = &list->items[i];
-        uint64_t rows[TV_PARAMETER_MATRICES], first = 0;
-        if (!p->trainable)
-            continue;
-        uint32_t parts =
-            p->optimizer == TV_OPTIMIZER_MUON ? tv_parameter_matrices(&list->config, p, rows) : 0;
-        for (uint32_t m = 0; m < parts; m++) {
-            (*matrices)[*count] = (hidden_matrix){rows[m], p->shape[1], first, number, (uint32_t)*count};
-            first += rows[m] * p->shape[1];
+/* Those of a stretch, which is of whole matrices. */
+static void add_matrices(const tv_parameter_list *list, const tv_stretch *stretch, uint32_t number,
+                         hidden_matrix *matrices, uint64_t *count) {
+    const tv_parameter *p = &list->items[stretch->parameter];
+    uint64_t rows[TV_PARAMETER_MATRICES], first = 0;
+    const uint32_t parts =
+        p->optimizer == TV_OPTIMIZER_MUON ? tv_parameter_matrices(&list->config, p, rows) : 0;
+    for (uint32_t m = 0; m < parts; first += rows[m++] * p->shape[1])
+        if (first >= stretch->first && first < stretch->first + stretch->count) {
+            matrices[*count] =
+                (hidden_matrix){rows[m], p->shape[1], first - stretch->first, number, (uint32_t)*count};
             (*count)++;
         }
-        number++;
-    }
+}
+
+/* This owner's, those of one shape behind one another. The caller frees *matrices. */
+static tv_status find_matrices(const tv_parameter_list *list, hidden_matrix **matrices, uint64_t *count) {
+    tv_stretches *all;
+    uint32_t number = 0;
+    *count = 0;
+    *matrices = NULL;
+    TV_RETURN_IF_FAILED(tv_stretches_create(list, &all));
+    *matrices = calloc((uint64_t)TV_PARAMETER_MATRICES * list->count, sizeof **matrices);
+    for (uint32_t s = 0; *matrices && s < all->count; s++)
+        if (all->items[s].owner == list->owners.own)
+            add_matrices(list, &all->items[s], number++, *matrices, count);
+    tv_stretches_destroy(&all);
+    if (!*matrices)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a list of matrices");
     qsort(*matrices, *count, sizeof **matrices, compare_shape);
     return TV_OK;
 }

@@ -14,11 +14,11 @@
 /* Enough elements for one product to fill a large device. */
 #define TV_MUON_BATCH_BYTES (UINT64_C(32) << 20)
 
-/* Floats of each part of the workspace; all 0 where the list trains nothing by Muon. */
+/* Floats of each part of the workspace; all 0 where the list's owner trains nothing by Muon. */
 tv_status tv_muon_plan(const tv_parameter_list *list, const tv_caps *caps, uint64_t floats[TV_MUON_TENSORS]);
 
-/* Updates every matrix that is Muon's; nothing is recorded where there is none. `step` and `state` as in
- * tv_muon. */
+/* Updates every matrix that is Muon's and this owner's; nothing is recorded where there is none. `step` and
+ * `state` as in tv_muon. */
 tv_status tv_muon_record_model(tv_recorder *recorder, const tv_model *model,
                                const tv_tensor workspace[TV_MUON_TENSORS], tv_tensor step, tv_tensor state);
 

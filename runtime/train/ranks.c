@@ -30,6 +30,12 @@ struct tv_ranks {
     double timeout, waited;
     double
         delay; /* seconds, TRIVIUM_INJECT_DELAY in ms: what a far network adds to each transfer, for tests */
+    struct {
+        tv_rank_answer answer; /* NULL: withdrawn */
+        void *context;
+    } offers[TV_MOST_OFFERS];
+    uint32_t offer_count;
+    bool asking;
 };
 
 /* ---- the launcher ---- */
@@ -312,6 +318,112 @@ tv_status tv_ranks_least(tv_ranks *ranks, uint64_t own, uint64_t *least) {
         *least = tv_min_u64(*least, all[r]);
     free(all);
     return status;
+}
+
+/* The parts of what goes between two ranks that are at most a transfer, the `round`th of each. */
+static int parts_of(const tv_ranks *ranks, const tv_ranks_bytes *all, uint64_t round, tv_mpi_bytes *parts) {
+    int count = 0;
+    const uint64_t at = round * transfer_bytes;
+    for (int r = 0; r < ranks->place.count; r++)
+        if (r != ranks->place.own && at < all[r].bytes)
+            parts[count++] = (tv_mpi_bytes){.rank = r,
+                                            .bytes = (int)tv_min_u64(transfer_bytes, all[r].bytes - at),
+                                            .data = (char *)all[r].data + at};
+    return count;
+}
+
+tv_status tv_ranks_exchange(tv_ranks *ranks, const tv_ranks_bytes *receives, const tv_ranks_bytes *sends) {
+    const size_t count = (size_t)ranks->place.count;
+    uint64_t most = 0;
+    tv_status status = TV_OK;
+    tv_mpi_bytes *in = calloc(2 * count, sizeof *in), *out = in + count;
+    if (!in)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    for (size_t r = 0; r < count; r++)
+        most = tv_max_u64(most, tv_max_u64(receives[r].bytes, sends[r].bytes));
+    for (uint64_t round = 0; round * transfer_bytes < most && status == TV_OK; round++) {
+        const int coming = parts_of(ranks, receives, round, in), going = parts_of(ranks, sends, round, out);
+        if (ranks->calls->begin_exchange(in, coming, out, going) != 0)
+            status = tv_fail(TV_E_MEMORY, "out of host memory for a transfer between ranks");
+        else if (coming + going > 0)
+            wait_for_end(ranks);
+    }
+    free(in);
+    return status;
+}
+
+/* ---- questions ---- */
+
+tv_status tv_ranks_offer(tv_ranks *ranks, tv_rank_answer answer, void *context, uint32_t *offer) {
+    if (ranks->offer_count == TV_MOST_OFFERS)
+        return tv_fail(TV_E_USAGE, "a run of several ranks has at most %d models", (int)TV_MOST_OFFERS);
+    *offer = ranks->offer_count++;
+    ranks->offers[*offer].answer = answer;
+    ranks->offers[*offer].context = context;
+    return TV_OK;
+}
+
+void tv_ranks_withdraw(tv_ranks *ranks, uint32_t offer) {
+    ranks->offers[offer].answer = NULL;
+}
+
+/* What nobody offers is the end. */
+static const tv_rank_question dismissal = {.offer = TV_MOST_OFFERS};
+
+/* From rank `from` to rank `to`; nothing on the others. */
+static tv_status hand(tv_ranks *ranks, uint32_t from, uint32_t to, void *data, uint64_t bytes) {
+    tv_ranks_bytes *both = calloc(2 * (size_t)ranks->place.count, sizeof *both);
+    if (!both)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+    tv_ranks_bytes *in = both, *out = both + ranks->place.count;
+    if (tv_ranks_own(ranks) == to)
+        in[from] = (tv_ranks_bytes){data, bytes};
+    if (tv_ranks_own(ranks) == from)
+        out[to] = (tv_ranks_bytes){data, bytes};
+    tv_status status = tv_ranks_exchange(ranks, in, out);
+    free(both);
+    return status;
+}
+
+void tv_ranks_begin_asking(tv_ranks *ranks) {
+    ranks->asking = tv_ranks_leads(ranks);
+}
+
+tv_status tv_ranks_ask(tv_ranks *ranks, const tv_rank_question *question, void *out) {
+    tv_rank_question asked = *question;
+    if (!ranks->asking)
+        return tv_fail(TV_E_USAGE, "no rank answers questions now");
+    TV_RETURN_IF_FAILED(tv_ranks_broadcast(ranks, 0, &asked, sizeof asked));
+    return hand(ranks, question->owner, 0, out, question->bytes);
+}
+
+tv_status tv_ranks_dismiss(tv_ranks *ranks) {
+    tv_rank_question asked = dismissal;
+    ranks->asking = false;
+    return tv_ranks_broadcast(ranks, 0, &asked, sizeof asked);
+}
+
+static tv_status answer(tv_ranks *ranks, const tv_rank_question *question) {
+    if (question->owner != tv_ranks_own(ranks))
+        return TV_OK;
+    void *data = malloc(question->bytes);
+    tv_status status =
+        data ? ranks->offers[question->offer].answer(ranks->offers[question->offer].context, question, data)
+             : tv_fail(TV_E_MEMORY, "out of host memory for a checkpoint");
+    if (status == TV_OK)
+        status = hand(ranks, question->owner, 0, data, question->bytes);
+    free(data);
+    return status;
+}
+
+tv_status tv_ranks_serve(tv_ranks *ranks) {
+    for (;;) {
+        tv_rank_question question;
+        TV_RETURN_IF_FAILED(tv_ranks_broadcast(ranks, 0, &question, sizeof question));
+        if (question.offer >= ranks->offer_count || !ranks->offers[question.offer].answer)
+            return TV_OK;
+        TV_RETURN_IF_FAILED(answer(ranks, &question));
+    }
 }
 
 tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any) {

@@ -52,6 +52,13 @@ tv_status tv_ranks_gather(tv_ranks *ranks, const void *own, uint64_t bytes, void
 tv_status tv_ranks_collect(tv_ranks *ranks, const void *own, uint64_t bytes, uint8_t **all, uint64_t *ends);
 /* By all. The least of the ranks' numbers. */
 tv_status tv_ranks_least(tv_ranks *ranks, uint64_t own, uint64_t *least);
+/* By all. What this rank sends each other and receives from each: `bytes` at `data`, for every rank, its own
+ * left out. What one sends another receives: the same number of bytes, of any size. */
+typedef struct tv_ranks_bytes {
+    void *data;
+    uint64_t bytes;
+} tv_ranks_bytes;
+tv_status tv_ranks_exchange(tv_ranks *ranks, const tv_ranks_bytes *receives, const tv_ranks_bytes *sends);
 /* By all. Whether it is true of any. */
 tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any);
 /* By all. TV_OK where that is everybody's status; else a failure for everybody. */
@@ -67,6 +74,25 @@ typedef struct tv_likeness {
 } tv_likeness;
 enum { TV_MOST_LIKENESSES = 8 };
 tv_status tv_ranks_expect_alike(tv_ranks *ranks, const tv_likeness *likenesses, uint32_t count);
+
+/* ---- questions of rank 0, while it writes what others keep ---- */
+
+/* What a rank answers with: `bytes` of what `what` says. Offers are numbered in their order, the same on all
+ * ranks; one that is withdrawn leaves its number behind. */
+typedef struct tv_rank_question {
+    uint32_t offer, owner;
+    uint64_t what[3], bytes;
+} tv_rank_question;
+typedef tv_status (*tv_rank_answer)(void *context, const tv_rank_question *question, void *out);
+enum { TV_MOST_OFFERS = 8 };
+tv_status tv_ranks_offer(tv_ranks *ranks, tv_rank_answer answer, void *context, uint32_t *offer);
+void tv_ranks_withdraw(tv_ranks *ranks, uint32_t offer);
+/* By rank 0, of another rank, while all others are in tv_ranks_serve, which returns after tv_ranks_dismiss.
+ * TV_E_USAGE before tv_ranks_begin_asking, as on other ranks always. */
+void tv_ranks_begin_asking(tv_ranks *ranks);
+tv_status tv_ranks_ask(tv_ranks *ranks, const tv_rank_question *question, void *out);
+tv_status tv_ranks_dismiss(tv_ranks *ranks);
+tv_status tv_ranks_serve(tv_ranks *ranks);
 
 /* Seconds that this rank has waited for others in transfers. */
 double tv_ranks_waited(const tv_ranks *ranks);

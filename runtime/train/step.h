@@ -37,10 +37,12 @@ tv_status tv_step_table_words(const tv_parameter_list *list, const tv_caps *caps
 /* How the model's tensors are updated together; the caller destroys. */
 tv_status tv_step_plan(const tv_model *model, tv_update_plan **plan);
 
-/* Forward, loss and backward of one micro-batch; statistics and gradients accumulate. */
+/* Forward, loss and backward of one micro-batch; statistics and gradients accumulate. `finished` (NULL:
+ * nobody) is told as in tv_backward_telling. */
 tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *model,
                                      const tv_activations *activations, const tv_loss_head *head,
-                                     const tv_step_tensors *step);
+                                     const tv_step_tensors *step, tv_gradients_finished finished,
+                                     void *context);
 
 /* A group's end: its gradients and statistics go into the sums and are 0. */
 tv_status tv_step_record_group(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);
@@ -50,7 +52,11 @@ tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,
                                  const tv_activations *activations, const tv_loss_head *head,
                                  const tv_step_tensors *step);
 
-/* Gradient norm, clip, AdamW and Muon over what the model trains; gradients are 0 afterwards. */
+/* The partial sums of the gradient norm, of this owner's stretches. */
+tv_status tv_step_record_norm(tv_recorder *recorder, const tv_step_tensors *step);
+
+/* From the partial sums of all owners: norm, clip, AdamW and Muon over this owner's stretches; their
+ * gradients are 0 afterwards. */
 tv_status tv_step_record_update(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);
 
 #endif

@@ -1,80 +1,19 @@
 /* Slots, replay and results: see trainer.h. */
 #include "train/trainer.h"
 
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/os.h"
 #include "base/tokens.h"
-#include "train/exchange.h"
 #include "train/shared_forward.h"
-#include "train/trainer_layout.h"
+#include "train/trainer_own.h"
 #include "vk/marks.h"
-#include "vk/submit.h"
-#include "vk/timestamps.h"
 #include "vk/trace.h"
-#include "vk/transfer.h"
-
-enum { SLOTS = 2 };
 
 /* Of f16, as PyTorch's GradScaler has them. */
 enum { FIRST_LOSS_SCALE = 65536, LOSS_SCALE_GROWTH = 2000 };
-
-/* A submission that long kernels of desktop drivers survive, with room for a wrong guess. */
-static const double submission_seconds = 0.08;
-
-typedef struct batch_slot {
-    tv_span upload;  /* as trainer_layout.h says */
-    tv_span outputs; /* readback of a forward pass: the head's outputs */
-    tv_recording *train[TV_TRAINER_WIDTHS], *forward[TV_TRAINER_WIDTHS];
-    uint32_t width; /* number of the width that it holds */
-    uint64_t value; /* timeline of its last use */
-} batch_slot;
-
-typedef struct step_slot {
-    tv_span constants; /* upload */
-    tv_span results;   /* readback: struct tv_update_state, then the statistics */
-    tv_recording *begin, *update, *results_copy;
-    uint64_t value;
-    /* What the host knows of the step in the slot. */
-    bool pending;
-    uint64_t number, terms, tokens;
-    double lr;
-    double finished; /* by tv_seconds; 0: not seen yet */
-} step_slot;
-
-/* Of a step: its results for the host. */
-typedef struct step_results {
-    struct tv_update_state state;
-    float stats[TV_HEAD_STATS];
-} step_results;
-_Static_assert(sizeof(step_results) <= TV_TENSOR_ALIGNMENT, "a slot reserves one aligned place for them");
-
-struct tv_trainer {
-    tv_model *model;
-    tv_device *device;
-    tv_trainer_options options;
-    tv_trainer_layout layout;
-    tv_activations *activations;
-    tv_device_arena *arena;
-    tv_buffer *upload, *readback;
-    tv_step_tensors tensors[TV_TRAINER_WIDTHS];
-    tv_update_plan *plan; /* NULL without training */
-    batch_slot batches[SLOTS];
-    step_slot steps[SLOTS];
-    tv_recording *group;       /* adds a group to the sums; NULL where the model keeps none */
-    tv_exchange *exchange;     /* NULL: alone */
-    uint32_t *host_words;      /* grad_accum micro-batches */
-    uint32_t *host_widths;     /* (grad_accum) */
-    const tv_trainer *scaling; /* itself, or whose loss scale it takes */
-    uint64_t batch_number, step_number, result_number;
-    double last_end;
-    double flop_budget;
-    bool tuned;
-};
 
 /* ---- sizes ---- */
 
@@ -102,9 +41,12 @@ static uint64_t context_of(const tv_trainer_options *options) {
     return tv_max_u64(options->tokens, options->context);
 }
 
-tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
+tv_status tv_trainer_measure(const tv_parameter_list *given, const tv_caps *caps,
                              const tv_trainer_options *options, tv_trainer_bytes *bytes) {
     *bytes = (tv_trainer_bytes){0};
+    tv_parameter_list own = *given, *list = &own;
+    if (options->train && options->ranks)
+        own.owners = (tv_owners){tv_ranks_own(options->ranks), tv_ranks_count(options->ranks)};
     tv_status status;
     tv_memory_plan plan = {0};
     tv_activations *activations = NULL;
@@ -115,13 +57,13 @@ tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
     TV_TRY(tv_trainer_layout_plan(&layout, caps, &plan));
     bytes->shared = options->shared != NULL;
     bytes->activations = bytes->shared ? 0 : activations->bytes;
-    bytes->sums = options->train && options->groups > 1 ? bytes->model.gradients : 0;
+    bytes->sums = options->train && options->groups > 1 ? bytes->model.sums : 0;
     if (options->train && options->ranks)
-        bytes->exchange = tv_exchange_bytes(bytes->model.gradients + TV_TENSOR_ALIGNMENT);
+        TV_TRY(tv_exchange_measure(list, &bytes->exchange));
     bytes->tables = tv_model_table_bytes(&list->config, context_of(options));
     bytes->muon = tv_trainer_layout_muon_bytes(&layout);
     bytes->buffers =
-        plan.total_bytes - bytes->muon + SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
+        plan.total_bytes - bytes->muon + TV_TRAINER_SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients + bytes->sums +
                    bytes->exchange + bytes->model.moments + bytes->tables + bytes->activations +
                    bytes->buffers + bytes->muon;
@@ -144,153 +86,6 @@ void tv_trainer_bytes_add(tv_trainer_bytes *bytes, const char *name, uint64_t mo
     bytes->total += more;
 }
 
-/* ---- recording ---- */
-
-static tv_status record_batch_copy(tv_recorder *recorder, const tv_trainer *trainer, const batch_slot *slot,
-                                   uint32_t width) {
-    const tv_step_tensors *tensors = &trainer->tensors[width];
-    for (uint32_t i = 0; i < TV_UPLOAD_COUNT; i++) {
-        uint64_t bytes = tv_trainer_layout_upload_words(&trainer->layout, width, i) * sizeof(uint32_t);
-        uint64_t offset = tv_trainer_layout_upload_offset(&trainer->layout, i) * sizeof(uint32_t);
-        tv_tensor to = i == TV_UPLOAD_TOKENS      ? tensors->inputs.tokens
-                       : i == TV_UPLOAD_POSITIONS ? tensors->inputs.positions
-                       : i == TV_UPLOAD_DOC_START ? tensors->inputs.doc_start
-                                                  : tensors->head.inputs[i - TV_UPLOAD_INPUTS];
-        if (bytes)
-            TV_RETURN_IF_FAILED(tv_record_copy(recorder, tv_span_part(slot->upload, offset, bytes), to.span));
-    }
-    return TV_OK;
-}
-
-static tv_status record_outputs_copy(tv_recorder *recorder, const tv_trainer *trainer, const batch_slot *slot,
-                                     uint32_t width) {
-    for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
-        uint64_t bytes = trainer->layout.heads[width].output_words[i] * sizeof(float);
-        uint64_t offset = tv_trainer_layout_output_offset(&trainer->layout, i) * sizeof(float);
-        if (bytes)
-            TV_RETURN_IF_FAILED(tv_record_copy(recorder, trainer->tensors[width].head.outputs[i].span,
-                                               tv_span_part(slot->outputs, offset, bytes)));
-    }
-    return TV_OK;
-}
-
-typedef enum recorded_work {
-    WORK_TRAIN,
-    WORK_FORWARD,
-    WORK_BEGIN,
-    WORK_GROUP,
-    WORK_UPDATE,
-    WORK_RESULTS
-} recorded_work;
-
-/* Where the step's statistics are at its end. */
-static tv_tensor statistics(const tv_trainer *trainer, const tv_step_tensors *tensors) {
-    return tv_model_has_sums(trainer->model) ? tensors->stat_sums : tensors->head.stats;
-}
-
-/* The width matters to work on a batch only. */
-static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, recorded_work work,
-                             const batch_slot *batch, uint32_t width, const step_slot *step) {
-    const tv_step_tensors *tensors = &trainer->tensors[width];
-    const tv_loss_head *head = &trainer->layout.heads[width];
-    const tv_activations activations = tv_activations_of_fewer(
-        trainer->activations, trainer->layout.rows[width], trainer->layout.widths[width]);
-    switch (work) {
-    case WORK_BEGIN:
-        TV_RETURN_IF_FAILED(tv_record_copy(recorder, step->constants, tensors->head.step.span));
-        TV_RETURN_IF_FAILED(tv_record_fill(recorder, tensors->stat_sums.span, 0));
-        if (trainer->scaling->options.loss_scale > 0) {
-            tv_record_push_label(recorder, "loss scale");
-            TV_RETURN_IF_FAILED(
-                tv_loss_scale_record(recorder, tensors->head.step, trainer->scaling->tensors[0].state));
-            tv_record_pop_label(recorder);
-        }
-        return tv_record_fill(recorder, tensors->head.stats.span, 0);
-    case WORK_TRAIN:
-        TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
-        return tv_step_record_micro_batch(recorder, trainer->model, &activations, head, tensors);
-    case WORK_FORWARD:
-        TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
-        TV_RETURN_IF_FAILED(tv_step_record_forward(recorder, trainer->model, &activations, head, tensors));
-        return record_outputs_copy(recorder, trainer, batch, width);
-    case WORK_GROUP:
-        return tv_step_record_group(recorder, trainer->model, tensors);
-    case WORK_UPDATE:
-        return tv_step_record_update(recorder, trainer->model, tensors);
-    case WORK_RESULTS:
-        TV_RETURN_IF_FAILED(tv_record_copy(
-            recorder, tensors->state.span,
-            tv_span_part(step->results, offsetof(step_results, state), sizeof(struct tv_update_state))));
-        return tv_record_copy(
-            recorder, statistics(trainer, tensors).span,
-            tv_span_part(step->results, offsetof(step_results, stats), TV_HEAD_STATS * sizeof(float)));
-    }
-    return TV_OK;
-}
-
-static tv_status record(tv_trainer *trainer, recorded_work work, const batch_slot *batch, uint32_t width,
-                        const step_slot *step, tv_recording **recording) {
-    static const char *const names[] = {"micro-batch", "forward", "begin", "group", "update", "results"};
-    tv_recorder *recorder = NULL;
-    tv_status status;
-    char name[64];
-    tv_recording_destroy(recording);
-    snprintf(name, sizeof name, "%.40s/%s", trainer->options.stage, names[work]);
-    TV_TRY_OR_FAIL(tv_recorder_begin(trainer->device,
-                                     &(tv_recorder_options){.name = name,
-                                                            .profile = trainer->options.profile,
-                                                            .simultaneous = work == WORK_GROUP,
-                                                            .flop_budget = trainer->flop_budget},
-                                     &recorder));
-    TV_TRY_OR_FAIL(record_work(recorder, trainer, work, batch, width, step));
-    return tv_recorder_end(&recorder, recording);
-fail:
-    tv_recorder_abort(&recorder);
-    return status;
-}
-
-static tv_status record_all(tv_trainer *trainer) {
-    if (tv_model_has_sums(trainer->model))
-        TV_RETURN_IF_FAILED(record(trainer, WORK_GROUP, NULL, 0, NULL, &trainer->group));
-    for (int s = 0; s < SLOTS; s++) {
-        batch_slot *batch = &trainer->batches[s];
-        step_slot *step = &trainer->steps[s];
-        for (uint32_t w = 0; w < trainer->layout.count; w++) {
-            TV_RETURN_IF_FAILED(record(trainer, WORK_FORWARD, batch, w, NULL, &batch->forward[w]));
-            if (trainer->options.train)
-                TV_RETURN_IF_FAILED(record(trainer, WORK_TRAIN, batch, w, NULL, &batch->train[w]));
-        }
-        if (!trainer->options.train)
-            continue;
-        TV_RETURN_IF_FAILED(record(trainer, WORK_BEGIN, NULL, 0, step, &step->begin));
-        TV_RETURN_IF_FAILED(record(trainer, WORK_UPDATE, NULL, 0, step, &step->update));
-        TV_RETURN_IF_FAILED(record(trainer, WORK_RESULTS, NULL, 0, step, &step->results_copy));
-    }
-    return TV_OK;
-}
-
-/* After the first work of a batch, which has ended, the device's speed is known: cut submissions by it, once.
- */
-static tv_status tune_submissions(tv_trainer *trainer, tv_recording *recording) {
-    trainer->tuned = true;
-    if (tv_device_caps(trainer->device)->type == TV_DEVICE_CPU)
-        return TV_OK;
-    double milliseconds;
-    TV_RETURN_IF_FAILED(tv_recording_milliseconds(recording, &milliseconds));
-    tv_recording_info info = tv_recording_get_info(recording);
-    if (!(milliseconds > 0) || (info.submissions == 1 && milliseconds < submission_seconds * 1e3))
-        return TV_OK;
-    trainer->flop_budget = info.cost / (milliseconds * 1e-3) * submission_seconds;
-    TV_RETURN_IF_FAILED(tv_wait_idle(trainer->device));
-    return record_all(trainer);
-}
-
-tv_status tv_trainer_set_profile(tv_trainer *trainer, bool profile) {
-    trainer->options.profile = profile;
-    TV_RETURN_IF_FAILED(tv_wait_idle(trainer->device));
-    return record_all(trainer);
-}
-
 /* ---- life ---- */
 
 static tv_status create_buffers(tv_trainer *trainer) {
@@ -302,18 +97,19 @@ static tv_status create_buffers(tv_trainer *trainer) {
     tv_memory_plan_free(&plan);
     TV_RETURN_IF_FAILED(status);
     uint64_t up = upload_bytes(&trainer->layout), back = readback_bytes(&trainer->layout);
-    TV_RETURN_IF_FAILED(
-        tv_buffer_create(trainer->device, SLOTS * up, TV_MEMORY_UPLOAD, "batches", &trainer->upload));
-    TV_RETURN_IF_FAILED(
-        tv_buffer_create(trainer->device, SLOTS * back, TV_MEMORY_READBACK, "results", &trainer->readback));
-    for (uint64_t s = 0; s < SLOTS; s++) {
+    TV_RETURN_IF_FAILED(tv_buffer_create(trainer->device, TV_TRAINER_SLOTS * up, TV_MEMORY_UPLOAD, "batches",
+                                         &trainer->upload));
+    TV_RETURN_IF_FAILED(tv_buffer_create(trainer->device, TV_TRAINER_SLOTS * back, TV_MEMORY_READBACK,
+                                         "results", &trainer->readback));
+    for (uint64_t s = 0; s < TV_TRAINER_SLOTS; s++) {
         tv_span upload = tv_span_part(tv_buffer_span(trainer->upload), s * up, up);
         tv_span readback = tv_span_part(tv_buffer_span(trainer->readback), s * back, back);
         trainer->batches[s].upload = tv_span_part(upload, 0, up - TV_TENSOR_ALIGNMENT);
         trainer->batches[s].outputs = tv_span_part(readback, 0, back - TV_TENSOR_ALIGNMENT);
         trainer->steps[s].constants =
             tv_span_part(upload, up - TV_TENSOR_ALIGNMENT, sizeof(struct tv_step_constants));
-        trainer->steps[s].results = tv_span_part(readback, back - TV_TENSOR_ALIGNMENT, sizeof(step_results));
+        trainer->steps[s].results =
+            tv_span_part(readback, back - TV_TENSOR_ALIGNMENT, sizeof(tv_step_results));
     }
     for (uint32_t w = 0; w < trainer->layout.count; w++)
         trainer->tensors[w] = tv_trainer_layout_tensors(&trainer->layout, w, trainer->arena);
@@ -338,19 +134,28 @@ static tv_status plan_update(tv_trainer *trainer) {
 }
 
 static tv_status create_exchange(tv_trainer *trainer) {
-    uint32_t blocks = 0;
-    while (tv_model_gradient_block(trainer->model, blocks).buffer)
-        blocks++;
-    tv_span *parts = calloc(blocks + 1, sizeof *parts);
-    if (!parts)
-        return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
-    for (uint32_t b = 0; b < blocks; b++)
-        parts[b] = tv_model_gradient_block(trainer->model, b);
-    parts[blocks] = trainer->tensors[0].head.stats.span;
-    tv_status status =
-        tv_exchange_create(trainer->options.ranks, trainer->device, parts, blocks + 1, &trainer->exchange);
-    free(parts);
-    return status;
+    const tv_step_tensors *tensors = &trainer->tensors[0];
+    return tv_exchange_create(
+        trainer->options.ranks, trainer->model,
+        &(tv_exchange_tensors){tensors->head.stats, tensors->stat_sums, tensors->partials},
+        &trainer->exchange);
+}
+
+static tv_status check_groups(const tv_trainer *trainer) {
+    const uint64_t groups = trainer->options.groups;
+    const tv_parameter_list *list = tv_model_list(trainer->model);
+    const uint32_t ranks = tv_ranks_count(trainer->options.ranks);
+    if (trainer->options.grad_accum % groups)
+        return tv_fail(TV_E_USAGE, "%llu micro-batches are no multiple of %llu groups",
+                       (unsigned long long)trainer->options.grad_accum, (unsigned long long)groups);
+    if (trainer->options.train && groups % ranks)
+        return tv_fail(TV_E_USAGE, "%llu groups are no multiple of %u ranks", (unsigned long long)groups,
+                       ranks);
+    if (trainer->options.train &&
+        (tv_owners_count(list) != ranks || list->owners.own != tv_ranks_own(trainer->options.ranks)))
+        return tv_fail(TV_E_USAGE, "a model of owner %u of %u cannot be trained by rank %u of %u",
+                       list->owners.own, tv_owners_count(list), tv_ranks_own(trainer->options.ranks), ranks);
+    return TV_OK;
 }
 
 tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, tv_trainer **out) {
@@ -364,17 +169,7 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     trainer->options = *options;
     trainer->options.grad_accum = tv_max_u64(1, options->grad_accum);
     trainer->options.groups = tv_max_u64(1, options->groups);
-    if (trainer->options.grad_accum % trainer->options.groups) {
-        status = tv_fail(TV_E_USAGE, "%llu micro-batches are no multiple of %llu groups",
-                         (unsigned long long)trainer->options.grad_accum,
-                         (unsigned long long)trainer->options.groups);
-        goto fail;
-    }
-    if (options->train && trainer->options.groups % tv_ranks_count(options->ranks)) {
-        status = tv_fail(TV_E_USAGE, "%llu groups are no multiple of %u ranks",
-                         (unsigned long long)trainer->options.groups, tv_ranks_count(options->ranks));
-        goto fail;
-    }
+    TV_TRY_OR_FAIL(check_groups(trainer));
     if (options->train && trainer->options.groups > 1)
         TV_TRY_OR_FAIL(tv_model_keep_sums(model));
     if (!(trainer->options.loss_scale > 0) &&
@@ -395,7 +190,9 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     }
     if (options->train && options->ranks)
         TV_TRY_OR_FAIL(create_exchange(trainer));
-    TV_TRY_OR_FAIL(record_all(trainer));
+    TV_TRY_OR_FAIL(tv_trainer_record_all(trainer));
+    if (trainer->exchange) /* masters were loaded */
+        TV_TRY_OR_FAIL(tv_exchange_weights(trainer->exchange));
     tv_device_save_pipelines(trainer->device);
     *out = trainer;
     return TV_OK;
@@ -412,17 +209,19 @@ void tv_trainer_destroy(tv_trainer **handle) {
     if (!handle || !*handle)
         return;
     tv_trainer *trainer = *handle;
-    for (int s = 0; s < SLOTS; s++) {
+    for (int s = 0; s < TV_TRAINER_SLOTS; s++) {
         for (uint32_t w = 0; w < TV_TRAINER_WIDTHS; w++) {
             tv_recording_destroy(&trainer->batches[s].train[w]);
+            tv_recording_destroy(&trainer->batches[s].last[w]);
             tv_recording_destroy(&trainer->batches[s].forward[w]);
         }
         tv_recording_destroy(&trainer->steps[s].begin);
         tv_recording_destroy(&trainer->steps[s].update);
         tv_recording_destroy(&trainer->steps[s].results_copy);
     }
-    tv_exchange_destroy(&trainer->exchange);
     tv_recording_destroy(&trainer->group);
+    tv_recording_destroy(&trainer->norm);
+    tv_exchange_destroy(&trainer->exchange);
     tv_buffer_destroy(&trainer->upload);
     tv_buffer_destroy(&trainer->readback);
     tv_device_arena_destroy(&trainer->arena);
@@ -504,7 +303,7 @@ static uint64_t terms_of(const tv_micro_batch *batch) {
     return valid;
 }
 
-static tv_status wait_for_step(tv_trainer *trainer, step_slot *step) {
+static tv_status wait_for_step(tv_trainer *trainer, tv_step_slot *step) {
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, step->value));
     if (step->finished == 0)
         step->finished = tv_seconds();
@@ -513,14 +312,15 @@ static tv_status wait_for_step(tv_trainer *trainer, step_slot *step) {
 
 /* Waits for the next batch slot and copies filled host batch `number` into it. A step that ends before the
  * slot is free ends now, not when its result is read. */
-static tv_status load_batch(tv_trainer *trainer, uint64_t number, batch_slot **out) {
-    batch_slot *slot = &trainer->batches[trainer->batch_number++ % SLOTS];
+static tv_status load_batch(tv_trainer *trainer, uint64_t number, tv_batch_slot **out) {
+    tv_batch_slot *slot = &trainer->batches[trainer->batch_number++ % TV_TRAINER_SLOTS];
     for (uint64_t i = trainer->result_number; i < trainer->step_number; i++)
-        if (trainer->steps[i % SLOTS].value < slot->value)
-            TV_RETURN_IF_FAILED(wait_for_step(trainer, &trainer->steps[i % SLOTS]));
+        if (trainer->steps[i % TV_TRAINER_SLOTS].value < slot->value)
+            TV_RETURN_IF_FAILED(wait_for_step(trainer, &trainer->steps[i % TV_TRAINER_SLOTS]));
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
     for (uint32_t w = 0; w < trainer->layout.count; w++) {
         TV_RETURN_IF_FAILED(tv_trace_collect(slot->train[w]));
+        TV_RETURN_IF_FAILED(tv_trace_collect(slot->last[w]));
         TV_RETURN_IF_FAILED(tv_trace_collect(slot->forward[w]));
     }
     double begin = tv_mark_begin(trainer->device);
@@ -531,12 +331,12 @@ static tv_status load_batch(tv_trainer *trainer, uint64_t number, batch_slot **o
     return TV_OK;
 }
 
-static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_result *result) {
+static tv_status read_result(tv_trainer *trainer, tv_step_slot *slot, tv_step_result *result) {
     TV_RETURN_IF_FAILED(wait_for_step(trainer, slot));
     TV_RETURN_IF_FAILED(tv_trace_collect(slot->begin));
     TV_RETURN_IF_FAILED(tv_trace_collect(slot->update));
     TV_RETURN_IF_FAILED(tv_trace_collect(slot->results_copy));
-    const step_results *results = tv_span_map(slot->results);
+    const tv_step_results *results = tv_span_map(slot->results);
     *result = (tv_step_result){
         .number = slot->number, .lr = slot->lr, .terms = slot->terms, .tokens = slot->tokens};
     result->state = results->state;
@@ -544,16 +344,17 @@ static tv_status read_result(tv_trainer *trainer, step_slot *slot, tv_step_resul
         result->stats[i] = (double)results->stats[i];
     result->loss = slot->terms ? result->stats[0] / (double)slot->terms : 0;
     result->grad_norm = result->state.grad_norm;
+    result->waited_for = slot->wait.rank;
+    result->wait_seconds = slot->wait.seconds;
     result->seconds = slot->finished - trainer->last_end;
     trainer->last_end = slot->finished;
     trainer->result_number++;
     slot->pending = false;
-    return trainer->tuned ? TV_OK
-                          : tune_submissions(trainer, trainer->batches[0].train[trainer->batches[0].width]);
+    return trainer->tuned ? TV_OK : tv_trainer_tune(trainer, tv_trainer_micro_batch_recording(trainer));
 }
 
 tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *has_result) {
-    step_slot *slot = &trainer->steps[trainer->result_number % SLOTS];
+    tv_step_slot *slot = &trainer->steps[trainer->result_number % TV_TRAINER_SLOTS];
     *has_result = slot->pending;
     return slot->pending ? read_result(trainer, slot, result) : TV_OK;
 }
@@ -562,15 +363,32 @@ tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *ha
  * any. */
 static tv_status submit_group(tv_trainer *trainer, uint64_t number) {
     const uint64_t count = trainer->options.grad_accum / trainer->options.groups;
-    for (uint64_t i = 0; i < count; i++) {
-        batch_slot *slot;
-        TV_RETURN_IF_FAILED(load_batch(trainer, number * count + i, &slot));
-        const bool adds = trainer->group && !trainer->exchange && i + 1 == count;
-        tv_recording *const work[] = {slot->train[slot->width], trainer->group};
-        TV_RETURN_IF_FAILED(tv_submit(trainer->device, work, adds ? 2 : 1, &slot->value));
-    }
+    const tv_recording *last = NULL;
     uint64_t value;
-    return trainer->exchange ? tv_exchange_round(trainer->exchange, trainer->group, &value) : TV_OK;
+    for (uint64_t i = 0; i < count; i++) {
+        tv_batch_slot *slot;
+        TV_RETURN_IF_FAILED(load_batch(trainer, number * count + i, &slot));
+        const bool ends = i + 1 == count, gives = ends && trainer->exchange;
+        tv_recording *const work[] = {gives ? slot->last[slot->width] : slot->train[slot->width],
+                                      trainer->group};
+        TV_RETURN_IF_FAILED(tv_submit(trainer->device, work, ends && trainer->group ? 2 : 1, &slot->value));
+        last = work[0];
+    }
+    return trainer->exchange ? tv_exchange_round(trainer->exchange, last, &value) : TV_OK;
+}
+
+/* Behind the gradients of all groups. */
+static tv_status submit_update(tv_trainer *trainer, tv_step_slot *step) {
+    tv_recording *const last[] = {step->update, step->results_copy};
+    if (!trainer->exchange)
+        return tv_submit(trainer->device, last, 2, &step->value);
+    uint64_t value;
+    TV_RETURN_IF_FAILED(tv_trace_collect(trainer->norm));
+    TV_RETURN_IF_FAILED(tv_submit(trainer->device, &trainer->norm, 1, &value));
+    TV_RETURN_IF_FAILED(tv_exchange_partials(trainer->exchange, value));
+    TV_RETURN_IF_FAILED(tv_submit(trainer->device, last, 2, &step->value));
+    step->wait = tv_exchange_last_wait(trainer->exchange);
+    return tv_exchange_weights(trainer->exchange);
 }
 
 /* `constants` NULL: no update follows. */
@@ -589,8 +407,8 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     }
     /* The exchange waits for the device anyway, so that a step has ended before the next one is exchanged. */
     for (uint64_t i = trainer->result_number; trainer->exchange && i < trainer->step_number; i++)
-        TV_RETURN_IF_FAILED(wait_for_step(trainer, &trainer->steps[i % SLOTS]));
-    step_slot *step = &trainer->steps[trainer->step_number % SLOTS];
+        TV_RETURN_IF_FAILED(wait_for_step(trainer, &trainer->steps[i % TV_TRAINER_SLOTS]));
+    tv_step_slot *step = &trainer->steps[trainer->step_number % TV_TRAINER_SLOTS];
     if (step->pending) {
         TV_RETURN_IF_FAILED(read_result(trainer, step, result));
         *has_result = true;
@@ -604,9 +422,8 @@ static tv_status submit_step(tv_trainer *trainer, const struct tv_step_constants
     const uint64_t ranks = tv_ranks_count(trainer->options.ranks);
     for (uint64_t g = tv_ranks_own(trainer->options.ranks); g < trainer->options.groups; g += ranks)
         TV_RETURN_IF_FAILED(submit_group(trainer, g));
-    tv_recording *const last[] = {step->update, step->results_copy};
-    TV_RETURN_IF_FAILED(
-        tv_submit(trainer->device, constants ? last : last + 1, constants ? 2 : 1, &step->value));
+    TV_RETURN_IF_FAILED(constants ? submit_update(trainer, step)
+                                  : tv_submit(trainer->device, &step->results_copy, 1, &step->value));
     step->pending = true;
     step->finished = 0;
     step->number = trainer->step_number++;
@@ -639,7 +456,7 @@ tv_status tv_trainer_accumulate(tv_trainer *trainer, double scale, tv_batch_sour
 
 /* ---- forward passes ---- */
 
-static tv_status read_outputs(tv_trainer *trainer, batch_slot *slot, tv_outputs_visitor visit,
+static tv_status read_outputs(tv_trainer *trainer, tv_batch_slot *slot, tv_outputs_visitor visit,
                               void *context) {
     TV_RETURN_IF_FAILED(tv_wait(trainer->device, slot->value));
     const float *back = tv_span_map(slot->outputs);
@@ -655,19 +472,19 @@ static tv_status read_outputs(tv_trainer *trainer, batch_slot *slot, tv_outputs_
 
 static tv_status forward_all(tv_trainer *trainer, uint64_t batches, tv_batch_source source, void *context,
                              tv_outputs_visitor visit, void *visit_context) {
-    batch_slot *before = NULL;
+    tv_batch_slot *before = NULL;
     for (uint64_t i = 0; i < batches; i++) {
         tv_micro_batch batch;
         TV_RETURN_IF_FAILED(draw_batch(trainer, 0, source, context, &batch));
         if (batch.end)
             break;
-        batch_slot *slot;
+        tv_batch_slot *slot;
         TV_RETURN_IF_FAILED(load_batch(trainer, 0, &slot));
         TV_RETURN_IF_FAILED(tv_submit(trainer->device, &slot->forward[slot->width], 1, &slot->value));
         if (before)
             TV_RETURN_IF_FAILED(read_outputs(trainer, before, visit, visit_context));
         if (before && !trainer->tuned)
-            TV_RETURN_IF_FAILED(tune_submissions(trainer, before->forward[before->width]));
+            TV_RETURN_IF_FAILED(tv_trainer_tune(trainer, before->forward[before->width]));
         before = slot;
     }
     return before ? read_outputs(trainer, before, visit, visit_context) : TV_OK;
@@ -721,7 +538,9 @@ tv_status tv_trainer_evaluate(tv_trainer *trainer, uint64_t batches, tv_batch_so
 }
 
 tv_recording *tv_trainer_micro_batch_recording(tv_trainer *trainer) {
-    return trainer->batches[0].train[trainer->layout.count - 1];
+    const tv_batch_slot *slot = &trainer->batches[0];
+    const uint32_t width = slot->value ? slot->width : trainer->layout.count - 1;
+    return slot->train[width] ? slot->train[width] : slot->last[width];
 }
 
 tv_recording *tv_trainer_update_recording(tv_trainer *trainer) {

@@ -88,6 +88,10 @@ typedef struct tv_step_result {
     double stats[TV_HEAD_STATS]; /* the head's sums over the step */
     struct tv_update_state state;
     double seconds; /* since the end of the step before, or since the call, with none in flight */
+    /* Of several ranks: the one that the others waited for, and how much longer than it the one that waited
+     * longest. */
+    uint32_t waited_for;
+    double wait_seconds;
 } tv_step_result;
 
 /* Bytes of device memory by purpose. */

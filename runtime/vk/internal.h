@@ -150,6 +150,7 @@ struct tv_recording {
     VkCommandPool pool;
     VkCommandBuffer *segments;
     uint32_t segment_count;
+    uint32_t *cuts, cut_count;          /* segments that tv_record_cut ended */
     VkDescriptorPool *descriptor_pools; /* only without push descriptors */
     uint32_t descriptor_pool_count;
     VkBufferView *views; /* of texels */

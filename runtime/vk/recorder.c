@@ -207,6 +207,18 @@ static tv_status end_segment(tv_recorder *recorder) {
                        "end a command buffer");
 }
 
+tv_status tv_record_cut(tv_recorder *recorder) {
+    tv_recording *recording = recorder->recording;
+    uint32_t *cuts = append(recording->cuts, recording->cut_count, sizeof *cuts);
+    if (!cuts)
+        return out_of_memory();
+    recording->cuts = cuts;
+    cuts[recording->cut_count++] = recording->segment_count - 1;
+    emit_barrier(recorder, VK_PIPELINE_STAGE_2_HOST_BIT, VK_ACCESS_2_HOST_READ_BIT);
+    TV_RETURN_IF_FAILED(end_segment(recorder));
+    return begin_segment(recorder);
+}
+
 static void write_timestamp(tv_recorder *recorder, uint32_t query) {
     if (recorder->recording->queries && query < recorder->recording->query_count)
         recorder->device->vk.vkCmdWriteTimestamp2(recorder->commands, VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT,
@@ -319,6 +331,7 @@ void tv_recording_destroy(tv_recording **handle) {
     free(recording->views);
     free(recording->dispatches);
     free(recording->segments);
+    free(recording->cuts);
     free(recording->name);
     free(recording);
     *handle = NULL;

@@ -54,6 +54,10 @@ tv_status tv_record_copy(tv_recorder *recorder, tv_span from, tv_span to);
 /* Fills with a repeated 32-bit word. */
 tv_status tv_record_fill(tv_recorder *recorder, tv_span span, uint32_t word);
 
+/* Ends a submission here, whatever its budget: what was recorded so far is done, and the host may read it,
+ * when the timeline reaches tv_recording_cut_value (submit.h). */
+tv_status tv_record_cut(tv_recorder *recorder);
+
 tv_device *tv_recorder_device(const tv_recorder *recorder);
 /* FLOPs of one submission, for launchers that cut a single dispatch; infinite on CPU devices by default. */
 double tv_recorder_flop_budget(const tv_recorder *recorder);

@@ -7,6 +7,17 @@
 #include "base/os.h"
 #include "vk/marks.h"
 
+static bool is_cut(const tv_recording *recording, uint32_t segment) {
+    for (uint32_t c = 0; c < recording->cut_count; c++)
+        if (recording->cuts[c] == segment)
+            return true;
+    return false;
+}
+
+uint64_t tv_recording_cut_value(const tv_recording *recording, uint32_t cut) {
+    return recording->value - (recording->segment_count - 1 - recording->cuts[cut]);
+}
+
 tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t count, uint64_t *value) {
     TV_RETURN_IF_FAILED(tv_device_check(device));
     uint32_t segments = 0;
@@ -33,7 +44,7 @@ tv_status tv_submit(tv_device *device, tv_recording *const *recordings, uint32_t
                                                      .commandBuffer = recordings[i]->segments[s]};
             /* Short work goes together: several steps of drawing are one submission. */
             const double own = recordings[i]->info.cost / recordings[i]->segment_count;
-            if (n == 0 || cost + own > budget) {
+            if (n == 0 || cost + own > budget || (s > 0 && is_cut(recordings[i], s - 1))) {
                 cost = 0;
                 submits[groups++] = (VkSubmitInfo2){.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
                                                     .pCommandBufferInfos = &buffers[n],

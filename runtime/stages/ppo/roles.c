@@ -71,6 +71,8 @@ tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_
                                           &role->own_list);
     }
     tv_parameter_list_destroy(&plain);
+    if (status == TV_OK)
+        role->own_list->owners = policy->owners;
     role->list = role->own_list;
     role->shared = tv_parameters_share_base(policy, role->directory);
     return status == TV_OK ? TV_OK : tv_fail_context(status, "the value model");

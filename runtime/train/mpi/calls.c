@@ -3,12 +3,16 @@
 
 #include <mpi.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* MPI is one for a process, and so is this. */
 static MPI_Comm transfers, beats;
 static MPI_Request transfer = MPI_REQUEST_NULL, sent = MPI_REQUEST_NULL;
+static MPI_Request *pairs;
+static int pair_count, pair_room;
 static const char sign = 1;
+enum { PAIR_TAG = 1 };
 
 static void begin(tv_mpi_place *place) {
     int provided, length;
@@ -38,8 +42,34 @@ static void begin_gather(const void *own, void *all, int bytes) {
     MPI_Iallgather(own, bytes, MPI_BYTE, all, bytes, MPI_BYTE, transfers, &transfer);
 }
 
+static int begin_exchange(const tv_mpi_bytes *receives, int receive_count, const tv_mpi_bytes *sends,
+                          int send_count) {
+    const int count = receive_count + send_count;
+    if (count > pair_room) {
+        MPI_Request *more = realloc(pairs, (size_t)count * sizeof *more);
+        if (!more)
+            return 1;
+        pairs = more;
+        pair_room = count;
+    }
+    pair_count = count;
+    for (int i = 0; i < receive_count; i++)
+        MPI_Irecv(receives[i].data, receives[i].bytes, MPI_BYTE, receives[i].rank, PAIR_TAG, transfers,
+                  &pairs[i]);
+    for (int i = 0; i < send_count; i++)
+        MPI_Isend(sends[i].data, sends[i].bytes, MPI_BYTE, sends[i].rank, PAIR_TAG, transfers,
+                  &pairs[receive_count + i]);
+    return 0;
+}
+
 static int has_ended(void) {
     int ended;
+    if (pair_count > 0) {
+        MPI_Testall(pair_count, pairs, &ended, MPI_STATUSES_IGNORE);
+        if (ended)
+            pair_count = 0;
+        return ended;
+    }
     MPI_Test(&transfer, &ended, MPI_STATUS_IGNORE);
     return ended;
 }
@@ -72,6 +102,7 @@ static void abort_all(int code) {
 static void end(void) {
     if (sent != MPI_REQUEST_NULL)
         MPI_Request_free(&sent);
+    free(pairs);
     MPI_Finalize();
 }
 
@@ -81,6 +112,7 @@ __attribute__((visibility("default"))) const tv_mpi_calls tv_mpi_calls_of_module
     .begin = begin,
     .begin_broadcast = begin_broadcast,
     .begin_gather = begin_gather,
+    .begin_exchange = begin_exchange,
     .has_ended = has_ended,
     .beat = beat,
     .heard = heard,

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-enum { TV_MPI_CALLS_VERSION = 1, TV_MPI_HOST_BYTES = 64 };
+enum { TV_MPI_CALLS_VERSION = 2, TV_MPI_HOST_BYTES = 64 };
 
 typedef struct tv_mpi_place {
     int count, own; /* ranks, and which this one is */
@@ -20,13 +20,23 @@ typedef struct tv_mpi_place {
     char library[128]; /* what MPI calls itself, one line */
 } tv_mpi_place;
 
+/* Bytes from or for another rank. */
+typedef struct tv_mpi_bytes {
+    int rank, bytes; /* of at most 2^31 - 1 */
+    void *data;
+} tv_mpi_bytes;
+
 typedef struct tv_mpi_calls {
     int version; /* TV_MPI_CALLS_VERSION */
     void (*begin)(tv_mpi_place *place);
     /* A collective transfer of at most 2^31 - 1 bytes. */
     void (*begin_broadcast)(int root, void *data, int bytes);
     void (*begin_gather)(const void *own, void *all, int bytes); /* `bytes` of every rank, in their order */
-    int (*has_ended)(void);                                      /* of the transfer that was begun */
+    /* From each rank to each; what one sends another awaits in the same order. Fails, with a code that is not
+     * 0, without memory. */
+    int (*begin_exchange)(const tv_mpi_bytes *receives, int receive_count, const tv_mpi_bytes *sends,
+                          int send_count);
+    int (*has_ended)(void); /* of the transfer that was begun */
     /* Signs of life. */
     void (*beat)(int to);
     int (*heard)(int from); /* whether one came since the last time that it was asked */
