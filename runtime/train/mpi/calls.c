@@ -10,6 +10,7 @@
 static MPI_Comm transfers, beats;
 static MPI_Request transfer = MPI_REQUEST_NULL, sent = MPI_REQUEST_NULL;
 static MPI_Request *pairs;
+static MPI_Status *pair_ends; /* which MPICH's MPI_STATUSES_IGNORE is to GCC no place for */
 static int pair_count, pair_room;
 static const char sign = 1;
 enum { PAIR_TAG = 1 };
@@ -47,9 +48,13 @@ static int begin_exchange(const tv_mpi_bytes *receives, int receive_count, const
     const int count = receive_count + send_count;
     if (count > pair_room) {
         MPI_Request *more = realloc(pairs, (size_t)count * sizeof *more);
-        if (!more)
+        if (more)
+            pairs = more;
+        MPI_Status *ends = realloc(pair_ends, (size_t)count * sizeof *ends);
+        if (ends)
+            pair_ends = ends;
+        if (!more || !ends)
             return 1;
-        pairs = more;
         pair_room = count;
     }
     pair_count = count;
@@ -65,7 +70,7 @@ static int begin_exchange(const tv_mpi_bytes *receives, int receive_count, const
 static int has_ended(void) {
     int ended;
     if (pair_count > 0) {
-        MPI_Testall(pair_count, pairs, &ended, MPI_STATUSES_IGNORE);
+        MPI_Testall(pair_count, pairs, &ended, pair_ends);
         if (ended)
             pair_count = 0;
         return ended;
@@ -103,6 +108,7 @@ static void end(void) {
     if (sent != MPI_REQUEST_NULL)
         MPI_Request_free(&sent);
     free(pairs);
+    free(pair_ends);
     MPI_Finalize();
 }
 
