@@ -1,5 +1,8 @@
 /* report/rounds: the page of rounds holds the numbers of their files, also while they go on, and whatever
  * stands in the files.
+ *
+ * Tried on 2026-11-29, each fails here: answers not escaped, the share of those that were cut for that of
+ * those that ended, the last score for the best.
  */
 #include "support/support.h"
 

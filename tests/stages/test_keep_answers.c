@@ -1,5 +1,8 @@
 /* stages/keep_answers: which answers are kept, by scores that are known. That the lines are what sft, reward
  * and dpo read is tests/cli/test_keep.c's.
+ *
+ * Tried on 2026-11-29, each fails here: the last of equals as the best, an empty one as the best, ranked from
+ * the worst, a text twice, other ranks for equal scores, an order in which all are equal.
  */
 #include "support/support.h"
 
