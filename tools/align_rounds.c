@@ -340,8 +340,19 @@ done:
     return status;
 }
 
+/* What a kill left of files that were being written: none of them is read. */
+static tv_status clear_round(const align_run *run) {
+    char *folder = tv_format("%s/round-%" PRIu64, run->plan->out, run->round);
+    tv_status status = folder ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (status == TV_OK && tv_path_is_directory(folder))
+        status = tv_remove_temporaries(folder);
+    free(folder);
+    return status;
+}
+
 static tv_status all_rounds(align_run *run, tv_align_result *result) {
     for (run->round = 1; run->round <= run->plan->rounds; run->round++) {
+        TV_RETURN_IF_FAILED(clear_round(run));
         for (uint64_t s = 0; s < run->step_count; s++)
             TV_RETURN_IF_FAILED(do_step(run, &run->steps[s], result));
         TV_RETURN_IF_FAILED(write_report(run));
