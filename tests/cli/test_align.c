@@ -449,6 +449,7 @@ static void other_rounds_are_refused(void **state) {
     (void)state;
     char *out = tv_answering_path(&place, "whole"), *plan = tv_format("%s/align.json", out), *text = NULL;
     char *other = tv_answering_path(&place, "other.jsonl"), *before = tv_tree_text(out);
+    char *litter = tv_format("%s/round-1/prefs.jsonl.tmp-4711", out);
     uint64_t size;
 #define SAME                                                                                                 \
     "-k", "4", "--max-tokens", "6", "--set", "train.steps=4", "--set", "dpo.train.lr=1e-3", "--set",         \
@@ -469,7 +470,8 @@ static void other_rounds_are_refused(void **state) {
     tv_trivium_says(2, "names a program that scores", "align", "--quiet", "--out", out, "--resume");
     tv_trivium_says(2, "are judged by", "align", "--quiet", "--out", out, "--resume", "--judge", "cat");
     tv_trivium_says(2, "beside it stand only", "align", "--quiet", "--out", out, "--resume", "-k", "4");
-    /* What is done is not done again, and says so. */
+    /* What is done is not done again; what a kill left of a file that was being written goes. */
+    tv_write_text(litter, "{");
     tv_trivium_exits(0, "align", "--quiet", "--out", out, "--resume", "--judge", judge);
     char *after = tv_tree_text(out);
     assert_string_equal(before, after);
@@ -477,7 +479,7 @@ static void other_rounds_are_refused(void **state) {
     assert_ok(tv_write_file(plan, text, size / 2));
     tv_trivium_says(2, "align.json", "align", "--quiet", "--out", out, "--resume", "--judge", judge);
     assert_ok(tv_write_file(plan, text, size));
-    tv_free_all(out, plan, text, other, before, after);
+    tv_free_all(out, plan, text, other, before, after, litter);
 }
 
 int main(void) {
