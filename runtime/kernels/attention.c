@@ -44,10 +44,10 @@ typedef struct tile_variant {
     uint32_t rows;
 } tile_variant;
 
-/* Which tiles a device takes: what drivers of CPUs compile in seconds; what GPUs with few registers hold; the
- * rest. */
-typedef enum tile_form { CPU_TILES, NARROW_TILES, WIDE_TILES, TILE_FORMS } tile_form;
-enum { TILE_CLASSES = 4, WIDE_REGISTERS = 255 };
+/* Which tiles a device takes: what drivers of CPUs compile in seconds; what GPUs with few registers hold;
+ * what leaves those that have just enough of them a second subgroup; the rest. */
+typedef enum tile_form { CPU_TILES, NARROW_TILES, MIDDLE_TILES, WIDE_TILES, TILE_FORMS } tile_form;
+enum { TILE_CLASSES = 4, MIDDLE_REGISTERS = 192, WIDE_REGISTERS = 255 };
 typedef tile_variant tile_table[TILE_FORMS][TILE_CLASSES];
 
 static const tile_table forward_tiles = {{{32, TV_PROGRAM_attention_forward_d32, 4},
@@ -58,6 +58,10 @@ static const tile_table forward_tiles = {{{32, TV_PROGRAM_attention_forward_d32,
                                           {64, TV_PROGRAM_attention_forward_narrow64, 2},
                                           {128, TV_PROGRAM_attention_forward_narrow128, 1},
                                           {256, TV_PROGRAM_attention_forward_narrow256, 1}},
+                                         {{32, TV_PROGRAM_attention_forward_middle32, 2},
+                                          {64, TV_PROGRAM_attention_forward_middle64, 2},
+                                          {128, TV_PROGRAM_attention_forward_middle128, 2},
+                                          {256, TV_PROGRAM_attention_forward_middle256, 1}},
                                          {{32, TV_PROGRAM_attention_forward_wide32, 4},
                                           {64, TV_PROGRAM_attention_forward_wide64, 4},
                                           {128, TV_PROGRAM_attention_forward_wide128, 4},
@@ -70,18 +74,26 @@ static const tile_table backward_q_tiles = {{{32, TV_PROGRAM_attention_backward_
                                              {64, TV_PROGRAM_attention_backward_q_d64, 4},
                                              {128, TV_PROGRAM_attention_backward_q_narrow128, 2},
                                              {256, TV_PROGRAM_attention_backward_q_narrow256, 1}},
-                                            {{32, TV_PROGRAM_attention_backward_q_d32, 4},
-                                             {64, TV_PROGRAM_attention_backward_q_d64, 4},
-                                             {128, TV_PROGRAM_attention_backward_q_d128, 4},
-                                             {256, TV_PROGRAM_attention_backward_q_d256, 2}}};
+                                            {{32, TV_PROGRAM_attention_backward_q_middle32, 2},
+                                             {64, TV_PROGRAM_attention_backward_q_middle64, 2},
+                                             {128, TV_PROGRAM_attention_backward_q_middle128, 2},
+                                             {256, TV_PROGRAM_attention_backward_q_middle256, 1}},
+                                            {{32, TV_PROGRAM_attention_backward_q_wide32, 4},
+                                             {64, TV_PROGRAM_attention_backward_q_wide64, 4},
+                                             {128, TV_PROGRAM_attention_backward_q_wide128, 4},
+                                             {256, TV_PROGRAM_attention_backward_q_wide256, 2}}};
 static const tile_table backward_kv_tiles = {{{32, TV_PROGRAM_attention_backward_kv_d32, 4},
                                               {64, TV_PROGRAM_attention_backward_kv_d64, 4},
                                               {128, TV_PROGRAM_attention_backward_kv_d128, 2},
                                               {256, TV_PROGRAM_attention_backward_kv_d256, 1}},
-                                             {{32, TV_PROGRAM_attention_backward_kv_wide32, 4},
+                                             {{32, TV_PROGRAM_attention_backward_kv_narrow32, 4},
                                               {64, TV_PROGRAM_attention_backward_kv_narrow64, 2},
                                               {128, TV_PROGRAM_attention_backward_kv_narrow128, 1},
-                                              {256, TV_PROGRAM_attention_backward_kv_wide256, 1}},
+                                              {256, TV_PROGRAM_attention_backward_kv_narrow256, 1}},
+                                             {{32, TV_PROGRAM_attention_backward_kv_middle32, 2},
+                                              {64, TV_PROGRAM_attention_backward_kv_middle64, 2},
+                                              {128, TV_PROGRAM_attention_backward_kv_middle128, 1},
+                                              {256, TV_PROGRAM_attention_backward_kv_middle256, 1}},
                                              {{32, TV_PROGRAM_attention_backward_kv_wide32, 4},
                                               {64, TV_PROGRAM_attention_backward_kv_wide64, 4},
                                               {128, TV_PROGRAM_attention_backward_kv_wide128, 2},
@@ -106,7 +118,10 @@ static bool takes_texels(const tv_recorder *recorder, uint64_t head_size, uint64
 }
 
 static tile_form form_of(const tv_caps *caps) {
-    return caps->cpu_kernels ? CPU_TILES : caps->registers >= WIDE_REGISTERS ? WIDE_TILES : NARROW_TILES;
+    return caps->cpu_kernels                     ? CPU_TILES
+           : caps->registers >= WIDE_REGISTERS   ? WIDE_TILES
+           : caps->registers >= MIDDLE_REGISTERS ? MIDDLE_TILES
+                                                 : NARROW_TILES;
 }
 
 bool tv_attention_is_for(const tv_program *program, const tv_caps *caps) {
@@ -139,12 +154,13 @@ static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texel
     const tile_variant *tile = tiles[form];
     while (tile->head_size < head_size)
         tile++;
-    return (choice){tile->program,
-                    (uint64_t)TV_ATTENTION_TILE_ROWS * tile->rows,
-                    1,
-                    {head_size % 4 == 0, (uint32_t)head_size},
-                    form == CPU_TILES ? 1 : 2,
-                    0};
+    return (choice){
+        tile->program,
+        (uint64_t)TV_ATTENTION_TILE_ROWS * tile->rows,
+        1,
+        {head_size % 4 == 0, (uint32_t)head_size, tv_recorder_caps(recorder)->type == TV_DEVICE_CPU},
+        form == CPU_TILES ? 1 : 3,
+        0};
 }
 
 static tv_status check_shape(const char *what, uint64_t heads, uint64_t kv_heads, uint64_t head_size) {

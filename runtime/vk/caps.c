@@ -396,10 +396,12 @@ void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps) {
 
     caps->cpu_kernels = caps->type == TV_DEVICE_CPU;
     /* 255 on NVIDIA, 256 on AMD; 128 on Apple, Qualcomm and Intel, others have fewer. CPUs spill to their
-     * caches. */
+     * caches. AMD before RDNA, whose subgroups are of 64 lanes alone, has just 256 for all subgroups of a
+     * SIMD: in between. */
     const uint32_t amd = 0x1002, nvidia = 0x10de;
     bool many = caps->vendor_id == amd || caps->vendor_id == nvidia || caps->type == TV_DEVICE_CPU;
-    caps->registers = many ? 255 : 128;
+    bool few_subgroups = caps->vendor_id == amd && properties13.minSubgroupSize == 64;
+    caps->registers = few_subgroups ? 192 : many ? 255 : 128;
     caps->texels = caps->type == TV_DEVICE_CPU ? limits->maxTexelBufferElements : 0;
     take_tier(caps, caps->type == TV_DEVICE_CPU ? TV_TIER_FP32 : TV_TIER_COUNT - 1, false);
     judge(caps, &features12, &features13, family);

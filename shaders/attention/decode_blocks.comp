@@ -127,6 +127,7 @@ void main() {
     /* Of the weights: which pair, and which eight keys of it. */
     uint pair = thread / 8, x = thread % 8;
     uint from = start - start % 64, end = position + 1;
+    float units = block_scale(p.scale);
 #if TV_SPLIT
     from = max(from, segment * part_blocks * 64);
     end = min(end, (segment + 1) * part_blocks * 64);
@@ -141,7 +142,7 @@ void main() {
         if (share < heads && column < vectors)
             query[share * columns + column] = new_value(row_base + (first_head + share) * p.head_size, column * 4);
         barrier();
-        float sum = 0.0, sum_top = lowest, o_top = lowest;
+        float sum = 0.0, sum_top = lowest_top, o_top = lowest_top;
         vec4 o = vec4(0.0);
         for (uint j0 = from; j0 < end; j0 += 64 * blocks) {
             for (uint i = thread; i < blocks * heads * 64; i += 128) {
@@ -155,31 +156,31 @@ void main() {
                                                  : cached_k(cache_base + key * p.head_size, c * 4);
                         s = fma(q.w, k.w, fma(q.z, k.z, fma(q.y, k.y, fma(q.x, k.x, s))));
                     }
-                    s = block_scores(vec4(s), p.scale).x;
                 }
                 weights[i] = s;
             }
             barrier();
-            float block_top = lowest;
+            float most = lowest;
             if (pair < blocks * heads)
                 for (uint c = 0; c < 8; c++)
-                    block_top = max(block_top, weights[pair * 64 + 32 * (c / 4) + 4 * x + c % 4]);
-            partial[thread] = block_top;
+                    most = max(most, weights[pair * 64 + 32 * (c / 4) + 4 * x + c % 4]);
+            partial[thread] = most;
             barrier();
             if (pair < blocks * heads) {
                 for (uint other = 0; other < 8; other++)
-                    block_top = max(block_top, partial[pair * 8 + other]);
-                float block_sum = 0.0;
+                    most = max(most, partial[pair * 8 + other]);
+                float top = block_top(most, units), block_sum = 0.0;
                 for (uint q = 0; q < 2; q++) {
                     uint at = pair * 64 + 32 * q + 4 * x;
-                    vec4 weight = block_weights(vec4(weights[at], weights[at + 1], weights[at + 2], weights[at + 3]), block_top);
+                    vec4 of_keys = vec4(weights[at], weights[at + 1], weights[at + 2], weights[at + 3]);
+                    vec4 weight = mask_weights(block_weights(of_keys, units, most, -units), of_keys);
                     for (uint c = 0; c < 4; c++)
                         weights[at + c] = weight[c];
                     block_sum = add_weights(block_sum, weight);
                 }
                 block_sums[thread] = block_sum;
                 if (x == 0)
-                    block_tops[pair] = block_top;
+                    block_tops[pair] = top;
             }
             barrier();
             vec4 product = vec4(0.0);
@@ -210,17 +211,14 @@ void main() {
             barrier();
             for (uint i = 0; i < blocks; i++) {
                 if (pair < heads) {
-                    float part = block_tops[i * heads + pair], merged = max(sum_top, part);
-                    sum = merge_parts(vec4(sum), merge_part(sum_top, merged), vec4(block_sums[(i * heads + pair) * 8 + x]),
-                                      merge_part(part, merged))
-                              .x;
-                    sum_top = merged;
+                    float part = block_tops[i * heads + pair];
+                    sum = merge_parts(vec4(sum), vec4(block_sums[(i * heads + pair) * 8 + x]), merge_factors(sum_top, part)).x;
+                    sum_top = max(sum_top, part);
                 }
                 if (share < heads) {
-                    float part = block_tops[i * heads + share], merged = max(o_top, part);
-                    o = merge_parts(o, merge_part(o_top, merged), products[(i * heads + share) * columns + column],
-                                    merge_part(part, merged));
-                    o_top = merged;
+                    float part = block_tops[i * heads + share];
+                    o = merge_parts(o, products[(i * heads + share) * columns + column], merge_factors(o_top, part));
+                    o_top = max(o_top, part);
                 }
             }
 #endif

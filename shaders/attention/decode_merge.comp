@@ -41,16 +41,16 @@ void main() {
         return;
     uint position = min(positions[p.first_row + row], p.max_tokens - 1), size = tv_decode_part(columns);
     uint base = which * ((p.max_tokens + 63) / 64) * size;
-    float top = lowest;
+    float top = lowest_top;
     vec4 o = vec4(0.0), low = vec4(0.0), high = vec4(0.0);
     for (uint block = tv_window_start(position) / 64; block <= position / 64; block++) {
         uint at = base + block * size;
-        float part = parts[at + columns + 2].x, merged = max(top, part);
-        float keeps_old = merge_part(top, merged), keeps_block = merge_part(part, merged);
-        o = merge_parts(o, keeps_old, parts[at + column], keeps_block);
-        low = merge_parts(low, keeps_old, parts[at + columns], keeps_block);
-        high = merge_parts(high, keeps_old, parts[at + columns + 1], keeps_block);
-        top = merged;
+        float part = parts[at + columns + 2].x;
+        vec2 factors = merge_factors(top, part);
+        o = merge_parts(o, parts[at + column], factors);
+        low = merge_parts(low, parts[at + columns], factors);
+        high = merge_parts(high, parts[at + columns + 1], factors);
+        top = max(top, part);
     }
     o *= 1.0 / add_sums(float[8](low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w));
     for (uint e = 0; e < 4; e++)

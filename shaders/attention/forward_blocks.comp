@@ -1,4 +1,4 @@
-/* Causal attention, forward, in flash form: online softmax over blocks of 32 keys (Dao et al. 2022, algorithm 1).
+/* Causal attention, forward, in flash form: online softmax over blocks of 64 keys (Dao et al. 2022, algorithm 1).
  *
  * qkv: (B, T, (H + 2 Hkv) D); output: (B, T, H D) and lse: (B, H, T), overwritten. A workgroup holds 16 ROWS queries of one
  * head; see blocks.glsl. Scores are kept in units of log2, so that exp2 serves. D up to D_CLASS.
@@ -64,10 +64,12 @@ uint document_end(uint b, uint t, uint end) {
         vec4 block[ROWS * D_PARTS];                                                                                    \
         [[unroll]] for (uint i = 0; i < ROWS * D_PARTS; i++)                                                           \
             block[i] = vec4(0.0);                                                                                      \
-        tile_accumulate(block, s, v, j0, part);                                                                        \
+        if (part > 0)                                                                                                  \
+            tile_ahead(ahead, v, j0, part);                                                                            \
+        tile_accumulate(block, s, v, j0, part, ahead);                                                                 \
         [[unroll]] for (uint r = 0; r < ROWS; r++)                                                                     \
             [[unroll]] for (uint i = r * D_PARTS + part; i < r * D_PARTS + part + PARTS; i++)                          \
-                o[i] = merge_parts(o[i], old_part[r], block[i], new_part[r]);                                           \
+                o[i] = merge_parts(o[i], block[i], factors[r]);                                                        \
     }
 
 void main() {
@@ -80,11 +82,11 @@ void main() {
     uint t0 = (query_blocks - 1 - group / heads) * TILE_ROWS;
     uint h = group % heads % p.heads, b = group % heads / p.heads;
     uint stride = (p.heads + 2 * p.kv_heads) * head_size;
-    uint q_base = b * p.tokens * stride + h * head_size;
     uint k_base = b * p.tokens * stride + (p.heads + h / (p.heads / p.kv_heads)) * head_size;
-    tile_matrix q = tile_matrix(0, q_base, stride), k = tile_matrix(0, k_base, stride);
-    tile_matrix v = tile_matrix(0, k_base + p.kv_heads * head_size, stride);
+    tile_matrix q = tile_matrix_at(0, b * p.tokens * stride + h * head_size, stride), k = tile_matrix_at(0, k_base, stride);
+    tile_matrix v = tile_matrix_at(0, k_base + p.kv_heads * head_size, stride);
     uint tx = tile_tx();
+    float units = block_scale(p.scale), minus_units = -units;
 
     vec4 o[ROWS * D_PARTS];
     float top[ROWS], sum[ROWS]; /* sum: of this invocation's columns alone, until the end */
@@ -92,58 +94,64 @@ void main() {
     [[unroll]] for (uint i = 0; i < ROWS * D_PARTS; i++)
         o[i] = vec4(0.0);
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        top[r] = lowest;
+        top[r] = lowest_top;
         sum[r] = 0.0;
         uint t = min(t0 + tile_row(r), p.tokens - 1);
         first[r] = max(tv_window_start(t), document_start(b, t));
     }
     uint end = min(t0 + TILE_ROWS, p.tokens);
     uint last_first = max(tv_window_start(end - 1), document_start(b, end - 1));
-    /* One document after another: blocks of keys begin with the first key of the document. */
-    for (uint from_row = t0; from_row < end;) {
-        uint document = document_start(b, from_row), to_row = document_end(b, from_row, end);
-        uint start = max(document, tv_window_start(from_row));
-        for (uint j0 = start - (start - document) % TILE_OTHER; j0 < to_row; j0 += TILE_OTHER) {
-            vec4 s[ROWS * QUADS];
-            [[unroll]] for (uint i = 0; i < ROWS * QUADS; i++)
-                s[i] = vec4(0.0);
-            tile_scores(s, q, t0, k, j0);
-            [[unroll]] for (uint i = 0; i < ROWS * QUADS; i++)
-                s[i] = block_scores(s[i], p.scale);
-            /* Only blocks at the diagonal or at an edge have keys that some row does not see. */
-            if (j0 + TILE_OTHER > t0 + 1 || j0 < last_first) {
+    /* One document after another, in one loop: blocks of keys begin with the first key of the document. */
+    uint document = document_start(b, t0), to_row = document_end(b, t0, end);
+    uint start = max(document, tv_window_start(t0));
+    for (uint j0 = start - (start - document) % TILE_OTHER; j0 < to_row;) {
+        vec4 s[ROWS * QUADS], ahead[PARTS];
+        tile_scores(s, q, t0, k, j0);
+        tile_ahead(ahead, v, j0, 0);
+        /* Only blocks at the diagonal or at an edge have keys that some row does not see. */
+        bool late = j0 + TILE_OTHER > t0 + 1, early = j0 < last_first;
+        if (late || early) {
+            if (late)
                 [[unroll]] for (uint r = 0; r < ROWS; r++) {
-                    uint last = min(t0 + tile_row(r), to_row - 1);
-                    [[unroll]] for (uint q = 0; q < QUADS; q++) {
-                        uvec4 j = j0 + 32 * q + 4 * tx + uvec4(0, 1, 2, 3);
-                        vec4 seen = mix(s[r * QUADS + q], vec4(lowest), lessThan(j, uvec4(first[r])));
-                        s[r * QUADS + q] = mix(seen, vec4(lowest), greaterThan(j, uvec4(last)));
-                    }
+                    uint last = min(t0 + tile_row(r), to_row - 1) - 4 * tx;
+                    [[unroll]] for (uint i = 0; i < 4 * QUADS; i++)
+                        if (int(j0 + i / 4 * 32 + i % 4) > int(last)) s[r * QUADS + i / 4][i % 4] = lowest;
                 }
-            }
-            [[unroll]] for (uint r = 0; r < ROWS; r++) {
-                vec4 most = max(s[r * QUADS], s[r * QUADS + 1]);
-                tile_put_partial(r, max(max(most.x, most.y), max(most.z, most.w)));
-            }
-            barrier();
-            float old_part[ROWS], new_part[ROWS];
-            [[unroll]] for (uint r = 0; r < ROWS; r++) {
-                vec4 most = max(tile_get_partial(r, 0), tile_get_partial(r, 1));
-                float block_top = max(max(most.x, most.y), max(most.z, most.w)), block_sum = 0.0;
-                [[unroll]] for (uint q = 0; q < QUADS; q++) {
-                    vec4 weights = block_weights(s[r * QUADS + q], block_top);
-                    s[r * QUADS + q] = weights;
-                    block_sum = add_weights(block_sum, weights);
+            if (early)
+                [[unroll]] for (uint r = 0; r < ROWS; r++) {
+                    uint from = first[r] - 4 * tx;
+                    [[unroll]] for (uint i = 0; i < 4 * QUADS; i++)
+                        if (int(j0 + i / 4 * 32 + i % 4) < int(from)) s[r * QUADS + i / 4][i % 4] = lowest;
                 }
-                float merged_top = max(top[r], block_top);
-                old_part[r] = merge_part(top[r], merged_top);
-                new_part[r] = merge_part(block_top, merged_top);
-                top[r] = merged_top;
-                sum[r] = merge_parts(vec4(sum[r]), old_part[r], vec4(block_sum), new_part[r]).x;
-            }
-            TILE_EACH_PART(ADD_BLOCK)
         }
-        from_row = to_row;
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            vec4 most = s[r * QUADS];
+            [[unroll]] for (uint q = 1; q < QUADS; q++)
+                most = max(most, s[r * QUADS + q]);
+            tile_put_partial(r, max(max(most.x, most.y), max(most.z, most.w)));
+        }
+        barrier();
+        vec2 factors[ROWS];
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            vec4 most = max(tile_get_partial(r, 0), tile_get_partial(r, 1));
+            float row_most = max(max(most.x, most.y), max(most.z, most.w)), block = block_top(row_most, units), block_sum = 0.0;
+            [[unroll]] for (uint q = 0; q < QUADS; q++) {
+                vec4 weights = block_weights(s[r * QUADS + q], units, row_most, minus_units);
+                if (on_cpu != 0)
+                    weights = mask_weights(weights, s[r * QUADS + q]);
+                s[r * QUADS + q] = weights;
+                block_sum = add_weights(block_sum, weights);
+            }
+            factors[r] = merge_factors(top[r], block);
+            top[r] = max(top[r], block);
+            sum[r] = merge_parts(vec4(sum[r]), vec4(block_sum), factors[r]).x;
+        }
+        TILE_EACH_PART(ADD_BLOCK)
+        j0 += TILE_OTHER;
+        if (j0 >= to_row && to_row < end) {
+            j0 = document_start(b, to_row);
+            to_row = document_end(b, to_row, end);
+        }
     }
     barrier();
     [[unroll]] for (uint r = 0; r < ROWS; r++)

@@ -1,11 +1,12 @@
-/* kernels/attention in the forms of GPUs, with many registers and with few: against the oracle, few shapes,
+/* kernels/attention in the forms of GPUs, with many registers, some and few: against the oracle, few shapes,
  * because drivers of CPUs compile them slowly. Tolerances are test_attention.c's. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "support/attention_lab.h"
 
-static const char *const forms[] = {"cpu_kernels=0", "cpu_kernels=0,registers=128"};
+static const char *const forms[] = {"cpu_kernels=0", "cpu_kernels=0,registers=128",
+                                    "cpu_kernels=0,registers=192"};
 enum { FORMS = sizeof forms / sizeof *forms };
 
 static void forms_of_gpus_equal_the_oracle(void **state) {
