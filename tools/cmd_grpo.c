@@ -5,26 +5,14 @@
 #include "tools/training_command.h"
 
 static tv_status run(void *context, const tv_run_options *options, tv_run_result *result) {
-    tv_ppo_options *grpo = context;
-    grpo->run = *options;
-    return tv_grpo_train(grpo, result);
+    return tv_rewards_asked_run(context, options, tv_grpo_train, result);
 }
 
 tv_status cmd_grpo(int argc, char **argv) {
-    tv_ppo_options grpo = {.allow_command = tv_allow_reward_command};
+    tv_rewards_asked asked = {0};
     const tv_option more[] = {
-        tv_opt_existing(tv_opt_text("reward", "DIR", &grpo.reward, "a reward model: a directory or a run")),
-        tv_opt_text(
-            "reward-cmd", "CMD", &grpo.reward_command,
-            "a program that scores instead: it reads one JSON line {\"id\", \"prompt\", \"response\"} and "
-            "prints one number, or {\"id\", \"score\"}, again and again; to be given again with --resume, or "
-            "you are asked"),
-        tv_opt_text(
-            "check", "CHECK", &grpo.check,
-            "a check that is built in instead: number or exact, the final answer (in \\boxed{}, behind ####, "
-            "or all of it) against the \"answer\" of the prompt's line, or length:LEAST:MOST in bytes; 1 or "
-            "0"),
-        tv_opt_existing(tv_opt_text("ref", "DIR", &grpo.reference,
+        TV_REWARD_OPTIONS(asked),
+        tv_opt_existing(tv_opt_text("ref", "DIR", &asked.reference,
                                     "with grpo.kl_coef above 0, the reference that the KL is measured from; "
                                     "--model when not given")),
     };
@@ -47,7 +35,9 @@ tv_status cmd_grpo(int argc, char **argv) {
         .more = more,
         .more_count = TV_COUNT(more),
         .run = run,
-        .context = &grpo,
+        .context = &asked,
     };
-    return tv_training_command_run(&command, argc, argv);
+    tv_status status = tv_training_command_run(&command, argc, argv);
+    tv_rewards_asked_free(&asked);
+    return status;
 }

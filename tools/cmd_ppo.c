@@ -5,26 +5,14 @@
 #include "tools/training_command.h"
 
 static tv_status run(void *context, const tv_run_options *options, tv_run_result *result) {
-    tv_ppo_options *ppo = context;
-    ppo->run = *options;
-    return tv_ppo_train(ppo, result);
+    return tv_rewards_asked_run(context, options, tv_ppo_train, result);
 }
 
 tv_status cmd_ppo(int argc, char **argv) {
-    tv_ppo_options ppo = {.allow_command = tv_allow_reward_command};
+    tv_rewards_asked asked = {0};
     const tv_option more[] = {
-        tv_opt_existing(tv_opt_text("reward", "DIR", &ppo.reward, "a reward model: a directory or a run")),
-        tv_opt_text(
-            "reward-cmd", "CMD", &ppo.reward_command,
-            "a program that scores instead: it reads one JSON line {\"id\", \"prompt\", \"response\"} and "
-            "prints one number, or {\"id\", \"score\"}, again and again; to be given again with --resume, or "
-            "you are asked"),
-        tv_opt_text(
-            "check", "CHECK", &ppo.check,
-            "a check that is built in instead: number or exact, the final answer (in \\boxed{}, behind ####, "
-            "or all of it) against the \"answer\" of the prompt's line, or length:LEAST:MOST in bytes; 1 or "
-            "0"),
-        tv_opt_existing(tv_opt_text("ref", "DIR", &ppo.reference,
+        TV_REWARD_OPTIONS(asked),
+        tv_opt_existing(tv_opt_text("ref", "DIR", &asked.reference,
                                     "the reference that the KL is measured from; --model when not given")),
     };
     const tv_training_command command = {
@@ -43,7 +31,9 @@ tv_status cmd_ppo(int argc, char **argv) {
         .more = more,
         .more_count = TV_COUNT(more),
         .run = run,
-        .context = &ppo,
+        .context = &asked,
     };
-    return tv_training_command_run(&command, argc, argv);
+    tv_status status = tv_training_command_run(&command, argc, argv);
+    tv_rewards_asked_free(&asked);
+    return status;
 }

@@ -1,8 +1,10 @@
-/* A program that only a checkpoint names: see reward_command.h. */
+/* What rewards: see reward_command.h. */
 #include "tools/reward_command.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "base/os.h"
 
@@ -26,4 +28,67 @@ tv_status tv_allow_reward_command(void *context, const char *command, const char
         "what it names is not run unasked%s. Give it once more beside --resume, with %s",
         where, LONGEST_SHOWN, command, shown ? "" : "...",
         shown ? ", and here nobody can be asked" : ", and it is too long to be shown and asked for", again);
+}
+
+/* "1,0.5" as a set of a setting, "rewards.weights=[1,0.5]"; texts get their quotes. NULL when memory is out.
+ */
+static char *setting_of(const char *key, const char *list, bool texts) {
+    const char *quote = texts ? "\"" : "";
+    char *set = tv_format("rewards.%s=[", key);
+    for (const char *item = list; set; item += strcspn(item, ",") + 1) {
+        int length = (int)strcspn(item, ",");
+        bool last = item[length] == '\0';
+        char *longer = tv_format("%s%s%.*s%s%s", set, quote, length, item, quote, last ? "]" : ",");
+        free(set);
+        set = longer;
+        if (last)
+            break;
+    }
+    return set;
+}
+
+tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_options *options,
+                               tv_status (*train)(const tv_ppo_options *options, tv_run_result *result),
+                               tv_run_result *result) {
+    const tv_texts *const lists[TV_REWARD_KINDS] = {[TV_REWARD_MODEL] = &asked->models,
+                                                    [TV_REWARD_PROGRAM] = &asked->programs,
+                                                    [TV_REWARD_CHECK] = &asked->checks};
+    uint64_t count = asked->models.count + asked->programs.count + asked->checks.count, at = 0;
+    tv_reward_given *given = calloc(count + 1, sizeof *given);
+    const char **sets = calloc(options->set_count + 2, sizeof *sets);
+    char *weights = asked->weights ? setting_of("weights", asked->weights, false) : NULL,
+         *names = asked->names ? setting_of("names", asked->names, true) : NULL;
+    tv_status status = TV_OK;
+    tv_ppo_options ppo = {.run = *options,
+                          .rewards = given,
+                          .reward_count = count,
+                          .reference = asked->reference,
+                          .allow_command = tv_allow_reward_command};
+    if (!given || !sets || (asked->weights && !weights) || (asked->names && !names)) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for the options");
+        goto done;
+    }
+    for (int kind = 0; kind < TV_REWARD_KINDS; kind++)
+        for (uint64_t i = 0; i < lists[kind]->count; i++)
+            given[at++] = (tv_reward_given){(tv_reward_kind)kind, lists[kind]->items[i]};
+    if (options->set_count)
+        memcpy(sets, options->sets, options->set_count * sizeof *sets);
+    ppo.run.sets = sets;
+    if (weights)
+        sets[ppo.run.set_count++] = weights;
+    if (names)
+        sets[ppo.run.set_count++] = names;
+    status = train(&ppo, result);
+done:
+    free(given);
+    free(sets);
+    free(weights);
+    free(names);
+    return status;
+}
+
+void tv_rewards_asked_free(tv_rewards_asked *asked) {
+    tv_texts_free(&asked->models);
+    tv_texts_free(&asked->programs);
+    tv_texts_free(&asked->checks);
 }

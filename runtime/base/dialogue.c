@@ -47,6 +47,10 @@ fail:
     return status;
 }
 
+void tv_dialogue_set_limit(tv_dialogue *d, double seconds) {
+    tv_subprocess_set_limit(d->program, seconds);
+}
+
 bool tv_dialogue_takes_more(const tv_dialogue *d) {
     return d->count < (d->named ? d->most : 1);
 }

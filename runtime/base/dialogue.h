@@ -27,6 +27,8 @@ typedef struct tv_answer {
 
 /* Starts the program as tv_subprocess_start does. At most `most` questions are out at a time. */
 tv_status tv_dialogue_start(const char *command, uint64_t most, tv_dialogue **dialogue);
+/* Seconds that an answer may take from when it is waited for, then TV_E_DATA; 0, as it begins: no limit. */
+void tv_dialogue_set_limit(tv_dialogue *dialogue, double seconds);
 /* Whether a question may be asked now; one may whenever none is out. */
 bool tv_dialogue_takes_more(const tv_dialogue *dialogue);
 uint64_t tv_dialogue_outstanding(const tv_dialogue *dialogue);

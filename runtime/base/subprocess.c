@@ -37,6 +37,7 @@ struct tv_subprocess {
     int input, output; /* our ends; -1: closed */
     queue to_send, received;
     bool ended, hinted;
+    double limit; /* seconds for an answer; 0: none */
     int wait_status;
 };
 
@@ -219,6 +220,10 @@ static tv_status exchange(tv_subprocess *process, int milliseconds, bool *end, b
     return *came ? queue_append(&process->received, chunk, (uint64_t)got) : TV_OK;
 }
 
+void tv_subprocess_set_limit(tv_subprocess *process, double seconds) {
+    process->limit = seconds;
+}
+
 static void hint(tv_subprocess *process, double since) {
     if (process->hinted || tv_seconds() - since <= HINT_SECONDS)
         return;
@@ -253,6 +258,9 @@ tv_status tv_subprocess_receive(tv_subprocess *process, const char **line, uint6
         if (end || process->output < 0)
             return say_end(process);
         TV_RETURN_IF_FAILED(exchange(process, POLL_MS, &end, &came));
+        if (!came && process->limit > 0 && tv_seconds() - since > process->limit)
+            return tv_fail(TV_E_DATA, "the program \"%s\" gave no answer within %g seconds", process->command,
+                           process->limit);
         if (!came)
             hint(process, since);
     }

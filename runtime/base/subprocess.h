@@ -2,8 +2,8 @@
  *
  * Promise: it is started once through /bin/sh -c; sending never blocks, however slowly it reads, so several
  * lines may be in flight; its end is found and said with its exit code, and never ends this process (no
- * SIGPIPE). There is no time limit on an answer; after half a minute without one a message says what is being
- * waited for. Its standard error is this process's own. One thread uses it at a time.
+ * SIGPIPE). There is no time limit on an answer unless one is set; after half a minute without one a message
+ * says what is being waited for. Its standard error is this process's own. One thread uses it at a time.
  */
 #ifndef TV_BASE_SUBPROCESS_H
 #define TV_BASE_SUBPROCESS_H
@@ -16,6 +16,9 @@ typedef struct tv_subprocess tv_subprocess;
 
 /* A command that the shell cannot find shows at the first answer. */
 tv_status tv_subprocess_start(const char *command, tv_subprocess **process);
+
+/* From here on tv_subprocess_receive waits so many seconds and then fails with TV_E_DATA; 0: without end. */
+void tv_subprocess_set_limit(tv_subprocess *process, double seconds);
 
 /* Queues the line and its newline, and writes what the program takes at once. Lines for a program that has
  * ended are dropped: tv_subprocess_receive tells. */

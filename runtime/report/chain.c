@@ -65,7 +65,7 @@ static tv_status add(tv_report_run **runs, uint64_t *count, const cJSON *model) 
     return status;
 }
 
-/* The reward model of a PPO run, which its checkpoints name. */
+/* The reward models of a PPO run, which its checkpoints name. */
 static cJSON *ppo_state(const tv_report_run *run) {
     char *path = tv_format("%s/checkpoints/last/ppo_state.json", run->path);
     cJSON *root = NULL;
@@ -84,8 +84,10 @@ tv_status tv_report_chain_complete(tv_report_run **runs, uint64_t *count) {
     for (uint64_t i = 0; i < *count; i++) {
         cJSON *state = ppo_state(&(*runs)[i]);
         tv_status status = add(runs, count, tv_json_get((*runs)[i].facts, "model"));
-        if (status == TV_OK)
-            status = add(runs, count, tv_json_get(state, "reward"));
+        const cJSON *reward = tv_json_get(state, "reward"),
+                    *one = cJSON_IsArray(reward) ? reward->child : reward;
+        for (; one && status == TV_OK; one = cJSON_IsArray(reward) ? one->next : NULL)
+            status = add(runs, count, one);
         cJSON_Delete(state);
         TV_RETURN_IF_FAILED(status);
     }

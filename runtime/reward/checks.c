@@ -7,12 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "text/utf8.h"
+
 enum { MOST_DIGITS = 64 };
 
 typedef struct part {
     const char *bytes;
     uint64_t size;
 } part;
+
+static const char regex[] = "regex:";
+
+static tv_status parse_expression(const char *expression, tv_check *check) {
+    if (!expression[0])
+        return tv_fail(TV_E_USAGE, "expected a regular expression behind \"regex:\", found none");
+    check->kind = TV_CHECK_REGEX;
+    check->warned = calloc(1, sizeof *check->warned);
+    tv_status status = check->warned ? tv_pattern_create(expression, "the check regex", &check->pattern)
+                                     : tv_fail(TV_E_MEMORY, "out of host memory for a check");
+    if (status != TV_OK)
+        tv_check_free(check);
+    return status == TV_E_DATA ? tv_fail(TV_E_USAGE, "%s", tv_last_error()) : status;
+}
 
 tv_status tv_check_parse(const char *text, tv_check *check) {
     int end = 0;
@@ -24,15 +41,29 @@ tv_status tv_check_parse(const char *text, tv_check *check) {
     else if (sscanf(text, "length:%9" SCNu64 ":%9" SCNu64 "%n", &check->least, &check->most, &end) == 2 &&
              text[end] == '\0' && check->least <= check->most)
         check->kind = TV_CHECK_LENGTH;
+    else if (strncmp(text, regex, sizeof regex - 1) == 0)
+        return parse_expression(text + sizeof regex - 1, check);
     else
-        return tv_fail(TV_E_USAGE,
-                       "expected a check: number, exact, or length:LEAST:MOST in bytes; found \"%.80s\"",
-                       text);
+        return tv_fail(
+            TV_E_USAGE,
+            "expected a check: number, exact, length:LEAST:MOST in bytes, or regex:EXPRESSION; found "
+            "\"%.80s\"",
+            text);
     return TV_OK;
 }
 
+void tv_check_free(tv_check *check) {
+    tv_pattern_destroy(&check->pattern);
+    free(check->warned);
+    *check = (tv_check){0};
+}
+
+bool tv_check_compares(const char *text) {
+    return strcmp(text, "number") == 0 || strcmp(text, "exact") == 0;
+}
+
 bool tv_check_has_reference(const tv_check *check) {
-    return check->kind != TV_CHECK_LENGTH;
+    return check->kind == TV_CHECK_NUMBER || check->kind == TV_CHECK_EXACT;
 }
 
 /* ---- the final answer ---- */
@@ -117,7 +148,44 @@ static bool last_number(part p, double *value) {
     return found;
 }
 
+/* ---- expressions ---- */
+
+/* As valid UTF-8. */
+static tv_status repair(const uint8_t *bytes, uint64_t size, tv_text *text) {
+    for (uint64_t i = 0; i < size;) {
+        uint64_t valid = tv_utf8_valid_run(bytes + i, size - i);
+        TV_RETURN_IF_FAILED(tv_text_append(text, bytes + i, valid));
+        i += valid;
+        if (i < size) {
+            TV_RETURN_IF_FAILED(tv_text_append(text, "\xef\xbf\xbd", 3));
+            i++;
+        }
+    }
+    return tv_text_append(text, "", 0);
+}
+
+static double matches(const tv_check *check, const void *bytes, uint64_t size) {
+    tv_text text = {0};
+    tv_pattern_walk walk = {0};
+    bool found = false;
+    tv_status status = repair(bytes, size, &text);
+    if (status == TV_OK)
+        status = tv_pattern_next(check->pattern, text.data ? text.data : (const uint8_t *)"", text.size,
+                                 &walk, &found);
+    if (status != TV_OK && !*check->warned) {
+        *check->warned = true;
+        tv_warn(
+            "the check regex needs more steps for an answer of %llu bytes than an expression is given; such "
+            "an answer counts as one that does not match",
+            (unsigned long long)size);
+    }
+    tv_text_free(&text);
+    return status == TV_OK && found;
+}
+
 double tv_check_score(const tv_check *check, const void *text, uint64_t size, const char *reference) {
+    if (check->kind == TV_CHECK_REGEX)
+        return matches(check, text, size);
     if (check->kind == TV_CHECK_LENGTH)
         return size >= check->least && size <= check->most;
     if (!reference)

@@ -152,6 +152,12 @@ typedef struct tv_grpo_settings {
     int reward_weights; /* tv_weights */
 } tv_grpo_settings;
 
+typedef struct tv_rewards_settings {
+    const cJSON *weights, *names; /* lists, as stages/ppo/sources.h reads them; NULL until it has */
+    uint64_t batch;
+    double timeout;
+} tv_rewards_settings;
+
 typedef struct tv_muon_settings {
     double momentum, rms;
 } tv_muon_settings;
@@ -188,6 +194,7 @@ typedef struct tv_run_settings {
     tv_dpo_settings dpo;
     tv_ppo_settings ppo;
     tv_grpo_settings grpo;
+    tv_rewards_settings rewards;
     tv_lora_settings lora;
     tv_muon_settings muon;
 } tv_run_settings;

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "text/chat_tokens.h"
+#include "text/json_text.h"
 #include "text/line_shape.h"
 #include "text/unused_keys.h"
 
@@ -198,6 +199,25 @@ static tv_status read_answer(reading *r, const tv_json_line *line, const char **
     return copy_text(r, answer);
 }
 
+/* Without those that whoever is asked gets in another way. */
+static tv_status read_fields(reading *r, const tv_json_line *line, const char **fields) {
+    static const char *const own[] = {"id", "prompt", "system", "prompt_id", "response"};
+    const cJSON *member;
+    r->text.size = 0;
+    cJSON_ArrayForEach(member, line->root) {
+        bool skipped = false;
+        for (size_t i = 0; i < TV_COUNT(own); i++)
+            skipped = skipped || strcmp(member->string, own[i]) == 0;
+        if (skipped)
+            continue;
+        TV_RETURN_IF_FAILED(tv_text_append(&r->text, ",", 1));
+        TV_RETURN_IF_FAILED(tv_json_append_string(member->string, strlen(member->string), &r->text));
+        TV_RETURN_IF_FAILED(tv_text_append(&r->text, ":", 1));
+        TV_RETURN_IF_FAILED(tv_json_line_print(line, member, &r->text));
+    }
+    return copy_text(r, fields);
+}
+
 static void count_unused(reading *r, const tv_json_line *line) {
     static const char *const with_messages[] = {"id", "prompt", "system", NULL};
     static const char *const with_text[] = {"id", "prompt", NULL};
@@ -217,7 +237,8 @@ static tv_status add_prompt(void *context, const tv_json_line *line) {
     tv_prompt prompt = {.line = line->line};
     TV_RETURN_IF_FAILED(tv_shape_read(&r->shape, line));
     prompt.file = r->shape.file;
-    count_unused(r, line);
+    if (!r->options->fields)
+        count_unused(r, line);
     TV_RETURN_IF_FAILED(read_id(r, line, &prompt.id));
     const cJSON *value = tv_line_get(line, "prompt");
     r->ids.size = r->text.size = 0;
@@ -229,6 +250,8 @@ static tv_status add_prompt(void *context, const tv_json_line *line) {
     TV_RETURN_IF_FAILED(print_prompt(r, line, value, &prompt.json));
     if (r->options->answers)
         TV_RETURN_IF_FAILED(read_answer(r, line, &prompt.answer));
+    if (r->options->fields)
+        TV_RETURN_IF_FAILED(read_fields(r, line, &prompt.fields));
     uint32_t *ids = tv_arena_alloc(r->prompts->arena, r->ids.size + 1, sizeof *ids);
     if (!ids)
         return TV_E_MEMORY;

@@ -22,6 +22,7 @@ typedef struct tv_prompt {
     const char *id;
     const char *json;   /* the value of "prompt" as it was read, as JSON */
     const char *answer; /* "answer", a text or a number, where the options ask for it; NULL: none */
+    const char *fields; /* the line's other members, `,"KEY":VALUE` each, where the options ask for them */
     const uint32_t *ids;
     uint64_t length; /* at least 1 */
     bool is_chat;    /* a list of messages: an answer ends a turn, not a document */
@@ -35,6 +36,7 @@ typedef struct tv_prompts_options {
     tv_tokenizer *tokenizer;
     uint64_t max_tokens; /* the longest prompt; 0: no limit */
     bool answers;        /* each line has an "answer" that is right, or is TV_E_DATA */
+    bool fields;         /* every other member is kept, and none is named as unused */
 } tv_prompts_options;
 
 typedef struct tv_prompts {

@@ -477,7 +477,8 @@ static void mistakes_are_said(void **state) {
         const char *argv[8], *words;
     } cases[] = {
         {{"--set", "ppo.iterations=1"}, "found none"},
-        {{"--reward", model, "--reward-cmd", reward}, "found several"},
+        {{"--reward-cmd", reward, "--reward-weights", "1,2"}, "one for each of the 1 rewards"},
+        {{"--reward-cmd", reward, "--reward-names", "a/b"}, "rewards.names: expected names"},
         {{"--reward", "no/such/model"}, "no/such/model"},
         {{"--reward", f->hasty.model}, "expected a reward model"},
         {{"--reward-cmd", reward, "--ref", "no/such/model"}, "no/such/model"},

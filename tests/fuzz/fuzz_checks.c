@@ -9,7 +9,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char *const checks[] = {"number", "exact", "length:3:9"};
+    static const char *const checks[] = {"number", "exact", "length:3:9", "regex:^(a|aa)+$|\\w$"};
     /* Of exactly its size, so that a byte read behind it is noticed; and the same as the reference. */
     char *text = malloc(size ? size : 1), *reference = malloc(size + 1);
     if (!text || !reference)
@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(text, data, size);
     memcpy(reference, data, size);
     reference[size] = '\0';
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         tv_check check;
         if (tv_check_parse(checks[i], &check) != TV_OK)
             abort();
@@ -27,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         /* What is right is what stands there. */
         if (check.kind == TV_CHECK_EXACT && !memchr(text, '\0', size) && score != 1)
             abort();
+        tv_check_free(&check);
     }
     free(text);
     free(reference);

@@ -43,16 +43,29 @@ static void final_answers(void **state) {
         {"length:2:4", "ab", NULL, 1},
         {"length:2:4", "abcd", NULL, 1},
         {"length:2:4", "abcde", NULL, 0},
+        {"regex:^<think>.*</think>$", "<think>so</think>", NULL, 1},
+        {"regex:^<think>.*</think>$", "so</think>", NULL, 0},
+        {"regex:\\d+", "no 4", "5", 1},
+        {"regex:\\d+", "none", NULL, 0},
+        {"regex:a.b",
+         "a\xff"
+         "b",
+         NULL, 1},
+        {"regex:^$", "", NULL, 1},
+        /* Without limits it would take 2^30 steps. */
+        {"regex:^(a|a)*$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", NULL, 0},
     };
     (void)state;
     for (size_t i = 0; i < TV_COUNT(rows); i++) {
         tv_check check;
         assert_ok(tv_check_parse(rows[i].check, &check));
-        assert_true(tv_check_has_reference(&check) == (rows[i].check[0] != 'l'));
+        assert_true(tv_check_has_reference(&check) == (rows[i].check[0] != 'l' && rows[i].check[0] != 'r'));
+        assert_true(tv_check_compares(rows[i].check) == tv_check_has_reference(&check));
         double score = tv_check_score(&check, rows[i].text, strlen(rows[i].text), rows[i].reference);
         if (!(score == rows[i].score))
             fail_msg("%s of \"%s\" against \"%s\": %g", rows[i].check, rows[i].text,
                      rows[i].reference ? rows[i].reference : "nothing", score);
+        tv_check_free(&check);
     }
 }
 
@@ -70,11 +83,13 @@ static void long_and_odd_texts(void **state) {
 
 static void other_checks_are_refused(void **state) {
     static const char *const wrong[] = {"",           "numbers",      "length",      "length:1",
-                                        "length:4:2", "length:1:2:3", "length:-1:2", "regex:a"};
+                                        "length:4:2", "length:1:2:3", "length:-1:2", "regexp:a"};
     tv_check check;
     (void)state;
     for (size_t i = 0; i < TV_COUNT(wrong); i++)
-        assert_fails(tv_check_parse(wrong[i], &check), TV_E_USAGE, "number, exact, or length");
+        assert_fails(tv_check_parse(wrong[i], &check), TV_E_USAGE, "number, exact, length");
+    assert_fails(tv_check_parse("regex:", &check), TV_E_USAGE, "expected a regular expression");
+    assert_fails(tv_check_parse("regex:(a", &check), TV_E_USAGE, "the check regex");
 }
 
 int main(void) {

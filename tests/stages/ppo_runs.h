@@ -63,8 +63,9 @@ static tv_run_result train(const tv_answering *place, const request *r) {
     const bool own = !r->reward && !r->reward_command;
     const tv_ppo_options options = {
         .run = {.run = r->run, .init = place->model, .sets = all, .set_count = count, .dry_run = r->dry_run},
-        .reward = r->reward,
-        .reward_command = own ? place->reward : r->reward_command,
+        .rewards = (const tv_reward_given[]){{TV_REWARD_MODEL, r->reward},
+                                             {TV_REWARD_PROGRAM, own ? place->reward : r->reward_command}},
+        .reward_count = 2,
         .reference = r->reference};
     tv_run_result result;
     assert_ok(tv_ppo_train(&options, &result));

@@ -46,13 +46,15 @@ static tv_status train_with(const char *run, const char *command, uint64_t stop_
     for (uint64_t i = 0; sets && sets[i]; i++)
         all[count++] = sets[i];
     assert_in_range(count, 1, MOST_SETS);
-    const tv_ppo_options options = {.run = {.run = run,
-                                            .sets = all,
-                                            .set_count = count,
-                                            .init = resume ? NULL : place.model,
-                                            .stop_after = stop_after,
-                                            .resume = resume},
-                                    .reward_command = command ? command : place.reward};
+    const tv_ppo_options options = {
+        .run = {.run = run,
+                .sets = all,
+                .set_count = count,
+                .init = resume ? NULL : place.model,
+                .stop_after = stop_after,
+                .resume = resume},
+        .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, command ? command : place.reward},
+        .reward_count = 1};
     tv_run_result result;
     tv_status status = tv_grpo_train(&options, &result);
     free(data);
@@ -234,15 +236,14 @@ static void a_check_is_a_reward(void **state) {
          *data = tv_format("data.train=[\"%s\"]", place.prompts);
     const char *const sets[] = {data, "grpo.prompts=4", "grpo.answers=4", "grpo.max_new_tokens=6",
                                 "grpo.iterations=1"};
+    tv_reward_given given[] = {{TV_REWARD_CHECK, "number"}};
     tv_ppo_options options = {
         .run = {.run = run, .sets = sets, .set_count = TV_COUNT(sets), .init = place.model},
-        .check = "number"};
+        .rewards = given,
+        .reward_count = 1};
     tv_run_result result;
     assert_fails(tv_grpo_train(&options, &result), TV_E_DATA, "expected \"answer\", the right one");
-    options.check = "length:1:400";
-    options.reward_command = place.reward;
-    assert_fails(tv_grpo_train(&options, &result), TV_E_USAGE, "found several");
-    options.reward_command = NULL;
+    given[0].text = "length:1:400";
     assert_ok(tv_grpo_train(&options, &result));
     assert_true(tv_expect_metric(run, 1, "reward/mean") > 0.5);
     tv_free_all(run, data);

@@ -78,7 +78,8 @@ static void train(const tv_answering *place, const char *run, const char *shard,
     assert_ok(tv_ppo_train(
         &(tv_ppo_options){
             .run = {.run = run, .init = place->model, .sets = sets, .set_count = TV_COUNT(sets)},
-            .reward_command = place->reward},
+            .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, place->reward},
+            .reward_count = 1},
         &result));
     assert_near(result.device_bytes, result.planned_bytes, 0.02 * (double)result.planned_bytes);
     free(mix);

@@ -106,7 +106,7 @@ static void choose_shapes(tv_grpo *g, tv_run *run) {
     g->reference.options = run->trainer_options;
     g->reference.options.stage = "grpo reference";
     run->trainer_options.context =
-        tv_max_u64(run->settings.data.seq_len, tv_ppo_reward_context(g->reward, run->list));
+        tv_max_u64(run->settings.data.seq_len, tv_ppo_rewards_context(g->scorers, run->list));
 }
 
 static tv_status open_data(void *self, tv_run *run) {
@@ -115,33 +115,32 @@ static tv_status open_data(void *self, tv_run *run) {
     const tv_model_config *config = &run->list->config;
     const tv_data_settings *data = &run->settings.data;
     tv_grpo_settings *grpo = &run->settings.grpo;
-    const bool answers_given = tv_ppo_sources_have_answers(&s->sources);
     g->run = run;
     run->settings.train.grad_accum = 1;
     TV_RETURN_IF_FAILED(tv_activation_arena_create(&g->activations));
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
-    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, grpo->max_new_tokens, answers_given, data->train,
+    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, grpo->max_new_tokens, &s->sources, data->train,
                                             data->train_count, &g->prompts));
     if (data->val_count)
-        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, grpo->max_new_tokens, answers_given, data->val,
-                                                data->val_count, &g->val));
+        TV_RETURN_IF_FAILED(
+            tv_ppo_prompts_read(run, grpo->max_new_tokens, &s->sources, data->val, data->val_count, &g->val));
     uint64_t longest = tv_max_u64(tv_ppo_prompts_longest(g->prompts), tv_ppo_prompts_longest(g->val));
     tv_defaults_of_prompts(&run->settings, g->prompts->count, longest, config->max_positions);
     TV_RETURN_IF_FAILED(check_settings(run));
     TV_RETURN_IF_FAILED(tv_group_loss_choose(&run->settings, &g->head));
     uint64_t answers = grpo->prompts * grpo->answers;
     run->settings.data.seq_len = longest + grpo->max_new_tokens;
-    TV_RETURN_IF_FAILED(
-        tv_ppo_reward_open(&(tv_ppo_reward_options){.ranks = run->options->ranks,
-                                                    .model = s->sources.reward,
-                                                    .command = s->sources.reward_command,
-                                                    .check = s->sources.check,
-                                                    .tokenizer = run->tokenizer,
-                                                    .max_tokens = run->settings.data.seq_len,
-                                                    .sequences = answers,
-                                                    .weights = (tv_weights)grpo->reward_weights,
-                                                    .shared = g->activations},
-                           &g->reward));
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_open(
+        &(tv_ppo_rewards_options){.ranks = run->options->ranks,
+                                  .sources = &s->sources,
+                                  .tokenizer = run->tokenizer,
+                                  .max_tokens = run->settings.data.seq_len,
+                                  .sequences = answers,
+                                  .weights = (tv_weights)run->settings.grpo.reward_weights,
+                                  .batch = run->settings.rewards.batch,
+                                  .timeout = run->settings.rewards.timeout,
+                                  .shared = g->activations},
+        &g->scorers));
     if (tv_grpo_has_reference(g))
         TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->sources.reference, run->list, &g->reference));
     choose_shapes(g, run);
@@ -177,7 +176,7 @@ static tv_status measure(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
     tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
                          decoder.cache + decoder.activations + decoder.state);
-    TV_RETURN_IF_FAILED(tv_ppo_reward_measure(g->reward, run->list, caps, &bytes));
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_measure(g->scorers, run->list, caps, &bytes));
     if (bytes)
         tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
     tv_trainer_bytes_set_shared(&run->bytes, tv_activation_arena_bytes(g->activations));
@@ -205,7 +204,7 @@ static tv_status begin(void *self, tv_run *run) {
     uint64_t groups = run->settings.grpo.prompts, S = groups * run->settings.grpo.answers;
     if (tv_grpo_has_reference(g))
         TV_RETURN_IF_FAILED(tv_ppo_role_start(&g->reference, run->model, NULL));
-    TV_RETURN_IF_FAILED(tv_ppo_reward_start(g->reward, run->model));
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_start(g->scorers, run->model));
     TV_RETURN_IF_FAILED(tv_rollout_create(run->model, &drawing, &g->drawer));
     TV_RETURN_IF_FAILED(tv_ppo_rollout_create(S, run->trainer_options.tokens, &g->rollout));
     g->rewards = calloc(S, sizeof *g->rewards);
@@ -282,13 +281,13 @@ static tv_status all_iterations(grpo_stage *s, tv_run *run) {
     if (s->grpo.nothing_since && s->grpo.nothing_since < run->state.step)
         tv_warn("since iteration %" PRIu64 ": %s", s->grpo.nothing_since, s->grpo.warning);
     TV_RETURN_IF_FAILED(tv_run_end(run));
-    return tv_ppo_reward_finish(s->grpo.reward);
+    return tv_ppo_rewards_finish(s->grpo.scorers);
 }
 
 static void release(grpo_stage *s) {
     tv_grpo *g = &s->grpo;
     tv_rollout_destroy(&g->drawer);
-    tv_ppo_reward_close(&g->reward);
+    tv_ppo_rewards_close(&g->scorers);
     tv_ppo_role_close(&g->reference);
     tv_ppo_rollout_free(&g->rollout);
     tv_activation_arena_release(&g->activations);

@@ -29,6 +29,7 @@ static tv_status draw(tv_grpo *g, const tv_prompts *prompts, uint64_t first) {
 }
 
 static tv_status draw_training(tv_grpo *g) {
+    tv_ppo_rewards_begin(g->scorers);
     uint64_t first = g->run->state.examples, answers = g->run->settings.grpo.answers;
     for (uint64_t s = 0; s < g->rollout.sequences; s++)
         g->rollout.items[s] =
@@ -47,7 +48,7 @@ static void take_scores(tv_grpo *g, measurement *m) {
 }
 
 static tv_status score(tv_grpo *g, const tv_prompts *prompts, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_reward_score(g->reward, prompts, &g->rollout));
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, prompts, &g->rollout));
     take_scores(g, m);
     return TV_OK;
 }
@@ -244,6 +245,7 @@ static void describe(tv_grpo *g, const measurement *m) {
     g->number_count = 0;
     add(g, "reward/mean", mean);
     add(g, "reward/std", sqrt(fmax(m->reward_square / S - mean * mean, 0)));
+    tv_ppo_rewards_describe(g->scorers, g->numbers, &g->number_count);
     add(g, "groups/equal", (double)m->equal / (double)g->run->settings.grpo.prompts);
     add(g, "groups/learned", (double)g->kept_count / S);
     add(g, "response_tokens", length / S);

@@ -10,13 +10,13 @@
 
 #include "model/group_head.h"
 #include "run/run.h"
-#include "stages/ppo/reward.h"
+#include "stages/ppo/rewards.h"
 #include "stages/ppo/roles.h"
 #include "stages/ppo/rollout.h"
 #include "stages/rollout.h"
 #include "text/prompts.h"
 
-enum { TV_GRPO_NUMBERS = 40 };
+enum { TV_GRPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
 
 /* What an iteration measures on its way. */
 typedef struct tv_grpo_sums {
@@ -32,7 +32,7 @@ typedef struct tv_grpo {
     tv_run *run;                      /* the policy and its trainer */
     tv_activation_arena *activations; /* of all roles in turn */
     tv_prompts *prompts, *val;        /* val: held-out prompts; NULL: none */
-    tv_ppo_reward *reward;
+    tv_ppo_rewards *scorers;
     tv_ppo_role reference; /* closed while kl_coef is 0 */
     tv_group_settings head;
     tv_decoder_settings drawing;

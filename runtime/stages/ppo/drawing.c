@@ -7,8 +7,8 @@
 
 #include "base/rng.h"
 
-tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, bool answers, const tv_data_source *sources,
-                              uint64_t count, tv_prompts **prompts) {
+tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_ppo_sources *rewards,
+                              const tv_data_source *sources, uint64_t count, tv_prompts **prompts) {
     /* Where the prompts decide how long an answer may be, they leave it a quarter of the context. */
     uint64_t positions = run->list->config.max_positions;
     if (!tv_setting_given(&run->settings, run->stage->name, "max_new_tokens"))
@@ -25,7 +25,8 @@ tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, bool answers, co
                                                              .path_count = count,
                                                              .tokenizer = run->tokenizer,
                                                              .max_tokens = positions - most,
-                                                             .answers = answers},
+                                                             .answers = tv_ppo_sources_have_answers(rewards),
+                                                             .fields = tv_ppo_sources_have_fields(rewards)},
                                        prompts);
     tv_free_paths(&paths);
     return status;

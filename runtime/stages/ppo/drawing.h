@@ -8,13 +8,14 @@
 
 #include "run/run.h"
 #include "stages/ppo/rollout.h"
+#include "stages/ppo/sources.h"
 #include "stages/rollout.h"
 #include "text/prompts.h"
 
 /* Prompts that leave room for `most` new tokens, a quarter of the context where the stage's max_new_tokens is
- * not given. `answers`: each has the right one beside it. */
-tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, bool answers, const tv_data_source *sources,
-                              uint64_t count, tv_prompts **prompts);
+ * not given; with what the rewards need of each line. */
+tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_ppo_sources *rewards,
+                              const tv_data_source *sources, uint64_t count, tv_prompts **prompts);
 /* Tokens; `prompts` may be NULL. */
 uint64_t tv_ppo_prompts_longest(const tv_prompts *prompts);
 /* The template whose turns end an answer; NULL where no prompt is a list of messages. */

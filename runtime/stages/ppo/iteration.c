@@ -43,6 +43,7 @@ static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
 }
 
 static tv_status draw_training(tv_ppo *p) {
+    tv_ppo_rewards_begin(p->scorers);
     uint64_t count = p->rollout.sequences, first = p->run->state.examples;
     for (uint64_t s = 0; s < count; s++)
         p->rollout.items[s] =
@@ -63,7 +64,7 @@ static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *
 }
 
 static tv_status score(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, &p->rollout));
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, prompts, &p->rollout));
     for (uint64_t s = 0; s < p->rollout.sequences; s++) {
         double reward = reward_of(&p->run->settings.ppo, &p->rollout.items[s]);
         p->rewards[s] = (float)reward;
@@ -299,6 +300,7 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "objective/score", m->score / S);
     add(p, "objective/rlhf_reward", m->score / S + non_score);
     add(p, "objective/non_score_reward", non_score);
+    tv_ppo_rewards_describe(p->scorers, p->numbers, &p->number_count);
     add(p, "policy/approx_kl", m->policy[TV_PPO_APPROX_KL] / n);
     add(p, "policy/clip_frac", m->policy[TV_PPO_CLIPPED] / n);
     add(p, "policy/entropy", tokens > 0 ? entropy / tokens : 0);

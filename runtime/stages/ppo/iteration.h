@@ -10,19 +10,19 @@
 #include "model/score_head.h"
 #include "run/run.h"
 #include "stages/ppo/advantages.h"
-#include "stages/ppo/reward.h"
+#include "stages/ppo/rewards.h"
 #include "stages/ppo/roles.h"
 #include "stages/rollout.h"
 #include "text/loader.h"
 #include "text/prompts.h"
 
-enum { TV_PPO_NUMBERS = 40 };
+enum { TV_PPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
 
 typedef struct tv_ppo {
     tv_run *run;                      /* the policy and its trainer */
     tv_activation_arena *activations; /* of all roles in turn */
     tv_prompts *prompts;
-    tv_ppo_reward *reward;
+    tv_ppo_rewards *scorers;
     tv_ppo_role reference, value;
     tv_policy_settings policy_settings;
     tv_value_settings value_settings;

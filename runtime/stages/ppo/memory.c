@@ -102,8 +102,8 @@ done:
     return status;
 }
 
-static tv_status add_reward(measuring *m) {
-    const tv_reward_model *model = tv_ppo_reward_model(m->memory->ppo->reward);
+static tv_status add_reward(measuring *m, const tv_ppo_reward *reward) {
+    const tv_reward_model *model = tv_ppo_reward_model(reward);
     tv_weights weights = m->step->own == OWN_REWARD_BF16 ? TV_WEIGHTS_BF16
                          : m->step->own == OWN_REWARD_Q8_0 || m->step->own == OWN_VALUE_AND_REWARD
                              ? TV_WEIGHTS_Q8_0
@@ -115,9 +115,8 @@ static tv_status add_reward(measuring *m) {
     tv_status status;
     const tv_parameter_list *now = tv_reward_model_list(model);
     TV_TRY(tv_parameter_list_freeze(now, now, weights, &list));
-    TV_TRY(tv_ppo_reward_measure_as(m->memory->ppo->reward, list,
-                                    shares_base(m, model->directory) ? m->step->list : NULL, m->memory->caps,
-                                    m->options.tokens + 1, m->arena, &bytes));
+    TV_TRY(tv_ppo_reward_measure_as(reward, list, shares_base(m, model->directory) ? m->step->list : NULL,
+                                    m->memory->caps, m->options.tokens + 1, m->arena, &bytes));
     m->bytes += bytes;
 done:
     tv_parameter_list_destroy(&list);
@@ -159,7 +158,8 @@ static tv_status measure_all(measuring *m) {
     TV_RETURN_IF_FAILED(add_value(m));
     TV_RETURN_IF_FAILED(add_drawing(m));
     TV_RETURN_IF_FAILED(add_mix(m));
-    TV_RETURN_IF_FAILED(add_reward(m));
+    for (uint64_t i = 0; i < tv_ppo_rewards_count(m->memory->ppo->scorers); i++)
+        TV_RETURN_IF_FAILED(add_reward(m, tv_ppo_rewards_at(m->memory->ppo->scorers, i)));
     m->bytes += tv_ppo_advantages_bytes(run->settings.ppo.prompts, m->options.tokens);
     m->bytes += tv_activation_arena_bytes(m->arena);
     return TV_OK;
@@ -170,10 +170,11 @@ static bool is_change(const tv_ppo_memory *memory, const tv_memory_step *step) {
     const tv_ppo *p = memory->ppo;
     const bool value = step->own == OWN_VALUE || step->own == OWN_VALUE_AND_REWARD,
                reward = step->own != OWN_NONE && step->own != OWN_VALUE;
-    if (reward && (!tv_ppo_reward_model(p->reward) || p->run->settings.ppo.reward_weights != TV_WEIGHTS_AUTO))
+    if (reward &&
+        (!tv_ppo_rewards_model(p->scorers) || p->run->settings.ppo.reward_weights != TV_WEIGHTS_AUTO))
         return false;
     /* Without an adapter there is no base to lie on. */
-    return !value || (step->list->adapter.rank > 0 && tv_ppo_reward_model(p->reward) && !p->run->resumed &&
+    return !value || (step->list->adapter.rank > 0 && tv_ppo_rewards_model(p->scorers) && !p->run->resumed &&
                       p->run->settings.ppo.value_init == TV_VALUE_FROM_REWARD);
 }
 

@@ -72,7 +72,7 @@ static tv_status read_state(ppo_stage *s, const cJSON *root, const char *where) 
 }
 
 /* Where reward and reference come from: the command line, else the checkpoint. */
-static tv_status find_sources(ppo_stage *s, const tv_run *run) {
+static tv_status find_sources(ppo_stage *s, tv_run *run) {
     tv_status status;
     cJSON *root = NULL;
     char *path = NULL;
@@ -139,15 +139,16 @@ static tv_status check_settings(const tv_run *run) {
 
 /* The value's body comes from the reward model or from the policy. */
 static tv_status open_value(ppo_stage *s, const tv_run *run) {
-    const tv_reward_model *reward = tv_ppo_reward_model(s->ppo.reward);
+    const tv_ppo_reward *scorer = tv_ppo_rewards_model(s->ppo.scorers);
+    const tv_reward_model *reward = scorer ? tv_ppo_reward_model(scorer) : NULL;
     bool from_reward = run->settings.ppo.value_init == TV_VALUE_FROM_REWARD && reward;
     if (run->settings.ppo.value_init == TV_VALUE_FROM_REWARD && !reward)
         tv_info("the value model starts from the policy: a reward program has no body");
-    if (from_reward && !tv_ppo_reward_same_tokenizer(s->ppo.reward))
+    if (from_reward && !tv_ppo_reward_same_tokenizer(scorer))
         return tv_fail(TV_E_CONFIG,
                        "the reward model %s has another tokenizer than the policy, so the value model cannot "
                        "start from it; set ppo.value_init=policy",
-                       s->sources.reward);
+                       reward->path);
     return tv_ppo_value_open(&run->settings, run->list, from_reward ? reward->path : run->source_path,
                              s->value_checkpoint, &s->ppo.value);
 }
@@ -174,7 +175,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     };
     p->reference.options = run->trainer_options;
     run->trainer_options.context =
-        tv_max_u64(run->settings.data.seq_len, tv_ppo_reward_context(p->reward, run->list));
+        tv_max_u64(run->settings.data.seq_len, tv_ppo_rewards_context(p->scorers, run->list));
     p->reference.options.stage = "ppo reference";
     p->value.options = p->reference.options;
     p->value.options.stage = "ppo value";
@@ -232,26 +233,25 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
     const tv_data_settings *data = &run->settings.data;
     const uint64_t most = run->settings.ppo.max_new_tokens;
-    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, tv_ppo_sources_have_answers(&s->sources), data->train,
-                                            data->train_count, &p->prompts));
+    TV_RETURN_IF_FAILED(
+        tv_ppo_prompts_read(run, most, &s->sources, data->train, data->train_count, &p->prompts));
     if (data->val_count)
-        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, tv_ppo_sources_have_answers(&s->sources),
-                                                data->val, data->val_count, &p->val));
+        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, &s->sources, data->val, data->val_count, &p->val));
     uint64_t longest = tv_max_u64(tv_ppo_prompts_longest(p->prompts), tv_ppo_prompts_longest(p->val));
     tv_defaults_of_prompts(&run->settings, p->prompts->count, longest, config->max_positions);
     TV_RETURN_IF_FAILED(check_settings(run));
     run->settings.data.seq_len = longest + run->settings.ppo.max_new_tokens;
     TV_RETURN_IF_FAILED(
-        tv_ppo_reward_open(&(tv_ppo_reward_options){.ranks = run->options->ranks,
-                                                    .model = s->sources.reward,
-                                                    .command = s->sources.reward_command,
-                                                    .check = s->sources.check,
-                                                    .tokenizer = run->tokenizer,
-                                                    .max_tokens = run->settings.data.seq_len,
-                                                    .sequences = run->settings.ppo.prompts,
-                                                    .weights = (tv_weights)run->settings.ppo.reward_weights,
-                                                    .shared = p->activations},
-                           &p->reward));
+        tv_ppo_rewards_open(&(tv_ppo_rewards_options){.ranks = run->options->ranks,
+                                                      .sources = &s->sources,
+                                                      .tokenizer = run->tokenizer,
+                                                      .max_tokens = run->settings.data.seq_len,
+                                                      .sequences = run->settings.ppo.prompts,
+                                                      .weights = (tv_weights)run->settings.ppo.reward_weights,
+                                                      .batch = run->settings.rewards.batch,
+                                                      .timeout = run->settings.rewards.timeout,
+                                                      .shared = p->activations},
+                            &p->scorers));
     TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->sources.reference, run->list, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));
     if (p->value.list->config.max_positions < run->settings.data.seq_len)
@@ -298,7 +298,7 @@ static tv_status measure(void *self, tv_run *run) {
         TV_RETURN_IF_FAILED(tv_trainer_measure(run->list, caps, &options, &ptx));
         tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers);
     }
-    TV_RETURN_IF_FAILED(tv_ppo_reward_measure(p->reward, run->list, caps, &bytes));
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_measure(p->scorers, run->list, caps, &bytes));
     tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
     tv_trainer_bytes_add(&run->bytes, "advantages",
                          tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
@@ -316,7 +316,7 @@ static tv_status begin(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->reference, run->model, NULL));
     TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->value, run->model, s->value_checkpoint));
     TV_RETURN_IF_FAILED(tv_trainer_set_state(p->value.trainer, &p->value_state));
-    TV_RETURN_IF_FAILED(tv_ppo_reward_start(p->reward, run->model));
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_start(p->scorers, run->model));
     if (p->ptx) {
         const tv_trainer_options options = ptx_options(run);
         TV_RETURN_IF_FAILED(tv_trainer_create(run->model, &options, &p->ptx_trainer));
@@ -390,14 +390,14 @@ static tv_status all_iterations(ppo_stage *s, tv_run *run) {
     if (s->ppo.collapsed_since && s->ppo.collapsed_since < run->state.step)
         tv_warn("since iteration %" PRIu64 " the policy is %s", s->ppo.collapsed_since, s->ppo.warning);
     TV_RETURN_IF_FAILED(tv_run_end(run));
-    return tv_ppo_reward_finish(s->ppo.reward);
+    return tv_ppo_rewards_finish(s->ppo.scorers);
 }
 
 static void release(ppo_stage *s) {
     tv_ppo *p = &s->ppo;
     tv_rollout_destroy(&p->drawer);
     tv_ppo_advantages_destroy(&p->advantages);
-    tv_ppo_reward_close(&p->reward);
+    tv_ppo_rewards_close(&p->scorers);
     tv_ppo_role_close(&p->value);
     tv_ppo_role_close(&p->reference);
     tv_ppo_rollout_free(&p->rollout);

@@ -8,13 +8,13 @@
 #define TV_STAGES_PPO_PPO_H
 
 #include "run/run.h"
+#include "stages/ppo/reward.h"
 
 typedef struct tv_ppo_options {
-    tv_run_options run;         /* init: the policy to start from; data.train: prompt sets */
-    const char *reward;         /* a reward model's directory or run; or NULL */
-    const char *reward_command; /* a program that scores; or NULL */
-    const char *check;          /* a built-in check (reward/checks.h); or NULL */
-    const char *reference;      /* NULL: what the policy starts from */
+    tv_run_options run; /* init: the policy to start from; data.train: prompt sets */
+    const tv_reward_given *rewards;
+    uint64_t reward_count;
+    const char *reference; /* NULL: what the policy starts from */
     /* Whether a program may run that is not in these options but in the checkpoint that is resumed (`where`
      * names its file), which may be a stranger's; TV_OK runs it. NULL: such a program is refused. */
     tv_status (*allow_command)(void *context, const char *command, const char *where);

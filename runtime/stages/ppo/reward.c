@@ -33,36 +33,26 @@ struct tv_ppo_reward {
 };
 
 tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **out) {
-    *out = NULL;
-    const int given = (options->model != NULL) + (options->command != NULL) + (options->check != NULL);
-    tv_check check = {0};
-    if (given != 1)
-        return tv_fail(
-            TV_E_USAGE,
-            "expected either --reward DIR, a reward model, or --reward-cmd CMD, a program, or --check "
-            "CHECK, built in; found %s",
-            given > 1 ? "several" : "none");
-    if (options->check)
-        TV_RETURN_IF_FAILED(tv_check_parse(options->check, &check));
     tv_ppo_reward *reward = calloc(1, sizeof *reward);
+    *out = reward;
     if (!reward)
         return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
     reward->options = *options;
-    reward->check = check;
-    tv_status status = options->model ? tv_reward_model_open(options->model, NULL, &reward->model) : TV_OK;
-    if (status == TV_OK && options->model) {
-        status = tv_reward_model_store(&reward->model, options->weights);
-        if (status != TV_OK)
-            tv_reward_model_close(&reward->model);
+    tv_status status = TV_OK;
+    if (options->kind == TV_REWARD_CHECK)
+        status = tv_check_parse(options->text, &reward->check);
+    if (options->kind == TV_REWARD_MODEL) {
+        status = tv_reward_model_open(options->text, NULL, &reward->model);
+        reward->has_model = status == TV_OK;
+        if (status == TV_OK)
+            status = tv_reward_model_store(&reward->model, options->weights);
     }
     if (status != TV_OK) {
-        free(reward);
+        tv_ppo_reward_close(out);
         return status;
     }
-    reward->has_model = options->model != NULL;
     reward->same_tokenizer =
         reward->has_model && tv_reward_model_same_tokenizer(&reward->model, options->tokenizer);
-    *out = reward;
     return TV_OK;
 }
 
@@ -148,12 +138,15 @@ tv_status tv_ppo_reward_measure_as(const tv_ppo_reward *reward, const tv_paramet
 }
 
 tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
-    if (reward->options.check)
+    if (reward->options.kind == TV_REWARD_CHECK)
         return TV_OK;
-    if (!reward->has_model && !tv_ranks_leads(reward->options.ranks))
+    if (reward->options.kind == TV_REWARD_PROGRAM && !tv_ranks_leads(reward->options.ranks))
         return TV_OK;
-    if (!reward->has_model)
-        return tv_dialogue_start(reward->options.command, QUESTIONS_OUT, &reward->program);
+    if (reward->options.kind == TV_REWARD_PROGRAM) {
+        TV_RETURN_IF_FAILED(tv_dialogue_start(reward->options.text, QUESTIONS_OUT, &reward->program));
+        tv_dialogue_set_limit(reward->program, reward->options.timeout);
+        return TV_OK;
+    }
     const tv_scorer_options options = scorer_options(reward);
     TV_RETURN_IF_FAILED(tv_reward_model_load(
         &reward->model, tv_model_device(policy),
@@ -186,6 +179,7 @@ void tv_ppo_reward_close(tv_ppo_reward **handle) {
     tv_scorer_destroy(&reward->scorer);
     if (reward->has_model)
         tv_reward_model_close(&reward->model);
+    tv_check_free(&reward->check);
     free(reward);
     *handle = NULL;
 }
@@ -252,34 +246,34 @@ static tv_status agree_on_batch(tv_ppo_reward *reward) {
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
 }
 
-static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts,
+                                const tv_ppo_rollout *rollout, double *scores) {
     tv_ids ids = {0};
     tv_text text = {0};
     tv_status status;
     tv_sequence *sequences = calloc(rollout->sequences, sizeof *sequences);
-    float *scores = calloc(rollout->sequences, sizeof *scores);
-    if (!sequences || !scores) {
+    float *raw = calloc(rollout->sequences, sizeof *raw);
+    if (!sequences || !raw) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the reward");
         goto done;
     }
     TV_TRY(agree_on_batch(reward));
     TV_TRY(collect(reward, prompts, rollout, sequences, &ids, &text));
     TV_TRY(make_room(reward, sequences, rollout->sequences));
-    TV_TRY(tv_scorer_score(reward->scorer, sequences, rollout->sequences, scores));
+    TV_TRY(tv_scorer_score(reward->scorer, sequences, rollout->sequences, raw));
     for (uint64_t s = 0; s < rollout->sequences; s++) {
-        rollout->items[s].score = tv_reward_normalise(&reward->model.scale, (double)scores[s]);
-        if (!isfinite(rollout->items[s].score)) {
+        scores[s] = tv_reward_normalise(&reward->model.scale, (double)raw[s]);
+        if (!isfinite(scores[s])) {
             status = tv_fail(TV_E_DATA,
                              "the reward model %s scores a response to prompt %s with %g; expected a finite "
                              "number",
-                             reward->options.model, prompts->items[rollout->items[s].prompt].id,
-                             rollout->items[s].score);
+                             reward->options.text, prompts->items[rollout->items[s].prompt].id, scores[s]);
             goto done;
         }
     }
 done:
     free(sequences);
-    free(scores);
+    free(raw);
     tv_ids_free(&ids);
     tv_text_free(&text);
     return status;
@@ -287,23 +281,32 @@ done:
 
 /* ---- by a program ---- */
 
-/* {"id": the number of its draws, "prompt": as it was read, "response": text} of one sequence. */
-static tv_status ask(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
-                     uint64_t sequence, tv_text *response, tv_text *line) {
-    static const char between[] = ",\"response\":";
-    const char *prompt = prompts->items[rollout->items[sequence].prompt].json;
-    char id[24], before[64];
-    snprintf(id, sizeof id, "%" PRIu64, rollout->items[sequence].number);
-    snprintf(before, sizeof before, "{\"id\":%s,\"prompt\":", id);
-    response->size = line->size = 0;
+/* "--reward-cmd", and which of several. */
+static tv_status of_program(const tv_ppo_reward *reward, tv_status status) {
+    if (status != TV_E_DATA)
+        return status;
+    return reward->options.name ? tv_fail_context(status, "--reward-cmd (%s)", reward->options.name)
+                                : tv_fail_context(status, "--reward-cmd");
+}
+
+/* Appends {"id": the number of its draws, "prompt_id": text, "prompt": as it was read, further members of its
+ * line, "response": text} of one sequence. */
+static tv_status print_question(const tv_ppo_reward *reward, const tv_prompts *prompts,
+                                const tv_ppo_rollout *rollout, uint64_t sequence, tv_text *response,
+                                tv_text *line) {
+    const tv_prompt *prompt = &prompts->items[rollout->items[sequence].prompt];
+    char before[64];
+    snprintf(before, sizeof before, "{\"id\":%" PRIu64 ",\"prompt_id\":", rollout->items[sequence].number);
+    response->size = 0;
     TV_RETURN_IF_FAILED(response_text(reward, prompts, rollout, sequence, response));
-    TV_RETURN_IF_FAILED(tv_text_append(line, before, strlen(before)));
-    TV_RETURN_IF_FAILED(tv_text_append(line, prompt, strlen(prompt)));
-    TV_RETURN_IF_FAILED(tv_text_append(line, between, sizeof between - 1));
+    TV_RETURN_IF_FAILED(tv_json_append(line, before));
+    TV_RETURN_IF_FAILED(tv_json_append_string(prompt->id, strlen(prompt->id), line));
+    TV_RETURN_IF_FAILED(tv_json_append(line, ",\"prompt\":"));
+    TV_RETURN_IF_FAILED(tv_json_append(line, prompt->json));
+    TV_RETURN_IF_FAILED(tv_json_append(line, prompt->fields ? prompt->fields : ""));
+    TV_RETURN_IF_FAILED(tv_json_append(line, ",\"response\":"));
     TV_RETURN_IF_FAILED(tv_json_append_string(response->data, response->size, line));
-    TV_RETURN_IF_FAILED(tv_text_append(line, "}", 1));
-    tv_status status = tv_dialogue_ask(reward->program, sequence, id, (const char *)line->data, line->size);
-    return status == TV_E_DATA ? tv_fail_context(status, "--reward-cmd") : status;
+    return tv_json_append(line, "}");
 }
 
 /* A number alone, or the "score" of an object. */
@@ -320,30 +323,89 @@ static bool read_number(const tv_answer *answer, double *value) {
     return end != answer->line && *end == '\0' && isfinite(*value);
 }
 
-static tv_status take_answer(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+static tv_status take_answer(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
+                             double *scores) {
     tv_answer answer;
     double value;
     tv_status status = tv_dialogue_answer(reward->program, &answer);
     const char *id = prompts->items[rollout->items[answer.question].prompt].id;
     if (status != TV_OK)
-        return tv_fail_context(status, "--reward-cmd, for a response to prompt %s", id);
+        return of_program(reward, tv_fail_context(status, "for a response to prompt %s", id));
     if (!read_number(&answer, &value))
-        return tv_fail(TV_E_DATA,
-                       "--reward-cmd answered \"%.*s\" for a response to prompt %s; expected one finite "
-                       "number a line, or {\"id\": the question's, \"score\": a finite number}",
-                       SHOWN_BYTES, answer.line, id);
-    rollout->items[answer.question].score = value;
+        return of_program(
+            reward,
+            tv_fail(TV_E_DATA,
+                    "answered \"%.*s\" for a response to prompt %s; expected one finite number a line, "
+                    "or {\"id\": the question's, \"score\": a finite number}",
+                    SHOWN_BYTES, answer.line, id));
+    scores[answer.question] = value;
     return TV_OK;
 }
 
-static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+static tv_status score_one_by_one(tv_ppo_reward *reward, const tv_prompts *prompts,
+                                  const tv_ppo_rollout *rollout, double *scores) {
     tv_text response = {0}, line = {0};
     tv_status status = TV_OK;
     uint64_t asked = 0;
     for (uint64_t taken = 0; taken < rollout->sequences; taken++) {
-        for (; asked < rollout->sequences && tv_dialogue_takes_more(reward->program); asked++)
-            TV_TRY(ask(reward, prompts, rollout, asked, &response, &line));
-        TV_TRY(take_answer(reward, prompts, rollout));
+        for (; asked < rollout->sequences && tv_dialogue_takes_more(reward->program); asked++) {
+            char id[24];
+            line.size = 0;
+            snprintf(id, sizeof id, "%" PRIu64, rollout->items[asked].number);
+            TV_TRY(print_question(reward, prompts, rollout, asked, &response, &line));
+            TV_TRY(of_program(
+                reward, tv_dialogue_ask(reward->program, asked, id, (const char *)line.data, line.size)));
+        }
+        TV_TRY(take_answer(reward, prompts, rollout, scores));
+    }
+done:
+    tv_text_free(&response);
+    tv_text_free(&line);
+    return status;
+}
+
+/* A list of as many numbers as there were questions. */
+static tv_status take_list(const tv_ppo_reward *reward, const tv_answer *answer, uint64_t count,
+                           double *scores) {
+    cJSON *list = NULL;
+    const cJSON *item;
+    uint64_t taken = 0;
+    (void)tv_json_parse(answer->line, answer->length, "an answer", &list);
+    cJSON_ArrayForEach(item, list) {
+        if (taken < count && cJSON_IsNumber(item) && isfinite(item->valuedouble))
+            scores[taken] = item->valuedouble;
+        else
+            break;
+        taken++;
+    }
+    bool good = cJSON_IsArray(list) && !item && taken == count;
+    cJSON_Delete(list);
+    if (good)
+        return TV_OK;
+    return of_program(reward, tv_fail(TV_E_DATA,
+                                      "answered \"%.*s\" to a list of %" PRIu64
+                                      " questions (rewards.batch); expected "
+                                      "a list of %" PRIu64 " finite numbers, such as [1, 0.5], in a line",
+                                      SHOWN_BYTES, answer->line, count, count));
+}
+
+static tv_status score_in_lists(tv_ppo_reward *reward, const tv_prompts *prompts,
+                                const tv_ppo_rollout *rollout, double *scores) {
+    tv_text response = {0}, line = {0};
+    tv_status status = TV_OK;
+    for (uint64_t first = 0, count; first < rollout->sequences; first += count) {
+        tv_answer answer;
+        count = tv_min_u64(reward->options.batch, rollout->sequences - first);
+        line.size = 0;
+        for (uint64_t i = 0; i < count; i++) {
+            TV_TRY(tv_json_append(&line, i ? "," : "["));
+            TV_TRY(print_question(reward, prompts, rollout, first + i, &response, &line));
+        }
+        TV_TRY(tv_json_append(&line, "]"));
+        TV_TRY(of_program(reward,
+                          tv_dialogue_ask(reward->program, first, "", (const char *)line.data, line.size)));
+        TV_TRY(of_program(reward, tv_dialogue_answer(reward->program, &answer)));
+        TV_TRY(take_list(reward, &answer, count, scores + first));
     }
 done:
     tv_text_free(&response);
@@ -354,15 +416,14 @@ done:
 /* ---- by a check ---- */
 
 static tv_status score_by_check(const tv_ppo_reward *reward, const tv_prompts *prompts,
-                                tv_ppo_rollout *rollout) {
+                                const tv_ppo_rollout *rollout, double *scores) {
     tv_text text = {0};
     tv_status status = TV_OK;
     for (uint64_t s = 0; s < rollout->sequences; s++) {
-        tv_ppo_sequence *item = &rollout->items[s];
         text.size = 0;
         TV_TRY(response_text(reward, prompts, rollout, s, &text));
-        item->score =
-            tv_check_score(&reward->check, text.data, text.size, prompts->items[item->prompt].answer);
+        scores[s] = tv_check_score(&reward->check, text.data, text.size,
+                                   prompts->items[rollout->items[s].prompt].answer);
     }
 done:
     tv_text_free(&text);
@@ -372,17 +433,23 @@ done:
 tv_status tv_ppo_reward_finish(tv_ppo_reward *reward) {
     if (!reward->program || tv_dialogue_outstanding(reward->program) > 0)
         return TV_OK;
-    tv_status status = tv_dialogue_finish(reward->program);
-    return status == TV_E_DATA ? tv_fail_context(status, "--reward-cmd") : status;
+    return of_program(reward, tv_dialogue_finish(reward->program));
 }
 
-tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
-    if (reward->options.check)
-        return score_by_check(reward, prompts, rollout);
-    if (reward->has_model)
-        return score_by_model(reward, prompts, rollout);
+static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *prompts,
+                                  const tv_ppo_rollout *rollout, double *scores) {
+    return reward->options.batch > 1 ? score_in_lists(reward, prompts, rollout, scores)
+                                     : score_one_by_one(reward, prompts, rollout, scores);
+}
+
+tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
+                              double *scores) {
+    if (reward->options.kind == TV_REWARD_CHECK)
+        return score_by_check(reward, prompts, rollout, scores);
+    if (reward->options.kind == TV_REWARD_MODEL)
+        return score_by_model(reward, prompts, rollout, scores);
     tv_ranks *ranks = reward->options.ranks;
-    TV_RETURN_IF_FAILED(
-        tv_ranks_agree(ranks, tv_ranks_leads(ranks) ? score_by_program(reward, prompts, rollout) : TV_OK));
-    return tv_ranks_broadcast(ranks, 0, rollout->items, rollout->sequences * sizeof *rollout->items);
+    TV_RETURN_IF_FAILED(tv_ranks_agree(
+        ranks, tv_ranks_leads(ranks) ? score_by_program(reward, prompts, rollout, scores) : TV_OK));
+    return tv_ranks_broadcast(ranks, 0, scores, rollout->sequences * sizeof *scores);
 }

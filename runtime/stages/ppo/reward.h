@@ -1,10 +1,12 @@
-/* Where PPO's rewards come from: a reward model, of the policy's tokenizer or of another, a program, or a
- * check of the answer that is built in.
+/* One reward of a run: a reward model, of the policy's tokenizer or of another, a program, or a check of the
+ * answer that is built in.
  *
  * Promise: what is wrong with the model or the command shows before training, as far as it can; scores of a
- * model are normalised by its reward.json; a program is started once, gets {"id", "prompt", "response"} a
- * line and answers a number a line, or {"id", "score"} in any order (base/dialogue.h). One that dies or
- * writes anything else is TV_E_DATA with the line it wrote.
+ * model are normalised by its reward.json; a program is started once, gets {"id", "prompt_id", "prompt",
+ * "response"} and every other member of the prompt's line, a line each, and answers a number a line, or
+ * {"id", "score"} in any order (base/dialogue.h); or it gets a list of so many in a line and answers a list
+ * of as many numbers. One that dies, takes too long or writes anything else is TV_E_DATA with the line it
+ * wrote.
  */
 #ifndef TV_STAGES_PPO_REWARD_H
 #define TV_STAGES_PPO_REWARD_H
@@ -15,15 +17,30 @@
 
 typedef struct tv_ppo_reward tv_ppo_reward;
 
+typedef enum tv_reward_kind {
+    TV_REWARD_MODEL,   /* a reward model's directory or run */
+    TV_REWARD_PROGRAM, /* a command of the shell */
+    TV_REWARD_CHECK,   /* of reward/checks.h */
+    TV_REWARD_KINDS
+} tv_reward_kind;
+
+/* As it was asked for. */
+typedef struct tv_reward_given {
+    tv_reward_kind kind;
+    const char *text; /* NULL: none */
+} tv_reward_given;
+
 typedef struct tv_ppo_reward_options {
-    tv_ranks *ranks;             /* that score together; NULL: this process alone */
-    const char *model;           /* a reward model's directory or run; or NULL */
-    const char *command;         /* a program; or NULL */
-    const char *check;           /* of reward/checks.h; or NULL. Exactly one of the three */
+    tv_ranks *ranks; /* that score together; NULL: this process alone */
+    tv_reward_kind kind;
+    const char *text;
+    const char *name;            /* for sentences; NULL: it is the only one */
     tv_tokenizer *tokenizer;     /* the policy's; outlives it */
     uint64_t max_tokens;         /* of a sequence of the policy */
     uint64_t sequences;          /* of a rollout */
     tv_weights weights;          /* how a model's matrices are held; TV_WEIGHTS_AUTO: as published */
+    uint64_t batch;              /* questions in a line to a program; 1: no list */
+    double timeout;              /* seconds for an answer of a program; 0: no limit */
     tv_activation_arena *shared; /* whose activations a model borrows */
 } tv_ppo_reward_options;
 
@@ -50,9 +67,10 @@ const tv_reward_model *tv_ppo_reward_model(const tv_ppo_reward *reward);
 /* Its ids are the policy's. */
 bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward);
 
-/* By all ranks. Fills items[].score of the whole rollout: a model's scores are shared among the ranks, a
- * program is one, the first rank's, whose answers all get. */
-tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, tv_ppo_rollout *rollout);
+/* By all ranks. The scores of the whole rollout, (sequences): a model's are shared among the ranks, a program
+ * is one, the first rank's, whose answers all get. */
+tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
+                              double *scores);
 
 /* After the last rollout: TV_E_DATA when a program still had something to say. */
 tv_status tv_ppo_reward_finish(tv_ppo_reward *reward);

@@ -1,7 +1,9 @@
-/* Where reward and reference of a run come from: the command line, else the checkpoint. What PPO and GRPO
+/* Where rewards and reference of a run come from: the command line, else the checkpoint. What PPO and GRPO
  * share.
  *
- * Promise: a directory is data: a program that only a checkpoint names does not run because it says so.
+ * Promise: a directory is data: a program that only a checkpoint names does not run because it says so. Names
+ * and weights are settings (rewards.names, rewards.weights); names that nobody gave follow from the sources,
+ * and both stand in the run's config.json.
  */
 #ifndef TV_STAGES_PPO_SOURCES_H
 #define TV_STAGES_PPO_SOURCES_H
@@ -9,12 +11,24 @@
 #include "run/run.h"
 #include "stages/ppo/ppo.h"
 
+enum { TV_MOST_REWARDS = 16 };
+
+typedef struct tv_reward_source {
+    tv_reward_kind kind;
+    char *text;       /* a directory, a command or a check */
+    const char *name; /* of the settings; no other has it */
+    double weight;
+} tv_reward_source;
+
 typedef struct tv_ppo_sources {
-    char *reward, *reward_command, *check, *reference; /* as resolved; NULL: none */
+    tv_reward_source rewards[TV_MOST_REWARDS];
+    uint64_t count;  /* at least 1 */
+    char *reference; /* NULL: none */
 } tv_ppo_sources;
 
-/* `state`: what the checkpoint at `where` knows; NULL: the run begins. */
-tv_status tv_ppo_sources_find(const tv_ppo_options *options, const tv_run *run, const cJSON *state,
+/* `state`: what the checkpoint at `where` knows; NULL: the run begins. Sets the settings' names and weights.
+ */
+tv_status tv_ppo_sources_find(const tv_ppo_options *options, tv_run *run, const cJSON *state,
                               const char *where, tv_ppo_sources *sources);
 /* Adds them to a checkpoint's state; false when memory is out. */
 bool tv_ppo_sources_add(const tv_ppo_sources *sources, cJSON *state);
@@ -22,7 +36,9 @@ bool tv_ppo_sources_add(const tv_ppo_sources *sources, cJSON *state);
 tv_status tv_ppo_sources_add_inputs(const tv_ppo_sources *sources, tv_run *run);
 /* Whether a check compares with the right answer of each prompt. */
 bool tv_ppo_sources_have_answers(const tv_ppo_sources *sources);
-/* Says in a dry run which program would run. */
+/* Whether a program is given every field of a prompt's line. */
+bool tv_ppo_sources_have_fields(const tv_ppo_sources *sources);
+/* Says in a dry run what rewards, and which program would run. */
 void tv_ppo_sources_print(const tv_ppo_sources *sources, const tv_ppo_options *options);
 void tv_ppo_sources_free(tv_ppo_sources *sources);
 

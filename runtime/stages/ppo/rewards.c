@@ -1,0 +1,152 @@
+/* Several rewards as one: see rewards.h. */
+#include "stages/ppo/rewards.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/files.h"
+
+typedef struct part {
+    tv_ppo_reward *reward;
+    const tv_reward_source *source;
+    double *scores; /* (sequences) of the last rollout */
+    double sum, squares;
+    uint64_t scored;
+    char *mean, *deviation; /* names of numbers */
+} part;
+
+struct tv_ppo_rewards {
+    part parts[TV_MOST_REWARDS];
+    uint64_t count, sequences;
+};
+
+static tv_status open_part(const tv_ppo_rewards_options *o, const tv_reward_source *source, part *p) {
+    p->source = source;
+    p->scores = calloc(o->sequences + 1, sizeof *p->scores);
+    p->mean = tv_format("reward/%s/mean", source->name);
+    p->deviation = tv_format("reward/%s/std", source->name);
+    if (!p->scores || !p->mean || !p->deviation)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the rewards");
+    const tv_ppo_reward_options options = {.ranks = o->ranks,
+                                           .kind = source->kind,
+                                           .text = source->text,
+                                           .name = o->sources->count > 1 ? source->name : NULL,
+                                           .tokenizer = o->tokenizer,
+                                           .max_tokens = o->max_tokens,
+                                           .sequences = o->sequences,
+                                           .weights = o->weights,
+                                           .batch = o->batch,
+                                           .timeout = o->timeout,
+                                           .shared = o->shared};
+    return tv_ppo_reward_open(&options, &p->reward);
+}
+
+tv_status tv_ppo_rewards_open(const tv_ppo_rewards_options *options, tv_ppo_rewards **out) {
+    tv_ppo_rewards *rewards = calloc(1, sizeof *rewards);
+    *out = rewards;
+    if (!rewards)
+        return tv_fail(TV_E_MEMORY, "out of host memory for the rewards");
+    rewards->sequences = options->sequences;
+    tv_status status = TV_OK;
+    for (uint64_t i = 0; i < options->sources->count && status == TV_OK; i++) {
+        rewards->count++;
+        status = open_part(options, &options->sources->rewards[i], &rewards->parts[i]);
+    }
+    if (status != TV_OK)
+        tv_ppo_rewards_close(out);
+    return status;
+}
+
+void tv_ppo_rewards_close(tv_ppo_rewards **handle) {
+    if (!handle || !*handle)
+        return;
+    tv_ppo_rewards *rewards = *handle;
+    for (uint64_t i = 0; i < rewards->count; i++) {
+        part *p = &rewards->parts[i];
+        tv_ppo_reward_close(&p->reward);
+        free(p->scores);
+        free(p->mean);
+        free(p->deviation);
+    }
+    free(rewards);
+    *handle = NULL;
+}
+
+uint64_t tv_ppo_rewards_count(const tv_ppo_rewards *rewards) {
+    return rewards->count;
+}
+
+tv_ppo_reward *tv_ppo_rewards_at(const tv_ppo_rewards *rewards, uint64_t index) {
+    return rewards->parts[index].reward;
+}
+
+tv_ppo_reward *tv_ppo_rewards_model(const tv_ppo_rewards *rewards) {
+    for (uint64_t i = 0; i < rewards->count; i++)
+        if (tv_ppo_reward_model(rewards->parts[i].reward))
+            return rewards->parts[i].reward;
+    return NULL;
+}
+
+tv_status tv_ppo_rewards_measure(tv_ppo_rewards *rewards, const tv_parameter_list *policy,
+                                 const tv_caps *caps, uint64_t *bytes) {
+    *bytes = 0;
+    for (uint64_t i = 0; i < rewards->count; i++) {
+        uint64_t own;
+        TV_RETURN_IF_FAILED(tv_ppo_reward_measure(rewards->parts[i].reward, policy, caps, &own));
+        *bytes += own;
+    }
+    return TV_OK;
+}
+
+uint64_t tv_ppo_rewards_context(const tv_ppo_rewards *rewards, const tv_parameter_list *policy) {
+    uint64_t most = 0;
+    for (uint64_t i = 0; i < rewards->count; i++)
+        most = tv_max_u64(most, tv_ppo_reward_context(rewards->parts[i].reward, policy));
+    return most;
+}
+
+tv_status tv_ppo_rewards_start(tv_ppo_rewards *rewards, const tv_model *policy) {
+    for (uint64_t i = 0; i < rewards->count; i++)
+        TV_RETURN_IF_FAILED(tv_ppo_reward_start(rewards->parts[i].reward, policy));
+    return TV_OK;
+}
+
+tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards) {
+    for (uint64_t i = 0; i < rewards->count; i++)
+        TV_RETURN_IF_FAILED(tv_ppo_reward_finish(rewards->parts[i].reward));
+    return TV_OK;
+}
+
+tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+    for (uint64_t s = 0; s < rollout->sequences; s++)
+        rollout->items[s].score = 0;
+    for (uint64_t i = 0; i < rewards->count; i++) {
+        part *p = &rewards->parts[i];
+        TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, rollout, p->scores));
+        p->scored += rollout->sequences;
+        for (uint64_t s = 0; s < rollout->sequences; s++) {
+            rollout->items[s].score += p->source->weight * p->scores[s];
+            p->sum += p->scores[s];
+            p->squares += p->scores[s] * p->scores[s];
+        }
+    }
+    return TV_OK;
+}
+
+void tv_ppo_rewards_begin(tv_ppo_rewards *rewards) {
+    for (uint64_t i = 0; i < rewards->count; i++) {
+        part *p = &rewards->parts[i];
+        p->sum = p->squares = 0;
+        p->scored = 0;
+    }
+}
+
+void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *numbers, uint64_t *count) {
+    for (uint64_t i = 0; rewards->count > 1 && i < rewards->count; i++) {
+        const part *p = &rewards->parts[i];
+        double n = (double)tv_max_u64(p->scored, 1), mean = p->sum / n;
+        numbers[(*count)++] = (tv_metric_number){p->mean, mean};
+        numbers[(*count)++] = (tv_metric_number){p->deviation, sqrt(fmax(p->squares / n - mean * mean, 0))};
+    }
+}

@@ -1,0 +1,54 @@
+/* The rewards of a run: any number of reward models, programs and checks, each with a name and a weight. An
+ * answer's score is the sum of theirs times the weights. What PPO and GRPO share.
+ *
+ * Promise: what is wrong with one of them shows before training, as far as it can, and its sentence names it;
+ * each one's mean and deviation stand in every line of the metrics where there are several.
+ */
+#ifndef TV_STAGES_PPO_REWARDS_H
+#define TV_STAGES_PPO_REWARDS_H
+
+#include "run/metrics.h"
+#include "stages/ppo/reward.h"
+#include "stages/ppo/sources.h"
+
+typedef struct tv_ppo_rewards tv_ppo_rewards;
+
+typedef struct tv_ppo_rewards_options {
+    tv_ranks *ranks;               /* that score together; NULL: this process alone */
+    const tv_ppo_sources *sources; /* outlive them */
+    tv_tokenizer *tokenizer;       /* the policy's; outlives them */
+    uint64_t max_tokens;           /* of a sequence of the policy */
+    uint64_t sequences;            /* of a rollout */
+    tv_weights weights;            /* how models' matrices are held; TV_WEIGHTS_AUTO: as published */
+    uint64_t batch;                /* questions in a line to a program */
+    double timeout;                /* seconds that a program has for an answer; 0: no limit */
+    tv_activation_arena *shared;   /* whose activations models borrow */
+} tv_ppo_rewards_options;
+
+/* Reads the files, starts nothing. */
+tv_status tv_ppo_rewards_open(const tv_ppo_rewards_options *options, tv_ppo_rewards **rewards);
+void tv_ppo_rewards_close(tv_ppo_rewards **rewards);
+uint64_t tv_ppo_rewards_count(const tv_ppo_rewards *rewards);
+tv_ppo_reward *tv_ppo_rewards_at(const tv_ppo_rewards *rewards, uint64_t index);
+/* The first that is a model; NULL: none is. */
+tv_ppo_reward *tv_ppo_rewards_model(const tv_ppo_rewards *rewards);
+
+/* Sums, or the most, of what reward.h says of each. */
+tv_status tv_ppo_rewards_measure(tv_ppo_rewards *rewards, const tv_parameter_list *policy,
+                                 const tv_caps *caps, uint64_t *bytes);
+uint64_t tv_ppo_rewards_context(const tv_ppo_rewards *rewards, const tv_parameter_list *policy);
+tv_status tv_ppo_rewards_start(tv_ppo_rewards *rewards, const tv_model *policy);
+tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards);
+
+/* By all ranks: fills items[].score of the whole rollout, of which there may be several between two
+ * tv_ppo_rewards_begin. */
+tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout);
+
+/* Appends reward/NAME/mean and reward/NAME/std of all that was scored since tv_ppo_rewards_begin, where there
+ * are several. Their names last as long as the rewards. */
+void tv_ppo_rewards_begin(tv_ppo_rewards *rewards);
+void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *numbers, uint64_t *count);
+/* Numbers that it appends, at most. */
+enum { TV_PPO_REWARDS_NUMBERS = 2 * TV_MOST_REWARDS };
+
+#endif
