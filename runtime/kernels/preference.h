@@ -37,6 +37,7 @@ tv_status tv_preference_loss_record(tv_recorder *recorder, const tv_preference_l
  * and the weights of that function of x and of -x. -log sigmoid(beta ((lp_c - ref_c) - (lp_r - ref_r))) of
  * Rafailov et al. 2023 is {TV_DPO_SCORE_SUM, TV_DPO_COST_LOGISTIC, .beta = beta, .agree = 1}. */
 typedef struct tv_dpo_loss {
+    bool alone;           /* of a pair one response is there, and takes the place of two in a batch (KTO) */
     uint32_t score, cost; /* TV_DPO_SCORE_*, TV_DPO_COST_* (push_constants.h) */
     float beta, margin;   /* x = beta (score_c - score_r) - margin; a tie has no margin */
     float agree, differ;  /* weights of the cost of x and of -x */

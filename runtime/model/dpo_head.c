@@ -54,7 +54,7 @@ static tv_status record(const tv_loss_head *head, tv_recorder *recorder, const t
 
 tv_loss_head tv_dpo_head(const void *settings, uint64_t batch, uint64_t tokens) {
     const tv_dpo_loss *loss = settings;
-    uint64_t rows = batch * tokens, pairs = batch / 2;
+    uint64_t rows = batch * tokens, pairs = loss->alone ? batch : batch / 2;
     return (tv_loss_head){
         .name = "dpo",
         .input_words = {rows, PAIR_WORDS * pairs},

@@ -11,11 +11,11 @@
 #include "kernels/preference.h"
 #include "model/loss_head.h"
 
-enum { TV_DPO_TARGETS, TV_DPO_PAIRS }; /* inputs: (B, T); B / 2 struct tv_dpo_pair */
-enum { TV_DPO_PAIR_STATS };            /* output: (B / 2, TV_DPO_STATS) */
+enum { TV_DPO_TARGETS, TV_DPO_PAIRS }; /* inputs: (B, T); B / 2 struct tv_dpo_pair; B where each is alone */
+enum { TV_DPO_PAIR_STATS };            /* output: as many, (pairs, TV_DPO_STATS) */
 
-/* A tv_head_maker over tv_dpo_loss; B is even. Statistics: enum TV_DPO_* of kernels/preference.h;
- * loss_scale is 1 / pairs of the step. */
+/* A tv_head_maker over tv_dpo_loss; B is even, unless each is alone. Statistics: enum TV_DPO_* of
+ * kernels/preference.h; loss_scale is 1 / pairs of the step. */
 tv_loss_head tv_dpo_head(const void *settings, uint64_t batch, uint64_t tokens);
 
 #endif

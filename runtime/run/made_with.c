@@ -97,6 +97,8 @@ static meaning meaning_of(const char *section, const char *key) {
         {"dpo", "gamma", MEASURES, NULL},
         {"dpo", "label_smoothing", MEASURES, "0"},
         {"dpo", "nll", MEASURES, "0"},
+        {"dpo", "desirable_weight", MEASURES, "1"},
+        {"dpo", "undesirable_weight", MEASURES, "1"},
         {"data", "annotators", ORDERS | MEASURES, "\"majority\""},
         {"rewards", "weights", MEASURES, NULL},
         {"rewards", "batch", STEERS, "1"},

@@ -309,8 +309,10 @@ static tv_status one_step(tv_run *run, uint64_t step) {
     tv_step_result result;
     bool has_result;
     bool trace = tv_trace_step_is(run, step, tv_run_last_step(run));
-    if (capture || trace)
+    if (capture || trace || run->before_step)
         TV_RETURN_IF_FAILED(drain(run));
+    if (run->before_step)
+        TV_RETURN_IF_FAILED(run->before_step(run->self, run));
     if (capture)
         TV_RETURN_IF_FAILED(tv_capture_begin(run->device, "a training step"));
     if (trace)

@@ -107,6 +107,9 @@ struct tv_run {
     const tv_parameter_list *list;
     tv_tokenizer *tokenizer; /* NULL: none */
     tv_trainer_options trainer_options;
+    /* Set by a stage's open_data: before each step's first micro-batch, with no step in flight; NULL: steps
+     * follow each other without a wait. */
+    tv_status (*before_step)(void *self, tv_run *run);
     tv_trainer_bytes bytes;
     tv_model *model;
     tv_trainer *trainer;

@@ -87,7 +87,7 @@ typedef struct tv_reward_settings {
     double center;
 } tv_reward_settings;
 
-/* Values are pinned by "sigmoid|ipo|hinge|robust|simpo|orpo|cpo". */
+/* Values are pinned by "sigmoid|ipo|hinge|robust|simpo|orpo|cpo|kto". */
 typedef enum tv_preference_kind {
     TV_PREFERENCE_SIGMOID,
     TV_PREFERENCE_IPO,
@@ -96,11 +96,12 @@ typedef enum tv_preference_kind {
     TV_PREFERENCE_SIMPO,
     TV_PREFERENCE_ORPO,
     TV_PREFERENCE_CPO,
+    TV_PREFERENCE_KTO,
     TV_PREFERENCE_KINDS
 } tv_preference_kind;
 typedef struct tv_dpo_settings {
     int loss; /* tv_preference_kind */
-    double beta, gamma, label_smoothing, nll;
+    double beta, gamma, label_smoothing, desirable_weight, undesirable_weight, nll;
 } tv_dpo_settings;
 
 typedef enum tv_kl_estimator { TV_KL_K1, TV_KL_K2, TV_KL_K3 } tv_kl_estimator;

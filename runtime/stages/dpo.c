@@ -11,8 +11,9 @@
 #include "run/defaults.h"
 #include "stages/dpo_losses.h"
 #include "stages/dpo_pairs.h"
+#include "stages/kto_examples.h"
 
-enum { NUMBERS = 7 }; /* of a step, and again of a validation */
+enum { NUMBERS = 8 }; /* of a step, and again of a validation; the last is KTO's alone */
 static const char references_name[] = "reference_logprobs.safetensors";
 
 typedef struct preference_optimisation {
@@ -20,21 +21,34 @@ typedef struct preference_optimisation {
     tv_preference_sets sets;
     tv_dpo_pairs train, val;
     tv_dpo_loss loss;
+    tv_kto_step step, val_step; /* where each answer is alone */
     tv_metric_number numbers[2 * NUMBERS];
 } preference_optimisation;
 
 /* ---- data ---- */
 
-/* A pair, tie or not, or at least one answer that is better than another. */
-static bool is_useful(const void *context, const tv_preference_group *group) {
-    (void)context;
-    return group->count == 2 || group->responses[group->count - 1].rank > 0;
+static bool is_kto(const preference_optimisation *p) {
+    return p->run->settings.dpo.loss == TV_PREFERENCE_KTO;
 }
+
+/* Rows of a micro-batch that a pair, or an answer alone, takes. */
+static uint64_t rows_of_each(const preference_optimisation *p) {
+    return is_kto(p) ? 1 : 2;
+}
+
+/* An answer with a label; a pair, tie or not, or at least one answer that is better than another. */
+static bool is_useful(const void *context, const tv_preference_group *group) {
+    const preference_optimisation *p = context;
+    return group->count == 1 || (group->count == 2 && !is_kto(p)) ||
+           group->responses[group->count - 1].rank > 0;
+}
+
+static tv_status before_step(void *self, tv_run *run);
 
 static tv_status plan_batches(preference_optimisation *p, tv_run *run) {
     tv_defaults_of_data(&run->settings, p->train.count);
     const tv_train_settings *train = &run->settings.train;
-    uint64_t rows = 2 * train->batch_size;
+    uint64_t rows = rows_of_each(p) * train->batch_size;
     p->train.shuffle = run->settings.data.shuffle;
     p->train.seed = train->seed;
     p->train.next = run->state.examples;
@@ -44,6 +58,9 @@ static tv_status plan_batches(preference_optimisation *p, tv_run *run) {
         run->total_steps = tv_run_steps_to(run, p->train.end, train->batch_size * train->grad_accum);
     }
     TV_RETURN_IF_FAILED(tv_dpo_loss_choose(&run->settings, &p->loss));
+    run->before_step = is_kto(p) ? before_step : NULL;
+    p->step.weights[0] = p->val_step.weights[0] = run->settings.dpo.undesirable_weight;
+    p->step.weights[1] = p->val_step.weights[1] = run->settings.dpo.desirable_weight;
     run->trainer_options = (tv_trainer_options){.batch = rows,
                                                 .tokens = p->train.tokens,
                                                 .narrow = true,
@@ -57,11 +74,13 @@ static tv_status open_data(void *self, tv_run *run) {
     uint64_t most = run->settings.data.seq_len;
     p->run = run;
     TV_RETURN_IF_FAILED(
-        tv_preference_sets_open(&run->settings, run->tokenizer, most + 1, is_useful, NULL, &p->sets));
+        tv_preference_sets_open(&run->settings, run->tokenizer, most + 1, is_useful, p, &p->sets));
     TV_RETURN_IF_FAILED(tv_run_save_ends(run, &p->sets.sets[0]->ends));
     uint64_t tokens = tv_min_u64(tv_align_up(p->sets.longest - 1, TV_WIDTH_STEP), most);
-    TV_RETURN_IF_FAILED(tv_dpo_pairs_create(&p->sets.train, tokens, &p->train));
-    TV_RETURN_IF_FAILED(tv_dpo_pairs_create(&p->sets.val, tokens, &p->val));
+    tv_status (*create)(const tv_preference_list *list, uint64_t tokens, tv_dpo_pairs *pairs) =
+        is_kto(p) ? tv_kto_examples_create : tv_dpo_pairs_create;
+    TV_RETURN_IF_FAILED(create(&p->sets.train, tokens, &p->train));
+    TV_RETURN_IF_FAILED(create(&p->sets.val, tokens, &p->val));
     return plan_batches(p, run);
 }
 
@@ -69,13 +88,14 @@ static void plan(void *self, const tv_run *run, tv_run_plan *plan) {
     const preference_optimisation *p = self;
     const tv_train_settings *train = &run->settings.train;
     uint64_t count = p->train.count, drawn = run->total_steps * train->batch_size * train->grad_accum;
-    *plan = (tv_run_plan){.items = "pairs",
+    *plan = (tv_run_plan){.items = is_kto(p) ? "answers" : "pairs",
                           .count = count,
                           .held_out = p->val.count,
                           .left_out = p->sets.left_out,
                           .passes = (double)tv_min_u64(drawn, p->train.end) / (double)count};
     for (uint64_t i = 0; i < count; i++)
-        plan->tokens += p->train.items[i].chosen->length + p->train.items[i].rejected->length - 2;
+        plan->tokens +=
+            p->train.items[i].chosen->length - 1 + (is_kto(p) ? 0 : p->train.items[i].rejected->length - 1);
     for (uint64_t i = 0; i < count; i += train->batch_size) {
         uint64_t longest = tv_dpo_pairs_longest(&p->train, i, train->batch_size) - 1;
         plan->slots += run->trainer_options.batch * tv_trainer_width(&run->trainer_options, longest);
@@ -104,9 +124,11 @@ static tv_status begin(void *self, tv_run *run) {
         free(path);
         return status;
     }
-    tv_info("the reference's log-probabilities of %" PRIu64 " pairs", p->train.count + p->val.count);
+    tv_info("the reference's log-probabilities of %" PRIu64 " %s", p->train.count + p->val.count,
+            is_kto(p) ? "answers" : "pairs");
     for (uint32_t i = 0; i < count; i++)
-        TV_RETURN_IF_FAILED(tv_dpo_pairs_score(lists[i], run->settings.train.batch_size, run->trainer));
+        TV_RETURN_IF_FAILED((is_kto(p) ? tv_kto_examples_score : tv_dpo_pairs_score)(
+            lists[i], run->settings.train.batch_size, run->trainer));
     return TV_OK;
 }
 
@@ -126,9 +148,25 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
 
 /* ---- steps ---- */
 
+/* The point that a step's answers are measured from, by the policy before it. */
+static tv_status before_step(void *self, tv_run *run) {
+    preference_optimisation *p = self;
+    const tv_train_settings *train = &run->settings.train;
+    uint64_t count = tv_min_u64(train->batch_size * train->grad_accum, p->train.end - p->train.next);
+    return tv_kto_step_begin(&p->train, p->train.next, count, train->batch_size, run->trainer, &p->step);
+}
+
+static void fill(preference_optimisation *p, tv_dpo_pairs *pairs, const tv_kto_step *step,
+                 tv_micro_batch *batch) {
+    if (is_kto(p))
+        tv_kto_examples_fill(pairs, step, p->run->settings.train.batch_size, batch);
+    else
+        tv_dpo_pairs_fill(pairs, p->run->settings.train.batch_size, batch);
+}
+
 static tv_status next_batch(void *self, tv_micro_batch *batch) {
     preference_optimisation *p = self;
-    tv_dpo_pairs_fill(&p->train, p->run->settings.train.batch_size, batch);
+    fill(p, &p->train, &p->step, batch);
     return TV_OK;
 }
 
@@ -136,14 +174,40 @@ static uint64_t position(const void *self) {
     return ((const preference_optimisation *)self)->train.next;
 }
 
-/* Means over the pairs of sums as the head keeps them. */
-static void set_numbers(const double *sums, double pairs, const char *const names[NUMBERS],
-                        tv_metric_number *numbers) {
-    static const int columns[NUMBERS] = {TV_DPO_CHOSEN,   TV_DPO_REJECTED,       TV_DPO_MARGIN,
-                                         TV_DPO_ACCURACY, TV_DPO_CHOSEN_LOGPROB, TV_DPO_REJECTED_LOGPROB,
-                                         TV_DPO_NLL};
+/* Means over the answers of either kind; of a kind that is not there 0. */
+static uint64_t set_numbers_of_answers(const preference_optimisation *p, const tv_kto_step *step,
+                                       const double *head, const char *const names[NUMBERS],
+                                       tv_metric_number *numbers) {
+    double sums[TV_DPO_STATS], n = (double)step->count, good = (double)step->desirable, bad = n - good;
+    for (int c = 0; c < TV_DPO_STATS; c++)
+        sums[c] = head[c];
+    tv_kto_step_separate(step, (double)p->loss.beta, sums);
+    const double chosen = sums[TV_DPO_CHOSEN] / fmax(good, 1),
+                 rejected = sums[TV_DPO_REJECTED] / fmax(bad, 1);
+    const double values[NUMBERS] = {chosen,
+                                    rejected,
+                                    chosen - rejected,
+                                    sums[TV_DPO_ACCURACY] / fmax(n, 1),
+                                    sums[TV_DPO_CHOSEN_LOGPROB] / fmax(good, 1),
+                                    sums[TV_DPO_REJECTED_LOGPROB] / fmax(bad, 1),
+                                    sums[TV_DPO_NLL] / fmax(good, 1),
+                                    step->point};
     for (int i = 0; i < NUMBERS; i++)
+        numbers[i] = (tv_metric_number){names[i], values[i]};
+    return NUMBERS;
+}
+
+/* Means over the pairs of sums as the head keeps them; returns how many. */
+static uint64_t set_numbers(const preference_optimisation *p, const tv_kto_step *step, const double *sums,
+                            double pairs, const char *const names[NUMBERS], tv_metric_number *numbers) {
+    static const int columns[NUMBERS - 1] = {TV_DPO_CHOSEN,   TV_DPO_REJECTED,       TV_DPO_MARGIN,
+                                             TV_DPO_ACCURACY, TV_DPO_CHOSEN_LOGPROB, TV_DPO_REJECTED_LOGPROB,
+                                             TV_DPO_NLL};
+    if (is_kto(p))
+        return set_numbers_of_answers(p, step, sums, names, numbers);
+    for (int i = 0; i < NUMBERS - 1; i++)
         numbers[i] = (tv_metric_number){names[i], pairs > 0 ? sums[columns[i]] / pairs : 0};
+    return NUMBERS - 1;
 }
 
 static void describe(void *self, const tv_run *run, const tv_step_result *result, tv_metrics_line *line) {
@@ -153,12 +217,12 @@ static void describe(void *self, const tv_run *run, const tv_step_result *result
                                                "rewards/accuracies",
                                                "logps/chosen",
                                                "logps/rejected",
-                                               "nll"};
+                                               "nll",
+                                               "kl"};
     preference_optimisation *p = self;
     (void)run;
-    set_numbers(result->stats, (double)result->terms, names, p->numbers);
     line->extra = p->numbers;
-    line->extra_count = NUMBERS;
+    line->extra_count = set_numbers(p, &p->step, result->stats, (double)result->terms, names, p->numbers);
 }
 
 /* ---- evaluation ---- */
@@ -169,7 +233,7 @@ static bool has_evaluation(const void *self) {
 
 static tv_status next_val_batch(void *self, tv_micro_batch *batch) {
     preference_optimisation *p = self;
-    tv_dpo_pairs_fill(&p->val, p->run->settings.train.batch_size, batch);
+    fill(p, &p->val, &p->val_step, batch);
     return TV_OK;
 }
 
@@ -196,20 +260,22 @@ static tv_status evaluate(void *self, tv_run *run, tv_metrics_line *line) {
                                                "val_rewards/accuracies",
                                                "val_logps/chosen",
                                                "val_logps/rejected",
-                                               "val_nll"};
+                                               "val_nll",
+                                               "val_kl"};
     preference_optimisation *p = self;
     uint64_t batch_pairs = run->settings.train.batch_size, pairs = p->val.count;
     if (run->settings.train.eval_tokens)
         pairs = tv_min_u64(pairs, tv_div_up(run->settings.train.eval_tokens, 2 * p->val.tokens));
     p->val.next = 0;
     p->val.end = pairs;
+    if (is_kto(p))
+        TV_RETURN_IF_FAILED(tv_kto_step_begin(&p->val, 0, pairs, batch_pairs, run->trainer, &p->val_step));
     validation v = {.batch_pairs = batch_pairs};
     TV_RETURN_IF_FAILED(
         tv_trainer_forward(run->trainer, tv_div_up(pairs, batch_pairs), next_val_batch, p, add_outputs, &v));
     line->val_loss = v.sums[TV_DPO_LOSS] / v.pairs;
     line->has_val_loss = true;
-    set_numbers(v.sums, v.pairs, names, p->numbers + NUMBERS);
-    line->extra_count = 2 * NUMBERS;
+    line->extra_count += set_numbers(p, &p->val_step, v.sums, v.pairs, names, p->numbers + line->extra_count);
     return TV_OK;
 }
 

@@ -16,6 +16,7 @@ static const kind kinds[TV_PREFERENCE_KINDS] = {
     [TV_PREFERENCE_SIMPO] = {"simpo", TV_DPO_SCORE_MEAN, TV_DPO_COST_LOGISTIC, false, true, 2, 1, 0},
     [TV_PREFERENCE_ORPO] = {"orpo", TV_DPO_SCORE_LOG_ODDS, TV_DPO_COST_LOGISTIC, false, false, 0.1, 0, 1},
     [TV_PREFERENCE_CPO] = {"cpo", TV_DPO_SCORE_SUM, TV_DPO_COST_LOGISTIC, false, true, 0.1, 0, 1},
+    [TV_PREFERENCE_KTO] = {"kto", TV_DPO_SCORE_SUM, TV_DPO_COST_VALUE, true, false, 0.1, 0, 0},
 };
 
 static void usual(const tv_run_settings *settings, const char *key, double value, double *setting) {
@@ -33,6 +34,12 @@ static tv_status check(const tv_run_settings *settings, const kind *k) {
     if (dpo->gamma > 0 && dpo->loss != TV_PREFERENCE_SIMPO)
         return tv_fail(TV_E_CONFIG, "dpo.gamma is %g, and only dpo.loss=simpo takes it, not %s; leave it out",
                        dpo->gamma, k->name);
+    if (dpo->loss != TV_PREFERENCE_KTO && (dpo->desirable_weight != 1 || dpo->undesirable_weight != 1))
+        return tv_fail(
+            TV_E_CONFIG,
+            "dpo.desirable_weight is %g and dpo.undesirable_weight %g, and only dpo.loss=kto takes them, "
+            "not %s; leave them out",
+            dpo->desirable_weight, dpo->undesirable_weight, k->name);
     if (dpo->loss == TV_PREFERENCE_ROBUST && !(dpo->label_smoothing > 0 && dpo->label_smoothing < 0.5))
         return tv_fail(
             TV_E_CONFIG,
@@ -65,7 +72,8 @@ tv_status tv_dpo_loss_choose(tv_run_settings *settings, tv_dpo_loss *loss) {
         agree = beta;
         beta = 1;
     }
-    *loss = (tv_dpo_loss){.score = k->score,
+    *loss = (tv_dpo_loss){.alone = dpo->loss == TV_PREFERENCE_KTO,
+                          .score = k->score,
                           .cost = k->cost,
                           .beta = (float)beta,
                           .margin = (float)dpo->gamma,

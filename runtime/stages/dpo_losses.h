@@ -2,7 +2,7 @@
  *
  * Sources: sigmoid Rafailov et al. 2023; ipo Azar et al. 2023, over means per token; hinge Zhao et al. 2023
  * (SLiC), as Liu et al. 2023 write it; robust Chowdhury et al. 2024; simpo Meng et al. 2024; orpo Hong et al.
- * 2024; cpo Xu et al. 2024.
+ * 2024; cpo Xu et al. 2024; kto Ethayarajh et al. 2024 (kto_examples.h).
  */
 #ifndef TV_STAGES_DPO_LOSSES_H
 #define TV_STAGES_DPO_LOSSES_H

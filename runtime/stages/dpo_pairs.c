@@ -49,14 +49,16 @@ tv_status tv_dpo_pairs_create(const tv_preference_list *list, uint64_t tokens, t
 }
 
 void tv_dpo_pairs_free(tv_dpo_pairs *pairs) {
+    for (uint64_t i = 0; pairs->made && i < pairs->count; i++)
+        free((void *)pairs->made[i].ids);
+    free(pairs->made);
     free(pairs->items);
     *pairs = (tv_dpo_pairs){0};
 }
 
 /* ---- micro-batches ---- */
 
-/* Number `i` of all passes. */
-static const tv_dpo_item *item_at(const tv_dpo_pairs *pairs, uint64_t i) {
+const tv_dpo_item *tv_dpo_pairs_at(const tv_dpo_pairs *pairs, uint64_t i) {
     uint64_t pass = i / pairs->count, place = i % pairs->count;
     const tv_rng rng = {.seed = pairs->seed, .stream = TV_STREAM_SHUFFLE, .step = (uint32_t)pass};
     return &pairs->items[pairs->shuffle ? tv_permute(&rng, place, pairs->count) : place];
@@ -65,14 +67,13 @@ static const tv_dpo_item *item_at(const tv_dpo_pairs *pairs, uint64_t i) {
 uint64_t tv_dpo_pairs_longest(const tv_dpo_pairs *pairs, uint64_t first, uint64_t batch_pairs) {
     uint64_t longest = 1, end = tv_min_u64(pairs->end, first + batch_pairs);
     for (uint64_t i = first; i < end; i++) {
-        const tv_dpo_item *item = item_at(pairs, i);
+        const tv_dpo_item *item = tv_dpo_pairs_at(pairs, i);
         longest = tv_max_u64(longest, tv_max_u64(item->chosen->length, item->rejected->length));
     }
     return longest;
 }
 
-/* One response in row `row`; the rows of the head that predict it are [*first, *first + *count). */
-static void put_response(const tv_preference_response *response, uint64_t row, tv_micro_batch *batch,
+void tv_dpo_put_response(const tv_preference_response *response, uint64_t row, tv_micro_batch *batch,
                          uint32_t *first, uint32_t *count) {
     uint64_t base = row * batch->width, slots = response->length - 1;
     uint64_t begin = tv_max_u64(response->prompt_length, 1) - 1;
@@ -94,10 +95,10 @@ void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch
         batch->targets[i] = TV_IGNORED_TARGET;
     batch->terms = batch->used = 0;
     for (uint64_t p = 0; p < batch_pairs && pairs->next < pairs->end; p++) {
-        const tv_dpo_item *item = item_at(pairs, pairs->next++);
+        const tv_dpo_item *item = tv_dpo_pairs_at(pairs, pairs->next++);
         struct tv_dpo_pair *pair = &table[p];
-        put_response(item->chosen, 2 * p, batch, &pair->chosen_first, &pair->chosen_count);
-        put_response(item->rejected, 2 * p + 1, batch, &pair->rejected_first, &pair->rejected_count);
+        tv_dpo_put_response(item->chosen, 2 * p, batch, &pair->chosen_first, &pair->chosen_count);
+        tv_dpo_put_response(item->rejected, 2 * p + 1, batch, &pair->rejected_first, &pair->rejected_count);
         pair->chosen_reference = item->references[0];
         pair->rejected_reference = item->references[1];
         pair->target = item->target;

@@ -21,6 +21,7 @@ typedef struct tv_dpo_item {
 
 typedef struct tv_dpo_pairs {
     tv_dpo_item *items;
+    tv_preference_response *made; /* (count) of kto_examples.h, with ids of their own; NULL: none */
     uint64_t count;
     uint64_t tokens; /* T */
     bool shuffle;
@@ -32,6 +33,14 @@ typedef struct tv_dpo_pairs {
 /* The pairs of a list, which outlives them; `end` starts as endless. Free also after a failure. */
 tv_status tv_dpo_pairs_create(const tv_preference_list *list, uint64_t tokens, tv_dpo_pairs *pairs);
 void tv_dpo_pairs_free(tv_dpo_pairs *pairs);
+
+/* Number `i` of all passes. */
+const tv_dpo_item *tv_dpo_pairs_at(const tv_dpo_pairs *pairs, uint64_t i);
+
+/* Puts one response into row `row` of a narrowed micro-batch; the rows of the head that predict it are
+ * [*first, *first + *count). */
+void tv_dpo_put_response(const tv_preference_response *response, uint64_t row, tv_micro_batch *batch,
+                         uint32_t *first, uint32_t *count);
 
 /* Fills the next `batch_pairs` pairs; terms are the pairs that are there. */
 void tv_dpo_pairs_fill(tv_dpo_pairs *pairs, uint64_t batch_pairs, tv_micro_batch *batch);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -22,6 +23,10 @@ static tv_status no_memory(void) {
     return tv_fail(TV_E_MEMORY, "out of host memory for preferences");
 }
 
+static bool is_kto(const tv_run_settings *settings) {
+    return settings->stage == TV_STAGE_DPO && settings->dpo.loss == TV_PREFERENCE_KTO;
+}
+
 static tv_status read_set(const opening *o, const tv_data_source *sources, uint64_t count,
                           tv_preferences **set) {
     const char **paths = tv_data_paths(sources, count);
@@ -32,11 +37,15 @@ static tv_status read_set(const opening *o, const tv_data_source *sources, uint6
                                                       .path_count = count,
                                                       .tokenizer = o->tokenizer,
                                                       .max_tokens = o->max_tokens,
-                                                      .verdicts = (tv_verdicts)o->settings->data.annotators},
+                                                      .verdicts = (tv_verdicts)o->settings->data.annotators,
+                                                      .unpaired = is_kto(o->settings)},
                             set);
     tv_free_paths(&paths);
-    tv_fail_advice(status, TV_E_USAGE,
-                   "`trivium prefs --rankings FILE --out prefs.jsonl` makes preferences of rankings");
+    if (status == TV_E_USAGE && strstr(tv_last_error(), "(KTO)"))
+        tv_fail_advice(status, TV_E_USAGE, "`trivium dpo` learns from them with dpo.loss=kto");
+    else
+        tv_fail_advice(status, TV_E_USAGE,
+                       "`trivium prefs --rankings FILE --out prefs.jsonl` makes preferences of rankings");
     return tv_fail_advice(status, TV_E_FIT, "raise data.seq_len");
 }
 

@@ -11,12 +11,13 @@
 #include "text/prompts.h"
 #include "text/unused_keys.h"
 
-typedef enum shape { ANSWERS, PAIR, IMPLICIT } shape;
+typedef enum shape { ANSWERS, PAIR, IMPLICIT, UNPAIRED } shape;
 
 static const tv_line_shape SHAPES[] = {
     [ANSWERS] = {"{\"prompt\", \"answers\": [{\"answer\", \"rank\"}]}", {"prompt", "answers"}},
     [PAIR] = {"{\"prompt\", \"chosen\", \"rejected\"}", {"prompt", "chosen", "rejected"}},
     [IMPLICIT] = {"{\"chosen\", \"rejected\"} with the prompt in both", {"chosen", "rejected"}},
+    [UNPAIRED] = {"{\"prompt\", \"completion\", \"label\"}", {"prompt", "completion", "label"}},
 };
 
 static bool begins_with(const cJSON *text, const char *beginning) {
@@ -28,6 +29,8 @@ static const char *known_as(const tv_json_line *line, uint64_t number) {
     const cJSON *chosen = tv_line_get(line, "chosen");
     if (number == ANSWERS)
         return NULL;
+    if (number == UNPAIRED)
+        return "KTO";
     if (begins_with(chosen, "\n\nHuman:"))
         return "HH-RLHF";
     if (tv_line_get(line, "score_chosen") || tv_line_get(line, "chosen-rating"))
@@ -65,10 +68,10 @@ typedef struct reading {
 
 /* "system" is read where there is a conversation. */
 static void count_unused(reading *r, const tv_json_line *line) {
-    static const char *const line_keys[] = {"id",     "prompt", "answers", "chosen", "rejected",
-                                            "margin", "tie",    "system",  NULL};
-    static const char *const text_keys[] = {"id",       "prompt", "answers", "chosen",
-                                            "rejected", "margin", "tie",     NULL};
+    static const char *const line_keys[] = {"id",  "prompt", "answers",    "chosen", "rejected", "margin",
+                                            "tie", "system", "completion", "label",  NULL};
+    static const char *const text_keys[] = {"id",     "prompt", "answers",    "chosen", "rejected",
+                                            "margin", "tie",    "completion", "label",  NULL};
     static const char *const message[] = {"role", "content", NULL};
     static const char *const answer_keys[] = {"answer", "rank", "score", NULL};
     const cJSON *prompt = tv_line_get(line, "prompt");
@@ -138,6 +141,19 @@ static tv_status take_pair(reading *r, const tv_json_line *line, double *margin)
     TV_RETURN_IF_FAILED(tv_json_bool(line->root, "tie", line->where, false, &tie));
     TV_RETURN_IF_FAILED(take_answer(r, line, tv_line_get(line, "chosen"), "chosen", 0));
     return take_answer(r, line, tv_line_get(line, "rejected"), "rejected", tie ? 0 : 1);
+}
+
+static tv_status take_labelled(reading *r, const tv_json_line *line, bool *desirable) {
+    const cJSON *label = tv_line_get(line, "label");
+    double value = cJSON_IsNumber(label) ? label->valuedouble : cJSON_IsTrue(label);
+    if (!r->options->unpaired)
+        return tv_fail(TV_E_USAGE, "%s: expected answers that are compared, found one with a label (KTO)",
+                       line->where);
+    if (!(cJSON_IsBool(label) || cJSON_IsNumber(label)) || (value != 0 && value != 1))
+        return tv_fail(TV_E_DATA, "%s: expected true or false for \"label\", found another %s", line->where,
+                       tv_json_kind(label));
+    *desirable = value > 0;
+    return take_answer(r, line, tv_line_get(line, "completion"), "completion", 0);
 }
 
 static tv_status take_answers(reading *r, const tv_json_line *line) {
@@ -244,11 +260,14 @@ static bool same_response(const tv_preference_response *a, const tv_preference_r
 }
 
 /* The answers behind the prompt in r->ids as a group, or dropped. */
-static tv_status keep(reading *r, const tv_json_line *line, bool is_chat, double margin) {
+static tv_status keep(reading *r, const tv_json_line *line, bool is_chat, double margin, bool desirable) {
     tv_preferences *set = r->set;
     uint64_t prompt_length = r->ids.size, longest = 0;
-    tv_preference_group group = {
-        .count = r->count, .margin = margin, .file = r->shape.file, .line = line->line};
+    tv_preference_group group = {.count = r->count,
+                                 .margin = margin,
+                                 .desirable = desirable,
+                                 .file = r->shape.file,
+                                 .line = line->line};
     if (over_limit(r, prompt_length)) {
         set->too_long++;
         return TV_OK;
@@ -277,7 +296,8 @@ static tv_status keep(reading *r, const tv_json_line *line, bool is_chat, double
             response->rank = response[-1].rank + (a->rank > r->answers[i - 1].rank);
         longest = tv_max_u64(longest, r->ids.size);
     }
-    if (r->shape.shape != ANSWERS && same_response(&group.responses[0], &group.responses[1])) {
+    if (r->shape.shape != ANSWERS && r->count == 2 &&
+        same_response(&group.responses[0], &group.responses[1])) {
         set->same++;
         return TV_OK;
     }
@@ -293,14 +313,16 @@ static tv_status keep(reading *r, const tv_json_line *line, bool is_chat, double
 
 static tv_status take_group(reading *r, const tv_json_line *line) {
     double margin = 0;
-    bool is_chat;
+    bool is_chat, desirable = false;
     r->count = r->contents.size = r->lists = r->ids.size = 0;
     r->beginning.count = r->beginning.contents.size = 0;
-    TV_RETURN_IF_FAILED(r->shape.shape == ANSWERS ? take_answers(r, line) : take_pair(r, line, &margin));
+    TV_RETURN_IF_FAILED(r->shape.shape == ANSWERS    ? take_answers(r, line)
+                        : r->shape.shape == UNPAIRED ? take_labelled(r, line, &desirable)
+                                                     : take_pair(r, line, &margin));
     if (!r->form)
         count_unused(r, line);
     TV_RETURN_IF_FAILED(encode_prompt(r, line, &is_chat));
-    return keep(r, line, is_chat, margin);
+    return keep(r, line, is_chat, margin, desirable);
 }
 
 /* ---- judged items ---- */

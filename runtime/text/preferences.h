@@ -5,6 +5,7 @@
  *   {"prompt": p, "chosen": a, "rejected": a} (+ "margin": number, "tie": true)
  *   {"chosen": a, "rejected": a}: texts or lists of messages; what both begin with is the prompt
  *   {"prompt": p, "answers": [{"answer": a, "rank": number}, ...]}: the lower rank is better
+ *   {"prompt": p, "completion": a, "label": true or false}: an answer by itself, where the options take them
  * A prompt is a text or a list of messages; an answer is a text, or a list with one message of the assistant
  * (with the prompt's messages in front or not). A group with a response over `max_tokens` is dropped, not
  * cut, and counted; so is a pair of twice the same answer. Any other line is TV_E_DATA with file and line.
@@ -24,7 +25,8 @@ typedef struct tv_preference_response {
 
 typedef struct tv_preference_group {
     tv_preference_response *responses; /* best first; answers of one rank in the file's order */
-    uint64_t count;                    /* at least 2 */
+    uint64_t count;                    /* at least 2; 1: an answer by itself */
+    bool desirable;                    /* its label */
     double margin;                     /* of a pair; 0 where the line gives none */
     uint64_t prompt_hash;              /* of the prompt's tokens: for tv_split_by_prompt */
     const char *file;
@@ -37,6 +39,7 @@ typedef struct tv_preferences_options {
     tv_tokenizer *tokenizer;
     uint64_t max_tokens;  /* the longest response with its prompt; 0: no limit */
     tv_verdicts verdicts; /* what several annotators of an item make */
+    bool unpaired;        /* answers by themselves are taken too; without it they are TV_E_USAGE */
 } tv_preferences_options;
 
 typedef struct tv_preferences {

@@ -9,10 +9,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(const tv_preferences *set, uint64_t max_tokens) {
+static void check(const tv_preferences *set, uint64_t max_tokens, bool unpaired) {
     for (uint64_t g = 0; g < set->count; g++) {
         const tv_preference_group *group = &set->groups[g];
-        if (group->count < 2 || group->count > set->most || group->responses[0].rank != 0)
+        if (group->count < (unpaired ? 1 : 2) || group->count > set->most || group->responses[0].rank != 0)
             abort();
         for (uint64_t i = 0; i < group->count; i++) {
             const tv_preference_response *response = &group->responses[i];
@@ -33,11 +33,12 @@ static void check(const tv_preferences *set, uint64_t max_tokens) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint64_t limits[] = {0, 24};
-    for (int i = 0; i < 2; i++) {
-        const tv_preferences_options options = {.tokenizer = fuzz_tokenizer(), .max_tokens = limits[i]};
+    for (int i = 0; i < 4; i++) {
+        const tv_preferences_options options = {
+            .tokenizer = fuzz_tokenizer(), .max_tokens = limits[i % 2], .unpaired = i >= 2};
         tv_preferences *set = NULL;
         if (tv_preferences_read_bytes(&options, data, size, "fuzz", &set) == TV_OK)
-            check(set, limits[i]);
+            check(set, limits[i % 2], i >= 2);
         else if (set)
             abort();
         tv_preferences_destroy(&set);

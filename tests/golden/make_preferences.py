@@ -49,8 +49,33 @@ def kto(beta, weight, desirable, lp, ref, z):
     return weight * (1 - v)
 
 
+def kto_batch(beta, weights, lp, ref, labels, kl_lp, kl_ref):
+    """KTOTrainer.kto_loss of a batch: the mean of the losses, and the point that they are measured from."""
+    kl = (kl_lp - kl_ref).mean().detach().clamp(min=0)
+    ratios = lp - ref
+    chosen = weights[1] * (1 - torch.sigmoid(beta * (ratios[labels] - kl)))
+    rejected = weights[0] * (1 - torch.sigmoid(beta * (kl - ratios[~labels])))
+    return torch.cat((chosen, rejected), 0).mean(), kl
+
+
+def kto_batches():
+    """Batches drawn by seed; each as [beta, w of undesirable, w of desirable], rows [lp, ref, label, kl_lp, kl_ref], results."""
+    generator = torch.Generator().manual_seed(7)
+    batches = []
+    for beta, weights, size, drift in [(0.1, (1, 1), 6, 1.5), (0.1, (1, 1.33), 5, -2.0), (0.5, (0.7, 1), 8, 0.3), (0.3, (1, 1), 3, 4.0)]:
+        ref = -5 - 20 * torch.rand(size, generator=generator)
+        lp = (ref + drift + torch.randn(size, generator=generator)).requires_grad_()
+        kl_ref = -5 - 20 * torch.rand(size, generator=generator)
+        kl_lp = kl_ref + drift + torch.randn(size, generator=generator)
+        labels = torch.arange(size) % 3 != 1
+        loss, kl = kto_batch(beta, weights, lp, ref, labels, kl_lp, kl_ref)
+        rows = [[a.item(), b.item(), int(c), d.item(), e.item()] for a, b, c, d, e in zip(lp, ref, labels, kl_lp, kl_ref)]
+        batches.append({"beta": beta, "weights": weights, "rows": rows, "loss": loss.item(), "kl": kl.item(), "slopes": slopes(loss, [lp])[0]})
+    return batches
+
+
 def slopes(loss, inputs):
-    return [g.item() if g is not None else 0.0 for g in torch.autograd.grad(loss, inputs, allow_unused=True)]
+    return [(g.item() if g.dim() == 0 else g.tolist()) if g is not None else 0.0 for g in torch.autograd.grad(loss, inputs, allow_unused=True)]
 
 
 def main():
@@ -67,6 +92,8 @@ def main():
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "preferences.json"), "w", encoding="utf-8") as file:
         file.write('{"made_with": "torch %s", "cases": [\n' % torch.__version__)
         file.write(",\n".join(json.dumps(case) for case in cases))
+        file.write('\n], "kto_batches": [\n')
+        file.write(",\n".join(json.dumps(batch) for batch in kto_batches()))
         file.write("\n]}\n")
 
 

@@ -14,6 +14,7 @@
 #include "run/metrics.h"
 #include "stages/dpo.h"
 #include "stages/dpo_pairs.h"
+#include "stages/kto_examples.h"
 #include "support/planted.h"
 #include "text/tokenizer_json.h"
 
@@ -261,6 +262,156 @@ static void training_orders_new_pairs(void **state) {
     tv_planted_destroy(&planted);
 }
 
+/* ---- KTO ---- */
+
+/* Twelve answers by themselves; the third and fourth have one prompt, and so have the last and the first. */
+static char *write_labelled(const tv_planted *planted) {
+    static const char *const words[] = {"calm", "foul happy", "bright", "grim grim calm", "kind", "dull"};
+    char *path = tv_format("%s/labelled.jsonl", planted->dir), *lines = tv_format("%s", "");
+    for (int i = 0; i < 12; i++) {
+        int prompt = i == 3 ? 2 : i == 11 ? 0 : i;
+        char *longer =
+            tv_format("%s{\"prompt\": \"Tell me of %d.\", \"completion\": \" %s\", \"label\": %s}\n", lines,
+                      prompt, words[i % 6], i % 3 == 1 ? "false" : "true");
+        free(lines);
+        lines = longer;
+    }
+    assert_ok(tv_write_file(path, lines, strlen(lines)));
+    free(lines);
+    return path;
+}
+
+static pair_file open_examples(const char *model, const char *data) {
+    pair_file f = {0};
+    assert_ok(tv_tokenizer_load(model, &f.tokenizer));
+    assert_ok(tv_preferences_read(
+        &(tv_preferences_options){
+            .paths = &data, .path_count = 1, .tokenizer = f.tokenizer, .unpaired = true},
+        &f.set));
+    f.groups = calloc(f.set->count, sizeof *f.groups);
+    assert_non_null(f.groups);
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < f.set->count; i++)
+        if (f.set->groups[i].count == 1 || f.set->groups[i].responses[1].rank > 0)
+            f.groups[count++] = &f.set->groups[i];
+    assert_ok(tv_kto_examples_create(&(tv_preference_list){f.groups, count}, SEQ_LEN, &f.pairs));
+    return f;
+}
+
+/* Every step trains on all answers; by labels and from pairs, whose better ones are desirable. As the_loss
+ * above. */
+static void kto_s_loss_is_the_oracle_s(void **state) {
+    enum { STEPS = 4 };
+    static const double weights[2] = {0.75, 1.5};
+    for (int paired = 0; paired < 2; paired++) {
+        tv_planted planted = tv_planted_create(paired ? TV_ARCH_LLAMA : TV_ARCH_GPT2);
+        char *data = paired ? tv_planted_preferences(&planted, "pairs.jsonl", 0, 12, 2, true)
+                            : write_labelled(&planted);
+        char *run = tv_format("%s/run", planted.dir);
+        pair_file f = open_examples(planted.base, data);
+        const uint64_t count = f.pairs.count;
+        assert_true(paired ? count > 8 && count < 24 : count == 12); /* of ties there are none */
+        char *batch = tv_format("train.batch_size=%llu", (unsigned long long)count);
+        train(run, planted.base, data, NULL,
+              (const char *const[]){batch, "train.steps=4", "train.lr=3e-3", "train.warmup_steps=0",
+                                    "train.schedule=constant", "dpo.loss=kto", "dpo.beta=0.5",
+                                    "dpo.undesirable_weight=0.75", "dpo.desirable_weight=1.5",
+                                    "train.checkpoint_every=1", "train.keep=9", NULL});
+        column losses = metric(run, "loss"), chosen = metric(run, "rewards/chosen"),
+               rejected = metric(run, "rewards/rejected"), kls = metric(run, "kl");
+        double *logprobs = calloc(4 * count, sizeof *logprobs), *references = logprobs + 2 * count, most = 0;
+        assert_non_null(logprobs);
+        logprobs_of(*state, planted.base, &f.pairs, references);
+        for (int step = 0; step < STEPS; step++) {
+            char *directory =
+                step ? tv_format("%s/checkpoints/step-%d", run, step) : tv_format("%s", planted.base);
+            logprobs_of(*state, directory, &f.pairs, logprobs);
+            free(directory);
+            double point = 0, loss = 0, sums[2] = {0}, counts[2] = {0};
+            for (uint64_t i = 0; i < count; i++)
+                point += (logprobs[2 * i + 1] - references[2 * i + 1]) / (double)count;
+            point = fmax(point, 0);
+            for (uint64_t i = 0; i < count; i++) {
+                bool good = f.pairs.items[i].target > 0.5f;
+                double slopes[2], ratio = logprobs[2 * i] - references[2 * i];
+                const oracle_preference p = {.kind = ORACLE_KTO,
+                                             .beta = 0.5,
+                                             .weight = weights[good],
+                                             .target = good,
+                                             .chosen = ratio,
+                                             .point = point};
+                loss += oracle_preference_loss_of(&p, slopes) / (double)count;
+                sums[good] += 0.5 * ratio;
+                counts[good]++;
+            }
+            assert_near(losses.values[step], loss, 1e-5);
+            assert_near(chosen.values[step], sums[1] / counts[1], 2e-5);
+            assert_near(rejected.values[step], sums[0] / counts[0], 2e-5);
+            assert_near(kls.values[step], point, 2e-5);
+            most = fmax(most, point);
+        }
+        assert_true(most > 0.01);
+        assert_true(losses.values[STEPS - 1] < losses.values[0] - 0.02);
+        free(logprobs);
+        close_pairs(&f);
+        tv_free_all(run, data, batch);
+        tv_planted_destroy(&planted);
+    }
+}
+
+/* The point is a whole step's: four micro-batches of three are one of twelve. An untouched policy costs half
+ * the mean weight, exactly, and its point is 0. */
+static void kto_s_steps_accumulate(void **state) {
+    (void)state;
+    tv_planted planted = tv_planted_create(TV_ARCH_LLAMA);
+    char *data = write_labelled(&planted), *one = tv_format("%s/one", planted.dir),
+         *four = tv_format("%s/four", planted.dir), *still = tv_format("%s/still", planted.dir);
+#define KTO "dpo.loss=kto", "train.steps=4", "train.warmup_steps=0", "train.schedule=constant"
+    train(one, planted.base, data, NULL,
+          (const char *const[]){KTO, "train.batch_size=12", "train.lr=3e-3", NULL});
+    train(four, planted.base, data, NULL,
+          (const char *const[]){KTO, "train.batch_size=3", "train.grad_accum=4", "train.lr=3e-3", NULL});
+    static const char *const keys[] = {"loss", "kl", "rewards/chosen", "rewards/rejected", "logps/chosen"};
+    for (size_t k = 0; k < TV_COUNT(keys); k++) {
+        column a = metric(one, keys[k]), b = metric(four, keys[k]);
+        assert_int_equal(a.count, 4);
+        for (int i = 0; i < 4; i++)
+            assert_near(a.values[i], b.values[i], 2e-5 * (1 + fabs(a.values[i])));
+    }
+    train(still, planted.base, data, data,
+          (const char *const[]){KTO, "train.batch_size=5", "train.lr=0", "dpo.desirable_weight=2", NULL});
+    column kls = metric(still, "kl"), val_kls = metric(still, "val_kl"),
+           val_losses = metric(still, "val_loss"), margins = metric(still, "rewards/margins");
+    for (int i = 0; i < kls.count; i++)
+        assert_true(kls.values[i] == 0 && margins.values[i] == 0);
+    for (int i = 0; i < val_kls.count; i++)
+        assert_true(val_kls.values[i] == 0 && fabs(val_losses.values[i] - 0.5 * (8 * 2 + 4) / 12) < 1e-7);
+    tv_free_all(data, one, four, still);
+    tv_planted_destroy(&planted);
+}
+
+static void kto_s_mismatched_answers(void **state) {
+    (void)state;
+    /* Of 2 and 3, which have one prompt, both get answer 1; 0 gets that of 10, for 11 has its prompt. */
+    static const uint64_t others[] = {10, 0, 1, 1, 3, 4, 5, 6, 7, 8, 9, 10};
+    tv_planted planted = tv_planted_create(TV_ARCH_GPT2);
+    char *data = write_labelled(&planted);
+    pair_file f = open_examples(planted.base, data);
+    for (uint64_t i = 0; i < 12; i++) {
+        const tv_preference_response *own = f.pairs.items[i].chosen, *made = f.pairs.items[i].rejected,
+                                     *other = f.pairs.items[others[i]].chosen;
+        assert_true(f.pairs.items[i].target == (i % 3 == 1 ? 0 : 1));
+        assert_int_equal(made->prompt_length, own->prompt_length);
+        assert_int_equal(made->length - made->prompt_length, other->length - other->prompt_length);
+        assert_memory_equal(made->ids, own->ids, own->prompt_length * sizeof *own->ids);
+        assert_memory_equal(made->ids + made->prompt_length, other->ids + other->prompt_length,
+                            (other->length - other->prompt_length) * sizeof *own->ids);
+    }
+    close_pairs(&f);
+    free(data);
+    tv_planted_destroy(&planted);
+}
+
 /* ---- pairs ---- */
 
 static void pairs_of_ranked_answers(void **state) {
@@ -430,6 +581,9 @@ int main(void) {
         cmocka_unit_test(references_belong_to_their_pairs),
         cmocka_unit_test(the_loss_is_the_oracle_s),
         cmocka_unit_test(an_untouched_policy_costs_ln_2),
+        cmocka_unit_test(kto_s_loss_is_the_oracle_s),
+        cmocka_unit_test(kto_s_steps_accumulate),
+        cmocka_unit_test(kto_s_mismatched_answers),
         cmocka_unit_test(training_orders_new_pairs),
         cmocka_unit_test(narrow_micro_batches_make_the_same_step),
     };

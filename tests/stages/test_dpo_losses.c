@@ -16,6 +16,7 @@
 #include "base/rng.h"
 #include "oracle/preference.h"
 #include "stages/dpo_losses.h"
+#include "stages/kto_examples.h"
 #include "support/golden.h"
 
 static const float scale = 1.0f / 8;
@@ -190,6 +191,102 @@ static void every_loss_is_pytorch_s(void **state) {
     free(path);
 }
 
+/* KTO over whole batches, as the stage fills them: figures of TRL's formula for the mean loss, its slopes by
+ * each answer's sum, and the point that they are measured from. */
+enum { KTO_TOKENS = 3, MOST_EXAMPLES = 8, KTO_WIDTH = 8 };
+
+static void check_kto_batch(tv_device *device, const cJSON *batch) {
+    static uint32_t ids[KTO_TOKENS + 2];
+    const cJSON *rows = tv_json_get(batch, "rows"), *row;
+    const tv_preference_response response = {ids, KTO_TOKENS + 2, 2, 0};
+    tv_dpo_item items[MOST_EXAMPLES] = {{0}};
+    tv_dpo_pairs examples = {.items = items, .tokens = KTO_WIDTH, .end = UINT64_MAX};
+    tv_kto_step step = {0};
+    double lp[MOST_EXAMPLES];
+    cJSON_ArrayForEach(row, rows) {
+        double n[5];
+        for (int i = 0; i < 5; i++)
+            n[i] = cJSON_GetArrayItem(row, i)->valuedouble;
+        assert_in_range(examples.count, 0, MOST_EXAMPLES - 1);
+        lp[examples.count] = n[0];
+        items[examples.count++] = (tv_dpo_item){.chosen = &response,
+                                                .rejected = &response,
+                                                .target = (float)n[2],
+                                                .references = {(float)n[1], 0}};
+        step.point += n[3] - n[4];
+    }
+    const uint64_t count = examples.count;
+    step.point = fmax(step.point / (double)count, 0);
+    assert_near(step.point, tv_json_get(batch, "kl")->valuedouble, 1e-12);
+    for (int i = 0; i < 2; i++)
+        step.weights[i] = cJSON_GetArrayItem(tv_json_get(batch, "weights"), i)->valuedouble;
+    uint32_t tokens[MOST_EXAMPLES * KTO_WIDTH], targets[MOST_EXAMPLES * KTO_WIDTH];
+    tv_dpo_pair table[MOST_EXAMPLES];
+    const uint64_t widths[] = {KTO_WIDTH}, rows_at[] = {0};
+    tv_micro_batch micro = {.widths = widths,
+                            .rows_at = rows_at,
+                            .width = KTO_WIDTH,
+                            .tokens = tokens,
+                            .inputs = {targets, table},
+                            .targets = targets};
+    tv_kto_examples_fill(&examples, &step, count, &micro);
+    assert_int_equal(micro.terms, count);
+    float logprobs[MOST_EXAMPLES * KTO_WIDTH] = {0}, gradients[MOST_EXAMPLES * KTO_WIDTH],
+                                   stats[MOST_EXAMPLES * TV_DPO_STATS];
+    for (uint64_t i = 0; i < count * KTO_WIDTH; i++)
+        if (targets[i] != TV_IGNORED_TARGET)
+            logprobs[i] = (float)(lp[i / KTO_WIDTH] / KTO_TOKENS);
+    char beta[48];
+    snprintf(beta, sizeof beta, "dpo.beta=%.17g", tv_json_get(batch, "beta")->valuedouble);
+    tv_dpo_loss loss;
+    assert_ok(choose((const char *const[]){"dpo.loss=kto", beta}, 2, &loss, NULL));
+    const struct tv_step_constants constants = {.loss_scale = 1 / (float)count};
+    tv_test_tensor pairs = tv_test_bytes(device, count * sizeof *table, table),
+                   values = tv_test_floats(device, count * KTO_WIDTH, logprobs),
+                   scale_of = tv_test_bytes(device, sizeof constants, &constants),
+                   d_logprobs = tv_test_floats(device, count * KTO_WIDTH, NULL),
+                   out = tv_test_floats(device, count * TV_DPO_STATS, NULL);
+    tv_recorder *recorder = tv_test_begin(device);
+    assert_ok(tv_dpo_record(recorder, &(tv_dpo){.pairs = count,
+                                                .rows = count * KTO_WIDTH,
+                                                .loss = loss,
+                                                .table = pairs.tensor,
+                                                .logprobs = values.tensor,
+                                                .step = scale_of.tensor,
+                                                .d_logprobs = d_logprobs.tensor,
+                                                .stats = out.tensor}));
+    tv_test_run(device, recorder);
+    tv_test_read(&d_logprobs, gradients);
+    tv_test_read(&out, stats);
+    tv_test_tensor *all[] = {&pairs, &values, &scale_of, &d_logprobs, &out};
+    for (size_t i = 0; i < TV_COUNT(all); i++)
+        tv_test_free(all[i]);
+    double mean = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        double slope = cJSON_GetArrayItem(tv_json_get(batch, "slopes"), (int)i)->valuedouble;
+        mean += (double)stats[i * TV_DPO_STATS + TV_DPO_LOSS] / (double)count;
+        for (uint64_t t = i * KTO_WIDTH; t < (i + 1) * KTO_WIDTH; t++)
+            assert_near((double)gradients[t], targets[t] == TV_IGNORED_TARGET ? 0 : slope,
+                        1e-5 * fabs(slope) + 1e-7);
+    }
+    assert_near(mean, tv_json_get(batch, "loss")->valuedouble, 1e-6);
+}
+
+static void kto_s_batches_are_trl_s(void **state) {
+    cJSON *root = NULL;
+    const cJSON *batch;
+    char *path = tv_test_golden_path("preferences", ".json");
+    int seen = 0;
+    assert_ok(tv_json_read_file(path, &root));
+    cJSON_ArrayForEach(batch, tv_json_get(root, "kto_batches")) {
+        check_kto_batch(*state, batch);
+        seen++;
+    }
+    assert_int_equal(seen, 4);
+    cJSON_Delete(root);
+    free(path);
+}
+
 static void ties_and_weights_are_the_oracle_s(void **state) {
     const tv_rng rng = {.seed = 5, .stream = TV_STREAM_TEST};
     for (uint32_t i = 0; i < 48; i++) {
@@ -228,7 +325,7 @@ static void defaults_are_each_loss_s_own(void **state) {
     static const struct {
         const char *loss;
         double beta, gamma, nll;
-    } rows[] = {{"sigmoid", 0.1, 0, 0}, {"ipo", 0.1, 0, 0},  {"hinge", 0.1, 0, 0},
+    } rows[] = {{"sigmoid", 0.1, 0, 0}, {"ipo", 0.1, 0, 0},  {"hinge", 0.1, 0, 0}, {"kto", 0.1, 0, 0},
                 {"simpo", 2, 1, 0},     {"orpo", 0.1, 0, 1}, {"cpo", 0.1, 0, 1}};
     (void)state;
     for (size_t i = 0; i < TV_COUNT(rows); i++) {
@@ -251,6 +348,8 @@ static void what_a_loss_does_not_take_is_refused(void **state) {
         {{"dpo.loss=sigmoid", "dpo.gamma=1"}, "only dpo.loss=simpo takes it"},
         {{"dpo.loss=robust", "dpo.label_smoothing=0"}, "above 0 and below 0.5, found 0"},
         {{"dpo.loss=robust", "dpo.label_smoothing=0.5"}, "above 0 and below 0.5, found 0.5"},
+        {{"dpo.loss=kto", "dpo.label_smoothing=0.1"}, "dpo.loss=kto takes none"},
+        {{"dpo.loss=sigmoid", "dpo.desirable_weight=2"}, "only dpo.loss=kto takes them"},
         {{"dpo.loss=ipo", "dpo.beta=0"}, "above 0 for dpo.loss=ipo"},
     };
     (void)state;
@@ -263,6 +362,7 @@ static void what_a_loss_does_not_take_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_loss_is_pytorch_s),
+        cmocka_unit_test(kto_s_batches_are_trl_s),
         cmocka_unit_test(ties_and_weights_are_the_oracle_s),
         cmocka_unit_test(defaults_are_each_loss_s_own),
         cmocka_unit_test(what_a_loss_does_not_take_is_refused),

@@ -136,6 +136,29 @@ static void margins_ties_and_prompts(void **state) {
     tv_preferences_destroy(&set);
 }
 
+/* Answers by themselves, where they are wanted. */
+static void labelled_answers(void **state) {
+    (void)state;
+    static const char lines[] =
+        "{\"prompt\": \"q\", \"completion\": \"a\", \"label\": true}\n"
+        "{\"prompt\": [" USER("q") "], \"completion\": [" ASSISTANT("b") "], \"label\": 0}\n";
+    tv_preferences_options options = {.tokenizer = tokenizer, .unpaired = true};
+    tv_preferences *set = NULL;
+    assert_ok(tv_preferences_read_bytes(&options, (const uint8_t *)lines, sizeof lines - 1, "d.jsonl", &set));
+    assert_int_equal(set->count, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(set->groups[i].count, 1);
+        assert_true(set->groups[i].desirable == (i == 0));
+        expect_response(&set->groups[i].responses[0], i ? "(user\nq)\n(assistant\n|b)" : "q|a$");
+    }
+    tv_preferences_destroy(&set);
+    static const char wrong[] = "{\"prompt\": \"q\", \"completion\": \"a\", \"label\": \"good\"}";
+    assert_fails(
+        tv_preferences_read_bytes(&options, (const uint8_t *)wrong, sizeof wrong - 1, "d.jsonl", &set),
+        TV_E_DATA, "true or false for \"label\"");
+    assert_fails(read_text(lines, 0, &set), TV_E_USAGE, "line 1: expected answers that are compared");
+}
+
 static void long_and_equal_ones_are_dropped(void **state) {
     (void)state;
     static const char lines[] = "{\"prompt\": \"q\", \"chosen\": \"abc\", \"rejected\": \"b\"}\n"
@@ -225,6 +248,7 @@ int main(void) {
         cmocka_unit_test(implicit_pairs),
         cmocka_unit_test(ranked_answers),
         cmocka_unit_test(margins_ties_and_prompts),
+        cmocka_unit_test(labelled_answers),
         cmocka_unit_test(long_and_equal_ones_are_dropped),
         cmocka_unit_test(bad_lines_are_refused),
     };
