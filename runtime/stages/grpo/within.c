@@ -28,7 +28,8 @@ tv_status tv_grpo_within_write(const tv_grpo *g, cJSON *state, const char *direc
     bool built = object && stats && tv_json_set_number(object, "epoch", (double)g->epoch) &&
                  tv_json_set_number(object, "first", (double)g->first) &&
                  tv_json_set_number(object, "updates", (double)g->sums.updates) &&
-                 tv_json_set_number(object, "skipped", (double)g->sums.skipped);
+                 tv_json_set_number(object, "skipped", (double)g->sums.skipped) &&
+                 tv_ppo_rewards_add_sums(g->scorers, object);
     for (size_t i = 0; built && i < TV_COUNT(numbers); i++)
         built = tv_json_set_number(object, numbers[i].name,
                                    *(const double *)((const char *)&g->sums + numbers[i].offset));
@@ -69,6 +70,7 @@ tv_status tv_grpo_within_read(tv_grpo *g, const cJSON *state, const char *where,
         TV_RETURN_IF_FAILED(tv_json_number(object, numbers[i].name, where, NAN,
                                            (double *)((char *)&g->sums + numbers[i].offset)));
     TV_RETURN_IF_FAILED(read_stats(object, where, g->sums.stats));
+    tv_ppo_rewards_read_sums(g->scorers, object);
     TV_RETURN_IF_FAILED(
         tv_ppo_rollout_read(directory, g->prompts, g->run->list->config.vocab_size, &g->rollout));
     g->epoch = (uint64_t)epoch;

@@ -150,3 +150,34 @@ void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *nu
         numbers[(*count)++] = (tv_metric_number){p->deviation, sqrt(fmax(p->squares / n - mean * mean, 0))};
     }
 }
+
+static const char sums_key[] = "rewards";
+
+bool tv_ppo_rewards_add_sums(const tv_ppo_rewards *rewards, cJSON *state) {
+    double sums[3 * TV_MOST_REWARDS];
+    for (uint64_t i = 0; i < rewards->count; i++) {
+        const part *p = &rewards->parts[i];
+        sums[3 * i] = p->sum;
+        sums[3 * i + 1] = p->squares;
+        sums[3 * i + 2] = (double)p->scored;
+    }
+    cJSON *list = cJSON_CreateDoubleArray(sums, 3 * (int)rewards->count);
+    bool built = list && cJSON_AddItemToObject(state, sums_key, list);
+    if (!built)
+        cJSON_Delete(list);
+    return built;
+}
+
+void tv_ppo_rewards_read_sums(tv_ppo_rewards *rewards, const cJSON *state) {
+    const cJSON *list = tv_json_get(state, sums_key), *item = list ? list->child : NULL;
+    tv_ppo_rewards_begin(rewards);
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != 3 * (int)rewards->count)
+        return;
+    for (uint64_t i = 0; i < rewards->count; i++, item = item->next->next->next) {
+        part *p = &rewards->parts[i];
+        double scored = item->next->next->valuedouble;
+        p->sum = item->valuedouble;
+        p->squares = item->next->valuedouble;
+        p->scored = scored >= 0 && scored <= UINT32_MAX ? (uint64_t)scored : 0;
+    }
+}

@@ -48,6 +48,10 @@ tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompt
  * are several. Their names last as long as the rewards. */
 void tv_ppo_rewards_begin(tv_ppo_rewards *rewards);
 void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *numbers, uint64_t *count);
+/* Adds what they describe to a checkpoint's state, and takes it back; where the state has other rewards,
+ * nothing. */
+bool tv_ppo_rewards_add_sums(const tv_ppo_rewards *rewards, cJSON *state);
+void tv_ppo_rewards_read_sums(tv_ppo_rewards *rewards, const cJSON *state);
 /* Numbers that it appends, at most. */
 enum { TV_PPO_REWARDS_NUMBERS = 2 * TV_MOST_REWARDS };
 
