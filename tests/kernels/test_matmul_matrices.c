@@ -7,7 +7,9 @@
  * sum of k products below u (sqrt(k) + 2) as test_matmul.c has it, twice that for weights up to 2. A C of
  * halves is rounded once more, by u of itself. fp32 sums: 1e-7 (k + 8).
  * Tried, each fails: one of four rows of k not turned, k past the end not zeroed (turned or as stored),
- * scales of the wrong block.
+ * scales of the wrong block. In the bits of rows alone: slices of few rows added backwards, one chain over
+ * all slices in the tiles; there and in the self-test: at most 8 rows left to fp32, a last slice without its
+ * last step.
  */
 #include "support/device.h"
 
