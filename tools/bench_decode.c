@@ -1,6 +1,6 @@
 /* trivium bench decode: drawn tokens per second over all rows, at the positions that a text passes, prompt
- * tokens read per second, and where a step's time goes. The kernels are timed in profiling steps between the
- * timed ones. */
+ * tokens read per second, each row's own and one prompt's for all rows, and where a step's time goes. The
+ * kernels are timed in profiling steps between the timed ones. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,16 +16,22 @@
 
 enum { GROUPS = 5, WARMUP = 4, LONGEST = 1024 };
 
-/* Prompts of `length` tokens in every row, and nothing that ends a text before it has max_tokens. */
+/* Prompts of `length` tokens in every row, and nothing that ends a text before it has max_tokens. `apart`:
+ * they begin with other tokens, as far as the vocabulary `vocab` has any, so that none is read for another.
+ */
 static tv_status start_rows(tv_decoder *decoder, uint64_t rows, uint64_t length, uint64_t max_tokens,
-                            uint64_t seed) {
+                            uint64_t seed, bool apart, uint64_t vocab) {
     tv_decoder_prompt *prompts = calloc(rows, sizeof *prompts);
-    uint32_t *tokens = calloc(length, sizeof *tokens);
+    uint32_t *tokens = calloc(rows * length, sizeof *tokens);
     const tv_decoder_settings settings = {.seed = seed, .temperature = 0.8f, .top_k = 40, .top_p = 1};
     tv_status status = prompts && tokens ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the prompts");
-    for (uint64_t r = 0; r < rows && status == TV_OK; r++)
-        prompts[r] = (tv_decoder_prompt){
-            .tokens = tokens, .length = length, .max_new = max_tokens - length, .sequence = (uint32_t)r};
+    for (uint64_t r = 0; r < rows && status == TV_OK; r++) {
+        tokens[r * length] = apart ? (uint32_t)(r % vocab) : 0;
+        prompts[r] = (tv_decoder_prompt){.tokens = tokens + r * length,
+                                         .length = length,
+                                         .max_new = max_tokens - length,
+                                         .sequence = (uint32_t)r};
+    }
     if (status == TV_OK)
         status = tv_decoder_start(decoder, prompts, rows, &settings);
     free(prompts);
@@ -61,11 +67,11 @@ static tv_status time_decoder(tv_decoder *decoder, uint64_t rows, uint64_t steps
 
 /* Prompts of half a text, and the step that draws their first tokens. */
 static tv_status time_reading(tv_decoder *decoder, uint64_t rows, uint64_t max_tokens, uint64_t seed,
-                              double *tokens_per_second) {
+                              bool apart, uint64_t vocab, double *tokens_per_second) {
     double runs[1 + GROUPS];
     uint64_t running, length = max_tokens / 2;
     for (int run = 0; run <= GROUPS; run++) {
-        TV_RETURN_IF_FAILED(start_rows(decoder, rows, length, max_tokens, seed));
+        TV_RETURN_IF_FAILED(start_rows(decoder, rows, length, max_tokens, seed, apart, vocab));
         double start = tv_seconds();
         TV_RETURN_IF_FAILED(tv_decoder_run(decoder, 1, &running));
         runs[run] = (double)(rows * length) / (tv_seconds() - start);
@@ -75,7 +81,7 @@ static tv_status time_reading(tv_decoder *decoder, uint64_t rows, uint64_t max_t
 }
 
 typedef struct speeds {
-    double drawn, read; /* tokens per second */
+    double drawn, read, shared; /* tokens per second; the last: of one prompt that all rows have */
 } speeds;
 
 static tv_status print_result(const tv_device *device, const speeds *found, uint64_t rows,
@@ -84,14 +90,16 @@ static tv_status print_result(const tv_device *device, const speeds *found, uint
         printf("%s, %s\n\n", tv_device_caps(device)->name, tv_device_caps(device)->driver);
         tv_bench_profile_print(profile);
         printf("\n%.1f tokens/s over %" PRIu64 " rows (%.1f each), a step of %.3f ms, texts of %" PRIu64
-               " tokens\nprompts of %" PRIu64 " tokens are read at %.1f tokens/s\n",
+               " tokens\nprompts of %" PRIu64
+               " tokens are read at %.1f tokens/s, one that all rows have at %.1f tokens/s of all\n",
                found->drawn, rows, found->drawn / (double)rows, 1e3 * (double)rows / found->drawn, max_tokens,
-               max_tokens / 2, found->read);
+               max_tokens / 2, found->read, found->shared);
         return TV_OK;
     }
     cJSON *result = cJSON_CreateObject();
     bool built = result && tv_json_set_number(result, "tokens_per_second", found->drawn) &&
                  tv_json_set_number(result, "prompt_tokens_per_second", found->read) &&
+                 tv_json_set_number(result, "shared_prompt_tokens_per_second", found->shared) &&
                  tv_json_set_number(result, "rows", (double)rows);
     tv_status status =
         built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
@@ -162,9 +170,11 @@ tv_status tv_bench_decode(int argc, char **argv) {
     tokens = 1 + WARMUP + GROUPS * (steps + 1);
     TV_TRY(
         tv_decoder_create(model.model, &(tv_decoder_options){.rows = rows, .max_tokens = tokens}, &decoder));
-    TV_TRY(start_rows(decoder, rows, 1, tokens, common.seed));
+    const uint64_t vocab = model.list->config.vocab_size;
+    TV_TRY(start_rows(decoder, rows, 1, tokens, common.seed, false, vocab));
     TV_TRY(time_decoder(decoder, rows, steps, &found.drawn, &profile));
-    TV_TRY(time_reading(decoder, rows, tokens, common.seed, &found.read));
+    TV_TRY(time_reading(decoder, rows, tokens, common.seed, true, vocab, &found.read));
+    TV_TRY(time_reading(decoder, rows, tokens, common.seed, false, vocab, &found.shared));
     TV_TRY(print_result(device, &found, rows, tokens, &profile, common.json));
 done:
     tv_bench_profile_free(&profile);

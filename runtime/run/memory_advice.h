@@ -10,7 +10,7 @@
 
 #include "train/trainer.h"
 
-enum { TV_MOST_CHANGES = 20 };
+enum { TV_MOST_CHANGES = 24 };
 
 typedef struct tv_memory_change {
     char keys[160]; /* "lora.rank=16 model.weights=q8_0" */

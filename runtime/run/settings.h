@@ -113,7 +113,7 @@ typedef enum tv_missing_eos {
 } tv_missing_eos;
 typedef enum tv_value_init { TV_VALUE_FROM_REWARD, TV_VALUE_FROM_POLICY } tv_value_init;
 typedef struct tv_ppo_settings {
-    uint64_t iterations, prompts, minibatch, epochs, max_new_tokens;
+    uint64_t iterations, prompts, minibatch, epochs, max_new_tokens, rows;
     double temperature;
     uint64_t top_k;
     double top_p, kl_coef;
@@ -143,7 +143,7 @@ typedef enum tv_advantage_kind {
     TV_ADVANTAGES_REINFORCE
 } tv_advantage_kind;
 typedef struct tv_grpo_settings {
-    uint64_t iterations, prompts, answers, minibatch, epochs, max_new_tokens;
+    uint64_t iterations, prompts, answers, minibatch, epochs, max_new_tokens, rows, dynamic_sampling;
     double temperature;
     uint64_t top_k;
     double top_p;

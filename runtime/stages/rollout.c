@@ -98,12 +98,14 @@ static tv_status run(tv_rollout *rollout, const tv_rollout_request *requests, ui
                      uint64_t max_new, tv_rollout_sink sink, void *context) {
     uint64_t next = 0, running = 0;
     do {
-        uint64_t read = tv_decoder_tokens_read(rollout->decoder);
+        uint64_t read = tv_decoder_tokens_read(rollout->decoder),
+                 shared = tv_decoder_tokens_shared(rollout->decoder);
         TV_RETURN_IF_FAILED(refill(rollout, requests, count, max_new, &next));
         TV_RETURN_IF_FAILED(tv_decoder_run(rollout->decoder, STEPS_PER_LOOK, &running));
         rollout->totals.steps += STEPS_PER_LOOK;
         rollout->totals.rows += STEPS_PER_LOOK * tv_decoder_step_rows(rollout->decoder) +
                                 tv_decoder_tokens_read(rollout->decoder) - read;
+        rollout->totals.shared += tv_decoder_tokens_shared(rollout->decoder) - shared;
         TV_RETURN_IF_FAILED(deliver(rollout, sink, context));
     } while (running > 0 || next < count);
     return TV_OK;
@@ -131,4 +133,10 @@ tv_status tv_rollout_run(tv_rollout *rollout, const tv_rollout_request *requests
 
 tv_rollout_totals tv_rollout_totals_of(const tv_rollout *rollout) {
     return rollout->totals;
+}
+
+void tv_rollout_rates(const tv_rollout *rollout, double *tokens_per_second, double *shared) {
+    const tv_rollout_totals *t = &rollout->totals;
+    *tokens_per_second = t->seconds > 0 ? (double)t->tokens / t->seconds : 0;
+    *shared = t->prompt_tokens > 0 ? (double)t->shared / (double)t->prompt_tokens : 0;
 }

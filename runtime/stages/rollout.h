@@ -46,10 +46,14 @@ tv_status tv_rollout_run(tv_rollout *rollout, const tv_rollout_request *requests
 /* Of the last run, also of one that a sink stopped. */
 typedef struct tv_rollout_totals {
     uint64_t texts, ended;          /* handed to the sink; of them, by an end token */
-    uint64_t prompt_tokens, tokens; /* of those texts: read, drawn */
+    uint64_t prompt_tokens, tokens; /* of those texts: given, drawn */
+    uint64_t shared;                /* tokens of prompts that were not read, because another row had */
     uint64_t steps, rows;           /* steps; their rows and the tokens of passes: what the run cost */
     double seconds;
 } tv_rollout_totals;
 tv_rollout_totals tv_rollout_totals_of(const tv_rollout *rollout);
+/* Of the same, for a run's metrics: drawn tokens a second, and the share of prompts' tokens that were not
+ * read again; 0 where nothing was drawn. */
+void tv_rollout_rates(const tv_rollout *rollout, double *tokens_per_second, double *shared);
 
 #endif

@@ -122,17 +122,18 @@ static void training(void **state) {
 
 static void decoding(void **state) {
     (void)state;
-    const char *const keys[] = {"tokens_per_second", "prompt_tokens_per_second"};
+    const char *const keys[] = {"tokens_per_second", "prompt_tokens_per_second",
+                                "shared_prompt_tokens_per_second"};
     tv_run run =
         tv_run_trivium("bench", "decode", "--config", gpt2, "--rows", "2", "--tokens", "16", "--json");
     cJSON *result = result_of(&run);
-    assert_int_equal(cJSON_GetArraySize(result), 3);
-    assert_positive(result, keys, 2);
+    assert_int_equal(cJSON_GetArraySize(result), 4);
+    assert_positive(result, keys, 3);
     assert_int_equal(tv_result_number(result, "rows"), 2);
     cJSON_Delete(result);
     run = tv_run_trivium("bench", "decode", "--model", golden, "--tokens", "16", "--json");
     result = result_of(&run);
-    assert_positive(result, keys, 2);
+    assert_positive(result, keys, 3);
     cJSON_Delete(result);
 }
 

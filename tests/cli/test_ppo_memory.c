@@ -81,16 +81,17 @@ static void advice_is_what_a_run_then_takes(void **state) {
     char *line = strstr(run.out, "what would take less:\n");
     assert_non_null(line);
     int count = 0;
-    bool narrower = false, shared = false;
+    bool narrower = false, shared = false, rows = false;
     for (line = strchr(line, '\n') + 1; strncmp(line, "  ", 2) == 0; count++) {
         char *end = strchr(line, '\n');
         *end = '\0';
         narrower = narrower || strstr(line, "ppo.reward_weights=");
         shared = shared || (strstr(line, "lora.rank=16") && strstr(line, "ppo.value_init=policy"));
+        rows = rows || strstr(line, "  ppo.rows=3  ");
         check_change(&place, reward, line, bytes_of(&run));
         line = end + 1;
     }
-    assert_true(count >= LEAST_CHANGES && narrower && shared);
+    assert_true(count >= LEAST_CHANGES && narrower && shared && rows);
     tv_run_free(&run);
     free(reward);
     tv_answering_destroy(&place);

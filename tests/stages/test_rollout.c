@@ -220,6 +220,47 @@ static void order_is_that_of_finishing_and_a_sink_stops_the_run(void **state) {
     close_model(&f);
 }
 
+/* Three answers to each of four prompts, from any number of rows: each text is what it is alone, and each
+ * prompt is read once, whether its answers stand side by side or one after another. Seen to fail with rows
+ * that do not wait for the first reader, and with what ended rows held forgotten. */
+static void answers_to_a_prompt_read_it_once(void **state) {
+    enum { ANSWERS = 3, PROMPTS = REQUESTS / ANSWERS };
+    fixture f;
+    open_model(*state, GOLDEN "llama_100k", &f);
+    for (uint64_t i = 0; i < REQUESTS; i++) {
+        uint64_t prompt = i / ANSWERS;
+        f.requests[i].tokens = f.prompts[prompt];
+        f.requests[i].length = LONGEST_PROMPT - prompt % 2;
+        f.prompts[prompt][0] = (uint32_t)(100 + prompt);
+    }
+    texts alone = {0};
+    draw_alone(&f, &alone);
+    uint64_t given = 0, once = 0;
+    for (uint64_t i = 0; i < REQUESTS; i++) {
+        given += f.requests[i].length - 1;
+        once += i % ANSWERS ? 0 : f.requests[i].length - 1;
+    }
+    /* So few rows, or all at once, that no prompt rides along with the steps. */
+    static const uint64_t counts[] = {1, 2, 5, REQUESTS};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        const uint64_t rows = counts[c];
+        tv_rollout *rollout = NULL;
+        assert_ok(
+            tv_rollout_create(f.model, &(tv_rollout_options){.rows = rows, .max_tokens = WIDTH}, &rollout));
+        texts all = {0};
+        assert_ok(tv_rollout_run(rollout, f.requests, REQUESTS, &f.settings, MAX_NEW, take, &all));
+        for (uint64_t i = 0; i < REQUESTS; i++)
+            assert_same(&all.items[i], &alone.items[i]);
+        double rate, shared;
+        tv_rollout_rates(rollout, &rate, &shared);
+        assert_int_equal(tv_rollout_totals_of(rollout).shared, given - once);
+        assert_near(shared, (double)(given - once) / (double)(given + REQUESTS), 1e-12);
+        assert_true(rate > 0);
+        tv_rollout_destroy(&rollout);
+    }
+    close_model(&f);
+}
+
 /* Nothing is drawn when one prompt of many is wrong. */
 static void mistakes_are_refused_before_the_first_step(void **state) {
     fixture f;
@@ -255,6 +296,7 @@ int main(void) {
         cmocka_unit_test(texts_do_not_depend_on_rows_or_order),
         cmocka_unit_test(texts_do_not_depend_on_rows_without_cpu_kernels),
         cmocka_unit_test(order_is_that_of_finishing_and_a_sink_stops_the_run),
+        cmocka_unit_test(answers_to_a_prompt_read_it_once),
         cmocka_unit_test(mistakes_are_refused_before_the_first_step),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);

@@ -104,8 +104,10 @@ void tv_expect_same_file(const char *a, const char *b, const char *name) {
 
 /* What depends on the clock is taken out. */
 static char *metrics_without_speed(const char *run) {
-    static const char *const keys[] = {"\"tokens_per_second\":", "\"seconds/draw\":",   "\"seconds/score\":",
-                                       "\"seconds/forward\":",   "\"seconds/update\":", "\"device_share\":"};
+    static const char *const keys[] = {
+        "\"tokens_per_second\":",      "\"seconds/draw\":",      "\"seconds/score\":",
+        "\"seconds/forward\":",        "\"seconds/update\":",    "\"device_share\":",
+        "\"draw/tokens_per_second\":", "\"draw/prompt_shared\":"};
     char *text = read_text(run, "metrics.jsonl", NULL);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         for (char *speed = text; (speed = strstr(speed, keys[i]));) {

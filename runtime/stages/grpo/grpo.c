@@ -11,6 +11,7 @@
 #include "run/defaults.h"
 #include "run/memory_report.h"
 #include "run/schedule.h"
+#include "stages/grpo/dynamic.h"
 #include "stages/grpo/iteration.h"
 #include "stages/grpo/losses.h"
 #include "stages/grpo/within.h"
@@ -80,11 +81,16 @@ static tv_status check_settings(const tv_run *run) {
                        "the run stands behind answer %" PRIu64
                        ", which ends no group of grpo.answers=%" PRIu64 "; keep what it began with",
                        run->state.examples, grpo->answers);
-    if (run->state.examples + grpo->iterations * answers > UINT32_MAX / 2)
+    if (grpo->dynamic_sampling && grpo->advantages == TV_ADVANTAGES_REINFORCE)
         return tv_fail(TV_E_CONFIG,
-                       "grpo.iterations x prompts x answers = %" PRIu64 " x %" PRIu64 " x %" PRIu64
-                       " is more answers than can be addressed (2^31)",
-                       grpo->iterations, grpo->prompts, grpo->answers);
+                       "grpo.dynamic_sampling: expected 0, found %" PRIu64
+                       ": grpo.advantages=reinforce++ compares no groups, so that none is without variance",
+                       grpo->dynamic_sampling);
+    if (run->state.examples + grpo->iterations * answers * (1 + grpo->dynamic_sampling) > UINT32_MAX / 2)
+        return tv_fail(TV_E_CONFIG,
+                       "grpo.iterations x prompts x answers x (1 + dynamic_sampling) = %" PRIu64 " x %" PRIu64
+                       " x %" PRIu64 " x %" PRIu64 " is more answers than can be addressed (2^31)",
+                       grpo->iterations, grpo->prompts, grpo->answers, 1 + grpo->dynamic_sampling);
     return TV_OK;
 }
 
@@ -145,9 +151,7 @@ static tv_status open_data(void *self, tv_run *run) {
         TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->sources.reference, run->list, &g->reference));
     choose_shapes(g, run);
     run->total_steps = grpo->iterations;
-    g->first_val = run->state.examples;
-    if (run->total_steps > run->state.step)
-        g->first_val += (run->total_steps - run->state.step) * answers;
+    g->first_val = tv_grpo_first_val(run);
     const tv_sampling sampling = {run->settings.train.seed, grpo->temperature, grpo->top_k, grpo->top_p};
     g->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, tv_ppo_prompts_chat(g->prompts));
     return tv_run_save_ends(run, &g->prompts->ends);
@@ -157,8 +161,8 @@ static tv_status open_data(void *self, tv_run *run) {
 
 static tv_rollout_options rollout_options(const tv_grpo *g) {
     const tv_grpo_settings *grpo = &g->run->settings.grpo;
-    return (tv_rollout_options){.rows =
-                                    tv_ppo_drawing_rows(g->run->options->ranks, grpo->prompts, grpo->answers),
+    const uint64_t all = tv_ppo_drawing_rows(g->run->options->ranks, grpo->prompts, grpo->answers);
+    return (tv_rollout_options){.rows = grpo->rows ? tv_min_u64(grpo->rows, all) : all,
                                 .max_tokens = g->run->settings.data.seq_len,
                                 .shared = g->activations};
 }
@@ -207,6 +211,8 @@ static tv_status begin(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_ppo_rewards_start(g->scorers, run->model));
     TV_RETURN_IF_FAILED(tv_rollout_create(run->model, &drawing, &g->drawer));
     TV_RETURN_IF_FAILED(tv_ppo_rollout_create(S, run->trainer_options.tokens, &g->rollout));
+    if (run->settings.grpo.dynamic_sampling)
+        TV_RETURN_IF_FAILED(tv_ppo_rollout_create(S, run->trainer_options.tokens, &g->further));
     g->rewards = calloc(S, sizeof *g->rewards);
     g->equal = calloc(groups, sizeof *g->equal);
     g->kept = calloc(S, sizeof *g->kept);
@@ -290,6 +296,7 @@ static void release(grpo_stage *s) {
     tv_ppo_rewards_close(&g->scorers);
     tv_ppo_role_close(&g->reference);
     tv_ppo_rollout_free(&g->rollout);
+    tv_ppo_rollout_free(&g->further);
     tv_activation_arena_release(&g->activations);
     tv_prompts_destroy(&g->val);
     tv_prompts_destroy(&g->prompts);
@@ -312,6 +319,10 @@ static void print_plan(const tv_grpo *g, const tv_run *run) {
     printf("updates    up to %" PRIu64 " an iteration: %" PRIu64 " times through its answers, %" PRIu64
            " at a time\n",
            grpo->epochs * tv_div_up(answers, minibatch), grpo->epochs, minibatch);
+    if (grpo->dynamic_sampling)
+        printf("           groups whose rewards are all the same give way to further prompts', up to %" PRIu64
+               " times an iteration\n",
+               grpo->dynamic_sampling);
     tv_schedule_print(&run->settings, g->val != NULL);
 }
 

@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "base/tokens.h"
 #include "stages/grpo/advantages.h"
+#include "stages/grpo/dynamic.h"
 #include "stages/grpo/losses.h"
 #include "stages/ppo/drawing.h"
 #include "stages/ppo/health.h"
@@ -49,6 +50,27 @@ static void take_scores(tv_grpo *g, measurement *m) {
 
 static tv_status score(tv_grpo *g, const tv_prompts *prompts, measurement *m) {
     TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, prompts, &g->rollout));
+    take_scores(g, m);
+    return TV_OK;
+}
+
+/* In the rollout's place for the time of it, so that there is one way to score. */
+static tv_status score_further(tv_grpo *g) {
+    measurement unused = {0};
+    const tv_ppo_rollout own = g->rollout;
+    g->rollout = g->further;
+    tv_status status = score(g, g->prompts, &unused);
+    g->rollout = own;
+    return status;
+}
+
+/* Dynamic sampling. */
+static tv_status replace_equal(tv_grpo *g, measurement *m, tv_grpo_further *further) {
+    m->drawn = (double)g->rollout.sequences;
+    m->drawn_reward = m->reward;
+    TV_RETURN_IF_FAILED(tv_grpo_replace_equal(g, score_further, further));
+    m->drawn += (double)further->answers;
+    m->drawn_reward += further->reward;
     take_scores(g, m);
     return TV_OK;
 }
@@ -248,6 +270,10 @@ static void describe(tv_grpo *g, const measurement *m) {
     tv_ppo_rewards_describe(g->scorers, g->numbers, &g->number_count);
     add(g, "groups/equal", (double)m->equal / (double)g->run->settings.grpo.prompts);
     add(g, "groups/learned", (double)g->kept_count / S);
+    if (g->run->settings.grpo.dynamic_sampling) {
+        add(g, "groups/drawn", m->drawn / (double)g->run->settings.grpo.answers);
+        add(g, "reward/drawn", m->drawn_reward / m->drawn);
+    }
     add(g, "response_tokens", length / S);
     add(g, "truncated", 1 - m->ended / S);
     add(g, "policy/clip_low", m->stats[TV_GROUP_CLIPPED_LOW] / n);
@@ -261,6 +287,8 @@ static void describe(tv_grpo *g, const measurement *m) {
         add(g, "policy/kl", m->stats[TV_GROUP_KL] / n);
     }
     add(g, "updates", (double)m->updates);
+    add(g, "draw/tokens_per_second", m->draw_rate);
+    add(g, "draw/prompt_shared", m->prompt_shared);
     add(g, "seconds/draw", m->draw_seconds);
     add(g, "seconds/score", m->score_seconds);
     add(g, "seconds/forward", m->forward_seconds);
@@ -345,13 +373,17 @@ static tv_status roll_out(tv_grpo *g, measurement *m) {
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(g));
     double drawn = tv_seconds();
+    tv_rollout_rates(g->drawer, &m->draw_rate, &m->prompt_shared);
     TV_RETURN_IF_FAILED(score(g, g->prompts, m));
-    choose(g, m);
     double scored = tv_seconds();
+    tv_grpo_further further;
+    TV_RETURN_IF_FAILED(replace_equal(g, m, &further));
+    choose(g, m);
+    double chosen = tv_seconds();
     TV_RETURN_IF_FAILED(evaluate_roles(g));
-    m->draw_seconds = drawn - begin;
-    m->score_seconds = scored - drawn;
-    m->forward_seconds = tv_seconds() - scored;
+    m->draw_seconds = drawn - begin + further.draw_seconds;
+    m->score_seconds = scored - drawn + further.score_seconds;
+    m->forward_seconds = tv_seconds() - chosen;
     return TV_OK;
 }
 

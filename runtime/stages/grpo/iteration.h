@@ -21,11 +21,13 @@ enum { TV_GRPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
 /* What an iteration measures on its way. */
 typedef struct tv_grpo_sums {
     double reward, reward_square, ended; /* sums over answers */
+    double drawn, drawn_reward;          /* all answers, those of groups that gave way too; their sum */
     uint64_t equal;                      /* groups without variance */
     double stats[TV_HEAD_STATS];
     double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
     uint64_t updates, skipped;
     double draw_seconds, score_seconds, forward_seconds, update_seconds;
+    double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
 } tv_grpo_sums;
 
 typedef struct tv_grpo {
@@ -38,6 +40,7 @@ typedef struct tv_grpo {
     tv_decoder_settings drawing;
     tv_rollout *drawer;
     tv_ppo_rollout rollout; /* S = prompts x answers, a prompt's answers one behind the other */
+    tv_ppo_rollout further; /* what dynamic sampling draws beside it; empty where there is none */
     double *rewards;        /* (S) */
     uint8_t *equal;         /* (prompts): 1 where all rewards of the group are the same */
     uint64_t *kept, *order; /* (S): sequences that take part in the updates; their order in the epoch */

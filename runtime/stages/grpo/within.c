@@ -13,9 +13,13 @@ static const struct {
     const char *name;
     size_t offset;
 } numbers[] = {
+    {"drawn", offsetof(tv_grpo_sums, drawn)},
+    {"drawn_reward", offsetof(tv_grpo_sums, drawn_reward)},
     {"loss", offsetof(tv_grpo_sums, loss)},
     {"first_ratio_deviation", offsetof(tv_grpo_sums, first_deviation)},
     {"grad_norm", offsetof(tv_grpo_sums, grad_norm)},
+    {"draw_rate", offsetof(tv_grpo_sums, draw_rate)},
+    {"prompt_shared", offsetof(tv_grpo_sums, prompt_shared)},
     {"seconds_draw", offsetof(tv_grpo_sums, draw_seconds)},
     {"seconds_score", offsetof(tv_grpo_sums, score_seconds)},
     {"seconds_forward", offsetof(tv_grpo_sums, forward_seconds)},

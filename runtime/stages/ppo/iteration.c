@@ -31,7 +31,8 @@ typedef struct measurement {
     double grad_norm, value_grad_norm, ptx_loss;
     uint64_t updates, value_updates, ptx_updates, skipped;
     double draw_seconds, score_seconds, forward_seconds, update_seconds;
-    double device_share; /* of the iteration, in which the host only waited for the device */
+    double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
+    double device_share;             /* of the iteration, in which the host only waited for the device */
 } measurement;
 
 /* ---- prompts and responses ---- */
@@ -317,6 +318,8 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "value_grad_norm", m->value_grad_norm / fmax((double)m->value_updates, 1));
     add(p, "kl_coef", p->kl_coef);
     add(p, "response_tokens", tokens / S);
+    add(p, "draw/tokens_per_second", m->draw_rate);
+    add(p, "draw/prompt_shared", m->prompt_shared);
     add(p, "seconds/draw", m->draw_seconds);
     add(p, "seconds/score", m->score_seconds);
     add(p, "seconds/forward", m->forward_seconds);
@@ -467,6 +470,7 @@ static tv_status iterate(tv_ppo *p) {
     double begin = tv_seconds(), waited = tv_waited_seconds(p->run->device);
     TV_RETURN_IF_FAILED(draw_training(p));
     double drawn = tv_seconds();
+    tv_rollout_rates(p->drawer, &m.draw_rate, &m.prompt_shared);
     TV_RETURN_IF_FAILED(score(p, p->prompts, &m));
     double scored = tv_seconds();
     TV_RETURN_IF_FAILED(evaluate_roles(p));

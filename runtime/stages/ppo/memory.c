@@ -1,6 +1,8 @@
 /* PPO's roles with a changed step: see memory.h. */
 #include "stages/ppo/memory.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,8 +10,11 @@
 #include "base/files.h"
 #include "run/parameter_choice.h"
 
-/* Harmless first: scores move by a rounding, the value model begins elsewhere. */
-enum { OWN_NONE, OWN_REWARD_BF16, OWN_REWARD_Q8_0, OWN_VALUE, OWN_VALUE_AND_REWARD, OWN_COUNT };
+/* Harmless first: with fewer rows no bit changes, scores move by a rounding, the value model begins
+ * elsewhere.
+ */
+enum { OWN_NONE, OWN_ROWS, OWN_REWARD_BF16, OWN_REWARD_Q8_0, OWN_VALUE, OWN_VALUE_AND_REWARD, OWN_COUNT };
+_Static_assert((int)OWN_COUNT == (int)TV_PPO_CHANGES, "one key each");
 static const char *const own_keys[OWN_COUNT] = {
     [OWN_REWARD_BF16] = "ppo.reward_weights=bf16",
     [OWN_REWARD_Q8_0] = "ppo.reward_weights=q8_0",
@@ -123,9 +128,14 @@ done:
     return status;
 }
 
+static uint64_t fewer(uint64_t rows) {
+    return tv_div_up(rows, 4);
+}
+
 static tv_status add_drawing(measuring *m) {
+    const uint64_t rows = m->step->own == OWN_ROWS ? fewer(m->memory->rows) : m->memory->rows;
     const tv_rollout_options options = {
-        .rows = m->memory->rows, .max_tokens = m->options.tokens + 1, .shared = m->arena};
+        .rows = rows, .max_tokens = m->options.tokens + 1, .shared = m->arena};
     tv_decoder_bytes bytes;
     TV_RETURN_IF_FAILED(tv_rollout_measure(m->step->list, m->memory->caps, &options, &bytes));
     m->bytes += bytes.cache + bytes.activations + bytes.state;
@@ -180,7 +190,9 @@ static bool is_change(const tv_ppo_memory *memory, const tv_memory_step *step) {
 
 static bool measure(const void *context, const tv_memory_step *step, uint64_t *bytes) {
     measuring m = {.memory = context, .step = step};
-    if (!is_change(m.memory, step) || tv_activation_arena_create(&m.arena) != TV_OK)
+    const bool change =
+        step->own == OWN_ROWS ? fewer(m.memory->rows) < m.memory->rows : is_change(m.memory, step);
+    if (!change || tv_activation_arena_create(&m.arena) != TV_OK)
         return false;
     tv_status status = measure_all(&m);
     tv_activation_arena_release(&m.arena);
@@ -192,6 +204,9 @@ void tv_ppo_memory_begin(const tv_ppo *ppo, const tv_caps *caps, uint64_t rows, 
     *memory = (tv_ppo_memory){.ppo = ppo,
                               .caps = caps,
                               .rows = rows,
-                              .roles = {.keys = own_keys, .count = OWN_COUNT, .measure = measure}};
+                              .roles = {.keys = memory->keys, .count = OWN_COUNT, .measure = measure}};
     memory->roles.context = memory;
+    memcpy(memory->keys, own_keys, sizeof own_keys);
+    memory->keys[OWN_ROWS] = memory->rows_key;
+    snprintf(memory->rows_key, sizeof memory->rows_key, "ppo.rows=%" PRIu64, fewer(rows));
 }

@@ -184,7 +184,8 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     p->value.options.train = true;
     p->value.options.loss_scale = (float)run->settings.train.loss_scale;
     p->value.options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
-    s->rows = tv_ppo_drawing_rows(run->options->ranks, ppo->prompts, 1);
+    const uint64_t all = tv_ppo_drawing_rows(run->options->ranks, ppo->prompts, 1);
+    s->rows = ppo->rows ? tv_min_u64(ppo->rows, all) : all;
 }
 
 /* Shards of pretraining text, in the policy's batch shape. */
