@@ -117,6 +117,9 @@ static tv_status line_to_json(const tv_metrics_line *line, cJSON **out) {
         built = built && tv_json_set_number(object, "loss_scale", line->loss_scale);
     if (line->has_val_loss)
         built = built && tv_json_set_number(object, "val_loss", line->val_loss);
+    if (line->has_wait)
+        built = built && tv_json_set_number(object, "waited_for_rank", line->waited_for) &&
+                tv_json_set_number(object, "waited_seconds", line->wait_seconds);
     for (uint64_t i = 0; i < line->extra_count; i++)
         built = built && tv_json_set_number(object, line->extra[i].name, line->extra[i].value);
     if (line->warning)
@@ -144,6 +147,8 @@ static tv_status write_events(tv_metrics *metrics, const tv_metrics_line *line) 
         scalars[count++] = (tv_tf_scalar){"loss_scale", line->loss_scale};
     if (line->has_val_loss)
         scalars[count++] = (tv_tf_scalar){"val_loss", line->val_loss};
+    if (line->has_wait)
+        scalars[count++] = (tv_tf_scalar){"waited_seconds", line->wait_seconds};
     for (uint64_t i = 0; i < line->extra_count && count < MAX_SCALARS; i++)
         scalars[count++] = (tv_tf_scalar){line->extra[i].name, line->extra[i].value};
     TV_RETURN_IF_FAILED(tv_tfevents_write_scalars(metrics->events, line->step, scalars, count));

@@ -32,6 +32,10 @@ typedef struct tv_metrics_line {
     double tokens_per_second;
     bool has_val_loss;
     double val_loss;
+    bool
+        has_wait; /* of several ranks: the one that the others waited for in the step, and the seconds that */
+    uint32_t waited_for; /* the one that waited longest waited longer than it */
+    double wait_seconds;
     const tv_metric_number *extra; /* further numbers of the stage, such as "kl" */
     uint64_t extra_count;
     const char *const *samples; /* UTF-8 texts that the model wrote at this step */

@@ -263,6 +263,9 @@ static tv_status finish_step(tv_run *run, const tv_step_result *result) {
         .loss_scale = (double)result->state.loss_scale,
         .tokens = run->state.tokens,
         .tokens_per_second = result->seconds > 0 ? (double)result->tokens / result->seconds : 0,
+        .has_wait = run->options->ranks != NULL,
+        .waited_for = result->waited_for,
+        .wait_seconds = result->wait_seconds,
     };
     if (run->stage->describe)
         run->stage->describe(run->self, run, result, &line);

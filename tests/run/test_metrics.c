@@ -133,63 +133,6 @@ static const tv_metrics_line example = {.stage = "pretrain",
                                         .tokens = 2048,
                                         .tokens_per_second = 1234};
 
-static void events_decode_to_what_was_written(void **state) {
-    (void)state;
-    char *dir = tv_test_dir();
-    tv_metrics *metrics = NULL;
-    assert_ok(tv_metrics_open(dir, false, 0, &metrics));
-    const char *samples[] = {"Once upon a <time>\n"};
-    tv_metrics_line line = example;
-    line.step = 300;
-    line.has_val_loss = true;
-    line.val_loss = 2.75;
-    line.extra = &(tv_metric_number){"skipped", 2};
-    line.extra_count = 1;
-    line.samples = samples;
-    line.sample_count = 1;
-    assert_ok(tv_metrics_write(metrics, &line));
-    tv_metrics_close(&metrics);
-
-    char *path = event_file(dir, 0);
-    char *file = NULL;
-    uint64_t size = 0;
-    assert_ok(tv_read_file(path, &file, &size));
-    cursor c = {(const uint8_t *)file, (const uint8_t *)file + size};
-    field event = {0};
-    assert_true(next_record(&c, &event));
-    field version = get(&event, 3);
-    assert_true(is_text(&version, "brain.Event:2"));
-
-    assert_true(next_record(&c, &event));
-    assert_int_equal(get(&event, 2).value, 300);
-    field summary = get(&event, 5);
-    const char *tags[] = {"loss", "grad_norm", "lr", "tokens_per_second", "val_loss", "skipped"};
-    const float values[] = {2.5f, 0.75f, 1e-3f, 1234, 2.75f, 2};
-    cursor items = {summary.bytes, summary.bytes + summary.size};
-    field value = {0};
-    size_t count = 0;
-    for (; next_field(&items, &value); count++) {
-        assert_true(count < 6 && value.number == 1);
-        field tag = get(&value, 1);
-        assert_true(is_text(&tag, tags[count]));
-        assert_true(tv_bits_to_float((uint32_t)get(&value, 2).value) == values[count]);
-    }
-    assert_int_equal(count, 6);
-
-    assert_true(next_record(&c, &event));
-    summary = get(&event, 5);
-    value = get(&summary, 1);
-    field metadata = get(&value, 9), plugin = get(&metadata, 1), name = get(&plugin, 1);
-    assert_true(is_text(&name, "text"));
-    field tensor = get(&value, 8), text = get(&tensor, 8);
-    assert_int_equal(get(&tensor, 1).value, 7);
-    assert_true(is_text(&text, samples[0]));
-    assert_false(next_record(&c, &event));
-    free(file);
-    free(path);
-    tv_test_dir_remove(&dir);
-}
-
 static uint64_t count_lines(const char *dir, cJSON **last) {
     char *path = tv_format("%s/metrics.jsonl", dir), *text = NULL;
     uint64_t size = 0, lines = 0;
@@ -203,6 +146,72 @@ static uint64_t count_lines(const char *dir, cJSON **last) {
     free(text);
     free(path);
     return lines;
+}
+
+static void events_decode_to_what_was_written(void **state) {
+    (void)state;
+    char *dir = tv_test_dir();
+    tv_metrics *metrics = NULL;
+    assert_ok(tv_metrics_open(dir, false, 0, &metrics));
+    const char *samples[] = {"Once upon a <time>\n"};
+    tv_metrics_line line = example;
+    line.step = 300;
+    line.has_val_loss = true;
+    line.val_loss = 2.75;
+    line.has_wait = true;
+    line.waited_for = 3;
+    line.wait_seconds = 0.25;
+    line.extra = &(tv_metric_number){"skipped", 2};
+    line.extra_count = 1;
+    line.samples = samples;
+    line.sample_count = 1;
+    assert_ok(tv_metrics_write(metrics, &line));
+    tv_metrics_close(&metrics);
+
+    cJSON *last;
+    assert_int_equal(count_lines(dir, &last), 1);
+    assert_int_equal(tv_json_get(last, "waited_for_rank")->valuedouble, 3);
+    assert_true(tv_json_get(last, "waited_seconds")->valuedouble == 0.25);
+    cJSON_Delete(last);
+    char *path = event_file(dir, 0);
+    char *file = NULL;
+    uint64_t size = 0;
+    assert_ok(tv_read_file(path, &file, &size));
+    cursor c = {(const uint8_t *)file, (const uint8_t *)file + size};
+    field event = {0};
+    assert_true(next_record(&c, &event));
+    field version = get(&event, 3);
+    assert_true(is_text(&version, "brain.Event:2"));
+
+    assert_true(next_record(&c, &event));
+    assert_int_equal(get(&event, 2).value, 300);
+    field summary = get(&event, 5);
+    const char *tags[] = {"loss",     "grad_norm",      "lr",     "tokens_per_second",
+                          "val_loss", "waited_seconds", "skipped"};
+    const float values[] = {2.5f, 0.75f, 1e-3f, 1234, 2.75f, 0.25f, 2};
+    cursor items = {summary.bytes, summary.bytes + summary.size};
+    field value = {0};
+    size_t count = 0;
+    for (; next_field(&items, &value); count++) {
+        assert_true(count < 7 && value.number == 1);
+        field tag = get(&value, 1);
+        assert_true(is_text(&tag, tags[count]));
+        assert_true(tv_bits_to_float((uint32_t)get(&value, 2).value) == values[count]);
+    }
+    assert_int_equal(count, 7);
+
+    assert_true(next_record(&c, &event));
+    summary = get(&event, 5);
+    value = get(&summary, 1);
+    field metadata = get(&value, 9), plugin = get(&metadata, 1), name = get(&plugin, 1);
+    assert_true(is_text(&name, "text"));
+    field tensor = get(&value, 8), text = get(&tensor, 8);
+    assert_int_equal(get(&tensor, 1).value, 7);
+    assert_true(is_text(&text, samples[0]));
+    assert_false(next_record(&c, &event));
+    free(file);
+    free(path);
+    tv_test_dir_remove(&dir);
 }
 
 static void resume_cuts_back_to_the_step(void **state) {

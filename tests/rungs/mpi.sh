@@ -53,7 +53,7 @@ same() { # A B: the files of two checkpoints, but for the times in them
 same_numbers() { # A B: the lines of metrics of two runs, but for what was timed
     local run
     for run in "$1" "$2"; do
-        sed -E 's/"(tokens_per_second|seconds[^"]*|device_share|waited[^"]*)":[^,}]*//g' "runs/$run/metrics.jsonl" >"runs/$run/numbers"
+        sed -E 's/,"(tokens_per_second|seconds[^"]*|device_share|waited[^"]*)":[^,}]*//g' "runs/$run/metrics.jsonl" >"runs/$run/numbers"
     done
     sed -i -E 's#"draw/[^"]*":[^,}]*##g' "runs/$1/numbers" "runs/$2/numbers" # each rank reads prompts of its own
     cmp "runs/$1/numbers" "runs/$2/numbers"
