@@ -113,6 +113,15 @@ expect "transfers that take long, 2 ranks" env TRIVIUM_INJECT_DELAY=3 "${launche
 expect "transfers that take long change nothing" same four four-slow
 if same four three >runs/log; then bad "three groups are no other sum than four"; else ok; fi
 
+# Wide enough that parameters are cut between the ranks.
+sed 's/"hidden_size": 32, "intermediate_size": 96/"hidden_size": 128, "intermediate_size": 384/' runs/config.json >runs/wide.json
+wide=(pretrain --config runs/wide.json --quiet --set train.steps=3 --set train.grad_accum=4 --set train.eval_every=0)
+for n in 1 2; do
+    expect "moments of 8 bits, $n ranks" ranks "$first" $n "${wide[@]}" --out runs/adamw8-$n --set train.optimizer=adamw8
+    expect "Muon over bf16, $n ranks" ranks "$last" $n "${wide[@]}" --out runs/muon-$n --set train.optimizer=muon --set model.weights=bf16
+done
+for name in adamw8 muon; do expect "$name: 2 ranks give the bits of one" same $name-1 $name-2; done
+
 base=runs/four
 small=(--quiet --set train.grad_groups=2 --set train.batch_size=2 --set train.grad_accum=2 --set train.steps=3)
 for n in 1 2; do
