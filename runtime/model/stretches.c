@@ -122,7 +122,8 @@ static tv_status give_bucket(cutting *c, uint32_t first, uint32_t end, const tv_
         const tv_stretch whole = {i, 0, bucket, part ? part->first : 0, part ? part->count : p->count};
         if (!p->trainable || is_muon(p))
             continue;
-        TV_RETURN_IF_FAILED(granule_of(p) == p->count ? give(c, whole) : give_cut(c, whole, sum / c->owners));
+        TV_RETURN_IF_FAILED(granule_of(p) == p->count ? give(c, whole)
+                                                      : give_cut(c, whole, sum / tv_max_u64(1, c->owners)));
     }
     return TV_OK;
 }
@@ -172,7 +173,8 @@ tv_status tv_stretches_create(const tv_parameter_list *list, tv_stretches **out)
     }
     if (c.owners > 1) {
         TV_TRY(give_all(&c));
-        qsort(c.all->items, c.all->count, sizeof *c.all->items, compare);
+        if (c.all->items)
+            qsort(c.all->items, c.all->count, sizeof *c.all->items, compare);
     }
     for (uint32_t i = 0; c.owners == 1 && i < list->count; i++)
         if (list->items[i].trainable)

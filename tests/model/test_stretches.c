@@ -5,9 +5,9 @@
 
 #include <stdlib.h>
 
+#include "kernels/update_plan.h"
 #include "model/model.h"
 #include "push_constants.h"
-#include "sizes.h"
 
 /* GPT-2 of 12.3 million parameters. */
 static tv_model_config gpt2(void) {
@@ -42,7 +42,8 @@ static void check_cut(const tv_parameter_list *list, const tv_stretch *s) {
     const tv_parameter *p = &list->items[s->parameter];
     if (s->count == p->count)
         return;
-    const uint64_t piece = p->optimizer == TV_OPTIMIZER_ADAMW8 ? TV_MOMENT_PIECE : TV_REDUCE_BLOCK;
+    const uint64_t piece =
+        p->optimizer == TV_OPTIMIZER_ADAMW8 ? tv_update_moment8_granule() : (uint64_t)TV_REDUCE_BLOCK;
     assert_int_equal(s->first % piece, 0);
     if (p->storage != TV_F32)
         assert_int_equal(s->first % p->shape[1], 0);
