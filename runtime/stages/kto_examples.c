@@ -50,6 +50,8 @@ static uint64_t other_before(const uint64_t *hashes, uint64_t count, uint64_t i)
 /* Example `a`'s prompt with example `b`'s answer. */
 static tv_status mismatch(tv_dpo_pairs *examples, uint64_t a, uint64_t b, tv_preference_response *made) {
     const tv_preference_response *prompt = examples->items[a].chosen, *answer = examples->items[b].chosen;
+    if (!prompt || !answer) /* of each there is one */
+        return no_memory();
     uint64_t length = prompt->prompt_length + answer->length - answer->prompt_length;
     uint32_t *ids = calloc(length, sizeof *ids);
     if (!ids)

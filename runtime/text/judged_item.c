@@ -25,7 +25,7 @@ static bool ends_with(const char *text, const char *end) {
 
 /* A question's answers as Argilla's first version wrote them beside the fields. */
 static bool is_question(const cJSON *item) {
-    const cJSON *first = cJSON_IsArray(item) ? item->child : NULL;
+    const cJSON *first = item && cJSON_IsArray(item) ? item->child : NULL;
     return tv_json_get(first, "value") && tv_json_get(first, "user_id");
 }
 
@@ -218,7 +218,7 @@ static void rank_scores(const double *scores, uint32_t count, uint8_t *ranks) {
 
 static tv_status read_ultrafeedback(const tv_json_line *line, tv_judged_item *item) {
     const cJSON *list = tv_line_get(line, "completions"), *completion;
-    double scores[TV_JUDGED_ANSWERS];
+    double scores[TV_JUDGED_ANSWERS] = {0};
     uint8_t *ranks;
     TV_RETURN_IF_FAILED(set_id(item, line, "id"));
     TV_RETURN_IF_FAILED(set_prompt(item, line, "instruction", tv_line_get(line, "instruction"), NULL));
@@ -353,7 +353,7 @@ static tv_status find_question(tv_judged_form form, const tv_json_line *line, qu
 static tv_status answer_of_field(tv_judged_item *item, const tv_json_line *line, const cJSON *fields,
                                  const cJSON *name, const char **named, uint32_t *number) {
     for (*number = 0; *number < item->answer_count; ++*number)
-        if (strcmp(named[*number], name->valuestring) == 0)
+        if (named[*number] && strcmp(named[*number], name->valuestring) == 0)
             return TV_OK;
     const cJSON *field = field_named(fields, name);
     TV_RETURN_IF_FAILED(add_answer(item, line, name->valuestring, field));
@@ -423,7 +423,7 @@ static tv_status name_answers(tv_judged_item *item, const tv_json_line *line, co
 static tv_status name_other_answer(tv_judged_item *item, const tv_json_line *line, const cJSON *fields,
                                    const char **named) {
     const cJSON *field;
-    if (item->answer_count != 1 || !named[0][0])
+    if (item->answer_count != 1 || !named[0] || !named[0][0])
         return TV_OK;
     const size_t length = strlen(named[0]);
     cJSON_ArrayForEach(field, fields) {
@@ -453,7 +453,7 @@ static tv_status read_argilla_prompt(const tv_json_line *line, const cJSON *fiel
 static tv_status read_argilla(tv_judged_form form, const tv_json_line *line, tv_judged_item *item) {
     const cJSON *fields = fields_of(form, line), *answer;
     const bool flat = form == TV_JUDGED_ARGILLA_FLAT;
-    const char *named[TV_JUDGED_ANSWERS];
+    const char *named[TV_JUDGED_ANSWERS] = {NULL};
     question q;
     int number = 0;
     TV_RETURN_IF_FAILED(set_id(item, line, tv_line_get(line, "id") ? "id" : "external_id"));

@@ -168,16 +168,21 @@ bool tv_ppo_rewards_add_sums(const tv_ppo_rewards *rewards, cJSON *state) {
     return built;
 }
 
+static double number_at(const cJSON *list, uint64_t index) {
+    const cJSON *item = cJSON_GetArrayItem(list, (int)index);
+    return item ? item->valuedouble : 0;
+}
+
 void tv_ppo_rewards_read_sums(tv_ppo_rewards *rewards, const cJSON *state) {
-    const cJSON *list = tv_json_get(state, sums_key), *item = list ? list->child : NULL;
+    const cJSON *list = tv_json_get(state, sums_key);
     tv_ppo_rewards_begin(rewards);
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != 3 * (int)rewards->count)
         return;
-    for (uint64_t i = 0; i < rewards->count; i++, item = item->next->next->next) {
+    for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
-        double scored = item->next->next->valuedouble;
-        p->sum = item->valuedouble;
-        p->squares = item->next->valuedouble;
+        double scored = number_at(list, 3 * i + 2);
+        p->sum = number_at(list, 3 * i);
+        p->squares = number_at(list, 3 * i + 1);
         p->scored = scored >= 0 && scored <= UINT32_MAX ? (uint64_t)scored : 0;
     }
 }
