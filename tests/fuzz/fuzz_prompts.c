@@ -11,8 +11,24 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What a program is told of the line's other members is valid within an object, and no second line. */
+static void check_fields(const char *fields) {
+    size_t size = strlen(fields);
+    char *object = malloc(size + sizeof "{\"id\":1}");
+    cJSON *root = NULL;
+    if (!object || strchr(fields, '\n'))
+        abort();
+    memcpy(object, "{\"id\":1", 7);
+    memcpy(object + 7, fields, size);
+    memcpy(object + 7 + size, "}", 2);
+    if (tv_json_parse(object, size + 8, "fields", &root) != TV_OK)
+        abort();
+    cJSON_Delete(root);
+    free(object);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const tv_prompts_options options = {.tokenizer = fuzz_tokenizer(), .max_tokens = 4096};
+    const tv_prompts_options options = {.tokenizer = fuzz_tokenizer(), .max_tokens = 4096, .fields = true};
     tv_prompts *prompts = NULL;
     if (tv_prompts_read_bytes(&options, data, size, "fuzz", &prompts) != TV_OK) {
         if (prompts)
@@ -30,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             if (prompt->ids[t] >= TV_MIN_VOCAB_SIZE)
                 abort();
         cJSON_Delete(json);
+        check_fields(prompt->fields);
     }
     tv_prompts_destroy(&prompts);
     return 0;
