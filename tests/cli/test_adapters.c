@@ -123,7 +123,8 @@ static void an_adapter_is_trained_resumed_and_merged(void **state) {
         double base = loss_of(p.base, text), adapted = loss_of(whole, text),
                of_merged = loss_of(merged, text);
         assert_true(fabs(adapted - base) > 0.1);
-        assert_near(of_merged, adapted, 1e-5);
+        /* There a merged matrix is rounded once, the base and the adapter each for itself. */
+        assert_near(of_merged, adapted, on_matrices() ? 1e-3 : 1e-5);
         /* Over a base that lies elsewhere by now. */
         assert_ok(tv_rename_durable(p.base, moved));
         run =
