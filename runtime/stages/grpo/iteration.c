@@ -354,12 +354,18 @@ static void watch(tv_grpo *g, const measurement *m) {
                 " updates, which were skipped",
                 step, m->skipped, m->updates);
     }
-    if (m->equal < g->run->settings.grpo.prompts) {
+    /* reinforce++ compares all answers of the rollout. */
+    const bool alike =
+        g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE
+            ? !(m->reward_square * (double)g->rollout.sequences > m->reward * m->reward * (1 + 1e-12))
+            : m->equal == g->run->settings.grpo.prompts;
+    if (!alike) {
         g->nothing_since = 0;
         return;
     }
-    snprintf(g->warning, sizeof g->warning,
-             "nothing to learn from: in each group all answers have the same reward");
+    snprintf(g->warning, sizeof g->warning, "nothing to learn from: %s all answers have the same reward",
+             g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE ? "in the rollout"
+                                                                         : "in each group");
     if (!g->nothing_since) {
         g->nothing_since = step;
         tv_warn("iteration %" PRIu64 ": %s", step, g->warning);
