@@ -104,7 +104,8 @@ static void an_update_goes_down_its_loss(void **state) {
                                 "train.grad_clip=0"};
     const tv_ppo_options options = {
         .run = {.run = run, .sets = sets, .set_count = TV_COUNT(sets), .init = place->model},
-        .reward_command = place->reward};
+        .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, place->reward},
+        .reward_count = 1};
     tv_run_result result;
     assert_ok(tv_grpo_train(&options, &result));
     expect_no_warning(run);
