@@ -25,7 +25,7 @@ uint32_t tv_owners_count(const tv_parameter_list *list) {
 
 static tv_status append(cutting *c, tv_stretch stretch) {
     tv_stretches *all = c->all;
-    if (all->count == c->capacity) {
+    if (!all->items || all->count == c->capacity) {
         c->capacity = 2 * c->capacity + 64;
         tv_stretch *more = realloc(all->items, c->capacity * sizeof *more);
         if (!more)
@@ -136,7 +136,7 @@ static tv_status give_all(cutting *c) {
     uint32_t end = c->list->count;
     for (uint32_t i = c->list->count; i-- > 0;) {
         elements += items[i].trainable ? items[i].count : 0;
-        const uint64_t granule = granule_of(&items[i]);
+        const uint64_t granule = tv_max_u64(1, granule_of(&items[i]));
         const bool next_large = i > 0 && items[i - 1].trainable && items[i - 1].count > most_elements;
         if (items[i].trainable && items[i].count > most_elements && granule < items[i].count) {
             tv_part part = {0};

@@ -48,8 +48,8 @@ tv_judged_form tv_judged_form_of(const tv_json_line *line) {
 const char *tv_judged_form_name(tv_judged_form form) {
     static const char *const names[] = {
         [TV_JUDGED_NONE] = "no form of judged items",
-        [TV_JUDGED_PANDALM] = "PandaLM, {\"instruction\", \"input\", \"response1\", \"response2\", "
-                              "\"annotator1\", ...}",
+        [TV_JUDGED_PANDALM] = ("PandaLM, {\"instruction\", \"input\", \"response1\", \"response2\", "
+                               "\"annotator1\", ...}"),
         [TV_JUDGED_ULTRAFEEDBACK] =
             "UltraFeedback, {\"instruction\", \"completions\": [{\"response\", score}]}",
         [TV_JUDGED_ULTRAFEEDBACK_PAIRS] =

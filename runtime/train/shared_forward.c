@@ -86,12 +86,13 @@ static tv_status keep_outputs(void *context, const tv_micro_batch *batch,
 /* `floats` of each rank up to its `ends`, in bytes. */
 static tv_status visit_block(const sharing *s, const float *floats, const uint64_t *ends, uint64_t *next,
                              tv_outputs_visitor visit, void *visit_context) {
-    for (uint64_t r = 0; r < s->ranks; r++)
+    const uint64_t ranks = tv_max_u64(1, s->ranks);
+    for (uint64_t r = 0; r < ranks; r++)
         next[r] = r ? ends[r - 1] / sizeof(float) : 0;
     for (uint64_t number = s->first; number < s->drawn; number++) {
         const tv_micro_batch *batch = &s->batches[number - s->first];
         const tv_loss_head *head = &s->share->layout->heads[width_of(s->share->layout, batch->width)];
-        const uint64_t rank = number % s->ranks;
+        const uint64_t rank = number % ranks;
         const float *outputs[TV_HEAD_TENSORS] = {0};
         for (uint32_t i = 0; i < TV_HEAD_TENSORS; i++) {
             if (!head->output_words[i])

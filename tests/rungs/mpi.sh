@@ -92,6 +92,8 @@ awk 'BEGIN { for (i = 0; i < 24; i++)
     printf "{\"messages\":[{\"role\":\"user\",\"content\":\"What is %d?\"},{\"role\":\"assistant\",\"content\":\"Twice %d.\"}]}\n", 2 * i, i }' >runs/sft.jsonl
 awk 'BEGIN { for (i = 0; i < 24; i++)
     printf "{\"prompt\":\"What is %d?\",\"chosen\":\"Twice %d.\",\"rejected\":\"No idea %d\"}\n", 2 * i, i, i * i }' >runs/prefs.jsonl
+awk 'BEGIN { for (i = 0; i < 24; i++)
+    printf "{\"prompt\":\"What is %d?\",\"completion\":\"Twice %d.\",\"label\":%s}\n", 2 * i, i * (i % 3), i % 3 == 1 ? "true" : "false" }' >runs/labels.jsonl
 awk 'BEGIN { for (i = 0; i < 12; i++) printf "{\"prompt\":\"What is %d?\"}\n", i }' >runs/prompts.jsonl
 
 launcher=("mpirun.$first") && [ "$first" != openmpi ] || launcher+=(--oversubscribe --bind-to none)
@@ -127,6 +129,7 @@ small=(--quiet --set train.grad_groups=2 --set train.batch_size=2 --set train.gr
 for n in 1 2; do
     expect "sft, $n ranks" ranks "$first" $n sft --model "$base" --data runs/sft.jsonl --val runs/sft.jsonl --out runs/sft-$n "${small[@]}"
     expect "reward, $n ranks" ranks "$first" $n reward --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/reward-$n "${small[@]}"
+    expect "kto, $n ranks" ranks "$last" $n dpo --model "$base" --data runs/labels.jsonl --val runs/labels.jsonl --out runs/kto-$n "${small[@]}" --set dpo.loss=kto
     expect "dpo, $n ranks" ranks "$first" $n dpo --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/dpo-$n "${small[@]}" --set lora.rank=4
     expect "ppo, $n ranks" ranks "$first" $n ppo --model "$base" --reward runs/reward-1 --prompts runs/prompts.jsonl --val runs/prompts.jsonl --out runs/ppo-$n \
         --quiet --set train.grad_groups=2 --set train.batch_size=2 --set ppo.iterations=2 --set ppo.prompts=8 --set ppo.minibatch=6 --set ppo.epochs=2 \
@@ -137,17 +140,17 @@ cat >runs/score.sh <<'END_OF_PROGRAM'
 echo >>runs/started
 while read -r line; do echo "${#line}"; done
 END_OF_PROGRAM
-# A blank ends answers, so that some of them end.
+# Eight tokens end answers, so that some of them end.
 cp -rL "$base/checkpoints/last" runs/ends
-sed -i 's/"eos_token_id":[[:space:]]*0/"eos_token_id": 224/' runs/ends/config.json runs/ends/generation_config.json
+sed -i 's/"eos_token_id":[[:space:]]*0/"eos_token_id": [224, 99, 103, 107, 111, 115, 119, 123]/' runs/ends/config.json runs/ends/generation_config.json
 for n in 1 2 4; do
     rm -f runs/started
-    expect "grpo, $n ranks" ranks "$last" $n grpo --model runs/ends --reward-cmd 'sh runs/score.sh' --prompts runs/prompts.jsonl --val runs/prompts.jsonl \
-        --out runs/grpo-$n --quiet --set train.grad_groups=4 --set train.batch_size=2 --set grpo.iterations=2 --set grpo.prompts=3 --set grpo.answers=4 \
+    expect "grpo, $n ranks" ranks "$last" $n grpo --model runs/ends --reward-cmd 'sh runs/score.sh' --check 'regex:[aeiou]' --reward-weights 0,1 \
+        --prompts runs/prompts.jsonl --val runs/prompts.jsonl --set grpo.dynamic_sampling=2 --out runs/grpo-$n --quiet --set train.grad_groups=4 --set train.batch_size=2 --set grpo.iterations=2 --set grpo.prompts=3 --set grpo.answers=4 \
         --set grpo.minibatch=6 --set grpo.epochs=2 --set grpo.max_new_tokens=8 --set grpo.kl_coef=0.01
     if [ "$(wc -l <runs/started)" = 1 ]; then ok; else bad "grpo, $n ranks: the program that scores was started $(wc -l <runs/started) times"; fi
 done
-for stage in sft reward dpo ppo grpo; do
+for stage in sft reward dpo kto ppo grpo; do
     expect "$stage: 2 ranks give the bits of one" same $stage-1 $stage-2
     expect "$stage: 2 ranks give the numbers of one" same_numbers $stage-1 $stage-2
 done

@@ -2,7 +2,7 @@
  *
  * Tried on 2026-11-29, each fails here: PandaLM's 1 and 2 exchanged; a tie of three votes to one won by the
  * one; the lower score taken as better; the overall score preferred to the mean of the aspects; Argilla's
- * drafts counted; its ranks read as places; the input left out or in front of the instruction.
+ * drafts counted; its ranks read as places; the input left out.
  */
 #include "support/support.h"
 #include "text/shared_tokenizer.h"
