@@ -9,8 +9,10 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/launched.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/module.h"
 #include "base/os.h"
 #include "report/report.h"
 #include "run/checkpoint.h"
@@ -65,21 +67,28 @@ static bool needs_quotes(const char *word) {
                                     "_-./:=,+@%") != strlen(word);
 }
 
-/* As a shell reads it; NULL when memory is out. */
-static char *as_typed(const words *w) {
-    uint64_t room = sizeof "trivium";
+/* `word` as a shell reads it; behind its end. */
+static char *put_word(char *at, const char *word) {
+    const bool quotes = needs_quotes(word);
+    at += sprintf(at, quotes ? "'" : "");
+    for (const char *c = word; *c; c++)
+        at += *c == '\'' ? sprintf(at, "'\\''") : sprintf(at, "%c", *c);
+    return at + sprintf(at, quotes ? "'" : "");
+}
+
+/* As a shell reads it, behind `launcher` where there is one; NULL when memory is out. */
+static char *as_typed(const words *w, const char *launcher, const char *program) {
+    uint64_t room = 4 * strlen(program) + 4 + (launcher ? strlen(launcher) + 1 : 0);
     for (uint64_t i = 0; i < w->count; i++)
         room += 4 * strlen(w->items[i]) + 4;
     char *text = malloc(room), *at = text;
     if (!text)
         return NULL;
-    at += sprintf(at, "trivium");
+    at += launcher ? sprintf(at, "%s ", launcher) : 0;
+    at = put_word(at, program);
     for (uint64_t i = 0; i < w->count; i++) {
-        const bool quotes = needs_quotes(w->items[i]);
-        at += sprintf(at, quotes ? " '" : " ");
-        for (const char *c = w->items[i]; *c; c++)
-            at += *c == '\'' ? sprintf(at, "'\\''") : sprintf(at, "%c", *c);
-        at += sprintf(at, quotes ? "'" : "");
+        at += sprintf(at, " ");
+        at = put_word(at, w->items[i]);
     }
     return text;
 }
@@ -235,6 +244,11 @@ done:
     return status == TV_E_CONFIG ? TV_OK : status;
 }
 
+/* --launcher: of the steps that several ranks can do together. */
+static const char *launcher_of(const align_run *run, const align_step *step) {
+    return step->stage >= 0 || step->command == cmd_sample ? run->options->launcher : NULL;
+}
+
 static tv_status describe(const align_run *run, const align_step *step, words *w) {
     tv_status status = TV_OK;
     add(w, "%s", step->name);
@@ -278,6 +292,31 @@ static tv_status say_where(const align_run *run, const align_step *step, tv_stat
     return tv_fail_context(status, "round %" PRIu64 ", %s", run->round, step->name);
 }
 
+/* In this process, or by the ranks that the launcher starts. */
+static tv_status carry_out(const align_run *run, const align_step *step, const words *w) {
+    const char *launcher = launcher_of(run, step);
+    char *program = NULL, *typed = NULL, *command = NULL;
+    int exit_code = 0;
+    tv_status status;
+    if (!launcher)
+        return step->command((int)w->count, w->items);
+    TV_TRY(tv_program_path(&program));
+    typed = as_typed(w, launcher, program);
+    command = typed ? tv_format("exec %s", typed) : NULL;
+    if (!command) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a step");
+        goto done;
+    }
+    TV_TRY(tv_run_program(command, &exit_code));
+    if (exit_code != 0 && !tv_interrupted())
+        status = tv_fail(TV_E_IO, "%s ended with exit code %d", launcher, exit_code);
+done:
+    free(command);
+    free(typed);
+    free(program);
+    return status;
+}
+
 static tv_status do_step(const align_run *run, const align_step *step, tv_align_result *result) {
     words w = {0};
     char *mark = mark_of(run, step), *command = NULL, *folder = NULL;
@@ -293,7 +332,7 @@ static tv_status do_step(const align_run *run, const align_step *step, tv_align_
     }
     folder = tv_format("%s/round-%" PRIu64, run->plan->out, run->round);
     TV_TRY(describe(run, step, &w));
-    command = as_typed(&w);
+    command = as_typed(&w, launcher_of(run, step), "trivium");
     if (!folder || !command) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a step");
         goto done;
@@ -301,7 +340,7 @@ static tv_status do_step(const align_run *run, const align_step *step, tv_align_
     TV_TRY(tv_make_dirs(folder));
     tv_info("round %" PRIu64 " of %" PRIu64 ": %s", run->round, run->plan->rounds, command);
     const double begin = tv_seconds();
-    status = step->command((int)w.count, w.items);
+    status = carry_out(run, step, &w);
     if (status == TV_OK && tv_interrupted())
         status = TV_E_INTERRUPTED;
     if (status != TV_OK) {
@@ -388,7 +427,8 @@ tv_status tv_align_print(const tv_align_options *options) {
             words w = {0};
             char *mark = mark_of(&run, &run.steps[s]), *command = NULL;
             tv_status status = describe(&run, &run.steps[s], &w);
-            if (status == TV_OK && (!mark || !(command = as_typed(&w))))
+            if (status == TV_OK &&
+                (!mark || !(command = as_typed(&w, launcher_of(&run, &run.steps[s]), "trivium"))))
                 status = tv_fail(TV_E_MEMORY, "out of host memory for a step");
             if (status == TV_OK)
                 printf("round %" PRIu64 "%s: %s\n", run.round, tv_path_exists(mark) ? ", finished" : "",

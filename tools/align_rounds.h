@@ -21,6 +21,7 @@
 typedef struct tv_align_options {
     const tv_align_plan *plan;
     const tv_texts *page; /* of --people: further words for `trivium rank` */
+    const char *launcher; /* "mpirun -n 4": in front of the steps that ranks can share; or NULL */
     const tv_common_options *common;
 } tv_align_options;
 

@@ -94,6 +94,7 @@ static tv_status take_begun(const char *out, const char *judge, uint64_t rounds,
 
 tv_status cmd_align(int argc, char **argv) {
     bool plan_given = false, rounds_given = false, resume = false;
+    const char *launcher = NULL;
     tv_common_options common = {.seed = 1};
     tv_texts words = {0};
     page_options page = {.away = 15, .until = 1};
@@ -172,6 +173,10 @@ tv_status cmd_align(int argc, char **argv) {
             "set", "KEY=VALUE", &plan.sets,
             "change a setting: dpo.beta=0.2 or ppo.iterations=50 of that step, reward.train.lr=1e-4 "
             "of a step named in front, train.batch_size=8 of each step that trains"),
+        tv_opt_text(
+            "launcher", "CMD", &launcher,
+            "\"mpirun -n 4\": starts the steps that several ranks can do together (sample, reward, dpo, "
+            "ppo, grpo)"),
         tv_opt_flag("resume", &resume,
                     "go on with what align.json in --out says; --judge is to be given again"),
     };
@@ -211,10 +216,11 @@ tv_status cmd_align(int argc, char **argv) {
         tv_align_plan begun = {0};
         if (plan_given) {
             status =
-                tv_fail(TV_E_USAGE, "--resume goes on with what align.json says; beside it stand only --out, "
-                                    "--rounds, --judge, --device and how people reach the page (or give the "
-                                    "whole command without "
-                                    "--resume, and it is compared)");
+                tv_fail(TV_E_USAGE,
+                        "--resume goes on with what align.json says; beside it stand only --out, "
+                        "--rounds, --judge, --device, --launcher and how people reach the page (or give the "
+                        "whole command without "
+                        "--resume, and it is compared)");
             goto done;
         }
         TV_TRY(take_begun(plan.out, plan.judge, plan.rounds, rounds_given, &begun));
@@ -235,7 +241,7 @@ tv_status cmd_align(int argc, char **argv) {
         goto done;
     }
     TV_TRY(describe_page(&page, plan.out, &words));
-    const tv_align_options align = {.plan = &plan, .page = &words, .common = &common};
+    const tv_align_options align = {.plan = &plan, .page = &words, .launcher = launcher, .common = &common};
     if (common.dry_run) {
         status = tv_align_print(&align);
         goto done;

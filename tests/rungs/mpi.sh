@@ -176,6 +176,14 @@ done
 expect "sample goes on with 2 ranks" ranks "$first" 2 "${draw[@]}" --out runs/drawn-half
 expect "sample: what 2 ranks go on with is what 1 writes" cmp runs/drawn-1 runs/drawn-half
 
+# Rounds whose steps are launched.
+align=(align --model "$base" --prompts runs/prompts.jsonl --reward runs/reward-1 --rounds 2 --max-tokens 8 --set train.grad_groups=2
+    --set train.batch_size=2 --set train.grad_accum=2 --set train.steps=3 --quiet)
+expect "align, one process" "$trivium" "${align[@]}" --out runs/align-1
+expect "align, 2 ranks" "$first/trivium" "${align[@]}" --out runs/align-2 --launcher "${launcher[*]} -n 2"
+expect "align: 2 ranks give the bits of one" same align-1/round-2/dpo align-2/round-2/dpo
+expect "align: 2 ranks draw what one draws" cmp runs/align-1/round-2/prefs.jsonl runs/align-2/round-2/prefs.jsonl
+
 # ---- going on with another number ----
 
 expect "4 ranks begin" ranks "$first" 4 "${pretrain[@]}" --out runs/parts --stop-after 2
