@@ -59,20 +59,24 @@ static void check(const tv_parameter_list *list) {
     tv_stretches *all;
     assert_ok(tv_stretches_create(list, &all));
     uint64_t next = 0;
-    uint32_t s = 0, last_bucket = UINT32_MAX;
+    uint32_t s = 0, last_bucket = UINT32_MAX, filled = 0;
+    bool seen[256] = {false};
     for (uint32_t i = 0; i < list->count; i++) {
         for (next = 0; next < list->items[i].count; next += all->items[s++].count) {
             assert_true(s < all->count && all->items[s].parameter == i && all->items[s].first == next);
             assert_true(all->items[s].owner < list->owners.count);
             /* The end of the list is finished first. */
             assert_true(all->items[s].bucket < all->bucket_count && all->items[s].bucket <= last_bucket);
+            assert_true(all->items[s].bucket < TV_COUNT(seen));
+            filled += !seen[all->items[s].bucket];
+            seen[all->items[s].bucket] = true;
             check_cut(list, &all->items[s]);
         }
         last_bucket = all->items[s - 1].bucket;
         assert_int_equal(next, list->items[i].count);
     }
     assert_int_equal(s, all->count);
-    assert_true(all->bucket_count >= 6);
+    assert_true(all->bucket_count >= 6 && filled == all->bucket_count);
     tv_stretches_destroy(&all);
 }
 
