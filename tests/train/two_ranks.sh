@@ -6,6 +6,7 @@
 set -euo pipefail
 trivium=$1 mpirun=$2 folder=$3
 "$trivium" devices >/dev/null 2>&1 || { echo "no usable Vulkan device"; exit 77; }
+command -v "$mpirun" >/dev/null || { echo "no $mpirun, which the build found: another machine"; exit 77; }
 rm -rf "$folder" && mkdir -p "$folder"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # a container's user
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0             # MPI's own, of plugins that are gone at the end
