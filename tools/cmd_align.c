@@ -223,9 +223,11 @@ tv_status cmd_align(int argc, char **argv) {
                         "--resume, and it is compared)");
             goto done;
         }
-        TV_TRY(take_begun(plan.out, plan.judge, plan.rounds, rounds_given, &begun));
+        status = take_begun(plan.out, plan.judge, plan.rounds, rounds_given, &begun);
         tv_align_plan_free(&plan);
         plan = begun;
+        if (status != TV_OK)
+            goto done;
     } else if (!rounds_given && tv_align_is_begun(plan.out)) {
         /* The number that it was begun or gone on with stays. */
         tv_align_plan begun = {0};
