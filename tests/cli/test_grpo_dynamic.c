@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "support/answering.h"
 #include "support/device.h"
+#include "support/small_run.h"
 #include "support/subprocess.h"
 
 enum { MOST_WORDS = 48, K = 4, REMAINDER = 5, MODULUS = 7 };
@@ -202,20 +203,6 @@ static void what_takes_its_place_is_the_next_group(void **state) {
     tv_free_all(a, b, first, with, without);
 }
 
-static void expect_same_file(const char *a, const char *b, const char *name) {
-    const char *const places[] = {a, b};
-    char *bytes[2];
-    uint64_t sizes[2];
-    for (int i = 0; i < 2; i++) {
-        char *path = tv_format("%s/%s", places[i], name);
-        assert_ok(tv_read_file(path, &bytes[i], &sizes[i]));
-        free(path);
-    }
-    assert_true(sizes[0] == sizes[1]);
-    assert_memory_equal(bytes[0], bytes[1], sizes[0]);
-    tv_free_all(bytes[0], bytes[1]);
-}
-
 /* Stopped behind the second of four iterations, and with three rows that are filled again and again: the same
  * numbers, held-out ones too, and the same files; the reward is of the texts. */
 static void resume_and_rows_change_nothing(void **state) {
@@ -243,9 +230,9 @@ static void resume_and_rows_change_nothing(void **state) {
         }
     }
     assert_true(drawn > 4 * 4);
-    expect_same_file(whole, parts, "checkpoints/last/model.safetensors");
-    expect_same_file(whole, few, "checkpoints/last/model.safetensors");
-    expect_same_file(whole, parts, "checkpoints/last/training_state/optimizer.safetensors");
+    tv_expect_same_file(whole, parts, "checkpoints/last/model.safetensors");
+    tv_expect_same_file(whole, few, "checkpoints/last/model.safetensors");
+    tv_expect_same_file(whole, parts, "checkpoints/last/training_state/optimizer.safetensors");
     tv_free_all(whole, parts, few, val);
 }
 
