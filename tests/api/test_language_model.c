@@ -354,9 +354,9 @@ static void what_is_shown_is_whole_and_harmless(void **state) {
 static void the_version_is_the_commands(void **state) {
     (void)state;
     char *line = tv_format("trivium %s\n", tv_version());
-    tv_run run = tv_run_trivium("--version");
+    tv_child_result run = tv_run_trivium("--version");
     assert_string_equal(run.out, line);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(line);
 }
 
@@ -367,17 +367,17 @@ static void the_sample_chats_as_the_command_does(void **state) {
     char *commands[] = {tv_format("exec %s %s < %s", TRIVIUM_CHAT_SAMPLE, small->model, input),
                         tv_format("exec %s chat --model %s --seed 1 --temperature 0.8 --max-tokens 512 < %s",
                                   TRIVIUM_COMMAND, small->model, input)};
-    tv_run runs[2];
+    tv_child_result runs[2];
     for (int i = 0; i < 2; i++) {
-        runs[i] = tv_run_program((const char *const[]){"/bin/sh", "-c", commands[i], NULL});
+        runs[i] = tv_child_run((const char *const[]){"/bin/sh", "-c", commands[i], NULL});
         if (runs[i].exit_code != 0)
             fail_msg("exit %d: %s", runs[i].exit_code, runs[i].err);
         free(commands[i]);
     }
     assert_true(strlen(runs[0].out) > 5);
     assert_string_equal(runs[0].out, runs[1].out);
-    tv_run_free(&runs[0]);
-    tv_run_free(&runs[1]);
+    tv_child_result_free(&runs[0]);
+    tv_child_result_free(&runs[1]);
     free(input);
 }
 

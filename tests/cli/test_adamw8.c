@@ -75,11 +75,11 @@ static void damaged_moments_are_refused(void **state) {
     memcpy(&header, bytes, sizeof header);
     bytes[8 + header + behind - 1] = 0x7f;
     assert_ok(tv_write_file(path, bytes, size));
-    tv_run resumed = tv_run_trivium("pretrain", "--quiet", "--out", run, "--resume");
+    tv_child_result resumed = tv_run_trivium("pretrain", "--quiet", "--out", run, "--resume");
     tv_expect_exit(&resumed, 2); /* the first line warns that there are no checksums */
     if (!strstr(resumed.err, name) || !strstr(resumed.err, "damaged"))
         fail_msg("%s: it said:\n%s", name, resumed.err);
-    tv_run_free(&resumed);
+    tv_child_result_free(&resumed);
     tv_free_all(name, bytes, path, state_path, run);
     tv_small_run_destroy(&p);
 }

@@ -27,8 +27,8 @@ static char *demonstrations(const tv_planted *p) {
     return path;
 }
 
-static tv_run fine_tune(const char *model, const char *data, const char *out, const char *stop_after,
-                        const char *set) {
+static tv_child_result fine_tune(const char *model, const char *data, const char *out, const char *stop_after,
+                                 const char *set) {
     return tv_run_trivium("sft", "--model", model, "--data", data, "--out", out, "--quiet", "--set",
                           "train.batch_size=2", "--set", "train.epochs=6", "--set", "train.lr=2e-2", "--set",
                           "train.checkpoint_every=3", "--set", "data.seq_len=24", "--stop-after", stop_after,
@@ -43,7 +43,7 @@ static char *text_beside(const tv_planted *p) {
 }
 
 /* A number of the JSON line that a command ends with. */
-static double number_of(tv_run *run, const char *key) {
+static double number_of(tv_child_result *run, const char *key) {
     cJSON *result = NULL;
     tv_expect_exit(run, 0);
     const char *line = strrchr(run->out, '{');
@@ -51,12 +51,12 @@ static double number_of(tv_run *run, const char *key) {
     assert_ok(tv_json_parse(line, strlen(line), "output", &result));
     double value = tv_json_get(result, key)->valuedouble;
     cJSON_Delete(result);
-    tv_run_free(run);
+    tv_child_result_free(run);
     return value;
 }
 
 static double loss_of(const char *model, const char *data) {
-    tv_run run = tv_run_trivium("eval", "--model", model, "--data", data, "--json", "--quiet");
+    tv_child_result run = tv_run_trivium("eval", "--model", model, "--data", data, "--json", "--quiet");
     return number_of(&run, "loss");
 }
 
@@ -100,12 +100,12 @@ static void an_adapter_is_trained_resumed_and_merged(void **state) {
         char *data = demonstrations(&p), *whole = tv_format("%s/whole", p.dir);
         char *parts = tv_format("%s/parts", p.dir), *full = tv_format("%s/full", p.dir);
         char *merged = tv_format("%s/merged", p.dir), *moved = tv_format("%s/moved", p.dir);
-        tv_run run = fine_tune(p.base, data, whole, "0", "lora.rank=4");
+        tv_child_result run = fine_tune(p.base, data, whole, "0", "lora.rank=4");
         tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         run = fine_tune(p.base, data, parts, "4", "lora.rank=4");
         tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         tv_trivium_exits(0, "sft", "--out", parts, "--resume", "--quiet");
         expect_same_adapters(whole, parts, "");
         char *weights = tv_format("%s/checkpoints/last/model.safetensors", whole);
@@ -114,7 +114,7 @@ static void an_adapter_is_trained_resumed_and_merged(void **state) {
          * 16-bit activations full training rounds to these, and a model with adapters does not. */
         run = fine_tune(p.base, data, full, "1", "lora.rank=0");
         tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_near(metric_of(whole, 0, "loss"), metric_of(full, 0, "loss"), on_matrices() ? 1e-4 : 0);
         /* As far as a drawn head, which stays as it is, lets it. */
         assert_true(metric_of(whole, -1, "loss") < metric_of(whole, 0, "loss") - 0.25);
@@ -131,15 +131,16 @@ static void an_adapter_is_trained_resumed_and_merged(void **state) {
             tv_run_trivium("eval", "--model", moved, "--adapter", whole, "--data", text, "--json", "--quiet");
         assert_near(number_of(&run, "loss"), adapted, 0);
         tv_trivium_says(2, "no directory here", "eval", "--model", whole, "--data", text, "--quiet");
-        tv_run said[2] = {tv_run_trivium("generate", "--model", moved, "--adapter", whole, "--prompt",
-                                         "tell 4", "--temperature", "0", "--max-tokens", "8", "--quiet"),
-                          tv_run_trivium("generate", "--model", merged, "--prompt", "tell 4", "--temperature",
-                                         "0", "--max-tokens", "8", "--quiet")};
+        tv_child_result said[2] = {tv_run_trivium("generate", "--model", moved, "--adapter", whole,
+                                                  "--prompt", "tell 4", "--temperature", "0", "--max-tokens",
+                                                  "8", "--quiet"),
+                                   tv_run_trivium("generate", "--model", merged, "--prompt", "tell 4",
+                                                  "--temperature", "0", "--max-tokens", "8", "--quiet")};
         tv_expect_exit(&said[0], 0);
         tv_expect_exit(&said[1], 0);
         assert_string_equal(said[0].out, said[1].out);
-        tv_run_free(&said[0]);
-        tv_run_free(&said[1]);
+        tv_child_result_free(&said[0]);
+        tv_child_result_free(&said[1]);
         tv_free_all(weights, text, data, whole, parts, full, merged, moved);
         tv_planted_destroy(&p);
     }
@@ -163,9 +164,9 @@ static void all_stages_take_adapters(void **state) {
     char *dpo = tv_format("%s/dpo", p.dir), *whole = tv_format("%s/whole", p.dir);
     char *parts = tv_format("%s/parts", p.dir), *prompts = tv_format("%s/prompts.jsonl", p.dir);
     tv_write_text(prompts, "{\"prompt\": \"tell 1\"}\n{\"prompt\": \"tell 2\"}\n{\"prompt\": \"tell 3\"}\n");
-    tv_run run = fine_tune(p.base, data, sft, "0", "train.trainable=lora");
+    tv_child_result run = fine_tune(p.base, data, sft, "0", "train.trainable=lora");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     tv_trivium_exits(0, "reward", "--model", p.base, "--data", prefs, "--val-fraction", "0.2", "--out",
                      reward, "--quiet", "--set", "lora.rank=4", "--set", "train.epochs=4", "--set",
@@ -200,7 +201,7 @@ static void all_stages_take_adapters(void **state) {
         } else if (i == 2) {
             argv[count++] = "--dry-run";
         }
-        run = tv_run_program(argv);
+        run = tv_child_run(argv);
         tv_expect_exit(&run, 0);
         if (i == 2) {
             /* None of the roles has weights of the base's size of its own: activations aside, the reference
@@ -211,7 +212,7 @@ static void all_stages_take_adapters(void **state) {
             assert_true(bytes_of(run.out, "\n  parameters") < size + size / 2);
             free(weights);
         }
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     tv_trivium_exits(0, "ppo", "--out", parts, "--resume", "--quiet");
     expect_same_adapters(whole, parts, "");
@@ -227,9 +228,9 @@ static void mistakes_get_a_sentence(void **state) {
     (void)state;
     tv_planted p = tv_planted_create(TV_ARCH_LLAMA), other = tv_planted_create(TV_ARCH_GPT2);
     char *data = demonstrations(&p), *sft = tv_format("%s/sft", p.dir), *out = tv_format("%s/out", p.dir);
-    tv_run run = fine_tune(p.base, data, sft, "1", "lora.rank=4");
+    tv_child_result run = fine_tune(p.base, data, sft, "1", "lora.rank=4");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     const struct {
         const char *model, *set, *word;
     } cases[] = {
@@ -241,7 +242,7 @@ static void mistakes_get_a_sentence(void **state) {
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         run = fine_tune(cases[i].model, data, out, "1", cases[i].set);
         tv_expect_sentence(&run, 2, cases[i].word, cases[i].set);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_false(tv_path_exists(out));
     }
     tv_trivium_says(2, "lm_head", "sft", "--model", p.base, "--data", data, "--out", out, "--quiet", "--set",
@@ -274,12 +275,12 @@ static void another_base_is_refused(void **state) {
     char *stepped = tv_format("%s/checkpoints/last", full), *moved = tv_format("%s/moved", p.dir);
     char *text = text_beside(&p);
     tv_write_text(prompts, "{\"prompt\": \"tell 1\"}\n");
-    tv_run run = fine_tune(p.base, data, sft, "1", "lora.rank=4");
+    tv_child_result run = fine_tune(p.base, data, sft, "1", "lora.rank=4");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = fine_tune(p.base, data, full, "1", "lora.rank=0");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     static const char word[] = "expected the weights that this adapter was made over";
     tv_trivium_says(2, word, "eval", "--model", full, "--adapter", sft, "--data", text, "--quiet");
     tv_trivium_says(2, word, "generate", "--model", full, "--adapter", sft, "--prompt", "tell", "--quiet");
@@ -298,11 +299,11 @@ static void another_base_is_refused(void **state) {
     run = tv_run_trivium("eval", "--model", rounded, "--adapter", sft, "--data", text);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "as far as rounding tells"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("eval", "--model", gguf, "--adapter", sft, "--data", text);
     tv_expect_exit(&run, 0);
     assert_null(strstr(run.err, "adapter was made over"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     /* In the base's own place, where the adapter finds it by its name; of a reward model and a reference. */
     assert_ok(tv_rename_durable(p.base, moved));
@@ -322,11 +323,11 @@ static void another_base_is_refused(void **state) {
     run = tv_run_trivium("eval", "--model", full, "--adapter", sft, "--data", text);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "nothing in it tells"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("eval", "--model", p.base, "--adapter", sft, "--data", text);
     tv_expect_exit(&run, 0);
     assert_null(strstr(run.err, "nothing in it tells"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(text, data, prefs, sft, full, out, prompts, rounded, gguf, note, stepped, moved);
     tv_planted_destroy(&p);
 }

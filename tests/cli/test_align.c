@@ -110,11 +110,11 @@ static tv_child start(const char *out, const char *const *more) {
 }
 
 static void expect_end(tv_child child, int code, const char *word) {
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     if (run.exit_code != code || (word && !strstr(run.err, word)))
         fail_msg("expected exit code %d and \"%s\", found %d: %s", code, word ? word : "", run.exit_code,
                  run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static const char *const nothing[] = {NULL};
@@ -158,10 +158,10 @@ static void kills_change_nothing(void **state) {
             if (tv_child_runs(&child))
                 kill(child.pid, SIGKILL);
             /* It may have ended meanwhile. */
-            tv_run run = tv_child_wait(&child);
+            tv_child_result run = tv_child_wait(&child);
             finished = run.exit_code == 0;
             tv_expect_exit(&run, finished ? 0 : 128 + SIGKILL);
-            tv_run_free(&run);
+            tv_child_result_free(&run);
             done += !finished;
         }
         expect_same_rounds(whole, out);
@@ -295,10 +295,10 @@ static void it_waits_for_people_and_goes_on(void **state) {
     child = start_people(out);
     wait_for_page(&child, 1, &page);
     assert_true(judge_items(&page, 100) >= PROMPTS - 1);
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "round-2/dpo\""));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *policy = tv_format("%s/round-2/dpo", out);
     assert_int_equal(tv_expect_whole_checkpoints(policy), 2);
     tv_free_all(out, policy);
@@ -317,9 +317,9 @@ static void a_page_waits_for_whoever_has_an_item(void **state) {
     tv_sleep(2.5);
     assert_true(tv_child_runs(&child));
     cJSON_Delete(call(&page, "release", "{}"));
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(candidates, out);
 }
 
@@ -335,7 +335,7 @@ static void expect_step(const char *printed, const char *words) {
 static void steps_are_commands(void **state) {
     (void)state;
     char *out = tv_answering_path(&place, "planned"), *words;
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("align", "--model", place.model, "--prompts", prompts, "--out", out, "--judge", "it's",
                        "--learn", "ppo", "--rounds", "2", "--seed", "7", "--val-fraction", "0.25", "--set",
                        "train.batch_size=4", "--set", "reward.train.lr=1e-3", "--set", "ppo.iterations=3",
@@ -368,7 +368,7 @@ static void steps_are_commands(void **state) {
     STEP("round 2: trivium ppo --out=%s/round-2/ppo --model=%s/round-1/ppo --prompts %s "
          "--reward=%s/round-2/reward ",
          out, out, prompts, out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("align", "--model", place.model, "--prompts", prompts, "--out", out, "--reward",
                          place.model, "--rounds", "1", "--dry-run");
     tv_expect_exit(&run, 0);
@@ -377,7 +377,7 @@ static void steps_are_commands(void **state) {
     STEP("round 1: trivium dpo --out=%s/round-1/dpo --model=%s --data %s/round-1/prefs.jsonl --seed=1\n", out,
          place.model, out);
     assert_null(strstr(run.out, "trivium rank"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 #undef STEP
     free(out);
 }

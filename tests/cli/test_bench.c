@@ -16,9 +16,9 @@ static const char llama[] = TRIVIUM_SOURCE_DIR "/samples/bench/llama_260k.json";
 
 static const char golden[] = TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k";
 
-static cJSON *result_of(tv_run *run) {
+static cJSON *result_of(tv_child_result *run) {
     cJSON *result = tv_result_of(run);
-    tv_run_free(run);
+    tv_child_result_free(run);
     return result;
 }
 
@@ -28,7 +28,7 @@ static void assert_positive(const cJSON *result, const char *const *keys, size_t
             fail_msg("\"%s\" is not above 0", keys[i]);
 }
 
-static void check_rows(tv_run run, const char *kernel, const char *const *shapes, int count) {
+static void check_rows(tv_child_result run, const char *kernel, const char *const *shapes, int count) {
     cJSON *result = result_of(&run);
     assert_true(cJSON_IsString(tv_json_get(result, "device")));
     assert_string_equal(tv_json_get(result, "tier")->valuestring, "fp32");
@@ -54,7 +54,7 @@ static void products_of_any_shape(void **state) {
 /* Every kernel of the table runs. */
 static void every_kernel_has_a_row(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("bench", "kernels", "--repeats", "1", "--json");
+    tv_child_result run = tv_run_trivium("bench", "kernels", "--repeats", "1", "--json");
     cJSON *result = result_of(&run);
     const char *const names[] = {"matmul",        "attention_forward", "attention_backward", "layernorm",
                                  "rmsnorm",       "gelu_forward",      "swiglu_forward",     "rotary",
@@ -76,7 +76,7 @@ static void every_kernel_has_a_row(void **state) {
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "gelu_forward"));
     assert_null(strstr(run.out, "adamw"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void training(void **state) {
@@ -84,8 +84,9 @@ static void training(void **state) {
     const char *const configs[] = {gpt2, llama};
     const char *const keys[] = {"tokens_per_second", "step_ms", "kernel_ms", "device_bytes"};
     for (int i = 0; i < 2; i++) {
-        tv_run run = tv_run_trivium("bench", "train", "--config", configs[i], "--set", "train.batch_size=1",
-                                    "--set", "data.seq_len=16", "--steps", "2", "--warmup", "1", "--json");
+        tv_child_result run =
+            tv_run_trivium("bench", "train", "--config", configs[i], "--set", "train.batch_size=1", "--set",
+                           "data.seq_len=16", "--steps", "2", "--warmup", "1", "--json");
         cJSON *result = result_of(&run);
         assert_int_equal(cJSON_GetArraySize(result), 6);
         assert_positive(result, keys, sizeof keys / sizeof *keys);
@@ -112,19 +113,20 @@ static void training(void **state) {
                     1e-6 * 16 / (step * 1e-3));
         cJSON_Delete(result);
     }
-    tv_run run = tv_run_trivium("bench", "train", "--config", llama, "--set", "train.batch_size=1", "--set",
-                                "data.seq_len=16", "--set", "train.grad_accum=2", "--steps", "1");
+    tv_child_result run =
+        tv_run_trivium("bench", "train", "--config", llama, "--set", "train.batch_size=1", "--set",
+                       "data.seq_len=16", "--set", "train.grad_accum=2", "--steps", "1");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "outside of kernels"));
     assert_non_null(strstr(run.out, "matmul"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void decoding(void **state) {
     (void)state;
     const char *const keys[] = {"tokens_per_second", "prompt_tokens_per_second",
                                 "shared_prompt_tokens_per_second"};
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("bench", "decode", "--config", gpt2, "--rows", "2", "--tokens", "16", "--json");
     cJSON *result = result_of(&run);
     assert_int_equal(cJSON_GetArraySize(result), 4);
@@ -141,7 +143,7 @@ static void decoding(void **state) {
 static void pipelines(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *isa = tv_format("%s/isa", dir);
-    tv_run run = tv_run_trivium("bench", "pipelines", "--json");
+    tv_child_result run = tv_run_trivium("bench", "pipelines", "--json");
     cJSON *result = result_of(&run);
     const cJSON *rows = tv_json_get(result, "pipelines"), *row;
     bool told = cJSON_IsTrue(tv_json_get(result, "statistics"));
@@ -195,7 +197,7 @@ static void pipelines(void **state) {
     assert_true(told || !tv_path_exists(isa));
     assert_non_null(strstr(run.out, "pretraining"));
     assert_non_null(strstr(run.out, "nothing was submitted"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(isa);
     tv_test_dir_remove(&dir);
 }
@@ -205,12 +207,12 @@ static void training_refuses_skipped_self_tests(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *out = tv_format("%s/run", dir);
     assert_int_equal(setenv("TRIVIUM_SELF_TEST", "skip", 1), 0);
-    tv_run run = tv_run_trivium("pretrain", "--config", gpt2, "--out", out);
+    tv_child_result run = tv_run_trivium("pretrain", "--config", gpt2, "--out", out);
     assert_int_equal(unsetenv("TRIVIUM_SELF_TEST"), 0);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "TRIVIUM_SELF_TEST"));
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     tv_test_dir_remove(&dir);
 }
@@ -236,11 +238,11 @@ static void mistakes_give_exit_code_2(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *const *w = cases[i].words;
-        tv_run run =
-            tv_run_program((const char *const[]){TRIVIUM_COMMAND, "bench", w[0], w[1], w[2], w[3], NULL});
+        tv_child_result run =
+            tv_child_run((const char *const[]){TRIVIUM_COMMAND, "bench", w[0], w[1], w[2], w[3], NULL});
         if (run.exit_code != 2 || !strstr(run.err, cases[i].sentence))
             fail_msg("case %zu: exit code %d, \"%s\"", i, run.exit_code, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     free(config);
     tv_test_dir_remove(&dir);

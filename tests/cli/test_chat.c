@@ -14,18 +14,18 @@
 #include "text/visible_text.h"
 
 /* What chat makes of these lines; the options are one text for the shell. */
-static tv_run chat(const tv_small_model *small, const char *lines, const char *options) {
+static tv_child_result chat(const tv_small_model *small, const char *lines, const char *options) {
     char *input = tv_small_model_file(small, "lines", lines);
     char *command = tv_format("exec %s chat --model %s --max-tokens 12 %s < %s", TRIVIUM_COMMAND,
                               small->model, options, input);
     const char *const argv[] = {"/bin/sh", "-c", command, NULL};
-    tv_run run = tv_run_program(argv);
+    tv_child_result run = tv_child_run(argv);
     free(command);
     free(input);
     return run;
 }
 
-static void assert_done(const tv_run *run) {
+static void assert_done(const tv_child_result *run) {
     if (run->exit_code != 0)
         fail_msg("exit %d: %s", run->exit_code, run->err);
 }
@@ -33,11 +33,11 @@ static void assert_done(const tv_run *run) {
 /* Answers may hold line ends of their own, so they are cut out by what stands before them. */
 static void conversations_are_kept_until_reset(void **state) {
     const tv_small_model *small = *state;
-    tv_run one = chat(small, "It was\n", "--temperature 0"),
-           two = chat(small, "It was\nand\n", "--temperature 0"),
-           alone = chat(small, "and\n", "--temperature 0"),
-           again = chat(small, "and\n/reset\nIt was\n\nand", "--temperature 0"),
-           quit = chat(small, "It was\n/quit\nand\n", "--temperature 0 --quiet");
+    tv_child_result one = chat(small, "It was\n", "--temperature 0"),
+                    two = chat(small, "It was\nand\n", "--temperature 0"),
+                    alone = chat(small, "and\n", "--temperature 0"),
+                    again = chat(small, "and\n/reset\nIt was\n\nand", "--temperature 0"),
+                    quit = chat(small, "It was\n/quit\nand\n", "--temperature 0 --quiet");
     assert_done(&one);
     assert_done(&two);
     assert_done(&alone);
@@ -64,29 +64,29 @@ static void conversations_are_kept_until_reset(void **state) {
     assert_true(strtod(speed, NULL) > 0);
     assert_null(strstr(one.out, "tokens/s"));
     /* Answers count too: behind a shorter one the same message is answered in another way. */
-    tv_run cut = chat(small, "It was\n", "--temperature 0 --max-tokens 3"),
-           after = chat(small, "It was\nand\n", "--temperature 0 --max-tokens 3");
+    tv_child_result cut = chat(small, "It was\n", "--temperature 0 --max-tokens 3"),
+                    after = chat(small, "It was\nand\n", "--temperature 0 --max-tokens 3");
     assert_done(&after);
     assert_non_null(strstr(cut.err, "\n3 tokens, "));
     const char *second = after.out + strlen(cut.out);
     assert_true(strlen(second) > 1);
     assert_int_not_equal(strncmp(two.out + first, second, strlen(second) - 1), 0);
-    tv_run_free(&cut);
-    tv_run_free(&after);
+    tv_child_result_free(&cut);
+    tv_child_result_free(&after);
     assert_non_null(strstr(again.err, "begins anew"));
     assert_non_null(strstr(one.err, "turns end with <|im_end|>"));
-    tv_run_free(&one);
-    tv_run_free(&two);
-    tv_run_free(&alone);
-    tv_run_free(&again);
-    tv_run_free(&quit);
+    tv_child_result_free(&one);
+    tv_child_result_free(&two);
+    tv_child_result_free(&alone);
+    tv_child_result_free(&again);
+    tv_child_result_free(&quit);
 }
 
 static void seeds_decide_and_system_messages_count(void **state) {
     const tv_small_model *small = *state;
-    tv_run a = chat(small, "It was\n/reset\nIt was\n", "--seed 3"), b = chat(small, "It was\n", "--seed 3"),
-           c = chat(small, "It was\n", "--seed 4"),
-           d = chat(small, "It was\n", "--seed 3 --system 'Be brief.'");
+    tv_child_result a = chat(small, "It was\n/reset\nIt was\n", "--seed 3"),
+                    b = chat(small, "It was\n", "--seed 3"), c = chat(small, "It was\n", "--seed 4"),
+                    d = chat(small, "It was\n", "--seed 3 --system 'Be brief.'");
     assert_done(&a);
     assert_done(&d);
     /* The same draws after /reset. */
@@ -96,17 +96,17 @@ static void seeds_decide_and_system_messages_count(void **state) {
     assert_string_equal(a.out + length, b.out);
     assert_string_not_equal(b.out, c.out);
     assert_string_not_equal(b.out, d.out);
-    tv_run_free(&a);
-    tv_run_free(&b);
-    tv_run_free(&c);
-    tv_run_free(&d);
+    tv_child_result_free(&a);
+    tv_child_result_free(&b);
+    tv_child_result_free(&c);
+    tv_child_result_free(&d);
 }
 
 /* Without --seed answers differ from one beginning to the next, and the log tells how to have one again. */
 static void seeds_are_new_unless_given(void **state) {
     const tv_small_model *small = *state;
-    tv_run run = chat(small, "It was\n/reset\nIt was\n", "--temperature 1"),
-           other = chat(small, "It was\n", "--temperature 1");
+    tv_child_result run = chat(small, "It was\n/reset\nIt was\n", "--temperature 1"),
+                    other = chat(small, "It was\n", "--temperature 1");
     assert_done(&run);
     assert_done(&other);
     const char *first = strstr(run.err, "--seed "), *second = first ? strstr(first + 1, "--seed ") : NULL;
@@ -114,10 +114,10 @@ static void seeds_are_new_unless_given(void **state) {
     char *seeds[2], *texts[2];
     for (int i = 0; i < 2; i++) {
         seeds[i] = tv_format("--temperature 1 --seed %llu", strtoull((i ? second : first) + 7, NULL, 10));
-        tv_run again = chat(small, "It was\n", seeds[i]);
+        tv_child_result again = chat(small, "It was\n", seeds[i]);
         assert_done(&again);
         texts[i] = tv_format("%s", again.out);
-        tv_run_free(&again);
+        tv_child_result_free(&again);
         free(seeds[i]);
     }
     char *both = tv_format("%s%s", texts[0], texts[1]);
@@ -127,8 +127,8 @@ static void seeds_are_new_unless_given(void **state) {
     for (int i = 0; i < 2; i++)
         free(texts[i]);
     free(both);
-    tv_run_free(&run);
-    tv_run_free(&other);
+    tv_child_result_free(&run);
+    tv_child_result_free(&other);
 }
 
 static void commands_do_what_they_say(void **state) {
@@ -138,9 +138,10 @@ static void commands_do_what_they_say(void **state) {
         tv_format("/save %s\n/system\n/system  Be brief.\n/system\nIt was\n//quit\n/save %s\n/save %s\n"
                   "/sytem x\n/save\n/save %s/config.json\n/help\n/system -\nand\n/quit\nnever\n",
                   path, path, path, small->model);
-    tv_run run = chat(small, lines, "--temperature 0 --max-tokens 2"),
-           plain = chat(small, "It was\n/quit\n", "--temperature 0 --max-tokens 2 --system 'Be brief.'"),
-           bare = chat(small, "and\n", "--temperature 0 --max-tokens 2");
+    tv_child_result run = chat(small, lines, "--temperature 0 --max-tokens 2"),
+                    plain =
+                        chat(small, "It was\n/quit\n", "--temperature 0 --max-tokens 2 --system 'Be brief.'"),
+                    bare = chat(small, "and\n", "--temperature 0 --max-tokens 2");
     assert_done(&run);
     assert_done(&plain);
     assert_done(&bare);
@@ -181,9 +182,9 @@ static void commands_do_what_they_say(void **state) {
             assert_string_equal(tv_json_get(item, "content")->valuestring, messages[i].content);
     }
     cJSON_Delete(root);
-    tv_run_free(&run);
-    tv_run_free(&plain);
-    tv_run_free(&bare);
+    tv_child_result_free(&run);
+    tv_child_result_free(&plain);
+    tv_child_result_free(&bare);
     free(lines);
     free(path);
 }
@@ -191,9 +192,10 @@ static void commands_do_what_they_say(void **state) {
 /* generate --chat prints the bytes of the same answer. */
 static void the_first_answer_is_that_of_generate(void **state) {
     const tv_small_model *small = *state;
-    tv_run run = chat(small, "It was\n", "--seed 6 --temperature 1");
-    tv_run generated = tv_run_trivium("generate", "--model", small->model, "--prompt", "It was", "--chat",
-                                      "--max-tokens", "12", "--seed", "6", "--temperature", "1", "--quiet");
+    tv_child_result run = chat(small, "It was\n", "--seed 6 --temperature 1");
+    tv_child_result generated =
+        tv_run_trivium("generate", "--model", small->model, "--prompt", "It was", "--chat", "--max-tokens",
+                       "12", "--seed", "6", "--temperature", "1", "--quiet");
     assert_done(&run);
     assert_done(&generated);
     tv_text shown = {0};
@@ -203,31 +205,32 @@ static void the_first_answer_is_that_of_generate(void **state) {
     /* A vocabulary of bytes: without escapes the test would show nothing. */
     assert_non_null(strstr(run.out, "\\x"));
     tv_text_free(&shown);
-    tv_run plain = tv_run_trivium("generate", "--model", small->model, "--prompt", "It was", "--max-tokens",
-                                  "12", "--seed", "6", "--temperature", "1", "--quiet");
+    tv_child_result plain =
+        tv_run_trivium("generate", "--model", small->model, "--prompt", "It was", "--max-tokens", "12",
+                       "--seed", "6", "--temperature", "1", "--quiet");
     assert_int_equal(strncmp(plain.out, "It was", 6), 0);
     assert_string_not_equal(plain.out + 6, generated.out);
-    tv_run_free(&plain);
-    tv_run_free(&generated);
-    tv_run_free(&run);
+    tv_child_result_free(&plain);
+    tv_child_result_free(&generated);
+    tv_child_result_free(&run);
 }
 
 static void a_full_context_forgets_the_oldest(void **state) {
     const tv_small_model *small = *state;
-    tv_run run = chat(small, "one two\nthree four\nfive six\nseven\n", "--context 64");
+    tv_child_result run = chat(small, "one two\nthree four\nfive six\nseven\n", "--context 64");
     assert_done(&run);
     assert_non_null(strstr(run.err, "the oldest 1 turns are forgotten"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char line[400];
     memset(line, 'q', sizeof line);
     memcpy(line + sizeof line - 5, "\nhi\n", 5);
     run = chat(small, line, "--temperature 0 --quiet");
-    tv_run small_one = chat(small, "hi\n", "--temperature 0 --quiet");
+    tv_child_result small_one = chat(small, "hi\n", "--temperature 0 --quiet");
     assert_done(&run);
     assert_non_null(strstr(run.err, "it was left out"));
     assert_string_equal(run.out, small_one.out);
-    tv_run_free(&run);
-    tv_run_free(&small_one);
+    tv_child_result_free(&run);
+    tv_child_result_free(&small_one);
 }
 
 static void controls_are_shown(void **state) {
@@ -244,10 +247,10 @@ static void mistakes_give_exit_code_2(void **state) {
     const tv_small_model *small = *state;
     const char *const cases[][2] = {{"--model", "/nonexistent"}, {"--temperature", "-1"}, {"--contxt", "64"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run = tv_run_trivium("chat", "--model", small->model, cases[i][0], cases[i][1]);
+        tv_child_result run = tv_run_trivium("chat", "--model", small->model, cases[i][0], cases[i][1]);
         assert_int_equal(run.exit_code, 2);
         assert_int_equal(strncmp(run.err, "trivium chat: ", 14), 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
 }
 

@@ -63,12 +63,12 @@ static void what_cannot_be_rendered_is_a_sentence(void **state) {
 static void train_dated(const char *model, const char *data, const char *out, const char *date,
                         const char *stop_after, const char *resume) {
     assert_int_equal(setenv("SOURCE_DATE_EPOCH", date, 1), 0);
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("sft", "--out", out, "--model", model, "--data", data, "--quiet", "--set",
                        "train.steps=4", "--set", "train.batch_size=1", "--set", "train.warmup_steps=0",
                        "--set", "data.seq_len=96", "--stop-after", stop_after, resume);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     unsetenv("SOURCE_DATE_EPOCH");
 }
 
@@ -109,12 +109,12 @@ static void the_built_in_template_is_saved(void **state) {
     char *saved = tv_format("%s/checkpoints/last/tokenizer_config.json", out);
     cJSON *config = NULL;
     write_template(small, NULL);
-    tv_run run = tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", out, "--set",
-                                "train.steps=1", "--set", "train.batch_size=1", "--set",
-                                "train.warmup_steps=0", "--set", "data.seq_len=64");
+    tv_child_result run = tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", out,
+                                         "--set", "train.steps=1", "--set", "train.batch_size=1", "--set",
+                                         "train.warmup_steps=0", "--set", "data.seq_len=64");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "chat template: built-in ChatML; the tokenizer has none"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_json_read_file(saved, &config));
     const cJSON *jinja = tv_json_get(config, "chat_template");
     assert_true(cJSON_IsString(jinja));
@@ -125,7 +125,7 @@ static void the_built_in_template_is_saved(void **state) {
     run = tv_run_trivium("generate", "--model", out, "--chat", "--prompt", "a", "--max-tokens", "1");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "chat template: the tokenizer's own; turns end with <|im_end|>"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(data, out, saved);
 }
 

@@ -9,7 +9,7 @@
 
 static void the_list_has_one_default(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("devices", "--json");
+    tv_child_result run = tv_run_trivium("devices", "--json");
     if (run.exit_code != 0)
         fail_msg("%s", run.err);
     cJSON *result = NULL;
@@ -25,26 +25,26 @@ static void the_list_has_one_default(void **state) {
     }
     assert_int_equal(defaults, 1);
     cJSON_Delete(result);
-    tv_run_free(&run);
-    run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
+    tv_child_result_free(&run);
+    run = tv_child_run((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "the default"));
     assert_non_null(strstr(run.out, "not higher: "));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void lowered_limits_are_shown(void **state) {
     (void)state;
     setenv("TRIVIUM_CAPS_MAX", "storage_range=1048576", 1);
-    tv_run run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
+    tv_child_result run = tv_child_run((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "1.0 MiB in one binding"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     setenv("TRIVIUM_CAPS_MAX", "storage_rnage=1", 1);
-    run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
+    run = tv_child_run((const char *const[]){TRIVIUM_COMMAND, "devices", NULL});
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "storage_range"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     unsetenv("TRIVIUM_CAPS_MAX");
 }
 
@@ -53,20 +53,20 @@ static void no_device_is_exit_code_3(void **state) {
     (void)state;
     setenv("VK_DRIVER_FILES", "/nonexistent/icd.json", 1);
     setenv("VK_ICD_FILENAMES", "/nonexistent/icd.json", 1);
-    tv_run run = tv_run_trivium("devices", "--json");
+    tv_child_result run = tv_run_trivium("devices", "--json");
     unsetenv("VK_DRIVER_FILES");
     unsetenv("VK_ICD_FILENAMES");
     if (run.exit_code != 3)
         fail_msg("exit code %d: %s", run.exit_code, run.err);
     assert_memory_equal(run.err, "trivium devices: ", 17);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("devices", "extra");
     assert_int_equal(run.exit_code, 2);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("devices", "--help");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "--json"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 /* A driver file that calls its driver one above another API, as MoltenVK's does: the loader hides such from
@@ -86,12 +86,12 @@ static void drivers_above_another_api_are_listed(void **state) {
     assert_ok(tv_json_write_file(path, manifest));
     setenv("VK_DRIVER_FILES", path, 1);
     setenv("VK_ICD_FILENAMES", path, 1);
-    tv_run run = tv_run_trivium("devices");
+    tv_child_result run = tv_run_trivium("devices");
     unsetenv("VK_DRIVER_FILES");
     unsetenv("VK_ICD_FILENAMES");
     if (run.exit_code != 0)
         fail_msg("%s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_test_dir_remove(&dir);
     cJSON_Delete(manifest);
 }
@@ -100,15 +100,15 @@ static void drivers_above_another_api_are_listed(void **state) {
 static void a_device_below_the_floor_is_refused(void **state) {
     (void)state;
     setenv("TRIVIUM_CAPS_MAX", "invocations=128", 1);
-    tv_run list = tv_run_trivium("devices");
-    tv_run bench = tv_run_trivium("bench", "kernels", "--filter", "gelu");
+    tv_child_result list = tv_run_trivium("devices");
+    tv_child_result bench = tv_run_trivium("bench", "kernels", "--filter", "gelu");
     unsetenv("TRIVIUM_CAPS_MAX");
     assert_int_equal(list.exit_code, 3);
     assert_non_null(strstr(list.out, "refused: its workgroups hold 128 invocations and 256 are needed"));
     assert_int_equal(bench.exit_code, 3);
     assert_non_null(strstr(bench.err, "its workgroups hold 128 invocations"));
-    tv_run_free(&list);
-    tv_run_free(&bench);
+    tv_child_result_free(&list);
+    tv_child_result_free(&bench);
 }
 
 int main(void) {

@@ -16,7 +16,7 @@
 #include "support/planted.h"
 #include "support/small_run.h"
 
-static tv_run start(const tv_planted *p, const char *data, const char *out, const char *stop_after) {
+static tv_child_result start(const tv_planted *p, const char *data, const char *out, const char *stop_after) {
     return tv_run_trivium("dpo", "--model", p->base, "--data", data, "--val-fraction", "0.3", "--out", out,
                           "--quiet", "--set", "train.batch_size=3", "--set", "train.grad_accum=2", "--set",
                           "train.epochs=2", "--set", "train.lr=1e-2", "--set", "train.eval_every=4", "--set",
@@ -31,12 +31,12 @@ static void resume_continues_exactly(void **state) {
     char *data = tv_planted_preferences(&p, "prefs.jsonl", 0, 51, 2, false);
     char *whole = tv_format("%s/whole", p.dir), *parts = tv_format("%s/parts", p.dir);
     char *others = tv_planted_preferences(&p, "others.jsonl", 9, 51, 2, false);
-    tv_run run = start(&p, data, whole, "0");
+    tv_child_result run = start(&p, data, whole, "0");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = start(&p, data, parts, "5");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_remove_tree(p.base));
     /* Other data than the references are of. */
     char *set = tv_format("data.train=[\"%s\"]", others);
@@ -53,7 +53,7 @@ static void resume_continues_exactly(void **state) {
     double planned = tv_json_get(result, "planned_bytes")->valuedouble;
     assert_near(tv_json_get(result, "device_bytes")->valuedouble, planned, 0.02 * planned);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(whole, parts);
     tv_expect_same_file(whole, parts, "checkpoints/last/reference_logprobs.safetensors");
     tv_expect_metrics_in_order(parts, false);
@@ -71,19 +71,19 @@ static void a_loss_without_a_reference_keeps_none(void **state) {
     char *data = tv_planted_preferences(&p, "prefs.jsonl", 0, 24, 2, false);
     char *out[] = {tv_format("%s/whole", p.dir), tv_format("%s/parts", p.dir)};
     for (int i = 0; i < 2; i++) {
-        tv_run run =
+        tv_child_result run =
             tv_run_trivium("dpo", "--model", p.base, "--data", data, "--out", out[i], "--quiet", "--set",
                            "dpo.loss=simpo", "--set", "train.batch_size=4", "--set", "train.lr=1e-2", "--set",
                            "data.seq_len=48", "--stop-after", i ? "2" : "0");
         tv_expect_exit(&run, 0);
         assert_null(strstr(run.err, "reference"));
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     tv_trivium_says(2, "a run keeps what stands in its checkpoints", "dpo", "--out", out[1], "--quiet",
                     "--resume", "--set", "dpo.loss=sigmoid");
-    tv_run run = tv_run_trivium("dpo", "--out", out[1], "--quiet", "--resume");
+    tv_child_result run = tv_run_trivium("dpo", "--out", out[1], "--quiet", "--resume");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(out[0], out[1]);
     char *references = tv_format("%s/checkpoints/last/reference_logprobs.safetensors", out[1]);
     assert_false(tv_path_exists(references));
@@ -95,12 +95,12 @@ static void a_dry_run_writes_nothing(void **state) {
     (void)state;
     tv_planted p = tv_planted_create(TV_ARCH_GPT2);
     char *data = tv_planted_preferences(&p, "prefs.jsonl", 0, 8, 2, true), *out = tv_format("%s/run", p.dir);
-    tv_run run = tv_run_trivium("dpo", "--model", p.base, "--data", data, "--out", out, "--dry-run", "--set",
-                                "data.seq_len=48");
+    tv_child_result run = tv_run_trivium("dpo", "--model", p.base, "--data", data, "--out", out, "--dry-run",
+                                         "--set", "data.seq_len=48");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "parameters"));
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     free(data);
     tv_planted_destroy(&p);
@@ -136,9 +136,9 @@ static void mistakes_get_a_sentence(void **state) {
             argv[count++] = "--data";
             argv[count++] = cases[i].data;
         }
-        tv_run run = tv_run_program(argv);
+        tv_child_result run = tv_child_run(argv);
         tv_expect_sentence(&run, 2, cases[i].word, cases[i].word);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_false(tv_path_exists(out));
     }
     tv_free_all(reward, broken, out, data);

@@ -38,14 +38,14 @@ static int tear_down(void **state) {
 }
 
 /* A command line, ended by NULL, and one more argument. */
-static tv_run run_with(const char *const *argv, const char *more) {
+static tv_child_result run_with(const char *const *argv, const char *more) {
     const char *all[ARGUMENTS];
     int count = 0;
     for (; argv[count]; count++)
         all[count] = argv[count];
     all[count++] = more;
     all[count] = NULL;
-    return tv_run_program(all);
+    return tv_child_run(all);
 }
 
 /* The number behind `before` on the plan's line that begins with `line`. */
@@ -71,17 +71,17 @@ static double result(const char *json, const char *key) {
 
 /* Plans, checks that nothing was written, runs; the caller frees what the plan said. */
 static char *expect_as_planned(const char *const *argv, const char *out) {
-    tv_run plan = run_with(argv, "--dry-run");
+    tv_child_result plan = run_with(argv, "--dry-run");
     tv_expect_exit(&plan, 0);
     assert_false(tv_path_exists(out));
     assert_non_null(strstr(plan.out, "it fits"));
-    tv_run done = run_with(argv, "--json");
+    tv_child_result done = run_with(argv, "--json");
     tv_expect_exit(&done, 0);
     assert_near(planned(plan.out, "run  ", "     "), result(done.out, "step"), 0);
     assert_near(planned(plan.out, "run  ", "the data, "), result(done.out, "tokens"), 0.5);
     char *said = tv_format("%s", plan.out);
-    tv_run_free(&plan);
-    tv_run_free(&done);
+    tv_child_result_free(&plan);
+    tv_child_result_free(&done);
     return said;
 }
 
@@ -171,17 +171,17 @@ static void ppo_says_how_often_it_asks(void **state) {
     char *out = tv_answering_path(place, "ppo"), *prompts = tv_answering_path(place, "five.jsonl");
     tv_write_text(prompts, "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n{\"prompt\": \"c\"}\n"
                            "{\"prompt\": \"d\"}\n{\"prompt\": \"e\"}\n");
-    tv_run run = tv_run_trivium("ppo", "--quiet", "--model", place->planted.base, "--reward-cmd", "false",
-                                "--prompts", prompts, "--out", out, "--dry-run", "--set", "ppo.iterations=10",
-                                "--set", "ppo.prompts=12", "--set", "ppo.minibatch=5", "--set",
-                                "ppo.epochs=2", "--set", "ppo.max_new_tokens=9");
+    tv_child_result run = tv_run_trivium(
+        "ppo", "--quiet", "--model", place->planted.base, "--reward-cmd", "false", "--prompts", prompts,
+        "--out", out, "--dry-run", "--set", "ppo.iterations=10", "--set", "ppo.prompts=12", "--set",
+        "ppo.minibatch=5", "--set", "ppo.epochs=2", "--set", "ppo.max_new_tokens=9");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "5 prompts of up to 1 tokens; 0 held out"));
     assert_non_null(
         strstr(run.out, "10 iterations of 12 answers of up to 9 tokens; each prompt is answered 24 times"));
     assert_non_null(strstr(run.out, "6 an iteration: 2 times through its answers, 5 at a time"));
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(prompts);
     free(out);
 }

@@ -70,7 +70,7 @@ static char *new_run(const tv_small_model *small, const char *name) {
     return tv_format("%s/%s", small->dir, name);
 }
 
-static tv_run train(const char *stage, const char *model, const char *data, const char *out) {
+static tv_child_result train(const char *stage, const char *model, const char *data, const char *out) {
     return tv_run_trivium(stage, "--model", model, "--data", data, "--out", out, "--set", "train.steps=1",
                           "--set", "train.batch_size=1", "--set", "train.warmup_steps=0", "--set",
                           "data.seq_len=64");
@@ -79,11 +79,11 @@ static tv_run train(const char *stage, const char *model, const char *data, cons
 static void turns_end_in_all_three_files(void **state) {
     const tv_small_model *small = *state;
     char *data = tv_small_model_file(small, "chat.jsonl", chat), *out = new_run(small, "chat");
-    tv_run run = train("sft", small->model, data, out);
+    tv_child_result run = train("sft", small->model, data, out);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "answers end with <|im_end|>"));
     expect_chat_ends(small, out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     /* A model that says so is left alone, and stops there. */
     char *again = new_run(small, "again"), *last = tv_format("%s/checkpoints/last", out);
@@ -94,7 +94,7 @@ static void turns_end_in_all_three_files(void **state) {
     static const char *const files[] = {"config.json", "generation_config.json", "tokenizer_config.json"};
     for (size_t i = 0; i < TV_COUNT(files); i++)
         tv_expect_same_file(last, next, files[i]);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(next, last, again, out, data);
 }
 
@@ -102,12 +102,12 @@ static void texts_change_nothing(void **state) {
     const tv_small_model *small = *state;
     char *data = tv_small_model_file(small, "texts.jsonl", texts), *out = new_run(small, "texts");
     char *last = tv_format("%s/checkpoints/last", out);
-    tv_run run = train("sft", small->model, data, out);
+    tv_child_result run = train("sft", small->model, data, out);
     tv_expect_exit(&run, 0);
     expect_ids(out, "config.json", END_OF_TEXT, -1);
     expect_ids(out, "generation_config.json", END_OF_TEXT, -1);
     tv_expect_same_file(small->model, last, "tokenizer_config.json");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(last, out, data);
 }
 
@@ -115,10 +115,10 @@ static void texts_change_nothing(void **state) {
 static void every_stage_that_answers_says_it(void **state) {
     const tv_small_model *small = *state;
     char *data = tv_small_model_file(small, "pairs.jsonl", pairs), *out = new_run(small, "dpo");
-    tv_run run = train("dpo", small->model, data, out);
+    tv_child_result run = train("dpo", small->model, data, out);
     tv_expect_exit(&run, 0);
     expect_chat_ends(small, out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     free(data);
     data = tv_small_model_file(small, "prompts.jsonl", prompts);
@@ -130,7 +130,7 @@ static void every_stage_that_answers_says_it(void **state) {
                        "--set", "train.batch_size=2", "--set", "train.warmup_steps=0");
     tv_expect_exit(&run, 0);
     expect_chat_ends(small, out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     free(data);
 }
@@ -159,13 +159,14 @@ static void an_end_that_no_adapter_can_learn_is_said(void **state) {
         }
         const char *const ranks[] = {"lora.rank=2", "lora.rank=0"};
         for (int all = 0; all < 2; all++) {
-            tv_run run = tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", "none",
-                                        "--set", "data.seq_len=64", "--set", ranks[all], "--dry-run");
+            tv_child_result run =
+                tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", "none", "--set",
+                               "data.seq_len=64", "--set", ranks[all], "--dry-run");
             tv_expect_exit(&run, 0);
             const char *said = strstr(run.err, "is about that of 2 other tokens");
             if (!said != !(alike && !all))
                 fail_msg("alike %d, %s: %s", alike, ranks[all], run.err);
-            tv_run_free(&run);
+            tv_child_result_free(&run);
         }
     }
     tv_safetensors_close(&file);

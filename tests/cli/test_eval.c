@@ -26,21 +26,21 @@ static uint64_t count_lines(const char *path) {
 
 static void help_explains_the_windows(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("eval", "--help");
+    tv_child_result run = tv_run_trivium("eval", "--help");
     assert_int_equal(run.exit_code, 0);
     const char *const words[] = {"--model DIR", "--data F", "--stride S", "--logprobs F", "end-of-text"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strstr(run.out, words[i]))
             fail_msg("\"%s\" is not in the help:\n%s", words[i], run.out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 /* 10,241 tokens; the values are test_evaluate.c's business. */
 static void a_shard_gives_the_three_keys(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *logprobs = tv_format("%s/logprobs.txt", dir);
-    tv_run run = tv_run_trivium("eval", "--model", model, "--data", shard, "--seq-len", "64", "--logprobs",
-                                logprobs, "--json");
+    tv_child_result run = tv_run_trivium("eval", "--model", model, "--data", shard, "--seq-len", "64",
+                                         "--logprobs", logprobs, "--json");
     cJSON *result = tv_result_of(&run);
     double loss = tv_result_number(result, "loss");
     assert_int_equal(cJSON_GetArraySize(result), 3);
@@ -49,12 +49,12 @@ static void a_shard_gives_the_three_keys(void **state) {
     assert_int_equal(tv_result_number(result, "tokens"), 10240);
     assert_int_equal(count_lines(logprobs), 10240);
     cJSON_Delete(result);
-    tv_run_free(&run);
-    run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, "eval", "--model", model, "--data", shard,
-                                               "--batch-size", "5", NULL});
+    tv_child_result_free(&run);
+    run = tv_child_run((const char *const[]){TRIVIUM_COMMAND, "eval", "--model", model, "--data", shard,
+                                             "--batch-size", "5", NULL});
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "perplexity"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(logprobs);
     tv_test_dir_remove(&dir);
 }
@@ -74,12 +74,12 @@ static void mistakes_give_exit_code_2(void **state) {
         {model, cut, "cut.bin"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run = tv_run_trivium("eval", "--model", cases[i].model, "--data", cases[i].data);
+        tv_child_result run = tv_run_trivium("eval", "--model", cases[i].model, "--data", cases[i].data);
         if (run.exit_code != 2 || !strstr(run.err, cases[i].sentence))
             fail_msg("case %zu: exit code %d, \"%s\"", i, run.exit_code, run.err);
         assert_memory_equal(run.err, "trivium eval: ", 14);
         assert_string_equal(run.out, "");
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     free(empty);
     free(cut);

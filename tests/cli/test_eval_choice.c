@@ -125,7 +125,7 @@ static void answers_are_the_likeliest_endings(void **state) {
                               b ? "--batch-size" : NULL,
                               b ? batches[b - 1] : NULL,
                               NULL};
-        tv_run run = tv_run_program(argv);
+        tv_child_result run = tv_child_run(argv);
         cJSON *result = tv_result_of(&run);
         assert_near(tv_result_number(result, "accuracy"), (double)right / QUESTIONS, 1e-12);
         assert_near(tv_result_number(result, "accuracy_norm"), (double)right_norm / QUESTIONS, 1e-12);
@@ -133,7 +133,7 @@ static void answers_are_the_likeliest_endings(void **state) {
         assert_near(tv_result_number(result, "endings"), QUESTIONS * ENDINGS, 0);
         assert_int_equal(cJSON_GetArraySize(result), 4);
         cJSON_Delete(result);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_ok(tv_read_file(logprobs, &text, NULL));
         const char *at = text;
         for (int i = 0; i < QUESTIONS * ENDINGS; i++) {
@@ -144,11 +144,11 @@ static void answers_are_the_likeliest_endings(void **state) {
         assert_int_equal(*at, 0);
         free(text);
     }
-    tv_run run = tv_run_trivium("eval", "--model", small->model, "--data", data);
+    tv_child_result run = tv_run_trivium("eval", "--model", small->model, "--data", data);
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "accuracy_norm"));
     assert_non_null(strstr(run.out, "questions      12, with 36 endings"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(data, logprobs);
     tv_text_free(&lines);
 }

@@ -23,9 +23,9 @@ static const char lines[] = "{\"prompt\": \"a stone and a river: \", \"completio
                             "{\"prompt\": \"\", \"completion\": \"bread\"}\n"
                             "{\"prompt\": \"and three or four?\", \"completion\": \" stone\"}\n";
 
-static tv_run evaluate(const char *model, const char *data, const char *more, const char *value) {
-    return tv_run_program((const char *const[]){TRIVIUM_COMMAND, "eval", "--model", model, "--data", data,
-                                                "--json", "--quiet", more, value, NULL});
+static tv_child_result evaluate(const char *model, const char *data, const char *more, const char *value) {
+    return tv_child_run((const char *const[]){TRIVIUM_COMMAND, "eval", "--model", model, "--data", data,
+                                              "--json", "--quiet", more, value, NULL});
 }
 
 static void it_is_the_loss_that_sft_validates(void **state) {
@@ -36,7 +36,7 @@ static void it_is_the_loss_that_sft_validates(void **state) {
     char *data = tv_format("%s/held-out.jsonl", place.dir), *run_dir = tv_format("%s/run", place.dir),
          *logprobs = tv_format("%s/logprobs", place.dir), *written = NULL;
     assert_ok(tv_write_file(data, lines, sizeof lines - 1));
-    tv_run sft = tv_run_program((const char *const[]){
+    tv_child_result sft = tv_child_run((const char *const[]){
         TRIVIUM_COMMAND, "sft", "--model", place.base, "--data", data, "--val", data, "--out", run_dir,
         "--quiet", "--set", "train.lr=0", "--set", "train.steps=1", "--set", "train.eval_every=1", NULL});
     if (sft.exit_code != 0)
@@ -45,15 +45,15 @@ static void it_is_the_loss_that_sft_validates(void **state) {
     assert_true(expected > 1);
     static const char *const batches[] = {"1", "2", "5"};
     for (int i = 0; i < 3; i++) {
-        tv_run run = evaluate(place.base, data, "--batch-size", batches[i]);
+        tv_child_result run = evaluate(place.base, data, "--batch-size", batches[i]);
         if (run.exit_code != 0)
             fail_msg("%s", run.err);
         cJSON *result = tv_result_of(&run);
         assert_near(tv_result_number(result, "loss"), expected, 3e-6 * expected);
         cJSON_Delete(result);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
-    tv_run run = evaluate(place.base, data, "--logprobs", logprobs);
+    tv_child_result run = evaluate(place.base, data, "--logprobs", logprobs);
     cJSON *result = tv_result_of(&run);
     assert_ok(tv_read_file(logprobs, &written, NULL));
     double sum = 0, tokens = 0;
@@ -62,12 +62,12 @@ static void it_is_the_loss_that_sft_validates(void **state) {
     assert_near(tokens, tv_result_number(result, "tokens"), 0);
     assert_near(sum / tokens, expected, 3e-6 * expected);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = evaluate(place.base, data, "--stride", "4");
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "expected no --seq-len and no --stride for prompts with completions"));
-    tv_run_free(&run);
-    tv_run_free(&sft);
+    tv_child_result_free(&run);
+    tv_child_result_free(&sft);
     free(written);
     free(logprobs);
     free(run_dir);

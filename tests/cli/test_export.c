@@ -20,24 +20,24 @@ static int make_model(void **state) {
 
 /* Text, ids and log-probabilities of a greedy answer, as one line. */
 static char *greedy(const char *model) {
-    tv_run run = tv_run_trivium("generate", "--model", model, "--prompt", "It was the best", "--max-tokens",
-                                "20", "--temperature", "0", "--json", "--quiet");
+    tv_child_result run = tv_run_trivium("generate", "--model", model, "--prompt", "It was the best",
+                                         "--max-tokens", "20", "--temperature", "0", "--json", "--quiet");
     if (run.exit_code != 0)
         fail_msg("%s: %s", model, run.err);
     char *said = tv_format("%s", run.out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     return said;
 }
 
 static void export_to(const char *model, const char *format, const char *dtype, const char *out) {
-    tv_run run = tv_run_trivium("export", "--model", model, "--format", format, "--dtype", dtype, "--out",
-                                out, "--json", "--quiet");
+    tv_child_result run = tv_run_trivium("export", "--model", model, "--format", format, "--dtype", dtype,
+                                         "--out", out, "--json", "--quiet");
     if (run.exit_code != 0)
         fail_msg("%s %s: %s", format, dtype, run.err);
     cJSON *result = tv_result_of(&run);
     assert_string_equal(cJSON_GetStringValue(tv_json_get(result, "out")), out);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void what_goes_out_says_the_same(void **state) {
@@ -93,20 +93,21 @@ static void a_file_serves_where_a_model_does(void **state) {
     double losses[2];
     const char *const models[] = {f->model, gguf};
     for (int i = 0; i < 2; i++) {
-        tv_run run = tv_run_trivium("eval", "--model", models[i], "--data", text, "--json", "--quiet");
+        tv_child_result run =
+            tv_run_trivium("eval", "--model", models[i], "--data", text, "--json", "--quiet");
         if (run.exit_code != 0)
             fail_msg("%s", run.err);
         cJSON *result = tv_result_of(&run);
         losses[i] = tv_result_number(result, "loss");
         cJSON_Delete(result);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     assert_near(losses[1], losses[0], 0);
-    tv_run run = tv_run_trivium("sft", "--model", gguf, "--data", data, "--out", run_dir, "--quiet", "--set",
-                                "train.steps=2", "--set", "data.seq_len=32");
+    tv_child_result run = tv_run_trivium("sft", "--model", gguf, "--data", data, "--out", run_dir, "--quiet",
+                                         "--set", "train.steps=2", "--set", "data.seq_len=32");
     if (run.exit_code != 0)
         fail_msg("%s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *weights = tv_format("%s/checkpoints/last/model.safetensors", run_dir);
     char *tokenizer = tv_format("%s/checkpoints/last/tokenizer.json", run_dir);
     assert_true(tv_path_exists(weights));
@@ -116,15 +117,15 @@ static void a_file_serves_where_a_model_does(void **state) {
                          "train.steps=3");
     if (run.exit_code != 0)
         fail_msg("%s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(gguf, run_dir, data, text, weights, tokenizer);
 }
 
-static void expect(tv_run run, const char *words) {
+static void expect(tv_child_result run, const char *words) {
     if (run.exit_code != 2 || !strstr(run.err, words) || strchr(run.err, '\n') != strrchr(run.err, '\n'))
         fail_msg("expected exit code 2 and one line with \"%s\", found %d: %s", words, run.exit_code,
                  run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void mistakes_leave_nothing(void **state) {
@@ -167,11 +168,11 @@ static void shards_are_as_large_as_asked(void **state) {
     char *cut = tv_format("%s/cut", f->dir),
          *index = tv_format("%s/cut/model.safetensors.index.json", f->dir);
     char *here = greedy(f->model);
-    tv_run run = tv_run_trivium("export", "--model", f->model, "--format", "hf", "--shard-size", "50KB",
-                                "--out", cut, "--quiet");
+    tv_child_result run = tv_run_trivium("export", "--model", f->model, "--format", "hf", "--shard-size",
+                                         "50KB", "--out", cut, "--quiet");
     if (run.exit_code != 0)
         fail_msg("%s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_true(tv_path_exists(index));
     char **names = NULL;
     uint64_t count = 0, shards = 0;
@@ -187,7 +188,7 @@ static void shards_are_as_large_as_asked(void **state) {
                              "--out", cut);
         if (run.exit_code != 2 || !strstr(run.err, "--shard-size: expected a size"))
             fail_msg("%s: %s", wrong[i], run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     tv_free_names(&names, count);
     tv_free_all(there, here, index, cut);

@@ -173,13 +173,13 @@ static void make_utf16(const tv_text *plain, bool mark, tv_text *out) {
 /* ---- runs ---- */
 
 typedef struct outcome {
-    tv_run run;
+    tv_child_result run;
     char *bytes; /* of the result; NULL where it ended with a failure */
     uint64_t size;
 } outcome;
 
 static void outcome_free(outcome *o) {
-    tv_run_free(&o->run);
+    tv_child_result_free(&o->run);
     free(o->bytes);
 }
 
@@ -200,7 +200,7 @@ static outcome run_on(const tv_small_model *small, const command *c, const tv_te
                       : strcmp(word, "REWARD") == 0  ? reward
                                                      : word;
     }
-    o.run = tv_run_program(argv);
+    o.run = tv_child_run(argv);
     if (o.run.exit_code == 0 && !c->result) {
         o.bytes = tv_format("%s", o.run.out);
         o.size = strlen(o.bytes);

@@ -34,8 +34,9 @@ static uint64_t count_of(const cJSON *result, const char *key) {
 
 static void json_has_text_ids_and_logprobs(void **state) {
     const fixture *f = *state;
-    tv_run run = tv_run_trivium("generate", "--model", f->model, "--prompt", "It was ", "--max-tokens", "24",
-                                "--seed", "5", "--temperature", "1", "--json", "--quiet");
+    tv_child_result run =
+        tv_run_trivium("generate", "--model", f->model, "--prompt", "It was ", "--max-tokens", "24", "--seed",
+                       "5", "--temperature", "1", "--json", "--quiet");
     assert_string_equal(run.err, "");
     cJSON *result = tv_result_of(&run);
     uint64_t count = count_of(result, "ids");
@@ -57,51 +58,52 @@ static void json_has_text_ids_and_logprobs(void **state) {
     cJSON_ArrayForEach(item, tv_json_get(result, "ids"))
         snprintf(list + strlen(list), sizeof list - strlen(list), "%d ", item->valueint);
     assert_ok(tv_write_file(ids, list, strlen(list)));
-    tv_run decoded = tv_run_trivium("tokenizer", "decode", "--tokenizer", f->model, "--input", ids,
-                                    "--skip-special", "--json");
+    tv_child_result decoded = tv_run_trivium("tokenizer", "decode", "--tokenizer", f->model, "--input", ids,
+                                             "--skip-special", "--json");
     cJSON *text = tv_result_of(&decoded);
     assert_string_equal(tv_json_get(text, "text")->valuestring, tv_json_get(result, "text")->valuestring);
     cJSON_Delete(text);
     cJSON_Delete(result);
-    tv_run_free(&decoded);
-    tv_run_free(&run);
+    tv_child_result_free(&decoded);
+    tv_child_result_free(&run);
     free(ids);
 }
 
 static void seeds_and_greed_decide(void **state) {
     const fixture *f = *state;
-    tv_run a = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "20",
-                              "--seed", "1");
-    tv_run b = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "20",
-                              "--seed", "1");
-    tv_run c = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "20",
-                              "--seed", "2");
+    tv_child_result a = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens",
+                                       "20", "--seed", "1");
+    tv_child_result b = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens",
+                                       "20", "--seed", "1");
+    tv_child_result c = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens",
+                                       "20", "--seed", "2");
     assert_int_equal(a.exit_code, 0);
     assert_string_equal(a.out, b.out);
     assert_string_not_equal(a.out, c.out);
     assert_int_equal(strncmp(a.out, "It", 2), 0);
     assert_non_null(strstr(a.err, "tokens/s"));
-    tv_run_free(&a);
-    tv_run_free(&b);
-    tv_run_free(&c);
+    tv_child_result_free(&a);
+    tv_child_result_free(&b);
+    tv_child_result_free(&c);
     a = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "20",
                        "--temperature", "0", "--seed", "1");
     b = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "20", "--top-k",
                        "1", "--seed", "2");
     assert_int_equal(a.exit_code, 0);
     assert_string_equal(a.out, b.out);
-    tv_run_free(&a);
-    tv_run_free(&b);
+    tv_child_result_free(&a);
+    tv_child_result_free(&b);
 }
 
 /* A capture changes no text; each is asked for once, at its step. */
 static void drawing_is_captured(void **state) {
     const fixture *f = *state;
-    tv_run plain = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "9"),
-           captured = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "9",
-                                     "--capture-step", "3"),
-           beyond = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens", "9",
-                                   "--capture-step", "3000");
+    tv_child_result plain = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens",
+                                           "9"),
+                    captured = tv_run_trivium("generate", "--model", f->model, "--prompt", "It",
+                                              "--max-tokens", "9", "--capture-step", "3"),
+                    beyond = tv_run_trivium("generate", "--model", f->model, "--prompt", "It", "--max-tokens",
+                                            "9", "--capture-step", "3000");
     assert_int_equal(captured.exit_code, 0);
     assert_string_equal(captured.out, plain.out);
     const char *said = strstr(captured.err, "no capture");
@@ -109,16 +111,16 @@ static void drawing_is_captured(void **state) {
     assert_null(strstr(said + 1, "no capture"));
     assert_null(strstr(plain.err, "no capture"));
     assert_null(strstr(beyond.err, "no capture"));
-    tv_run_free(&plain);
-    tv_run_free(&captured);
-    tv_run_free(&beyond);
+    tv_child_result_free(&plain);
+    tv_child_result_free(&captured);
+    tv_child_result_free(&beyond);
     char *prompts = tv_small_model_file(f, "prompts.jsonl", "{\"prompt\": \"It\"}\n");
     char *out = tv_format("%s/candidates.jsonl", f->dir);
     captured = tv_run_trivium("sample", "--model", f->model, "--prompts", prompts, "--out", out,
                               "--max-tokens", "9", "--capture-step", "6");
     assert_int_equal(captured.exit_code, 0);
     assert_non_null(strstr(captured.err, "no capture"));
-    tv_run_free(&captured);
+    tv_child_result_free(&captured);
     free(prompts);
     free(out);
 }
@@ -128,28 +130,28 @@ static void the_context_ends_the_text(void **state) {
     char prompt[101];
     memset(prompt, '.', 100);
     prompt[100] = 0;
-    tv_run encoded =
+    tv_child_result encoded =
         tv_run_trivium("tokenizer", "encode", "--tokenizer", f->model, "--text", prompt, "--json");
     cJSON *ids = tv_result_of(&encoded);
     uint64_t length = count_of(ids, "ids");
-    tv_run run = tv_run_trivium("generate", "--model", f->model, "--prompt", prompt, "--max-tokens", "500",
-                                "--temperature", "0", "--json");
+    tv_child_result run = tv_run_trivium("generate", "--model", f->model, "--prompt", prompt, "--max-tokens",
+                                         "500", "--temperature", "0", "--json");
     cJSON *result = tv_result_of(&run);
     assert_string_equal(tv_json_get(result, "finish")->valuestring, "length");
     assert_int_equal(count_of(result, "ids"), CONTEXT - length);
     cJSON_Delete(ids);
     cJSON_Delete(result);
-    tv_run_free(&encoded);
-    tv_run_free(&run);
+    tv_child_result_free(&encoded);
+    tv_child_result_free(&run);
 }
 
 /* Greedy, and as long as the context allows. */
 static cJSON *ids_behind(const char *model, const char *prompt) {
-    tv_run run = tv_run_trivium("generate", "--model", model, "--prompt", prompt, "--max-tokens", "500",
-                                "--temperature", "0", "--json");
+    tv_child_result run = tv_run_trivium("generate", "--model", model, "--prompt", prompt, "--max-tokens",
+                                         "500", "--temperature", "0", "--json");
     cJSON *result = tv_result_of(&run), *ids = cJSON_DetachItemFromObjectCaseSensitive(result, "ids");
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     return ids;
 }
 
@@ -191,11 +193,11 @@ static void a_run_and_no_prompt_do(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         copy_file(f->model, step, names[i]);
     assert_ok(tv_replace_link("step-1", best));
-    tv_run run = tv_run_trivium("generate", "--model", run_path, "--max-tokens", "3", "--json");
+    tv_child_result run = tv_run_trivium("generate", "--model", run_path, "--max-tokens", "3", "--json");
     cJSON *result = tv_result_of(&run);
     assert_in_range(count_of(result, "ids"), 1, 3);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(checkpoints, step, best, run_path);
 }
 
@@ -219,13 +221,13 @@ static void mistakes_give_exit_code_2(void **state) {
         {f->model, "x", "--top-q=1", "--top-"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run = tv_run_trivium("generate", "--model", cases[i].model, "--prompt", cases[i].prompt,
-                                    cases[i].option);
+        tv_child_result run = tv_run_trivium("generate", "--model", cases[i].model, "--prompt",
+                                             cases[i].prompt, cases[i].option);
         assert_int_equal(run.exit_code, 2);
         assert_string_equal(run.out, "");
         if (strncmp(run.err, "trivium generate: ", 18) != 0 || !strstr(run.err, cases[i].sentence))
             fail_msg("case %zu: %s", i, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     free(bare);
     free(long_prompt);

@@ -31,11 +31,11 @@ static void the_dry_run_names_the_sums(void **state) {
     (void)state;
     tv_small_run p = create_place();
     char *out = tv_small_run_path(&p, "out");
-    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "4 micro-batches in 2 groups"));
     assert_non_null(strstr(run.out, "sums of groups' gradients"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     tv_small_run_destroy(&p);
 }

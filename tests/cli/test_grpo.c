@@ -79,7 +79,7 @@ static int64_t updates_within(const char *out) {
     return updates;
 }
 
-static tv_run stop(tv_child *child) {
+static tv_child_result stop(tv_child *child) {
     kill(child->pid, SIGUSR1);
     return tv_child_wait(child);
 }
@@ -101,10 +101,10 @@ static void a_stop_between_updates_changes_no_bit(void **state) {
     tv_child child = tv_start_trivium(TRAIN(parts, val, program));
     wait_for_file(scored, &child);
     wait_for_cpu(&child, cpu_seconds(&child) + 0.3);
-    tv_run run = stop(&child);
+    tv_child_result run = stop(&child);
     tv_expect_sentence(&run, 130, "interrupted in step 1 of 2", "SIGUSR1");
     tv_expect_sentence(&run, 130, command, "SIGUSR1");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_no_litter(parts);
     int64_t done = updates_within(parts);
     print_message("stopped behind %d of 240 updates\n", (int)done);
@@ -116,7 +116,7 @@ static void a_stop_between_updates_changes_no_bit(void **state) {
     run = stop(&child);
     print_message("then: %s", run.err);
     assert_true(run.exit_code == 130 || run.exit_code == 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     tv_trivium_exits(0, GO_ON(parts, program));
     tv_expect_same_run(whole, parts);

@@ -43,8 +43,8 @@ static const char by_number[] =
     "while read -r line; do id=${line#*:}; id=${id%%,*}; echo $((id % 7 == 5)); done";
 
 /* As people run it; the caller looks at how it ended. */
-static tv_run run_by(const char *run, const char *reward, uint64_t stop_after, bool resume,
-                     const char *const *sets) {
+static tv_child_result run_by(const char *run, const char *reward, uint64_t stop_after, bool resume,
+                              const char *const *sets) {
     const char *argv[MOST_WORDS] = {TRIVIUM_COMMAND,
                                     "grpo",
                                     "--quiet",
@@ -79,17 +79,17 @@ static tv_run run_by(const char *run, const char *reward, uint64_t stop_after, b
         argv[count++] = sets[i];
     }
     assert_in_range(count, 1, MOST_WORDS - 1);
-    tv_run result = tv_run_program(argv);
+    tv_child_result result = tv_child_run(argv);
     free(after);
     return result;
 }
 
 static void train_by(const char *run, const char *reward, uint64_t stop_after, bool resume,
                      const char *const *sets) {
-    tv_run result = run_by(run, reward, stop_after, resume, sets);
+    tv_child_result result = run_by(run, reward, stop_after, resume, sets);
     if (result.exit_code != 0)
         fail_msg("exit code %d: %s", result.exit_code, result.err);
-    tv_run_free(&result);
+    tv_child_result_free(&result);
 }
 
 static void train_with(const char *run, const char *const *sets) {
@@ -97,10 +97,10 @@ static void train_with(const char *run, const char *const *sets) {
 }
 
 static void expect_refused(const char *run, const char *sentence, const char *const *sets) {
-    tv_run result = run_by(run, by_number, 0, false, sets);
+    tv_child_result result = run_by(run, by_number, 0, false, sets);
     if (result.exit_code != 2 || !strstr(result.err, sentence))
         fail_msg("exit code %d: %s", result.exit_code, result.err);
-    tv_run_free(&result);
+    tv_child_result_free(&result);
 }
 
 static uint64_t reward_of_group(uint64_t group) {

@@ -21,8 +21,8 @@ static const char train_json[] = "\"steps\": 6, \"batch_size\": 16, \"lr\": 1e-2
                                  " \"eval_every\": 0, \"checkpoint_every\": 3";
 
 /* trivium pretrain, on the device as it is or lowered; NULL: no further option. */
-static tv_run pretrain(const char *caps, const char *first, const char *second, const char *out,
-                       const char *third, const char *fourth) {
+static tv_child_result pretrain(const char *caps, const char *first, const char *second, const char *out,
+                                const char *third, const char *fourth) {
     const char *argv[14] = {TRIVIUM_COMMAND, "pretrain", "--out", out};
     size_t count = 4;
     const char *const more[] = {first, second, third, fourth};
@@ -31,16 +31,16 @@ static tv_run pretrain(const char *caps, const char *first, const char *second, 
             argv[count++] = more[i];
     if (caps)
         setenv("TRIVIUM_CAPS_MAX", caps, 1);
-    tv_run run = tv_run_program(argv);
+    tv_child_result run = tv_child_run(argv);
     unsetenv("TRIVIUM_CAPS_MAX");
     return run;
 }
 
-static void expect(tv_run run, const char *said, const char *unsaid) {
+static void expect(tv_child_result run, const char *said, const char *unsaid) {
     tv_expect_exit(&run, 0);
     if ((said && !strstr(run.err, said)) || (unsaid && strstr(run.err, unsaid)))
         fail_msg("it said:\n%s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static uint64_t rows_of(const char *run) {

@@ -99,11 +99,11 @@ static void they_are_read_where_they_belong(void **state) {
                      "--out", ranked, "--drawn", drawn, "--quiet");
     const char *const commands[][2] = {{"sft", best}, {"reward", ranked}, {"dpo", ranked}};
     for (size_t i = 0; i < TV_COUNT(commands); i++) {
-        tv_run run = tv_run_trivium(commands[i][0], "--model", place.model, "--data", commands[i][1], "--out",
-                                    out, "--dry-run");
+        tv_child_result run = tv_run_trivium(commands[i][0], "--model", place.model, "--data", commands[i][1],
+                                             "--out", out, "--dry-run");
         if (run.exit_code != 0 || strstr(run.err, "\"score\""))
             fail_msg("%s: exit code %d: %s", commands[i][0], run.exit_code, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     free(out);
 }

@@ -51,15 +51,15 @@ static void the_plan_has_the_workspace(void **state) {
     (void)state;
     tv_small_run p = tv_small_run_create("\"steps\": 2, \"batch_size\": 3");
     char *out = tv_small_run_path(&p, "run");
-    tv_run adamw = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run"),
-           muon = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run", "--set",
-                                 "train.optimizer=muon");
+    tv_child_result adamw = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run"),
+                    muon = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run",
+                                          "--set", "train.optimizer=muon");
     tv_expect_exit(&adamw, 0);
     tv_expect_exit(&muon, 0);
     assert_null(strstr(adamw.out, "Muon"));
     assert_non_null(strstr(muon.out, "Muon's workspace"));
-    tv_run_free(&adamw);
-    tv_run_free(&muon);
+    tv_child_result_free(&adamw);
+    tv_child_result_free(&muon);
     free(out);
     tv_small_run_destroy(&p);
 }

@@ -117,24 +117,24 @@ static void mistakes_are_named(void **state) {
 
 static void the_frame_keeps_its_exit_codes(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("--version");
+    tv_child_result run = tv_run_trivium("--version");
     assert_int_equal(run.exit_code, 0);
     assert_memory_equal(run.out, "trivium ", 8);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("--help");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "usage: trivium COMMAND"));
     assert_string_equal(run.err, "");
-    tv_run_free(&run);
-    run = tv_run_program((const char *const[]){TRIVIUM_COMMAND, NULL});
+    tv_child_result_free(&run);
+    run = tv_child_run((const char *const[]){TRIVIUM_COMMAND, NULL});
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "trivium: "));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("frobnicate");
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "frobnicate"));
     assert_string_equal(run.out, "");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 /* Runs "trivium WORDS... --help" and, where that lists commands, the same for each of them. */
@@ -143,15 +143,15 @@ static void check_help(const char *const *words, size_t count) {
     for (size_t i = 0; i < count; i++)
         argv[1 + i] = words[i];
     argv[1 + count] = "--help";
-    tv_run run = tv_run_program(argv);
+    tv_child_result run = tv_child_run(argv);
     if (run.exit_code != 0 || strncmp(run.out, "usage: trivium", 14) != 0 || run.err[0])
         fail_msg("%s --help: exit code %d, %s", count ? words[count - 1] : "", run.exit_code, run.err);
     argv[1 + count] = "--no-such-option";
-    tv_run wrong = tv_run_program(argv);
+    tv_child_result wrong = tv_child_run(argv);
     if (wrong.exit_code != 2 || wrong.out[0] || strncmp(wrong.err, "trivium", 7) != 0)
         fail_msg("%s --no-such-option: exit code %d, %s", count ? words[count - 1] : "", wrong.exit_code,
                  wrong.err);
-    tv_run_free(&wrong);
+    tv_child_result_free(&wrong);
     char *list = strstr(run.out, "\ncommands:\n");
     char *end = list ? strstr(list + 2, "\n\n") : NULL;
     if (end)
@@ -165,7 +165,7 @@ static void check_help(const char *const *words, size_t count) {
         const char *deeper[3] = {count ? words[0] : row + 2, count ? row + 2 : NULL};
         check_help(deeper, count + 1);
     }
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void every_command_has_help(void **state) {

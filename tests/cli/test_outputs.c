@@ -55,11 +55,11 @@ static void expect_file(const char *path, const char *expected) {
     free(text);
 }
 
-static void expect_refusal(tv_run run, const char *what) {
+static void expect_refusal(tv_child_result run, const char *what) {
     if (run.exit_code != 2 || !strstr(run.err, what))
         fail_msg("exit code %d: %s", run.exit_code, run.err);
     expect_file(input, RANKINGS);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void inputs_are_never_written_over(void **state) {
@@ -114,15 +114,15 @@ static void mode_and_links_stay(void **state) {
     assert_int_equal(chmod(kept, 0600), 0);
     assert_int_equal(symlink("kept.jsonl", name), 0);
     assert_int_equal(symlink(missing, to_missing), 0);
-    tv_run run = tv_run_trivium("prefs", "--rankings", input, "--out", name);
+    tv_child_result run = tv_run_trivium("prefs", "--rankings", input, "--out", name);
     assert_int_equal(run.exit_code, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_true(S_ISLNK(mode_of(name)));
     assert_int_equal(mode_of(kept) & 07777, 0600);
     expect_file(kept, PREFS);
     run = tv_run_trivium("prefs", "--rankings", input, "--out", to_missing);
     assert_int_equal(run.exit_code, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_true(S_ISLNK(mode_of(to_missing)));
     expect_file(missing, PREFS);
     /* Nothing is left beside them. */
@@ -141,25 +141,25 @@ static void pipes_and_directories_as_outputs(void **state) {
     assert_ok(tv_make_dirs(folder));
     int reader = open(pipe_name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_true(reader >= 0);
-    tv_run run = tv_run_trivium("prefs", "--rankings", input, "--out", pipe_name);
+    tv_child_result run = tv_run_trivium("prefs", "--rankings", input, "--out", pipe_name);
     char text[256] = {0};
     if (run.exit_code != 0 || read(reader, text, sizeof text - 1) <= 0)
         fail_msg("exit code %d: %s", run.exit_code, run.err);
     assert_string_equal(text, PREFS);
     assert_true(S_ISFIFO(mode_of(pipe_name)));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", input, "--out", "/dev/stdout", "--quiet");
     assert_int_equal(run.exit_code, 0);
     assert_string_equal(run.out, PREFS);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", input, "--out", folder);
     assert_int_not_equal(run.exit_code, 0);
     assert_non_null(strstr(run.err, "found a directory"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("rank", "--candidates", input, "--out", pipe_name);
     assert_int_not_equal(run.exit_code, 0);
     assert_non_null(strstr(run.err, "found a pipe"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     close(reader);
     free(pipe_name);
     free(folder);
@@ -173,10 +173,10 @@ static void links_of_a_run_are_not_followed(void **state) {
     char *out = tv_small_run_path(&p, "run"), *home = tv_small_run_path(&p, "home"),
          *victim = tv_format("%s/notes.txt", home), *metrics = tv_format("%s/metrics.jsonl", out),
          *checkpoints = tv_format("%s/checkpoints", out), *moved = tv_format("%s/checkpoints", home);
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--quiet", "--stop-after", "4");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_make_dirs(home));
     tv_write_text(victim, "of years\n");
     char *kept = tv_format("%s.kept", metrics);
@@ -185,7 +185,7 @@ static void links_of_a_run_are_not_followed(void **state) {
     run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
     assert_int_not_equal(run.exit_code, 0);
     tv_expect_sentence(&run, run.exit_code, "metrics.jsonl", "a link to notes");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_file(victim, "of years\n");
     assert_int_equal(rename(kept, metrics), 0);
     assert_int_equal(rename(checkpoints, moved), 0);

@@ -85,10 +85,10 @@ static void make_argv(const fixture *f, const char *out, const char *const *more
 
 #define MORE_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-static tv_run train(const fixture *f, const char *out, const char *const *more) {
+static tv_child_result train(const fixture *f, const char *out, const char *const *more) {
     const char *argv[SHARED + MORE];
     make_argv(f, out, more, argv);
-    return tv_run_program(argv);
+    return tv_child_run(argv);
 }
 
 /* ---- gate 6 ---- */
@@ -100,10 +100,10 @@ static void gate_6_a_negative_kl_is_said(void **state) {
     char *reference = tv_answering_sharpened(&f->hasty, 1.5F);
     for (int cut = 0; cut < 2; cut++) {
         char *out = tv_answering_path(&f->hasty, cut ? "gate6-cut" : "gate6");
-        tv_run run = train(f, out,
-                           MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
-                                     "ppo.iterations=6", "--set", "train.lr=0", "--set", "ppo.epochs=1",
-                                     "--set", cut ? "ppo.top_k=1" : "ppo.top_k=0"));
+        tv_child_result run = train(f, out,
+                                    MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
+                                              "ppo.iterations=6", "--set", "train.lr=0", "--set",
+                                              "ppo.epochs=1", "--set", cut ? "ppo.top_k=1" : "ppo.top_k=0"));
         tv_expect_exit(&run, 0);
         for (uint64_t i = 1; i <= 6; i++) {
             double kl = tv_expect_metric(out, i, "objective/kl");
@@ -114,7 +114,7 @@ static void gate_6_a_negative_kl_is_said(void **state) {
                     strstr(run.err, "the last 6 iterations");
         if (said != (cut == 1) || (!cut && run.err[0]))
             fail_msg("%s: \"%s\"", cut ? "cut" : "honest", run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(out);
     }
     free(reference);
@@ -125,18 +125,18 @@ static void negative_kls_are_counted_across_a_stop(void **state) {
     const fixture *f = *state;
     char *reference = tv_answering_sharpened(&f->hasty, 1.5F),
          *out = tv_answering_path(&f->hasty, "gate6-parts");
-    tv_run run = train(f, out,
-                       MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
-                                 "ppo.iterations=5", "--set", "train.lr=0", "--set", "ppo.epochs=1", "--set",
-                                 "ppo.top_k=1", "--stop-after", "3"));
+    tv_child_result run = train(f, out,
+                                MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
+                                          "ppo.iterations=5", "--set", "train.lr=0", "--set", "ppo.epochs=1",
+                                          "--set", "ppo.top_k=1", "--stop-after", "3"));
     tv_expect_exit(&run, 0);
     assert_null(strstr(run.err, "KL was negative"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("ppo", "--out", out, "--quiet", "--resume", "--reward-cmd", f->hasty.reward);
     tv_expect_exit(&run, 0);
     if (!strstr(run.err, "the mean KL was negative in the last 5 iterations"))
         fail_msg("\"%s\"", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     free(reference);
 }
@@ -199,15 +199,15 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
     more[SETS + 1] = mix;
     more[SETS + 2] = "--reward-cmd";
     more[SETS + 3] = program;
-    tv_run run = train(f, whole, more);
+    tv_child_result run = train(f, whole, more);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     more[SETS + 4] = "--stop-after";
     more[SETS + 5] = "1";
     run = train(f, parts, more);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(tv_expect_whole_checkpoints(parts), 1);
 
     char *command = tv_format("trivium ppo --out %s --resume", parts);
@@ -217,7 +217,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
     kill(child.pid, SIGINT);
     run = tv_child_wait(&child);
     tv_expect_sentence(&run, 130, command, "Ctrl-C in the middle of an iteration");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(tv_expect_whole_checkpoints(parts), 3);
     assert_ok(tv_remove_tree(slow));
 
@@ -229,7 +229,7 @@ static void stopped_runs_go_on_with_the_same_bits(void **state) {
     run = tv_child_wait(&child);
     if (run.exit_code != 0) /* it may have been through already */
         tv_expect_sentence(&run, 130, command, "Ctrl-C");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_in_range(tv_expect_whole_checkpoints(parts), 4, 7);
 
     tv_trivium_exits(0, "ppo", "--out", parts, "--quiet", "--resume", "--reward-cmd", program);
@@ -261,12 +261,13 @@ static void programs_that_fail_lose_nothing(void **state) {
     static const char good[] = "n=0; while read -r line; do n=$((n + 1)); echo $n; done";
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *out = tv_format("%s/program-%zu", f->hasty.planted.dir, i);
-        tv_run run = train(f, out, MORE_ARGS("--reward-cmd", cases[i].program, "--set", "ppo.iterations=2"));
+        tv_child_result run =
+            train(f, out, MORE_ARGS("--reward-cmd", cases[i].program, "--set", "ppo.iterations=2"));
         if (run.exit_code != 2 || !strstr(run.err, cases[i].words) || !strstr(run.err, "--reward-cmd"))
             fail_msg("%s: exit code %d, \"%s\"", cases[i].program, run.exit_code, run.err);
         if (cases[i].finished && !strstr(run.err, "1 iterations are saved"))
             fail_msg("%s: \"%s\"", cases[i].program, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_int_equal(tv_expect_whole_checkpoints(out), cases[i].finished);
         if (cases[i].finished) {
             tv_trivium_exits(0, "ppo", "--out", out, "--quiet", "--resume", "--reward-cmd", good);
@@ -288,11 +289,12 @@ static void scores_that_shift_are_found(void **state) {
     };
     for (size_t i = 0; i < TV_COUNT(programs); i++) {
         char *out = tv_format("%s/shift-%zu", f->hasty.planted.dir, i);
-        tv_run run = train(f, out, MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
+        tv_child_result run =
+            train(f, out, MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
         if (run.exit_code != 2 || !strstr(run.err, "--reward-cmd") ||
             !strstr(run.err, "expected one line for each question"))
             fail_msg("%s: exit code %d, \"%s\"", programs[i], run.exit_code, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(out);
     }
 }
@@ -312,10 +314,11 @@ static void scores_with_ids_come_in_any_order(void **state) {
     char *outs[2];
     for (int i = 0; i < 2; i++) {
         outs[i] = tv_format("%s/ids-%d", f->hasty.planted.dir, i);
-        tv_run run = train(f, outs[i], MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
+        tv_child_result run =
+            train(f, outs[i], MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
         if (run.exit_code != 0)
             fail_msg("%s: exit code %d, \"%s\"", programs[i], run.exit_code, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     for (uint64_t step = 1; step <= 2; step++)
         assert_near(tv_expect_metric(outs[0], step, "objective/score"),
@@ -353,7 +356,7 @@ static void a_collapsed_policy_is_said(void **state) {
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *out = tv_format("%s/collapsed-%zu", f->hasty.planted.dir, i);
         char *policy = tv_answering_sharpened(&f->hasty, cases[i].factor);
-        tv_run run =
+        tv_child_result run =
             tv_run_trivium("ppo", "--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward,
                            "--prompts", f->hasty.prompts, "--out", out, "--set", "ppo.iterations=3", "--set",
                            "ppo.prompts=12", "--set", "ppo.max_new_tokens=6", "--set", "ppo.temperature=1",
@@ -374,7 +377,7 @@ static void a_collapsed_policy_is_said(void **state) {
             assert_null(strstr(run.err, "the policy is"));
             assert_null(strstr(page, "warns at"));
         }
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(page);
         free(policy);
         assert_ok(tv_remove_tree(out));
@@ -400,7 +403,7 @@ static void a_policy_without_numbers_ends_the_run(void **state) {
     assert_ok(tv_write_file(file, prompts.data, prompts.size));
     tv_text_free(&prompts);
     for (int saved = 1; saved >= 0; saved--) {
-        tv_run run = tv_run_trivium(
+        tv_child_result run = tv_run_trivium(
             "ppo", "--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward, "--prompts",
             file, "--out", out, "--set", "ppo.iterations=3", "--set", "ppo.prompts=12", "--set",
             "ppo.max_new_tokens=6", "--set", "train.lr=0", "--set", "train.batch_size=3", "--set",
@@ -411,7 +414,7 @@ static void a_policy_without_numbers_ends_the_run(void **state) {
         expect_words(run.err, saved ? "checkpoints/step-1 is the last checkpoint whose numbers are finite"
                                     : "no checkpoint stands before it");
         expect_words(run.err, "step 2/3  reward +nan");
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_int_equal(tv_expect_whole_checkpoints(out), saved);
         char *page = report_of(out);
         expect_words(page, "warns at 1 step, the last time at step 2: ");
@@ -426,7 +429,7 @@ static void a_policy_without_numbers_ends_the_run(void **state) {
 static void a_ruined_policy_is_not_saved(void **state) {
     const fixture *f = *state;
     char *out = tv_answering_path(&f->hasty, "ruined"), *policy = tv_answering_sharpened(&f->hasty, 1e34F);
-    tv_run run =
+    tv_child_result run =
         train(f, out,
               MORE_ARGS("--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward, "--set",
                         "ppo.iterations=1", "--set", "ppo.minibatch=12", "--set", "ppo.epochs=1", "--set",
@@ -434,7 +437,7 @@ static void a_ruined_policy_is_not_saved(void **state) {
     tv_expect_exit(&run, 1);
     expect_words(run.err, "not finite");
     expect_words(run.err, "nothing is saved");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(tv_expect_whole_checkpoints(out), 0);
     free(policy);
     free(out);
@@ -447,11 +450,11 @@ static void a_reward_model_without_numbers_is_said(void **state) {
          *reward = tv_planted_reward(&f->hasty.planted, "scoreless", 1);
     char *scale = tv_format("%s/reward.json", reward);
     tv_write_text(scale, "{\"mean\": 0.1, \"deviation\": 1e-320, \"samples\": 9}");
-    tv_run run = train(f, out, MORE_ARGS("--reward", reward, "--set", "ppo.iterations=1"));
+    tv_child_result run = train(f, out, MORE_ARGS("--reward", reward, "--set", "ppo.iterations=1"));
     tv_expect_exit(&run, 2);
     expect_words(run.err, "expected a finite number");
     expect_words(run.err, reward);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(scale, reward, out);
 }
 
@@ -469,10 +472,10 @@ static void mistakes_are_said(void **state) {
     char *text = tv_format("{\"prompt\": \"a\"}\n{\"prompt\": \"%0*d\"}\n", 125, 7);
     tv_write_text(far, text);
     /* Another tokenizer, in a reward model and, as a reference, in a language model of another vocabulary. */
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("tokenizer", "train", "--input", text_path, "--vocab-size", "265", "--out", model);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     const struct {
         const char *argv[8], *words;
     } cases[] = {
@@ -508,7 +511,7 @@ static void mistakes_are_said(void **state) {
         if (run.exit_code != 2 || !strstr(run.err, cases[i].words))
             fail_msg("case %zu: exit code %d, expected 2 and \"%s\": \"%s\"", i, run.exit_code,
                      cases[i].words, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_false(tv_path_exists(out));
     }
     run = tv_run_trivium("ppo", "--help");
@@ -516,7 +519,7 @@ static void mistakes_are_said(void **state) {
     static const char *const options[] = {"--reward ", "--reward-cmd", "--ref", "--prompts", "--resume"};
     for (size_t i = 0; i < TV_COUNT(options); i++)
         assert_non_null(strstr(run.out, options[i]));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(text, text_path, model, far, bad, out);
 }
 

@@ -20,7 +20,8 @@
 enum { MOST = 64, LEAST_CHANGES = 8 };
 
 /* A dry run on a device of so many bytes, with settings apart by spaces. */
-static tv_run dry_run(const tv_answering *place, const char *reward, const char *heap, const char *settings) {
+static tv_child_result dry_run(const tv_answering *place, const char *reward, const char *heap,
+                               const char *settings) {
     const char *argv[MOST] = {TRIVIUM_COMMAND, "ppo",
                               "--out",         "never",
                               "--dry-run",     "--quiet",
@@ -37,13 +38,13 @@ static tv_run dry_run(const tv_answering *place, const char *reward, const char 
         argv[count++] = word;
     }
     setenv("TRIVIUM_CAPS_MAX", heap, 1);
-    tv_run run = tv_run_program(argv);
+    tv_child_result run = tv_child_run(argv);
     unsetenv("TRIVIUM_CAPS_MAX");
     free(words);
     return run;
 }
 
-static uint64_t bytes_of(const tv_run *run) {
+static uint64_t bytes_of(const tv_child_result *run) {
     const char *line = strstr(run->out, "\nbytes ");
     assert_non_null(line);
     return strtoull(line + strlen("\nbytes "), NULL, 10);
@@ -57,14 +58,14 @@ static void check_change(const tv_answering *place, const char *reward, const ch
     snprintf(keys, sizeof keys, "%.*s", (int)(gap - line - 2), line + 2);
     if (strstr(keys, "texts of"))
         return; /* no setting */
-    tv_run run = dry_run(place, reward, "heap_bytes=10000000000", keys);
+    tv_child_result run = dry_run(place, reward, "heap_bytes=10000000000", keys);
     if (run.exit_code != 0)
         fail_msg("%s: exit code %d: %s", keys, run.exit_code, run.err);
     tv_format_bytes(bytes_of(&run), text, sizeof text);
     snprintf(end, sizeof end, "%.70s", gap + strspn(gap, " "));
     if (strncmp(end, text, strlen(text)) != 0 || !(bytes_of(&run) < now))
         fail_msg("%s: advised %s, and planned are %s", keys, end, text);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void advice_is_what_a_run_then_takes(void **state) {
@@ -73,7 +74,7 @@ static void advice_is_what_a_run_then_takes(void **state) {
     tv_log_set_level(TV_LOG_WARNING);
     tv_answering place = tv_answering_create(TV_ARCH_LLAMA, 1);
     char *reward = tv_planted_reward(&place.planted, "reward", 1);
-    tv_run run = dry_run(&place, reward, "heap_bytes=400000", "");
+    tv_child_result run = dry_run(&place, reward, "heap_bytes=400000", "");
     if (run.exit_code != 2)
         fail_msg("exit code %d: %s", run.exit_code, run.err);
     assert_non_null(strstr(run.err, "training needs"));
@@ -92,7 +93,7 @@ static void advice_is_what_a_run_then_takes(void **state) {
         line = end + 1;
     }
     assert_true(count >= LEAST_CHANGES && narrower && shared && rows);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(reward);
     tv_answering_destroy(&place);
 }

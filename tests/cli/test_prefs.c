@@ -67,7 +67,7 @@ static void pairs_keep_every_byte(void **state) {
                                LINE("b", "\"q\"", "null", "ann", "\"skip\"")
                                    LINE("c", "[{\"role\":\"user\",\"content\":\"hi\"}]",
                                         "[[\"r0\",\"r1\",\"r2\"]]", "ann", "\"all_bad\""));
-    tv_run run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--json");
+    tv_child_result run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--json");
     cJSON *result = tv_result_of(&run);
     assert_near(tv_result_number(result, "judgments"), 5, 0);
     assert_near(tv_result_number(result, "skipped"), 1, 0);
@@ -79,7 +79,7 @@ static void pairs_keep_every_byte(void **state) {
     assert_near(tv_result_number(result, "lines"), 4, 0);
     assert_near(tv_result_number(result, "prompts"), 1, 0);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 #define B_OVER_A "{\"prompt\":\"p\\u0000\",\"chosen\":\"B\\u0000\xff\",\"rejected\":\"A\"}\n"
 #define A_OVER_B "{\"prompt\":\"p\\u0000\",\"chosen\":\"A\",\"rejected\":\"B\\u0000\xff\"}\n"
     expect_file(out, B_OVER_A B_OVER_A A_OVER_B B_OVER_A);
@@ -95,7 +95,7 @@ static void pairs_keep_every_byte(void **state) {
                      "\"rejected\":[{\"role\":\"assistant\",\"content\":\"B\\u0000\xff\"}],\"tie\":true}\n"));
     free(text);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--listwise");
     assert_int_equal(run.exit_code, 0);
@@ -103,7 +103,7 @@ static void pairs_keep_every_byte(void **state) {
                      "{\"answer\":\"A\",\"rank\":2},{\"answer\":\"A\",\"rank\":2}]}\n"
                      "{\"prompt\":\"p\\u0000\",\"answers\":[{\"answer\":\"A\",\"rank\":1},"
                      "{\"answer\":\"B\\u0000\xff\",\"rank\":2},{\"answer\":\"A\",\"rank\":3}]}\n");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 /* What is written is what text/preferences reads: prompts as texts and as messages, strict, tied and
@@ -116,9 +116,9 @@ static void preferences_read_them(void **state) {
     write_rankings(LINE("a", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "ann", "") LINE(
         "b", "[{\"role\":\"user\",\"content\":\"hi\"}]", "[[\"r0\",\"r1\"],[\"r2\"]]", "ann", ""));
     for (uint64_t mode = 0; mode < TV_COUNT(modes); mode++) {
-        tv_run run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, modes[mode]);
+        tv_child_result run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, modes[mode]);
         assert_int_equal(run.exit_code, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         tv_preferences *set = NULL;
         const char *paths[] = {out};
         const tv_preferences_options options = {.paths = paths, .path_count = 1, .tokenizer = tokenizer};
@@ -176,8 +176,8 @@ static void splits_go_by_prompt(void **state) {
     for (int seed = 1; seed <= 3; seed++) {
         char number_text[16];
         snprintf(number_text, sizeof number_text, "%d", seed);
-        tv_run run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--val-fraction", "0.25",
-                                    "--seed", number_text, "--json");
+        tv_child_result run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--val-fraction",
+                                             "0.25", "--seed", number_text, "--json");
         cJSON *result = tv_result_of(&run);
         bool train_seen[20] = {0}, val_seen[20] = {0};
         assert_near(tv_result_number(result, "prompts"), 20, 0);
@@ -187,7 +187,7 @@ static void splits_go_by_prompt(void **state) {
         for (int i = 0; i < 20; i++)
             assert_true(train_seen[i] != val_seen[i]);
         cJSON_Delete(result);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
 }
 
@@ -197,19 +197,19 @@ static void several_files_are_merged(void **state) {
     write_rankings(LINE("a", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "ann", ""));
     static const char lines[] = LINE("a", "\"p\"", "[[\"r1\"],[\"r0\"],[\"r2\"]]", "bob\\u001b[31m", "");
     assert_ok(tv_write_file(second, lines, sizeof lines - 1));
-    tv_run run = tv_run_trivium("prefs", "--rankings", rankings, second, "--agreement", "--json");
+    tv_child_result run = tv_run_trivium("prefs", "--rankings", rankings, second, "--agreement", "--json");
     cJSON *result = tv_result_of(&run);
     const cJSON *all = tv_json_get(tv_json_get(result, "agreement"), "all");
     assert_near(tv_result_number(all, "agreement"), 2.5 / 3, 1e-12);
     assert_near(tv_result_number(all, "items"), 1, 0);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, second, "--out", out, "--agreement");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "ann, bob\\x1b[31m"));
     assert_non_null(strstr(run.out, "83.3"));
     assert_null(strchr(run.out, '\x1b'));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(second);
 }
 
@@ -221,19 +221,19 @@ static void judgments_count_once(void **state) {
     write_rankings(lines);
     assert_ok(tv_write_file(copy, lines, sizeof lines - 1));
     assert_ok(tv_write_file(empty, "", 0));
-    tv_run run = tv_run_trivium("prefs", "--rankings", rankings, rankings, "--out", out);
+    tv_child_result run = tv_run_trivium("prefs", "--rankings", rankings, rankings, "--out", out);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "rankings.jsonl: expected each file of rankings once"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, empty, copy, "--out", out);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "copy.jsonl: expected judgments that are not in another file too"));
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, empty, "--out", out);
     assert_int_equal(run.exit_code, 0);
     assert_null(strstr(run.err, "counts twice"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* In part: another line of ann on "a", beside what is hers alone, somebody else's, and her repeat. */
     static const char overlapping[] = LINE("b", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "ann", "")
         LINE("a", "\"p\"", "[[\"r1\"],[\"r0\",\"r2\"]]", "bob", "")
@@ -247,7 +247,7 @@ static void judgments_count_once(void **state) {
                            "file too, as ann did \"a\" in "));
     assert_non_null(strstr(run.err, "rankings.jsonl line 1 and "));
     assert_non_null(strstr(run.err, "copy.jsonl line 4"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(empty);
     free(copy);
 }
@@ -261,8 +261,8 @@ static void another_program_s_items(void **state) {
     "\"annotator1\":" one ",\"annotator2\":" two ",\"annotator3\":" three "}\n"
     write_rankings(ITEM("0", "2", "2", "2") ITEM("1", "1", "0", "1") ITEM("2", "0", "0", "1")
                        ITEM("3", "0", "1", "2"));
-    tv_run run = tv_run_trivium("prefs", "--rankings", rankings, "--annotators", "majority", "--out", out,
-                                "--agreement", "--json");
+    tv_child_result run = tv_run_trivium("prefs", "--rankings", rankings, "--annotators", "majority", "--out",
+                                         out, "--agreement", "--json");
     assert_non_null(strstr(run.err, "PandaLM"));
     cJSON *result = tv_result_of(&run);
     const cJSON *all = tv_json_get(tv_json_get(result, "agreement"), "all");
@@ -274,7 +274,7 @@ static void another_program_s_items(void **state) {
     assert_near(tv_result_number(all, "agreement"), 8.0 / 12, 1e-12);
     assert_near(tv_result_number(all, "alpha"), 0.4010416667, 1e-9);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 #define ASKED(id)  "{\"prompt\":[{\"role\":\"user\",\"content\":\"do " id "\"}],"
 #define SAID(text) "[{\"role\":\"assistant\",\"content\":\"" text "\"}]"
 #define B_WINS     "\"chosen\":" SAID("b") ",\"rejected\":" SAID("a")
@@ -284,41 +284,41 @@ static void another_program_s_items(void **state) {
     assert_int_equal(run.exit_code, 0);
     expect_file(out, ASKED("0") B_WINS "}\n" ASKED("1") A_WINS "}\n" ASKED("2") A_WINS
                 ",\"tie\":true}\n" ASKED("3") A_WINS ",\"tie\":true}\n");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out);
     assert_int_equal(run.exit_code, 0);
     expect_file(out, ASKED("0") B_WINS "}\n" ASKED("0") B_WINS "}\n" ASKED("0") B_WINS "}\n" ASKED("1") A_WINS
                 "}\n" ASKED("1") A_WINS "}\n" ASKED("2") A_WINS "}\n" ASKED("3") A_WINS "}\n" ASKED("3")
                     B_WINS "}\n");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, "--annotators", "majority", "--listwise", "--out",
                          out);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "leave --listwise out"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void bad_usage(void **state) {
     (void)state;
     write_rankings(LINE("a", "\"p\"", "[[\"r0\",\"r1\",\"r2\"]]", "ann", ""));
-    tv_run run = tv_run_trivium("prefs", "--rankings", rankings);
+    tv_child_result run = tv_run_trivium("prefs", "--rankings", rankings);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "--out FILE is missing"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "1 judgments give no preference"));
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     write_rankings("{}\n");
     run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "rankings.jsonl line 1"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--help");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "--val-fraction"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 int main(void) {

@@ -25,17 +25,17 @@ static void same_seed_same_bits(void **state) {
     (void)state;
     tv_small_run p = create_place();
     char *a = tv_small_run_path(&p, "a"), *b = tv_small_run_path(&p, "b"), *c = tv_small_run_path(&p, "c");
-    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", a, "--quiet");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", p.config, "--out", a, "--quiet");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", b, "--quiet");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(a, b);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", c, "--quiet", "--seed", "2", "--json");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "\"finished\":true"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *model_a = tv_format("%s/checkpoints/last/model.safetensors", a),
          *model_c = tv_format("%s/checkpoints/last/model.safetensors", c), *text_a = NULL, *text_c = NULL;
     uint64_t size_a, size_c;
@@ -51,27 +51,27 @@ static void resume_continues_exactly(void **state) {
     (void)state;
     tv_small_run p = create_place();
     char *whole = tv_small_run_path(&p, "whole"), *parts = tv_small_run_path(&p, "parts");
-    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", whole, "--quiet");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", p.config, "--out", whole, "--quiet");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", parts, "--quiet", "--stop-after", "5");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *step5 = tv_format("%s/checkpoints/step-5", parts);
     assert_true(tv_path_exists(step5));
     free(step5);
     run = tv_run_trivium("pretrain", "--out", parts, "--quiet", "--resume");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(whole, parts);
     /* A finished run has nothing left to do; a used directory is not overwritten. */
     run = tv_run_trivium("pretrain", "--out", parts, "--quiet", "--resume");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", parts, "--quiet");
     tv_expect_exit(&run, 2);
     assert_non_null(strstr(run.err, "--resume"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(whole);
     free(parts);
     tv_small_run_destroy(&p);
@@ -91,19 +91,19 @@ static void the_plan_is_what_the_run_takes(void **state) {
     (void)state;
     tv_small_run p = create_place();
     char *out = tv_small_run_path(&p, "run");
-    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run");
     tv_expect_exit(&run, 0);
     const char *line = strstr(run.out, "bytes      ");
     assert_non_null(line);
     double planned = strtod(line + strlen("bytes      "), NULL);
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--quiet", "--json");
     tv_expect_exit(&run, 0);
     double taken = number_of(run.out, "device_bytes");
     if (!(fabs(taken - planned) <= 0.02 * planned))
         fail_msg("the plan said %.0f bytes and the run took %.0f", planned, taken);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     tv_small_run_destroy(&p);
 }
@@ -120,9 +120,10 @@ static void the_mix_is_reported(void **state) {
     assert_ok(tv_read_file(p.shard, &text, &size));
     assert_ok(tv_write_file(copy, text, size));
     char *data = tv_format("data.train=[{\"path\": \"%s\", \"weight\": 3}, \"%s\"]", p.shard, copy);
-    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--quiet", "--set", data);
+    tv_child_result run =
+        tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--quiet", "--set", data);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_read_file(metrics_path, &metrics, NULL));
     char *first = tv_format("tokens of %s", p.shard), *second = tv_format("tokens of %s", copy);
     char *last_line = strrchr(metrics, '{');
@@ -145,13 +146,13 @@ static void the_command_equals_pytorch(void **state) {
              *out = tv_format("%s/run", dir);
         char *figures_path = tv_format("%s.json", init), *metrics_path = tv_format("%s/metrics.jsonl", out);
         char *train = tv_format("data.train=[\"%s/tests/golden/tokens.bin\"]", TRIVIUM_SOURCE_DIR);
-        tv_run run = tv_run_trivium("pretrain", "--init", init, "--out", out, "--quiet", "--set", train,
-                                    "--set", "data.shuffle=false", "--set", "data.seq_len=64", "--set",
-                                    "train.steps=20", "--set", "train.batch_size=4", "--set", "train.lr=1e-3",
-                                    "--set", "train.min_lr=1e-4", "--set", "train.warmup_steps=5", "--set",
-                                    "train.eval_every=0");
+        tv_child_result run = tv_run_trivium("pretrain", "--init", init, "--out", out, "--quiet", "--set",
+                                             train, "--set", "data.shuffle=false", "--set", "data.seq_len=64",
+                                             "--set", "train.steps=20", "--set", "train.batch_size=4",
+                                             "--set", "train.lr=1e-3", "--set", "train.min_lr=1e-4", "--set",
+                                             "train.warmup_steps=5", "--set", "train.eval_every=0");
         tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         cJSON *figures = NULL;
         char *metrics = NULL;
         assert_ok(tv_json_read_file(figures_path, &figures));
@@ -176,11 +177,11 @@ static void dropout_is_reported(void **state) {
     (void)state;
     tv_small_run p = create_place();
     char *out = tv_small_run_path(&p, "run");
-    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run", "--set",
-                                "model.attention_dropout=0.1");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--dry-run", "--set",
+                                         "model.attention_dropout=0.1");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "\"model\": its dropout of 0.1 is not applied"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     tv_small_run_destroy(&p);
 }
@@ -231,7 +232,7 @@ static void mistakes_are_sentences(void **state) {
         {"steps", "KEY=VALUE"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run =
+        tv_child_result run =
             tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--quiet", "--set", cases[i].set);
         if (run.exit_code != 2 || !strstr(run.err, cases[i].word) ||
             strchr(run.err, '\n') != strrchr(run.err, '\n'))
@@ -239,16 +240,16 @@ static void mistakes_are_sentences(void **state) {
                      run.exit_code, cases[i].word, run.err);
         if (tv_path_exists(out))
             fail_msg("--set %s left a run behind", cases[i].set);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
-    tv_run run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--resume");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--resume");
     tv_expect_exit(&run, 2);
     assert_non_null(strstr(run.err, "without --resume"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("pretrain", "--config", p.config, "--out", out, "--device", "no such device");
     tv_expect_exit(&run, 3);
     assert_non_null(strstr(run.err, "no such device"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(data_few, few, data_cut, data_wrong, data_outside, cut, wrong, outside, out);
     tv_small_run_destroy(&p);
 }

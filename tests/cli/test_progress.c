@@ -14,7 +14,7 @@
 #include "support/small_run.h"
 
 /* The first line on standard error that begins with "step 2/"; the caller frees. */
-static char *line_of(const tv_run *run) {
+static char *line_of(const tv_child_result *run) {
     const char *at = strstr(run->err, "\nstep 2/");
     if (!at) {
         fail_msg("no line of step 2:\n%s", run->err);
@@ -24,7 +24,7 @@ static char *line_of(const tv_run *run) {
     return tv_format("%.*s", (int)strcspn(at, "\n"), at);
 }
 
-static void expect_words(const tv_run *run, const char *const *words, const char *absent) {
+static void expect_words(const tv_child_result *run, const char *const *words, const char *absent) {
     tv_expect_exit(run, 0);
     char *line = line_of(run);
     const char *at = line;
@@ -52,29 +52,29 @@ static void every_stage_says_what_matters(void **state) {
     tv_write_text(examples, "{\"prompt\":\"golden\",\"completion\":\" silver\"}\n"
                             "{\"prompt\":\"silver\",\"completion\":\" golden\"}\n"
                             "{\"prompt\":\"copper\",\"completion\":\" golden\"}\n");
-    tv_run run = tv_run_trivium("sft", "--model", place.model, "--data", examples, "--val", examples, "--out",
-                                out[0], "--set", "train.epochs=2", "--set", "train.batch_size=1", "--set",
-                                "train.eval_every=2", "--set", "data.seq_len=32", "--set",
-                                "sft.packing=false", "--stop-after", "2");
+    tv_child_result run = tv_run_trivium(
+        "sft", "--model", place.model, "--data", examples, "--val", examples, "--out", out[0], "--set",
+        "train.epochs=2", "--set", "train.batch_size=1", "--set", "train.eval_every=2", "--set",
+        "data.seq_len=32", "--set", "sft.packing=false", "--stop-after", "2");
     expect_words(&run, WORDS("loss ", "val ", "tokens/s"), "accuracy");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("reward", "--model", place.model, "--data", pairs, "--val", pairs, "--out", out[1],
                          "--set", "train.batch_size=4", "--set", "train.eval_every=2", "--set",
                          "data.seq_len=48", "--stop-after", "2");
     expect_words(&run, WORDS("loss ", "accuracy ", " %  val ", "val accuracy ", "tokens/s"), NULL);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("dpo", "--model", place.model, "--data", pairs, "--val", pairs, "--out", out[2],
                          "--set", "train.batch_size=4", "--set", "train.eval_every=2", "--set",
                          "data.seq_len=48", "--stop-after", "2");
     expect_words(&run, WORDS("loss ", "margin ", "accuracy ", "val ", "tokens/s"), NULL);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("ppo", "--model", place.model, "--prompts", place.prompts, "--reward-cmd",
                          place.reward, "--out", out[3], "--set", "ppo.prompts=6", "--set", "ppo.minibatch=6",
                          "--set", "ppo.max_new_tokens=6", "--set", "ppo.epochs=1", "--set",
                          "train.batch_size=3", "--set", "train.eval_every=2", "--val", place.prompts,
                          "--stop-after", "2");
     expect_words(&run, WORDS("reward ", "KL ", "length ", "held-out reward ", "tokens/s"), "loss");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     for (int i = 0; i < 4; i++)
         free(out[i]);
     free(pairs);

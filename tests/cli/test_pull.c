@@ -25,7 +25,7 @@
 
 /* ---- what is to come of it ---- */
 
-static tv_run pull(const hub *h) {
+static tv_child_result pull(const hub *h) {
     return tv_run_trivium("pull", "org/small", "--out", h->out, "--patience", "1", "--quiet", "--json");
 }
 
@@ -57,17 +57,17 @@ static void expect_whole(const hub *h) {
 }
 
 static void expect_pulled(const hub *h) {
-    tv_run run = pull(h);
+    tv_child_result run = pull(h);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_whole(h);
 }
 
 static void expect_refused(const hub *h, int code, const char *words) {
-    tv_run run = pull(h);
+    tv_child_result run = pull(h);
     tv_expect_sentence(&run, code, words, words);
     assert_false(there(h, "model.safetensors"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void only_what_is_used_comes(void **state) {
@@ -76,18 +76,18 @@ static void only_what_is_used_comes(void **state) {
     expect_pulled(h);
     assert_int_equal(h->files[0].asked + h->files[2].asked, 0);
     /* Again: all is there, and nothing is fetched. */
-    tv_run run = pull(h);
+    tv_child_result run = pull(h);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "\"were_there\":2"));
     assert_non_null(strstr(run.out, "\"bytes\":0"));
     assert_int_equal(h->files[3].asked, 1);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* What a person changed is not overwritten. */
     char *config = tv_format("%s/config.json", h->out);
     tv_write_text(config, "{\"model_type\": \"gpt2\"}   \n");
     run = pull(h);
     tv_expect_sentence(&run, 2, "config.json is there and is not what the hub has", "a changed file");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(config);
     stop(h);
 }
@@ -145,10 +145,10 @@ static void an_interrupt_keeps_what_came(void **state) {
         if (tv_path_exists(partial))
             assert_ok(tv_file_size(partial, &size));
     kill(child.pid, SIGINT);
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     tv_expect_exit(&run, 130);
     assert_non_null(strstr(run.err, "the same command goes on from there"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_false(there(h, "model.safetensors"));
     assert_true(tv_path_exists(partial));
     h->files[3].manner = WELL;
@@ -208,16 +208,16 @@ static void a_token_stays_with_its_hub(void **state) {
     expect_pulled(h);
     assert_false(h->token_went_elsewhere);
     setenv("HF_TOKEN", "hf_secret\r\nX-Evil: 1", 1);
-    tv_run run = pull(h);
+    tv_child_result run = pull(h);
     tv_expect_sentence(&run, 2, "HF_TOKEN holds", "a token of two lines");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* Over a wire that others read. */
     setenv("HF_TOKEN", "hf_secret", 1);
     setenv("HF_ENDPOINT", "http://hub.invalid", 1);
     run = pull(h);
     tv_expect_sentence(&run, 2, "everybody on the way would read HF_TOKEN", "a token in the clear");
     assert_null(strstr(run.err, "hf_secret"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     stop(h);
 }
 
@@ -259,13 +259,13 @@ static void refusals_are_said(void **state) {
     }
     static const char *const names[] = {"", "a/b/c", "../x", "org/..", "org/a b", "org/a?b", "/x", "org/"};
     for (size_t i = 0; i < TV_COUNT(names); i++) {
-        tv_run run = tv_run_trivium("pull", names[i], "--out", h->out);
+        tv_child_result run = tv_run_trivium("pull", names[i], "--out", h->out);
         tv_expect_sentence(&run, 2, "expected a model's name as ORG/NAME", names[i]);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
-    tv_run run = tv_run_trivium("pull", "org/small", "--out", h->out, "--file", "../x");
+    tv_child_result run = tv_run_trivium("pull", "org/small", "--out", h->out, "--file", "../x");
     tv_expect_sentence(&run, 2, "--file: expected a file's name", "a file elsewhere");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     stop(h);
 }
 
@@ -308,9 +308,9 @@ static void shards_come_before_their_index(void **state) {
     expect_refused(h, 2, "(404)");
     assert_false(there(h, "model.safetensors.index.json"));
     h->files[3].manner = CUT;
-    tv_run run = pull(h);
+    tv_child_result run = pull(h);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_bytes(h, "model.safetensors.index.json", good, sizeof good - 1);
     expect_bytes(h, "b.safetensors", weights, WEIGHTS);
     assert_false(there(h, ".index"));
@@ -326,13 +326,13 @@ static void no_hub_is_a_failure_and_no_hang(void **state) {
     MHD_stop_daemon(h->daemon);
     snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%u", port);
     setenv("HF_ENDPOINT", endpoint, 1);
-    tv_run run = tv_run_trivium("pull", "org/small", "--out", h->out, "--quiet", "--patience", "1");
+    tv_child_result run = tv_run_trivium("pull", "org/small", "--out", h->out, "--quiet", "--patience", "1");
     tv_expect_sentence(&run, 1, "127.0.0.1", "no server");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     setenv("HF_ENDPOINT", "ftp://127.0.0.1", 1);
     run = tv_run_trivium("pull", "org/small", "--out", h->out);
     tv_expect_sentence(&run, 2, "HF_ENDPOINT: expected an address", "another protocol");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     h->daemon = start_server(serve, h, &h->port);
     stop(h);
 }

@@ -60,18 +60,18 @@ static int tear_down(void **state) {
 }
 
 /* With lines on its standard input. */
-static tv_run run_with_input(const char *input, const char *annotator, const char *more) {
+static tv_child_result run_with_input(const char *input, const char *annotator, const char *more) {
     char *path = tv_format("%s/input", dir);
     assert_ok(tv_write_file(path, input, strlen(input)));
     char *command = tv_format("exec %s rank --candidates %s --out %s --annotator %s --json %s <%s",
                               TRIVIUM_COMMAND, candidates, out, annotator, more, path);
-    tv_run run = tv_run_program((const char *const[]){"/bin/sh", "-c", command, NULL});
+    tv_child_result run = tv_child_run((const char *const[]){"/bin/sh", "-c", command, NULL});
     free(command);
     free(path);
     return run;
 }
 
-static double result(const tv_run *run, const char *key) {
+static double result(const tv_child_result *run, const char *key) {
     const char *last = run->out + strlen(run->out) - 1;
     while (last > run->out && last[-1] != '\n')
         last--;
@@ -104,7 +104,8 @@ static void expect_each_once(uint64_t count) {
 
 static void lines_through_a_pipe(void **state) {
     (void)state;
-    tv_run run = run_with_input("b>a=c 4\ns\nx\nwrong\nc because\na=b>c\nu\na>b>c\nq\na>b>c\n", "kim", "");
+    tv_child_result run =
+        run_with_input("b>a=c 4\ns\nx\nwrong\nc because\na=b>c\nu\na>b>c\nq\na>b>c\n", "kim", "");
     assert_int_equal(run.exit_code, 0);
     assert_near(result(&run, "judged"), 4, 0);
     assert_near(result(&run, "judged_items"), 4, 0);
@@ -113,7 +114,7 @@ static void lines_through_a_pipe(void **state) {
     assert_null(strchr(run.out, '\x1b'));
     assert_null(strstr(run.out, "\xe2\x80\xae"));
     assert_non_null(strstr(run.err, "the same command goes on from here"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_rankings *rankings = read_out();
     assert_int_equal(tv_rankings_count(rankings), 4);
     const tv_ranking *ranking = tv_rankings_at(rankings, 0);
@@ -132,7 +133,7 @@ static void lines_through_a_pipe(void **state) {
     run = run_with_input("c so\na>b>c\n", "kim", "");
     assert_non_null(strstr(run.out, "prompt 4\n"));
     assert_null(strstr(run.out, "prompt 3\n"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     rankings = read_out();
     assert_string_equal(tv_rankings_at(rankings, 4)->comment, "so");
     tv_rankings_destroy(&rankings);
@@ -218,15 +219,16 @@ static void killed_in_the_middle(void **state) {
         for (int waits = 0; kills == 7 && waits < 6000 && judged_so_far() == 0; waits++)
             tv_sleep(0.01); /* a busy machine has judged nothing until now */
         kill(child.pid, SIGKILL);
-        tv_run run = tv_child_wait(&child);
-        tv_run_free(&run);
+        tv_child_result run = tv_child_wait(&child);
+        tv_child_result_free(&run);
     }
-    tv_run run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge, "--json");
+    tv_child_result run =
+        tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge, "--json");
     assert_int_equal(run.exit_code, 0);
     /* Some were judged before. */
     assert_true(result(&run, "judged") < ITEMS);
     assert_near(result(&run, "left"), 0, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_each_once(ITEMS);
     tv_rankings *rankings = read_out();
     for (uint64_t i = 0; i < ITEMS; i++) {
@@ -241,12 +243,12 @@ static void killed_in_the_middle(void **state) {
 }
 
 static void expect_failure(const char *judge, const char *sentence, uint64_t kept) {
-    tv_run run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge,
-                                "--annotator", "sim");
+    tv_child_result run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge,
+                                         "--annotator", "sim");
     assert_int_equal(run.exit_code, 2);
     if (!strstr(run.err, sentence) || !strstr(run.err, "the same command goes on"))
         fail_msg("expected \"%s\", found \"%s\"", sentence, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_each_once(kept);
 }
 
@@ -264,11 +266,11 @@ static void judges_that_fail(void **state) {
                    "item \"p2\" (line 3 of the candidates): the ranking names the response \"r7\"", 2);
     expect_failure("no-such-judge", "ended with exit code 127", 2);
     char *judge = length_judge("");
-    tv_run run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge,
-                                "--annotator", "sim", "--json");
+    tv_child_result run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge,
+                                         "--annotator", "sim", "--json");
     assert_near(result(&run, "judged"), ITEMS - 2, 0);
     assert_near(result(&run, "judged_items"), ITEMS, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_each_once(ITEMS);
     free(judge);
 }
@@ -286,11 +288,11 @@ static void answers_that_shift_are_found(void **state) {
                                 shifts[i].before, shifts[i].after[0] ? shifts[i].after : ":;");
         if (tv_path_exists(out))
             assert_ok(tv_remove_tree(out));
-        tv_run run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge,
-                                    "--annotator", "sim");
+        tv_child_result run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge",
+                                             judge, "--annotator", "sim");
         if (run.exit_code != 2 || !strstr(run.err, "expected one line for each question"))
             fail_msg("%s: exit code %d, \"%s\"", judge, run.exit_code, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(judge);
     }
 }
@@ -303,11 +305,12 @@ static void answers_with_ids_come_in_any_order(void **state) {
         "first=; held=; while IFS='\"' read -r a b c id rest; do if [ -z \"$first\" ]; then answer $id; "
         "first=1; elif [ -z \"$held\" ] && [ $id != p29 ]; then held=$id; else answer $id; [ -n "
         "\"$held\" ] && answer $held; held=; fi; done");
-    tv_run run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge, "--json");
+    tv_child_result run =
+        tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge, "--json");
     if (run.exit_code != 0)
         fail_msg("exit code %d, \"%s\"", run.exit_code, run.err);
     assert_near(result(&run, "judged"), ITEMS, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_each_once(ITEMS);
     tv_rankings *rankings = read_out();
     for (uint64_t i = 0; i < ITEMS; i++)
@@ -326,17 +329,17 @@ static void full_disk(void **state) {
     char *judge = length_judge(""),
          *command = tv_format("ulimit -f 4; exec %s rank --candidates %s --out %s --judge '%s'",
                               TRIVIUM_COMMAND, candidates, out, judge);
-    tv_run run = tv_run_program((const char *const[]){"/bin/sh", "-c", command, NULL});
+    tv_child_result run = tv_child_run((const char *const[]){"/bin/sh", "-c", command, NULL});
     assert_int_equal(run.exit_code, 1);
     assert_non_null(strstr(run.err, "this judgment was not written, all before it are safe"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_rankings *rankings = read_out();
     uint64_t kept = tv_rankings_count(rankings);
     assert_true(kept > 0 && kept < ITEMS);
     tv_rankings_destroy(&rankings);
     run = tv_run_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge, "--json");
     assert_near(result(&run, "judged"), ITEMS - (double)kept, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_each_once(ITEMS);
     free(command);
     free(judge);
@@ -348,10 +351,10 @@ static void interrupted_judge(void **state) {
                                       "--annotator", "sim");
     tv_sleep(0.3);
     kill(child.pid, SIGINT);
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     assert_int_equal(run.exit_code, 130);
     assert_non_null(strstr(run.err, "the same command goes on"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void second_annotators_get_the_shared_ones(void **state) {
@@ -360,32 +363,32 @@ static void second_annotators_get_the_shared_ones(void **state) {
     for (int i = 0; i < ITEMS + 1; i++)
         assert_ok(tv_text_append(&all, "a>b>c\n", 6));
     assert_ok(tv_text_append(&all, "", 1));
-    tv_run run = run_with_input((const char *)all.data, "ann", "");
+    tv_child_result run = run_with_input((const char *)all.data, "ann", "");
     assert_near(result(&run, "judged"), ITEMS + 1, 0); /* 3 % of 30 come back once */
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = run_with_input((const char *)all.data, "bob", "");
     assert_near(result(&run, "judged"), 5, 0); /* 15 % of 30, rounded */
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_text_free(&all);
 }
 
 static void bad_usage(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("rank", "--out", out);
+    tv_child_result run = tv_run_trivium("rank", "--out", out);
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "--candidates FILE is missing"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("rank", "--candidates", "/no/such");
     assert_int_equal(run.exit_code, 2);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("rank", "--candidates", candidates, "--out", candidates, "--annotator", "a");
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "candidates.jsonl is read here"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("rank", "--help");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "b>a=c>d"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 int main(void) {

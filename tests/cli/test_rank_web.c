@@ -36,10 +36,10 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void assert_refused(tv_run run, const char *sentence) {
+static void assert_refused(tv_child_result run, const char *sentence) {
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, sentence));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void test_usage(void **state) {
@@ -63,7 +63,7 @@ static void test_usage(void **state) {
 }
 
 /* Starts it, waits for its address, interrupts it. */
-static tv_run serve_once(const char *annotator, const char *expected_address) {
+static tv_child_result serve_once(const char *annotator, const char *expected_address) {
     tv_child child = tv_start_trivium("rank", "--candidates", candidates, "--out", out, "--web",
                                       "--annotator", annotator, "--json");
     char printed[256] = "";
@@ -83,18 +83,18 @@ static tv_run serve_once(const char *annotator, const char *expected_address) {
 
 static void test_ends(void **state) {
     (void)state;
-    tv_run run = serve_once("Zo\xc3\xab & co", "Zo\xc3\xab & co ranks at http://127.0.0.1:");
+    tv_child_result run = serve_once("Zo\xc3\xab & co", "Zo\xc3\xab & co ranks at http://127.0.0.1:");
     assert_int_equal(run.exit_code, 130);
     assert_non_null(strstr(run.err, "0 of 1 items"));
     assert_non_null(strstr(run.err, "--web --port"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     const char *line = "{\"id\":\"q\",\"prompt\":\"p\",\"responses\":[{\"id\":\"a\",\"text\":\"1\"},"
                        "{\"id\":\"b\",\"text\":\"2\"}],\"ranking\":[[\"a\"],[\"b\"]]}\n";
     assert_ok(tv_write_file(out, line, strlen(line)));
     run = serve_once("kim", "kim ranks at http://127.0.0.1:");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "\"judged_items\":1"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 int main(void) {

@@ -8,15 +8,15 @@
 
 static void a_story_is_told(void **state) {
     char *model = *state;
-    tv_run run = tv_run_trivium("generate", "--model", model, "--prompt", "Once upon a time", "--temperature",
-                                "0", "--quiet");
+    tv_child_result run = tv_run_trivium("generate", "--model", model, "--prompt", "Once upon a time",
+                                         "--temperature", "0", "--quiet");
     if (run.exit_code != 0)
         fail_msg("exit %d: %s", run.exit_code, run.err);
     /* The prompt's own words come first; a space parts them from what follows. */
     if (!strstr(run.out, "Once upon a time, there was a little girl named Lily. She loved to play outside in "
                          "the park."))
         fail_msg("told: %s", run.out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 int main(void) {

@@ -14,7 +14,7 @@
 
 static void help_shows_every_option(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("report", "--help");
+    tv_child_result run = tv_run_trivium("report", "--help");
     assert_int_equal(run.exit_code, 0);
     assert_string_equal(run.err, "");
     const char *const words[] = {"usage: trivium report RUN... [options]",
@@ -27,7 +27,7 @@ static void help_shows_every_option(void **state) {
         if (!strstr(run.out, words[i]))
             fail_msg("\"%s\" is not in the help:\n%s", words[i], run.out);
     assert_null(strstr(run.out, "--dry-run"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void a_page_is_written(void **state) {
@@ -36,14 +36,14 @@ static void a_page_is_written(void **state) {
          *out = tv_format("%s/page.html", dir);
     const char *line = "{\"stage\":\"pretrain\",\"step\":1,\"loss\":2}\n";
     assert_ok(tv_write_file(path, line, strlen(line)));
-    tv_run run = tv_run_trivium("report", dir, "-o", out, "--json");
+    tv_child_result run = tv_run_trivium("report", dir, "-o", out, "--json");
     assert_int_equal(run.exit_code, 0);
     cJSON *result = NULL;
     assert_ok(tv_json_parse(run.out, strlen(run.out), "output", &result));
     assert_string_equal(tv_json_get(result, "report")->valuestring, out);
     assert_true(tv_path_exists(out));
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(path);
     free(out);
     tv_test_dir_remove(&dir);
@@ -64,14 +64,14 @@ static void following_prints_its_address_and_ends_well(void **state) {
         printed[got > 0 ? got : 0] = '\0';
     }
     kill(child.pid, SIGINT);
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     assert_int_equal(run.exit_code, 0);
     const char *start = "follow at http://127.0.0.1:";
     assert_int_equal(strncmp(printed, start, strlen(start)), 0);
     const char *secret = strchr(printed + strlen(start), '/');
     assert_non_null(secret);
     assert_int_equal(strspn(secret + 1, "0123456789abcdef"), 32);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(path);
     tv_test_dir_remove(&dir);
 }
@@ -91,17 +91,17 @@ static void mistakes_give_exit_code_2(void **state) {
         {{dir, "--port=8080"}, "--port is for --follow"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run = tv_run_trivium("report", cases[i].words[0], cases[i].words[1]);
+        tv_child_result run = tv_run_trivium("report", cases[i].words[0], cases[i].words[1]);
         assert_int_equal(run.exit_code, 2);
         assert_string_equal(run.out, "");
         if (strncmp(run.err, "trivium report: ", 16) != 0 || !strstr(run.err, cases[i].sentence))
             fail_msg("case %zu: %s", i, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
-    tv_run run = tv_run_trivium("reprot");
+    tv_child_result run = tv_run_trivium("reprot");
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "\"report\""));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_test_dir_remove(&dir);
 }
 

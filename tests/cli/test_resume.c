@@ -47,8 +47,8 @@ static int tear_down(void **state) {
 }
 
 /* trivium with --quiet; lists end with NULL. */
-static tv_run command(const char *stage, const char *out, const char *const *first,
-                      const char *const *second) {
+static tv_child_result command(const char *stage, const char *out, const char *const *first,
+                               const char *const *second) {
     const char *argv[MOST] = {TRIVIUM_COMMAND, stage, "--out", out};
     size_t count = 4;
     for (int l = 0; l < 2; l++)
@@ -56,26 +56,26 @@ static tv_run command(const char *stage, const char *out, const char *const *fir
             assert_true(count + 1 < MOST);
             argv[count++] = *word;
         }
-    return tv_run_program(argv);
+    return tv_child_run(argv);
 }
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 static const char *const nothing[] = {NULL};
 
-static void expect(tv_run run, int code) {
+static void expect(tv_child_result run, int code) {
     tv_expect_exit(&run, code);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
-static void expect_refused(tv_run run, const char *word, const char *what) {
+static void expect_refused(tv_child_result run, const char *word, const char *what) {
     tv_expect_sentence(&run, 2, word, what);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
-static void expect_said(tv_run run, const char *word) {
+static void expect_said(tv_child_result run, const char *word) {
     tv_expect_exit(&run, 0);
     if (!strstr(run.err, word))
         fail_msg("expected \"%s\", it said:\n%s", word, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static char *copy_of(const fixture *f, const char *path, const char *name) {
@@ -124,11 +124,12 @@ static void changed_inputs_are_refused_by_name(void **state) {
         else
             changed[size++] = '\n';
         assert_ok(tv_write_file(cases[i].input, changed, size));
-        tv_run run = command(cases[i].stage, out, nothing, WORDS("--quiet", "--resume", "--stop-after", "1"));
+        tv_child_result run =
+            command(cases[i].stage, out, nothing, WORDS("--quiet", "--resume", "--stop-after", "1"));
         tv_expect_sentence(&run, 2, "data.train[0]", cases[i].stage);
         if (!strstr(run.err, cases[i].input) || !strstr(run.err, "--accept-changes"))
             fail_msg("%s: it said %s", cases[i].stage, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         expect_said(
             command(cases[i].stage, out, nothing, WORDS("--resume", "--accept-changes", "--stop-after", "1")),
             "data.train[0]");
@@ -378,14 +379,14 @@ static void options_beside_resume_are_refused_or_said(void **state) {
     assert_string_equal(target, "step-3");
     /* A finished run says so, with its loss. */
     expect(command("pretrain", out, nothing, WORDS("--quiet", "--resume")), 0);
-    tv_run run = command("pretrain", out, nothing, WORDS("--resume", "--json"));
+    tv_child_result run = command("pretrain", out, nothing, WORDS("--resume", "--json"));
     tv_expect_exit(&run, 0);
     cJSON *result = NULL;
     assert_non_null(strstr(run.err, "nothing was left to do"));
     assert_ok(tv_json_parse(run.out, strlen(run.out), "output", &result));
     assert_near(tv_json_get(result, "loss")->valuedouble, tv_expect_metric(out, 4, "loss"), 1e-5);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(target, link, set, text, out, val);
     tv_small_run_destroy(&p);
 }

@@ -23,20 +23,20 @@ static void resume_continues_exactly(void **state) {
     char *whole = tv_format("%s/whole", p.dir), *parts = tv_format("%s/parts", p.dir);
     /* 18 training groups in micro-batches of 2, two a step: the last step of an epoch is not full. */
     for (int i = 0; i < 2; i++) {
-        tv_run run =
+        tv_child_result run =
             tv_run_trivium("reward", "--model", p.base, "--data", data, "--val-fraction", "0.3", "--out",
                            i ? parts : whole, "--quiet", "--set", "train.batch_size=2", "--set",
                            "train.grad_accum=2", "--set", "train.epochs=2", "--set", "train.lr=1e-2", "--set",
                            "train.eval_every=4", "--set", "train.checkpoint_every=3", "--set",
                            "data.seq_len=48", "--set", "reward.loss=kwise", "--stop-after", i ? "5" : "0");
         tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
-    tv_run run = tv_run_trivium("reward", "--out", parts, "--quiet", "--resume", "--json");
+    tv_child_result run = tv_run_trivium("reward", "--out", parts, "--quiet", "--resume", "--json");
     cJSON *result = tv_result_of(&run);
     assert_near(tv_result_number(result, "step"), 10, 0);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(whole, parts);
     tv_expect_same_file(whole, parts, "checkpoints/last/reward.json");
     tv_expect_metrics_in_order(parts, false);
@@ -50,7 +50,7 @@ static void a_reward_model_goes_on(void **state) {
     tv_planted p = tv_planted_create(TV_ARCH_GPT2);
     char *data = tv_planted_preferences(&p, "prefs.jsonl", 0, 64, 2, false);
     char *first = tv_format("%s/first", p.dir), *second = tv_format("%s/second", p.dir);
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("reward", "--model", p.base, "--data", data, "--out", first, "--set", "train.lr=3e-3",
                        "--set", "train.epochs=5", "--set", "train.batch_size=8", "--set", "data.seq_len=48",
                        "--set", "train.warmup_steps=4", "--quiet", "--json");
@@ -59,7 +59,7 @@ static void a_reward_model_goes_on(void **state) {
     double planned = tv_result_number(result, "planned_bytes");
     assert_near(tv_result_number(result, "device_bytes"), planned, 0.02 * planned);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_true(learned < 0.4);
     run =
         tv_run_trivium("reward", "--model", first, "--data", data, "--out", second, "--set", "train.steps=1",
@@ -67,18 +67,18 @@ static void a_reward_model_goes_on(void **state) {
     result = tv_result_of(&run);
     assert_true(tv_result_number(result, "loss") < 0.45);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* What writes text cannot use it, and says so. */
     run = tv_run_trivium("generate", "--model", first, "--prompt", "x");
     tv_expect_sentence(&run, 2, "expected a language model, found a reward model", "generate");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("eval", "--model", first, "--data", data);
     tv_expect_sentence(&run, 2, "expected a language model, found a reward model", "eval");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *third = tv_format("%s/third", p.dir);
     run = tv_run_trivium("pretrain", "--init", first, "--out", third, "--set", "data.train=[\"x.bin\"]");
     tv_expect_sentence(&run, 2, "expected a language model, found a reward model", "pretrain");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(first, second, third, data);
     tv_planted_destroy(&p);
 }
@@ -87,11 +87,12 @@ static void a_dry_run_writes_nothing(void **state) {
     (void)state;
     tv_planted p = tv_planted_create(TV_ARCH_GPT2);
     char *data = tv_planted_preferences(&p, "prefs.jsonl", 0, 8, 2, true), *out = tv_format("%s/run", p.dir);
-    tv_run run = tv_run_trivium("reward", "--model", p.base, "--data", data, "--out", out, "--dry-run");
+    tv_child_result run =
+        tv_run_trivium("reward", "--model", p.base, "--data", data, "--out", out, "--dry-run");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "parameters"));
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     free(data);
     tv_planted_destroy(&p);
@@ -134,7 +135,7 @@ static void three_shapes_are_scored(void **state) {
         "{\"id\": \"r2\", \"text\": \" calm\", \"finish\": \"length\"}, {\"id\": \"r3\", \"text\": "
         "\"\"}]}\n");
     double of_pairs[8], of_lines[8], of_candidates[8];
-    tv_run run = tv_run_trivium("score", "--model", reward, "--data", pairs, "--out", out, "--json");
+    tv_child_result run = tv_run_trivium("score", "--model", reward, "--data", pairs, "--out", out, "--json");
     cJSON *result = tv_result_of(&run);
     /* The second pair is the first turned around. */
     assert_near(tv_result_number(result, "accuracy"), 0.5, 0);
@@ -146,20 +147,20 @@ static void three_shapes_are_scored(void **state) {
     assert_near(tv_result_number(result, "max"), fmax(of_pairs[0], of_pairs[1]), 1e-6);
     assert_near(tv_result_number(result, "normalised_mean"), tv_result_number(result, "mean"), 0);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("score", "--model", reward, "--data", lines, "--out", out, "--json");
     result = tv_result_of(&run);
     assert_null(tv_json_get(result, "accuracy"));
     assert_string_equal(cJSON_GetStringValue(tv_json_get(result, "shape")), "responses");
     assert_non_null(strstr(run.err, "lines.jsonl: keys that nothing reads: \"other\" of 1 line;"));
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(read_scores(out, of_lines), 2);
     run = tv_run_trivium("score", "--model", reward, "--data", candidates, "--out", out);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "responses   4"));
     assert_null(strstr(run.err, "nothing reads"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(read_scores(out, of_candidates), 4);
     for (int i = 0; i < 2; i++) {
         assert_near(of_pairs[i], of_lines[i], 0);
@@ -174,7 +175,7 @@ static void three_shapes_are_scored(void **state) {
     tv_write_text(scale, "{\"mean\": 0.5, \"deviation\": 0.25, \"samples\": 10}");
     run = tv_run_trivium("score", "--model", reward, "--data", lines, "--out", out, "--normalised");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(read_scores(out, normalised), 2);
     for (int i = 0; i < 2; i++)
         assert_near(normalised[i], (of_lines[i] - 0.5) / 0.25, 1e-6);
@@ -202,9 +203,9 @@ static void a_reward_model_stands_beside_people(void **state) {
     char *candidates = judgment("x", "[]", "a", "");
     char *file = write_lines(&p, "candidates.jsonl", candidates);
     double scores[8];
-    tv_run run = tv_run_trivium("score", "--model", reward, "--data", file, "--out", out);
+    tv_child_result run = tv_run_trivium("score", "--model", reward, "--data", file, "--out", out);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(read_scores(out, scores), 3);
     /* As the scores say: best, middle, worst. */
     int best = 0, worst = 0;
@@ -232,20 +233,20 @@ static void a_reward_model_stands_beside_people(void **state) {
     assert_near(tv_result_number(found, "agreement"), 5.5 / 9, 1e-12);
     assert_near(tv_result_number(found, "too_long"), 0, 0);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* ann and bob agree on none of three pairs, so that the model stands above them. */
     run = tv_run_trivium("prefs", "--rankings", rankings, "--agreement", "--reward", reward);
     tv_expect_exit(&run, 0);
     assert_non_null(
         strstr(run.out, "reward model: agrees on 61.1 % of 9 pairs, 62.5 % of the 8 strict ones"));
     assert_non_null(strstr(run.out, "more than people agree here (0.0 %)"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, "--out", out, "--reward", reward);
     tv_expect_sentence(&run, 2, "add --agreement", "no agreement");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("prefs", "--rankings", rankings, "--agreement", "--reward", p.base);
     tv_expect_sentence(&run, 2, "expected a reward model", "`trivium reward` trains one from it");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     for (size_t i = 0; i < TV_COUNT(lines); i++)
         free(lines[i]);
     tv_free_all(rankings, all, tied, turned, right, file, candidates, out, reward);
@@ -280,20 +281,20 @@ static void mistakes_of_score_are_said(void **state) {
     };
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *file = write_lines(&p, "case.jsonl", cases[i].text);
-        tv_run run = tv_run_trivium("score", "--model", reward, "--data", file, "--out", out);
+        tv_child_result run = tv_run_trivium("score", "--model", reward, "--data", file, "--out", out);
         tv_expect_sentence(&run, 2, cases[i].words, cases[i].text);
         assert_string_equal(run.out, "");
         assert_false(tv_path_exists(out));
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(file);
     }
     /* 128 positions. */
     char *text = tv_format("{\"prompt\": \"a\", \"response\": \"%0*d\"}\n", 200, 7);
     char *file = write_lines(&p, "long.jsonl", text);
-    tv_run run = tv_run_trivium("score", "--model", reward, "--data", file);
+    tv_child_result run = tv_run_trivium("score", "--model", reward, "--data", file);
     tv_expect_exit(&run, 2);
     assert_non_null(strstr(run.err, "within the 128 positions of the reward model, found none"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* One of three: the others are scored, and lines and numbers stay together. */
     char *some = tv_format(
         "{\"prompt\": \"a\", \"response\": \"b\"}\n%s{\"prompt\": \"a\", \"response\": \"b\"}\n", text);
@@ -302,7 +303,7 @@ static void mistakes_of_score_are_said(void **state) {
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "long.jsonl line 2: prompt and response have 2"));
     assert_non_null(strstr(run.out, "left out    1 responses"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *scores = NULL, *second = NULL;
     assert_ok(tv_read_file(out, &scores, NULL));
     second = strchr(scores, '\n') + 1;
@@ -313,14 +314,14 @@ static void mistakes_of_score_are_said(void **state) {
     free(some);
     run = tv_run_trivium("score", "--model", p.base, "--data", good);
     tv_expect_sentence(&run, 2, "expected a reward model", "`trivium reward` trains one from it");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("score", "--model", reward, "--data", good, "--normalised");
     tv_expect_sentence(&run, 2, "--out", "normalised without a file");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("score", "--help");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "--normalised"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(text, file, good, out, reward);
     tv_planted_destroy(&p);
 }
@@ -357,11 +358,11 @@ static void mistakes_of_reward_are_said(void **state) {
         const char *argv[18] = {TRIVIUM_COMMAND, "reward", "--out", out, "--quiet"};
         for (int k = 0; k < 12 && cases[i].argv[k]; k++)
             argv[5 + k] = cases[i].argv[k];
-        tv_run run = tv_run_program(argv);
+        tv_child_result run = tv_child_run(argv);
         if (run.exit_code != 2 || !strstr(run.err, cases[i].words))
             fail_msg("case %zu: exit code %d, \"%s\"", i, run.exit_code, run.err);
         assert_false(tv_path_exists(out));
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     tv_free_all(rankings, ranked, ties, bad, good, out);
     tv_planted_destroy(&p);

@@ -27,10 +27,10 @@ enum { COUNT = 4 };
     tv_run_trivium("sample", "--model", (small)->model, "--prompts", prompts, "--out", out, "--quiet",       \
                    __VA_ARGS__)
 
-static void assert_done(tv_run run) {
+static void assert_done(tv_child_result run) {
     if (run.exit_code != 0)
         fail_msg("exit %d: %s", run.exit_code, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static char *path_of(const tv_small_model *small, const char *name) {
@@ -62,7 +62,7 @@ static void lines_have_the_fields_in_the_order_of_the_prompts(void **state) {
     char *prompts = tv_small_model_file(small, "prompts.jsonl", PROMPTS),
          *out = path_of(small, "fields.jsonl");
     /* 4 rows for 12 answers: rows are refilled. */
-    tv_run run =
+    tv_child_result run =
         sample(small, prompts, out, "-k", "3", "--max-tokens", "20", "--temperature", "1.5", "--top-k", "200",
                "--top-p", "0.95", "--seed", "18446744073709551615", "--rows", "4", "--json");
     if (run.exit_code != 0)
@@ -113,7 +113,7 @@ static void lines_have_the_fields_in_the_order_of_the_prompts(void **state) {
     free(text);
     cJSON_Delete(result);
     cJSON_Delete(lines);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(prompts);
     free(out);
 }
@@ -157,7 +157,7 @@ static void a_cut_file_is_continued_and_a_foreign_one_refused(void **state) {
     const double kept[] = {2, 0, COUNT};
     for (int i = 0; i < 3; i++) {
         assert_ok(tv_write_file(out, whole, cuts[i]));
-        tv_run run = sample(small, prompts, out, "-k", "2", "--max-tokens", "9", "--json");
+        tv_child_result run = sample(small, prompts, out, "-k", "2", "--max-tokens", "9", "--json");
         cJSON *result = NULL;
         assert_int_equal(run.exit_code, 0);
         assert_ok(tv_json_parse(run.out, strlen(run.out), "result", &result));
@@ -167,7 +167,7 @@ static void a_cut_file_is_continued_and_a_foreign_one_refused(void **state) {
         assert_string_equal(now, whole);
         free(now);
         cJSON_Delete(result);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     char *shorter = tv_small_model_file(small, "shorter.jsonl", "{\"prompt\": \"It was \"}\n"),
          *changed = tv_small_model_file(small, "changed.jsonl", "{\"prompt\": \"It is \"}\n"),
@@ -187,12 +187,12 @@ static void a_cut_file_is_continued_and_a_foreign_one_refused(void **state) {
         {renamed, "2", "9", "--seed=1", "line 1: id"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run = sample(small, cases[i].prompts, out, "-k", cases[i].k, "--max-tokens", cases[i].length,
-                            cases[i].option);
+        tv_child_result run = sample(small, cases[i].prompts, out, "-k", cases[i].k, "--max-tokens",
+                                     cases[i].length, cases[i].option);
         assert_int_equal(run.exit_code, 2);
         if (!strstr(run.err, cases[i].sentence) || !strstr(run.err, out))
             fail_msg("case %zu: %s", i, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     char *now = text_of(out);
     assert_string_equal(now, whole);
@@ -208,10 +208,10 @@ static void a_file_that_another_process_writes_is_left_alone(void **state) {
     assert_ok(tv_write_file(out, torn, sizeof torn - 1));
     assert_ok(tv_appender_open(out, UINT64_MAX, false, &other));
     assert_ok(tv_appender_lock(other));
-    tv_run run = sample(small, prompts, out, "-k", "2", "--max-tokens", "4");
+    tv_child_result run = sample(small, prompts, out, "-k", "2", "--max-tokens", "4");
     if (run.exit_code != 1 || !strstr(run.err, "being written by another process") || !strstr(run.err, out))
         fail_msg("exit %d: %s", run.exit_code, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *text = text_of(out);
     assert_non_null(text);
     assert_string_equal(text, torn);
@@ -238,10 +238,10 @@ static void an_interrupted_run_goes_on(void **state) {
             assert_ok(tv_file_size(out, &size));
     }
     kill(child.pid, SIGINT);
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     if (run.exit_code != 130 || !strstr(run.err, "the same command goes on behind them"))
         fail_msg("exit %d: %s", run.exit_code, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     cJSON *there = lines_of(out);
     assert_in_range(cJSON_GetArraySize(there), 1, PROMPT_COUNT - 1);
     cJSON_Delete(there);
@@ -258,12 +258,12 @@ static void a_dry_run_prints_bytes_and_writes_nothing(void **state) {
     double bytes[2];
     const char *const rows[] = {"1", "8"};
     for (int i = 0; i < 2; i++) {
-        tv_run run = sample(small, prompts, out, "-k", "4", "--rows", rows[i], "--dry-run");
+        tv_child_result run = sample(small, prompts, out, "-k", "4", "--rows", rows[i], "--dry-run");
         const char *found = strstr(run.out, "\nbytes ");
         if (run.exit_code != 0 || !found || !strstr(run.out, "it fits"))
             fail_msg("exit %d: %s%s", run.exit_code, run.out, run.err);
         bytes[i] = strtod(found + 7, NULL);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     /* Seven more rows of 2 layers x (keys and values) x 2 heads x 8 channels x 128 tokens, and activations.
      */
@@ -293,24 +293,24 @@ static void mistakes_name_file_and_line(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *prompts = tv_small_model_file(small, "bad.jsonl", cases[i].text);
-        tv_run run = sample(small, prompts, out, "-k", "2");
+        tv_child_result run = sample(small, prompts, out, "-k", "2");
         assert_int_equal(run.exit_code, 2);
         if (strncmp(run.err, "trivium sample: ", 16) != 0 || !strstr(run.err, cases[i].sentence))
             fail_msg("case %zu: %s", i, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(prompts);
     }
     char *prompts = tv_small_model_file(small, "good.jsonl", PROMPTS);
     const char *const options[][2] = {{"-k", "0"},      {"-k", "257"},         {"--rows", "0"},
                                       {"--top-p", "2"}, {"--max-tokens", "0"}, {"--prompts", "/nonexistent"}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        tv_run run = sample(small, prompts, out, options[i][0], options[i][1]);
+        tv_child_result run = sample(small, prompts, out, options[i][0], options[i][1]);
         assert_int_equal(run.exit_code, 2);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
-    tv_run run = tv_run_trivium("sample", "--model", bare, "--prompts", prompts, "--out", out);
+    tv_child_result run = tv_run_trivium("sample", "--model", bare, "--prompts", prompts, "--out", out);
     assert_int_equal(run.exit_code, 2);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_false(tv_path_exists(out));
     tv_free_all(prompts, long_line, bare, out);
 }
@@ -341,11 +341,11 @@ static void another_model_under_the_name_is_noticed(void **state) {
     bytes[size - 2] ^= 1; /* of the last float */
     assert_ok(tv_write_file(weights, bytes, size));
     assert_ok(tv_write_file(out, whole, two_lines));
-    tv_run run = sample(small, prompts, out, "-k", "2", "--max-tokens", "9");
+    tv_child_result run = sample(small, prompts, out, "-k", "2", "--max-tokens", "9");
     assert_int_equal(run.exit_code, 2);
     if (!strstr(run.err, "line 1: policy_fingerprint is "))
         fail_msg("it said: %s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_done(sample(small, prompts, out, "-k", "2", "--max-tokens", "9", "--accept-changes"));
     char *now = text_of(out);
     assert_memory_equal(now, whole, two_lines);

@@ -26,10 +26,10 @@ static const char items[] =
     "{\"id\":\"r3\",\"text\":\" the day.\"}]}\n";
 
 /* Runs the annotator over the file; `options` come behind the lexicon. */
-static tv_run judge(const char *dir, const char *file, const char *options) {
+static tv_child_result judge(const char *dir, const char *file, const char *options) {
     char *words = put(dir, "words.txt", lexicon);
     char *command = tv_format("samples/annotator/simulated.pl --lexicon %s %s < %s", words, options, file);
-    tv_run run = tv_run_program((const char *const[]){"/bin/sh", "-c", command, NULL});
+    tv_child_result run = tv_child_run((const char *const[]){"/bin/sh", "-c", command, NULL});
     free(command);
     free(words);
     return run;
@@ -40,10 +40,10 @@ static tv_run judge(const char *dir, const char *file, const char *options) {
 static void the_annotator_goes_by_the_lexicon(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *file = put(dir, "items.jsonl", items);
-    tv_run run = judge(dir, file, "--noise 0");
+    tv_child_result run = judge(dir, file, "--noise 0");
     assert_string_equal(run.err, "");
     assert_string_equal(run.out, "{\"id\":\"a\",\"ranking\":[[\"r2\"],[\"r1\",\"r3\"],[\"r0\"]]}\n");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(file);
     /* Said twice or once: a tie. */
     file = put(dir, "items.jsonl",
@@ -51,7 +51,7 @@ static void the_annotator_goes_by_the_lexicon(void **state) {
                "{\"id\":\"y\",\"text\":\"happy\"}]}\n");
     run = judge(dir, file, "--noise 0");
     assert_string_equal(run.out, "{\"id\":\"b\",\"ranking\":[[\"x\",\"y\"]]}\n");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(file);
     tv_test_dir_remove(&dir);
 }
@@ -68,8 +68,9 @@ static void noise_is_drawn_by_seed(void **state) {
         many = more;
     }
     char *file = put(dir, "items.jsonl", many);
-    tv_run one = judge(dir, file, "--noise 2 --seed 1"), again = judge(dir, file, "--noise 2 --seed 1"),
-           other = judge(dir, file, "--noise 2 --seed 2");
+    tv_child_result one = judge(dir, file, "--noise 2 --seed 1"),
+                    again = judge(dir, file, "--noise 2 --seed 1"),
+                    other = judge(dir, file, "--noise 2 --seed 2");
     assert_string_equal(one.out, again.out);
     assert_string_not_equal(one.out, other.out);
     uint64_t right = 0;
@@ -78,9 +79,9 @@ static void noise_is_drawn_by_seed(void **state) {
     /* happy lies 4 above sad on average, each with a deviation of 2.4 and 2: about 0.87 of 300, less ties. */
     if (right < 225 || right > 285)
         fail_msg("happy was above sad %llu times of 300", (unsigned long long)right);
-    tv_run_free(&one);
-    tv_run_free(&again);
-    tv_run_free(&other);
+    tv_child_result_free(&one);
+    tv_child_result_free(&again);
+    tv_child_result_free(&other);
     free(file);
     free(many);
     tv_test_dir_remove(&dir);
@@ -89,27 +90,28 @@ static void noise_is_drawn_by_seed(void **state) {
 static void the_annotator_says_what_is_wrong(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *file = put(dir, "items.jsonl", "nonsense\n");
-    tv_run run = judge(dir, file, "--noise 0");
+    tv_child_result run = judge(dir, file, "--noise 0");
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "line 1"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = judge(dir, file, "--noise loud");
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "--noise"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(file);
     tv_test_dir_remove(&dir);
 }
 
 /* Runs a measure and returns the number of its line. */
 static double measured(const char *what, const char *path, const char *key) {
-    tv_run run = tv_run_program((const char *const[]){"samples/quickstart/measure.pl", what, path, NULL});
+    tv_child_result run =
+        tv_child_run((const char *const[]){"samples/quickstart/measure.pl", what, path, NULL});
     assert_string_equal(run.err, "");
     cJSON *line = NULL;
     assert_ok(tv_json_parse(run.out, strlen(run.out), what, &line));
     double number = tv_json_get(line, key)->valuedouble;
     cJSON_Delete(line);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     return number;
 }
 
@@ -194,9 +196,9 @@ static void prompts_and_answers_are_cut_apart(void **state) {
         text = more;
     }
     char *path = put(dir, "book.txt", text);
-    tv_run run = tv_run_program((const char *const[]){"samples/quickstart/answers.pl", "--text", path,
-                                                      "--out", dir, "--held-out", "8000", "--examples", "200",
-                                                      "--prompts", "60", NULL});
+    tv_child_result run = tv_child_run((const char *const[]){"samples/quickstart/answers.pl", "--text", path,
+                                                             "--out", dir, "--held-out", "8000", "--examples",
+                                                             "200", "--prompts", "60", NULL});
     assert_string_equal(run.err, "");
     assert_int_equal(run.exit_code, 0);
     cJSON *counts = NULL;
@@ -205,7 +207,7 @@ static void prompts_and_answers_are_cut_apart(void **state) {
     assert_near(tv_json_get(counts, "validation")->valuedouble, 10, 0);
     assert_near(tv_json_get(counts, "prompts")->valuedouble, 60, 0);
     cJSON_Delete(counts);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     for (int i = 0; i < 6; i++) {
         char *name = tv_format("%s/%s", dir, names[i]);
         assert_ok(tv_read_file(name, &files[i], NULL));

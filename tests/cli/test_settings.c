@@ -16,12 +16,12 @@ static void the_page_is_what_the_command_prints(void **state) {
     char *page = NULL;
     uint64_t size;
     assert_ok(tv_read_file(TRIVIUM_SOURCE_DIR "/docs/settings.md", &page, &size));
-    tv_run run = tv_run_trivium("settings", "--markdown");
+    tv_child_result run = tv_run_trivium("settings", "--markdown");
     tv_expect_exit(&run, 0);
     if (strcmp(run.out, page) != 0)
         fail_msg("docs/settings.md is not what the table says now; write it with "
                  "`build/bin/trivium settings --markdown >docs/settings.md`");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(page);
 }
 
@@ -29,7 +29,7 @@ static void the_page_is_what_the_command_prints(void **state) {
 static void a_stage_lists_what_it_uses(void **state) {
     (void)state;
     for (int stage = 0; stage < TV_STAGE_KINDS; stage++) {
-        tv_run run = tv_run_trivium("settings", tv_stage_kind_name((tv_stage_kind)stage));
+        tv_child_result run = tv_run_trivium("settings", tv_stage_kind_name((tv_stage_kind)stage));
         tv_expect_exit(&run, 0);
         for (uint64_t i = 0; i < tv_setting_count; i++) {
             const tv_setting *setting = &tv_settings[i];
@@ -43,7 +43,7 @@ static void a_stage_lists_what_it_uses(void **state) {
                          line);
             free(line);
         }
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         run = tv_run_trivium(tv_stage_kind_name((tv_stage_kind)stage), "--help");
         tv_expect_exit(&run, 0);
         for (uint64_t i = 0; i < tv_setting_count; i++) {
@@ -52,14 +52,14 @@ static void a_stage_lists_what_it_uses(void **state) {
                 fail_msg("%s --help lacks%s", tv_stage_kind_name((tv_stage_kind)stage), key);
             free(key);
         }
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
 }
 
 static void mistakes_and_json(void **state) {
     (void)state;
     tv_trivium_says(2, "the nearest is \"reward\"", "settings", "rewards");
-    tv_run run = tv_run_trivium("settings", "dpo", "--json");
+    tv_child_result run = tv_run_trivium("settings", "dpo", "--json");
     tv_expect_exit(&run, 0);
     cJSON *root = NULL;
     assert_ok(tv_json_parse(run.out, strlen(run.out), "result", &root));
@@ -72,7 +72,7 @@ static void mistakes_and_json(void **state) {
     }
     assert_true(smoothing);
     cJSON_Delete(root);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 int main(void) {

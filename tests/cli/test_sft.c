@@ -43,7 +43,7 @@ static int tear_down(void **state) {
 }
 
 /* Further arguments end with NULL. */
-static tv_run tune(const fixture *f, const char *out, const char *const *more) {
+static tv_child_result tune(const fixture *f, const char *out, const char *const *more) {
     const char *argv[ARGUMENTS] = {TRIVIUM_COMMAND,
                                    "sft",
                                    "--quiet",
@@ -64,7 +64,7 @@ static tv_run tune(const fixture *f, const char *out, const char *const *more) {
         assert_true(count + 1 < ARGUMENTS);
         argv[count++] = more[i];
     }
-    return tv_run_program(argv);
+    return tv_child_run(argv);
 }
 
 #define MORE_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -77,18 +77,19 @@ static void resume_continues_exactly(void **state) {
         char *whole = tv_format("%s/whole%d", f->place.planted.dir, i);
         char *parts = tv_format("%s/parts%d", f->place.planted.dir, i);
         for (int part = 0; part < 2; part++) {
-            tv_run run = tune(f, part ? parts : whole,
-                              MORE_ARGS("--data", f->data, "--val", f->data, "--set", packings[i], "--set",
-                                        "train.steps=10", "--set", "train.grad_accum=2", "--set",
-                                        "train.eval_every=4", "--set", "train.eval_tokens=200", "--set",
-                                        "train.checkpoint_every=3", "--stop-after", part ? "5" : "0"));
+            tv_child_result run =
+                tune(f, part ? parts : whole,
+                     MORE_ARGS("--data", f->data, "--val", f->data, "--set", packings[i], "--set",
+                               "train.steps=10", "--set", "train.grad_accum=2", "--set", "train.eval_every=4",
+                               "--set", "train.eval_tokens=200", "--set", "train.checkpoint_every=3",
+                               "--stop-after", part ? "5" : "0"));
             tv_expect_exit(&run, 0);
-            tv_run_free(&run);
+            tv_child_result_free(&run);
         }
         assert_int_equal(tv_expect_whole_checkpoints(parts), 5);
-        tv_run run = tv_run_trivium("sft", "--out", parts, "--quiet", "--resume");
+        tv_child_result run = tv_run_trivium("sft", "--out", parts, "--quiet", "--resume");
         tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         tv_expect_same_run(whole, parts);
         assert_int_equal(tv_expect_metrics_in_order(parts, false), 10);
         free(whole);
@@ -108,16 +109,16 @@ static void packed_and_unpacked_are_one_loss(void **state) {
     *end = '\0';
     tv_write_text(data, text);
     char *packed = tv_answering_path(&f->place, "packed"), *single = tv_answering_path(&f->place, "single");
-    tv_run run = tune(f, packed,
-                      MORE_ARGS("--data", data, "--val", data, "--set", "train.lr=0", "--set",
-                                "train.steps=1", "--set", "train.batch_size=20"));
+    tv_child_result run = tune(f, packed,
+                               MORE_ARGS("--data", data, "--val", data, "--set", "train.lr=0", "--set",
+                                         "train.steps=1", "--set", "train.batch_size=20"));
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tune(f, single,
                MORE_ARGS("--data", data, "--val", data, "--set", "train.lr=0", "--set", "train.epochs=1",
                          "--set", "train.grad_accum=2", "--set", "sft.packing=false"));
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(tv_expect_metrics_in_order(single, false), 4);
     double loss = tv_expect_metric(packed, 1, "val_loss");
     assert_near(tv_expect_metric(single, 4, "val_loss"), loss, 3e-6 * loss);
@@ -149,23 +150,23 @@ static void mistakes_are_said(void **state) {
         {{"--data", f->data, "--resume"}, "start without --resume"},
     };
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
-        tv_run run = tune(f, out, cases[i].argv);
+        tv_child_result run = tune(f, out, cases[i].argv);
         if (run.exit_code != 2 || !strstr(run.err, cases[i].words))
             fail_msg("case %zu: exit code %d, expected 2 and \"%s\": \"%s\"", i, run.exit_code,
                      cases[i].words, run.err);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_false(tv_path_exists(out));
     }
-    tv_run run = tune(f, out, MORE_ARGS("--data", f->data, "--dry-run"));
+    tv_child_result run = tune(f, out, MORE_ARGS("--data", f->data, "--dry-run"));
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "parameters"));
     assert_false(tv_path_exists(out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("sft", "--help");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "--data"));
     assert_non_null(strstr(run.out, "--resume"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(reward);
     free(out);
 }

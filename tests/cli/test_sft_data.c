@@ -14,7 +14,7 @@ static int set_up(void **state) {
     return tv_small_model_make(state);
 }
 
-static tv_run fine_tune(const tv_small_model *small, const char *data, const char *out) {
+static tv_child_result fine_tune(const tv_small_model *small, const char *data, const char *out) {
     return tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", out, "--set",
                           "train.steps=1", "--set", "train.batch_size=1", "--set", "train.warmup_steps=0",
                           "--set", "data.seq_len=64");
@@ -43,7 +43,7 @@ static void every_shape_trains(void **state) {
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *data = tv_small_model_file(small, "data.jsonl", cases[i].line);
         char *out = tv_format("%s/run%zu", small->dir, i);
-        tv_run run = fine_tune(small, data, out);
+        tv_child_result run = fine_tune(small, data, out);
         tv_expect_exit(&run, 0);
         if (!strstr(run.err, cases[i].shape) ||
             !!strstr(run.err, "chat template: the tokenizer's own") != cases[i].chat)
@@ -54,7 +54,7 @@ static void every_shape_trains(void **state) {
         for (size_t f = 0; f < (cases[i].chat ? 1 : TV_COUNT(files)); f++)
             tv_expect_same_file(small->model, last, files[f]);
         free(last);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(data);
         free(out);
     }
@@ -83,11 +83,11 @@ static void lines_that_do_not_fit_end_it(void **state) {
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *data = tv_small_model_file(small, "data.jsonl", cases[i].lines);
         char *out = tv_format("%s/refused", small->dir);
-        tv_run run = fine_tune(small, data, out);
+        tv_child_result run = fine_tune(small, data, out);
         tv_expect_exit(&run, 2);
         if (!strstr(run.err, cases[i].sentence))
             fail_msg("case %zu: \"%s\" lacks \"%s\"", i, run.err, cases[i].sentence);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(data);
         free(out);
     }
@@ -104,7 +104,7 @@ static void keys_that_nothing_reads_are_named(void **state) {
         "[{\"role\": "
         "\"assistant\", \"content\": \"b\", \"weight\": 1}], \"system\": \"be\"}\n";
     char *data = tv_small_model_file(small, "data.jsonl", lines), *out = tv_format("%s/unused", small->dir);
-    tv_run run = fine_tune(small, data, out);
+    tv_child_result run = fine_tune(small, data, out);
     tv_expect_exit(&run, 0);
     const char *found =
         strstr(run.err, "data.jsonl: keys that nothing reads: \"input\" of 2 lines, \"system\" of 1 "
@@ -112,7 +112,7 @@ static void keys_that_nothing_reads_are_named(void **state) {
     if (!found || !strstr(found, "me\" of 1 list item; docs/data.md") || strchr(run.err, 27))
         fail_msg("%s", run.err);
     assert_null(strstr(found + sizeof "data.jsonl: ", "keys that nothing reads"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     free(data);
 }

@@ -55,13 +55,13 @@ static int set_up(void **state) {
     f->run = tv_answering_path(&f->place, "given");
     f->mark = tv_answering_path(&f->place, "mark");
     f->program = tv_format("touch %s; while read -r line; do echo 1; done", f->mark);
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("ppo", "--model", f->place.model, "--prompts", f->place.prompts, "--out", f->run,
                        "--reward-cmd", "while read -r line; do echo 1; done", "--quiet", "--set",
                        "ppo.prompts=4", "--set", "ppo.minibatch=2", "--set", "ppo.max_new_tokens=4", "--set",
                        "ppo.epochs=1", "--set", "ppo.iterations=9", "--stop-after", "1");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     name_program(f, f->program);
     *state = f;
     return 0;
@@ -77,12 +77,12 @@ static int tear_down(void **state) {
 static void nobody_to_ask_is_a_no(void **state) {
     const fixture *f = *state;
     char *before = tv_tree_text(f->run);
-    tv_run run = tv_run_trivium("ppo", "--out", f->run, "--resume", "--quiet", "--stop-after", "1");
+    tv_child_result run = tv_run_trivium("ppo", "--out", f->run, "--resume", "--quiet", "--stop-after", "1");
     tv_expect_exit(&run, 2);
     assert_non_null(strstr(run.err, f->program));
     assert_non_null(strstr(run.err, "ppo_state.json"));
     assert_non_null(strstr(run.err, "--reward-cmd"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_false(tv_path_exists(f->mark));
     char *after = tv_tree_text(f->run);
     assert_string_equal(before, after);
@@ -92,11 +92,11 @@ static void nobody_to_ask_is_a_no(void **state) {
 
 static void a_dry_run_shows_it(void **state) {
     const fixture *f = *state;
-    tv_run run = tv_run_trivium("ppo", "--out", f->run, "--resume", "--quiet", "--dry-run");
+    tv_child_result run = tv_run_trivium("ppo", "--out", f->run, "--resume", "--quiet", "--dry-run");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, f->program));
     assert_non_null(strstr(run.out, "it fits"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_false(tv_path_exists(f->mark));
 }
 

@@ -45,30 +45,30 @@ static void sentences_and_log_lines_are_clean(void **state) {
     };
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *data = tv_small_model_file(small, "bad.jsonl", cases[i].data);
-        tv_run run =
+        tv_child_result run =
             tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", "/nonexistent/x");
         tv_expect_exit(&run, 2);
         expect_clean(run.err, cases[i].what);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(data);
     }
     const char *const commands[][3] = {{"sft", "--model", HOSTILE},    {"prefs", "--rankings", HOSTILE},
                                        {HOSTILE, "--model", HOSTILE},  {"sft", "--" HOSTILE, "x"},
                                        {"generate", "--prompt", NULL}, {"data", "pack", HOSTILE}};
     for (size_t i = 0; i < TV_COUNT(commands); i++) {
-        tv_run run = tv_run_trivium(commands[i][0], commands[i][1], commands[i][2]);
+        tv_child_result run = tv_run_trivium(commands[i][0], commands[i][1], commands[i][2]);
         tv_expect_exit(&run, 2);
         expect_clean(run.err, commands[i][0]);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     /* And a log line: the name of a file that is read. */
     char *data = tv_small_model_file(small, HOSTILE ".jsonl", "{\"prompt\": \"a\", \"completion\": \"b\"}\n");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("sft", "--model", small->model, "--data", data, "--out", small->dir, "--dry-run");
     expect_clean(run.err, "a log line");
     if (!strstr(run.err, SHOWN "\\x0aerror: x.jsonl"))
         fail_msg("the name is not shown: %s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(data);
 }
 
@@ -112,11 +112,11 @@ static void texts_are_clean_on_a_terminal_and_whole_elsewhere(void **state) {
     if (strncmp(text, "a\\x1b[31m\\x07\\u202ez", 19) != 0)
         fail_msg("the prompt is not shown: %s", text);
     free(text);
-    tv_run run = tv_run_trivium("generate", "--model", small->model, "--prompt", hostile, "--max-tokens", "1",
-                                "--quiet");
+    tv_child_result run = tv_run_trivium("generate", "--model", small->model, "--prompt", hostile,
+                                         "--max-tokens", "1", "--quiet");
     tv_expect_exit(&run, 0);
     assert_int_equal(strncmp(run.out, hostile, sizeof hostile - 1), 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     run = tv_run_trivium("tokenizer", "encode", "--tokenizer", small->model, "--text", hostile);
     tv_expect_exit(&run, 0);
@@ -126,10 +126,11 @@ static void texts_are_clean_on_a_terminal_and_whole_elsewhere(void **state) {
     text = ON_TERMINAL("tokenizer", "decode", "--tokenizer", small->model, "--text", run.out, "--json");
     expect_clean(text, "tokenizer decode --json");
     free(text);
-    tv_run decoded = tv_run_trivium("tokenizer", "decode", "--tokenizer", small->model, "--text", run.out);
+    tv_child_result decoded =
+        tv_run_trivium("tokenizer", "decode", "--tokenizer", small->model, "--text", run.out);
     assert_string_equal(decoded.out, hostile);
-    tv_run_free(&decoded);
-    tv_run_free(&run);
+    tv_child_result_free(&decoded);
+    tv_child_result_free(&run);
 }
 
 int main(void) {

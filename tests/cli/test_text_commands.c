@@ -18,8 +18,8 @@ static const char EXCERPT[] = DATA "/excerpt.txt", TOKENIZER[] = DATA "/trained"
 static void training_writes_both_files(void **state) {
     (void)state;
     char *out = tv_format("%s/new/tokenizer", tv_test_folder), *made = tv_format("%s/tokenizer.json", out);
-    tv_run run = tv_run_trivium("tokenizer", "train", "--input", EXCERPT, "--vocab-size", "512", "--out", out,
-                                "--json");
+    tv_child_result run = tv_run_trivium("tokenizer", "train", "--input", EXCERPT, "--vocab-size", "512",
+                                         "--out", out, "--json");
     cJSON *result = tv_result_of(&run);
     assert_near(tv_result_number(result, "vocab_size"), 512, 0);
     assert_near(tv_result_number(result, "merges"), 512 - 260, 0);
@@ -31,32 +31,32 @@ static void training_writes_both_files(void **state) {
     free(text);
     free(expected);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     free(made);
 }
 
 static void ids_and_back(void **state) {
     (void)state;
-    tv_run run = tv_run_trivium("tokenizer", "encode", "--tokenizer", TOKENIZER, "--text",
-                                "Caf\xc3\xa9 <|im_end|>", "--special", "--json");
+    tv_child_result run = tv_run_trivium("tokenizer", "encode", "--tokenizer", TOKENIZER, "--text",
+                                         "Caf\xc3\xa9 <|im_end|>", "--special", "--json");
     cJSON *result = tv_result_of(&run);
     const cJSON *ids = tv_json_get(result, "ids"), *tokens = tv_json_get(result, "tokens");
     assert_int_equal(cJSON_GetArraySize(ids), cJSON_GetArraySize(tokens));
     assert_int_equal(cJSON_GetArrayItem(ids, cJSON_GetArraySize(ids) - 1)->valueint, 2);
     assert_string_equal(cJSON_GetArrayItem(tokens, 0)->valuestring, "C");
-    tv_run back = tv_run_trivium("tokenizer", "decode", "--tokenizer", TOKENIZER, "--text", run.out);
+    tv_child_result back = tv_run_trivium("tokenizer", "decode", "--tokenizer", TOKENIZER, "--text", run.out);
     assert_int_equal(back.exit_code, 0);
     assert_string_equal(back.out, "Caf\xc3\xa9 <|im_end|>");
-    tv_run_free(&back);
+    tv_child_result_free(&back);
     back = tv_run_trivium("tokenizer", "decode", "--tokenizer", TOKENIZER, "--text", run.out,
                           "--skip-special", "--json");
     cJSON *decoded = tv_result_of(&back);
     assert_string_equal(tv_json_get(decoded, "text")->valuestring, "Caf\xc3\xa9 ");
     cJSON_Delete(decoded);
     cJSON_Delete(result);
-    tv_run_free(&back);
-    tv_run_free(&run);
+    tv_child_result_free(&back);
+    tv_child_result_free(&run);
 
     /* Through files and plain ids, the whole excerpt. */
     char *ids_path = tv_format("%s/ids", tv_test_folder), *expected = NULL;
@@ -67,8 +67,8 @@ static void ids_and_back(void **state) {
     assert_string_equal(back.out, expected);
     free(expected);
     free(ids_path);
-    tv_run_free(&back);
-    tv_run_free(&run);
+    tv_child_result_free(&back);
+    tv_child_result_free(&run);
 }
 
 /* The shard's tokens as text; document ends as <|endoftext|>. */
@@ -94,8 +94,8 @@ static void documents_end_with_end_of_text(void **state) {
     char *input = tv_format("%s/lines.txt", tv_test_folder),
          *out = tv_format("%s/packs/lines", tv_test_folder), *shard = tv_format("%s.bin", out);
     assert_ok(tv_write_file(input, "one\n\ntwo <|im_end|>\n", 20));
-    tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, "--out", shard,
-                                "--by-line", "--json");
+    tv_child_result run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, "--out",
+                                         shard, "--by-line", "--json");
     cJSON *result = tv_result_of(&run);
     assert_string_equal(tv_json_get(result, "train")->valuestring, shard);
     assert_near(tv_result_number(result, "documents"), 2, 0);
@@ -103,14 +103,14 @@ static void documents_end_with_end_of_text(void **state) {
     assert_string_equal(text, "one<|endoftext|>two <|im_end|><|endoftext|>");
     free(text);
     cJSON_Delete(result);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, "--out", out, "--quiet");
     assert_int_equal(run.exit_code, 0);
     assert_string_equal(run.err, "");
     text = shard_text(shard);
     assert_string_equal(text, "one\n\ntwo <|im_end|>\n<|endoftext|>");
     free(text);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(input, out, shard);
 }
 
@@ -125,8 +125,8 @@ static void keys_beside_the_text_are_said(void **state) {
     assert_ok(tv_make_dirs(folder));
     assert_ok(tv_write_file(input, lines, sizeof lines - 1));
     assert_ok(tv_write_file(below, lines, sizeof lines - 1));
-    tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, folder, "--out",
-                                out, "--val-fraction", "0.4");
+    tv_child_result run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", input, folder,
+                                         "--out", out, "--val-fraction", "0.4");
     assert_int_equal(run.exit_code, 0);
     const char *paths[] = {input, folder};
     for (int i = 0; i < 2; i++) {
@@ -137,7 +137,7 @@ static void keys_beside_the_text_are_said(void **state) {
             fail_msg("expected once: %s\nit said: %s", said, run.err);
         free(said);
     }
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(input, folder, below, out);
 }
 
@@ -146,15 +146,15 @@ static void validation_is_held_out(void **state) {
     (void)state;
     char *out = tv_format("%s/split", tv_test_folder), *train = tv_format("%s_train.bin", out),
          *val = tv_format("%s_val.bin", out), *expected = NULL;
-    tv_run run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", EXCERPT, "--out", out,
-                                "--val-fraction", "0.1", "--json");
+    tv_child_result run = tv_run_trivium("data", "pack", "--tokenizer", TOKENIZER, "--input", EXCERPT,
+                                         "--out", out, "--val-fraction", "0.1", "--json");
     cJSON *result = tv_result_of(&run);
     char *first = shard_text(train), *second = shard_text(val), *joined = tv_format("%s%s", first, second);
     assert_ok(tv_read_file(EXCERPT, &expected, NULL));
     assert_memory_equal(joined, expected, 12000);
     assert_string_equal(joined + 12000, "<|endoftext|>");
     assert_near(strlen(first), 12000 * 0.9, 3);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     cJSON_Delete(result);
     tv_free_all(first, second, joined, expected);
 
@@ -188,7 +188,7 @@ static void validation_is_held_out(void **state) {
         }
         assert_int_equal(counts[0], 950);
         assert_int_equal(counts[1], 50);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         cJSON_Delete(result);
     }
     tv_free_all(kept, lines, out, train, val);
@@ -231,13 +231,13 @@ static void mistakes_give_exit_code_2(void **state) {
         const char *argv[12] = {TRIVIUM_COMMAND};
         for (int word = 0; word < 10; word++)
             argv[word + 1] = cases[i].words[word];
-        tv_run run = tv_run_program(argv);
+        tv_child_result run = tv_child_run(argv);
         if (run.exit_code != 2 || !strstr(run.err, cases[i].sentence))
             fail_msg("case %zu: exit code %d, \"%s\" lacks \"%s\"", i, run.exit_code, run.err,
                      cases[i].sentence);
         char *newline = strchr(run.err, '\n');
         assert_true(newline && newline[1] == '\0');
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
     if (tv_path_exists(folder)) {
         char **names = NULL;
@@ -258,15 +258,15 @@ static void help_lists_options(void **state) {
         {"data", "--help", "pack"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run = tv_run_trivium(cases[i].command, cases[i].subcommand);
+        tv_child_result run = tv_run_trivium(cases[i].command, cases[i].subcommand);
         assert_int_equal(run.exit_code, 0);
         assert_non_null(strstr(run.out, cases[i].word));
-        tv_run_free(&run);
+        tv_child_result_free(&run);
     }
-    tv_run run = tv_run_trivium("data", "pack", "--help");
+    tv_child_result run = tv_run_trivium("data", "pack", "--help");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.out, "PREFIX_train.bin and PREFIX_val.bin"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 /* Each document begins with the token that the tokenizer's files put before a text, and the log names it; the
@@ -285,20 +285,20 @@ static void documents_begin_as_the_tokenizer_says(void **state) {
     tv_tokenizer_destroy(&tokenizer);
     assert_ok(tv_write_file(at, config, sizeof config - 1));
     assert_ok(tv_write_file(lines, "the\nof\n", 7));
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("data", "pack", "--tokenizer", begins, "--input", lines, "--out", out, "--by-line");
     assert_int_equal(run.exit_code, 0);
     assert_non_null(strstr(run.err, "begins: texts begin with <|im_start|> (add_bos_token"));
     char *text = shard_text(shard);
     assert_string_equal(text, "<|im_start|>the<|endoftext|><|im_start|>of<|endoftext|>");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(text);
     run = tv_run_trivium("data", "pack", "--tokenizer", begins, "--input", lines, "--out", out,
                          "--val-fraction", "0.5");
     assert_int_equal(run.exit_code, 0);
     text = shard_text(val);
     assert_string_equal(text, "\nof\n<|endoftext|>");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(text, lines, val, shard, out, at, begins);
 }
 

@@ -161,7 +161,7 @@ static void expect_trace(const char *path, int accumulated) {
 static void a_bench_is_traced(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *path = tv_format("%s/trace.json", dir);
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("bench", "train", "--config", TRIVIUM_SOURCE_DIR "/samples/bench/llama_260k.json",
                        "--set", "train.batch_size=1", "--set", "data.seq_len=16", "--set",
                        "train.grad_accum=3", "--steps", "1", "--warmup", "1", "--json", "--trace", path);
@@ -169,7 +169,7 @@ static void a_bench_is_traced(void **state) {
         exit(TV_TEST_SKIPPED);
     tv_expect_exit(&run, 0);
     expect_trace(path, 3);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(path);
     tv_test_dir_remove(&dir);
 }
@@ -181,20 +181,20 @@ static void a_run_is_traced_and_the_same(void **state) {
     char *plain = tv_small_run_path(&place, "plain"), *traced = tv_small_run_path(&place, "traced");
     char *path = tv_small_run_path(&place, "trace.json"), *last = tv_small_run_path(&place, "last.json");
     tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", plain);
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", traced, "--trace", path,
-                                "--stop-after", "4");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", place.config, "--out", traced, "--trace",
+                                         path, "--stop-after", "4");
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "a trace of step 3"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_trace(path, 3);
     run = tv_run_trivium("pretrain", "--out", traced, "--resume", "--trace", last);
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.err, "a trace of step 5"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(plain, traced);
     run = tv_run_trivium("pretrain", "--config", place.config, "--out", place.dir, "--trace", place.config);
     assert_int_equal(run.exit_code, 2);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(plain, traced, path, last);
     tv_small_run_destroy(&place);
 }

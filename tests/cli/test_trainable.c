@@ -15,13 +15,14 @@
 #include "support/device.h"
 #include "support/small_run.h"
 
-static tv_run pretrain(const tv_small_run *place, const char *out, const char *more, const char *value) {
+static tv_child_result pretrain(const tv_small_run *place, const char *out, const char *more,
+                                const char *value) {
     return tv_run_trivium("pretrain", "--config", place->config, "--out", out, "--quiet", more, value);
 }
 
-static void expect(tv_run run, int code) {
+static void expect(tv_child_result run, int code) {
     tv_expect_exit(&run, code);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static float *parameter(const tv_model_directory *directory, uint32_t index) {
@@ -82,17 +83,17 @@ static void names_are_refused_and_sizes_said(void **state) {
                    {"train.trainable=attention", "names no parameter"},
                    {"train.trainable=3", "train.trainable"}};
     for (size_t i = 0; i < TV_COUNT(refused); i++) {
-        tv_run run = pretrain(&place, out, "--set", refused[i].set);
+        tv_child_result run = pretrain(&place, out, "--set", refused[i].set);
         tv_expect_sentence(&run, 2, refused[i].word, refused[i].set);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         assert_false(tv_path_exists(out));
     }
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--dry-run", "--set",
-                                "train.trainable=final norm");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--dry-run",
+                                         "--set", "train.trainable=final norm");
     tv_expect_exit(&run, 0);
     if (!strstr(run.out, " of them trained"))
         fail_msg("expected how much is trained, it said:\n%s", run.out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     tv_small_run_destroy(&place);
 }

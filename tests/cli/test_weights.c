@@ -17,9 +17,9 @@
     "--set", "model.hidden_size=32", "--set", "model.intermediate_size=64", "--set",                         \
         "model.num_attention_heads=2", "--set", "model.num_key_value_heads=2"
 
-static void expect(tv_run run, int code) {
+static void expect(tv_child_result run, int code) {
     tv_expect_exit(&run, code);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void narrow_weights_resume_bit_for_bit(void **state) {
@@ -56,20 +56,20 @@ static void memory_and_mistakes_are_said(void **state) {
     (void)state;
     tv_small_run place = tv_small_run_create("\"steps\": 2, \"batch_size\": 2, \"warmup_steps\": 0");
     char *out = tv_small_run_path(&place, "out");
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--dry-run", "--set",
-                                "model.weights=bf16");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--dry-run",
+                                         "--set", "model.weights=bf16");
     tv_expect_exit(&run, 0);
     if (!strstr(run.out, "fp32 masters"))
         fail_msg("expected the masters' bytes, it said:\n%s", run.out);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--dry-run", "--set",
                          "model.weights=bf16", "--set", "train.trainable=final norm");
     tv_expect_exit(&run, 0);
     assert_null(strstr(run.out, "fp32 masters"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--set", "model.weights=int8");
     tv_expect_sentence(&run, 2, "auto|f32|bf16|f16|q8_0|q4_0", "an unknown type");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     tv_small_run_destroy(&place);
 }

@@ -40,13 +40,13 @@ static void spoil(const char *model, const char *name, uint64_t count, float val
     free(path);
 }
 
-static void expect(tv_run run, int exit_code, const char *const *words) {
+static void expect(tv_child_result run, int exit_code, const char *const *words) {
     if (run.exit_code != exit_code)
         fail_msg("exit %d: %s%s", run.exit_code, run.out, run.err);
     for (; *words; words++)
         if (!strstr(run.err, *words))
             fail_msg("no \"%s\" in: %s", *words, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void every_command_says_it(const tv_small_model *small, int exit_code, const char *what) {
@@ -65,7 +65,7 @@ static void every_command_says_it(const tv_small_model *small, int exit_code, co
     expect(tv_run_trivium("sample", "--model", small->model, "--prompts", prompts, "--out", out, "-k", "3",
                           "--max-tokens", "4"),
            exit_code, words);
-    expect(tv_run_program((const char *const[]){"/bin/sh", "-c", command, NULL}), exit_code, words);
+    expect(tv_child_run((const char *const[]){"/bin/sh", "-c", command, NULL}), exit_code, words);
     expect(tv_run_trivium("eval", "--model", small->model, "--data", text), exit_code, words);
     tv_free_all(command, out, text, prompts);
 }

@@ -55,11 +55,11 @@ static void flip_each(const char *run_directory, const char *folder, const char 
             uint64_t place = place_in(file, names[i]);
             flip(file, place);
             before = tv_tree_text(run_directory);
-            tv_run run = tv_run_program(resume);
+            tv_child_result run = tv_child_run(resume);
             tv_expect_sentence(&run, 2, names[i], below);
             if (!strstr(run.err, "expected") && !strstr(run.err, "JSON") && !strstr(run.err, advice))
                 fail_msg("%s: expected \"%s\" in: %s", below, advice, run.err);
-            tv_run_free(&run);
+            tv_child_result_free(&run);
             char *after = tv_tree_text(run_directory);
             assert_string_equal(before, after);
             flip(file, place);
@@ -84,10 +84,10 @@ static void a_flipped_bit_is_found(void **state) {
                              "%s/checkpoints/step-2",
                              out, out);
     uint64_t count = 0;
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "4");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     const char *const resume[] = {TRIVIUM_COMMAND, "pretrain", "--out", out, "--quiet", "--resume", NULL};
     flip_each(out, "checkpoints/step-4", resume, advice, &count);
     assert_true(count >= 5); /* config, generation_config, weights, moments, state */
@@ -95,18 +95,18 @@ static void a_flipped_bit_is_found(void **state) {
     char *newest = tv_format("%s/checkpoints/step-4", out);
     char *weights = tv_format("%s/model.safetensors", newest);
     flip(weights, 5);
-    run = tv_run_program(resume);
+    run = tv_child_run(resume);
     tv_expect_sentence(&run, 2, advice, "before the advice is followed");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* Whoever else reads them is told, too. */
     tv_trivium_says(2, "model.safetensors", "eval", "--model", newest, "--data", place.shard, "--quiet");
     tv_trivium_says(2, "model.safetensors", "pretrain", "--config", place.config, "--init", newest, "--out",
                     whole, "--quiet");
     assert_false(tv_path_exists(whole));
     assert_ok(tv_remove_tree(newest));
-    run = tv_run_program(resume);
+    run = tv_child_run(resume);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", whole, "--quiet");
     tv_expect_same_run(whole, out);
     tv_free_all(weights, newest, advice, whole, out);
@@ -121,16 +121,16 @@ static void what_is_missing_is_said_and_no_more_promised(void **state) {
                             " \"checkpoint_every\": 0, \"warmup_steps\": 1");
     char *out = tv_small_run_path(&place, "run");
     char *generation = tv_small_run_path(&place, "run/checkpoints/step-4/generation_config.json");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "4");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_remove_tree(generation));
     run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume");
     tv_expect_sentence(&run, 2, "generation_config.json is missing", "a file that is gone");
     assert_non_null(strstr(run.err, "no checkpoint before it"));
     assert_null(strstr(run.err, "Move"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(generation);
     free(out);
     tv_small_run_destroy(&place);
@@ -147,10 +147,10 @@ static void an_older_checkpoint_is_read_and_the_lack_said(void **state) {
     char *now = tv_small_run_path(&place, "run/checkpoints/step-3/training_state/optimizer.safetensors");
     char *then = tv_small_run_path(&place, "run/checkpoints/step-3/optimizer.safetensors");
     char *trainer = tv_small_run_path(&place, "run/checkpoints/step-3/trainer_state.json");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "3");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(rename(now, then), 0);
     assert_ok(tv_remove_tree(folder));
     cJSON *root = NULL;
@@ -204,9 +204,9 @@ static void every_file_of_ppo_is_covered(void **state) {
                                   "--resume",      "--reward-cmd", reward,  NULL};
     flip_each(out, "checkpoints/step-1", resume, "begin the run anew", &count);
     assert_true(count >= 11);
-    tv_run run = tv_run_program(resume);
+    tv_child_result run = tv_child_run(resume);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(out);
     tv_answering_destroy(&place);
 }

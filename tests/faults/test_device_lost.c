@@ -26,11 +26,11 @@ static void the_last_checkpoint_stands(void **state) {
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         char *name = tv_format("run-%s", at[i]), *out = tv_small_run_path(&place, name);
         setenv("TRIVIUM_INJECT_DEVICE_LOST", at[i], 1);
-        tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
+        tv_child_result run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
         unsetenv("TRIVIUM_INJECT_DEVICE_LOST");
         tv_expect_sentence(&run, 1, "the last completed work was \"pretrain/", at[i]);
         bool promised = strstr(run.err, "the last checkpoint stands");
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         uint64_t step = tv_expect_whole_checkpoints(out);
         assert_true(promised == (step > 0));
         if (step % 3 && step % 4)
@@ -40,7 +40,7 @@ static void the_last_checkpoint_stands(void **state) {
         run = step > 0 ? tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume")
                        : tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
         tv_expect_exit(&run, 0);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         tv_expect_same_run(whole, out);
         free(name);
         free(out);

@@ -38,17 +38,17 @@ static char *train_whole(const tv_small_run *place) {
 
 static void resume_and_compare(const char *whole, const char *out) {
     /* As the whole run has it; one of the cases changes it in between. */
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume", "--set", "train.checkpoint_every=4");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(whole, out);
     tv_expect_no_litter(out);
 }
 
 /* Waits until `file` has more than `size` bytes, then lets no file grow past `limit`. Only then, because
  * drivers make their memory from files. */
-static tv_run run_into_limit(tv_child child, const char *file, uint64_t size, uint64_t limit) {
+static tv_child_result run_into_limit(tv_child child, const char *file, uint64_t size, uint64_t limit) {
     uint64_t now = 0;
     while (tv_child_runs(&child) &&
            (!tv_path_exists(file) || tv_file_size(file, &now) != TV_OK || now <= size))
@@ -65,10 +65,10 @@ static void a_checkpoint_that_does_not_fit(void **state) {
     char *first = tv_small_run_path(&place, "run/checkpoints/step-4/config.json");
     /* The metrics of 40 steps are below 16 KiB, the weights above. */
     tv_child child = tv_start_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
-    tv_run run = run_into_limit(child, first, 0, 16384);
+    tv_child_result run = run_into_limit(child, first, 0, 16384);
     tv_expect_sentence(&run, 1, ".safetensors", "a full disk");
     assert_non_null(strstr(run.err, strerror(EFBIG)));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(tv_expect_whole_checkpoints(out) % 4, 0);
     tv_expect_no_litter(out);
     resume_and_compare(whole, out);
@@ -81,10 +81,10 @@ static void metrics_that_do_not_fit(void **state) {
     tv_small_run place = create_place();
     char *whole = train_whole(&place), *out = tv_small_run_path(&place, "run");
     char *metrics = tv_small_run_path(&place, "run/metrics.jsonl");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "4");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     uint64_t size;
     assert_ok(tv_file_size(metrics, &size));
     /* Room for two and a half lines after the first new one; a run that is already further fails at once. */
@@ -93,7 +93,7 @@ static void metrics_that_do_not_fit(void **state) {
     run = run_into_limit(child, metrics, size, size + size / 4 * 3 + size / 8);
     tv_expect_sentence(&run, 1, out, "a full disk");
     assert_non_null(strstr(run.err, strerror(EFBIG)));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(tv_expect_whole_checkpoints(out), 4);
     (void)tv_expect_metrics_in_order(out, true);
     resume_and_compare(whole, out);

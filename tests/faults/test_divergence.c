@@ -31,7 +31,7 @@ static tv_checkpoint_state last_state(const char *out) {
 }
 
 /* `words`: what it says of the saved parameters. */
-static void expect_stopped(tv_run *run, const char *out, const char *words) {
+static void expect_stopped(tv_child_result *run, const char *out, const char *words) {
     tv_expect_exit(run, 1);
     const char *sentence = strstr(run->err, "trivium pretrain: ");
     assert_non_null(sentence);
@@ -46,7 +46,7 @@ static void expect_stopped(tv_run *run, const char *out, const char *words) {
         assert_int_equal(sscanf(earlier, "Start again from %500s", path), 1);
         assert_true(tv_path_is_directory(path));
     }
-    tv_run_free(run);
+    tv_child_result_free(run);
     tv_expect_no_litter(out);
 }
 
@@ -72,10 +72,10 @@ static void a_nan_is_not_called_finite(void **state) {
     char *first = tv_small_run_path(&place, "run/checkpoints/step-1");
     char *weights = tv_small_run_path(&place, "run/checkpoints/step-1/model.safetensors");
     uint64_t size;
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "1");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_read_file(weights, &bytes, &size));
     const float nothing = NAN;
     memcpy(bytes + size - sizeof nothing, &nothing, sizeof nothing);
@@ -87,7 +87,7 @@ static void a_nan_is_not_called_finite(void **state) {
     assert_non_null(strstr(run.err, "holds nan"));
     assert_non_null(strstr(run.err, weights));
     assert_null(strstr(run.err, "last finite parameters"));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(bytes, weights, first, out);
     tv_small_run_destroy(&place);
 }
@@ -102,10 +102,10 @@ static void broken_weights_stop_the_run(void **state) {
     char *weights = tv_small_run_path(&place, "sound/checkpoints/step-1/model.safetensors");
     char *written = tv_small_run_path(&place, "run/checkpoints/last"), *bytes = NULL;
     uint64_t size;
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", sound, "--quiet", "--stop-after", "1");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* Queries and keys near the largest float: their products are infinite, and so is the loss's gradient. */
     assert_ok(tv_read_file(weights, &bytes, &size));
     tv_safetensors *file = NULL;
@@ -150,7 +150,7 @@ static void an_exploding_run_saves_finite_parameters(void **state) {
         " \"checkpoint_every\": 1");
     char *out = tv_small_run_path(&place, "run");
     char *weights = tv_small_run_path(&place, "run/checkpoints/last/model.safetensors");
-    tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet");
     expect_stopped(&run, out, "holds the last finite parameters. Start again from");
     (void)tv_expect_whole_checkpoints(out);
     tv_checkpoint_state reached = last_state(out);

@@ -37,7 +37,7 @@ static tv_child start(const tv_small_run *place, const char *out, int steps) {
     return child;
 }
 
-static double device_bytes(const tv_run *run) {
+static double device_bytes(const tv_child_result *run) {
     cJSON *result = NULL;
     assert_ok(tv_json_parse(run->out, strlen(run->out), "the result", &result));
     const cJSON *bytes = tv_json_get(result, "device_bytes");
@@ -84,10 +84,10 @@ static void device_memory_stands_still(void **state) {
     for (int i = 0; i < 2; i++) {
         char *out = tv_small_run_path(&place, i == 0 ? "ten" : "thousand");
         tv_child child = start(&place, out, steps[i]);
-        tv_run run = tv_child_wait(&child);
+        tv_child_result run = tv_child_wait(&child);
         tv_expect_exit(&run, 0);
         bytes[i] = device_bytes(&run);
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         free(out);
     }
     if (bytes[0] != bytes[1])
@@ -115,7 +115,7 @@ static void host_memory_stands_still(void **state) {
             warm = now;
         tv_sleep(0.02);
     }
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     tv_expect_exit(&run, 0);
     assert_true(warm > 0 && peak > 0);
     print_message("host memory: %.1f MiB after %d steps, %+.0f KiB until %d\n", warm / (1024 * 1024),
@@ -123,7 +123,7 @@ static void host_memory_stands_still(void **state) {
     if (!(peak - warm <= host_bound))
         fail_msg("host memory grew by %.0f bytes from step %d to %d, expected at most %.0f", peak - warm,
                  WARM_STEP, STEPS, host_bound);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     free(metrics);
     free(out);
     tv_small_run_destroy(&place);

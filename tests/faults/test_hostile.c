@@ -21,10 +21,10 @@ static const char train_json[] = "\"steps\": 8, \"batch_size\": 2, \"lr\": 1e-2,
                                  " \"eval_every\": 0, \"checkpoint_every\": 4";
 
 /* The run must end with 2, or 1, and one line with `word`; and the folder be what it was. */
-static void expect_refused(tv_run *run, const tv_small_run *place, const char *before, const char *word,
-                           const char *what) {
+static void expect_refused(tv_child_result *run, const tv_small_run *place, const char *before,
+                           const char *word, const char *what) {
     tv_expect_sentence(run, run->exit_code == 1 ? 1 : 2, word, what);
-    tv_run_free(run);
+    tv_child_result_free(run);
     char *after = tv_tree_text(place->dir);
     if (strcmp(before, after) != 0)
         fail_msg("%s: the folder was changed, from\n%sto\n%s", what, before, after);
@@ -59,13 +59,13 @@ static void configurations(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_ok(tv_write_file(bad, cases[i].bytes, cases[i].size));
         char *before = tv_tree_text(place.dir);
-        tv_run run = tv_run_trivium("pretrain", "--config", bad, "--out", out, "--quiet");
+        tv_child_result run = tv_run_trivium("pretrain", "--config", bad, "--out", out, "--quiet");
         expect_refused(&run, &place, before, "bad.json", cases[i].what);
         free(before);
     }
     assert_ok(tv_remove_tree(bad));
     char *before = tv_tree_text(place.dir);
-    tv_run run = tv_run_trivium("pretrain", "--config", place.dir, "--out", out, "--quiet");
+    tv_child_result run = tv_run_trivium("pretrain", "--config", place.dir, "--out", out, "--quiet");
     expect_refused(&run, &place, before, place.dir, "a directory as configuration");
     tv_free_all(before, deep, bad, out);
     tv_small_run_destroy(&place);
@@ -88,8 +88,8 @@ static void shards(void **state) {
         assert_ok(tv_write_file(bad, bytes, sizes[i]));
         char *before = tv_tree_text(place.dir);
         for (int s = 0; s < 2; s++) {
-            tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet",
-                                        "--set", sets[s]);
+            tv_child_result run = tv_run_trivium("pretrain", "--config", place.config, "--out", out,
+                                                 "--quiet", "--set", sets[s]);
             expect_refused(&run, &place, before, "bad.bin", sets[s]);
         }
         free(before);
@@ -97,7 +97,7 @@ static void shards(void **state) {
     assert_ok(tv_remove_tree(bad));
     assert_ok(tv_make_dirs(bad));
     char *before = tv_tree_text(place.dir);
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--set", train);
     expect_refused(&run, &place, before, "bad.bin", "a directory as shard");
     tv_free_all(before, bytes, train, val, bad, out);
@@ -123,10 +123,10 @@ static void initial_models(void **state) {
     char *init = tv_small_run_path(&place, "first/checkpoints/step-1");
     char *weights = tv_small_run_path(&place, "first/checkpoints/step-1/model.safetensors"), *bytes = NULL;
     uint64_t size;
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", first, "--quiet", "--stop-after", "1");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_read_file(weights, &bytes, &size));
     const struct {
         const char *what;
@@ -181,7 +181,8 @@ static void places_of_others(void **state) {
         {"the directory of a configuration or model", place.dir, "config.json"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tv_run run = tv_run_trivium("pretrain", "--config", place.config, "--out", cases[i].out, "--quiet");
+        tv_child_result run =
+            tv_run_trivium("pretrain", "--config", place.config, "--out", cases[i].out, "--quiet");
         expect_refused(&run, &place, before, cases[i].word, cases[i].what);
     }
     free(before);
@@ -194,10 +195,10 @@ static void damaged_checkpoints(void **state) {
     (void)state;
     tv_small_run place = tv_small_run_create(train_json);
     char *out = tv_small_run_path(&place, "run");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "5");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     const char *const files[] = {"checkpoints/step-5/config.json", "checkpoints/step-5/model.safetensors",
                                  "checkpoints/step-5/training_state/optimizer.safetensors",
                                  "checkpoints/step-5/trainer_state.json", "config.json"};
@@ -234,10 +235,10 @@ static void damaged_metrics(void **state) {
     (void)state;
     tv_small_run place = tv_small_run_create(train_json);
     char *out = tv_small_run_path(&place, "run"), *metrics = tv_small_run_path(&place, "run/metrics.jsonl");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "5");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *text = NULL;
     uint64_t size;
     assert_ok(tv_read_file(metrics, &text, &size));
@@ -257,10 +258,10 @@ static void expect_sentence_at_once(const char *const *argv, const char *words) 
         tv_sleep(0.01);
     if (tv_child_runs(&child))
         kill(child.pid, SIGKILL);
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     if (run.exit_code < 1 || run.exit_code > 2 || !strstr(run.err, words))
         fail_msg("exit code %d, expected \"%s\": %s", run.exit_code, words, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 /* Pipes that nobody writes, devices without end and directories in the place of files. */
@@ -269,10 +270,10 @@ static void what_is_no_file(void **state) {
     tv_small_run place = tv_small_run_create(train_json);
     char *out = tv_small_run_path(&place, "run"), *fresh = tv_small_run_path(&place, "fresh"),
          *pipe_name = tv_small_run_path(&place, "pipe.json");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "1");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_int_equal(mkfifo(pipe_name, 0600), 0);
     char *train = tv_format("data.train=[\"%s\"]", pipe_name);
     const char *config[] = {TRIVIUM_COMMAND, "pretrain", "--config", pipe_name, "--out", fresh, NULL};
@@ -318,9 +319,9 @@ static void lines_through_a_pipe(void **state) {
                          "{\"id\":\"r1\",\"text\":\"B\"}],\"ranking\":[[\"r1\"],[\"r0\"]]}\n");
     char *script = tv_format("cat %s | %s prefs --rankings /dev/stdin --out %s", lines, TRIVIUM_COMMAND, out),
          *text = NULL;
-    tv_run run = tv_run_program((const char *const[]){"/bin/sh", "-c", script, NULL});
+    tv_child_result run = tv_child_run((const char *const[]){"/bin/sh", "-c", script, NULL});
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     assert_ok(tv_read_file(out, &text, NULL));
     assert_string_equal(text, "{\"prompt\":\"p\",\"chosen\":\"B\",\"rejected\":\"A\"}\n");
     free(text);
@@ -330,9 +331,9 @@ static void lines_through_a_pipe(void **state) {
         tv_format("cat %s | %s data pack --tokenizer tests/text/data/trained --input /dev/stdin --out %s "
                   "--val-fraction 0.5",
                   lines, TRIVIUM_COMMAND, out);
-    run = tv_run_program((const char *const[]){"/bin/sh", "-c", script, NULL});
+    run = tv_child_run((const char *const[]){"/bin/sh", "-c", script, NULL});
     tv_expect_sentence(&run, 2, "reads the text twice, which a pipe does not allow", "a split of a pipe");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_free_all(script, lines, out);
     tv_small_run_destroy(&place);
 }

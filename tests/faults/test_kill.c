@@ -89,9 +89,9 @@ static bool wait_for_writing(const killing *k, const tv_child *child, bool wante
 
 static void end_by_kill(killing *k, tv_child *child) {
     kill(child->pid, SIGKILL);
-    tv_run run = tv_child_wait(child);
+    tv_child_result run = tv_child_wait(child);
     tv_expect_exit(&run, 128 + SIGKILL);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     (void)tv_expect_whole_checkpoints(k->out);
     (void)tv_expect_metrics_in_order(k->out, true);
 }
@@ -136,9 +136,9 @@ static void kill_again_and_again(const char *dir, const victim *v, char **whole,
     *whole = tv_format("%s/whole", dir);
     *killed = k.out;
     tv_child child = start_anew(&k, *whole, "train.checkpoint_every=1");
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 
     uint64_t done = 0;
     while (done < k.kills || 2 * k.inside < done) {
@@ -155,7 +155,7 @@ static void kill_again_and_again(const char *dir, const victim *v, char **whole,
     tv_child last = start(&k);
     run = tv_child_wait(&last);
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_expect_same_run(*whole, k.out);
     assert_int_equal(tv_expect_metrics_in_order(k.out, false), steps);
     assert_int_equal(tv_expect_whole_checkpoints(k.out), steps);

@@ -47,7 +47,7 @@ static void a_signal_saves_and_resuming_is_exact(void **state) {
         else
             tv_sleep(0.5); /* any moment after start-up; before it the process just ends */
         kill(child.pid, signals[i]);
-        tv_run run = tv_child_wait(&child);
+        tv_child_result run = tv_child_wait(&child);
         if (i == 1 && run.exit_code != 130) {
             /* Not caught yet or already done: both are within the promise. */
             assert_true(run.exit_code == 128 + SIGTERM || run.exit_code == 0);
@@ -56,7 +56,7 @@ static void a_signal_saves_and_resuming_is_exact(void **state) {
             tv_expect_sentence(&run, 130, command, "a signal");
             free(command);
         }
-        tv_run_free(&run);
+        tv_child_result_free(&run);
         uint64_t step = tv_expect_whole_checkpoints(out);
         assert_true(step > 0);
         if (i == 0)
@@ -79,10 +79,10 @@ static void a_second_signal_ends_at_once(void **state) {
     /* Two different ones, because two of a kind may arrive as one. */
     kill(child.pid, SIGINT);
     kill(child.pid, SIGTERM);
-    tv_run run = tv_child_wait(&child);
+    tv_child_result run = tv_child_wait(&child);
     assert_true(run.exit_code == 128 + SIGINT || run.exit_code == 128 + SIGTERM);
     assert_string_equal(run.err, "");
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     /* Nothing was saved, and the same command starts anew. */
     assert_int_equal(tv_expect_whole_checkpoints(out), 0);
     tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "2");

@@ -16,10 +16,10 @@
 #include "base/os.h"
 #include "support/small_run.h"
 
-static void expect_refused(tv_run run, const char *out, const char *what) {
+static void expect_refused(tv_child_result run, const char *out, const char *what) {
     tv_expect_sentence(&run, 1, "in use by another process", what);
     assert_non_null(strstr(run.err, out));
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
 static void a_run_that_goes_on_is_nobody_elses(void **state) {
@@ -41,8 +41,8 @@ static void a_run_that_goes_on_is_nobody_elses(void **state) {
     expect_refused(tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume"), out, "resumed meanwhile");
     assert_true(tv_child_runs(&child));
     kill(child.pid, SIGKILL);
-    tv_run run = tv_child_wait(&child);
-    tv_run_free(&run);
+    tv_child_result run = tv_child_wait(&child);
+    tv_child_result_free(&run);
     tv_trivium_exits(0, "pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "1");
     free(metrics);
     free(out);
@@ -55,17 +55,17 @@ static void the_refused_one_changes_nothing(void **state) {
         tv_small_run_create("\"steps\": 6, \"batch_size\": 2, \"lr\": 1e-3, \"eval_every\": 0,"
                             " \"checkpoint_every\": 2");
     char *out = tv_small_run_path(&place, "run");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "2");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     tv_lock *lock = NULL;
     assert_ok(tv_lock_directory(out, &lock));
     char *before = tv_tree_text(out);
     expect_refused(tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume"), out, "resumed");
     run = tv_run_trivium("pretrain", "--out", out, "--quiet", "--resume", "--dry-run");
     tv_expect_exit(&run, 0); /* it only reads */
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     char *after = tv_tree_text(out);
     assert_string_equal(before, after);
     tv_lock_release(&lock);

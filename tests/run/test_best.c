@@ -62,10 +62,10 @@ static void best_stays_where_the_loss_was_lowest(void **state) {
         "\"steps\": 12, \"batch_size\": 2, \"lr\": 0.3, \"schedule\": \"constant\", \"warmup_steps\": 3,"
         " \"eval_every\": 1, \"eval_tokens\": 64, \"checkpoint_every\": 1, \"keep\": 1");
     char *out = tv_small_run_path(&place, "run");
-    tv_run run =
+    tv_child_result run =
         tv_run_trivium("pretrain", "--config", place.config, "--out", out, "--quiet", "--stop-after", "7");
     tv_expect_exit(&run, 0);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     expect_best(out, 7);
     tv_trivium_exits(0, "pretrain", "--out", out, "--quiet", "--resume");
     expect_best(out, STEPS);

@@ -17,6 +17,7 @@
 #include "stages/grpo/grpo.h"
 #include "support/answering.h"
 #include "support/device.h"
+#include "support/small_run.h"
 
 enum { MOST_SETS = 24 };
 #define SETS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -101,20 +102,6 @@ static void ratios_are_1_until_the_policy_moves(void **state) {
     }
 }
 
-static void expect_same_file(const char *a, const char *b, const char *name) {
-    const char *const places[] = {a, b};
-    char *bytes[2];
-    uint64_t sizes[2];
-    for (int i = 0; i < 2; i++) {
-        char *path = tv_format("%s/%s", places[i], name);
-        assert_ok(tv_read_file(path, &bytes[i], &sizes[i]));
-        free(path);
-    }
-    assert_true(sizes[0] == sizes[1]);
-    assert_memory_equal(bytes[0], bytes[1], sizes[0]);
-    tv_free_all(bytes[0], bytes[1]);
-}
-
 /* A reward that is always the same teaches nothing: every group is without variance, none takes part, and the
  * model stays what it was. */
 static void a_constant_reward_changes_nothing(void **state) {
@@ -129,7 +116,7 @@ static void a_constant_reward_changes_nothing(void **state) {
     assert_true(tv_expect_metric(run, 2, "reward/std") == 0);
     char *after = tv_format("%s/checkpoints/last", run);
     char *before = tv_format("%s/checkpoints/last", place.model);
-    expect_same_file(before, after, "model.safetensors");
+    tv_expect_same_file(before, after, "model.safetensors");
     tv_free_all(before, after, run);
 }
 
@@ -173,8 +160,8 @@ static void resume_continues_exactly(void **state) {
     for (uint64_t step = 1; step <= 4; step++)
         for (size_t i = 0; i < TV_COUNT(keys); i++)
             assert_true(tv_expect_metric(whole, step, keys[i]) == tv_expect_metric(parts, step, keys[i]));
-    expect_same_file(whole, parts, "checkpoints/last/model.safetensors");
-    expect_same_file(whole, parts, "checkpoints/last/training_state/optimizer.safetensors");
+    tv_expect_same_file(whole, parts, "checkpoints/last/model.safetensors");
+    tv_expect_same_file(whole, parts, "checkpoints/last/training_state/optimizer.safetensors");
     assert_true(tv_expect_metric(whole, 4, "objective/kl") != 0);
     tv_free_all(whole, parts);
 }

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-cJSON *tv_result_of(const tv_run *run) {
+cJSON *tv_result_of(const tv_child_result *run) {
     if (run->exit_code != 0)
         fail_msg("exit code %d: %s", run->exit_code, run->err);
     uint64_t length = strlen(run->out);

@@ -6,7 +6,7 @@
 #include "support/subprocess.h"
 
 /* The last line of standard output of a run that ended well; the caller deletes it. */
-cJSON *tv_result_of(const tv_run *run);
+cJSON *tv_result_of(const tv_child_result *run);
 /* A member that must be there, and finite. */
 double tv_result_number(const cJSON *result, const char *key);
 

@@ -30,17 +30,17 @@ int tv_small_model_make_with(void **state, const char *command) {
     /* The model's vocabulary has 307 tokens. */
     const char *const train[] = {command,        "tokenizer", "train", "--input",    TEXT,
                                  "--vocab-size", "307",       "--out", small->model, NULL};
-    tv_run run = tv_run_program(train);
+    tv_child_result run = tv_child_run(train);
     if (run.exit_code != 0)
         fail_msg("%s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     const char *const generate[] = {command, "generate",     "--model", small->model, "--prompt",
                                     "x",     "--max-tokens", "1",       NULL};
-    run = tv_run_program(generate);
+    run = tv_child_run(generate);
     int code = run.exit_code;
     if (code == 3)
         fprintf(stderr, "skipped: %s", run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
     if (code == 3)
         exit(TV_TEST_SKIPPED);
     *state = small;

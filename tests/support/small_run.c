@@ -61,7 +61,7 @@ char *tv_small_run_path(const tv_small_run *place, const char *name) {
     return path;
 }
 
-void tv_expect_exit(const tv_run *run, int code) {
+void tv_expect_exit(const tv_child_result *run, int code) {
     if (run->exit_code != code)
         fail_msg("exit code %d, expected %d; it said:\n%s", run->exit_code, code, run->err);
 }
@@ -70,15 +70,15 @@ void tv_expect_program(int code, const char *word, const char *const *argv) {
     char command[1024] = "";
     for (size_t used = 0, i = 1; argv[i] && used < sizeof command - 1; i++)
         used += (size_t)snprintf(command + used, sizeof command - used, " %s", argv[i]);
-    tv_run run = tv_run_program(argv);
+    tv_child_result run = tv_child_run(argv);
     if (word)
         tv_expect_sentence(&run, code, word, command);
     else if (run.exit_code != code)
         fail_msg("%s: exit code %d, expected %d; it said:\n%s", command, run.exit_code, code, run.err);
-    tv_run_free(&run);
+    tv_child_result_free(&run);
 }
 
-void tv_expect_sentence(const tv_run *run, int code, const char *word, const char *what) {
+void tv_expect_sentence(const tv_child_result *run, int code, const char *word, const char *what) {
     const char *newline = run->err ? strchr(run->err, '\n') : NULL;
     if (run->exit_code != code || !newline || newline[1] != '\0' || !strstr(run->err, word))
         fail_msg("%s: exit code %d, expected %d and one line with \"%s\"; it said:\n%s", what, run->exit_code,

@@ -25,9 +25,9 @@ void tv_small_run_destroy(tv_small_run *place);
 char *tv_small_run_path(const tv_small_run *place, const char *name);
 void tv_write_text(const char *path, const char *text);
 
-void tv_expect_exit(const tv_run *run, int code);
+void tv_expect_exit(const tv_child_result *run, int code);
 /* The exit code, and one line on standard error with `word` in it. `what` names the case. */
-void tv_expect_sentence(const tv_run *run, int code, const char *word, const char *what);
+void tv_expect_sentence(const tv_child_result *run, int code, const char *word, const char *what);
 /* Runs it to its end, which is to be with `code`; with `word`, one line on standard error has it. */
 void tv_expect_program(int code, const char *word, const char *const *argv);
 #define tv_trivium_says(code, word, ...)                                                                     \

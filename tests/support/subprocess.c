@@ -49,8 +49,8 @@ bool tv_child_runs(const tv_child *child) {
            info.si_pid == 0;
 }
 
-tv_run tv_child_wait(tv_child *child) {
-    tv_run run = {.exit_code = -1};
+tv_child_result tv_child_wait(tv_child *child) {
+    tv_child_result run = {.exit_code = -1};
     struct rusage usage;
     int status = 0;
     if (child->pid > 0 && wait4(child->pid, &status, 0, &usage) == child->pid) {
@@ -67,13 +67,13 @@ tv_run tv_child_wait(tv_child *child) {
     return run;
 }
 
-tv_run tv_run_program(const char *const *argv) {
+tv_child_result tv_child_run(const char *const *argv) {
     tv_child child = tv_child_start(argv);
     return tv_child_wait(&child);
 }
 
-void tv_run_free(tv_run *run) {
+void tv_child_result_free(tv_child_result *run) {
     free(run->out);
     free(run->err);
-    *run = (tv_run){0};
+    *run = (tv_child_result){0};
 }
