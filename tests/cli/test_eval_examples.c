@@ -15,6 +15,7 @@
 #include "support/answering.h"
 #include "support/command_result.h"
 #include "support/device.h"
+#include "support/stage_run.h"
 #include "support/subprocess.h"
 
 static const char lines[] = "{\"prompt\": \"a stone and a river: \", \"completion\": \"golden\"}\n"

@@ -18,10 +18,10 @@
 #include "support/answering.h"
 #include "support/device.h"
 #include "support/small_run.h"
+#include "support/stage_run.h"
 #include "support/subprocess.h"
 
 enum { MOST_WORDS = 48, K = 4, REMAINDER = 5, MODULUS = 7 };
-#define SETS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static tv_answering place;
 
@@ -139,7 +139,7 @@ static void what_is_equal_is_replaced(void **state) {
         char *run = tv_format("%s/replaced-%zu", place.planted.dir, c),
              *prompts = tv_format("grpo.prompts=%d", (int)cases[c].prompts),
              *times = tv_format("grpo.dynamic_sampling=%d", (int)cases[c].times);
-        train_with(run, SETS(prompts, times, "grpo.iterations=4", "train.lr=1e-3"));
+        train_with(run, TV_TEXTS(prompts, times, "grpo.iterations=4", "train.lr=1e-3"));
         uint64_t next = 0;
         for (uint64_t step = 1; step <= 4; step++) {
             const expected e = expect(cases[c].prompts, cases[c].times, next);
@@ -185,8 +185,9 @@ static void what_takes_its_place_is_the_next_group(void **state) {
          *without = tv_format("%s/without", place.planted.dir);
     assert_int_equal(reward_of_group(0), 0);
     assert_int_equal(reward_of_group(1), 1);
-    train_with(with, SETS("grpo.prompts=1", "grpo.iterations=1", "train.lr=0", "grpo.dynamic_sampling=5"));
-    train_with(without, SETS("grpo.prompts=1", "grpo.iterations=2", "train.lr=0"));
+    train_with(with,
+               TV_TEXTS("grpo.prompts=1", "grpo.iterations=1", "train.lr=0", "grpo.dynamic_sampling=5"));
+    train_with(without, TV_TEXTS("grpo.prompts=1", "grpo.iterations=2", "train.lr=0"));
     static const char *const keys[] = {"loss",       "grad_norm",      "reward/mean",
                                        "reward/std", "groups/equal",   "response_tokens",
                                        "truncated",  "policy/entropy", "updates"};
@@ -209,11 +210,11 @@ static void resume_and_rows_change_nothing(void **state) {
     (void)state;
     char *whole = tv_format("%s/whole", place.planted.dir), *parts = tv_format("%s/parts", place.planted.dir),
          *few = tv_format("%s/few", place.planted.dir), *val = tv_format("data.val=[\"%s\"]", place.prompts);
-    const char *const *sets = SETS(val, "grpo.iterations=4", "grpo.prompts=4", "grpo.dynamic_sampling=2",
-                                   "train.lr=3e-3", "train.eval_every=1"),
+    const char *const *sets = TV_TEXTS(val, "grpo.iterations=4", "grpo.prompts=4", "grpo.dynamic_sampling=2",
+                                       "train.lr=3e-3", "train.eval_every=1"),
                       *const *rows =
-                          SETS(val, "grpo.iterations=4", "grpo.prompts=4", "grpo.dynamic_sampling=2",
-                               "train.lr=3e-3", "train.eval_every=1", "grpo.rows=3");
+                          TV_TEXTS(val, "grpo.iterations=4", "grpo.prompts=4", "grpo.dynamic_sampling=2",
+                                   "train.lr=3e-3", "train.eval_every=1", "grpo.rows=3");
     train_by(whole, place.reward, 0, false, sets);
     train_by(parts, place.reward, 2, false, sets);
     train_by(parts, place.reward, 0, true, sets);
@@ -240,9 +241,9 @@ static void mistakes_get_a_sentence(void **state) {
     (void)state;
     char *run = tv_format("%s/wrong", place.planted.dir);
     expect_refused(run, "grpo.dynamic_sampling",
-                   SETS("grpo.advantages=reinforce++", "grpo.dynamic_sampling=1", "grpo.iterations=1"));
+                   TV_TEXTS("grpo.advantages=reinforce++", "grpo.dynamic_sampling=1", "grpo.iterations=1"));
     expect_refused(run, "than can be addressed",
-                   SETS("grpo.dynamic_sampling=1000", "grpo.iterations=10000000", "grpo.prompts=4"));
+                   TV_TEXTS("grpo.dynamic_sampling=1000", "grpo.iterations=10000000", "grpo.prompts=4"));
     assert_false(tv_path_exists(run));
     free(run);
 }

@@ -21,6 +21,7 @@
 #include "support/answering.h"
 #include "support/device.h"
 #include "support/small_run.h"
+#include "support/stage_run.h"
 #include "text/buffers.h"
 
 enum { SHARED = 27, MORE = 24 };
@@ -83,8 +84,6 @@ static void make_argv(const fixture *f, const char *out, const char *const *more
     argv[count] = NULL;
 }
 
-#define MORE_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 static tv_child_result train(const fixture *f, const char *out, const char *const *more) {
     const char *argv[SHARED + MORE];
     make_argv(f, out, more, argv);
@@ -101,9 +100,9 @@ static void gate_6_a_negative_kl_is_said(void **state) {
     for (int cut = 0; cut < 2; cut++) {
         char *out = tv_answering_path(&f->hasty, cut ? "gate6-cut" : "gate6");
         tv_child_result run = train(f, out,
-                                    MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
-                                              "ppo.iterations=6", "--set", "train.lr=0", "--set",
-                                              "ppo.epochs=1", "--set", cut ? "ppo.top_k=1" : "ppo.top_k=0"));
+                                    TV_TEXTS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
+                                             "ppo.iterations=6", "--set", "train.lr=0", "--set",
+                                             "ppo.epochs=1", "--set", cut ? "ppo.top_k=1" : "ppo.top_k=0"));
         tv_expect_exit(&run, 0);
         for (uint64_t i = 1; i <= 6; i++) {
             double kl = tv_expect_metric(out, i, "objective/kl");
@@ -126,9 +125,9 @@ static void negative_kls_are_counted_across_a_stop(void **state) {
     char *reference = tv_answering_sharpened(&f->hasty, 1.5F),
          *out = tv_answering_path(&f->hasty, "gate6-parts");
     tv_child_result run = train(f, out,
-                                MORE_ARGS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
-                                          "ppo.iterations=5", "--set", "train.lr=0", "--set", "ppo.epochs=1",
-                                          "--set", "ppo.top_k=1", "--stop-after", "3"));
+                                TV_TEXTS("--ref", reference, "--reward-cmd", f->hasty.reward, "--set",
+                                         "ppo.iterations=5", "--set", "train.lr=0", "--set", "ppo.epochs=1",
+                                         "--set", "ppo.top_k=1", "--stop-after", "3"));
     tv_expect_exit(&run, 0);
     assert_null(strstr(run.err, "KL was negative"));
     tv_child_result_free(&run);
@@ -262,7 +261,7 @@ static void programs_that_fail_lose_nothing(void **state) {
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *out = tv_format("%s/program-%zu", f->hasty.planted.dir, i);
         tv_child_result run =
-            train(f, out, MORE_ARGS("--reward-cmd", cases[i].program, "--set", "ppo.iterations=2"));
+            train(f, out, TV_TEXTS("--reward-cmd", cases[i].program, "--set", "ppo.iterations=2"));
         if (run.exit_code != 2 || !strstr(run.err, cases[i].words) || !strstr(run.err, "--reward-cmd"))
             fail_msg("%s: exit code %d, \"%s\"", cases[i].program, run.exit_code, run.err);
         if (cases[i].finished && !strstr(run.err, "1 iterations are saved"))
@@ -290,7 +289,7 @@ static void scores_that_shift_are_found(void **state) {
     for (size_t i = 0; i < TV_COUNT(programs); i++) {
         char *out = tv_format("%s/shift-%zu", f->hasty.planted.dir, i);
         tv_child_result run =
-            train(f, out, MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
+            train(f, out, TV_TEXTS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
         if (run.exit_code != 2 || !strstr(run.err, "--reward-cmd") ||
             !strstr(run.err, "expected one line for each question"))
             fail_msg("%s: exit code %d, \"%s\"", programs[i], run.exit_code, run.err);
@@ -315,7 +314,7 @@ static void scores_with_ids_come_in_any_order(void **state) {
     for (int i = 0; i < 2; i++) {
         outs[i] = tv_format("%s/ids-%d", f->hasty.planted.dir, i);
         tv_child_result run =
-            train(f, outs[i], MORE_ARGS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
+            train(f, outs[i], TV_TEXTS("--reward-cmd", programs[i], "--set", "ppo.iterations=2"));
         if (run.exit_code != 0)
             fail_msg("%s: exit code %d, \"%s\"", programs[i], run.exit_code, run.err);
         tv_child_result_free(&run);
@@ -431,9 +430,9 @@ static void a_ruined_policy_is_not_saved(void **state) {
     char *out = tv_answering_path(&f->hasty, "ruined"), *policy = tv_answering_sharpened(&f->hasty, 1e34F);
     tv_child_result run =
         train(f, out,
-              MORE_ARGS("--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward, "--set",
-                        "ppo.iterations=1", "--set", "ppo.minibatch=12", "--set", "ppo.epochs=1", "--set",
-                        "train.lr=1000", "--set", "train.weight_decay=1000"));
+              TV_TEXTS("--model", policy, "--ref", f->hasty.model, "--reward-cmd", f->hasty.reward, "--set",
+                       "ppo.iterations=1", "--set", "ppo.minibatch=12", "--set", "ppo.epochs=1", "--set",
+                       "train.lr=1000", "--set", "train.weight_decay=1000"));
     tv_expect_exit(&run, 1);
     expect_words(run.err, "not finite");
     expect_words(run.err, "nothing is saved");
@@ -450,7 +449,7 @@ static void a_reward_model_without_numbers_is_said(void **state) {
          *reward = tv_planted_reward(&f->hasty.planted, "scoreless", 1);
     char *scale = tv_format("%s/reward.json", reward);
     tv_write_text(scale, "{\"mean\": 0.1, \"deviation\": 1e-320, \"samples\": 9}");
-    tv_child_result run = train(f, out, MORE_ARGS("--reward", reward, "--set", "ppo.iterations=1"));
+    tv_child_result run = train(f, out, TV_TEXTS("--reward", reward, "--set", "ppo.iterations=1"));
     tv_expect_exit(&run, 2);
     expect_words(run.err, "expected a finite number");
     expect_words(run.err, reward);

@@ -18,6 +18,7 @@
 #include "support/answering.h"
 #include "support/device.h"
 #include "support/small_run.h"
+#include "support/stage_run.h"
 
 enum { MOST = 40 };
 

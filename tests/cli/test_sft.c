@@ -15,6 +15,7 @@
 #include "support/answering.h"
 #include "support/device.h"
 #include "support/small_run.h"
+#include "support/stage_run.h"
 
 enum { ARGUMENTS = 48 };
 
@@ -67,8 +68,6 @@ static tv_child_result tune(const fixture *f, const char *out, const char *const
     return tv_child_run(argv);
 }
 
-#define MORE_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 /* 10 steps against 5 and 5, packed and not, with accumulation and validation. */
 static void resume_continues_exactly(void **state) {
     const fixture *f = *state;
@@ -79,10 +78,10 @@ static void resume_continues_exactly(void **state) {
         for (int part = 0; part < 2; part++) {
             tv_child_result run =
                 tune(f, part ? parts : whole,
-                     MORE_ARGS("--data", f->data, "--val", f->data, "--set", packings[i], "--set",
-                               "train.steps=10", "--set", "train.grad_accum=2", "--set", "train.eval_every=4",
-                               "--set", "train.eval_tokens=200", "--set", "train.checkpoint_every=3",
-                               "--stop-after", part ? "5" : "0"));
+                     TV_TEXTS("--data", f->data, "--val", f->data, "--set", packings[i], "--set",
+                              "train.steps=10", "--set", "train.grad_accum=2", "--set", "train.eval_every=4",
+                              "--set", "train.eval_tokens=200", "--set", "train.checkpoint_every=3",
+                              "--stop-after", part ? "5" : "0"));
             tv_expect_exit(&run, 0);
             tv_child_result_free(&run);
         }
@@ -110,13 +109,13 @@ static void packed_and_unpacked_are_one_loss(void **state) {
     tv_write_text(data, text);
     char *packed = tv_answering_path(&f->place, "packed"), *single = tv_answering_path(&f->place, "single");
     tv_child_result run = tune(f, packed,
-                               MORE_ARGS("--data", data, "--val", data, "--set", "train.lr=0", "--set",
-                                         "train.steps=1", "--set", "train.batch_size=20"));
+                               TV_TEXTS("--data", data, "--val", data, "--set", "train.lr=0", "--set",
+                                        "train.steps=1", "--set", "train.batch_size=20"));
     tv_expect_exit(&run, 0);
     tv_child_result_free(&run);
     run = tune(f, single,
-               MORE_ARGS("--data", data, "--val", data, "--set", "train.lr=0", "--set", "train.epochs=1",
-                         "--set", "train.grad_accum=2", "--set", "sft.packing=false"));
+               TV_TEXTS("--data", data, "--val", data, "--set", "train.lr=0", "--set", "train.epochs=1",
+                        "--set", "train.grad_accum=2", "--set", "sft.packing=false"));
     tv_expect_exit(&run, 0);
     tv_child_result_free(&run);
     assert_int_equal(tv_expect_metrics_in_order(single, false), 4);
@@ -157,7 +156,7 @@ static void mistakes_are_said(void **state) {
         tv_child_result_free(&run);
         assert_false(tv_path_exists(out));
     }
-    tv_child_result run = tune(f, out, MORE_ARGS("--data", f->data, "--dry-run"));
+    tv_child_result run = tune(f, out, TV_TEXTS("--data", f->data, "--dry-run"));
     tv_expect_exit(&run, 0);
     assert_non_null(strstr(run.out, "parameters"));
     assert_false(tv_path_exists(out));

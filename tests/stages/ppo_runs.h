@@ -11,8 +11,9 @@
 #include "stages/ppo/ppo.h"
 #include "support/answering.h"
 #include "support/device.h"
+#include "support/stage_run.h"
 
-enum { S = 12, MOST_SETS = 24 };
+enum { S = 12 };
 
 /* Two models of one tokenizer: `hasty` leaves many answers without an end. */
 typedef struct fixture {
@@ -52,27 +53,25 @@ typedef struct request {
 } request;
 
 static tv_run_result train(const tv_answering *place, const request *r) {
-    const char *all[MOST_SETS] = {"ppo.prompts=12",         "ppo.max_new_tokens=6", "train.batch_size=2",
-                                  "ppo.minibatch=6",        "data.shuffle=false",   "train.warmup_steps=0",
-                                  "train.schedule=constant"};
-    char *data = tv_format("data.train=[\"%s\"]", place->prompts);
-    uint64_t count = 7;
-    all[count++] = data;
-    for (uint64_t i = 0; r->sets && r->sets[i]; i++)
-        all[count++] = r->sets[i];
+    tv_stage_settings settings = tv_stage_settings_make(
+        TV_TEXTS("ppo.prompts=12", "ppo.max_new_tokens=6", "train.batch_size=2", "ppo.minibatch=6",
+                 "data.shuffle=false", "train.warmup_steps=0", "train.schedule=constant"),
+        place->prompts, r->sets);
     const bool own = !r->reward && !r->reward_command;
     const tv_ppo_options options = {
-        .run = {.run = r->run, .init = place->model, .sets = all, .set_count = count, .dry_run = r->dry_run},
+        .run = {.run = r->run,
+                .init = place->model,
+                .sets = settings.all,
+                .set_count = settings.count,
+                .dry_run = r->dry_run},
         .rewards = (const tv_reward_given[]){{TV_REWARD_MODEL, r->reward},
                                              {TV_REWARD_PROGRAM, own ? place->reward : r->reward_command}},
         .reward_count = 2,
         .reference = r->reference};
     tv_run_result result;
     assert_ok(tv_ppo_train(&options, &result));
-    free(data);
+    tv_stage_settings_free(&settings);
     return result;
 }
-
-#define SETS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 #endif

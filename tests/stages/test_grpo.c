@@ -18,9 +18,7 @@
 #include "support/answering.h"
 #include "support/device.h"
 #include "support/small_run.h"
-
-enum { MOST_SETS = 24 };
-#define SETS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#include "support/stage_run.h"
 
 static tv_answering place;
 
@@ -39,18 +37,14 @@ static int tear_down(void **state) {
 
 static tv_status train_with(const char *run, const char *command, uint64_t stop_after, bool resume,
                             const char *const *sets) {
-    const char *all[MOST_SETS] = {"grpo.prompts=4", "grpo.answers=4", "grpo.max_new_tokens=6",
-                                  "train.batch_size=4", "train.checkpoint_every=2"};
-    char *data = tv_format("data.train=[\"%s\"]", place.prompts);
-    uint64_t count = 5;
-    all[count++] = data;
-    for (uint64_t i = 0; sets && sets[i]; i++)
-        all[count++] = sets[i];
-    assert_in_range(count, 1, MOST_SETS);
+    tv_stage_settings settings =
+        tv_stage_settings_make(TV_TEXTS("grpo.prompts=4", "grpo.answers=4", "grpo.max_new_tokens=6",
+                                        "train.batch_size=4", "train.checkpoint_every=2"),
+                               place.prompts, sets);
     const tv_ppo_options options = {
         .run = {.run = run,
-                .sets = all,
-                .set_count = count,
+                .sets = settings.all,
+                .set_count = settings.count,
                 .init = resume ? NULL : place.model,
                 .stop_after = stop_after,
                 .resume = resume},
@@ -58,7 +52,7 @@ static tv_status train_with(const char *run, const char *command, uint64_t stop_
         .reward_count = 1};
     tv_run_result result;
     tv_status status = tv_grpo_train(&options, &result);
-    free(data);
+    tv_stage_settings_free(&settings);
     return status;
 }
 
@@ -78,10 +72,11 @@ static void ratios_are_1_until_the_policy_moves(void **state) {
              *moved = tv_format("%s/%s-moved", place.planted.dir, losses[i]),
              *loss = tv_format("grpo.loss=%s", losses[i]),
              *advantage = tv_format("grpo.advantages=%s", advantages[i]);
-        assert_ok(train_with(run, NULL, 0, false,
-                             SETS(loss, advantage, "grpo.iterations=2", "grpo.minibatch=6", "grpo.epochs=2",
-                                  "train.lr=0", "grpo.kl_coef=0.05", "grpo.drop_equal=false",
-                                  i % 2 ? "grpo.mask_truncated=true" : "grpo.mask_truncated=false")));
+        assert_ok(
+            train_with(run, NULL, 0, false,
+                       TV_TEXTS(loss, advantage, "grpo.iterations=2", "grpo.minibatch=6", "grpo.epochs=2",
+                                "train.lr=0", "grpo.kl_coef=0.05", "grpo.drop_equal=false",
+                                i % 2 ? "grpo.mask_truncated=true" : "grpo.mask_truncated=false")));
         for (uint64_t step = 1; step <= 2; step++) {
             assert_true(tv_expect_metric(run, step, "policy/first_ratio_deviation") == 0);
             assert_true(tv_expect_metric(run, step, "policy/ratio") == 1);
@@ -94,8 +89,8 @@ static void ratios_are_1_until_the_policy_moves(void **state) {
         /* The same policy, other prompts and draws. */
         assert_true(tv_expect_metric(run, 1, "policy/entropy") != tv_expect_metric(run, 2, "policy/entropy"));
         assert_ok(train_with(moved, NULL, 0, false,
-                             SETS(loss, advantage, "grpo.iterations=1", "grpo.minibatch=6", "grpo.epochs=2",
-                                  "train.lr=1e-2")));
+                             TV_TEXTS(loss, advantage, "grpo.iterations=1", "grpo.minibatch=6",
+                                      "grpo.epochs=2", "train.lr=1e-2")));
         assert_true(tv_expect_metric(moved, 1, "policy/first_ratio_deviation") == 0);
         assert_true(tv_expect_metric(moved, 1, "policy/ratio_var") > 1e-8);
         tv_free_all(run, moved, loss, advantage);
@@ -108,7 +103,7 @@ static void a_constant_reward_changes_nothing(void **state) {
     (void)state;
     char *run = tv_format("%s/constant", place.planted.dir);
     assert_ok(train_with(run, "while read line; do echo 0.5; done", 0, false,
-                         SETS("grpo.iterations=2", "train.lr=1e-2")));
+                         TV_TEXTS("grpo.iterations=2", "train.lr=1e-2")));
     assert_true(tv_expect_metric(run, 2, "groups/equal") == 1);
     assert_true(tv_expect_metric(run, 2, "groups/learned") == 0);
     assert_true(tv_expect_metric(run, 2, "updates") == 0);
@@ -128,7 +123,7 @@ static void the_beginning_is_measured(void **state) {
     (void)state;
     char *run = tv_format("%s/beginning", place.planted.dir),
          *val = tv_format("data.val=[\"%s\"]", place.prompts), *metrics = tv_format("%s/metrics.jsonl", run);
-    const char *const *sets = SETS(val, "grpo.iterations=2", "train.lr=0", "train.eval_every=1");
+    const char *const *sets = TV_TEXTS(val, "grpo.iterations=2", "train.lr=0", "train.eval_every=1");
     assert_ok(train_with(run, NULL, 1, false, sets));
     double first = tv_expect_metric(run, 0, "eval/reward");
     assert_ok(train_with(run, NULL, 0, true, sets));
@@ -149,8 +144,8 @@ static void resume_continues_exactly(void **state) {
     (void)state;
     char *whole = tv_format("%s/whole", place.planted.dir), *parts = tv_format("%s/parts", place.planted.dir);
     const char *const *sets =
-        SETS("grpo.iterations=4", "grpo.minibatch=8", "grpo.epochs=2", "train.lr=3e-3", "grpo.kl_coef=0.02",
-             "grpo.loss=gspo", "grpo.clip_low=0.1", "grpo.clip_high=0.1");
+        TV_TEXTS("grpo.iterations=4", "grpo.minibatch=8", "grpo.epochs=2", "train.lr=3e-3",
+                 "grpo.kl_coef=0.02", "grpo.loss=gspo", "grpo.clip_low=0.1", "grpo.clip_high=0.1");
     assert_ok(train_with(whole, NULL, 0, false, sets));
     assert_ok(train_with(parts, NULL, 3, false, sets));
     assert_ok(train_with(parts, NULL, 0, true, sets));
@@ -181,8 +176,8 @@ static void a_temperature_is_a_scale_of_the_logits(void **state) {
         runs[i] = tv_answering_path(&place, names[i]);
         place.model = i ? sharpened : model;
         assert_ok(train_with(runs[i], NULL, 0, false,
-                             SETS(temperatures[i], "grpo.iterations=2", "grpo.minibatch=8", "grpo.epochs=2",
-                                  "train.lr=3e-3", "train.trainable=layers.0-")));
+                             TV_TEXTS(temperatures[i], "grpo.iterations=2", "grpo.minibatch=8",
+                                      "grpo.epochs=2", "train.lr=3e-3", "train.trainable=layers.0-")));
     }
     place.model = model;
     static const char *const keys[] = {"loss",           "grad_norm",        "reward/mean",
@@ -204,9 +199,9 @@ static void it_learns_the_planted_task(void **state) {
     char *run = tv_format("%s/learns", place.planted.dir);
     enum { ITERATIONS = 24 };
     assert_ok(train_with(run, NULL, 0, false,
-                         SETS("grpo.iterations=24", "grpo.prompts=8", "grpo.answers=8",
-                              "grpo.max_new_tokens=8", "train.batch_size=32", "grpo.minibatch=32",
-                              "grpo.epochs=2", "train.lr=3e-3", "train.checkpoint_every=0")));
+                         TV_TEXTS("grpo.iterations=24", "grpo.prompts=8", "grpo.answers=8",
+                                  "grpo.max_new_tokens=8", "train.batch_size=32", "grpo.minibatch=32",
+                                  "grpo.epochs=2", "train.lr=3e-3", "train.checkpoint_every=0")));
     double first = tv_expect_metric(run, 1, "reward/mean"), last = 0;
     for (uint64_t i = ITERATIONS - 3; i <= ITERATIONS; i++)
         last += tv_expect_metric(run, i, "reward/mean") / 4;
@@ -239,11 +234,12 @@ static void a_check_is_a_reward(void **state) {
 static void mistakes_get_a_sentence(void **state) {
     (void)state;
     char *run = tv_format("%s/wrong", place.planted.dir);
-    assert_fails(train_with(run, NULL, 0, false, SETS("grpo.answers=1")), TV_E_CONFIG, "at least 2, found 1");
-    assert_fails(train_with(run, NULL, 0, false, SETS("grpo.temperature=0")), TV_E_CONFIG,
+    assert_fails(train_with(run, NULL, 0, false, TV_TEXTS("grpo.answers=1")), TV_E_CONFIG,
+                 "at least 2, found 1");
+    assert_fails(train_with(run, NULL, 0, false, TV_TEXTS("grpo.temperature=0")), TV_E_CONFIG,
                  "a temperature above 0");
-    assert_fails(train_with(run, NULL, 0, false, SETS("grpo.loss=cispo", "grpo.clip_low=0.1")), TV_E_CONFIG,
-                 "has no lower bound");
+    assert_fails(train_with(run, NULL, 0, false, TV_TEXTS("grpo.loss=cispo", "grpo.clip_low=0.1")),
+                 TV_E_CONFIG, "has no lower bound");
     assert_false(tv_path_exists(run));
     free(run);
 }

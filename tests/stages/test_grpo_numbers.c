@@ -11,6 +11,7 @@
 #include "stages/ppo_anew.h"
 
 #include "stages/grpo/grpo.h"
+#include "support/stage_run.h"
 
 static const double lr = 1e-3;
 

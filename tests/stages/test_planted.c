@@ -27,6 +27,7 @@
 #include "stages/grpo/grpo.h"
 #include "stages/ppo/ppo.h"
 #include "support/answering.h"
+#include "support/stage_run.h"
 
 enum { ITERATIONS = 20, LAST = 4, MOST_WORDS = 3 };
 

@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "run/checkpoint.h"
+#include "support/stage_run.h"
 #include "text/json_text.h"
 
 /* ---- gates 1 and 2 ---- */
@@ -26,8 +27,8 @@
 static void check_gate_1(const tv_answering *place) {
     char *run = tv_answering_path(place, "gate1");
     train(place, &(request){.run = run,
-                            .sets = SETS("ppo.iterations=2", "ppo.epochs=2", "train.lr=1e-3",
-                                         "ppo.temperature=0.7")});
+                            .sets = TV_TEXTS("ppo.iterations=2", "ppo.epochs=2", "train.lr=1e-3",
+                                             "ppo.temperature=0.7")});
     for (uint64_t i = 1; i <= 2; i++)
         assert_near(tv_expect_metric(run, i, "policy/first_ratio_deviation"), 0, 0);
     assert_near(tv_expect_metric(run, 1, "objective/kl"), 0, 0);
@@ -46,8 +47,8 @@ static void gate_1_the_first_ratios_are_exactly_1(void **state) {
 static void check_gate_2(const tv_answering *place) {
     char *run = tv_answering_path(place, "gate2");
     train(place, &(request){.run = run,
-                            .sets = SETS("ppo.iterations=3", "ppo.epochs=3", "train.lr=0",
-                                         "ppo.temperature=0.7", "data.shuffle=true")});
+                            .sets = TV_TEXTS("ppo.iterations=3", "ppo.epochs=3", "train.lr=0",
+                                             "ppo.temperature=0.7", "data.shuffle=true")});
     for (uint64_t i = 1; i <= 3; i++) {
         assert_near(tv_expect_metric(run, i, "val/ratio"), 1, 0);
         assert_near(tv_expect_metric(run, i, "val/ratio_var"), 0, 0);
@@ -75,8 +76,8 @@ static void the_reference_is_stored_as_the_policy_is(void **state) {
     for (int i = 0; i < 2; i++) {
         char *run = tv_format("%s/types-%d", places[i]->planted.dir, i);
         train(places[i], &(request){.run = run,
-                                    .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
-                                                 "ppo.temperature=0.7", types[i])});
+                                    .sets = TV_TEXTS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
+                                                     "ppo.temperature=0.7", types[i])});
         assert_near(tv_expect_metric(run, 1, "objective/kl"), 0, 0);
         free(run);
     }
@@ -94,8 +95,8 @@ static void the_reward_model_is_stored_as_asked(void **state) {
         tv_run_result result = train(
             &f->hasty, &(request){.run = run,
                                   .reward = reward,
-                                  .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
-                                               "ppo.temperature=0.7", "ppo.missing_eos=none", types[i])});
+                                  .sets = TV_TEXTS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
+                                                   "ppo.temperature=0.7", "ppo.missing_eos=none", types[i])});
         assert_near(result.device_bytes, result.planned_bytes, 0.01 * (double)result.planned_bytes);
         scores[i] = tv_expect_metric(run, 1, "objective/score");
         planned[i] = result.planned_bytes;
@@ -114,9 +115,9 @@ static void the_controller_follows_its_formula(void **state) {
     const fixture *f = *state;
     char *run = tv_answering_path(&f->hasty, "adaptive");
     train(&f->hasty, &(request){.run = run,
-                                .sets = SETS("ppo.iterations=4", "ppo.epochs=2", "train.lr=3e-3",
-                                             "ppo.kl_controller=adaptive", "ppo.kl_target=0.4",
-                                             "ppo.kl_horizon=60", "ppo.kl_coef=0.2")});
+                                .sets = TV_TEXTS("ppo.iterations=4", "ppo.epochs=2", "train.lr=3e-3",
+                                                 "ppo.kl_controller=adaptive", "ppo.kl_target=0.4",
+                                                 "ppo.kl_horizon=60", "ppo.kl_coef=0.2")});
     double beta = 0.2;
     for (uint64_t i = 1; i <= 4; i++) {
         double kl = tv_expect_metric(run, i, "objective/kl");
@@ -145,9 +146,9 @@ static void responses_without_an_end(void **state) {
         char *run = tv_format("%s/ends-%zu", f->hasty.planted.dir, i);
         train(&f->hasty, &(request){.run = run,
                                     .reward_command = "while read -r line; do echo 0.25; done",
-                                    .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
-                                                 "ppo.max_new_tokens=1", cases[i].sets[0], cases[i].sets[1],
-                                                 cases[i].sets[2])});
+                                    .sets = TV_TEXTS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
+                                                     "ppo.max_new_tokens=1", cases[i].sets[0],
+                                                     cases[i].sets[1], cases[i].sets[2])});
         double ended = tv_expect_metric(run, 1, "val/eos_frac");
         assert_true(ended > 0 && ended < 1 && (share < 0 || !(fabs(share - ended) > 0)));
         share = ended;
@@ -176,9 +177,9 @@ static void an_epoch_too_far_is_the_last(void **state) {
     } cases[] = {{"ppo.early_stop_kl=0", 6}, {"ppo.early_stop_kl=1e-12", 2}, {"ppo.early_stop_kl=1e6", 6}};
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *run = tv_format("%s/stop-%zu", f->hasty.planted.dir, i);
-        train(&f->hasty,
-              &(request){.run = run,
-                         .sets = SETS("ppo.iterations=1", "ppo.epochs=3", "train.lr=1e-3", cases[i].limit)});
+        train(&f->hasty, &(request){.run = run,
+                                    .sets = TV_TEXTS("ppo.iterations=1", "ppo.epochs=3", "train.lr=1e-3",
+                                                     cases[i].limit)});
         assert_near(state_number(run, "value_updates_applied"), cases[i].updates, 0);
         free(run);
     }
@@ -193,7 +194,7 @@ static void early_stop_takes_the_mean_of_an_epoch(void **state) {
     for (int i = 0; i < 2; i++) {
         char *run = tv_format("%s/mean-%d", f->hasty.planted.dir, i);
         train(&f->hasty,
-              &(request){.run = run, .sets = SETS("ppo.iterations=1", epochs[i], "train.lr=1e-3")});
+              &(request){.run = run, .sets = TV_TEXTS("ppo.iterations=1", epochs[i], "train.lr=1e-3")});
         means[i] = tv_expect_metric(run, 1, "policy/approx_kl");
         free(run);
     }
@@ -205,9 +206,9 @@ static void early_stop_takes_the_mean_of_an_epoch(void **state) {
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *run = tv_format("%s/limit-%zu", f->hasty.planted.dir, i);
         char *limit = tv_format("ppo.early_stop_kl=%.9g", cases[i].limit);
-        train(
-            &f->hasty,
-            &(request){.run = run, .sets = SETS("ppo.iterations=1", "ppo.epochs=3", "train.lr=1e-3", limit)});
+        train(&f->hasty,
+              &(request){.run = run,
+                         .sets = TV_TEXTS("ppo.iterations=1", "ppo.epochs=3", "train.lr=1e-3", limit)});
         assert_near(state_number(run, "value_updates_applied"), cases[i].updates, 0);
         free(limit);
         free(run);

@@ -16,12 +16,13 @@
 #include "stages/ppo/ppo.h"
 #include "support/answering.h"
 #include "support/device.h"
+#include "support/stage_run.h"
 #include "text/prompts.h"
 #include "text/shard.h"
 #include "text/tokenizer_json.h"
 #include "train/step.h"
 
-enum { MAX_NEW = 6, ROWS = 64, MOST_SETS = 16 };
+enum { MAX_NEW = 6, ROWS = 64 };
 
 /* Rows of the policy's batches: the longest prompt and response, less one. */
 static uint64_t row_length(const tv_answering *place, const char *policy, uint32_t *vocab) {

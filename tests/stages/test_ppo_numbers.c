@@ -28,6 +28,7 @@
 #include "reward/scorer.h"
 #include "run/checkpoint.h"
 #include "stages/ppo/rollout.h"
+#include "support/stage_run.h"
 #include "text/bpe_train.h"
 #include "text/json_text.h"
 #include "text/tokenizer_json.h"
@@ -43,13 +44,13 @@ static void check_iteration(const fixture *f, const char *estimator, int number)
     const tv_answering *place = &f->hasty;
     char *run = tv_format("%s/iteration-%s", place->planted.dir, estimator);
     char *setting = tv_format("ppo.kl_estimator=%s", estimator);
-    train(place,
-          &(request){.run = run,
-                     .reference = f->taught.model,
-                     .sets = SETS("ppo.iterations=2", "ppo.epochs=1", "train.lr=3e-3", "ppo.minibatch=12",
-                                  "train.batch_size=4", "ppo.temperature=0.7", "ppo.missing_eos=penalty",
-                                  "ppo.missing_eos_penalty=0.5", "ppo.gamma=0.9", "ppo.lambda=0.8",
-                                  "ppo.kl_coef=0.3", "train.checkpoint_every=1", "train.keep=3", setting)});
+    train(place, &(request){.run = run,
+                            .reference = f->taught.model,
+                            .sets = TV_TEXTS("ppo.iterations=2", "ppo.epochs=1", "train.lr=3e-3",
+                                             "ppo.minibatch=12", "train.batch_size=4", "ppo.temperature=0.7",
+                                             "ppo.missing_eos=penalty", "ppo.missing_eos_penalty=0.5",
+                                             "ppo.gamma=0.9", "ppo.lambda=0.8", "ppo.kl_coef=0.3",
+                                             "train.checkpoint_every=1", "train.keep=3", setting)});
     char *policy = tv_format("%s/checkpoints/step-1", run), *value = tv_format("%s/value", policy);
     char *reference = tv_format("%s/checkpoints/last", f->taught.model);
     expectation e = {0};
@@ -128,12 +129,12 @@ static void an_evaluation_equals_double_precision(void **state) {
     char *run = tv_answering_path(&f->hasty, "evaluation"), *held_out = write_held_out(&f->hasty);
     char *val = tv_format("data.val=[\"%s\"]", held_out), *last = tv_format("%s/checkpoints/last", run);
     char *reference = tv_format("%s/checkpoints/last", f->taught.model);
-    train(&f->hasty,
-          &(request){.run = run,
-                     .reference = f->taught.model,
-                     .sets = SETS("ppo.iterations=4", "ppo.epochs=2", "train.lr=3e-3", "ppo.temperature=0.7",
-                                  "ppo.missing_eos=none", "ppo.kl_coef=0.3", "train.eval_every=1",
-                                  "train.checkpoint_every=1", "train.keep=9", val)});
+    train(&f->hasty, &(request){.run = run,
+                                .reference = f->taught.model,
+                                .sets = TV_TEXTS("ppo.iterations=4", "ppo.epochs=2", "train.lr=3e-3",
+                                                 "ppo.temperature=0.7", "ppo.missing_eos=none",
+                                                 "ppo.kl_coef=0.3", "train.eval_every=1",
+                                                 "train.checkpoint_every=1", "train.keep=9", val)});
     double losses[STEPS + 1] = {0};
     uint64_t best = 1, worst = 1;
     for (uint64_t step = 0; step <= STEPS; step++) {
@@ -186,10 +187,10 @@ static void updates_are_reported_per_token(void **state) {
         train(&f->hasty,
               &(request){.run = runs[i],
                          .reference = f->taught.model,
-                         .sets = SETS("ppo.iterations=1", epochs[i], "train.lr=3e-3", "ppo.minibatch=12",
-                                      "train.batch_size=12", "ppo.temperature=0.7", "ppo.missing_eos=none",
-                                      "ppo.kl_coef=0.3", "ppo.gamma=0.9", "ppo.lambda=0.8", "ppo.clip=0.1",
-                                      "ppo.value_clip=0.02")});
+                         .sets = TV_TEXTS("ppo.iterations=1", epochs[i], "train.lr=3e-3", "ppo.minibatch=12",
+                                          "train.batch_size=12", "ppo.temperature=0.7",
+                                          "ppo.missing_eos=none", "ppo.kl_coef=0.3", "ppo.gamma=0.9",
+                                          "ppo.lambda=0.8", "ppo.clip=0.1", "ppo.value_clip=0.02")});
     }
     char *start = tv_format("%s/checkpoints/last", f->hasty.model);
     char *policy = tv_format("%s/checkpoints/last", runs[0]), *value = tv_format("%s/value", policy);
@@ -296,11 +297,11 @@ static void another_tokenizer_scores_the_text(void **state) {
     tv_tokenizer_destroy(&tokenizer);
     tv_bpe_trainer_destroy(&trainer);
     assert_ok(tv_write_file(scale, numbers, sizeof numbers - 1));
-    train(&f->hasty,
-          &(request){.run = run,
-                     .reward = reward,
-                     .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0", "ppo.temperature=0.7",
-                                  "ppo.missing_eos=none", "ppo.value_init=policy", "ppo.score_clip=1000")});
+    train(&f->hasty, &(request){.run = run,
+                                .reward = reward,
+                                .sets = TV_TEXTS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0",
+                                                 "ppo.temperature=0.7", "ppo.missing_eos=none",
+                                                 "ppo.value_init=policy", "ppo.score_clip=1000")});
     expectation e = {0};
     draw(f->device, &f->hasty, policy, 0, 0.7, &e);
     char *candidates = write_candidates(f, &e);
@@ -327,8 +328,8 @@ static void the_plan_is_what_it_takes(void **state) {
         request r = {.run = run,
                      .reward = rewards[i],
                      .dry_run = true,
-                     .sets = SETS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0", "ppo.temperature=0.7",
-                                  "ppo.missing_eos=none")};
+                     .sets = TV_TEXTS("ppo.iterations=1", "ppo.epochs=1", "train.lr=0", "ppo.temperature=0.7",
+                                      "ppo.missing_eos=none")};
         tv_run_result plan = train(&f->hasty, &r);
         assert_false(tv_path_exists(run));
         r.dry_run = false;

@@ -19,6 +19,7 @@
 #include "reward/scorer.h"
 #include "stages/reward.h"
 #include "support/planted.h"
+#include "support/stage_run.h"
 #include "text/bpe_train.h"
 #include "text/preferences.h"
 #include "text/tokenizer_json.h"
@@ -162,41 +163,14 @@ static void impossible_sequences_are_refused(void **state) {
 
 /* ---- gate 5 ---- */
 
-/* A number of a line of metrics.jsonl: the first line, or the last. */
-typedef struct wanted {
-    const char *key;
-    bool last;
-    double value;
-} wanted;
-
-static bool find_number(void *context, const cJSON *line, uint64_t end) {
-    wanted *w = context;
-    (void)end;
-    const cJSON *item = tv_json_get(line, w->key);
-    w->value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
-    return w->last;
-}
-
-static double metric(const char *run, const char *key, bool last) {
-    char *path = tv_format("%s/metrics.jsonl", run);
-    wanted w = {key, last, NAN};
-    assert_ok(tv_metrics_each(path, find_number, &w, NULL));
-    free(path);
-    return w.value;
-}
-
-/* Trains into `run` with up to six settings. */
-static tv_run_result train(const char *run, const char *model, const char *data, const char *const sets[6]) {
-    const char *all[8] = {"data.seq_len=48"};
-    char *train = tv_format("data.train=[\"%s\"]", data);
-    uint64_t count = 1;
-    all[count++] = train;
-    for (int i = 0; i < 6 && sets[i]; i++)
-        all[count++] = sets[i];
-    const tv_run_options options = {.run = run, .init = model, .sets = all, .set_count = count};
+/* Further settings end with NULL. */
+static tv_run_result train(const char *run, const char *model, const char *data, const char *const *sets) {
+    tv_stage_settings settings = tv_stage_settings_make(TV_TEXTS("data.seq_len=48"), data, sets);
+    const tv_run_options options = {
+        .run = run, .init = model, .sets = settings.all, .set_count = settings.count};
     tv_run_result result;
     assert_ok(tv_reward(&options, &result));
-    free(train);
+    tv_stage_settings_free(&settings);
     return result;
 }
 
@@ -214,13 +188,13 @@ static void gate_5_a_zeroed_head_tosses_a_coin(void **state) {
     for (int i = 0; i < 3; i++) {
         char *run = tv_format("%s/run%d", planted.dir, i);
         train(run, zero, pairs,
-              (const char *const[6]){losses[i], "train.batch_size=4", "train.steps=1",
-                                     "data.val_fraction=0.5", "train.lr=0"});
-        assert_near(metric(run, "loss", false), log(2), 1e-7);
-        assert_near(metric(run, "accuracy", false), 0.5, 0);
-        assert_near(metric(run, "margin", false), 0, 0);
-        assert_near(metric(run, "val_loss", false), log(2), 1e-7);
-        assert_near(metric(run, "val_accuracy", false), 0.5, 0);
+              TV_TEXTS(losses[i], "train.batch_size=4", "train.steps=1", "data.val_fraction=0.5",
+                       "train.lr=0"));
+        assert_near(tv_first_metric(run, "loss"), log(2), 1e-7);
+        assert_near(tv_first_metric(run, "accuracy"), 0.5, 0);
+        assert_near(tv_first_metric(run, "margin"), 0, 0);
+        assert_near(tv_first_metric(run, "val_loss"), log(2), 1e-7);
+        assert_near(tv_first_metric(run, "val_accuracy"), 0.5, 0);
         free(run);
     }
     free(pairs);
@@ -241,8 +215,8 @@ static void gate_5_the_default_head_knows_little(void **state) {
     for (int i = 0; i < 3; i++) {
         char *run = tv_format("%s/run%d", planted.dir, i);
         train(run, planted.base, pairs,
-              (const char *const[6]){"train.batch_size=96", "train.steps=1", "train.lr=0", seeds[i]});
-        double loss = metric(run, "loss", false);
+              TV_TEXTS("train.batch_size=96", "train.steps=1", "train.lr=0", seeds[i]));
+        double loss = tv_first_metric(run, "loss");
         print_message("%s: loss %.4f\n", seeds[i], loss);
         if (!(loss >= log(2) - 0.05 && loss <= 1))
             fail_msg("%s: the untrained loss is %.4f", seeds[i], loss);
@@ -268,9 +242,9 @@ static void gate_5_training_orders_new_prompts(void **state) {
         char *held = tv_planted_preferences(&planted, "held.jsonl", 1000, 40, 2, false);
         char *val = tv_format("data.val=[\"%s\"]", held);
         tv_run_result result = train(run, planted.base, data,
-                                     (const char *const[6]){losses[i], "train.batch_size=8", "train.epochs=4",
-                                                            "train.lr=3e-3", val, "train.warmup_steps=4"});
-        double accuracy = metric(run, "val_accuracy", true);
+                                     TV_TEXTS(losses[i], "train.batch_size=8", "train.epochs=4",
+                                              "train.lr=3e-3", val, "train.warmup_steps=4"));
+        double accuracy = tv_last_metric(run, "val_accuracy");
         if (!(accuracy >= 0.95))
             fail_msg("%s: %.3f of the held-out pairs are in order", losses[i], accuracy);
         assert_true(result.finished);
@@ -280,10 +254,10 @@ static void gate_5_training_orders_new_prompts(void **state) {
         tv_score_result scored;
         assert_ok(tv_score_file(&(tv_score_options){.model = checkpoint, .data = held}, &scored));
         assert_near(scored.accuracy, accuracy, 1e-6);
-        assert_near(scored.margin, metric(run, "val_margin", true), 1e-5);
-        assert_near(scored.least, metric(run, "val_min_reward", true), 1e-6);
-        assert_near(scored.most, metric(run, "val_max_reward", true), 1e-6);
-        assert_near(scored.mean, metric(run, "val_mean_reward", true), 1e-5);
+        assert_near(scored.margin, tv_last_metric(run, "val_margin"), 1e-5);
+        assert_near(scored.least, tv_last_metric(run, "val_min_reward"), 1e-6);
+        assert_near(scored.most, tv_last_metric(run, "val_max_reward"), 1e-6);
+        assert_near(scored.mean, tv_last_metric(run, "val_mean_reward"), 1e-5);
         tv_free_all(checkpoint, val, held, data, run);
     }
     tv_planted_destroy(&planted);
@@ -302,13 +276,12 @@ static void narrow_micro_batches_make_the_same_step(void **state) {
     char *together = tv_format("%s/together", planted.dir), *apart = tv_format("%s/apart", planted.dir);
     char *data = tv_planted_uneven(&planted, "uneven.jsonl"), *val = tv_format("data.val=[\"%s\"]", data);
     train(together, planted.base, data,
-          (const char *const[6]){"data.seq_len=64", "train.batch_size=8", "train.steps=1", val});
+          TV_TEXTS("data.seq_len=64", "train.batch_size=8", "train.steps=1", val));
     train(apart, planted.base, data,
-          (const char *const[6]){"data.seq_len=64", "train.batch_size=1", "train.grad_accum=8",
-                                 "train.steps=1", val});
+          TV_TEXTS("data.seq_len=64", "train.batch_size=1", "train.grad_accum=8", "train.steps=1", val));
     for (size_t i = 0; i < TV_COUNT(keys); i++) {
-        double expected = metric(together, keys[i], false);
-        assert_near(metric(apart, keys[i], false), expected, 1e-6 + 1e-6 * fabs(expected));
+        double expected = tv_first_metric(together, keys[i]);
+        assert_near(tv_first_metric(apart, keys[i]), expected, 1e-6 + 1e-6 * fabs(expected));
     }
     tv_free_all(val, data, apart, together);
     tv_planted_destroy(&planted);
@@ -326,8 +299,8 @@ static void the_scale_is_of_the_training_responses(void **state) {
     char *run = tv_format("%s/run", planted.dir), *out = tv_format("%s/scores.txt", planted.dir);
     char *data = tv_planted_preferences(&planted, "train.jsonl", 0, 21, 3, true);
     train(run, planted.base, data,
-          (const char *const[6]){"reward.loss=kwise", "train.batch_size=4", "train.lr=1e-3",
-                                 "train.checkpoint_every=3", "train.steps=5"});
+          TV_TEXTS("reward.loss=kwise", "train.batch_size=4", "train.lr=1e-3", "train.checkpoint_every=3",
+                   "train.steps=5"));
     static const char *const steps[] = {"step-3", "step-5"};
     double means[2];
     for (int i = 0; i < 2; i++) {

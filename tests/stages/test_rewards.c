@@ -17,9 +17,8 @@
 #include "base/log.h"
 #include "stages/grpo/grpo.h"
 #include "support/answering.h"
+#include "support/stage_run.h"
 
-enum { MOST_SETS = 16 };
-#define SETS(...)    ((const char *const[]){__VA_ARGS__, NULL})
 #define REWARDS(...) ((const tv_reward_given[]){__VA_ARGS__, {TV_REWARD_KINDS, NULL}})
 #define PROGRAM(cmd)                                                                                         \
     { TV_REWARD_PROGRAM, cmd }
@@ -50,25 +49,23 @@ static int tear_down(void **state) {
 /* Two prompts with four answers each; a policy that does not move. */
 static tv_status train(const char *run, const tv_reward_given *rewards, bool resume,
                        const char *const *sets) {
-    const char *all[MOST_SETS] = {"grpo.prompts=2", "grpo.answers=4", "grpo.max_new_tokens=6", "train.lr=0",
-                                  "grpo.iterations=2"};
-    char *data = tv_format("data.train=[\"%s\"]", prompts);
-    uint64_t count = 5, given = 0;
-    all[count++] = data;
-    for (uint64_t i = 0; sets && sets[i]; i++)
-        all[count++] = sets[i];
+    tv_stage_settings settings =
+        tv_stage_settings_make(TV_TEXTS("grpo.prompts=2", "grpo.answers=4", "grpo.max_new_tokens=6",
+                                        "train.lr=0", "grpo.iterations=2"),
+                               prompts, sets);
+    uint64_t given = 0;
     while (rewards && rewards[given].text)
         given++;
     const tv_ppo_options options = {.run = {.run = run,
-                                            .sets = all,
-                                            .set_count = count,
+                                            .sets = settings.all,
+                                            .set_count = settings.count,
                                             .init = resume ? NULL : place.model,
                                             .resume = resume},
                                     .rewards = rewards,
                                     .reward_count = given};
     tv_run_result result;
     tv_status status = tv_grpo_train(&options, &result);
-    free(data);
+    tv_stage_settings_free(&settings);
     return status;
 }
 
@@ -84,7 +81,7 @@ static void a_sum_with_weights(void **state) {
     assert_ok(train(b, REWARDS(CHECK("length:1:9")), false, NULL));
     assert_ok(train(c, REWARDS(CHECK("regex:\\w \\w")), false, NULL));
     assert_ok(train(all, REWARDS(PROGRAM(place.reward), CHECK("length:1:9"), CHECK("regex:\\w \\w")), false,
-                    SETS("rewards.weights=[2,-0.5,0.25]", "rewards.names=[\"gold\",\"short\",\"od\"]")));
+                    TV_TEXTS("rewards.weights=[2,-0.5,0.25]", "rewards.names=[\"gold\",\"short\",\"od\"]")));
     const char *const alone[] = {a, b, c}, *const names[] = {"gold", "short", "od"};
     const double weights[] = {2, -0.5, 0.25};
     for (uint64_t step = 1; step <= 2; step++) {
@@ -126,7 +123,7 @@ static void names_and_weights_are_settings(void **state) {
     assert_ok(tv_write_file(script, text, sizeof text - 1));
     command = tv_format("sh '%s' --fast", script);
     const tv_reward_given *rewards = REWARDS(PROGRAM(command), CHECK("length:1:9"), CHECK("length:2:9"));
-    assert_ok(train(run, rewards, false, SETS("rewards.weights=[1,1,0.5]", "grpo.iterations=1")));
+    assert_ok(train(run, rewards, false, TV_TEXTS("rewards.weights=[1,1,0.5]", "grpo.iterations=1")));
     expect_names(
         run, "{\"weights\":[1,1,0.5],\"names\":[\"my-score\",\"length\",\"length2\"],\"batch\":1,\"timeout\":"
              "600}");
@@ -135,9 +132,9 @@ static void names_and_weights_are_settings(void **state) {
         run, "{\"weights\":[1,1,0.5],\"names\":[\"my-score\",\"length\",\"length2\"],\"batch\":1,\"timeout\":"
              "600}");
     /* One that is not named again is nobody's. */
-    assert_fails(train(run, NULL, true, SETS("grpo.iterations=3")), TV_E_USAGE,
+    assert_fails(train(run, NULL, true, TV_TEXTS("grpo.iterations=3")), TV_E_USAGE,
                  "which nobody here asked for");
-    assert_fails(train(run, REWARDS(PROGRAM(command)), true, SETS("grpo.iterations=3")), TV_E_CONFIG,
+    assert_fails(train(run, REWARDS(PROGRAM(command)), true, TV_TEXTS("grpo.iterations=3")), TV_E_CONFIG,
                  "one for each of the 1 rewards");
     tv_free_all(run, script, command);
 }
@@ -168,7 +165,7 @@ static void lists_of_questions(void **state) {
               REWARDS(PROGRAM(
                   "n=0; while read -r line; do n=$((n + 1)); case $line in '[{\"id\":'*'}]') ;; *) exit "
                   "3;; esac; if [ $((n % 3)) = 0 ]; then echo '[4, 5]'; else echo '[1, 2, 6]'; fi; done")),
-              false, SETS("rewards.batch=3")));
+              false, TV_TEXTS("rewards.batch=3")));
     assert_near(tv_expect_metric(run, 2, "reward/mean"), (9 + 9 + 9) / 8.0, 1e-12);
     free(run);
 }
@@ -221,7 +218,7 @@ static void mistakes_get_a_sentence(void **state) {
     char *run = path("mistakes");
     const tv_reward_given *rewards = REWARDS(CHECK("length:1:9"), CHECK("exact"));
     for (size_t i = 0; i < TV_COUNT(rows); i++)
-        assert_fails(train(run, rewards, false, SETS(rows[i].set)), TV_E_CONFIG, rows[i].sentence);
+        assert_fails(train(run, rewards, false, TV_TEXTS(rows[i].set)), TV_E_CONFIG, rows[i].sentence);
     assert_fails(train(run, NULL, false, NULL), TV_E_USAGE, "expected a reward");
     assert_fails(train(run, REWARDS(CHECK("length:1:9"), CHECK("regex:(")), false, NULL), TV_E_USAGE,
                  "the check regex");

@@ -8,10 +8,8 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "base/json.h"
 #include "base/rng.h"
 #include "formats/directory.h"
-#include "run/metrics.h"
 #include "stages/sft.h"
 #include "support/support.h"
 #include "text/tokenizer_json.h"
@@ -146,33 +144,4 @@ char *tv_answering_sharpened(const tv_answering *place, float factor) {
 
 char *tv_answering_overflowing(const tv_answering *place, uint64_t first_position) {
     return write_changed(place, "overflowing", 1, first_position);
-}
-
-typedef struct wanted {
-    const char *key;
-    double step, value;
-    bool found;
-} wanted;
-
-static bool find(void *context, const cJSON *line, uint64_t end) {
-    wanted *w = context;
-    (void)end;
-    const cJSON *step = tv_json_get(line, "step"), *item = tv_json_get(line, w->key);
-    if (!cJSON_IsNumber(step) || step->valuedouble < w->step)
-        return true;
-    if (cJSON_IsNumber(item)) {
-        w->value = item->valuedouble;
-        w->found = true;
-    }
-    return false;
-}
-
-double tv_expect_metric(const char *run, uint64_t step, const char *key) {
-    char *path = tv_format("%s/metrics.jsonl", run);
-    wanted w = {.key = key, .step = (double)step};
-    assert_ok(tv_metrics_each(path, find, &w, NULL));
-    if (!w.found)
-        fail_msg("%s: no number \"%s\" at step %llu", path, key, (unsigned long long)step);
-    free(path);
-    return w.value;
 }

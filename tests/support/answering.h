@@ -31,8 +31,4 @@ char *tv_answering_sharpened(const tv_answering *place, float factor);
 /* The model, of GPT-2, with finite weights and no finite numbers from position `first_position` on. */
 char *tv_answering_overflowing(const tv_answering *place, uint64_t first_position);
 
-/* Number `key` of the line of `step`, from 1, in a run's metrics.jsonl; fails the test where there is none.
- */
-double tv_expect_metric(const char *run, uint64_t step, const char *key);
-
 #endif
