@@ -28,11 +28,11 @@ bool tv_instance_has_labels(void);
 
 /* Fills the record of one physical device; `refusal` says what is below the floor. */
 void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps);
-/* The first queue family that computes and, where there is a choice, does not draw; UINT32_MAX when none
- * computes. */
 /* The headers hold the macro of this name back behind VK_ENABLE_BETA_EXTENSIONS. */
 #define TV_PORTABILITY_SUBSET "VK_KHR_portability_subset"
 
+/* The first queue family that computes and, where there is a choice, does not draw; UINT32_MAX when none
+ * computes. */
 uint32_t tv_caps_compute_family(VkPhysicalDevice physical);
 
 typedef struct tv_pipeline {
