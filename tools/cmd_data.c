@@ -161,7 +161,7 @@ static tv_status run_pack(int argc, char **argv) {
                          "out", "PREFIX", &out,
                          "writes PREFIX.bin, or PREFIX_train.bin and PREFIX_val.bin with --val-fraction"))),
         tv_opt_number(
-            "val-fraction", "x", &fraction, 0, 0.99,
+            "val-fraction", "X", &fraction, 0, 0.99,
             "this part of the documents, drawn by --seed, is kept for validation; of fewer than 100 "
             "documents it is the end of the text"),
         tv_opt_flag("by-line", &by_line, "each line of a text file is a document, without its newline"),

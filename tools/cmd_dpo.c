@@ -16,16 +16,19 @@ tv_status cmd_dpo(int argc, char **argv) {
             "Trains a policy on preferences directly, without a reward model and without sampling: direct "
             "preference optimisation. The model it starts from is also the reference. Ctrl-C finishes the "
             "step, saves and says how to resume.",
-        .notes = "each line of FILE is one of\n"
-                 "  {\"prompt\": TEXT or [MESSAGE...], \"chosen\": ANSWER, \"rejected\": ANSWER}\n"
-                 "  {\"chosen\": TEXT or [MESSAGE...], \"rejected\": TEXT or [MESSAGE...]}\n"
-                 "  {\"prompt\": TEXT or [MESSAGE...], \"answers\": [{\"answer\": ANSWER, \"rank\": NUMBER}, "
-                 "...]}\n\n"
-                 "train.batch_size counts pairs; dpo.beta (0.1) says how closely the reference is kept. "
-                 "dpo.loss is one of\n"
-                 "sigmoid, ipo, hinge, robust, and, without a reference, simpo, orpo, cpo.\n\n"
-                 "example:\n  trivium dpo --model runs/sft --data preferences.jsonl --out runs/dpo "
-                 "--val-fraction 0.1",
+        .notes =
+            "each line of FILE is one of\n"
+            "  {\"prompt\": TEXT or [MESSAGE...], \"chosen\": ANSWER, \"rejected\": ANSWER}\n"
+            "  {\"chosen\": TEXT or [MESSAGE...], \"rejected\": TEXT or [MESSAGE...]}\n"
+            "  {\"prompt\": TEXT or [MESSAGE...], \"answers\": [{\"answer\": ANSWER, \"rank\": NUMBER}, "
+            "...]}\n"
+            "  {\"prompt\": TEXT or [MESSAGE...], \"completion\": ANSWER, \"label\": true or false}, "
+            "for kto\n\n"
+            "train.batch_size counts pairs; dpo.beta says how closely the reference is kept. dpo.loss is "
+            "one of sigmoid, ipo, hinge and robust, of simpo, orpo and cpo, which need no reference, or "
+            "kto, which learns answers one by one (docs/dpo.md).\n\n"
+            "example:\n  trivium dpo --model runs/sft --data preferences.jsonl --out runs/dpo "
+            "--val-fraction 0.1",
         .model_help =
             "the policy to start from, and the reference: a model directory, or a run, whose best or last "
             "checkpoint is taken",

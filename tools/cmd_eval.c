@@ -116,8 +116,8 @@ tv_status cmd_eval(int argc, char **argv) {
             "counts every token of a text; the first, which nothing predicts, at log2 of the vocabulary.\n\n"
             "Of demonstrations only the answers are predicted, as in sft.\n\n"
             "Of questions with several endings (HellaSwag's form; docs/data.md) the likeliest ending is the "
-            "answer: "
-            "accuracy\ntakes its log-probability, accuracy_norm that over the ending's bytes.\n\n"
+            "answer: accuracy "
+            "takes its log-probability, accuracy_norm that over the ending's bytes.\n\n"
             "Ranks that mpirun started share the work; the numbers are those of one.",
         .options = options,
         .option_count = TV_COUNT(options),

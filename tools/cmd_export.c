@@ -209,7 +209,7 @@ tv_status cmd_export(int argc, char **argv) {
             "Hands a model on: as a directory that transformers loads, or as one GGUF file, tokenizer "
             "and chat "
             "template within, that llama.cpp runs. Adapters are merged into their base. Needs no device.",
-        .notes = "example:\n  trivium export --model runs/sft --format gguf --dtype q8_0 --out sft.gguf\n"
+        .notes = "examples:\n  trivium export --model runs/sft --format gguf --dtype q8_0 --out sft.gguf\n"
                  "  llama-cli -m sft.gguf",
         .options = options,
         .option_count = TV_COUNT(options),

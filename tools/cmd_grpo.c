@@ -25,9 +25,9 @@ tv_status cmd_grpo(int argc, char **argv) {
             "score them, update. Ctrl-C finishes the iteration, saves and says how to resume.",
         .notes =
             "grpo.loss is one of dapo, grpo, bnpo, dr_grpo, cispo, gspo; grpo.advantages one of group, none, "
-            "batch,\nrloo, reinforce++ (docs/grpo.md).\n\n"
+            "batch, rloo, reinforce++ (docs/grpo.md).\n\n"
             "example:\n  trivium grpo --model runs/sft --reward-cmd 'python3 check.py' --prompts "
-            "prompts.jsonl --out runs/grpo \\\n    --set grpo.answers=8 --set train.lr=1e-5",
+            "prompts.jsonl --out runs/grpo \\\n      --set grpo.answers=8 --set train.lr=1e-5",
         .model_help = "the policy to start from: a fine-tuned model's directory, or a run",
         .data_option = "prompts",
         .data_help = "prompts as JSON lines {\"prompt\": TEXT or [MESSAGE...]}, in place of data.train",

@@ -23,7 +23,7 @@ tv_status cmd_ppo(int argc, char **argv) {
             "the reference. A step is one iteration: draw answers, score them, update. Ctrl-C finishes "
             "the iteration, saves and says how to resume.",
         .notes = "example:\n  trivium ppo --model runs/sft --reward runs/reward --prompts prompts.jsonl "
-                 "--out runs/ppo \\\n    --set ppo.iterations=50 --set train.lr=1e-5",
+                 "--out runs/ppo \\\n      --set ppo.iterations=50 --set train.lr=1e-5",
         .model_help = "the policy to start from: a fine-tuned model's directory, or a run",
         .data_option = "prompts",
         .data_help = "prompts as JSON lines {\"prompt\": TEXT or [MESSAGE...]}, in place of data.train",

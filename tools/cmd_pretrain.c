@@ -14,6 +14,8 @@ tv_status cmd_pretrain(int argc, char **argv) {
         .stage = TV_STAGE_PRETRAIN,
         .summary = "Trains a language model on token shards (stage 1). Ctrl-C finishes the step, saves and "
                    "says how to resume.",
+        .notes = "example:\n  trivium pretrain --config samples/pretrain/config.json --out runs/base"
+                 " \\\n      --set data.tokenizer=tokenizer --set data.train='[\"data/books_train.bin\"]'",
         .val_help = "validation shard, in place of data.val",
         .run = run,
     };

@@ -196,7 +196,8 @@ tv_status cmd_pull(int argc, char **argv) {
     pull_options given = {.revision = "main", .patience = 30};
     const tv_option options[] = {
         tv_opt_positional("ORG/NAME", &given.repository, "the model's name on the hub"),
-        tv_opt_text("out", "DIR", &given.out, "where it goes; without it a directory of the model's name"),
+        tv_opt_short('o', tv_opt_text("out", "DIR", &given.out,
+                                      "where it goes; without it a directory of the model's name")),
         tv_opt_text("revision", "REV", &given.revision, "a branch, tag or commit"),
         tv_opt_repeated("file", "NAME", &given.files, "this file alone, such as a GGUF file"),
         tv_opt_uint("patience", "SECONDS", &given.patience, 1, 3600,

@@ -227,7 +227,7 @@ tv_status cmd_rank(int argc, char **argv) {
         .notes = "keys in the terminal (the page shows its own with ?):\n"
                  "  b>a=c>d   best first, = for equally good; with 1 to 5 behind it: how sure\n"
                  "  s skip, x all bad, u undo, c TEXT comment, q quit\n\n"
-                 "example:\n"
+                 "examples:\n"
                  "  trivium rank --candidates candidates.jsonl --out rankings.jsonl --annotator kim\n"
                  "  trivium rank --candidates candidates.jsonl --out rankings.jsonl --web --port 8080\n"
                  "  trivium rank --candidates candidates.jsonl --web --port 8080 --annotator kim lee \\\n"

@@ -52,7 +52,7 @@ tv_status cmd_report(int argc, char **argv) {
             "Writes one self-contained HTML page with the curves, samples, settings and files of one or "
             "more runs.",
         .notes =
-            "example:\n  trivium report runs/a runs/b --out report.html\n  trivium report runs/a --follow",
+            "examples:\n  trivium report runs/a runs/b --out report.html\n  trivium report runs/a --follow",
         .options = options,
         .option_count = TV_COUNT(options),
         .common_mask = TV_COMMON_JSON | TV_COMMON_QUIET,

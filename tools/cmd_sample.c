@@ -234,7 +234,7 @@ tv_status cmd_sample(int argc, char **argv) {
             "`trivium rank`, each prompt's line as soon as it is complete. Interrupted, the same command "
             "goes on behind the last whole line of --out; a file of other prompts, of another model or of "
             "other settings is refused.",
-        .notes = "example:\n  trivium sample --model runs/sft --prompts prompts.jsonl -k 4 --out "
+        .notes = "examples:\n  trivium sample --model runs/sft --prompts prompts.jsonl -k 4 --out "
                  "candidates.jsonl\n  trivium sample --model runs/sft --prompts prompts.jsonl -k 8 --reward "
                  "runs/reward --keep best \\\n      --out best.jsonl\n\nAn answer depends on --seed, the "
                  "number of its prompt and its own, not "

@@ -94,8 +94,8 @@ tv_status cmd_score(int argc, char **argv) {
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "data", "F", &score->data,
             "JSON lines: preferences, {\"prompt\", \"response\"}, or the candidates of trivium sample"))),
-        tv_opt_output(
-            tv_opt_text("out", "F", &score->out, "write one score per response, in order, one a line")),
+        tv_opt_output(tv_opt_short(
+            'o', tv_opt_text("out", "F", &score->out, "write one score per response, in order, one a line"))),
         tv_opt_flag("normalised", &score->normalised,
                     "write them less the mean and divided by the deviation in the model's reward.json"),
     };
@@ -107,8 +107,7 @@ tv_status cmd_score(int argc, char **argv) {
             "examples:\n  trivium score --model runs/reward --data heldout_prefs.jsonl --json\n"
             "  trivium score --model runs/reward --data candidates.jsonl --out scores.txt --normalised\n\n"
             "The scores of a preference's answers are written best answer first. Ranks that mpirun started "
-            "share the "
-            "work; the file is that of one.",
+            "share the work; the file is that of one.",
         .options = options,
         .option_count = TV_COUNT(options),
         .common = &command.common,

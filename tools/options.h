@@ -122,7 +122,8 @@ typedef struct tv_common_options {
 typedef struct tv_command_line {
     const char *command; /* "report", "tokenizer train" */
     const char *summary; /* one or more sentences */
-    const char *notes;   /* printed after the options as it stands, such as examples; may be NULL */
+    const char *notes; /* printed after the options: prose is wrapped, lines that begin with a blank stand as
+                        * they are, such as examples; may be NULL */
     const tv_option *options;
     uint64_t option_count;
     unsigned common_mask;      /* TV_COMMON_* */

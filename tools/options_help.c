@@ -8,9 +8,10 @@
 
 enum { HELP_COLUMNS = 96, MAX_LEFT = 34 };
 
-/* Prints `text` from column `column` on, wrapped at HELP_COLUMNS with a hanging indent. */
-static void print_wrapped(const char *text, int indent, int column) {
-    while (*text) {
+/* Prints `size` bytes of `text` from column `column` on, wrapped at HELP_COLUMNS with a hanging indent. */
+static void print_wrapped(const char *text, size_t size, int indent, int column) {
+    const char *end = text + size;
+    while (text < end) {
         int length = (int)strcspn(text, " \n");
         if (column > indent && column + 1 + length > HELP_COLUMNS) {
             printf("\n%*s", indent, "");
@@ -34,7 +35,7 @@ void tv_help_row(const char *left, int left_width, const char *text) {
         printf("\n%*s", indent, "");
     else
         printf("%*s", indent - used, "");
-    print_wrapped(text, indent, indent);
+    print_wrapped(text, strlen(text), indent, indent);
 }
 
 static bool takes_many(const tv_option *option) {
@@ -101,6 +102,22 @@ static int widest(const tv_option *options, uint64_t count, int width) {
     return width;
 }
 
+/* Lines that begin with a blank stand as they are, such as commands; the others are prose and wrapped, a
+ * blank line between paragraphs. */
+static void print_notes(const char *notes) {
+    while (*notes) {
+        size_t length = strcspn(notes, "\n");
+        if (length == 0 || *notes == ' ') {
+            printf("%.*s\n", (int)length, notes);
+        } else {
+            while (notes[length] && !strchr(" \n", notes[length + 1]))
+                length += 1 + strcspn(notes + length + 1, "\n");
+            print_wrapped(notes, length, 0, 0);
+        }
+        notes += length + (notes[length] == '\n');
+    }
+}
+
 void tv_options_print_help(const tv_command_line *line, const tv_option *common, uint64_t common_count) {
     const tv_option help = {
         .name = "help", .short_name = 'h', .type = TV_OPTION_FLAG, .help = "print this text and stop"};
@@ -119,9 +136,9 @@ void tv_options_print_help(const tv_command_line *line, const tv_option *common,
     }
     if (used < sizeof usage)
         snprintf(usage + used, sizeof usage - used, " [options]");
-    print_wrapped(usage, 4, 0);
+    print_wrapped(usage, strlen(usage), 4, 0);
     putchar('\n');
-    print_wrapped(line->summary, 0, 0);
+    print_wrapped(line->summary, strlen(line->summary), 0, 0);
     int width = widest(common, common_count, widest(line->options, line->option_count, 12));
     print_group("options", line->options, line->option_count, width);
     print_group("common options", common, common_count, width);
@@ -130,6 +147,8 @@ void tv_options_print_help(const tv_command_line *line, const tv_option *common,
     char left[128];
     tv_help_left(&help, left, sizeof left);
     tv_help_row(left, width, help.help);
-    if (line->notes)
-        printf("\n%s\n", line->notes);
+    if (line->notes) {
+        putchar('\n');
+        print_notes(line->notes);
+    }
 }

@@ -109,9 +109,9 @@ static tv_status run(const tv_training_command *command, tv_run_options *options
 /* The command's notes, and behind them the keys that --set takes. The caller frees it; NULL when memory is
  * out. */
 static char *notes_with_settings(const tv_training_command *command) {
-    enum { WIDTH = 100 };
-    char *notes = tv_format("%s\n\nsettings, which `trivium settings %s` explains:\n ",
-                            command->notes ? command->notes : "", command->name);
+    enum { WIDTH = 96 };
+    char *notes =
+        tv_format("%s\n\nsettings, which `trivium settings %s` explains:\n ", command->notes, command->name);
     size_t column = 1;
     for (uint64_t i = 0; notes && i < tv_setting_count; i++) {
         const tv_setting *setting = &tv_settings[i];

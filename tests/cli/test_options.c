@@ -137,6 +137,18 @@ static void the_frame_keeps_its_exit_codes(void **state) {
     tv_child_result_free(&run);
 }
 
+/* No prose is wider than the rest of the help, and nothing is parted by more than one blank line. */
+static void check_layout(const char *help) {
+    if (strstr(help, "\n\n\n"))
+        fail_msg("two blank lines together in\n%s", help);
+    while (*help) {
+        size_t width = strcspn(help, "\n");
+        if (*help != ' ' && width > 96)
+            fail_msg("wider than 96 columns: %s", help);
+        help += width + (help[width] == '\n');
+    }
+}
+
 /* Runs "trivium WORDS... --help" and, where that lists commands, the same for each of them. */
 static void check_help(const char *const *words, size_t count) {
     const char *argv[8] = {TRIVIUM_COMMAND};
@@ -146,6 +158,7 @@ static void check_help(const char *const *words, size_t count) {
     tv_child_result run = tv_child_run(argv);
     if (run.exit_code != 0 || strncmp(run.out, "usage: trivium", 14) != 0 || run.err[0])
         fail_msg("%s --help: exit code %d, %s", count ? words[count - 1] : "", run.exit_code, run.err);
+    check_layout(run.out);
     argv[1 + count] = "--no-such-option";
     tv_child_result wrong = tv_child_run(argv);
     if (wrong.exit_code != 2 || wrong.out[0] || strncmp(wrong.err, "trivium", 7) != 0)
