@@ -22,8 +22,9 @@ static bool is_top(const char *path) {
 /* ---- the manual page ---- */
 
 /* Text as roff takes it: hyphens that may be typed, no backslash and no request by accident. */
-static void roff(const char *text) {
-    for (bool start = true; *text; text++) {
+static void roff_part(const char *text, size_t size) {
+    bool start = true;
+    for (const char *end = text + size; text < end; text++) {
         if (start && (*text == '.' || *text == '\''))
             fputs("\\&", stdout);
         if (*text == '-')
@@ -34,6 +35,10 @@ static void roff(const char *text) {
             putchar(*text);
         start = *text == '\n';
     }
+}
+
+static void roff(const char *text) {
+    roff_part(text, strlen(text));
 }
 
 static void man_row(const char *left, const char *text) {
@@ -73,9 +78,19 @@ static void man_command(const tv_command_line *line, const tv_option *common, ui
         man_row(left, text);
     }
     if (line->notes) {
-        fputs(".PP\n.nf\n", stdout);
-        roff(line->notes);
-        fputs("\n.fi\n", stdout);
+        const char *notes = line->notes, *note;
+        size_t length;
+        fputs(".PP\n", stdout);
+        bool filled = true;
+        while (*notes) {
+            bool prose = tv_help_note(&notes, &note, &length);
+            if (prose != filled)
+                fputs(prose ? ".fi\n" : ".nf\n", stdout);
+            filled = prose;
+            roff_part(note, length);
+            putchar('\n');
+        }
+        fputs(filled ? "" : ".fi\n", stdout);
     }
 }
 

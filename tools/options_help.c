@@ -102,19 +102,24 @@ static int widest(const tv_option *options, uint64_t count, int width) {
     return width;
 }
 
-/* Lines that begin with a blank stand as they are, such as commands; the others are prose and wrapped, a
- * blank line between paragraphs. */
+bool tv_help_note(const char **notes, const char **note, size_t *length) {
+    *note = *notes;
+    *length = strcspn(*note, "\n");
+    const bool prose = *length > 0 && **note != ' ';
+    while (prose && (*note)[*length] && !strchr(" \n", (*note)[*length + 1]))
+        *length += 1 + strcspn(*note + *length + 1, "\n");
+    *notes += *length + ((*note)[*length] == '\n');
+    return prose;
+}
+
 static void print_notes(const char *notes) {
+    const char *note;
+    size_t length;
     while (*notes) {
-        size_t length = strcspn(notes, "\n");
-        if (length == 0 || *notes == ' ') {
-            printf("%.*s\n", (int)length, notes);
-        } else {
-            while (notes[length] && !strchr(" \n", notes[length + 1]))
-                length += 1 + strcspn(notes + length + 1, "\n");
-            print_wrapped(notes, length, 0, 0);
-        }
-        notes += length + (notes[length] == '\n');
+        if (tv_help_note(&notes, &note, &length))
+            print_wrapped(note, length, 0, 0);
+        else
+            printf("%.*s\n", (int)length, note);
     }
 }
 
