@@ -48,8 +48,7 @@ static uint64_t moment_bytes(const tv_parameter *p) {
 static uint64_t granule_of(const tv_parameter *p) {
     uint64_t granule =
         p->optimizer == TV_OPTIMIZER_ADAMW8 ? tv_update_moment8_granule() : (uint64_t)TV_REDUCE_BLOCK;
-    if (p->storage != TV_F32)
-        granule *= p->shape[1] / tv_gcd_u64(granule, p->shape[1]);
+    granule *= p->shape[1] / tv_gcd_u64(granule, p->shape[1]);
     /* Elements that are no fours take another kernel, and its rounding might be another. */
     return is_muon(p) || p->count % 4 || granule >= p->count ? p->count : granule;
 }

@@ -3,8 +3,8 @@
  *
  * Promise: a pure function of a parameter list and the number of its owners, so that all of them see the
  * same. Every element of what is trained is in one stretch, of one owner. Stretches are cut where nothing
- * depends on the cut: at whole blocks of the norm's sums, pieces of 8-bit moments and rows of weights
- * narrower than their masters; a matrix of Muon is whole. Buckets follow the backward pass, from the end of
+ * depends on the cut: at whole blocks of the norm's sums, pieces of 8-bit moments and rows of weights; a
+ * matrix of Muon is whole. Buckets follow the backward pass, from the end of
  * the list to its beginning, whole layers as far as they are not too large, and each is divided about evenly.
  * With one owner a stretch is a parameter.
  */

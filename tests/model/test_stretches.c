@@ -45,8 +45,7 @@ static void check_cut(const tv_parameter_list *list, const tv_stretch *s) {
     const uint64_t piece =
         p->optimizer == TV_OPTIMIZER_ADAMW8 ? tv_update_moment8_granule() : (uint64_t)TV_REDUCE_BLOCK;
     assert_int_equal(s->first % piece, 0);
-    if (p->storage != TV_F32)
-        assert_int_equal(s->first % p->shape[1], 0);
+    assert_int_equal(s->first % p->shape[1], 0);
     uint64_t rows[TV_PARAMETER_MATRICES], begin = 0;
     uint32_t matrices = p->optimizer == TV_OPTIMIZER_MUON ? tv_parameter_matrices(&list->config, p, rows) : 0,
              found = 0;
