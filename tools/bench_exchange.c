@@ -113,7 +113,8 @@ static tv_status measure(exchange_bench *b, const tv_device_options *given, uint
     const uint64_t stats = TV_HEAD_STATS * sizeof(float);
     const tv_exchange_tensors tensors = {{tv_span_part(tv_buffer_span(b->stats), 0, stats), TV_F32},
                                          {tv_span_part(tv_buffer_span(b->stat_sums), 0, stats), TV_F32},
-                                         {tv_buffer_span(b->partials), TV_F32}};
+                                         {tv_buffer_span(b->partials), TV_F32},
+                                         TV_ABSENT};
     TV_RETURN_IF_FAILED(tv_exchange_create(b->ranks, b->model, &tensors, &b->exchange));
     return record_taking(b);
 }

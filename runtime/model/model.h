@@ -4,8 +4,9 @@
  * Promise: the bytes that tv_model_measure states are the bytes that tv_model_create allocates; a parameter
  * that is not trained takes the bytes of its weights alone. Where a list has several owners masters, moments
  * and sums are those of this one's stretches. Gradients lie in the order in which the backward
- * pass finishes them. Tensors are addressed by role and layer; an absent role gives an absent tensor, and so
- * does the gradient of what is not trained.
+ * pass finishes them, and so do the errors of groups that are rounded, at half the offset. Tensors are
+ * addressed by role and layer; an absent role gives an absent tensor, and so does the gradient of what is not
+ * trained.
  */
 #ifndef TV_MODEL_MODEL_H
 #define TV_MODEL_MODEL_H
@@ -16,11 +17,15 @@
 
 typedef struct tv_model tv_model;
 
+/* Of gradients and sums, so that what has 16 bits for each of their elements is aligned too. */
+#define TV_GRADIENT_ALIGNMENT (2 * TV_TENSOR_ALIGNMENT)
+
 /* Bytes of device memory by purpose. */
 typedef struct tv_model_bytes {
     uint64_t parameters; /* in their types of storage */
     uint64_t masters, gradients, moments;
-    uint64_t sums; /* of groups' gradients, where they are kept */
+    uint64_t sums;   /* of groups' gradients, where they are kept */
+    uint64_t errors; /* of one group's rounding, where they are kept */
 } tv_model_bytes;
 
 /* What a model takes on a device of these caps. `train`: with gradients and moments. TV_E_FIT when a tensor
@@ -79,14 +84,16 @@ const tv_stretches *tv_model_stretches(const tv_model *model);
  * where there are sums. */
 tv_tensor tv_model_stretch_weights(const tv_model *model, const tv_stretch *stretch);
 tv_tensor tv_model_stretch_gradient(const tv_model *model, const tv_stretch *stretch);
-/* What others keep, for whoever writes it: `which` is a moment, or TV_MOMENTS for masters; bytes
- * [first, first + bytes) of it. */
+/* What others keep, for whoever writes it: `which` is a moment, TV_MOMENTS for masters, or from
+ * TV_STATE_ERRORS on the error of each group; bytes [first, first + bytes) of it. */
+enum { TV_STATE_ERRORS = TV_MOMENTS + 1 };
 typedef tv_status (*tv_state_source)(void *context, uint32_t stretch, uint32_t which, uint64_t first,
                                      uint64_t bytes, void *out);
 /* NULL, as at the beginning: nobody can be asked. Then tv_model_source gives masters of others as the weights
  * hold them, and tv_model_state fails. */
 void tv_model_set_state_source(tv_model *model, tv_state_source source, void *context);
-/* Bytes of a moment, or of the master, of `count` elements of a trained parameter; 0 where it has none. */
+/* Bytes of a moment, the master or an error of `count` elements of a trained parameter; 0 where it has none.
+ */
 uint64_t tv_model_state_bytes(const tv_parameter *parameter, uint32_t which, uint64_t count);
 /* The same of any stretch, from the device or from that source. */
 tv_status tv_model_state(const tv_model *model, uint32_t stretch, uint32_t which, uint64_t first,
@@ -98,8 +105,23 @@ uint32_t tv_model_stretch_own(const tv_model *model, uint32_t stretch);
  * tv_model_record_group adds them to the sums and makes them 0, and tv_trainable.gradient is the sum. */
 tv_status tv_model_keep_sums(tv_model *model);
 bool tv_model_has_sums(const tv_model *model);
-/* With one owner. */
-tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model);
+/* With one owner. `state` (struct tv_update_state) present: rounded, as tv_group_round does. */
+tv_status tv_model_record_group(tv_recorder *recorder, const tv_model *model, tv_tensor state);
+
+/* Where groups are rounded before they are added (kernels/group_add.h): makes place for the errors of this
+ * process's groups, every one of `groups` whose number modulo the owners is its own, as zeros, once. Of one
+ * group the errors lie where the rounding takes them; of several tv_model_record_errors brings those of the
+ * process's nth group there, before the group ends, and keeps them, after it. */
+tv_status tv_model_keep_errors(tv_model *model, uint64_t groups);
+/* Of all processes; 0 where errors are not kept. */
+uint64_t tv_model_error_groups(const tv_model *model);
+/* Bytes, of so many groups. */
+uint64_t tv_model_error_bytes(const tv_model_bytes *bytes, uint64_t own_groups);
+tv_status tv_model_record_errors(tv_recorder *recorder, const tv_model *model, uint64_t nth, bool keep);
+/* The errors of gradients (a span of one of the arena's blocks) where the rounding takes them. */
+tv_tensor tv_model_error_of(const tv_model *model, tv_span gradients);
+/* Those that are kept of a parameter in one of `groups`; absent where another process keeps them. */
+tv_tensor tv_model_error_at(const tv_model *model, uint32_t index, uint64_t group);
 /* Whether something before parameter `index` of the list is trained, so that the backward pass must go on to
  * there; the count of the list asks for anything at all. */
 bool tv_model_flows_below(const tv_model *model, uint32_t index);

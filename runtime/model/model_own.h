@@ -20,6 +20,8 @@ typedef struct tv_trained {
     uint32_t *own, count; /* numbers of this owner's stretches */
     tv_plan_item *gradient_items, *items[TV_CLASS_COUNT];
     tv_device_arena *gradients, *arenas[TV_CLASS_COUNT]; /* with one owner sums lie as the gradients do */
+    uint64_t error_groups;                               /* of all owners; 0: no errors are kept */
+    tv_device_arena **errors; /* where they are taken; with several own groups those behind it, of each */
     tv_state_source source;
     void *source_context;
 } tv_trained;

@@ -48,6 +48,7 @@ tv_status tv_loss_scale_read(const cJSON *root, const char *prefix, const char *
     TV_RETURN_IF_FAILED(tv_json_integer(root, key, where, 0, UINT32_MAX, 0, &good));
     update->loss_scale = (float)scale;
     update->good_steps = (uint32_t)good;
+    update->finite = 1; /* as tv_trainer_set_state goes on */
     return TV_OK;
 }
 
@@ -269,17 +270,17 @@ done:
 
 /* ---- write and find ---- */
 
-tv_status tv_checkpoint_write_model(const char *path, tv_model *model) {
+tv_status tv_checkpoint_write_model(const char *path, tv_model *model, const struct tv_update_state *update) {
     TV_RETURN_IF_FAILED(tv_make_dirs(path));
     TV_RETURN_IF_FAILED(tv_model_directory_write(path, tv_model_list(model), tv_model_source, model));
-    return tv_moments_write(path, model);
+    return tv_moments_write(path, model, !update->finite);
 }
 
 /* Each file and folder is durable, its name too, once it is written (base/files.h). */
 static tv_status write_content(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
                                const tv_checkpoint_state *state, tv_checkpoint_more more, void *context) {
     TV_RETURN_IF_FAILED(tv_remove_tree(path));
-    TV_RETURN_IF_FAILED(tv_checkpoint_write_model(path, model));
+    TV_RETURN_IF_FAILED(tv_checkpoint_write_model(path, model, &state->update));
     if (tokenizer)
         TV_RETURN_IF_FAILED(tv_tokenizer_save(tokenizer, path));
     if (more)

@@ -69,9 +69,9 @@ tv_status tv_checkpoint_check(const char *path, bool *sealed);
 /* Reads the state; with a model also its parameters and moments. `directory` is the opened checkpoint. */
 tv_status tv_checkpoint_read_state(const char *path, tv_checkpoint_state *state);
 tv_status tv_checkpoint_read_model(const char *path, const tv_model_directory *directory, tv_model *model);
-/* A second model of a run, such as PPO's value model, with its moments: into the new directory `path` of a
- * checkpoint that is being written; tv_checkpoint_read_model reads it. */
-tv_status tv_checkpoint_write_model(const char *path, tv_model *model);
+/* A second model of a run, such as PPO's value model, with its moments, behind the update that left `update`:
+ * into the new directory `path` of a checkpoint that is being written; tv_checkpoint_read_model reads it. */
+tv_status tv_checkpoint_write_model(const char *path, tv_model *model, const struct tv_update_state *update);
 
 /* A model as a person names it: a directory or GGUF file itself, or for a run's directory its best or last
  * checkpoint. TV_E_DATA when it is neither. The caller frees *path. */

@@ -54,7 +54,16 @@ tv_status tv_defaults_of_ranks(tv_run_settings *settings, uint32_t ranks, bool r
         return tv_fail(TV_E_CONFIG,
                        "train.grad_accum: expected a multiple of grad_groups (%" PRIu64 "), found %" PRIu64,
                        train->grad_groups, train->grad_accum);
+    if (train->grad_exchange == TV_GRAD_EXCHANGE_BF16 && train->grad_groups < 2)
+        return tv_fail(
+            TV_E_CONFIG,
+            "train.grad_exchange: expected f32 with one group of gradients, which nothing is added "
+            "to, found bf16; set train.grad_groups to 2 or more, or start several ranks");
     return TV_OK;
+}
+
+tv_dtype tv_grad_exchange_type(const tv_run_settings *settings) {
+    return settings->train.grad_exchange == TV_GRAD_EXCHANGE_BF16 ? TV_BF16 : TV_F32;
 }
 
 void tv_defaults_of_model(tv_run_settings *settings, uint64_t parameters, uint64_t positions) {

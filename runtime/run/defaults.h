@@ -6,12 +6,15 @@
 #ifndef TV_RUN_DEFAULTS_H
 #define TV_RUN_DEFAULTS_H
 
+#include "base/dtype.h"
 #include "run/settings.h"
 
 /* train.grad_groups: the ranks that a run begins with (what it began with, where it is resumed), and
  * train.grad_accum: one micro-batch for each of them. TV_E_CONFIG where groups do not divide the
  * micro-batches or ranks do not divide the groups. */
 tv_status tv_defaults_of_ranks(tv_run_settings *settings, uint32_t ranks, bool resumed);
+/* train.grad_exchange as a type. */
+tv_dtype tv_grad_exchange_type(const tv_run_settings *settings);
 
 /* train.lr and train.min_lr from the number of parameters, higher for an adapter (train.trainable is "lora");
  * data.seq_len: all `positions` of the model (of the reward model, for reward), but at most

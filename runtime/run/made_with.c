@@ -86,6 +86,7 @@ static meaning meaning_of(const char *section, const char *key) {
         {"train", "seed", ORDERS, NULL},
         {"train", "optimizer", UNCHANGING, "\"adamw\""},
         {"train", "grad_groups", STEERS, "1"},
+        {"train", "grad_exchange", STEERS, "\"f32\""},
         {"muon", "momentum", STEERS, "0.95"},
         {"muon", "rms", STEERS, "0.2"},
         {"train", "eval_tokens", MEASURES, NULL},

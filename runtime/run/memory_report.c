@@ -92,6 +92,8 @@ tv_status tv_memory_report(const tv_parameter_list *list, tv_device *device,
     print_row("gradients", bytes->model.gradients);
     if (bytes->sums)
         print_row("sums of groups' gradients", bytes->sums);
+    if (bytes->errors)
+        print_row("errors of rounded groups", bytes->errors);
     if (bytes->exchange)
         print_row("exchange between ranks", bytes->exchange);
     print_row("optimizer moments", bytes->model.moments);

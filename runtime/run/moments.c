@@ -1,4 +1,4 @@
-/* Writing and reading moments: see moments.h. */
+/* Writing and reading moments and errors: see moments.h. */
 #include "run/moments.h"
 
 #include <inttypes.h>
@@ -38,12 +38,18 @@ static uint64_t most_at_once(const tv_model *model) {
 
 /* ---- writing ---- */
 
-/* A parameter of Muon has the first alone. */
-static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_safetensor **tensors,
-                                  uint64_t *moments) {
+static const char *error_name(uint64_t group, const tv_parameter *p, char *name, size_t size) {
+    snprintf(name, size, "rounding_error/%" PRIu64 "/%s", group, p->name);
+    return name;
+}
+
+/* Moments, of which a parameter of Muon has the first alone, then errors of `groups`. */
+static tv_status describe(const tv_model *model, uint64_t groups, tv_arena *arena, tv_safetensor **tensors,
+                          uint64_t *moments) {
     const tv_parameter_list *list = tv_model_list(model);
+    char error[256];
     *moments = 0;
-    *tensors = tv_arena_alloc(arena, TV_MOMENTS * (uint64_t)list->count, sizeof **tensors);
+    *tensors = tv_arena_alloc(arena, (TV_MOMENTS + groups) * list->count, sizeof **tensors);
     if (!*tensors)
         return TV_E_MEMORY;
     for (uint32_t m = 0; m < TV_MOMENTS; m++) {
@@ -65,24 +71,37 @@ static tv_status describe_moments(const tv_model *model, tv_arena *arena, tv_saf
                           .name = name, .dtype = "F32", .rank = p->rank, .shape = {p->shape[0], p->shape[1]}};
         }
     }
+    for (uint64_t g = 0; g < groups; g++) {
+        for (uint32_t i = 0; i < list->count; i++) {
+            const tv_parameter *p = &list->items[i];
+            if (!p->trainable)
+                continue;
+            const char *name = tv_arena_format(arena, "%s", error_name(g, p, error, sizeof error));
+            if (!name)
+                return TV_E_MEMORY;
+            (*tensors)[(*moments)++] = (tv_safetensor){
+                .name = name, .dtype = "BF16", .rank = p->rank, .shape = {p->shape[0], p->shape[1]}};
+        }
+    }
     return TV_OK;
 }
 
 /* Stretches of a parameter follow each other as its elements do. */
 static tv_status write_stretch(tv_safetensors_writer *writer, const tv_model *model, uint32_t number,
-                               uint32_t m, void *values) {
+                               uint32_t which, void *values) {
     const tv_stretch *stretch = &tv_model_stretches(model)->items[number];
     const uint64_t bytes =
-        tv_model_state_bytes(&tv_model_list(model)->items[stretch->parameter], m, stretch->count);
+        tv_model_state_bytes(&tv_model_list(model)->items[stretch->parameter], which, stretch->count);
     tv_part part = {0};
     while (tv_next_part(&part, bytes, TV_PIECE_BYTES)) {
-        TV_RETURN_IF_FAILED(tv_model_state(model, number, m, part.first, part.count, values));
+        TV_RETURN_IF_FAILED(tv_model_state(model, number, which, part.first, part.count, values));
         TV_RETURN_IF_FAILED(tv_safetensors_write(writer, values, part.count));
     }
     return TV_OK;
 }
 
-tv_status tv_moments_write(const char *directory, tv_model *model) {
+tv_status tv_moments_write(const char *directory, tv_model *model, bool skipped) {
+    const uint32_t groups = skipped ? 0 : (uint32_t)tv_model_error_groups(model);
     uint64_t moments;
     tv_status status;
     char *folder = tv_format("%s/%s", directory, moments_folder);
@@ -97,11 +116,14 @@ tv_status tv_moments_write(const char *directory, tv_model *model) {
     }
     TV_TRY(tv_make_dirs(folder));
     TV_TRY(tv_arena_create(&arena));
-    TV_TRY(describe_moments(model, arena, &tensors, &moments));
+    TV_TRY(describe(model, groups, arena, &tensors, &moments));
     TV_TRY(tv_safetensors_writer_open(path, tensors, moments, &writer));
     for (uint32_t m = 0; m < TV_MOMENTS; m++)
         for (uint32_t s = 0; s < tv_model_stretches(model)->count; s++)
             TV_TRY(write_stretch(writer, model, s, m, values));
+    for (uint32_t g = 0; g < groups; g++)
+        for (uint32_t s = 0; s < tv_model_stretches(model)->count; s++)
+            TV_TRY(write_stretch(writer, model, s, TV_STATE_ERRORS + g, values));
     TV_TRY(tv_safetensors_writer_commit(&writer));
 done:
     tv_safetensors_writer_abort(&writer);
@@ -190,6 +212,39 @@ static tv_status read_moment(const tv_safetensors *file, const char *path, uint3
     return TV_OK;
 }
 
+/* Of all of a parameter, piece by piece. */
+static tv_status read_error(const tv_safetensors *file, const char *path, const tv_parameter *p,
+                            uint64_t group, tv_device *device, tv_tensor to, uint64_t most, void *values) {
+    char name[256];
+    const tv_safetensor *tensor = tv_safetensors_find(file, error_name(group, p, name, sizeof name));
+    if (!tensor)
+        return TV_OK;
+    if (strcmp(tensor->dtype, "BF16") != 0 || tensor->count != p->count)
+        return tv_fail(TV_E_DATA,
+                       "%s: expected %" PRIu64 " elements of type BF16 in \"%s\", found %" PRIu64 " of %s",
+                       path, p->count, name, tensor->count, tensor->dtype);
+    tv_part part = {0};
+    while (tv_next_part(&part, to.span.bytes, most)) {
+        TV_RETURN_IF_FAILED(tv_safetensors_copy(file, tensor, part.first, part.count, values));
+        TV_RETURN_IF_FAILED(
+            tv_upload(device, tv_span_part(to.span, part.first, part.count), values, part.count));
+    }
+    return TV_OK;
+}
+
+static tv_status read_errors(const tv_safetensors *file, const char *path, tv_model *model, uint64_t most,
+                             void *values) {
+    const tv_parameter_list *list = tv_model_list(model);
+    for (uint64_t g = 0; g < tv_model_error_groups(model); g++)
+        for (uint32_t i = 0; i < list->count; i++) {
+            const tv_tensor to = tv_model_error_at(model, i, g);
+            if (tv_tensor_present(to))
+                TV_RETURN_IF_FAILED(
+                    read_error(file, path, &list->items[i], g, tv_model_device(model), to, most, values));
+        }
+    return TV_OK;
+}
+
 static tv_status read_file(const char *path, tv_model *model) {
     tv_status status;
     tv_safetensors *file = NULL;
@@ -207,6 +262,7 @@ static tv_status read_file(const char *path, tv_model *model) {
                 TV_TRY(read_moment(file, path, m, tv_model_device(model), &t, most, values));
         }
     }
+    TV_TRY(read_errors(file, path, model, most, values));
 done:
     tv_safetensors_close(&file);
     free(values);

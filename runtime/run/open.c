@@ -277,6 +277,7 @@ static tv_status plan_memory(tv_run *run) {
         tv_max_u64(run->trainer_options.grad_accum, run->settings.train.grad_accum);
     run->trainer_options.ranks = run->options->ranks;
     run->trainer_options.groups = run->settings.train.grad_groups;
+    run->trainer_options.group_type = tv_grad_exchange_type(&run->settings);
     run->trainer_options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     run->trainer_options.train = true;
     run->trainer_options.head_rows = run->state.head_rows;

@@ -153,6 +153,8 @@ static void keep_head_rows(tv_run *run) {
 static tv_status make_trainer(tv_run *run) {
     tv_status status = tv_model_create(run->device, run->list, true, &run->model);
     if (status == TV_OK)
+        status = tv_trainer_prepare(run->model, &run->trainer_options);
+    if (status == TV_OK)
         status = fill_model(run);
     if (status == TV_OK)
         status = tv_trainer_create(run->model, &run->trainer_options, &run->trainer);

@@ -55,12 +55,16 @@ typedef enum tv_schedule {
 /* Values are pinned by "none|block": what the backward pass computes anew instead of keeping. */
 typedef enum tv_recompute { TV_RECOMPUTE_NONE, TV_RECOMPUTE_BLOCK } tv_recompute;
 
+/* Values are pinned by "f32|bf16": in which type groups of gradients are added. */
+typedef enum tv_grad_exchange { TV_GRAD_EXCHANGE_F32, TV_GRAD_EXCHANGE_BF16 } tv_grad_exchange;
+
 typedef struct tv_train_settings {
     uint64_t steps;       /* 0: `epochs` says how long */
     double epochs;        /* 0: `steps` says how long */
     uint64_t batch_size;  /* B, sequences in a micro-batch */
     uint64_t grad_accum;  /* micro-batches in a step */
     uint64_t grad_groups; /* that their gradients are sums of; a divisor of grad_accum */
+    int grad_exchange;    /* tv_grad_exchange */
     double lr, min_lr;
     int schedule; /* tv_schedule */
     uint64_t warmup_steps;

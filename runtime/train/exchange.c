@@ -41,7 +41,7 @@ enum { STATS_BYTES = TV_HEAD_STATS * sizeof(float) };
 /* ---- sizes ---- */
 
 static uint64_t stage_bytes(const tv_exchange_layout *layout) {
-    return tv_align_up(layout->largest, TV_TENSOR_ALIGNMENT) + TV_TENSOR_ALIGNMENT;
+    return layout->largest + TV_TENSOR_ALIGNMENT;
 }
 
 static uint64_t stats_bytes(const tv_exchange_layout *layout) {
@@ -52,10 +52,10 @@ static uint64_t buffer_bytes(uint64_t bytes) {
     return tv_align_up(tv_max_u64(1, bytes), TV_TENSOR_ALIGNMENT);
 }
 
-tv_status tv_exchange_measure(const tv_parameter_list *list, uint64_t *bytes) {
+tv_status tv_exchange_measure(const tv_parameter_list *list, tv_dtype type, uint64_t *bytes) {
     tv_exchange_layout layout;
     *bytes = 0;
-    TV_RETURN_IF_FAILED(tv_exchange_layout_create(list, &layout));
+    TV_RETURN_IF_FAILED(tv_exchange_layout_create(list, type, &layout));
     for (uint32_t b = 0; b < layout.all->bucket_count; b++)
         *bytes += buffer_bytes(layout.buckets[b].taken) + buffer_bytes(layout.buckets[b].given);
     *bytes += buffer_bytes(stage_bytes(&layout)) + buffer_bytes(stats_bytes(&layout)) +
@@ -65,11 +65,6 @@ tv_status tv_exchange_measure(const tv_parameter_list *list, uint64_t *bytes) {
 }
 
 /* ---- recording ---- */
-
-static tv_span aligned(tv_span span) {
-    span.bytes = tv_align_up(span.bytes, TV_TENSOR_ALIGNMENT);
-    return span;
-}
 
 static tv_span part(tv_buffer *buffer, uint64_t first, uint64_t bytes) {
     return tv_span_part(tv_buffer_span(buffer), first, bytes);
@@ -87,25 +82,82 @@ static uint32_t bucket_begins(const tv_exchange *e, uint32_t number) {
     return e->layout.all->items[s].parameter;
 }
 
-static tv_status take(tv_exchange *e, tv_recorder *recorder, uint32_t number) {
-    const tv_stretches *all = e->layout.all;
-    const bool last = number + 1 == all->bucket_count;
-    const tv_span stats = e->tensors.stats.span;
-    for (uint32_t s = 0; s < all->count; s++) {
-        const tv_span gradient = tv_model_stretch_gradient(e->model, &all->items[s]).span;
-        if (all->items[s].bucket == number)
-            TV_RETURN_IF_FAILED(
-                tv_record_copy(recorder, gradient,
-                               part(e->buckets[number].taken, e->layout.buckets[number].gradients.places[s],
-                                    gradient.bytes)));
+/* Gradients of stretches of a bucket that lie side by side, here and in an owner's slice: where in the whole
+ * of the slices they go. */
+typedef struct gradient_run {
+    tv_span floats;
+    uint64_t place;
+} gradient_run;
+
+typedef tv_status (*gradient_visitor)(const tv_exchange *e, tv_recorder *recorder, uint32_t bucket,
+                                      const gradient_run *run);
+
+/* Those of the group, or of the own sums. */
+static tv_span gradient_of(const tv_exchange *e, uint32_t stretch, bool sums) {
+    const tv_stretch *s = &e->layout.all->items[stretch];
+    tv_span span = sums ? tv_model_trainable(e->model, tv_model_stretch_own(e->model, stretch)).gradient.span
+                        : tv_model_stretch_gradient(e->model, s).span;
+    span.bytes = tv_align_up(span.bytes, TV_GRADIENT_ALIGNMENT);
+    return span;
+}
+
+static tv_status each_run(const tv_exchange *e, tv_recorder *recorder, uint32_t number, uint32_t owner,
+                          bool sums, gradient_visitor visit) {
+    gradient_run run = {0};
+    for (uint32_t s = e->layout.all->count;;) {
+        s = tv_exchange_layout_next(&e->layout, number, owner, s);
+        const bool end = s == UINT32_MAX;
+        const tv_span next = end ? (tv_span){0} : gradient_of(e, s, sums);
+        if (!end && run.floats.buffer == next.buffer && run.floats.offset + run.floats.bytes == next.offset) {
+            run.floats.bytes += next.bytes;
+            continue;
+        }
+        if (run.floats.buffer)
+            TV_RETURN_IF_FAILED(visit(e, recorder, number, &run));
+        if (end)
+            return TV_OK;
+        run = (gradient_run){next, e->layout.buckets[number].gradients.places[s]};
     }
+}
+
+static uint64_t elements_of(const gradient_run *run) {
+    return run->floats.bytes / sizeof(float);
+}
+
+static uint64_t given_bytes(const tv_exchange *e, const gradient_run *run) {
+    return elements_of(run) * tv_dtype_bytes(e->layout.type);
+}
+
+static tv_status copy_run(const tv_exchange *e, tv_recorder *recorder, uint32_t number,
+                          const gradient_run *run) {
+    const tv_span to = part(e->buckets[number].taken, run->place, given_bytes(e, run));
+    if (e->layout.type == TV_F32)
+        return tv_record_copy(recorder, run->floats, to);
+    return tv_group_round(recorder, elements_of(run),
+                          &(tv_group_rounding){{run->floats, TV_F32},
+                                               tv_model_error_of(e->model, run->floats),
+                                               {to, TV_BF16},
+                                               e->tensors.state});
+}
+
+static tv_status clear_run(const tv_exchange *e, tv_recorder *recorder, uint32_t number,
+                           const gradient_run *run) {
+    (void)e;
+    (void)number;
+    return tv_record_fill(recorder, run->floats, 0);
+}
+
+/* The whole bucket, then its gradients become 0, where rounding did not make them so. */
+static tv_status take(tv_exchange *e, tv_recorder *recorder, uint32_t number) {
+    const bool last = number + 1 == e->layout.all->bucket_count;
+    const tv_span stats = e->tensors.stats.span;
+    for (uint32_t r = 0; r < e->layout.owners; r++)
+        TV_RETURN_IF_FAILED(each_run(e, recorder, number, r, false, copy_run));
     if (last)
         TV_RETURN_IF_FAILED(tv_record_copy(recorder, stats,
                                            part(e->stats, e->layout.own * TV_TENSOR_ALIGNMENT, stats.bytes)));
-    for (uint32_t s = 0; s < all->count; s++)
-        if (all->items[s].bucket == number)
-            TV_RETURN_IF_FAILED(
-                tv_record_fill(recorder, tv_model_stretch_gradient(e->model, &all->items[s]).span, 0));
+    for (uint32_t r = 0; r < e->layout.owners && e->layout.type == TV_F32; r++)
+        TV_RETURN_IF_FAILED(each_run(e, recorder, number, r, false, clear_run));
     if (last)
         TV_RETURN_IF_FAILED(tv_record_fill(recorder, stats, 0));
     return tv_record_cut(recorder);
@@ -120,30 +172,13 @@ tv_status tv_exchange_record_take(void *context, tv_recorder *recorder, uint32_t
     return TV_OK;
 }
 
-/* Own stretches that lie side by side here as in the sums are added together. */
-static tv_status add_slice(const tv_exchange *e, tv_recorder *recorder, uint32_t number) {
-    const tv_bucket_layout *layout = &e->layout.buckets[number];
-    uint64_t begin = layout->gradients.begins[e->layout.own], at = 0;
-    tv_span sum = {0};
-    for (uint32_t s = e->layout.all->count;;) {
-        s = tv_exchange_layout_next(&e->layout, number, e->layout.own, s);
-        const bool end = s == UINT32_MAX;
-        const tv_span next =
-            end ? (tv_span){0}
-                : aligned(tv_model_trainable(e->model, tv_model_stretch_own(e->model, s)).gradient.span);
-        if (!end && sum.buffer == next.buffer && sum.offset + sum.bytes == next.offset) {
-            sum.bytes += next.bytes;
-            continue;
-        }
-        if (sum.buffer)
-            TV_RETURN_IF_FAILED(tv_group_add(recorder, sum.bytes / sizeof(float),
-                                             (tv_tensor){part(e->stage, at, sum.bytes), TV_F32},
-                                             (tv_tensor){sum, TV_F32}));
-        if (end)
-            return TV_OK;
-        sum = next;
-        at = layout->gradients.places[s] - begin;
-    }
+/* From the stage, where the own slice of a group lies. */
+static tv_status add_run(const tv_exchange *e, tv_recorder *recorder, uint32_t number,
+                         const gradient_run *run) {
+    const uint64_t begin = e->layout.buckets[number].gradients.begins[e->layout.own];
+    return tv_group_add(recorder, elements_of(run),
+                        (tv_tensor){part(e->stage, run->place - begin, given_bytes(e, run)), e->layout.type},
+                        (tv_tensor){run->floats, TV_F32});
 }
 
 static tv_status add_stats(const tv_exchange *e, tv_recorder *recorder, uint32_t rank) {
@@ -167,7 +202,7 @@ static tv_status put(const tv_exchange *e, tv_recorder *recorder, uint32_t numbe
     for (uint32_t r = 0; r < e->layout.owners; r++) {
         if (bytes) {
             TV_RETURN_IF_FAILED(tv_record_copy(recorder, group_of(e, number, r), part(e->stage, 0, bytes)));
-            TV_RETURN_IF_FAILED(add_slice(e, recorder, number));
+            TV_RETURN_IF_FAILED(each_run(e, recorder, number, e->layout.own, true, add_run));
         }
         if (number + 1 == e->layout.all->bucket_count)
             TV_RETURN_IF_FAILED(add_stats(e, recorder, r));
@@ -249,7 +284,7 @@ fail:
 
 /* ---- life ---- */
 
-/* question.what: stretch, moment or TV_MOMENTS, first byte. */
+/* question.what: as tv_model_state asks for it, stretch, which, first byte. */
 static tv_status answer(void *context, const tv_rank_question *question, void *out) {
     const tv_exchange *e = context;
     return tv_model_state(e->model, (uint32_t)question->what[0], (uint32_t)question->what[1],
@@ -259,12 +294,13 @@ static tv_status answer(void *context, const tv_rank_question *question, void *o
 static tv_status ask(void *context, uint32_t stretch, uint32_t which, uint64_t first, uint64_t bytes,
                      void *out) {
     const tv_exchange *e = context;
-    return tv_ranks_ask(e->ranks,
-                        &(tv_rank_question){.offer = e->offer,
-                                            .owner = e->layout.all->items[stretch].owner,
-                                            .what = {stretch, which, first},
-                                            .bytes = bytes},
-                        out);
+    const uint32_t owner = which >= TV_STATE_ERRORS ? (which - TV_STATE_ERRORS) % e->layout.owners
+                                                    : e->layout.all->items[stretch].owner;
+    return tv_ranks_ask(
+        e->ranks,
+        &(tv_rank_question){
+            .offer = e->offer, .owner = owner, .what = {stretch, which, first}, .bytes = bytes},
+        out);
 }
 
 static tv_status create_bucket(tv_exchange *e, uint32_t number) {
@@ -286,7 +322,8 @@ tv_status tv_exchange_create(tv_ranks *ranks, tv_model *model, const tv_exchange
     if (!e)
         return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
     *e = (tv_exchange){.ranks = ranks, .model = model, .device = tv_model_device(model), .tensors = *tensors};
-    TV_TRY_OR_FAIL(tv_exchange_layout_create(tv_model_list(model), &e->layout));
+    TV_TRY_OR_FAIL(tv_exchange_layout_create(
+        tv_model_list(model), tv_tensor_present(tensors->state) ? TV_BF16 : TV_F32, &e->layout));
     e->buckets = calloc((uint64_t)e->layout.all->bucket_count + 1, sizeof *e->buckets);
     e->receives = calloc(e->layout.owners, sizeof *e->receives);
     e->sends = calloc(e->layout.owners, sizeof *e->sends);

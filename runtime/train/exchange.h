@@ -4,7 +4,8 @@
  * Promise: each rank keeps the sums of its own stretches (model/stretches.h), gets all groups for them, and
  * adds these in the order of the groups, so that the sums have the bits that one rank would have made. Group
  * g is of rank g modulo their number. Buckets go round in the order in which the backward pass finishes them,
- * while it goes on. Waiting costs no processor.
+ * while it goes on, in fp32, or rounded to bf16 with the error kept in the model (kernels/group_add.h). Sums,
+ * norms and weights keep their types. Waiting costs no processor.
  */
 #ifndef TV_TRAIN_EXCHANGE_H
 #define TV_TRAIN_EXCHANGE_H
@@ -20,12 +21,15 @@ typedef struct tv_exchange_tensors {
     tv_tensor stats;     /* of a group, TV_HEAD_STATS: 0 behind its end */
     tv_tensor stat_sums; /* of all groups */
     tv_tensor partials;  /* of the gradient norm */
+    tv_tensor state;     /* struct tv_update_state; absent: gradients go round in fp32 */
 } tv_exchange_tensors;
 
-/* Bytes of the device's memory, most of which the host sees, for a list with several owners. */
-tv_status tv_exchange_measure(const tv_parameter_list *list, uint64_t *bytes);
-/* By all, of models whose owners are the ranks and which keep sums. Masters and moments of other ranks can be
- * asked for (tv_ranks_ask) as long as it is there. */
+/* Bytes of the device's memory, most of which the host sees, for a list with several owners and gradients
+ * that go round as `type`. */
+tv_status tv_exchange_measure(const tv_parameter_list *list, tv_dtype type, uint64_t *bytes);
+/* By all, of models whose owners are the ranks and which keep sums; gradients go round in bf16 where `state`
+ * is there, of models which keep errors. What other ranks keep can be asked for (tv_ranks_ask) as long as it
+ * is there. */
 tv_status tv_exchange_create(tv_ranks *ranks, tv_model *model, const tv_exchange_tensors *tensors,
                              tv_exchange **exchange);
 void tv_exchange_destroy(tv_exchange **exchange);

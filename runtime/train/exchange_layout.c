@@ -6,7 +6,12 @@
 #include "kernels/update_plan.h"
 
 static uint64_t weight_bytes(const tv_parameter *p, uint64_t count) {
-    return count / p->shape[1] * tv_dtype_row_bytes(p->storage, p->shape[1]);
+    return tv_align_up(count / p->shape[1] * tv_dtype_row_bytes(p->storage, p->shape[1]),
+                       TV_TENSOR_ALIGNMENT);
+}
+
+static uint64_t gradient_bytes(tv_dtype type, uint64_t count) {
+    return tv_align_up(count * sizeof(float), TV_GRADIENT_ALIGNMENT) / sizeof(float) * tv_dtype_bytes(type);
 }
 
 uint32_t tv_exchange_layout_next(const tv_exchange_layout *layout, uint32_t bucket, uint32_t owner,
@@ -29,9 +34,8 @@ static tv_status place(const tv_exchange_layout *layout, uint32_t bucket, bool s
              (s = tv_exchange_layout_next(layout, bucket, r, s)) != UINT32_MAX;) {
             const tv_stretch *stretch = &layout->all->items[s];
             slices->places[s] = at;
-            at += tv_align_up(stored ? weight_bytes(&layout->list->items[stretch->parameter], stretch->count)
-                                     : stretch->count * sizeof(float),
-                              TV_TENSOR_ALIGNMENT);
+            at += stored ? weight_bytes(&layout->list->items[stretch->parameter], stretch->count)
+                         : gradient_bytes(layout->type, stretch->count);
         }
     }
     slices->begins[layout->owners] = at;
@@ -64,8 +68,9 @@ static tv_status place_partials(tv_exchange_layout *layout) {
     return TV_OK;
 }
 
-tv_status tv_exchange_layout_create(const tv_parameter_list *list, tv_exchange_layout *out) {
-    tv_exchange_layout layout = {.list = list, .owners = tv_owners_count(list), .own = list->owners.own};
+tv_status tv_exchange_layout_create(const tv_parameter_list *list, tv_dtype type, tv_exchange_layout *out) {
+    tv_exchange_layout layout = {
+        .list = list, .owners = tv_owners_count(list), .own = list->owners.own, .type = type};
     tv_status status;
     TV_TRY(tv_stretches_create(list, &layout.all));
     layout.buckets = calloc((uint64_t)layout.all->bucket_count + 1, sizeof *layout.buckets);

@@ -1,7 +1,8 @@
 /* Where the stretches of a bucket lie in what ranks hand each other.
  *
  * Promise: slices of the owners one behind the other, in each the owner's stretches as its sums lie (the last
- * one of the list first), each aligned to TV_TENSOR_ALIGNMENT. The same on every rank.
+ * one of the list first), each aligned to TV_TENSOR_ALIGNMENT; gradients as they lie in the sums, at half the
+ * offsets where they are bf16. The same on every rank.
  */
 #ifndef TV_TRAIN_EXCHANGE_LAYOUT_H
 #define TV_TRAIN_EXCHANGE_LAYOUT_H
@@ -14,7 +15,7 @@ typedef struct tv_slices {
 } tv_slices;
 
 typedef struct tv_bucket_layout {
-    tv_slices gradients, weights; /* fp32; as stored */
+    tv_slices gradients, weights; /* in the type that they go round in; as stored */
     uint64_t taken, given;        /* bytes of what the host sees: own groups and weights; others' */
 } tv_bucket_layout;
 
@@ -22,6 +23,7 @@ typedef struct tv_exchange_layout {
     const tv_parameter_list *list;
     tv_stretches *all;
     uint32_t owners, own;
+    tv_dtype type;             /* of gradients: fp32 or bf16 */
     tv_bucket_layout *buckets; /* (all->bucket_count) */
     uint64_t largest;          /* own slice of gradients of any bucket */
     uint64_t *partial_places;  /* (all->count): bytes into the norm's partial sums */
@@ -30,7 +32,7 @@ typedef struct tv_exchange_layout {
         *partial_slices; /* (owners + 1): in what goes round; each ends with the owner's seconds of waiting */
 } tv_exchange_layout;
 
-tv_status tv_exchange_layout_create(const tv_parameter_list *list, tv_exchange_layout *layout);
+tv_status tv_exchange_layout_create(const tv_parameter_list *list, tv_dtype type, tv_exchange_layout *layout);
 void tv_exchange_layout_free(tv_exchange_layout *layout);
 /* In the order in which they lie within a slice: `from` is the count at first, then the last one that was
  * returned; UINT32_MAX behind the last. */

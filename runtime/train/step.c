@@ -85,9 +85,10 @@ tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *mode
     return tv_backward_telling(recorder, model, activations, &step->inputs, finished, context);
 }
 
-tv_status tv_step_record_group(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step) {
+tv_status tv_step_record_group(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step,
+                               tv_tensor state) {
     tv_record_push_label(recorder, "group");
-    TV_RETURN_IF_FAILED(tv_model_record_group(recorder, model));
+    TV_RETURN_IF_FAILED(tv_model_record_group(recorder, model, state));
     TV_RETURN_IF_FAILED(tv_group_add(recorder, TV_HEAD_STATS, step->head.stats, step->stat_sums));
     tv_record_pop_label(recorder);
     return TV_OK;

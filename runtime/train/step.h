@@ -44,8 +44,10 @@ tv_status tv_step_record_micro_batch(tv_recorder *recorder, const tv_model *mode
                                      const tv_step_tensors *step, tv_gradients_finished finished,
                                      void *context);
 
-/* A group's end: its gradients and statistics go into the sums and are 0. */
-tv_status tv_step_record_group(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step);
+/* A group's end: its gradients and statistics go into the sums and are 0. `state` as in
+ * tv_model_record_group. */
+tv_status tv_step_record_group(tv_recorder *recorder, const tv_model *model, const tv_step_tensors *step,
+                               tv_tensor state);
 
 /* Forward and the head's outputs only. */
 tv_status tv_step_record_forward(tv_recorder *recorder, const tv_model *model,

@@ -37,6 +37,11 @@ static tv_activations_options activations_options(const tv_trainer_options *opti
                                     .shared = options->shared};
 }
 
+/* Of this process. */
+static uint64_t own_groups(const tv_trainer_options *options) {
+    return tv_max_u64(1, options->groups) / tv_ranks_count(options->ranks);
+}
+
 static uint64_t context_of(const tv_trainer_options *options) {
     return tv_max_u64(options->tokens, options->context);
 }
@@ -58,15 +63,17 @@ tv_status tv_trainer_measure(const tv_parameter_list *given, const tv_caps *caps
     bytes->shared = options->shared != NULL;
     bytes->activations = bytes->shared ? 0 : activations->bytes;
     bytes->sums = options->train && options->groups > 1 ? bytes->model.sums : 0;
+    if (options->train && options->group_type == TV_BF16)
+        bytes->errors = tv_model_error_bytes(&bytes->model, own_groups(options));
     if (options->train && options->ranks)
-        TV_TRY(tv_exchange_measure(list, &bytes->exchange));
+        TV_TRY(tv_exchange_measure(list, options->group_type, &bytes->exchange));
     bytes->tables = tv_model_table_bytes(&list->config, context_of(options));
     bytes->muon = tv_trainer_layout_muon_bytes(&layout);
     bytes->buffers =
         plan.total_bytes - bytes->muon + TV_TRAINER_SLOTS * (upload_bytes(&layout) + readback_bytes(&layout));
     bytes->total = bytes->model.parameters + bytes->model.masters + bytes->model.gradients + bytes->sums +
-                   bytes->exchange + bytes->model.moments + bytes->tables + bytes->activations +
-                   bytes->buffers + bytes->muon;
+                   bytes->errors + bytes->exchange + bytes->model.moments + bytes->tables +
+                   bytes->activations + bytes->buffers + bytes->muon;
 done:
     tv_memory_plan_free(&plan);
     tv_activations_destroy(&activations);
@@ -135,10 +142,10 @@ static tv_status plan_update(tv_trainer *trainer) {
 
 static tv_status create_exchange(tv_trainer *trainer) {
     const tv_step_tensors *tensors = &trainer->tensors[0];
-    return tv_exchange_create(
-        trainer->options.ranks, trainer->model,
-        &(tv_exchange_tensors){tensors->head.stats, tensors->stat_sums, tensors->partials},
-        &trainer->exchange);
+    return tv_exchange_create(trainer->options.ranks, trainer->model,
+                              &(tv_exchange_tensors){tensors->head.stats, tensors->stat_sums,
+                                                     tensors->partials, tv_trainer_rounding(trainer)},
+                              &trainer->exchange);
 }
 
 static tv_status check_groups(const tv_trainer *trainer) {
@@ -148,6 +155,9 @@ static tv_status check_groups(const tv_trainer *trainer) {
     if (trainer->options.grad_accum % groups)
         return tv_fail(TV_E_USAGE, "%llu micro-batches are no multiple of %llu groups",
                        (unsigned long long)trainer->options.grad_accum, (unsigned long long)groups);
+    if (trainer->options.group_type != TV_F32 && (groups < 2 || trainer->options.group_type != TV_BF16))
+        return tv_fail(TV_E_USAGE, "%llu groups of %s: several are rounded, to bf16",
+                       (unsigned long long)groups, tv_dtype_name(trainer->options.group_type));
     if (trainer->options.train && groups % ranks)
         return tv_fail(TV_E_USAGE, "%llu groups are no multiple of %u ranks", (unsigned long long)groups,
                        ranks);
@@ -155,6 +165,24 @@ static tv_status check_groups(const tv_trainer *trainer) {
         (tv_owners_count(list) != ranks || list->owners.own != tv_ranks_own(trainer->options.ranks)))
         return tv_fail(TV_E_USAGE, "a model of owner %u of %u cannot be trained by rank %u of %u",
                        list->owners.own, tv_owners_count(list), tv_ranks_own(trainer->options.ranks), ranks);
+    return TV_OK;
+}
+
+tv_status tv_trainer_prepare(tv_model *model, const tv_trainer_options *options) {
+    return options->train && options->group_type == TV_BF16 ? tv_model_keep_errors(model, options->groups)
+                                                            : TV_OK;
+}
+
+static tv_status keep_errors(tv_trainer *trainer) {
+    const uint64_t count = own_groups(&trainer->options);
+    TV_RETURN_IF_FAILED(tv_trainer_prepare(trainer->model, &trainer->options));
+    if (count == 1 || !tv_model_error_groups(trainer->model))
+        return TV_OK;
+    trainer->bring = calloc(count, sizeof(tv_recording *));
+    trainer->keep = calloc(count, sizeof(tv_recording *));
+    if (!trainer->bring || !trainer->keep)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a trainer");
+    trainer->several = count;
     return TV_OK;
 }
 
@@ -172,6 +200,8 @@ tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, 
     TV_TRY_OR_FAIL(check_groups(trainer));
     if (options->train && trainer->options.groups > 1)
         TV_TRY_OR_FAIL(tv_model_keep_sums(model));
+    if (options->train && options->group_type == TV_BF16)
+        TV_TRY_OR_FAIL(keep_errors(trainer));
     if (!(trainer->options.loss_scale > 0) &&
         tv_tier_dtype(tv_device_caps(trainer->device)->tier) == TV_F16) {
         trainer->options.loss_scale = FIRST_LOSS_SCALE;
@@ -219,6 +249,12 @@ void tv_trainer_destroy(tv_trainer **handle) {
         tv_recording_destroy(&trainer->steps[s].update);
         tv_recording_destroy(&trainer->steps[s].results_copy);
     }
+    for (uint64_t n = 0; n < trainer->several; n++) {
+        tv_recording_destroy(&trainer->bring[n]);
+        tv_recording_destroy(&trainer->keep[n]);
+    }
+    free(trainer->bring);
+    free(trainer->keep);
     tv_recording_destroy(&trainer->group);
     tv_recording_destroy(&trainer->norm);
     tv_exchange_destroy(&trainer->exchange);
@@ -236,6 +272,7 @@ void tv_trainer_destroy(tv_trainer **handle) {
 tv_status tv_trainer_set_state(tv_trainer *trainer, const struct tv_update_state *state) {
     const tv_trainer_options *options = &trainer->options;
     struct tv_update_state own = *state;
+    own.finite = 1; /* errors of an update that was skipped are not handed on */
     if (options->loss_scale_growth == 0 || !(own.loss_scale > 0)) {
         own.loss_scale = options->loss_scale;
         own.good_steps = 0;
@@ -363,8 +400,11 @@ tv_status tv_trainer_drain(tv_trainer *trainer, tv_step_result *result, bool *ha
  * any. */
 static tv_status submit_group(tv_trainer *trainer, uint64_t number) {
     const uint64_t count = trainer->options.grad_accum / trainer->options.groups;
+    const uint64_t nth = number / tv_ranks_count(trainer->options.ranks);
     const tv_recording *last = NULL;
     uint64_t value;
+    if (trainer->several)
+        TV_RETURN_IF_FAILED(tv_submit(trainer->device, &trainer->bring[nth], 1, &value));
     for (uint64_t i = 0; i < count; i++) {
         tv_batch_slot *slot;
         TV_RETURN_IF_FAILED(load_batch(trainer, number * count + i, &slot));
@@ -374,7 +414,9 @@ static tv_status submit_group(tv_trainer *trainer, uint64_t number) {
         TV_RETURN_IF_FAILED(tv_submit(trainer->device, work, ends && trainer->group ? 2 : 1, &slot->value));
         last = work[0];
     }
-    return trainer->exchange ? tv_exchange_round(trainer->exchange, last, &value) : TV_OK;
+    if (trainer->exchange)
+        TV_RETURN_IF_FAILED(tv_exchange_round(trainer->exchange, last, &value));
+    return trainer->several ? tv_submit(trainer->device, &trainer->keep[nth], 1, &value) : TV_OK;
 }
 
 /* Behind the gradients of all groups. */

@@ -24,16 +24,18 @@ enum { TV_SKIPS_IN_ROW = 10 };
 typedef tv_loss_head (*tv_head_maker)(const void *settings, uint64_t batch, uint64_t tokens);
 
 typedef struct tv_trainer_options {
-    const char *stage;         /* "pretrain", for labels */
-    uint64_t batch, tokens;    /* B, T of a micro-batch */
-    uint64_t context;          /* of the longest sequence that the model is used for besides; 0: T */
-    uint64_t grad_accum;       /* micro-batches in a step */
-    uint64_t groups;           /* of micro-batches, whose gradients are summed apart and then added in their
-                                  order; divides grad_accum; 0: 1 */
-    tv_ranks *ranks;           /* that share the groups, of which each has as many; NULL: this process alone.
-                                  Every rank draws every micro-batch, and computes those of its groups. Forward
-                                  passes are by all too: of their batches each computes every Nth */
-    tv_head_maker head;        /* NULL: the next token's cross-entropy */
+    const char *stage;      /* "pretrain", for labels */
+    uint64_t batch, tokens; /* B, T of a micro-batch */
+    uint64_t context;       /* of the longest sequence that the model is used for besides; 0: T */
+    uint64_t grad_accum;    /* micro-batches in a step */
+    uint64_t groups;        /* of micro-batches, whose gradients are summed apart and then added in their
+                               order; divides grad_accum; 0: 1 */
+    tv_dtype group_type; /* what they are added in: TV_F32, as they are, or TV_BF16: rounded, with the error
+                            of each group kept for its next step (kernels/group_add.h) */
+    tv_ranks *ranks;     /* that share the groups, of which each has as many; NULL: this process alone.
+                            Every rank draws every micro-batch, and computes those of its groups. Forward
+                            passes are by all too: of their batches each computes every Nth */
+    tv_head_maker head;  /* NULL: the next token's cross-entropy */
     const void *head_settings; /* outlives the trainer */
     bool document_mask;        /* doc_start is filled and used */
     bool positions;            /* positions are filled and used; else a row's are 0, 1, 2, ... */
@@ -99,6 +101,7 @@ enum { TV_MORE_BYTES = 8 };
 typedef struct tv_trainer_bytes {
     tv_model_bytes model;
     uint64_t sums;     /* of groups' gradients; 0 with one group */
+    uint64_t errors;   /* of rounded groups; 0 in fp32 */
     uint64_t exchange; /* between ranks; 0 alone */
     uint64_t activations;
     uint64_t tables; /* of positions */
@@ -121,6 +124,9 @@ void tv_trainer_bytes_add(tv_trainer_bytes *bytes, const char *name, uint64_t mo
 tv_status tv_trainer_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_trainer_options *options, tv_trainer_bytes *bytes);
 
+/* What a model of such a trainer keeps between steps besides moments, so that a checkpoint can be read into
+ * it before the trainer is there; tv_trainer_create does it too. */
+tv_status tv_trainer_prepare(tv_model *model, const tv_trainer_options *options);
 /* `model` outlives the trainer. */
 tv_status tv_trainer_create(tv_model *model, const tv_trainer_options *options, tv_trainer **trainer);
 void tv_trainer_destroy(tv_trainer **trainer);

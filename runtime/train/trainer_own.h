@@ -51,7 +51,11 @@ struct tv_trainer {
     tv_update_plan *plan; /* NULL without training */
     tv_batch_slot batches[TV_TRAINER_SLOTS];
     tv_step_slot steps[TV_TRAINER_SLOTS];
-    tv_recording *group;       /* adds a group to the sums; NULL where the model keeps none, or ranks do it */
+    tv_recording *group; /* adds a group to the sums; NULL where the model keeps none, or ranks do it */
+    /* (several): of each group of this process, where it has several that are rounded: its errors are brought
+     * to where the rounding takes them, and kept. */
+    tv_recording **bring, **keep;
+    uint64_t several;          /* 0: one, or none is rounded */
     tv_recording *norm;        /* own partial sums of the gradient norm, for the exchange; NULL: alone */
     tv_exchange *exchange;     /* NULL: alone */
     uint32_t *host_words;      /* grad_accum micro-batches */
@@ -63,6 +67,8 @@ struct tv_trainer {
     bool tuned;
 };
 
+/* The state that a group's rounding reads; absent where groups are added as they are. */
+tv_tensor tv_trainer_rounding(const tv_trainer *trainer);
 /* All recordings, anew. No step may be in flight. */
 tv_status tv_trainer_record_all(tv_trainer *trainer);
 /* Cuts submissions by the measured speed of the device, once: after the first work of a batch, which has

@@ -55,6 +55,10 @@ static tv_tensor statistics(const tv_trainer *trainer, const tv_step_tensors *te
     return tv_model_has_sums(trainer->model) ? tensors->stat_sums : tensors->head.stats;
 }
 
+tv_tensor tv_trainer_rounding(const tv_trainer *trainer) {
+    return trainer->options.group_type == TV_BF16 ? trainer->scaling->tensors[0].state : TV_ABSENT;
+}
+
 /* The width matters to work on a batch only. */
 static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, recorded_work work,
                              const tv_batch_slot *batch, uint32_t width, const tv_step_slot *step) {
@@ -86,7 +90,7 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
         TV_RETURN_IF_FAILED(tv_step_record_forward(recorder, trainer->model, &activations, head, tensors));
         return record_outputs_copy(recorder, trainer, batch, width);
     case WORK_GROUP:
-        return tv_step_record_group(recorder, trainer->model, tensors);
+        return tv_step_record_group(recorder, trainer->model, tensors, tv_trainer_rounding(trainer));
     case WORK_NORM:
         TV_RETURN_IF_FAILED(tv_step_record_norm(recorder, tensors));
         return tv_exchange_record_partials(trainer->exchange, recorder);
@@ -127,12 +131,32 @@ fail:
     return status;
 }
 
+/* Of the process's nth group: its errors to where they are taken, and back. */
+static tv_status record_errors(const tv_trainer *trainer, uint64_t nth, bool keep, tv_recording **recording) {
+    tv_recorder *recorder = NULL;
+    tv_status status;
+    char name[64];
+    tv_recording_destroy(recording);
+    snprintf(name, sizeof name, "%.40s/%s errors", trainer->options.stage, keep ? "keep" : "bring");
+    TV_TRY_OR_FAIL(tv_recorder_begin(trainer->device,
+                                     &(tv_recorder_options){.name = name, .simultaneous = true}, &recorder));
+    TV_TRY_OR_FAIL(tv_model_record_errors(recorder, trainer->model, nth, keep));
+    return tv_recorder_end(&recorder, recording);
+fail:
+    tv_recorder_abort(&recorder);
+    return status;
+}
+
 tv_status tv_trainer_record_all(tv_trainer *trainer) {
     const bool all_end = trainer->exchange && trainer->options.grad_accum == trainer->options.groups;
     if (trainer->exchange)
         TV_RETURN_IF_FAILED(record(trainer, WORK_NORM, NULL, 0, NULL, &trainer->norm));
     else if (tv_model_has_sums(trainer->model))
         TV_RETURN_IF_FAILED(record(trainer, WORK_GROUP, NULL, 0, NULL, &trainer->group));
+    for (uint64_t n = 0; n < trainer->several; n++) {
+        TV_RETURN_IF_FAILED(record_errors(trainer, n, false, &trainer->bring[n]));
+        TV_RETURN_IF_FAILED(record_errors(trainer, n, true, &trainer->keep[n]));
+    }
     for (int s = 0; s < TV_TRAINER_SLOTS; s++) {
         tv_batch_slot *batch = &trainer->batches[s];
         tv_step_slot *step = &trainer->steps[s];

@@ -191,6 +191,14 @@ expect "1 goes on" ranks "$first" 1 pretrain --out runs/parts --resume --quiet -
 expect "2 go on" ranks "$first" 2 pretrain --out runs/parts --resume --quiet
 expect "4, 1 and 2 ranks in turn give the bits of one" same four parts
 
+# Groups that go round in bf16, whose errors the checkpoint has.
+bf16=("${wide[@]}" --set train.grad_exchange=bf16 --set train.batch_size=1)
+expect "bf16, one process" ranks "$first" 1 "${bf16[@]}" --out runs/bf16
+expect "bf16, 4 ranks begin" ranks "$first" 4 "${bf16[@]}" --out runs/bf16-parts --stop-after 1
+expect "bf16, 1 goes on" ranks "$first" 1 pretrain --out runs/bf16-parts --resume --quiet --stop-after 1
+expect "bf16, 2 go on" ranks "$last" 2 pretrain --out runs/bf16-parts --resume --quiet
+expect "bf16: 4, 1 and 2 ranks in turn give the bits of one" same bf16 bf16-parts
+
 # ---- what is refused ----
 
 refused() { # SENTENCE WORDS COMMAND...

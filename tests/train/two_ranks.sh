@@ -24,6 +24,12 @@ END
 "${launcher[@]}" -n 2 "$trivium" pretrain --config "$folder/config.json" --out "$folder/two" --stop-after 2 --quiet
 cmp "$folder/one/checkpoints/last/model.safetensors" "$folder/two/checkpoints/last/model.safetensors"
 cmp "$folder/one/checkpoints/last/training_state/optimizer.safetensors" "$folder/two/checkpoints/last/training_state/optimizer.safetensors"
+# Gradients in bf16, whose errors a second step adds and the checkpoint has.
+"$trivium" pretrain --config "$folder/config.json" --out "$folder/one-bf16" --stop-after 2 --quiet --set train.grad_exchange=bf16
+"${launcher[@]}" -n 2 "$trivium" pretrain --config "$folder/config.json" --out "$folder/two-bf16" --stop-after 2 --quiet --set train.grad_exchange=bf16
+cmp "$folder/one-bf16/checkpoints/last/model.safetensors" "$folder/two-bf16/checkpoints/last/model.safetensors"
+cmp "$folder/one-bf16/checkpoints/last/training_state/optimizer.safetensors" "$folder/two-bf16/checkpoints/last/training_state/optimizer.safetensors"
+! cmp -s "$folder/one/checkpoints/last/model.safetensors" "$folder/one-bf16/checkpoints/last/model.safetensors" || { echo "bf16 rounds nothing"; exit 1; }
 evaluate=(eval --model "$folder/one" --data "$folder/shard.bin" --batch-size 4 --json --quiet)
 "$trivium" "${evaluate[@]}" --logprobs "$folder/one.txt" >"$folder/one.json"
 "${launcher[@]}" -n 2 "$trivium" "${evaluate[@]}" --logprobs "$folder/two.txt" >"$folder/two.json"

@@ -182,6 +182,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     p->value.options.head = tv_value_head;
     p->value.options.head_settings = &p->value_settings;
     p->value.options.train = true;
+    p->value.options.group_type = tv_grad_exchange_type(&run->settings);
     p->value.options.loss_scale = (float)run->settings.train.loss_scale;
     p->value.options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
     const uint64_t all = tv_ppo_drawing_rows(run->options->ranks, ppo->prompts, 1);
@@ -338,7 +339,7 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     char *value = tv_format("%s/value", directory);
     if (!value)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    tv_status status = tv_checkpoint_write_model(value, s->ppo.value.model);
+    tv_status status = tv_checkpoint_write_model(value, s->ppo.value.model, &s->ppo.value_state);
     free(value);
     return status == TV_OK ? write_state(s, directory) : status;
 }

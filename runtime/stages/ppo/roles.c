@@ -103,6 +103,7 @@ tv_status tv_ppo_role_start(tv_ppo_role *role, const tv_model *policy, const cha
     bool train = role->options.train;
     TV_RETURN_IF_FAILED(role->shared ? tv_model_create_over(policy, role->list, train, &role->model)
                                      : tv_model_create(device, role->list, train, &role->model));
+    TV_RETURN_IF_FAILED(tv_trainer_prepare(role->model, &role->options));
     if (checkpoint)
         TV_RETURN_IF_FAILED(tv_checkpoint_read_model(checkpoint, role->directory, role->model));
     else if (role->value)
