@@ -8,7 +8,6 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "base/module.h"
 
 /* ---- devices ---- */
 
@@ -135,26 +134,14 @@ static tv_status hash_of_checkpoint(const tv_run *run, uint64_t *hash) {
     return status;
 }
 
-static tv_status hash_of_program(uint64_t *hash) {
-    char *program = NULL;
-    *hash = 0;
-    tv_status status = tv_program_path(&program);
-    if (status == TV_OK)
-        status = hash_of_file(program, hash);
-    free(program);
-    return status;
-}
-
 static tv_status hashes(const tv_run *run, tv_likeness likenesses[TV_MOST_LIKENESSES], uint32_t *count) {
-    enum { PROGRAM, SETTINGS, DATA, MODEL, CHECKPOINT, ALL };
-    static const char *const names[ALL] = {"program", "set of settings", "set of data", "model",
-                                           "checkpoint"};
+    enum { SETTINGS, DATA, MODEL, CHECKPOINT, ALL };
+    static const char *const names[ALL] = {"set of settings", "set of data", "model", "checkpoint"};
     cJSON *inputs = NULL;
     tv_status status;
     for (uint32_t i = 0; i < ALL; i++)
         likenesses[i].what = names[i];
     *count = ALL;
-    TV_TRY(hash_of_program(&likenesses[PROGRAM].hash));
     TV_TRY(hash_of_tree(run->now.settings, &likenesses[SETTINGS].hash));
     TV_TRY(tv_inputs_tree(&run->now.inputs, &inputs));
     TV_TRY(hash_of_tree(inputs, &likenesses[DATA].hash));
@@ -179,29 +166,25 @@ tv_status tv_ranks_compare_runs(tv_run *run) {
 static tv_status hashes_of_files(const char *settings, const tv_ranks_files *files,
                                  tv_likeness likenesses[TV_MOST_LIKENESSES]) {
     char text[TV_HASH_TEXT];
-    TV_RETURN_IF_FAILED(hash_of_program(&likenesses[0].hash));
-    likenesses[1].hash = tv_hash_bytes(settings, strlen(settings), 0);
+    likenesses[0].hash = tv_hash_bytes(settings, strlen(settings), 0);
     TV_RETURN_IF_FAILED(tv_fingerprint_model(files->model, text));
-    likenesses[2].hash = tv_hash_bytes(text, strlen(text), 0);
+    likenesses[1].hash = tv_hash_bytes(text, strlen(text), 0);
     for (uint64_t i = 0; i < files->count; i++) {
         TV_RETURN_IF_FAILED(tv_fingerprint(files->data[i], text));
-        likenesses[3].hash = tv_hash_bytes(text, strlen(text), likenesses[3].hash);
+        likenesses[2].hash = tv_hash_bytes(text, strlen(text), likenesses[2].hash);
     }
     if (!files->adapter)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_fingerprint(files->adapter, text));
-    likenesses[4].hash = tv_hash_bytes(text, strlen(text), 0);
+    likenesses[3].hash = tv_hash_bytes(text, strlen(text), 0);
     return TV_OK;
 }
 
 tv_status tv_ranks_compare_files(tv_ranks *ranks, const char *settings, const tv_ranks_files *files) {
-    tv_likeness likenesses[TV_MOST_LIKENESSES] = {{.what = "program"},
-                                                  {.what = "set of settings"},
-                                                  {.what = "model"},
-                                                  {.what = files->what},
-                                                  {.what = "adapter"}};
+    tv_likeness likenesses[TV_MOST_LIKENESSES] = {
+        {.what = "set of settings"}, {.what = "model"}, {.what = files->what}, {.what = "adapter"}};
     if (!ranks)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, hashes_of_files(settings, files, likenesses)));
-    return tv_ranks_expect_alike(ranks, likenesses, 5);
+    return tv_ranks_expect_alike(ranks, likenesses, 4);
 }

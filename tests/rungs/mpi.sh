@@ -209,6 +209,9 @@ refused() { # SENTENCE WORDS COMMAND...
 refused "a build without MPI" "this build of trivium has no MPI" "${launcher[@]}" -n 2 none/trivium "${pretrain[@]}" --out runs/none
 refused "groups that ranks do not divide" "multiple of the 3 ranks, found 4" "${launcher[@]}" -n 3 "$first/trivium" "${pretrain[@]}" --out runs/none
 refused "a command that runs alone" "this command runs alone" "${launcher[@]}" -n 2 "$first/trivium" export --help
+cp "$first/trivium" "$first/trivium-other" && echo >>"$first/trivium-other"
+refused "another program" "rank 1 on .* has another program than rank 0" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none \
+    : -n 1 "$first/trivium-other" "${pretrain[@]}" --out runs/none
 refused "other settings" "rank 1 on .* has another set of settings than rank 0" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none \
     : -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none --seed 7
 refused "another model" "rank 1 on .* has another model than rank 0" "${launcher[@]}" -n 1 "$first/trivium" "${draw[@]}" --out runs/none \
@@ -223,6 +226,9 @@ refused "a file that one lacks" "rank 1 on .*: .*missing.json" "${launcher[@]}" 
     : -n 1 "$first/trivium" pretrain --config runs/missing.json --out runs/none
 refused "a lost device" "rank 1 on .* was lost .*all ranks end" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/lost \
     : -n 1 env TRIVIUM_INJECT_DEVICE_LOST=40 "$first/trivium" "${pretrain[@]}" --out runs/lost
+refused "ranks that never meet" "rank [01] on .* has waited for [4-9] s in transfer 60 .* and rank [01] on .* waits in transfer 60 .*all ranks end" \
+    "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/deadlock \
+    : -n 1 env TRIVIUM_INJECT_DEADLOCK=61 "$first/trivium" "${pretrain[@]}" --out runs/deadlock
 if [ "${#flavours[@]}" = 2 ]; then
     refused "the mpirun of another MPI" "start it with the mpirun of that MPI" mpirun.mpich -n 2 openmpi/trivium "${pretrain[@]}" --out runs/none
 fi
