@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/os.h"
 
 /* ---- devices ---- */
 
@@ -71,26 +72,53 @@ tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device) {
     return status;
 }
 
-tv_status tv_ranks_say_waits(tv_ranks *ranks, double waited, double seconds) {
-    if (!ranks || !(seconds > 0))
-        return TV_OK;
+typedef struct waits {
+    uint32_t least, most;
+    double least_seconds, most_seconds;
+} waits;
+
+static tv_status find_waits(tv_ranks *ranks, double waited, waits *found) {
     const uint32_t count = tv_ranks_count(ranks);
-    double own = waited / seconds, *all = calloc(count, sizeof *all);
+    double *all = calloc(count, sizeof *all);
     if (!all)
         return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
-    tv_status status = tv_ranks_gather(ranks, &own, sizeof own, all);
-    uint32_t least = 0, most = 0;
+    tv_status status = tv_ranks_gather(ranks, &waited, sizeof waited, all);
+    *found = (waits){0};
     for (uint32_t r = 1; r < count; r++) {
-        least = all[r] < all[least] ? r : least;
-        most = all[r] > all[most] ? r : most;
+        found->least = all[r] < all[found->least] ? r : found->least;
+        found->most = all[r] > all[found->most] ? r : found->most;
     }
-    if (status == TV_OK)
-        tv_info(
-            "handing gradients round and waiting took %.0f %% of the time on rank %u, which others wait for "
-            "the most, and %.0f %% on rank %u (%s)",
-            100 * all[least], least, 100 * all[most], most, tv_ranks_host(ranks, most));
+    found->least_seconds = all[found->least];
+    found->most_seconds = all[found->most];
     free(all);
     return status;
+}
+
+tv_status tv_ranks_compare_waits(tv_ranks *ranks, double waited, uint32_t *least, double *more) {
+    waits found;
+    TV_RETURN_IF_FAILED(find_waits(ranks, waited, &found));
+    *least = found.least;
+    *more = found.most_seconds - found.least_seconds;
+    return TV_OK;
+}
+
+tv_ranks_since tv_ranks_now(const tv_ranks *ranks) {
+    return (tv_ranks_since){tv_seconds(), tv_ranks_waited(ranks)};
+}
+
+tv_status tv_ranks_say_waits(tv_ranks *ranks, tv_ranks_since since) {
+    const tv_ranks_since now = tv_ranks_now(ranks);
+    waits found;
+    if (!ranks)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(
+        find_waits(ranks, (now.waited - since.waited) / (now.seconds - since.seconds), &found));
+    tv_info("waiting for each other, and for what is handed round, took %.0f %% of the time on rank %u (%s), "
+            "which "
+            "others wait for the most, and %.0f %% on rank %u (%s)",
+            100 * found.least_seconds, found.least, tv_ranks_host(ranks, found.least),
+            100 * found.most_seconds, found.most, tv_ranks_host(ranks, found.most));
+    return TV_OK;
 }
 
 /* ---- likeness ---- */

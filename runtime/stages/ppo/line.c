@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/files.h"
+#include "run/ranks_run.h"
 #include "stages/sampling.h"
 #include "text/utf8.h"
 
@@ -64,7 +65,7 @@ tv_status tv_ppo_line_write(tv_run *run, const tv_ppo_rollout *rollout, const tv
     for (; sample_count < SAMPLES_SHOWN && sample_count < rollout->sequences; sample_count++)
         if (!(samples[sample_count] = sample_text(run, rollout, sample_count)))
             break;
-    const tv_metrics_line line = {
+    tv_metrics_line line = {
         .stage = run->stage->name,
         .step = run->state.step + 1,
         .loss = own->loss,
@@ -79,8 +80,13 @@ tv_status tv_ppo_line_write(tv_run *run, const tv_ppo_rollout *rollout, const tv
         .warning = own->warning[0] ? own->warning : NULL,
         .has_val_loss = own->has_val_loss,
         .val_loss = own->val_loss,
+        .has_wait = run->options->ranks != NULL,
     };
-    tv_status status = tv_run_write_line(run, &line);
+    tv_status status =
+        tv_ranks_compare_waits(run->options->ranks, tv_ranks_waited(run->options->ranks) - run->waited,
+                               &line.waited_for, &line.wait_seconds);
+    if (status == TV_OK)
+        status = tv_run_write_line(run, &line);
     if (status == TV_OK)
         count_iteration(run, own, &line, tokens);
     for (uint64_t i = 0; i < sample_count; i++)

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/os.h"
+#include "run/ranks_run.h"
 #include "run/trace_step.h"
 #include "vk/capture.h"
 #include "vk/marks.h"
@@ -16,6 +17,7 @@ static tv_status one_iteration(tv_ppo_loop *l) {
     if (capture)
         TV_RETURN_IF_FAILED(tv_capture_begin(run->device, l->what));
     uint64_t step = run->state.step;
+    run->waited = tv_ranks_waited(run->options->ranks);
     bool trace = tv_trace_step_is(run, step, tv_run_last_step(run));
     if (trace)
         TV_RETURN_IF_FAILED(tv_trace_step_begin(run));
@@ -95,6 +97,7 @@ tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
     tv_run *run = l->run;
     uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
     const bool whole = run->resumed && !run->within; /* a checkpoint is of run->first_step */
+    const tv_ranks_since begin = tv_ranks_now(run->options->ranks);
     tv_catch_interrupts();
     TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     tv_status measured = measure_beginning(l);
@@ -121,5 +124,7 @@ tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
             TV_RETURN_IF_FAILED(save_checkpoint(l));
         TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     }
-    return run->state.step > run->first_step && !run->within ? save_checkpoint(l) : TV_OK;
+    if (run->state.step > run->first_step && !run->within)
+        TV_RETURN_IF_FAILED(save_checkpoint(l));
+    return tv_ranks_say_waits(run->options->ranks, begin);
 }
