@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/choices.h"
 #include "base/json.h"
 #include "base/os.h"
 #include "run/peak.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/choices.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "tools/commands.h"

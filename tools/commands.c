@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/choices.h"
 #include "base/json.h"
 #include "base/os.h"
 #include "tools/options_describe.h"

@@ -82,7 +82,7 @@ static tv_status read_field(const cJSON *item, const char *where, const tv_confi
     }
     case TV_CONFIG_TREE:
         if (!cJSON_IsObject(item) && !cJSON_IsArray(item))
-            return wrong_value(item, where, field->key, "an object or a list");
+            return wrong_value(item, where, field->key, "an object, or a list as [\"...\"]");
         *(const cJSON **)slot = item;
         return TV_OK;
     }

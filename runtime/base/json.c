@@ -269,43 +269,6 @@ bool tv_json_set_bool(cJSON *object, const char *key, bool value) {
     return set_member(object, key, cJSON_CreateBool(value));
 }
 
-/* Levenshtein distance, words cut to 63 characters. */
-static uint64_t edit_distance(const char *a, const char *b) {
-    uint64_t row[64];
-    uint64_t length_a = tv_min_u64(strlen(a), 63), length_b = tv_min_u64(strlen(b), 63);
-    for (uint64_t j = 0; j <= length_b; j++)
-        row[j] = j;
-    for (uint64_t i = 1; i <= length_a; i++) {
-        uint64_t diagonal = row[0];
-        row[0] = i;
-        for (uint64_t j = 1; j <= length_b; j++) {
-            uint64_t above = row[j];
-            uint64_t best = diagonal + (a[i - 1] != b[j - 1]);
-            best = tv_min_u64(best, tv_min_u64(above, row[j - 1]) + 1);
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[length_b];
-}
-
-const char *tv_nearest_word(const char *word, const char *const *candidates, uint64_t count) {
-    const char *nearest = NULL;
-    /* More than half of the letters changed is another word, not a typo. */
-    uint64_t best = strlen(word) / 2 + 2;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t distance = edit_distance(word, candidates[i]);
-        /* "warmup" means "warmup_steps", however many letters are missing. */
-        if (distance > 1 && strlen(word) >= 3 && strncmp(candidates[i], word, strlen(word)) == 0)
-            distance = 1;
-        if (distance < best) {
-            best = distance;
-            nearest = candidates[i];
-        }
-    }
-    return nearest;
-}
-
 bool tv_json_overlay(cJSON *base, const cJSON *over) {
     const cJSON *item;
     if (!cJSON_IsObject(base) || !cJSON_IsObject(over))

@@ -48,9 +48,6 @@ bool tv_json_set_number(cJSON *object, const char *key, double value);
 bool tv_json_set_string(cJSON *object, const char *key, const char *value);
 bool tv_json_set_bool(cJSON *object, const char *key, bool value);
 
-/* The candidate that is nearest to `word` by edit distance, or NULL when none is near enough to be meant. */
-const char *tv_nearest_word(const char *word, const char *const *candidates, uint64_t count);
-
 /* Puts the keys of `over` into `base`, objects key by key and anything else whole; what is no object changes
  * nothing. False when memory runs out. */
 bool tv_json_overlay(cJSON *base, const cJSON *over);

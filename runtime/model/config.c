@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/choices.h"
 #include "model/config_keys.h"
 
 /* Read for every family, or without effect on the arithmetic. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/choices.h"
 
 const tv_report_box tv_report_boxes[TV_REPORT_BOXES] = {
     {"text", "Text", 1, 1, 1, true, NULL},

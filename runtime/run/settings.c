@@ -106,6 +106,32 @@ static tv_status check_use(const cJSON *object, const char *where, const char *s
     return TV_OK;
 }
 
+static bool is_section(const char *name) {
+    for (uint64_t i = 0; i < tv_setting_count; i++)
+        if (strcmp(tv_settings[i].section, name) == 0)
+            return true;
+    return false;
+}
+
+/* tv_config_read of a section's tree, or with NULL of the top level. A key that belongs into another section,
+ * such as "lr" at the top level, is named with it. */
+static tv_status read_section(const cJSON *tree, const char *where, const char *section, tv_stage_kind stage,
+                              const tv_config_field *fields, uint64_t count, void *out) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, tree) {
+        bool known = !section && item->string && is_section(item->string);
+        for (uint64_t i = 0; i < count && !known; i++)
+            known = item->string && strcmp(fields[i].key, item->string) == 0;
+        for (uint64_t i = 0; i < tv_setting_count && !known; i++)
+            if (item->string && uses(&tv_settings[i], stage) &&
+                strcmp(tv_settings[i].field.key, item->string) == 0)
+                return tv_fail(TV_E_CONFIG, "%s: unknown key \"%s\"; it stands in its section, as %s.%s",
+                               where, item->string, tv_settings[i].section, item->string);
+    }
+    return tv_fail_advice(tv_config_read(tree, where, fields, count, out), TV_E_CONFIG,
+                          "see `trivium settings %s`", stage_names[stage]);
+}
+
 static tv_status read_sources(const cJSON *list, const char *where, const char *key, tv_data_source **out,
                               uint64_t *count) {
     const char *expected = "a list of \"shard.bin\" or {\"path\": \"shard.bin\", \"weight\": 1}";
@@ -216,7 +242,8 @@ static tv_status read_root(tv_run_settings *settings, const char *where, const c
     TV_RETURN_IF_FAILED(take_own_keys(settings, &own));
     for (uint64_t i = 0; i < section_count; i++)
         fields[i] = (tv_config_field){sections[i], TV_CONFIG_TREE, i * sizeof *trees, 0, 0, NULL};
-    TV_RETURN_IF_FAILED(tv_config_read(settings->root, where, fields, section_count, trees));
+    TV_RETURN_IF_FAILED(
+        read_section(settings->root, where, NULL, settings->stage, fields, section_count, trees));
     for (uint64_t i = 0; i < section_count; i++)
         if (strcmp(sections[i], model_section) == 0) {
             settings->model = trees[i];
@@ -248,8 +275,8 @@ tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *
     for (uint64_t i = 0; i < section_count; i++) {
         snprintf(place, sizeof place, "%.480s: %s", where, sections[i]);
         TV_TRY_OR_FAIL(check_use(trees[i], place, sections[i], stage));
-        TV_TRY_OR_FAIL(
-            tv_config_read(trees[i], place, fields, fields_of(sections[i], stage, fields), settings));
+        uint64_t count = fields_of(sections[i], stage, fields);
+        TV_TRY_OR_FAIL(read_section(trees[i], place, sections[i], stage, fields, count, settings));
     }
     snprintf(place, sizeof place, "%.480s: data", where);
     TV_TRY_OR_FAIL(read_data(place, &settings->data));

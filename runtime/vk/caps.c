@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/json.h"
+#include "base/choices.h"
 #include "vk/capture.h"
 
 uint64_t tv_caps_hash(const tv_caps *caps) {

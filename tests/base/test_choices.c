@@ -39,11 +39,29 @@ static void lists_are_cut_inside_their_buffer(void **state) {
     }
 }
 
+/* A slip of the hand is understood, another word is not. Tried: one change more allowed makes "eps" of "ppo".
+ */
+static void the_nearest_word_is_a_slip_away(void **state) {
+    (void)state;
+    static const char *const keys[] = {"steps", "warmup_steps", "eps", "lr"};
+    static const struct {
+        const char *word, *nearest;
+    } cases[] = {{"step", "steps"}, {"setps", "steps"}, {"warmup", "warmup_steps"},
+                 {"lt", "lr"},      {"ppo", NULL},      {"learning_rate", NULL},
+                 {"", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *found = tv_nearest_word(cases[i].word, keys, 4);
+        if (found ? !cases[i].nearest || strcmp(found, cases[i].nearest) != 0 : cases[i].nearest != NULL)
+            fail_msg("\"%s\" is taken for %s", cases[i].word, found ? found : "nothing");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_word_is_found_only_whole),
         cmocka_unit_test(the_last_word_stands_for_all_that_follow),
         cmocka_unit_test(lists_are_cut_inside_their_buffer),
+        cmocka_unit_test(the_nearest_word_is_a_slip_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

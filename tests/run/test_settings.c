@@ -122,6 +122,10 @@ static void mistakes_are_named(void **state) {
         {{"data.seq_len=0", "train.lr=1e-3"}, TV_E_CONFIG, "seq_len"},
         {{"data.shuffle=no", "train.lr=1e-3"}, TV_E_CONFIG, "true or false"},
         {{"data.train=a.bin", "train.lr=1e-3"}, TV_E_CONFIG, "list"},
+        {{"lr=1e-3", "train.lr=1e-3"}, TV_E_CONFIG, "it stands in its section, as train.lr"},
+        {{"data.lr=1e-3", "train.lr=1e-3"}, TV_E_CONFIG, "as train.lr"},
+        {{"train.clip=1", "train.lr=1e-3"}, TV_E_CONFIG, "see `trivium settings pretrain`"}, /* ppo's */
+        {{"data.train=shard.bin", "train.lr=1e-3"}, TV_E_CONFIG, "a list as"},
         {{"data.train=[3]", "train.lr=1e-3"}, TV_E_CONFIG, "train[0]"},
         {{"data.train=[\"a\",{\"weight\":1}]", "train.lr=1e-3"}, TV_E_CONFIG, "train[1]"},
         {{"data.val=[{\"path\":\"a\",\"weight\":0}]", "train.lr=1e-3"}, TV_E_CONFIG, "weight"},
