@@ -9,6 +9,7 @@
 #include "kernels/classifier.h"
 #include "kernels/embedding.h"
 #include "kernels/gae.h"
+#include "kernels/group_add.h"
 #include "kernels/logprobs.h"
 #include "kernels/matmul.h"
 #include "kernels/muon.h"
@@ -323,6 +324,24 @@ static tv_status adamw(tv_recorder *recorder, tv_kernel_run *run, const uint64_t
     return update(recorder, run, &tensor, tv_adamw_record);
 }
 
+/* d: elements */
+static tv_status group_add(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    tv_tensor group, sum;
+    TV_RETURN_IF_FAILED(noise(run, d[0], &group));
+    TV_RETURN_IF_FAILED(zeros(run, d[0], &sum));
+    return tv_group_add(recorder, d[0], group, sum);
+}
+
+static tv_status group_round(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
+    const struct tv_update_state state = {.finite = 1};
+    tv_group_rounding rounding;
+    TV_RETURN_IF_FAILED(noise(run, d[0], &rounding.group));
+    TV_RETURN_IF_FAILED(next_tensor(run, ZEROS, d[0], TV_BF16, NULL, &rounding.error));
+    TV_RETURN_IF_FAILED(next_tensor(run, ZEROS, d[0], TV_BF16, NULL, &rounding.to));
+    TV_RETURN_IF_FAILED(structure(run, &state, sizeof state, &rounding.state));
+    return tv_group_round(recorder, d[0], &rounding);
+}
+
 /* d: rows, columns, matrices of a batch */
 static tv_status muon(tv_recorder *recorder, tv_kernel_run *run, const uint64_t *d) {
     const struct tv_step_constants constants = {.lr = 1e-3f, .momentum = 0.95f, .muon_rms = 0.2f};
@@ -392,6 +411,8 @@ const tv_kernel_case tv_kernel_cases[] = {
     {"embedding_backward", "", embedding_backward, {2048, 128, 512, 128}, {8192, 768, 50257, 1024}},
     {"gradient_norm", "", gradient_norm, {1 << 20}, {1 << 25}},
     {"adamw", "", adamw, {1 << 20}, {1 << 25}},
+    {"group_add", "", group_add, {1 << 20}, {1 << 25}},
+    {"group_round", "", group_round, {1 << 20}, {1 << 25}},
     {"muon", "", muon, {128, 128, 4}, {768, 768, MUON_MATRICES}},
     {"sample", "", sample, {8, 512}, {8, 50257}},
 };

@@ -21,9 +21,10 @@ enum { ROUNDS = 5 };
 typedef struct exchange_bench {
     tv_ranks *ranks;
     tv_device *device;
+    tv_dtype type; /* of groups, as they go round */
     tv_parameter_list *list;
     tv_model *model;
-    tv_buffer *stats, *stat_sums, *partials;
+    tv_buffer *stats, *stat_sums, *partials, *state;
     tv_exchange *exchange;
     tv_recording *taking;
     double round, weights, broadcast; /* seconds, medians */
@@ -95,7 +96,19 @@ static tv_status make_model(exchange_bench *b, uint64_t bytes) {
     TV_RETURN_IF_FAILED(tv_parameter_list_create(&config, &b->list));
     b->list->owners = (tv_owners){tv_ranks_own(b->ranks), tv_ranks_count(b->ranks)};
     TV_RETURN_IF_FAILED(tv_model_create(b->device, b->list, true, &b->model));
-    return tv_model_keep_sums(b->model);
+    TV_RETURN_IF_FAILED(tv_model_keep_sums(b->model));
+    return b->type == TV_BF16 ? tv_model_keep_errors(b->model, tv_ranks_count(b->ranks)) : TV_OK;
+}
+
+/* As an applied update leaves it. */
+static tv_status make_state(exchange_bench *b, tv_tensor *tensor) {
+    const struct tv_update_state state = {.finite = 1};
+    *tensor = TV_ABSENT;
+    if (b->type == TV_F32)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_buffer_create(b->device, sizeof state, TV_MEMORY_DEVICE, "state", &b->state));
+    *tensor = (tv_tensor){tv_span_part(tv_buffer_span(b->state), 0, sizeof state), TV_U32};
+    return tv_upload(b->device, tensor->span, &state, sizeof state);
 }
 
 static tv_status measure(exchange_bench *b, const tv_device_options *given, uint64_t bytes) {
@@ -111,10 +124,12 @@ static tv_status measure(exchange_bench *b, const tv_device_options *given, uint
     TV_RETURN_IF_FAILED(tv_buffer_create(b->device, tv_step_partials(b->list) * sizeof(float),
                                          TV_MEMORY_DEVICE, "partial sums", &b->partials));
     const uint64_t stats = TV_HEAD_STATS * sizeof(float);
+    tv_tensor state;
+    TV_RETURN_IF_FAILED(make_state(b, &state));
     const tv_exchange_tensors tensors = {{tv_span_part(tv_buffer_span(b->stats), 0, stats), TV_F32},
                                          {tv_span_part(tv_buffer_span(b->stat_sums), 0, stats), TV_F32},
                                          {tv_buffer_span(b->partials), TV_F32},
-                                         TV_ABSENT};
+                                         state};
     TV_RETURN_IF_FAILED(tv_exchange_create(b->ranks, b->model, &tensors, &b->exchange));
     return record_taking(b);
 }
@@ -124,8 +139,8 @@ static tv_status print(const exchange_bench *b, uint64_t bytes, bool json) {
     const double sent = (double)bytes * ranks;
     if (!tv_ranks_leads(b->ranks))
         return TV_OK;
-    printf("ranks      %u, each with a group of %.1f MB on %s\n", ranks, (double)bytes * 1e-6,
-           tv_device_caps(b->device)->name);
+    printf("ranks      %u, each with a group of %.1f MB of %s on %s\n", ranks, (double)bytes * 1e-6,
+           tv_dtype_name(b->type), tv_device_caps(b->device)->name);
     printf("round      %.1f ms: each rank's part of every group to it, and into its sums\n", b->round * 1e3);
     printf("weights    %.1f ms: each rank's part to every other one, behind the update\n", b->weights * 1e3);
     if (ranks > 1)
@@ -136,6 +151,7 @@ static tv_status print(const exchange_bench *b, uint64_t bytes, bool json) {
     cJSON *object = cJSON_CreateObject();
     bool built = object && tv_json_set_number(object, "ranks", ranks) &&
                  tv_json_set_number(object, "bytes", (double)bytes) &&
+                 cJSON_AddStringToObject(object, "type", tv_dtype_name(b->type)) &&
                  tv_json_set_number(object, "round_seconds", b->round) &&
                  tv_json_set_number(object, "weights_seconds", b->weights) &&
                  tv_json_set_number(object, "broadcast_seconds", b->broadcast);
@@ -148,8 +164,11 @@ static tv_status print(const exchange_bench *b, uint64_t bytes, bool json) {
 tv_status tv_bench_exchange(int argc, char **argv) {
     tv_common_options common = {0};
     uint64_t megabytes = 64;
+    int type = 0;
     const tv_option options[] = {
-        tv_opt_uint("megabytes", "N", &megabytes, 1, 1024, "of a group: 4 for a million trained parameters"),
+        tv_opt_uint("megabytes", "N", &megabytes, 1, 1024,
+                    "of a group in f32: 4 for a million trained parameters"),
+        tv_opt_choice("type", "f32|bf16", &type, "in which groups go round, as train.grad_exchange (f32)"),
     };
     const tv_command_line line = {
         .command = "bench exchange",
@@ -172,9 +191,10 @@ tv_status tv_bench_exchange(int argc, char **argv) {
     if (!b.ranks)
         return tv_fail(TV_E_USAGE, "bench exchange times what several ranks hand each other, and this is one "
                                    "alone; start it as: mpirun -n 2 trivium bench exchange");
+    b.type = type == 1 ? TV_BF16 : TV_F32;
     uint64_t bytes = tv_align_up(megabytes * 1000000, TV_TENSOR_ALIGNMENT);
     TV_TRY(tv_ranks_agree(b.ranks, measure(&b, &(tv_device_options){common.device, common.tier}, bytes)));
-    bytes = b.list->elements * sizeof(float);
+    bytes = b.list->elements * tv_dtype_bytes(b.type);
     TV_TRY(time_rounds(&b));
     TV_TRY(time_broadcasts(&b, bytes));
     TV_TRY(print(&b, bytes, common.json));
@@ -184,6 +204,7 @@ done:
     tv_buffer_destroy(&b.stats);
     tv_buffer_destroy(&b.stat_sums);
     tv_buffer_destroy(&b.partials);
+    tv_buffer_destroy(&b.state);
     tv_model_destroy(&b.model);
     tv_parameter_list_destroy(&b.list);
     tv_device_close(&b.device);

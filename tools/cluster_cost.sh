@@ -12,7 +12,7 @@ function handed(x, ranks) {
 }
 function step(N,    G, g, P, W, others, c, backward, exchange, shown, weights) {
     g = groups                               # of each rank
-    P = parameters * 4; W = parameters * width
+    P = parameters * gradient; W = parameters * width
     others = (N - 1) / N
     c = tokens / rate / (N * g)              # computing of a group
     backward = 2 / 3 * c / micro_batches     # of its last micro-batch, behind which buckets become free
@@ -27,6 +27,7 @@ function step(N,    G, g, P, W, others, c, backward, exchange, shown, weights) {
 BEGIN {
     parameters = 124e6                       # that are trained
     width = 4                                # bytes of a weight
+    gradient = 4                             # bytes of a gradient that goes round; 2 with train.grad_exchange=bf16
     rate = 50000                             # tokens/s of a device alone
     tokens = 524288                          # of a step, all devices together
     groups = 1                               # of each rank in a step
@@ -42,6 +43,7 @@ BEGIN {
         split(ARGV[i], given, "=")
         if (given[1] == "parameters") parameters = given[2]
         else if (given[1] == "width") width = given[2]
+        else if (given[1] == "gradient") gradient = given[2]
         else if (given[1] == "rate") rate = given[2]
         else if (given[1] == "tokens") tokens = given[2]
         else if (given[1] == "groups") groups = given[2]

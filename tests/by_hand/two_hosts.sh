@@ -2,7 +2,7 @@
 # Two hosts that are network namespaces of this machine, a link of a given rate between them, and a command under mpirun of Open MPI on
 # each: what many machines are to trivium, as far as one machine shows it. Needs root, ip and tc (iproute2), Open MPI.
 #
-# usage: tests/by_hand/two_hosts.sh MBIT COMMAND...     MBIT 0: as fast as the link goes
+# usage: tests/by_hand/two_hosts.sh MBIT COMMAND...     MBIT 0: as fast as the link goes. The bytes that each host sent are said at the end.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '5s/^# //p' "$0"; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "two_hosts: making network namespaces needs root" >&2; exit 2; }
@@ -42,6 +42,10 @@ chmod +x "$agent"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 passed=() # along, beside what mpirun passes by itself
 for variable in TRIVIUM_CACHE_DIR TRIVIUM_CPU_VECTORS; do [ -z "${!variable:-}" ] || passed+=(-x "$variable"); done
+status=0
 ip netns exec "${name}a" unshare --uts sh -c "hostname ${name}a; exec \"\$@\"" sh \
     mpirun.openmpi --bind-to none --mca plm_rsh_agent "$agent" --mca pml ob1 --mca btl tcp,self --mca btl_tcp_eager_limit 8388608 \
-    --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 -H 10.77.0.1,10.77.0.2 -n 2 "${passed[@]}" "$@"
+    --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 -H 10.77.0.1,10.77.0.2 -n 2 "${passed[@]}" "$@" || status=$?
+sent() { ip netns exec "$1" cat "/sys/class/net/$2/statistics/tx_bytes"; }
+echo "two_hosts: $(sent "${name}a" "${name}x") bytes sent by the first host, $(sent "${name}b" "${name}y") by the second" >&2
+exit "$status"
