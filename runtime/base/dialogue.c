@@ -124,6 +124,10 @@ static tv_status find(const tv_dialogue *d, const tv_answer *answer, const char 
     return TV_OK;
 }
 
+tv_status tv_dialogue_await(tv_dialogue *d, double seconds, bool *came) {
+    return tv_subprocess_await(d->program, seconds, came);
+}
+
 tv_status tv_dialogue_answer(tv_dialogue *d, tv_answer *answer) {
     char digits[32];
     const char *id;

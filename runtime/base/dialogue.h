@@ -35,6 +35,8 @@ uint64_t tv_dialogue_outstanding(const tv_dialogue *dialogue);
 /* `line` is the question, without its newline; `id` the id that stands in it, as a text. Both are copied. */
 tv_status tv_dialogue_ask(tv_dialogue *dialogue, uint64_t question, const char *id, const char *line,
                           uint64_t length);
+/* Waits so many seconds at most until tv_dialogue_answer would not wait (*came); fails as it does. */
+tv_status tv_dialogue_await(tv_dialogue *dialogue, double seconds, bool *came);
 /* Waits for the next answer, which lasts until the next call. TV_E_INTERRUPTED after Ctrl-C. */
 tv_status tv_dialogue_answer(tv_dialogue *dialogue, tv_answer *answer);
 /* When all is answered: the program gets two seconds to end, and must have nothing left to say. */

@@ -36,8 +36,10 @@ struct tv_subprocess {
     pid_t pid;
     int input, output; /* our ends; -1: closed */
     queue to_send, received;
-    bool ended, hinted;
-    double limit; /* seconds for an answer; 0: none */
+    bool ended, hinted, at_end; /* at_end: of its output */
+    uint64_t searched;          /* bytes received that hold no newline */
+    double limit;               /* seconds for an answer; 0: none */
+    double since;               /* when it was first waited for the next line; 0: not yet */
     int wait_status;
 };
 
@@ -233,37 +235,56 @@ static void hint(tv_subprocess *process, double since) {
             process->command);
 }
 
-tv_status tv_subprocess_receive(tv_subprocess *process, const char **line, uint64_t *length) {
-    queue *q = &process->received;
-    double since = tv_seconds();
-    uint64_t searched = 0;
-    bool end = false, came;
+/* Where the next line ends; NULL: it is not there whole. */
+static char *line_end(tv_subprocess *process) {
+    const queue *q = &process->received;
+    const uint64_t from = q->taken + process->searched;
+    char *newline = q->size > from ? memchr(q->data + from, '\n', q->size - from) : NULL;
+    if (!newline)
+        process->searched = q->size - q->taken;
+    return newline;
+}
+
+tv_status tv_subprocess_await(tv_subprocess *process, double seconds, bool *came) {
+    const double begin = tv_seconds();
+    bool got = false;
+    if (!(process->since > 0))
+        process->since = begin;
     for (;;) {
-        char *start = q->data + q->taken;
-        uint64_t size = q->size - q->taken;
-        char *newline = size > searched ? memchr(start + searched, '\n', size - searched) : NULL;
-        if (newline) {
-            uint64_t whole = (uint64_t)(newline - start);
-            q->taken += whole + 1;
-            *newline = '\0';
-            *line = start;
-            *length = whole > 0 && start[whole - 1] == '\r' ? whole - 1 : whole;
-            start[*length] = '\0';
+        *came =
+            line_end(process) || process->at_end || process->output < 0 || process->searched > LONGEST_LINE;
+        const double now = tv_seconds(), left = begin + seconds - now;
+        if (*came || !(left > 0))
             return TV_OK;
-        }
-        searched = size;
-        if (size > LONGEST_LINE)
-            return tv_fail(TV_E_DATA, "the program \"%s\" wrote more than %d MiB without a newline",
-                           process->command, LONGEST_LINE >> 20);
-        if (end || process->output < 0)
-            return say_end(process);
-        TV_RETURN_IF_FAILED(exchange(process, POLL_MS, &end, &came));
-        if (!came && process->limit > 0 && tv_seconds() - since > process->limit)
+        if (!got && process->limit > 0 && now - process->since > process->limit)
             return tv_fail(TV_E_DATA, "the program \"%s\" gave no answer within %g seconds", process->command,
                            process->limit);
-        if (!came)
-            hint(process, since);
+        TV_RETURN_IF_FAILED(
+            exchange(process, (int)tv_min_u64(POLL_MS, 1 + (uint64_t)(left * 1e3)), &process->at_end, &got));
+        if (!got)
+            hint(process, process->since);
     }
+}
+
+tv_status tv_subprocess_receive(tv_subprocess *process, const char **line, uint64_t *length) {
+    queue *q = &process->received;
+    char *newline = NULL;
+    for (bool came = false; !came;)
+        TV_RETURN_IF_FAILED(tv_subprocess_await(process, HINT_SECONDS, &came));
+    if (!(newline = line_end(process)))
+        return process->searched > LONGEST_LINE
+                   ? tv_fail(TV_E_DATA, "the program \"%s\" wrote more than %d MiB without a newline",
+                             process->command, LONGEST_LINE >> 20)
+                   : say_end(process);
+    char *start = q->data + q->taken;
+    uint64_t whole = (uint64_t)(newline - start);
+    q->taken += whole + 1;
+    process->searched = 0;
+    process->since = 0;
+    *line = start;
+    *length = whole > 0 && start[whole - 1] == '\r' ? whole - 1 : whole;
+    start[*length] = '\0';
+    return TV_OK;
 }
 
 static void show_waiting(const tv_subprocess *process, const char **bytes, uint64_t *size) {

@@ -8,6 +8,7 @@
 #ifndef TV_BASE_SUBPROCESS_H
 #define TV_BASE_SUBPROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -23,6 +24,10 @@ void tv_subprocess_set_limit(tv_subprocess *process, double seconds);
 /* Queues the line and its newline, and writes what the program takes at once. Lines for a program that has
  * ended are dropped: tv_subprocess_receive tells. */
 tv_status tv_subprocess_send(tv_subprocess *process, const char *line, uint64_t length);
+
+/* Waits so many seconds at most until tv_subprocess_receive would not wait (*came); fails as it does. The
+ * limit counts from when the line was first waited for. */
+tv_status tv_subprocess_await(tv_subprocess *process, double seconds, bool *came);
 
 /* Waits for the next line; *line is without its newline, terminated by zero, and lasts until the next call.
  * TV_E_DATA when the program ended or wrote an endless line; TV_E_INTERRUPTED after Ctrl-C (base/os.h). */

@@ -15,7 +15,8 @@ static tv_status draw_further(tv_grpo *g, tv_grpo_score *score, uint64_t groups,
     const tv_ppo_drawing drawing = {.ranks = g->run->options->ranks,
                                     .drawer = g->drawer,
                                     .settings = &g->drawing,
-                                    .max_new_tokens = settings->max_new_tokens};
+                                    .max_new_tokens = settings->max_new_tokens,
+                                    .rewards = g->scorers};
     double begin = tv_seconds();
     further->sequences = groups * settings->answers;
     for (uint64_t s = 0; s < further->sequences; s++)
@@ -68,6 +69,7 @@ tv_status tv_grpo_replace_equal(tv_grpo *g, tv_grpo_score *score, tv_grpo_furthe
             missing--;
         }
     }
+    g->run->state.examples += f->answers;
     return TV_OK;
 }
 

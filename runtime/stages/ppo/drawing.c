@@ -59,6 +59,8 @@ uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t a
 /* ---- drawing ---- */
 
 typedef struct drawing {
+    const tv_ppo_drawing *of;
+    const tv_prompts *prompts;
     tv_ppo_rollout *rollout;
     uint64_t *own; /* (S) the sequences that this rank draws */
     tv_text drawn; /* several ranks: what it drew, a `text` and its tokens each */
@@ -74,7 +76,7 @@ static tv_status keep_response(void *context, uint64_t index, const tv_decoder_r
     const text own = {d->own[index], row->length, row->prompt_length, row->finished == TV_DECODE_END_OF_TEXT};
     if (d->alone) {
         tv_ppo_rollout_set(d->rollout, own.sequence, row->tokens, own.length, own.prompt_length, own.ended);
-        return TV_OK;
+        return tv_ppo_rewards_drawn(d->of->rewards, d->prompts, d->rollout, own.sequence);
     }
     TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, &own, sizeof own));
     return tv_text_append(&d->drawn, row->tokens, own.length * sizeof *row->tokens);
@@ -110,7 +112,11 @@ tv_status tv_ppo_draw(const tv_ppo_drawing *drawing_of, const tv_prompts *prompt
                       tv_ppo_rollout *rollout) {
     const uint64_t count = rollout->sequences, ranks = tv_ranks_count(drawing_of->ranks),
                    rank = tv_ranks_own(drawing_of->ranks);
-    drawing d = {.rollout = rollout, .own = calloc(count + 1, sizeof *d.own), .alone = ranks == 1};
+    drawing d = {.of = drawing_of,
+                 .prompts = prompts,
+                 .rollout = rollout,
+                 .own = calloc(count + 1, sizeof *d.own),
+                 .alone = ranks == 1};
     tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
     uint64_t own = 0, number = 0;
     tv_status status =
@@ -126,10 +132,14 @@ tv_status tv_ppo_draw(const tv_ppo_drawing *drawing_of, const tv_prompts *prompt
         requests[own++] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
     }
     if (status == TV_OK)
+        status = tv_ppo_rewards_expect(drawing_of->rewards, rollout);
+    if (status == TV_OK)
         status = tv_rollout_run(drawing_of->drawer, requests, own, drawing_of->settings,
                                 drawing_of->max_new_tokens, keep_response, &d);
     if (status == TV_OK && !d.alone)
         status = hand_round(drawing_of->ranks, &d);
+    if (status != TV_OK)
+        tv_ppo_rewards_abandon(drawing_of->rewards);
     tv_text_free(&d.drawn);
     free(d.own);
     free(requests);

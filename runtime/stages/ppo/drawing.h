@@ -7,6 +7,7 @@
 #define TV_STAGES_PPO_DRAWING_H
 
 #include "run/run.h"
+#include "stages/ppo/rewards.h"
 #include "stages/ppo/rollout.h"
 #include "stages/ppo/sources.h"
 #include "stages/rollout.h"
@@ -29,12 +30,13 @@ typedef struct tv_ppo_drawing {
     tv_rollout *drawer;
     const tv_decoder_settings *settings;
     uint64_t max_new_tokens;
+    tv_ppo_rewards *rewards; /* told of each answer as it ends; scored or abandoned after tv_ppo_draw */
 } tv_ppo_drawing;
 /* Texts that a rank has to draw side by side of `prompts` with `answers` each. */
 uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers);
 /* By all ranks. Answers the prompts that the rollout's sequences name, those of one prompt side by side;
  * `first` is the address of the first one's draws. Each rank draws for every Nth prompt, and all get all
- * answers. */
+ * answers, and only then tell the rewards. */
 tv_status tv_ppo_draw(const tv_ppo_drawing *drawing, const tv_prompts *prompts, uint64_t first,
                       tv_ppo_rollout *rollout);
 

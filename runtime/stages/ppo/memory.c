@@ -1,4 +1,4 @@
-/* PPO's roles with a changed step: see memory.h. */
+/* The roles with a changed step: see memory.h. */
 #include "stages/ppo/memory.h"
 
 #include <inttypes.h>
@@ -9,18 +9,23 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "run/parameter_choice.h"
+#include "stages/ppo/advantages.h"
+#include "stages/rollout.h"
 
 /* Harmless first: with fewer rows no bit changes, scores move by a rounding, the value model begins
  * elsewhere.
  */
-enum { OWN_NONE, OWN_ROWS, OWN_REWARD_BF16, OWN_REWARD_Q8_0, OWN_VALUE, OWN_VALUE_AND_REWARD, OWN_COUNT };
-_Static_assert((int)OWN_COUNT == (int)TV_PPO_CHANGES, "one key each");
-static const char *const own_keys[OWN_COUNT] = {
-    [OWN_REWARD_BF16] = "ppo.reward_weights=bf16",
-    [OWN_REWARD_Q8_0] = "ppo.reward_weights=q8_0",
-    [OWN_VALUE] = "ppo.value_init=policy",
-    [OWN_VALUE_AND_REWARD] = "ppo.value_init=policy ppo.reward_weights=q8_0",
+enum {
+    OWN_NONE,
+    OWN_ROWS,
+    OWN_FEW_ROWS,
+    OWN_REWARD_BF16,
+    OWN_REWARD_Q8_0,
+    OWN_VALUE,
+    OWN_VALUE_AND_REWARD,
+    OWN_COUNT
 };
+_Static_assert((int)OWN_COUNT == (int)TV_PPO_CHANGES, "one key each");
 
 typedef struct measuring {
     const tv_ppo_memory *memory;
@@ -45,8 +50,7 @@ static bool same_place(const char *a, const char *b) {
 static bool shares_base(const measuring *m, const tv_model_directory *directory) {
     if (m->step->list->adapter.base)
         return tv_parameters_share_base(m->step->list, directory);
-    return m->step->adapter &&
-           same_place(tv_model_directory_path(directory), m->memory->ppo->run->source_path);
+    return m->step->adapter && same_place(tv_model_directory_path(directory), m->memory->of.run->source_path);
 }
 
 /* ---- roles ---- */
@@ -56,17 +60,19 @@ static tv_status add_model(measuring *m, const tv_parameter_list *list, bool sha
                            const tv_trainer_options *options) {
     tv_trainer_bytes all;
     tv_model_bytes own;
-    TV_RETURN_IF_FAILED(tv_trainer_measure(list, m->memory->caps, options, &all));
+    TV_RETURN_IF_FAILED(tv_trainer_measure(list, m->memory->of.caps, options, &all));
     m->bytes += all.total;
     if (!shared)
         return TV_OK;
-    TV_RETURN_IF_FAILED(tv_model_measure_over(m->step->list, list, m->memory->caps, options->train, &own));
+    TV_RETURN_IF_FAILED(tv_model_measure_over(m->step->list, list, m->memory->of.caps, options->train, &own));
     m->bytes -= all.model.parameters + all.tables - own.parameters;
     return TV_OK;
 }
 
 static tv_status add_reference(measuring *m) {
-    const tv_ppo_role *role = &m->memory->ppo->reference;
+    const tv_ppo_role *role = m->memory->of.reference;
+    if (!role)
+        return TV_OK;
     const tv_parameter_list *published = tv_model_directory_parameters(role->directory);
     tv_parameter_list *list = NULL;
     const bool shared = shares_base(m, role->directory);
@@ -84,7 +90,9 @@ done:
 }
 
 static tv_status add_value(measuring *m) {
-    const tv_ppo_role *role = &m->memory->ppo->value;
+    const tv_ppo_role *role = m->memory->of.value;
+    if (!role)
+        return TV_OK;
     const bool from_policy = m->step->own == OWN_VALUE || m->step->own == OWN_VALUE_AND_REWARD;
     tv_parameter_list body = from_policy ? *m->step->list : *role->list;
     tv_parameter_list *list = NULL;
@@ -121,29 +129,31 @@ static tv_status add_reward(measuring *m, const tv_ppo_reward *reward) {
     const tv_parameter_list *now = tv_reward_model_list(model);
     TV_TRY(tv_parameter_list_freeze(now, now, weights, &list));
     TV_TRY(tv_ppo_reward_measure_as(reward, list, shares_base(m, model->directory) ? m->step->list : NULL,
-                                    m->memory->caps, m->options.tokens + 1, m->arena, &bytes));
+                                    m->memory->of.caps, m->options.tokens + 1, m->arena, &bytes));
     m->bytes += bytes;
 done:
     tv_parameter_list_destroy(&list);
     return status;
 }
 
-static uint64_t fewer(uint64_t rows) {
-    return tv_div_up(rows, 4);
+/* Drawn side by side. */
+static uint64_t rows_with(const tv_ppo_memory *memory, uint32_t own) {
+    return own == OWN_ROWS       ? tv_div_up(memory->of.rows, 4)
+           : own == OWN_FEW_ROWS ? tv_div_up(memory->of.rows, 16)
+                                 : memory->of.rows;
 }
 
 static tv_status add_drawing(measuring *m) {
-    const uint64_t rows = m->step->own == OWN_ROWS ? fewer(m->memory->rows) : m->memory->rows;
     const tv_rollout_options options = {
-        .rows = rows, .max_tokens = m->options.tokens + 1, .shared = m->arena};
+        .rows = rows_with(m->memory, m->step->own), .max_tokens = m->options.tokens + 1, .shared = m->arena};
     tv_decoder_bytes bytes;
-    TV_RETURN_IF_FAILED(tv_rollout_measure(m->step->list, m->memory->caps, &options, &bytes));
+    TV_RETURN_IF_FAILED(tv_rollout_measure(m->step->list, m->memory->of.caps, &options, &bytes));
     m->bytes += bytes.cache + bytes.activations + bytes.state;
     return TV_OK;
 }
 
 static tv_status add_mix(measuring *m) {
-    if (!m->memory->ppo->ptx)
+    if (!m->memory->of.mix)
         return TV_OK;
     const tv_trainer_options options = {.stage = "ppo ptx",
                                         .head_rows = m->options.head_rows,
@@ -153,13 +163,13 @@ static tv_status add_mix(measuring *m) {
                                         .train = true,
                                         .shared = m->arena};
     tv_trainer_bytes bytes;
-    TV_RETURN_IF_FAILED(tv_trainer_measure(m->step->list, m->memory->caps, &options, &bytes));
+    TV_RETURN_IF_FAILED(tv_trainer_measure(m->step->list, m->memory->of.caps, &options, &bytes));
     m->bytes += bytes.buffers;
     return TV_OK;
 }
 
 static tv_status measure_all(measuring *m) {
-    const tv_run *run = m->memory->ppo->run;
+    const tv_ppo_memory_roles *of = &m->memory->of;
     m->options = m->step->options;
     m->options.shared = m->arena;
     m->options.context = m->options.tokens + 1;
@@ -168,31 +178,30 @@ static tv_status measure_all(measuring *m) {
     TV_RETURN_IF_FAILED(add_value(m));
     TV_RETURN_IF_FAILED(add_drawing(m));
     TV_RETURN_IF_FAILED(add_mix(m));
-    for (uint64_t i = 0; i < tv_ppo_rewards_count(m->memory->ppo->scorers); i++)
-        TV_RETURN_IF_FAILED(add_reward(m, tv_ppo_rewards_at(m->memory->ppo->scorers, i)));
-    m->bytes += tv_ppo_advantages_bytes(run->settings.ppo.prompts, m->options.tokens);
+    for (uint64_t i = 0; i < tv_ppo_rewards_count(of->rewards); i++)
+        TV_RETURN_IF_FAILED(add_reward(m, tv_ppo_rewards_at(of->rewards, i)));
+    m->bytes += of->sequences ? tv_ppo_advantages_bytes(of->sequences, m->options.tokens) : 0;
     m->bytes += tv_activation_arena_bytes(m->arena);
     return TV_OK;
 }
 
 /* Whether the stage's change says something here. */
 static bool is_change(const tv_ppo_memory *memory, const tv_memory_step *step) {
-    const tv_ppo *p = memory->ppo;
+    const tv_ppo_memory_roles *of = &memory->of;
     const bool value = step->own == OWN_VALUE || step->own == OWN_VALUE_AND_REWARD,
-               reward = step->own != OWN_NONE && step->own != OWN_VALUE;
-    if (reward &&
-        (!tv_ppo_rewards_model(p->scorers) || p->run->settings.ppo.reward_weights != TV_WEIGHTS_AUTO))
+               reward = step->own == OWN_REWARD_BF16 || step->own == OWN_REWARD_Q8_0 ||
+                        step->own == OWN_VALUE_AND_REWARD;
+    if (step->own == OWN_ROWS || step->own == OWN_FEW_ROWS)
+        return rows_with(memory, step->own) < rows_with(memory, step->own - 1);
+    if (reward && (!tv_ppo_rewards_model(of->rewards) || !of->narrows))
         return false;
     /* Without an adapter there is no base to lie on. */
-    return !value || (step->list->adapter.rank > 0 && tv_ppo_rewards_model(p->scorers) && !p->run->resumed &&
-                      p->run->settings.ppo.value_init == TV_VALUE_FROM_REWARD);
+    return !value || (step->list->adapter.rank > 0 && tv_ppo_rewards_model(of->rewards) && of->moves);
 }
 
 static bool measure(const void *context, const tv_memory_step *step, uint64_t *bytes) {
     measuring m = {.memory = context, .step = step};
-    const bool change =
-        step->own == OWN_ROWS ? fewer(m.memory->rows) < m.memory->rows : is_change(m.memory, step);
-    if (!change || tv_activation_arena_create(&m.arena) != TV_OK)
+    if (!is_change(m.memory, step) || tv_activation_arena_create(&m.arena) != TV_OK)
         return false;
     tv_status status = measure_all(&m);
     tv_activation_arena_release(&m.arena);
@@ -200,13 +209,22 @@ static bool measure(const void *context, const tv_memory_step *step, uint64_t *b
     return status == TV_OK;
 }
 
-void tv_ppo_memory_begin(const tv_ppo *ppo, const tv_caps *caps, uint64_t rows, tv_ppo_memory *memory) {
-    *memory = (tv_ppo_memory){.ppo = ppo,
-                              .caps = caps,
-                              .rows = rows,
-                              .roles = {.keys = memory->keys, .count = OWN_COUNT, .measure = measure}};
+void tv_ppo_memory_begin(const tv_ppo_memory_roles *of, tv_ppo_memory *memory) {
+    const char *stage = of->run->stage->name;
+    *memory =
+        (tv_ppo_memory){.of = *of, .roles = {.keys = memory->keys, .count = OWN_COUNT, .measure = measure}};
     memory->roles.context = memory;
-    memcpy(memory->keys, own_keys, sizeof own_keys);
-    memory->keys[OWN_ROWS] = memory->rows_key;
-    snprintf(memory->rows_key, sizeof memory->rows_key, "ppo.rows=%" PRIu64, fewer(rows));
+    for (uint32_t own = 1; own < OWN_COUNT; own++) {
+        char *text = memory->texts[own];
+        const size_t size = sizeof memory->texts[own];
+        memory->keys[own] = text;
+        if (own == OWN_ROWS || own == OWN_FEW_ROWS)
+            snprintf(text, size, "%s.rows=%" PRIu64, stage, rows_with(memory, own));
+        else if (own == OWN_VALUE)
+            snprintf(text, size, "%s.value_init=policy", stage);
+        else if (own == OWN_VALUE_AND_REWARD)
+            snprintf(text, size, "%s.value_init=policy %s.reward_weights=q8_0", stage, stage);
+        else
+            snprintf(text, size, "%s.reward_weights=%s", stage, own == OWN_REWARD_BF16 ? "bf16" : "q8_0");
+    }
 }

@@ -7,17 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/dialogue.h"
 #include "base/log.h"
 #include "formats/directory.h"
 #include "reward/checks.h"
 #include "reward/scorer.h"
 #include "run/parameter_choice.h"
+#include "stages/ppo/program.h"
 #include "stages/sampling.h"
 #include "text/json_text.h"
 
-/* Questions that a program may have in hand, so that it never waits for us. */
-enum { QUESTIONS_OUT = 32, SHOWN_BYTES = 120 };
 /* Of the reward model, side by side: with fewer a GPU waits for its own launches. */
 enum { LEAST_BATCH_TOKENS = 512 };
 
@@ -28,7 +26,8 @@ struct tv_ppo_reward {
     uint64_t batch_tokens; /* side by side, as measured */
     uint64_t needed;       /* tokens of a sequence of another tokenizer that was longer than planned */
     tv_scorer *scorer;
-    tv_dialogue *program;
+    tv_reward_program *program;
+    uint64_t asked; /* of the rollout's answers */
     tv_check check;
 };
 
@@ -142,11 +141,12 @@ tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
         return TV_OK;
     if (reward->options.kind == TV_REWARD_PROGRAM && !tv_ranks_leads(reward->options.ranks))
         return TV_OK;
-    if (reward->options.kind == TV_REWARD_PROGRAM) {
-        TV_RETURN_IF_FAILED(tv_dialogue_start(reward->options.text, QUESTIONS_OUT, &reward->program));
-        tv_dialogue_set_limit(reward->program, reward->options.timeout);
-        return TV_OK;
-    }
+    if (reward->options.kind == TV_REWARD_PROGRAM)
+        return tv_reward_program_start(&(tv_reward_program_options){.command = reward->options.text,
+                                                                    .name = reward->options.name,
+                                                                    .batch = reward->options.batch,
+                                                                    .timeout = reward->options.timeout},
+                                       &reward->program);
     const tv_scorer_options options = scorer_options(reward);
     TV_RETURN_IF_FAILED(tv_reward_model_load(
         &reward->model, tv_model_device(policy),
@@ -175,7 +175,7 @@ void tv_ppo_reward_close(tv_ppo_reward **handle) {
     if (!handle || !*handle)
         return;
     tv_ppo_reward *reward = *handle;
-    tv_dialogue_close(&reward->program);
+    tv_reward_program_close(&reward->program);
     tv_scorer_destroy(&reward->scorer);
     if (reward->has_model)
         tv_reward_model_close(&reward->model);
@@ -281,14 +281,6 @@ done:
 
 /* ---- by a program ---- */
 
-/* "--reward-cmd", and which of several. */
-static tv_status of_program(const tv_ppo_reward *reward, tv_status status) {
-    if (status != TV_E_DATA)
-        return status;
-    return reward->options.name ? tv_fail_context(status, "--reward-cmd (%s)", reward->options.name)
-                                : tv_fail_context(status, "--reward-cmd");
-}
-
 /* Appends {"id": the number of its draws, "prompt_id": text, "prompt": as it was read, further members of its
  * line, "response": text} of one sequence. */
 static tv_status print_question(const tv_ppo_reward *reward, const tv_prompts *prompts,
@@ -309,108 +301,41 @@ static tv_status print_question(const tv_ppo_reward *reward, const tv_prompts *p
     return tv_json_append(line, "}");
 }
 
-/* A number alone, or the "score" of an object. */
-static bool read_number(const tv_answer *answer, double *value) {
-    if (answer->object) {
-        const cJSON *score = tv_json_get(answer->object, "score");
-        *value = cJSON_IsNumber(score) ? score->valuedouble : NAN;
-        return isfinite(*value);
-    }
-    char *end;
-    *value = strtod(answer->line, &end);
-    while (*end == ' ' || *end == '\t' || *end == '\r')
-        end++;
-    return end != answer->line && *end == '\0' && isfinite(*value);
+tv_status tv_ppo_reward_begin(tv_ppo_reward *reward, uint64_t count) {
+    reward->asked = 0;
+    return reward->program ? tv_reward_program_begin(reward->program, count) : TV_OK;
 }
 
-static tv_status take_answer(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
-                             double *scores) {
-    tv_answer answer;
-    double value;
-    tv_status status = tv_dialogue_answer(reward->program, &answer);
-    const char *id = prompts->items[rollout->items[answer.question].prompt].id;
-    if (status != TV_OK)
-        return of_program(reward, tv_fail_context(status, "for a response to prompt %s", id));
-    if (!read_number(&answer, &value))
-        return of_program(
-            reward,
-            tv_fail(TV_E_DATA,
-                    "answered \"%.*s\" for a response to prompt %s; expected one finite number a line, "
-                    "or {\"id\": the question's, \"score\": a finite number}",
-                    SHOWN_BYTES, answer.line, id));
-    scores[answer.question] = value;
-    return TV_OK;
-}
-
-static tv_status score_one_by_one(tv_ppo_reward *reward, const tv_prompts *prompts,
-                                  const tv_ppo_rollout *rollout, double *scores) {
+tv_status tv_ppo_reward_drawn(tv_ppo_reward *reward, const tv_prompts *prompts,
+                              const tv_ppo_rollout *rollout) {
     tv_text response = {0}, line = {0};
-    tv_status status = TV_OK;
-    uint64_t asked = 0;
-    for (uint64_t taken = 0; taken < rollout->sequences; taken++) {
-        for (; asked < rollout->sequences && tv_dialogue_takes_more(reward->program); asked++) {
-            char id[24];
-            line.size = 0;
-            snprintf(id, sizeof id, "%" PRIu64, rollout->items[asked].number);
-            TV_TRY(print_question(reward, prompts, rollout, asked, &response, &line));
-            TV_TRY(of_program(
-                reward, tv_dialogue_ask(reward->program, asked, id, (const char *)line.data, line.size)));
-        }
-        TV_TRY(take_answer(reward, prompts, rollout, scores));
-    }
-done:
-    tv_text_free(&response);
-    tv_text_free(&line);
-    return status;
-}
-
-/* A list of as many numbers as there were questions. */
-static tv_status take_list(const tv_ppo_reward *reward, const tv_answer *answer, uint64_t count,
-                           double *scores) {
-    cJSON *list = NULL;
-    const cJSON *item;
-    uint64_t taken = 0;
-    (void)tv_json_parse(answer->line, answer->length, "an answer", &list);
-    cJSON_ArrayForEach(item, list) {
-        if (taken < count && cJSON_IsNumber(item) && isfinite(item->valuedouble))
-            scores[taken] = item->valuedouble;
-        else
-            break;
-        taken++;
-    }
-    bool good = cJSON_IsArray(list) && !item && taken == count;
-    cJSON_Delete(list);
-    if (good)
+    tv_status status;
+    if (!reward->program)
         return TV_OK;
-    return of_program(reward, tv_fail(TV_E_DATA,
-                                      "answered \"%.*s\" to a list of %" PRIu64
-                                      " questions (rewards.batch); expected "
-                                      "a list of %" PRIu64 " finite numbers, such as [1, 0.5], in a line",
-                                      SHOWN_BYTES, answer->line, count, count));
-}
-
-static tv_status score_in_lists(tv_ppo_reward *reward, const tv_prompts *prompts,
-                                const tv_ppo_rollout *rollout, double *scores) {
-    tv_text response = {0}, line = {0};
-    tv_status status = TV_OK;
-    for (uint64_t first = 0, count; first < rollout->sequences; first += count) {
-        tv_answer answer;
-        count = tv_min_u64(reward->options.batch, rollout->sequences - first);
-        line.size = 0;
-        for (uint64_t i = 0; i < count; i++) {
-            TV_TRY(tv_json_append(&line, i ? "," : "["));
-            TV_TRY(print_question(reward, prompts, rollout, first + i, &response, &line));
-        }
-        TV_TRY(tv_json_append(&line, "]"));
-        TV_TRY(of_program(reward,
-                          tv_dialogue_ask(reward->program, first, "", (const char *)line.data, line.size)));
-        TV_TRY(of_program(reward, tv_dialogue_answer(reward->program, &answer)));
-        TV_TRY(take_list(reward, &answer, count, scores + first));
-    }
+    const tv_ppo_sequence *item = &rollout->items[reward->asked];
+    TV_TRY(print_question(reward, prompts, rollout, reward->asked, &response, &line));
+    TV_TRY(tv_reward_program_ask(reward->program,
+                                 &(tv_reward_question){.id = item->number,
+                                                       .prompt = prompts->items[item->prompt].id,
+                                                       .line = (const char *)line.data,
+                                                       .length = line.size}));
+    reward->asked++;
 done:
     tv_text_free(&response);
     tv_text_free(&line);
     return status;
+}
+
+void tv_ppo_reward_abandon(tv_ppo_reward *reward) {
+    if (reward->program)
+        tv_reward_program_abandon(reward->program);
+}
+
+static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *prompts,
+                                  const tv_ppo_rollout *rollout, double *scores) {
+    while (reward->asked < rollout->sequences)
+        TV_RETURN_IF_FAILED(tv_ppo_reward_drawn(reward, prompts, rollout));
+    return tv_reward_program_scores(reward->program, scores);
 }
 
 /* ---- by a check ---- */
@@ -431,15 +356,7 @@ done:
 }
 
 tv_status tv_ppo_reward_finish(tv_ppo_reward *reward) {
-    if (!reward->program || tv_dialogue_outstanding(reward->program) > 0)
-        return TV_OK;
-    return of_program(reward, tv_dialogue_finish(reward->program));
-}
-
-static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *prompts,
-                                  const tv_ppo_rollout *rollout, double *scores) {
-    return reward->options.batch > 1 ? score_in_lists(reward, prompts, rollout, scores)
-                                     : score_one_by_one(reward, prompts, rollout, scores);
+    return reward->program ? tv_reward_program_finish(reward->program) : TV_OK;
 }
 
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,

@@ -67,7 +67,16 @@ const tv_reward_model *tv_ppo_reward_model(const tv_ppo_reward *reward);
 /* Its ids are the policy's. */
 bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward);
 
-/* By all ranks. The scores of the whole rollout, (sequences): a model's are shared among the ranks, a program
+/* A program is asked about a rollout of `count` answers as they are drawn: begun before the first of them,
+ * the next of them in the order of the rollout stands there, or no more comes. The others have nothing to do.
+ */
+tv_status tv_ppo_reward_begin(tv_ppo_reward *reward, uint64_t count);
+tv_status tv_ppo_reward_drawn(tv_ppo_reward *reward, const tv_prompts *prompts,
+                              const tv_ppo_rollout *rollout);
+void tv_ppo_reward_abandon(tv_ppo_reward *reward);
+
+/* By all ranks, after tv_ppo_reward_begin, answers that it was not told of included. The scores of the whole
+ * rollout, (sequences): a model's are shared among the ranks, a program
  * is one, the first rank's, whose answers all get. */
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
                               double *scores);

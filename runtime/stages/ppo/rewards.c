@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/files.h"
@@ -19,6 +20,8 @@ typedef struct part {
 struct tv_ppo_rewards {
     part parts[TV_MOST_REWARDS];
     uint64_t count, sequences;
+    uint8_t *drawn; /* (sequences) of the rollout: 1 where the answer stands there */
+    uint64_t told;  /* of them, those that programs were asked about */
 };
 
 static tv_status open_part(const tv_ppo_rewards_options *o, const tv_reward_source *source, part *p) {
@@ -48,7 +51,8 @@ tv_status tv_ppo_rewards_open(const tv_ppo_rewards_options *options, tv_ppo_rewa
     if (!rewards)
         return tv_fail(TV_E_MEMORY, "out of host memory for the rewards");
     rewards->sequences = options->sequences;
-    tv_status status = TV_OK;
+    rewards->drawn = calloc(options->sequences + 1, sizeof *rewards->drawn);
+    tv_status status = rewards->drawn ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the rewards");
     for (uint64_t i = 0; i < options->sources->count && status == TV_OK; i++) {
         rewards->count++;
         status = open_part(options, &options->sources->rewards[i], &rewards->parts[i]);
@@ -69,6 +73,7 @@ void tv_ppo_rewards_close(tv_ppo_rewards **handle) {
         free(p->mean);
         free(p->deviation);
     }
+    free(rewards->drawn);
     free(rewards);
     *handle = NULL;
 }
@@ -118,25 +123,40 @@ tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards) {
     return TV_OK;
 }
 
-static void count_scores(part *p, uint64_t sequences) {
-    p->scored += sequences;
-    for (uint64_t s = 0; s < sequences; s++) {
-        p->sum += p->scores[s];
-        p->squares += p->scores[s] * p->scores[s];
-    }
+tv_status tv_ppo_rewards_expect(tv_ppo_rewards *rewards, const tv_ppo_rollout *rollout) {
+    memset(rewards->drawn, 0, rewards->sequences);
+    rewards->told = 0;
+    for (uint64_t i = 0; i < rewards->count; i++)
+        TV_RETURN_IF_FAILED(tv_ppo_reward_begin(rewards->parts[i].reward, rollout->sequences));
+    return TV_OK;
 }
 
-tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout,
-                               bool counted) {
+tv_status tv_ppo_rewards_drawn(tv_ppo_rewards *rewards, const tv_prompts *prompts,
+                               const tv_ppo_rollout *rollout, uint64_t sequence) {
+    rewards->drawn[sequence] = 1;
+    for (; rewards->told < rollout->sequences && rewards->drawn[rewards->told]; rewards->told++)
+        for (uint64_t i = 0; i < rewards->count; i++)
+            TV_RETURN_IF_FAILED(tv_ppo_reward_drawn(rewards->parts[i].reward, prompts, rollout));
+    return TV_OK;
+}
+
+void tv_ppo_rewards_abandon(tv_ppo_rewards *rewards) {
+    for (uint64_t i = 0; i < rewards->count; i++)
+        tv_ppo_reward_abandon(rewards->parts[i].reward);
+}
+
+tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
     for (uint64_t s = 0; s < rollout->sequences; s++)
         rollout->items[s].score = 0;
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
         TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, rollout, p->scores));
-        if (counted)
-            count_scores(p, rollout->sequences);
-        for (uint64_t s = 0; s < rollout->sequences; s++)
+        p->scored += rollout->sequences;
+        for (uint64_t s = 0; s < rollout->sequences; s++) {
             rollout->items[s].score += p->source->weight * p->scores[s];
+            p->sum += p->scores[s];
+            p->squares += p->scores[s] * p->scores[s];
+        }
     }
     return TV_OK;
 }
