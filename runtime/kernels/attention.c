@@ -34,6 +34,7 @@ typedef struct choice {
     uint32_t specialization[3];
     uint32_t specialization_count;
     uint32_t part_blocks; /* in decoding, where workgroups share a row's keys; else 0 */
+    bool on_matrices;     /* of decoding: the constants are attention_matrix.h's */
 } choice;
 
 /* A kernel in tiles: the largest head size it holds in registers, and its rows per invocation (kernels.def).
@@ -147,8 +148,13 @@ static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texel
         uint64_t chunks = tv_div_up(tv_div_up(head_size, TV_ATTENTION_CHUNK), parts);
         uint64_t at_once = parts > 1 ? BLOCK_CHUNKS_WIDE : BLOCK_CHUNKS * (lanes / TV_CPU_LANES);
         uint64_t block = tv_max_u64(1, tv_min_u64(MAX_BLOCK, at_once / chunks));
-        return (choice){(*variants)[texels][lanes == TV_CPU_LANES_WIDE], lanes, parts,
-                        {(uint32_t)head_size, (uint32_t)block},          2,     0};
+        return (choice){(*variants)[texels][lanes == TV_CPU_LANES_WIDE],
+                        lanes,
+                        parts,
+                        {(uint32_t)head_size, (uint32_t)block},
+                        2,
+                        0,
+                        false};
     }
     tile_form form = form_of(tv_recorder_caps(recorder));
     const tile_variant *tile = tiles[form];
@@ -160,7 +166,8 @@ static choice choose(const tv_recorder *recorder, uint64_t head_size, bool texel
         1,
         {head_size % 4 == 0, (uint32_t)head_size, tv_recorder_caps(recorder)->type == TV_DEVICE_CPU},
         form == CPU_TILES ? 1 : 3,
-        0};
+        0,
+        false};
 }
 
 static tv_status check_shape(const char *what, uint64_t heads, uint64_t kv_heads, uint64_t head_size) {
@@ -385,24 +392,37 @@ static uint32_t part_blocks_of(const tv_recorder *recorder, const tv_attention_d
     return segments > 1 ? (uint32_t)tv_div_up(blocks, segments) : 0;
 }
 
+static bool decodes_on_matrices(const tv_attention_decode *decode) {
+    return tv_is_half(decode->k_cache.dtype);
+}
+
 static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode,
                             const decode_part *most) {
-    uint32_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder));
-    if (lanes)
-        return (choice){decode_lanes[decode_takes_texels(recorder, decode, most)][lanes == TV_CPU_LANES_WIDE],
-                        1,
-                        decode->heads * tv_div_up(decode->head_size, TV_ATTENTION_LANES_PART),
-                        {(uint32_t)decode->head_size},
-                        1,
-                        0};
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    uint32_t lanes = tv_cpu_lanes(caps);
+    bool on_matrices = decodes_on_matrices(decode);
+    if (lanes && !on_matrices)
+        return (choice){
+            .program = decode_lanes[decode_takes_texels(recorder, decode, most)][lanes == TV_CPU_LANES_WIDE],
+            .rows_per_group = 1,
+            .parts = decode->heads * tv_div_up(decode->head_size, TV_ATTENTION_LANES_PART),
+            .specialization = {(uint32_t)decode->head_size},
+            .specialization_count = 1};
     uint32_t part_blocks = part_blocks_of(recorder, decode, most);
     uint64_t segments = part_blocks ? tv_div_up(tv_div_up(decode->max_tokens, KEY_BLOCK), part_blocks) : 1;
-    return (choice){part_blocks ? TV_PROGRAM_attention_decode_parts_base : TV_PROGRAM_attention_decode_blocks,
-                    1,
-                    decode->kv_heads * segments,
-                    {decode->head_size % 4 == 0, columns_of(decode->head_size), part_blocks},
-                    part_blocks ? 3 : 2,
-                    part_blocks};
+    choice way = {.program = part_blocks ? TV_PROGRAM_attention_decode_parts_base
+                                         : TV_PROGRAM_attention_decode_blocks,
+                  .rows_per_group = 1,
+                  .parts = decode->kv_heads * segments,
+                  .specialization = {decode->head_size % 4 == 0, columns_of(decode->head_size), part_blocks},
+                  .specialization_count = part_blocks ? 3 : 2,
+                  .part_blocks = part_blocks,
+                  .on_matrices = on_matrices};
+    if (on_matrices)
+        way.program = tv_program_of_tier(part_blocks ? TV_PROGRAM_attention_decode_parts_matrix_f16
+                                                     : TV_PROGRAM_attention_decode_matrix_f16,
+                                         caps->tier);
+    return way;
 }
 
 /* Behind the kernel that left the blocks of split keys in `parts`. */
@@ -420,6 +440,8 @@ static tv_status record_merge(tv_recorder *recorder, const tv_launch *launch, co
     merge.bindings[1] = launch->bindings[4];
     merge.bindings[2] = parts;
     merge.bindings[3] = launch->bindings[5];
+    if (way->on_matrices)
+        tv_attention_matrix_merge(recorder, &merge);
     return tv_launch_record(recorder, &merge);
 }
 
@@ -461,6 +483,8 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
         v,
     };
     memcpy(launch.bindings, bindings, sizeof bindings);
+    if (way->on_matrices)
+        tv_attention_matrix_decode(recorder, way->part_blocks, &launch);
     if (way->part_blocks == 0)
         return tv_launch_record(recorder, &launch);
     uint64_t count = parts_count(part->rows, decode->heads, decode->head_size, decode->max_tokens);
@@ -494,8 +518,15 @@ tv_status tv_attention_decode_record(tv_recorder *recorder, const tv_attention_d
     decode_part most;
     TV_RETURN_IF_FAILED(split_decode(recorder, decode, &most));
     if (tv_tensor_present(decode->slots)) {
-        const choice write = {
-            TV_PROGRAM_cache_write_base, 1, 1, {tv_row_workgroup(recorder, CACHE_WORKGROUP)}, 1, 0};
+        const tv_tier tier = tv_recorder_caps(recorder)->tier;
+        const bool on_matrices = decodes_on_matrices(decode);
+        const choice write = {.program = on_matrices
+                                             ? tv_program_of_tier(TV_PROGRAM_cache_write_matrix_f16, tier)
+                                             : TV_PROGRAM_cache_write_base,
+                              .parts = 1,
+                              .specialization = {tv_row_workgroup(recorder, CACHE_WORKGROUP)},
+                              .specialization_count = 1,
+                              .on_matrices = on_matrices};
         TV_RETURN_IF_FAILED(record_decode_parts(recorder, decode, &write, &most));
         if (!tv_tensor_present(decode->output))
             return TV_OK;

@@ -23,6 +23,9 @@ typedef struct tv_attention {
  * of matrix units its 16-bit type where the kernels on matrices take the head size. Each tensor for itself.
  */
 bool tv_attention_reads(const tv_caps *caps, uint64_t head_size, tv_dtype dtype);
+/* What the caches of decoding are stored as on a device: fp32, or its tier's 16-bit type where the kernels on
+ * matrices take the head size, which then have one order of sums for decoding and for whole texts. */
+tv_dtype tv_attention_cache_type(const tv_caps *caps, uint64_t head_size);
 /* False for what launchers take on other devices: tiles of attention come in forms, by drivers of CPUs and by
  * registers. */
 bool tv_attention_is_for(const tv_program *program, const tv_caps *caps);
@@ -45,7 +48,8 @@ typedef struct tv_attention_decode {
     uint64_t window;            /* 0: none */
     tv_tensor qkv;              /* (rows, (H + 2 Hkv) * D), already rotated */
     tv_tensor positions;        /* (rows) uint32, below max_tokens, on the device */
-    tv_tensor k_cache, v_cache; /* (rows, or slot_count; Hkv, max_tokens, D) */
+    tv_tensor k_cache, v_cache; /* (rows, or slot_count; Hkv, max_tokens, D), fp32 or as
+                                   tv_attention_cache_type says */
     tv_tensor output;           /* (rows, H * D) out; absent, with slots: the caches alone are filled */
     tv_tensor slots;     /* (rows) uint32: the row of the caches for each row, no place twice; slot_count
                             or more: the row is left out. Absent: row r */

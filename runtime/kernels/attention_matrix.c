@@ -29,6 +29,20 @@ bool tv_attention_reads(const tv_caps *caps, uint64_t head_size, tv_dtype dtype)
            (dtype == tv_tier_dtype(caps->tier) && tv_attention_on_matrices(caps, head_size));
 }
 
+tv_dtype tv_attention_cache_type(const tv_caps *caps, uint64_t head_size) {
+    return tv_attention_on_matrices(caps, head_size) ? tv_tier_dtype(caps->tier) : TV_F32;
+}
+
+/* Of all kernels here, before their own. `types`: bits of the constant TYPES. */
+static void set_constants(const tv_caps *caps, uint32_t head_size, uint32_t types, tv_launch *launch) {
+    launch->specialization_count = 0;
+    tv_matrix_constants(caps, caps->tier, launch);
+    const uint32_t own[] = {(uint32_t)caps->matrix_lanes * TV_ATTENTION_SUBGROUPS, head_size,
+                            types | (caps->type == TV_DEVICE_CPU ? rolled : 0)};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        launch->specialization[launch->specialization_count++] = own[i];
+}
+
 /* `typed`: the tensors whose types are bits of the constant, in their order. `heads` as in launch_of. */
 static tv_status record(tv_recorder *recorder, tv_program_id f16, const tv_attention_push *push,
                         uint64_t heads, const tv_tensor *bindings, uint32_t count, const uint32_t *typed,
@@ -40,14 +54,11 @@ static tv_status record(tv_recorder *recorder, tv_program_id f16, const tv_atten
         .groups = push->batch * heads * tv_div_up(push->tokens, TV_ATTENTION_MATRIX_ROWS),
         .shape = {push->batch, push->tokens, push->heads, push->head_size},
     };
-    uint32_t types = flags | (caps->type == TV_DEVICE_CPU ? rolled : 0);
+    uint32_t types = flags;
     for (uint32_t i = 0; i < typed_count; i++)
         if (bindings[typed[i]].dtype != TV_F32)
             types |= 1u << i;
-    tv_matrix_constants(caps, caps->tier, &launch);
-    const uint32_t own[] = {(uint32_t)caps->matrix_lanes * TV_ATTENTION_SUBGROUPS, push->head_size, types};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        launch.specialization[launch.specialization_count++] = own[i];
+    set_constants(caps, push->head_size, types, &launch);
     memcpy(launch.bindings, bindings, count * sizeof *bindings);
     return tv_launch_record(recorder, &launch);
 }
@@ -76,4 +87,24 @@ tv_status tv_attention_matrix_backward(tv_recorder *recorder, const tv_attention
         return record(recorder, kv, push, a->kv_heads, kv_bindings, 6, kv_typed, 3, makes_v | makes_k);
     TV_RETURN_IF_FAILED(record(recorder, kv, push, a->kv_heads, kv_bindings, 6, kv_typed, 3, makes_v));
     return record(recorder, kv, push, a->kv_heads, kv_bindings, 6, kv_typed, 3, makes_k);
+}
+
+void tv_attention_matrix_decode(const tv_recorder *recorder, uint32_t part_blocks, tv_launch *launch) {
+    const tv_attention_decode_push *push = launch->push;
+    uint32_t types =
+        (tv_is_half(launch->bindings[0].dtype) ? 1u : 0) | (tv_is_half(launch->bindings[5].dtype) ? 2u : 0);
+    set_constants(tv_recorder_caps(recorder), push->head_size, types, launch);
+    uint32_t group = push->heads / push->kv_heads;
+    launch->specialization[launch->specialization_count++] = group < SUBGROUP_ROWS ? group : SUBGROUP_ROWS;
+    if (part_blocks > 0)
+        launch->specialization[launch->specialization_count++] = part_blocks;
+}
+
+void tv_attention_matrix_merge(const tv_recorder *recorder, tv_launch *launch) {
+    const tv_caps *caps = tv_recorder_caps(recorder);
+    const tv_attention_decode_push *push = launch->push;
+    set_constants(caps, push->head_size, tv_is_half(launch->bindings[3].dtype) ? 2u : 0, launch);
+    launch->program = tv_program_of_tier(TV_PROGRAM_attention_decode_merge_matrix_f16, caps->tier);
+    launch->groups = tv_div_up((uint64_t)push->rows * push->heads * (push->head_size / 4),
+                               caps->matrix_lanes * TV_ATTENTION_SUBGROUPS);
 }

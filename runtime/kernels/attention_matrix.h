@@ -1,5 +1,6 @@
-/* Attention on matrix units (tiers cm-f16 and cm-bf16), forward and backward: what attention.c records in
- * place of the fp32 kernels where a device and a head size allow it. Below, T is the tier's 16-bit type. */
+/* Attention on matrix units (tiers cm-f16 and cm-bf16), of whole texts and of decoding steps: what
+ * attention.c records in place of the fp32 kernels where a device and a head size allow it. Below, T is the
+ * tier's 16-bit type. */
 #ifndef TV_KERNELS_ATTENTION_MATRIX_H
 #define TV_KERNELS_ATTENTION_MATRIX_H
 
@@ -15,5 +16,11 @@ tv_status tv_attention_matrix_forward(tv_recorder *recorder, const tv_attention 
                                       const tv_attention_push *push);
 tv_status tv_attention_matrix_backward(tv_recorder *recorder, const tv_attention_backward *part,
                                        const tv_attention_push *push);
+
+/* The constants of a launch of attention_decode, attention_decode_parts (whose workgroups take `part_blocks`
+ * blocks of keys) or cache_write on matrices, whose push and bindings stand. */
+void tv_attention_matrix_decode(const tv_recorder *recorder, uint32_t part_blocks, tv_launch *launch);
+/* Program, workgroups and constants of attention_decode_merge, likewise. */
+void tv_attention_matrix_merge(const tv_recorder *recorder, tv_launch *launch);
 
 #endif

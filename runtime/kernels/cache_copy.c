@@ -10,7 +10,18 @@ static uint64_t heads_at_once(const tv_recorder *recorder, const tv_cache_copy *
     return bound > WINDOW_ELEMENTS + stride ? (bound - WINDOW_ELEMENTS) / stride : 1;
 }
 
-tv_status tv_cache_copy_record(tv_recorder *recorder, const tv_cache_copy *copy) {
+/* Halves as words. */
+static tv_cache_copy as_words(const tv_cache_copy *copy) {
+    tv_cache_copy words = *copy;
+    if (tv_is_half(copy->k.dtype)) {
+        words.head_size /= 2;
+        words.k.dtype = words.v.dtype = TV_F32;
+    }
+    return words;
+}
+
+tv_status tv_cache_copy_record(tv_recorder *recorder, const tv_cache_copy *of) {
+    const tv_cache_copy words = as_words(of), *copy = &words;
     if (copy->from >= copy->slots || copy->to >= copy->slots || copy->from == copy->to ||
         copy->first + copy->count > copy->max_tokens)
         return tv_fail(

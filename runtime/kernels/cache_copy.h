@@ -6,8 +6,8 @@
 
 typedef struct tv_cache_copy {
     uint64_t slots, kv_heads, max_tokens, head_size;
-    tv_tensor k, v;        /* (slots, kv_heads, max_tokens, head_size) fp32 */
-    uint64_t from, to;     /* slots, not the same */
+    tv_tensor k, v;    /* (slots, kv_heads, max_tokens, head_size) of fp32, or of halves, head_size even */
+    uint64_t from, to; /* slots, not the same */
     uint64_t first, count; /* tokens */
 } tv_cache_copy;
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/attention.h"
 #include "kernels/sample.h"
 #include "model/decoder_state.h"
 #include "model/forward.h"
@@ -22,7 +23,7 @@ tv_status tv_decoder_measure(const tv_parameter_list *list, const tv_caps *caps,
     decoder_plan plan;
     tv_activations *activations = NULL;
     TV_TRY(tv_decoder_plan_make(&list->config, caps, options, &plan));
-    const tv_activations_options step = tv_decoder_activations(options);
+    const tv_activations_options step = tv_decoder_activations(caps, options);
     TV_TRY(tv_activations_create(NULL, caps, list, &step, &activations));
     bytes->cache = plan.cache_plan.total_bytes;
     bytes->activations = options->shared ? 0 : activations->bytes;
@@ -122,7 +123,7 @@ static tv_status create(const tv_model *model, const tv_decoder_options *options
     tv_status status;
     tv_device *device = tv_model_device(model);
     const tv_model_config *config = &tv_model_list(model)->config;
-    const tv_activations_options step = tv_decoder_activations(options);
+    const tv_activations_options step = tv_decoder_activations(tv_device_caps(device), options);
     tv_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder)
         return tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
@@ -151,11 +152,11 @@ static tv_status create(const tv_model *model, const tv_decoder_options *options
                                           &decoder->up));
     TV_TRY_OR_FAIL(tv_device_arena_create(device, &decoder->plan.cache_plan, TV_MEMORY_DEVICE,
                                           "key-value cache", &decoder->cache));
+    const tv_dtype type = tv_attention_cache_type(tv_device_caps(device), config->head_size);
     for (uint64_t l = 0; l < config->n_layer; l++) {
-        decoder->k[l] =
-            (tv_tensor){tv_device_arena_span(decoder->cache, &decoder->plan.cache[2 * l]), TV_F32};
+        decoder->k[l] = (tv_tensor){tv_device_arena_span(decoder->cache, &decoder->plan.cache[2 * l]), type};
         decoder->v[l] =
-            (tv_tensor){tv_device_arena_span(decoder->cache, &decoder->plan.cache[2 * l + 1]), TV_F32};
+            (tv_tensor){tv_device_arena_span(decoder->cache, &decoder->plan.cache[2 * l + 1]), type};
     }
     TV_TRY_OR_FAIL(tv_activations_create(device, tv_device_caps(device), tv_model_list(model), &step,
                                          &decoder->activations));

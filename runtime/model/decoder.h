@@ -8,10 +8,10 @@
  * one that is filled beside it. Between two runs, rows that ended can be filled with new prompts while the
  * others go on. Where at most half of the rows still run, the decoder moves them
  * together and goes on in a step of half as many rows, and so on down to one, so that stragglers do not cost
- * full rows. The log-probabilities equal those of the full forward pass within the tier's tolerance. Draws
- * are addressed by (seed, the row's sequence number, the position of the token that was fed), and no bit of a
- * row depends on the rows beside it or on their number: the same seed gives the same text in any batch, order
- * and company.
+ * full rows. The log-probabilities equal those of the full forward pass within the tier's tolerance; logits
+ * to the bit where attention has one order of sums (docs/kernels/attention.md). Draws are addressed by (seed,
+ * the row's sequence number, the position of the token that was fed), and no bit of a row depends on the rows
+ * beside it or on their number: the same seed gives the same text in any batch, order and company.
  */
 #ifndef TV_MODEL_DECODER_H
 #define TV_MODEL_DECODER_H

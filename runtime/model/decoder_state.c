@@ -1,5 +1,7 @@
 /* Plans and tensors of a decoder: see decoder_state.h. */
 #include "model/decoder_state.h"
+
+#include "kernels/attention.h"
 #include "vk/transfer.h"
 
 #include <stdlib.h>
@@ -69,7 +71,8 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
     if (!plan->cache)
         return tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
     for (uint64_t i = 0; i < plan->cache_count; i++)
-        plan->cache[i].bytes = rows * config->n_kv_head * max_tokens * config->head_size * sizeof(float);
+        plan->cache[i].bytes = rows * config->n_kv_head * max_tokens * config->head_size *
+                               tv_dtype_bytes(tv_attention_cache_type(caps, config->head_size));
     TV_RETURN_IF_FAILED(
         tv_memory_plan_sequence(plan->state, STATE_COUNT, caps->buffer_bytes, &plan->state_plan));
     TV_RETURN_IF_FAILED(
@@ -78,11 +81,12 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
     return tv_memory_plan_sequence(plan->cache, plan->cache_count, caps->buffer_bytes, &plan->cache_plan);
 }
 
-tv_activations_options tv_decoder_activations(const tv_decoder_options *options) {
+tv_activations_options tv_decoder_activations(const tv_caps *caps, const tv_decoder_options *options) {
     return (tv_activations_options){
         .batch = tv_max_u64(options->rows, tv_decoder_reading_rows(options)),
         .tokens = 1,
         .cached_tokens = options->max_tokens,
+        .dtype = tv_tier_dtype(caps->tier),
         .logits_rows = options->rows,
         .shared = options->shared,
     };

@@ -91,8 +91,8 @@ void tv_decoder_plan_free(decoder_plan *plan);
 /* Rows of the largest pass that reads prompts. */
 uint64_t tv_decoder_reading_rows(const tv_decoder_options *options);
 
-/* Activations of one token per row, forward only, for steps and for reading. */
-tv_activations_options tv_decoder_activations(const tv_decoder_options *options);
+/* Activations of one token per row, forward only, for steps and for reading, in the tier's own types. */
+tv_activations_options tv_decoder_activations(const tv_caps *caps, const tv_decoder_options *options);
 
 /* A tensor on the device, where the host writes it before it is copied there, and where it is read back. */
 tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which);

@@ -11,7 +11,7 @@
 
 #include "vk/caps.h"
 
-enum { TV_MAX_BINDINGS = 12, TV_MAX_SPECIALIZATION = 8, TV_TEXEL_BYTES = 16 };
+enum { TV_MAX_BINDINGS = 12, TV_MAX_SPECIALIZATION = 9, TV_TEXEL_BYTES = 16 };
 
 /* TV_TEXELS: read as texels of four fp32, through a view; the span begins and ends at multiples of 16 bytes.
  */

@@ -12,6 +12,7 @@
 #define BLOCK (WIDTH > 64 ? 16 : 32)
 #define STRIP_COLUMNS BLOCK
 #include "strips.glsl"
+#include "text_rows.glsl"
 #include "window.glsl"
 
 const uint OWN = SUBGROUPS * ROWS;

@@ -2,7 +2,7 @@
  *
  * qkv: (B, T, (H + 2 Hkv) D); output: (B, T, H D) and lse: (B, H, T), overwritten. A workgroup holds 64 queries of one head and goes
  * through the keys in blocks of 64 from the document's first token's block on; each block's maximum, sum and product are made on
- * their own and merged in order: m' = max(m, m_b), O = O 2^(m - m') + O_b 2^(m_b - m'), and the sums alike. See strips.glsl.
+ * their own and merged in order, so that decoding has the same bits: matrix_order.glsl. See strips.glsl.
  * D up to 128, a multiple of 4. TYPES bit 0: qkv, bit 1: output.
  * 2 B H T (T + 1) D FLOPs and half of a block more a row; bytes at least those of qkv and output; K and V are read once per block of queries.
  */
@@ -39,6 +39,8 @@ layout(push_constant) uniform Push {
 #define STRIP_COLUMNS 32
 uvec4 tile_source4(uint which, uint at);
 #include "strips.glsl"
+#include "text_rows.glsl"
+#include "matrix_weights.glsl"
 #include "window.glsl"
 
 uvec4 tile_source4(uint which, uint at) {
@@ -180,11 +182,10 @@ void main() {
     tile_matrix q = tile_matrix(0, b * p.tokens * stride + h * D, stride), k = tile_matrix(0, k_base, stride);
     tile_matrix v = tile_matrix(0, k_base + p.kv_heads * D, stride);
 
-    float top[LANE_ROWS], sum[LANE_ROWS]; /* sum: of this lane's columns alone, until the end */
+    vec2 sums[LANE_ROWS]; /* of each row the maximum, and the sum of this lane's columns */
     uint first[LANE_ROWS], rows[LANE_ROWS];
     [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++) {
-        top[i] = lowest;
-        sum[i] = 0.0;
+        sums[i] = vec2(lowest, 0.0);
         rows[i] = min(t0 + gl_SubgroupID * ROWS + strip_row(i), p.tokens - 1);
         first[i] = max(tv_window_start(rows[i]), p.has_documents != 0 ? doc_start[b * p.tokens + rows[i]] : 0);
     }
@@ -210,7 +211,7 @@ void main() {
     barrier();
     /* The last row's first key: from there on, up to the first row, every key is seen. */
     uint last_first = max(tv_window_start(end - 1), p.has_documents != 0 ? doc_start[b * p.tokens + end - 1] : 0);
-    float log2_scale = p.scale * log2_e;
+    float units = score_units(p.scale);
     for (uint j0 = start; j0 < end; j0 += TILE) {
         [[unroll]] for (uint i = 0; i < EACH(ROW_TILES * N_TILES); i++)
             scores[i] = TV_MATRIX_C(0.0);
@@ -227,53 +228,24 @@ tile_put(held, 0, 1);
 tile_load_turned(held, v, j0, 0);
         add_scores(PARTS - 1);
 
-        vec4 s[LANE_ROWS * 2 * STRIP_QUADS];
         [[unroll]] for (uint side = 0; side < EACH(2); side++) {
             [[unroll]] for (uint r = 0; r < EACH(ROW_TILES); r++)
                 [[unroll]] for (uint n = 0; n < EACH(N_TILES / 2); n++)
                     coopMatStore(scores[r * N_TILES + side * (N_TILES / 2) + n], strip, strip_base() + r * M * STRIP_PITCH + n * N / 4,
                                  STRIP_PITCH, gl_CooperativeMatrixLayoutRowMajor);
             subgroupBarrier();
-            [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++)
-                [[unroll]] for (uint x = 0; x < EACH(STRIP_QUADS); x++)
-                    s[(i * 2 + side) * STRIP_QUADS + x] =
-                        uintBitsToFloat(strip[strip_base() + strip_row(i) * STRIP_PITCH + strip_quad(x)]);
+            take_scores(side, strip_base());
             subgroupBarrier();
         }
         if (j0 + TILE > t0 + 1 || j0 < last_first)
             [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++)
-                [[unroll]] for (uint side = 0; side < EACH(2); side++)
-                    [[unroll]] for (uint x = 0; x < EACH(STRIP_QUADS); x++)
-                        [[unroll]] for (uint e = 0; e < EACH(4); e++) {
-                            uint j = j0 + side * 32 + strip_quad(x) * 4 + e, at = (i * 2 + side) * STRIP_QUADS + x;
-                            s[at][e] = j - first[i] <= rows[i] - first[i] ? s[at][e] : lowest;
-                        }
+                mask_scores(i, j0, first[i], rows[i]);
         [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++) {
-            float block_top = lowest, block_sum = 0.0;
-            [[unroll]] for (uint x = 0; x < EACH(2 * STRIP_QUADS); x++) {
-                vec4 quad = s[i * 2 * STRIP_QUADS + x];
-                block_top = max(block_top, max(max(quad.x, quad.y), max(quad.z, quad.w)));
-            }
-            if (ROW_LANES > 1)
-                block_top = max(block_top, subgroupShuffleXor(block_top, 16));
-            /* Where no key of the block is seen, its weights are 0 all the same. */
-            block_top = block_top == lowest ? lowest : block_top * log2_scale;
-            float base = block_top == lowest ? 0.0 : block_top;
-            [[unroll]] for (uint side = 0; side < EACH(2); side++)
-                [[unroll]] for (uint x = 0; x < EACH(STRIP_QUADS); x += 2) {
-                    uint at = (i * 2 + side) * STRIP_QUADS + x;
-                    vec4 lower = exp2(s[at] * log2_scale - base), upper = exp2(s[at + 1] * log2_scale - base);
-                    vec4 both = lower + upper;
-                    block_sum += both.x + both.y + both.z + both.w;
-                    strip[strip_base() + strip_row(i) * STRIP_PITCH + side * 4 + strip_quad(x) / 2] = uvec4(tv_pack4(lower), tv_pack4(upper));
-                }
-            float new_top = max(top[i], block_top);
-            float keep = exp2(top[i] - new_top), take = exp2(block_top - new_top);
-            sum[i] = sum[i] * keep + block_sum * take;
-            top[i] = new_top;
+            vec2 factors;
+            sums[i] = merge_sums(sums[i], weigh(i, units, strip_base()), factors);
             if (gl_SubgroupInvocationID < ROWS) {
-                factor_o[gl_SubgroupID * ROWS + strip_row(i)] = keep;
-                factor_block[gl_SubgroupID * ROWS + strip_row(i)] = take;
+                factor_o[gl_SubgroupID * ROWS + strip_row(i)] = factors.x;
+                factor_block[gl_SubgroupID * ROWS + strip_row(i)] = factors.y;
             }
         }
         if (!AHEAD)
@@ -303,12 +275,11 @@ tile_put(held, 0, 0);
     }
 
     [[unroll]] for (uint i = 0; i < EACH(LANE_ROWS); i++) {
-        if (ROW_LANES > 1)
-            sum[i] += subgroupShuffleXor(sum[i], 16);
+        float sum = whole_sum(sums[i].y);
         if (gl_SubgroupInvocationID < ROWS) {
-            factor_o[gl_SubgroupID * ROWS + strip_row(i)] = 1.0 / sum[i];
+            factor_o[gl_SubgroupID * ROWS + strip_row(i)] = 1.0 / sum;
             if (p.has_lse != 0 && t0 + gl_SubgroupID * ROWS + strip_row(i) < p.tokens)
-                lse[(b * p.heads + h) * p.tokens + rows[i]] = (top[i] + log2(sum[i])) * ln_2;
+                lse[(b * p.heads + h) * p.tokens + rows[i]] = (sums[i].x + log2(sum)) * ln_2;
         }
     }
     /* 32 channels at a time. */

@@ -7,8 +7,7 @@
  * Both operands of a product are read along the sum's dimension, 8 to 16 neighbours a lane in one load; so what is summed over rows
  * lies turned in shared memory. Rows there have 8 elements to spare, so that neighbours lie in different banks.
  *
- * The including shader has included matrix.glsl and declares the bindings, the push constants `p`, STRIP_COLUMNS (32, or 16), and
- * tile_source4(which, index): four float as their bits, or four of T in x and y.
+ * The including shader has included matrix.glsl and declares the push constants `p` and STRIP_COLUMNS (32, or 16).
  */
 #ifndef TV_ATTENTION_STRIPS_GLSL
 #define TV_ATTENTION_STRIPS_GLSL
@@ -31,7 +30,6 @@ const uint ROW_LANES = LANES > ROWS ? LANES / ROWS : 1;
 const uint LANE_ROWS = LANES > ROWS ? 1 : ROWS / LANES;
 const uint STRIP_QUADS = STRIP_COLUMNS / 4 / ROW_LANES;
 
-const float lowest = -3.0e38;
 const float log2_e = 1.4426950408889634;
 const float ln_2 = 0.6931471805599453;
 
@@ -40,26 +38,12 @@ const float ln_2 = 0.6931471805599453;
 
 shared uvec4 strip[SUBGROUPS * ROWS * STRIP_PITCH];
 
-/* A matrix in memory: row r of `source` begins at base + r * stride. */
-struct tile_matrix {
-    uint source, base, stride;
-};
-
 uint strip_base() {
     return gl_SubgroupID * ROWS * STRIP_PITCH;
 }
 
 bool is_t(uint source) {
     return (TYPES >> source & 1) != 0;
-}
-
-/* Four channels as they are in memory, of row `first` + `row`, or the last one; 0 from channel D on. Written so that what changes in a
- * loop is only first's product, the same for all invocations. */
-uvec4 tile_fetch(tile_matrix m, uint first, uint row, uint channel) {
-    uint column = m.base + min(channel, D - 4);
-    uint at = min(column + row * m.stride + first * m.stride, column + (p.tokens - 1) * m.stride);
-    uvec4 bits = tile_source4(m.source, at / 4);
-    return channel < D ? bits : uvec4(0);
 }
 
 uvec2 tile_t(uint source, uvec4 bits) {

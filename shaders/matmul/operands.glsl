@@ -209,8 +209,13 @@ void put(uint base_c, uint row, uint column, vec4 total) {
                     before[e] = c[at + e];
     }
     vec4 value = fma(vec4(p.scale), total, before);
-    if (GELU)
+    if (GELU) {
+        /* Of what is stored where GELU is a kernel of its own. Nothing accumulates to T, and what a compiler does not know keeps it from
+         * leaving both conversions out. */
+        if (TYPE_C != F32)
+            value = tv_unpack4(tv_pack4(value) ^ p.accumulate);
         value /= 1.0 + tv_gelu_exp(value);
+    }
     if (TYPE_C == F32) {
         if (ALIGNED_C)
             c4[at / 4] = value;

@@ -57,6 +57,35 @@ static void matrices_equal_the_oracle(void **state) {
         skip();
 }
 
+/* One row, 7 and 64 side by side, and all tokens at once (up to 301): keys split among workgroups and not,
+ * query heads of one matrix's rows, of two and of more than a workgroup takes at once, windows, a head size
+ * of one part and of two, tensors of T and of fp32, which are rounded on their way. */
+static const struct {
+    tv_attention_shape shape;
+    bool narrow;
+} decoded[] = {
+    {{1, 200, 2, 1, 20, NO_DOCUMENTS, 0, 0}, true}, {{1, 140, 4, 1, 20, NO_DOCUMENTS, 90, 0.3F}, false},
+    {{7, 70, 2, 2, 20, NO_DOCUMENTS, 0, 0}, true},  {{64, 3, 4, 2, 20, NO_DOCUMENTS, 0, 0}, true},
+    {{1, 70, 10, 1, 20, NO_DOCUMENTS, 0, 0}, true}, {{2, 66, 18, 1, 20, NO_DOCUMENTS, 0, 0}, false},
+    {{1, 131, 2, 1, 80, NO_DOCUMENTS, 0, 0}, true},
+};
+
+static void decoding_has_the_bits_of_the_forward_pass(void **state) {
+    int ran = 0;
+    (void)state;
+    for (int i = 0; i < TIERS; i++) {
+        tv_device *device = tv_test_open_lowered(tiers[i].caps);
+        const tv_caps *caps = tv_device_caps(device);
+        for (size_t s = 0; caps->tier == tiers[i].tier && s < sizeof decoded / sizeof *decoded; s++, ran++)
+            tv_attention_check_decode_of(device, &decoded[s].shape,
+                                         decoded[s].narrow ? tv_tier_dtype(caps->tier) : TV_F32,
+                                         2 * tiers[i].rounding);
+        tv_device_close(&device);
+    }
+    if (!ran)
+        skip();
+}
+
 /* Head sizes that registers do not hold, or that no vector of four divides, keep the fp32 kernels, which read
  * fp32. */
 static void what_matrices_do_not_take_stays_fp32(void **state) {
@@ -81,6 +110,7 @@ static void what_matrices_do_not_take_stays_fp32(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matrices_equal_the_oracle),
+        cmocka_unit_test(decoding_has_the_bits_of_the_forward_pass),
         cmocka_unit_test(what_matrices_do_not_take_stays_fp32),
     };
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);

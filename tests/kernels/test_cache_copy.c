@@ -13,7 +13,8 @@ typedef struct shape {
     uint64_t slots, heads, tokens, head_size, from, to, first, count;
 } shape;
 
-static void check(tv_device *device, const shape *s) {
+/* `halves`: the same words as two values each. */
+static void check_as(tv_device *device, const shape *s, bool halves) {
     const uint64_t slot = s->heads * s->tokens * s->head_size, all = s->slots * slot;
     float *before[2], *after = malloc(all * sizeof *after);
     tv_test_tensor caches[2];
@@ -23,17 +24,20 @@ static void check(tv_device *device, const shape *s) {
             before[c][i] = (float)(2 * i + (uint64_t)c);
         caches[c] = tv_test_floats(device, all, before[c]);
     }
+    tv_tensor k = caches[0].tensor, v = caches[1].tensor;
+    k.dtype = v.dtype = halves ? TV_F16 : TV_F32;
     tv_recorder *recorder = tv_test_begin(device);
-    assert_ok(tv_cache_copy_record(recorder, &(tv_cache_copy){.slots = s->slots,
-                                                              .kv_heads = s->heads,
-                                                              .max_tokens = s->tokens,
-                                                              .head_size = s->head_size,
-                                                              .k = caches[0].tensor,
-                                                              .v = caches[1].tensor,
-                                                              .from = s->from,
-                                                              .to = s->to,
-                                                              .first = s->first,
-                                                              .count = s->count}));
+    assert_ok(
+        tv_cache_copy_record(recorder, &(tv_cache_copy){.slots = s->slots,
+                                                        .kv_heads = s->heads,
+                                                        .max_tokens = s->tokens,
+                                                        .head_size = halves ? 2 * s->head_size : s->head_size,
+                                                        .k = k,
+                                                        .v = v,
+                                                        .from = s->from,
+                                                        .to = s->to,
+                                                        .first = s->first,
+                                                        .count = s->count}));
     tv_test_run(device, recorder);
     for (int c = 0; c < 2; c++) {
         for (uint64_t h = 0; h < s->heads; h++)
@@ -48,6 +52,11 @@ static void check(tv_device *device, const shape *s) {
         free(before[c]);
     }
     free(after);
+}
+
+static void check(tv_device *device, const shape *s) {
+    check_as(device, s, false);
+    check_as(device, s, true);
 }
 
 static const shape shapes[] = {

@@ -50,8 +50,11 @@ static void full_pass(const fixture *f, const uint32_t *tokens, uint64_t length,
     tv_device *device = tv_model_device(f->model);
     tv_activations *activations = NULL;
     assert_ok(tv_model_need_context(f->model, length));
-    assert_ok(tv_activations_create(device, tv_device_caps(device), tv_model_list(f->model),
-                                    &(tv_activations_options){.batch = 1, .tokens = length}, &activations));
+    assert_ok(tv_activations_create(
+        device, tv_device_caps(device), tv_model_list(f->model),
+        &(tv_activations_options){
+            .batch = 1, .tokens = length, .dtype = tv_tier_dtype(tv_device_caps(device)->tier)},
+        &activations));
     assert_int_equal(activations->head_rows, length);
     uint32_t *targets = calloc(length, sizeof *targets);
     memcpy(targets, tokens + 1, (length - 1) * sizeof *targets);
@@ -126,6 +129,9 @@ static void check_logprobs(tv_device *device, tv_device *full, uint64_t rows, do
         assert_ok(tv_decoder_run(decoder, WIDTH, &running));
         assert_int_equal(running, 0);
         float *logits = calloc(WIDTH * f.vocab, sizeof *logits), logprobs[WIDTH];
+        /* Where matrices do not take a head size, kernels of fp32 differ by 1e-6, which rounds some operands
+         * apart. */
+        const double tolerance = 1e-4 + tv_test_rounding(device);
         for (uint64_t r = 0; r < rows; r++) {
             tv_decoder_row row = tv_decoder_read(decoder, r);
             assert_int_equal(row.length, WIDTH);
@@ -140,9 +146,9 @@ static void check_logprobs(tv_device *device, tv_device *full, uint64_t rows, do
                 }
                 assert_near(row.logprobs[i],
                             log_softmax(logits + (i - 1) * f.vocab, f.vocab, temperature, row.tokens[i]),
-                            1e-4);
+                            tolerance);
                 if (temperature == 1)
-                    assert_near(row.logprobs[i], logprobs[i - 1], 1e-4);
+                    assert_near(row.logprobs[i], logprobs[i - 1], tolerance);
             }
         }
         free(logits);

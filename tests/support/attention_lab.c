@@ -138,9 +138,9 @@ void tv_attention_sample_run(tv_device *device, tv_attention_sample *x) {
 
 void tv_attention_sample_forward(tv_device *device, const tv_attention_sample *x, float *output) {
     const tv_attention_shape *s = &x->shape;
-    tv_test_tensor qkv = tv_test_floats(device, x->qkv_count, x->qkv);
+    tv_test_tensor qkv = make_tensor(device, x->dtype, x->qkv_count, x->qkv);
     tv_test_tensor doc_start = tv_test_uints(device, s->batch * s->tokens, x->doc_start);
-    tv_test_tensor out = tv_test_floats(device, x->output_count, NULL);
+    tv_test_tensor out = make_tensor(device, x->dtype, x->output_count, NULL);
     tv_recorder *recorder = tv_test_begin(device);
     assert_ok(tv_attention_forward(
         recorder, &(tv_attention){.batch = s->batch,
@@ -154,7 +154,7 @@ void tv_attention_sample_forward(tv_device *device, const tv_attention_sample *x
                                   .doc_start = s->documents == SOME_DOCUMENTS ? doc_start.tensor : TV_ABSENT,
                                   .output = out.tensor}));
     tv_test_run(device, recorder);
-    tv_test_read(&out, output);
+    read_tensor(&out, output);
     tv_test_free(&qkv);
     tv_test_free(&doc_start);
     tv_test_free(&out);
@@ -230,11 +230,12 @@ static void decode_at_once(tv_device *device, const tv_attention_shape *s, const
         positions[r] = none ? 0 : (uint32_t)(r % s->tokens);
         named[r] = (uint32_t)(none ? slots : s->batch - r / s->tokens);
     }
-    tv_test_tensor in = tv_test_floats(device, rows * qkv_row, qkv),
+    const tv_dtype held = tv_attention_cache_type(tv_device_caps(device), D);
+    tv_test_tensor in = make_tensor(device, x->dtype, rows * qkv_row, qkv),
                    at = tv_test_uints(device, rows, positions), of = tv_test_uints(device, rows, named),
-                   out = tv_test_floats(device, rows * output_row, NULL),
-                   k = tv_test_floats(device, slots * cache_row, NULL),
-                   v = tv_test_floats(device, slots * cache_row, NULL);
+                   out = make_tensor(device, x->dtype, rows * output_row, NULL),
+                   k = make_tensor(device, held, slots * cache_row, NULL),
+                   v = make_tensor(device, held, slots * cache_row, NULL);
     for (int alone = 1; alone >= 0; alone--) { /* first the caches alone */
         run_decode(device, s,
                    (tv_attention_decode){.rows = rows,
@@ -247,7 +248,7 @@ static void decode_at_once(tv_device *device, const tv_attention_shape *s, const
                                          .slots = of.tensor,
                                          .slot_count = slots});
         for (int which = 0; which < 2; which++) {
-            tv_test_read(which ? &v : &k, cache);
+            read_tensor(which ? &v : &k, cache);
             for (uint64_t b = 0; b < s->batch; b++)
                 assert_memory_equal(cache + (s->batch - b) * cache_row, caches[which] + b * cache_row,
                                     cache_row * sizeof *cache);
@@ -255,7 +256,7 @@ static void decode_at_once(tv_device *device, const tv_attention_shape *s, const
                 assert_true(isnan(cache[i]));
         }
     }
-    tv_test_read(&out, found);
+    read_tensor(&out, found);
     assert_memory_equal(found, steps, x->output_count * sizeof *found);
     for (uint64_t i = x->output_count; i < rows * output_row; i++)
         assert_true(isnan(found[i]));
@@ -265,8 +266,15 @@ static void decode_at_once(tv_device *device, const tv_attention_shape *s, const
     tv_free_all(qkv, found, cache, positions, named);
 }
 
-void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, bool same_bits) {
+static void check_decode(tv_device *device, const tv_attention_shape *s, tv_dtype dtype, double tolerance,
+                         bool same_bits) {
     tv_attention_sample x = tv_attention_sample_make(s, 1);
+    if (dtype != TV_F32)
+        tv_attention_sample_narrow(&x, dtype);
+    const tv_dtype held = tv_attention_cache_type(tv_device_caps(device), s->head_size);
+    tv_attention_sample in_caches = tv_attention_sample_make(s, 1);
+    if (held != TV_F32)
+        tv_attention_sample_narrow(&in_caches, held);
     uint64_t rows = s->batch, T = s->tokens, D = s->head_size;
     uint64_t qkv_row = (s->heads + 2 * s->kv_heads) * D, output_row = s->heads * D;
     uint64_t max_tokens = T + 3, cache_count = rows * s->kv_heads * max_tokens * D;
@@ -274,8 +282,8 @@ void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, b
     oracle_attention_forward(
         &(oracle_attention){rows, T, s->heads, s->kv_heads, D, NULL, s->window, (double)s->scale}, qkv,
         expected, NULL);
-    tv_test_tensor k_cache = tv_test_floats(device, cache_count, NULL);
-    tv_test_tensor v_cache = tv_test_floats(device, cache_count, NULL);
+    tv_test_tensor k_cache = make_tensor(device, held, cache_count, NULL);
+    tv_test_tensor v_cache = make_tensor(device, held, cache_count, NULL);
     float *step_qkv = malloc(rows * qkv_row * sizeof *step_qkv), *cache = malloc(cache_count * sizeof *cache);
     float *step_output = malloc(rows * output_row * sizeof *step_output);
     double *step_expected = malloc(rows * output_row * sizeof *step_expected);
@@ -290,9 +298,9 @@ void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, b
             memcpy(step_expected + r * output_row, expected + (r * T + t) * output_row,
                    output_row * sizeof(double));
         }
-        tv_test_tensor in = tv_test_floats(device, rows * qkv_row, step_qkv);
+        tv_test_tensor in = make_tensor(device, dtype, rows * qkv_row, step_qkv);
         tv_test_tensor at = tv_test_uints(device, rows, positions);
-        tv_test_tensor out = tv_test_floats(device, rows * output_row, NULL);
+        tv_test_tensor out = make_tensor(device, dtype, rows * output_row, NULL);
         run_decode(device, s,
                    (tv_attention_decode){.rows = rows,
                                          .max_tokens = max_tokens,
@@ -301,8 +309,8 @@ void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, b
                                          .k_cache = k_cache.tensor,
                                          .v_cache = v_cache.tensor,
                                          .output = out.tensor});
-        tv_test_read(&out, step_output);
-        tv_test_compare("decode", step_output, step_expected, rows * output_row, 5e-6, 0);
+        read_tensor(&out, step_output);
+        tv_test_compare("decode", step_output, step_expected, rows * output_row, tolerance, 0);
         for (uint64_t r = 0; r < rows; r++)
             memcpy(steps + (r * T + positions[r]) * output_row, step_output + r * output_row,
                    output_row * sizeof *steps);
@@ -312,7 +320,7 @@ void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, b
     }
     /* What was appended stays, and nothing else was written. */
     for (int which = 0; which < 2; which++) {
-        tv_test_read(which ? &v_cache : &k_cache, cache);
+        read_tensor(which ? &v_cache : &k_cache, cache);
         caches[which] = memcpy(malloc(cache_count * sizeof *cache), cache, cache_count * sizeof *cache);
         for (uint64_t r = 0; r < rows; r++)
             for (uint64_t h = 0; h < s->kv_heads; h++)
@@ -322,7 +330,7 @@ void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, b
                         uint64_t head = s->heads + (which ? s->kv_heads : 0) + h;
                         if (t >= T)
                             assert_true(isnan(found));
-                        else if (found != x.qkv[(r * T + t) * qkv_row + head * D + d])
+                        else if (found != in_caches.qkv[(r * T + t) * qkv_row + head * D + d])
                             fail_msg("cache %d of row %d, head %d differs at position %d", which, (int)r,
                                      (int)h, (int)t);
                     }
@@ -337,4 +345,14 @@ void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, b
     tv_free_all(caches[0], caches[1], steps, qkv, expected, step_qkv, step_output, step_expected, cache,
                 positions);
     tv_attention_sample_free(&x);
+    tv_attention_sample_free(&in_caches);
+}
+
+void tv_attention_check_decode(tv_device *device, const tv_attention_shape *s, bool same_bits) {
+    check_decode(device, s, TV_F32, 5e-6, same_bits);
+}
+
+void tv_attention_check_decode_of(tv_device *device, const tv_attention_shape *s, tv_dtype dtype,
+                                  double tolerance) {
+    check_decode(device, s, dtype, tolerance, true);
 }

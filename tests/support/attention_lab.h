@@ -44,6 +44,10 @@ void tv_attention_check(tv_device *device, const tv_attention_shape *shape);
 /* Decoding token after token, and all tokens at once, equals the oracle's forward pass over the whole, and
  * where `same_bits` the device's own bit for bit; rows stand at different positions. */
 void tv_attention_check_decode(tv_device *device, const tv_attention_shape *shape, bool same_bits);
+/* The same on matrix units, of tensors of a type: within a tolerance of the oracle, to the device's own bits.
+ */
+void tv_attention_check_decode_of(tv_device *device, const tv_attention_shape *shape, tv_dtype dtype,
+                                  double tolerance);
 
 /* Copies of `values`; NULL: zeros. */
 double *tv_test_doubles(const float *values, uint64_t count);
