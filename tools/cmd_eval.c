@@ -4,11 +4,16 @@
 
 #include "base/json.h"
 #include "run/evaluate.h"
-#include "run/ranks_run.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
 #include "tools/options.h"
 #include "tools/ranks_command.h"
+
+typedef struct measuring_command {
+    tv_evaluate_options eval;
+    tv_common_options common;
+    tv_evaluate_result result;
+} measuring_command;
 
 static bool add_answers(cJSON *object, const tv_evaluate_result *result) {
     return tv_json_set_number(object, "accuracy", result->accuracy) &&
@@ -27,7 +32,8 @@ static bool add_loss(cJSON *object, const tv_evaluate_result *result) {
     return built;
 }
 
-static tv_status print_result(const tv_evaluate_result *result) {
+static tv_status print_json(const void *context) {
+    const tv_evaluate_result *result = &((const measuring_command *)context)->result;
     cJSON *object = cJSON_CreateObject();
     bool built = object && (result->questions ? add_answers : add_loss)(object, result);
     tv_status status =
@@ -36,7 +42,8 @@ static tv_status print_result(const tv_evaluate_result *result) {
     return status;
 }
 
-static void print_text(const tv_evaluate_result *result) {
+static void print_text(const void *context) {
+    const tv_evaluate_result *result = &((const measuring_command *)context)->result;
     if (result->questions) {
         printf("accuracy       %.2f %%\n", 100 * result->accuracy);
         printf("accuracy_norm  %.2f %%, by the length of endings\n", 100 * result->accuracy_norm);
@@ -53,29 +60,28 @@ static void print_text(const tv_evaluate_result *result) {
                (unsigned long long)result->bytes);
 }
 
-typedef struct measuring_command {
-    tv_evaluate_options eval;
-    tv_common_options common;
-} measuring_command;
+static tv_status measure(void *context) {
+    measuring_command *c = context;
+    return tv_evaluate(&c->eval, &c->result);
+}
 
 static tv_status run(void *context, tv_ranks *ranks) {
     measuring_command *c = context;
     tv_evaluate_options *eval = &c->eval;
-    tv_evaluate_result result;
     char settings[128];
     eval->ranks = ranks;
     eval->device = (tv_device_options){c->common.device, c->common.tier};
     snprintf(settings, sizeof settings, "%llu %llu %llu", (unsigned long long)eval->tokens,
              (unsigned long long)eval->stride, (unsigned long long)eval->batch);
-    TV_RETURN_IF_FAILED(tv_ranks_compare_files(
-        ranks, settings, &(tv_ranks_files){eval->model, eval->adapter, "file of data", &eval->data, 1}));
-    TV_RETURN_IF_FAILED(tv_evaluate(eval, &result));
-    if (!tv_ranks_leads(ranks))
-        return TV_OK;
-    if (c->common.json)
-        return print_result(&result);
-    print_text(&result);
-    return TV_OK;
+    const tv_ranks_measuring measuring = {
+        .files = {eval->model, eval->adapter, "file of data", &eval->data, 1},
+        .settings = settings,
+        .measure = measure,
+        .print_json = print_json,
+        .print_text = print_text,
+        .context = c,
+    };
+    return tv_ranks_measure(ranks, &measuring, c->common.json);
 }
 
 tv_status cmd_eval(int argc, char **argv) {

@@ -22,7 +22,7 @@ tv_status cmd_grpo(int argc, char **argv) {
         .summary =
             "Trains a model to answer prompts with a higher reward (stage 3) by comparing several answers to "
             "each prompt, without a value model: GRPO and its kin. A step is one iteration: draw answers, "
-            "score them, update. Ctrl-C finishes the iteration, saves and says how to resume.",
+            "score them, update. Ctrl-C stops within it, saves what is done and says how to resume.",
         .notes =
             "grpo.loss is one of dapo, grpo, bnpo, dr_grpo, cispo, gspo; grpo.advantages one of group, none, "
             "batch, rloo, reinforce++ (docs/grpo.md).\n\n"

@@ -18,10 +18,9 @@ tv_status cmd_ppo(int argc, char **argv) {
     const tv_training_command command = {
         .name = "ppo",
         .stage = TV_STAGE_PPO,
-        .summary =
-            "Trains a model to answer prompts with a higher reward (stage 3), limited by the KL from "
-            "the reference. A step is one iteration: draw answers, score them, update. Ctrl-C finishes "
-            "the iteration, saves and says how to resume.",
+        .summary = "Trains a model to answer prompts with a higher reward (stage 3), limited by the KL from "
+                   "the reference. A step is one iteration: draw answers, score them, update. Ctrl-C stops "
+                   "within it, saves what is done and says how to resume.",
         .notes = "example:\n  trivium ppo --model runs/sft --reward runs/reward --prompts prompts.jsonl "
                  "--out runs/ppo \\\n      --set ppo.iterations=50 --set train.lr=1e-5",
         .model_help = "the policy to start from: a fine-tuned model's directory, or a run",

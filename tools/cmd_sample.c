@@ -169,9 +169,12 @@ static tv_status run(void *context, tv_ranks *ranks) {
     options->policy_fingerprint = fingerprint;
     tv_catch_interrupts();
     tv_status status = tv_ranks_say_devices(ranks, open.device);
+    const tv_ranks_since begin = tv_ranks_now(ranks);
     if (status == TV_OK)
         status = tv_open_model_result(&open, tv_stage_sample(options, &result));
     tv_open_model_close(&open);
+    if (status == TV_OK && !options->dry_run)
+        status = tv_ranks_say_waits(ranks, begin);
     if (status == TV_OK && !options->dry_run && tv_ranks_leads(ranks)) {
         tv_info("%" PRIu64 " prompts in %s: %" PRIu64 " responses drawn, %" PRIu64
                 " tokens at %.1f tokens/s, %.0f %% "

@@ -3,15 +3,21 @@
 
 #include "base/json.h"
 #include "reward/score_file.h"
-#include "run/ranks_run.h"
 #include "tools/commands.h"
 #include "tools/open_model.h"
 #include "tools/options.h"
 #include "tools/ranks_command.h"
 
+typedef struct scoring_command {
+    tv_score_options score;
+    tv_common_options common;
+    tv_score_result result;
+} scoring_command;
+
 static const char *const shapes[] = {"preferences", "responses", "candidates"};
 
-static tv_status print_result(const tv_score_result *result) {
+static tv_status print_json(const void *context) {
+    const tv_score_result *result = &((const scoring_command *)context)->result;
     const tv_reward_scale *scale = &result->scale;
     cJSON *object = cJSON_CreateObject();
     bool built = object && tv_json_set_string(object, "shape", shapes[result->shape]) &&
@@ -34,7 +40,8 @@ static tv_status print_result(const tv_score_result *result) {
     return status;
 }
 
-static void print_text(const tv_score_result *result) {
+static void print_text(const void *context) {
+    const tv_score_result *result = &((const scoring_command *)context)->result;
     const tv_reward_scale *scale = &result->scale;
     printf("responses   %llu\n", (unsigned long long)result->responses);
     printf("scores      mean %.4f, deviation %.4f, from %.4f to %.4f\n", result->mean, result->deviation,
@@ -58,30 +65,29 @@ static void print_text(const tv_score_result *result) {
                (unsigned long long)result->too_long);
 }
 
-typedef struct scoring_command {
-    tv_score_options score;
-    tv_common_options common;
-} scoring_command;
+static tv_status measure(void *context) {
+    scoring_command *c = context;
+    return tv_score_file(&c->score, &c->result);
+}
 
 static tv_status run(void *context, tv_ranks *ranks) {
     scoring_command *c = context;
     tv_score_options *score = &c->score;
-    tv_score_result result;
     if (score->normalised && !score->out)
         return tv_ranks_agree(
             ranks,
             tv_fail(TV_E_USAGE, "--normalised says how scores are written; name their file with --out F"));
     score->ranks = ranks;
     score->device = (tv_device_options){c->common.device, c->common.tier};
-    TV_RETURN_IF_FAILED(tv_ranks_compare_files(
-        ranks, "", &(tv_ranks_files){score->model, score->adapter, "file of data", &score->data, 1}));
-    TV_RETURN_IF_FAILED(tv_score_file(score, &result));
-    if (!tv_ranks_leads(ranks))
-        return TV_OK;
-    if (c->common.json)
-        return print_result(&result);
-    print_text(&result);
-    return TV_OK;
+    const tv_ranks_measuring measuring = {
+        .files = {score->model, score->adapter, "file of data", &score->data, 1},
+        .settings = "",
+        .measure = measure,
+        .print_json = print_json,
+        .print_text = print_text,
+        .context = c,
+    };
+    return tv_ranks_measure(ranks, &measuring, c->common.json);
 }
 
 tv_status cmd_score(int argc, char **argv) {

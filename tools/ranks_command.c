@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-#include "run/ranks_run.h"
-
 static tv_status parse(const tv_ranks_command *command, tv_ranks *ranks, int argc, char **argv, char *number,
                        uint64_t size, bool *done) {
     tv_common_options *common = command->line->common;
@@ -16,6 +14,19 @@ static tv_status parse(const tv_ranks_command *command, tv_ranks *ranks, int arg
     TV_RETURN_IF_FAILED(
         tv_rank_device(ranks, &(tv_device_options){common->device, common->tier}, number, size, &device));
     common->device = device.select;
+    return TV_OK;
+}
+
+tv_status tv_ranks_measure(tv_ranks *ranks, const tv_ranks_measuring *m, bool json) {
+    const tv_ranks_since begin = tv_ranks_now(ranks);
+    TV_RETURN_IF_FAILED(tv_ranks_compare_files(ranks, m->settings, &m->files));
+    TV_RETURN_IF_FAILED(m->measure(m->context));
+    TV_RETURN_IF_FAILED(tv_ranks_say_waits(ranks, begin));
+    if (!tv_ranks_leads(ranks))
+        return TV_OK;
+    if (json)
+        return m->print_json(m->context);
+    m->print_text(m->context);
     return TV_OK;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
+#include "report/stage.h"
 
 enum { MOST_RUNS = 16 };
 
@@ -20,8 +21,7 @@ static const struct {
 };
 
 static uint64_t place_of(const tv_report_run *run) {
-    const cJSON *named = tv_json_get(run->facts, "stage");
-    const char *stage = run->stage ? run->stage : cJSON_IsString(named) ? named->valuestring : "";
+    const char *stage = tv_report_stage_name(run);
     for (uint64_t i = 0; i < TV_COUNT(steps); i++)
         if (strcmp(steps[i].stage, stage) == 0)
             return i;
@@ -65,9 +65,11 @@ static tv_status add(tv_report_run **runs, uint64_t *count, const cJSON *model) 
     return status;
 }
 
-/* The reward models of a PPO run, which its checkpoints name. */
-static cJSON *ppo_state(const tv_report_run *run) {
-    char *path = tv_format("%s/checkpoints/last/ppo_state.json", run->path);
+/* What a checkpoint of reinforcement learning knows beside the model, its reward models among it. */
+static cJSON *state_of(const tv_report_run *run) {
+    const char *stage = tv_report_stage_name(run);
+    bool rewarded = strcmp(stage, "ppo") == 0 || strcmp(stage, "grpo") == 0;
+    char *path = rewarded ? tv_format("%s/checkpoints/last/%s_state.json", run->path, stage) : NULL;
     cJSON *root = NULL;
     if (path && tv_path_exists(path) && tv_json_read_file(path, &root) != TV_OK)
         root = NULL;
@@ -82,7 +84,7 @@ static int by_place(const void *a, const void *b) {
 
 tv_status tv_report_chain_complete(tv_report_run **runs, uint64_t *count) {
     for (uint64_t i = 0; i < *count; i++) {
-        cJSON *state = ppo_state(&(*runs)[i]);
+        cJSON *state = state_of(&(*runs)[i]);
         tv_status status = add(runs, count, tv_json_get((*runs)[i].facts, "model"));
         const cJSON *reward = tv_json_get(state, "reward"),
                     *one = cJSON_IsArray(reward) ? reward->child : reward;
@@ -143,8 +145,11 @@ cJSON *tv_report_chain_pipeline(const tv_report_run *runs, uint64_t count) {
         built = box && data && tv_json_set_string(box, "run", runs[i].path) &&
                 (tv_json_get(data, "files") || add_files(data, &runs[i])) &&
                 (!steps[place].result || box_of(boxes, steps[place].result));
-        if (built && strcmp(steps[place].stage, "dpo") == 0)
-            built = tv_json_set_string(box, "title", "Direct preference optimization");
+        const tv_report_stage *stage = tv_report_stage_of(&runs[i]);
+        if (built && stage && stage->title)
+            built = tv_json_set_string(box, "title", stage->title);
+        if (built && strcmp(steps[place].box, "ppo") == 0 && !tv_report_has_reference(&runs[i]))
+            built = cJSON_AddFalseToObject(root, "reference") != NULL;
     }
     /* Who drew and ranked is no run of its own, but preferences come from somewhere. */
     if (built && tv_json_get(boxes, "prefs"))

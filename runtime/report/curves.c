@@ -123,7 +123,7 @@ static const meaning meanings[] = {
     {"dpo",
      "rewards",
      "Implicit rewards",
-     "beta times the log-ratio to the reference",
+     "beta times the log-ratio to the reference, where the loss has one",
      {{"rewards/margins", "margin"},
       {"rewards/chosen", "chosen"},
       {"rewards/rejected", "rejected"},

@@ -6,39 +6,10 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "report/pipeline.h"
+#include "report/stage.h"
 #include "text/source.h"
 
 enum { MOST_TEXT_BYTES = 1200, MOST_ANSWERS = 8 };
-
-static const struct {
-    const char *stage, *sentences;
-} lessons[] = {
-    {"pretrain", "The model reads text and learns to guess each next token from those before it. Nobody "
-                 "labels anything: the "
-                 "text is its own answer, and the loss says how much each token still surprises."},
-    {"sft", "The model is shown prompts with ideal answers, and learns to answer like them. Only the answers "
-            "are trained "
-            "on, so that it learns to reply and to stop, not to ask."},
-    {"reward", "People put answers to the same prompt in an order, and a copy of the model learns to give "
-               "each answer a "
-               "score that keeps that order. The scores then stand in for the people, who cannot be asked a "
-               "million times."},
-    {"ppo", "The model answers prompts, the reward model scores the answers, and what scored better than "
-            "expected becomes "
-            "likelier. KL, the distance from the model it began as, has a price, so that it does not drift "
-            "to answers that "
-            "only the reward model likes."},
-    {"grpo",
-     "The model answers each prompt several times, every answer is scored, and what scored better than the "
-     "others to the same prompt becomes likelier. No model of the reward to be expected is needed: the "
-     "other answers are the comparison."},
-    {"dpo", "The model is shown pairs of answers of which people preferred one, and learns to make the "
-            "preferred one "
-            "likelier than the other. It needs no reward model: how much likelier than for the model it "
-            "began as is the "
-            "reward."},
-};
 
 /* ---- one line of the data ---- */
 
@@ -114,6 +85,18 @@ static void write_demonstration(tv_html *html, const cJSON *line) {
     tv_html_raw(html, "</dl></figure>\n");
 }
 
+/* {"prompt", "completion", "label"} */
+static void write_judged(tv_html *html, const cJSON *line) {
+    const cJSON *label = tv_json_get(line, "label");
+    if (!is_shown(tv_json_get(line, "completion")) || !cJSON_IsBool(label))
+        return;
+    tv_html_raw(html, "<figure class=\"answer lesson\"><figcaption>One judged answer</figcaption><dl>");
+    write_turns(html, "prompt", "prompt", tv_json_get(line, "prompt"));
+    write_turns(html, "", cJSON_IsTrue(label) ? "called good" : "called bad",
+                tv_json_get(line, "completion"));
+    tv_html_raw(html, "</dl></figure>\n");
+}
+
 /* {"prompt", "chosen", "rejected"}, or {"prompt", "answers": [{"answer", "rank"}]} */
 static void write_ranked(tv_html *html, const cJSON *line) {
     const cJSON *chosen = tv_json_get(line, "chosen"), *rejected = tv_json_get(line, "rejected"),
@@ -143,16 +126,18 @@ static void write_ranked(tv_html *html, const cJSON *line) {
 
 void tv_report_write_lesson(tv_report_page *page) {
     const tv_report_run *run = &page->runs[0];
-    const char *stage = run->stage ? run->stage : tv_report_pipeline_text(run->facts, "stage");
-    for (uint64_t i = 0; i < TV_COUNT(lessons); i++)
-        if (strcmp(lessons[i].stage, stage) == 0)
-            tv_html_format(&page->html, "<p class=\"lesson\">%s</p>\n", lessons[i].sentences);
-    bool demonstrated = strcmp(stage, "sft") == 0;
-    if (!demonstrated && strcmp(stage, "reward") != 0 && strcmp(stage, "dpo") != 0)
+    const char *name = tv_report_stage_name(run);
+    const tv_report_stage *stage = tv_report_stage_of(run);
+    if (stage)
+        tv_html_format(&page->html, "<p class=\"lesson\">%s</p>\n", stage->lesson);
+    bool demonstrated = strcmp(name, "sft") == 0;
+    if (!demonstrated && strcmp(name, "reward") != 0 && strcmp(name, "dpo") != 0)
         return;
     cJSON *line = first_line_of(run);
     if (demonstrated)
         write_demonstration(&page->html, line);
+    else if (tv_json_get(line, "label"))
+        write_judged(&page->html, line);
     else
         write_ranked(&page->html, line);
     cJSON_Delete(line);

@@ -20,7 +20,7 @@ const tv_report_box tv_report_boxes[TV_REPORT_BOXES] = {
     {"rank", "People rank", 3, 3, 3, true, NULL},
     {"prefs", "Preference data", 3, 4, 3, true, NULL},
     {"reward", "Reward model", 3, 5, 3, true, NULL},
-    {"ppo", "Reinforcement learning", 3, 6, 3, true, "prompts; starts from the fine-tuned model, held by KL"},
+    {"ppo", "Reinforcement learning", 3, 6, 3, true, "prompts; starts from the fine-tuned model"},
     {"aligned", "Aligned model", 3, 7, 3, false, NULL},
 };
 
@@ -128,6 +128,10 @@ tv_status tv_report_pipeline_read(const char *path, cJSON **pipeline) {
         goto fail;
     }
     TV_TRY_OR_FAIL(texts(path, *pipeline, (const char *const[]){"title", "intro", NULL}));
+    if (tv_json_get(*pipeline, "reference") && !cJSON_IsBool(tv_json_get(*pipeline, "reference"))) {
+        status = wrong(path, "reference", "true or false");
+        goto fail;
+    }
     TV_TRY_OR_FAIL(check_boxes(path, tv_json_get(*pipeline, "boxes")));
     TV_TRY_OR_FAIL(check_checks(path, tv_json_get(*pipeline, "checks")));
     TV_TRY_OR_FAIL(check_answers(path, tv_json_get(*pipeline, "answers")));

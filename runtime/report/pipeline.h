@@ -1,6 +1,7 @@
 /* The pipeline description: what a script that ran all stages says about them, for the report.
  *
  *     { "title": s, "intro": s,
+ *       "reference": false,      where the last stage read none
  *       "boxes":   { "text": { "title": s, "note": s, "facts": {"documents": 9980, "size": "3.9 MB"},
  *                              "files": [path, ...], "run": RUN directory }, ... },
  *       "checks":  [ {"what": s, "value": x, "relation": "at least|at most", "bound": x, "percent": true,

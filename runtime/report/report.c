@@ -19,6 +19,7 @@
 #include "report/pipeline.h"
 #include "report/rounds.h"
 #include "report/settings.h"
+#include "report/stage.h"
 
 /* What the page is called. */
 static void write_name(tv_report_page *p) {
@@ -329,19 +330,6 @@ static void write_workflow(tv_report_page *p) {
     tv_report_write_tables(p, p->pipeline);
 }
 
-static const char *stage_title(const char *stage) {
-    static const char *const titles[][2] = {{"pretrain", "Stage 1: pretraining"},
-                                            {"sft", "Stage 2: supervised fine-tuning"},
-                                            {"reward", "Stage 3: reward model"},
-                                            {"ppo", "Stage 3: reinforcement learning"},
-                                            {"grpo", "Stage 3: reinforcement learning by comparing answers"},
-                                            {"dpo", "Stage 3: direct preference optimization"}};
-    for (uint64_t i = 0; i < TV_COUNT(titles); i++)
-        if (strcmp(titles[i][0], stage) == 0)
-            return titles[i][1];
-    return stage;
-}
-
 /* Runs of different stages have nothing to lie over each other: each gets its own part. */
 static void write_stages(tv_report_page *p) {
     tv_report_page one = *p;
@@ -351,7 +339,8 @@ static void write_stages(tv_report_page *p) {
         one.names = &p->names[i];
         one.chart_prefix = p->names[i];
         tv_html_raw(&one.html, "<h2>");
-        tv_html_text(&one.html, stage_title(one.runs->stage ? one.runs->stage : one.names[0]));
+        const tv_report_stage *stage = tv_report_stage_of(one.runs);
+        tv_html_text(&one.html, stage ? stage->heading : one.runs->stage ? one.runs->stage : one.names[0]);
         tv_html_raw(&one.html, "</h2>\n");
         tv_report_write_lesson(&one);
         write_summary(&one);

@@ -149,7 +149,9 @@ void tv_report_write_workflow(tv_report_page *page, const cJSON *pipeline) {
     for (uint64_t i = 0; i < TV_REPORT_BOXES; i++)
         write_box(page, &tv_report_boxes[i],
                   tv_json_get(tv_json_get(pipeline, "boxes"), tv_report_boxes[i].id));
-    tv_html_raw(html, "<p class=\"start\">its start, and the reference that KL is measured from</p>\n");
+    tv_html_raw(html, cJSON_IsFalse(tv_json_get(pipeline, "reference"))
+                          ? "<p class=\"start\">its start</p>\n"
+                          : "<p class=\"start\">its start, and the reference it is held to</p>\n");
     write_checks(page, tv_json_get(pipeline, "checks"));
     tv_html_raw(html, "</nav>\n");
 }

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "base/module.h"
+#include "base/os.h"
 
 /* ---- devices ---- */
 
@@ -72,26 +72,53 @@ tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device) {
     return status;
 }
 
-tv_status tv_ranks_say_waits(tv_ranks *ranks, double waited, double seconds) {
-    if (!ranks || !(seconds > 0))
-        return TV_OK;
+typedef struct waits {
+    uint32_t least, most;
+    double least_seconds, most_seconds;
+} waits;
+
+static tv_status find_waits(tv_ranks *ranks, double waited, waits *found) {
     const uint32_t count = tv_ranks_count(ranks);
-    double own = waited / seconds, *all = calloc(count, sizeof *all);
+    double *all = calloc(count, sizeof *all);
     if (!all)
         return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
-    tv_status status = tv_ranks_gather(ranks, &own, sizeof own, all);
-    uint32_t least = 0, most = 0;
+    tv_status status = tv_ranks_gather(ranks, &waited, sizeof waited, all);
+    *found = (waits){0};
     for (uint32_t r = 1; r < count; r++) {
-        least = all[r] < all[least] ? r : least;
-        most = all[r] > all[most] ? r : most;
+        found->least = all[r] < all[found->least] ? r : found->least;
+        found->most = all[r] > all[found->most] ? r : found->most;
     }
-    if (status == TV_OK)
-        tv_info(
-            "handing gradients round and waiting took %.0f %% of the time on rank %u, which others wait for "
-            "the most, and %.0f %% on rank %u (%s)",
-            100 * all[least], least, 100 * all[most], most, tv_ranks_host(ranks, most));
+    found->least_seconds = all[found->least];
+    found->most_seconds = all[found->most];
     free(all);
     return status;
+}
+
+tv_status tv_ranks_compare_waits(tv_ranks *ranks, double waited, uint32_t *least, double *more) {
+    waits found;
+    TV_RETURN_IF_FAILED(find_waits(ranks, waited, &found));
+    *least = found.least;
+    *more = found.most_seconds - found.least_seconds;
+    return TV_OK;
+}
+
+tv_ranks_since tv_ranks_now(const tv_ranks *ranks) {
+    return (tv_ranks_since){tv_seconds(), tv_ranks_waited(ranks)};
+}
+
+tv_status tv_ranks_say_waits(tv_ranks *ranks, tv_ranks_since since) {
+    const tv_ranks_since now = tv_ranks_now(ranks);
+    waits found;
+    if (!ranks)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(
+        find_waits(ranks, (now.waited - since.waited) / (now.seconds - since.seconds), &found));
+    tv_info("waiting for each other, and for what is handed round, took %.0f %% of the time on rank %u (%s), "
+            "which "
+            "others wait for the most, and %.0f %% on rank %u (%s)",
+            100 * found.least_seconds, found.least, tv_ranks_host(ranks, found.least),
+            100 * found.most_seconds, found.most, tv_ranks_host(ranks, found.most));
+    return TV_OK;
 }
 
 /* ---- likeness ---- */
@@ -135,26 +162,14 @@ static tv_status hash_of_checkpoint(const tv_run *run, uint64_t *hash) {
     return status;
 }
 
-static tv_status hash_of_program(uint64_t *hash) {
-    char *program = NULL;
-    *hash = 0;
-    tv_status status = tv_program_path(&program);
-    if (status == TV_OK)
-        status = hash_of_file(program, hash);
-    free(program);
-    return status;
-}
-
 static tv_status hashes(const tv_run *run, tv_likeness likenesses[TV_MOST_LIKENESSES], uint32_t *count) {
-    enum { PROGRAM, SETTINGS, DATA, MODEL, CHECKPOINT, ALL };
-    static const char *const names[ALL] = {"program", "set of settings", "set of data", "model",
-                                           "checkpoint"};
+    enum { SETTINGS, DATA, MODEL, CHECKPOINT, ALL };
+    static const char *const names[ALL] = {"set of settings", "set of data", "model", "checkpoint"};
     cJSON *inputs = NULL;
     tv_status status;
     for (uint32_t i = 0; i < ALL; i++)
         likenesses[i].what = names[i];
     *count = ALL;
-    TV_TRY(hash_of_program(&likenesses[PROGRAM].hash));
     TV_TRY(hash_of_tree(run->now.settings, &likenesses[SETTINGS].hash));
     TV_TRY(tv_inputs_tree(&run->now.inputs, &inputs));
     TV_TRY(hash_of_tree(inputs, &likenesses[DATA].hash));
@@ -179,29 +194,25 @@ tv_status tv_ranks_compare_runs(tv_run *run) {
 static tv_status hashes_of_files(const char *settings, const tv_ranks_files *files,
                                  tv_likeness likenesses[TV_MOST_LIKENESSES]) {
     char text[TV_HASH_TEXT];
-    TV_RETURN_IF_FAILED(hash_of_program(&likenesses[0].hash));
-    likenesses[1].hash = tv_hash_bytes(settings, strlen(settings), 0);
+    likenesses[0].hash = tv_hash_bytes(settings, strlen(settings), 0);
     TV_RETURN_IF_FAILED(tv_fingerprint_model(files->model, text));
-    likenesses[2].hash = tv_hash_bytes(text, strlen(text), 0);
+    likenesses[1].hash = tv_hash_bytes(text, strlen(text), 0);
     for (uint64_t i = 0; i < files->count; i++) {
         TV_RETURN_IF_FAILED(tv_fingerprint(files->data[i], text));
-        likenesses[3].hash = tv_hash_bytes(text, strlen(text), likenesses[3].hash);
+        likenesses[2].hash = tv_hash_bytes(text, strlen(text), likenesses[2].hash);
     }
     if (!files->adapter)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_fingerprint(files->adapter, text));
-    likenesses[4].hash = tv_hash_bytes(text, strlen(text), 0);
+    likenesses[3].hash = tv_hash_bytes(text, strlen(text), 0);
     return TV_OK;
 }
 
 tv_status tv_ranks_compare_files(tv_ranks *ranks, const char *settings, const tv_ranks_files *files) {
-    tv_likeness likenesses[TV_MOST_LIKENESSES] = {{.what = "program"},
-                                                  {.what = "set of settings"},
-                                                  {.what = "model"},
-                                                  {.what = files->what},
-                                                  {.what = "adapter"}};
+    tv_likeness likenesses[TV_MOST_LIKENESSES] = {
+        {.what = "set of settings"}, {.what = "model"}, {.what = files->what}, {.what = "adapter"}};
     if (!ranks)
         return TV_OK;
     TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, hashes_of_files(settings, files, likenesses)));
-    return tv_ranks_expect_alike(ranks, likenesses, 5);
+    return tv_ranks_expect_alike(ranks, likenesses, 4);
 }

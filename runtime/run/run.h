@@ -121,10 +121,13 @@ struct tv_run {
     uint64_t first_step; /* of this invocation */
     double peak;         /* FLOP/s that the device was measured at; 0: unknown */
     double flops_per_token;
-    bool interrupted;  /* some rank was, and the step is done */
-    uint64_t diverged; /* the step whose skipped update was number TV_SKIPS_IN_ROW in a row; 0: none */
+    bool interrupted;         /* some rank was, and the step is done */
+    uint64_t interrupt_looks; /* whether some rank was */
+    uint64_t diverged;        /* the step whose skipped update was number TV_SKIPS_IN_ROW in a row; 0: none */
     tv_step_result last;
     double seconds; /* of training in this invocation, without evaluation and checkpoints */
+    double waited;  /* seconds for other ranks, before the step that is under way; of stages with a loop of
+                       their own */
     uint64_t session_tokens;
 };
 

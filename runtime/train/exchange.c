@@ -421,11 +421,11 @@ tv_status tv_exchange_round(tv_exchange *e, const tv_recording *taking, uint64_t
         TV_RETURN_IF_FAILED(tv_wait(e->device, next->value));
         TV_RETURN_IF_FAILED(tv_trace_collect(next->put));
         TV_RETURN_IF_FAILED(tv_wait(e->device, tv_recording_cut_value(taking, b)));
-        const double begin = tv_seconds();
+        const double before = tv_ranks_waited(e->ranks);
         TV_RETURN_IF_FAILED(exchange_bucket(e, b));
         if (b + 1 == count)
             TV_RETURN_IF_FAILED(exchange_stats(e));
-        e->waited += tv_seconds() - begin;
+        e->waited += tv_ranks_waited(e->ranks) - before;
         TV_RETURN_IF_FAILED(tv_submit(e->device, &next->put, 1, &next->value));
         *value = next->value;
     }

@@ -1,21 +1,22 @@
 /* Ranks over the module of MPI: see ranks.h. */
 #include "train/ranks.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/module.h"
 #include "base/os.h"
+#include "train/heart.h"
 #include "train/mpi/calls.h"
 
 /* Asked for this often, at first and at last: a step is longer than either, and a sleeping rank costs
  * nothing. */
 static const double first_pause = 20e-6, last_pause = 1e-3;
-static const double beat_seconds = 0.5, default_timeout = 20;
+static const double default_timeout = 20;
 static const uint64_t transfer_bytes = UINT64_C(1) << 30;
 static const uint64_t piece_bytes = UINT64_C(1) << 18; /* of what is collected, from each rank at once */
 enum { SHOUTED = 1 };                                  /* the exit code of an end that a rank brings about */
@@ -24,12 +25,15 @@ struct tv_ranks {
     const tv_mpi_calls *calls;
     tv_mpi_place place;
     char (*hosts)[TV_MPI_HOST_BYTES];
-    tv_thread *heart;
-    atomic_bool ends, lost; /* this rank leaves; another one is gone, and all end */
-    bool agreed;            /* the failure that is on its way is everybody's */
-    double timeout, waited;
-    double
-        delay; /* seconds, TRIVIUM_INJECT_DELAY in ms: what a far network adds to each transfer, for tests */
+    tv_heart *heart;
+    bool agreed; /* the failure that is on its way is everybody's */
+    double waited;
+    struct {           /* for tests */
+        double delay;  /* seconds, TRIVIUM_INJECT_DELAY in ms: what a far network adds to each transfer */
+        double slower; /* seconds, TRIVIUM_INJECT_SLOWNESS in ms: what a slower rank comes later to each */
+        uint64_t
+            deadlock; /* TRIVIUM_INJECT_DEADLOCK: transfers before one that nobody else enters; 0: none */
+    } injected;
     struct {
         tv_rank_answer answer; /* NULL: withdrawn */
         void *context;
@@ -70,40 +74,6 @@ tv_status tv_launcher_fail(tv_status status) {
 
 /* ---- life ---- */
 
-static void expect_signs(tv_ranks *ranks, int before, double silent) {
-    if (silent < ranks->timeout || atomic_load(&ranks->ends))
-        return;
-    (void)tv_fail(TV_E_IO,
-                  "rank %d on %s has given no sign of life for %.0f s: it is stopped, or its machine or the "
-                  "network is gone; all ranks end, and the last checkpoint stands",
-                  before, ranks->hosts[before], silent);
-    atomic_store(&ranks->lost, true); /* whose step is not gone on with, if it wakes up to be ended */
-    tv_log_failure("trivium");
-    ranks->calls->abort(SHOUTED);
-}
-
-/* Each rank listens to the one before it, in a ring. */
-static void live(void *context) {
-    tv_ranks *ranks = context;
-    const int count = ranks->place.count, own = ranks->place.own;
-    const int before = (own + count - 1) % count, behind = (own + 1) % count;
-    double last = tv_seconds(), beaten = 0;
-    while (!atomic_load(&ranks->ends)) {
-        double now = tv_seconds();
-        if (now - beaten >= beat_seconds) {
-            /* A rank that was stopped itself has heard nobody: it listens before it complains. */
-            if (now - beaten > ranks->timeout / 2)
-                last = now;
-            ranks->calls->beat(behind);
-            beaten = now;
-        }
-        if (ranks->calls->heard(before))
-            last = tv_seconds();
-        expect_signs(ranks, before, tv_seconds() - last);
-        tv_sleep(beat_seconds / 5);
-    }
-}
-
 static tv_status check_place(const tv_launcher *launcher, const tv_mpi_place *place) {
     if (launcher->count && (uint32_t)place->count != launcher->count)
         return tv_fail(
@@ -120,6 +90,19 @@ static tv_status check_place(const tv_launcher *launcher, const tv_mpi_place *pl
 void tv_ranks_hush(const tv_ranks *ranks) {
     if (!tv_ranks_leads(ranks))
         tv_log_set_level(TV_LOG_ERROR);
+}
+
+/* Before anything else is handed round, since another program may hand round other things. */
+static tv_status compare_programs(tv_ranks *ranks) {
+    char *path = NULL, text[TV_HASH_TEXT] = "";
+    tv_likeness program = {.what = "program"};
+    tv_status status = tv_program_path(&path);
+    if (status == TV_OK)
+        status = tv_hash_file(path, text);
+    free(path);
+    TV_RETURN_IF_FAILED(tv_ranks_agree(ranks, status));
+    program.hash = tv_hash_bytes(text, sizeof text, 0);
+    return tv_ranks_expect_alike(ranks, &program, 1);
 }
 
 tv_status tv_ranks_start(tv_ranks **out) {
@@ -151,23 +134,26 @@ tv_status tv_ranks_start(tv_ranks **out) {
         free(ranks);
         return status;
     }
-    double timeout = number_of("TRIVIUM_RANK_TIMEOUT");
-    ranks->timeout = timeout > 0 ? timeout : default_timeout;
-    ranks->delay = 1e-3 * number_of("TRIVIUM_INJECT_DELAY");
+    const double timeout = number_of("TRIVIUM_RANK_TIMEOUT");
+    ranks->injected.delay = 1e-3 * number_of("TRIVIUM_INJECT_DELAY");
+    ranks->injected.slower = 1e-3 * number_of("TRIVIUM_INJECT_SLOWNESS");
+    ranks->injected.deadlock = number_of("TRIVIUM_INJECT_DEADLOCK");
     ranks->hosts = calloc((size_t)ranks->place.count, sizeof *ranks->hosts);
     if (!ranks->hosts)
         status = tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
     if (status == TV_OK)
         status = tv_ranks_gather(ranks, ranks->place.host, sizeof ranks->place.host, ranks->hosts);
     if (status == TV_OK)
-        status = tv_thread_start(&ranks->heart, live, ranks);
+        status = tv_heart_start(ranks->calls, &ranks->place, ranks->hosts,
+                                timeout > 0 ? timeout : default_timeout, &ranks->heart);
     if (status != TV_OK) {
         tv_log_failure("trivium");
         ranks->calls->abort(SHOUTED);
     }
     tv_ranks_hush(ranks);
     *out = ranks;
-    return status;
+    status = compare_programs(ranks);
+    return status == TV_OK ? TV_OK : tv_ranks_end(out, status, "trivium");
 }
 
 /* Whoever is here waits for all, with a beating heart. */
@@ -175,8 +161,7 @@ static void leave(tv_ranks **handle) {
     tv_ranks *ranks = *handle;
     bool unused;
     (void)tv_ranks_any(ranks, false, &unused);
-    atomic_store(&ranks->ends, true);
-    tv_thread_join(&ranks->heart);
+    tv_heart_stop(&ranks->heart);
     ranks->calls->end();
     free(ranks->hosts);
     free(ranks);
@@ -238,20 +223,50 @@ double tv_ranks_waited(const tv_ranks *ranks) {
 static void wait_for_end(tv_ranks *ranks) {
     const double begin = tv_seconds();
     double pause = first_pause;
-    if (ranks->delay > 0)
-        tv_sleep(ranks->delay);
-    while (atomic_load(&ranks->lost) || !ranks->calls->has_ended()) {
+    if (ranks->injected.delay > 0)
+        tv_sleep(ranks->injected.delay);
+    while (tv_heart_lost(ranks->heart) || !ranks->calls->has_ended()) {
         tv_sleep(pause);
         pause = pause < last_pause ? 1.3 * pause : last_pause;
     }
     ranks->waited += tv_seconds() - begin;
 }
 
+/* A transfer of another kind than that of the others, which never ends. */
+static void enter_alone(tv_ranks *ranks, int32_t kind) {
+    static char byte;
+    char *all = calloc((size_t)ranks->place.count, 1);
+    const tv_mpi_bytes other = {(ranks->place.own + 1) % ranks->place.count, 1, &byte};
+    const tv_transfer_kind wrong = kind == TV_TRANSFER_EXCHANGE ? TV_TRANSFER_GATHER : TV_TRANSFER_EXCHANGE;
+    tv_heart_enter(ranks->heart, &(tv_rank_at){.kind = (int32_t)wrong, .bytes = 1, .moves = 1}, true);
+    if (wrong == TV_TRANSFER_EXCHANGE)
+        (void)ranks->calls->begin_exchange(&other, 1, NULL, 0);
+    else if (all)
+        ranks->calls->begin_gather(&byte, all, 1);
+    wait_for_end(ranks);
+    free(all);
+}
+
+static void enter(tv_ranks *ranks, const tv_rank_at *at, bool waits) {
+    if (ranks->injected.slower > 0)
+        tv_sleep(ranks->injected.slower);
+    if (ranks->injected.deadlock > 0 && --ranks->injected.deadlock == 0)
+        enter_alone(ranks, at->kind);
+    tv_heart_enter(ranks->heart, at, waits);
+}
+
 tv_status tv_ranks_broadcast(tv_ranks *ranks, uint32_t root, void *data, uint64_t bytes) {
     for (uint64_t at = 0; ranks && at < bytes; at += transfer_bytes) {
-        ranks->calls->begin_broadcast((int)root, (char *)data + at,
-                                      (int)tv_min_u64(transfer_bytes, bytes - at));
+        const uint64_t part = tv_min_u64(transfer_bytes, bytes - at);
+        enter(ranks,
+              &(tv_rank_at){.kind = TV_TRANSFER_BROADCAST,
+                            .root = (int32_t)root,
+                            .bytes = part,
+                            .moves = part * tv_ranks_count(ranks)},
+              true);
+        ranks->calls->begin_broadcast((int)root, (char *)data + at, (int)part);
         wait_for_end(ranks);
+        tv_heart_leave(ranks->heart);
     }
     return TV_OK;
 }
@@ -261,8 +276,12 @@ tv_status tv_ranks_gather(tv_ranks *ranks, const void *own, uint64_t bytes, void
         memcpy(all, own, bytes);
         return TV_OK;
     }
+    enter(ranks,
+          &(tv_rank_at){.kind = TV_TRANSFER_GATHER, .bytes = bytes, .moves = bytes * tv_ranks_count(ranks)},
+          true);
     ranks->calls->begin_gather(own, all, (int)bytes);
     wait_for_end(ranks);
+    tv_heart_leave(ranks->heart);
     return TV_OK;
 }
 
@@ -334,13 +353,16 @@ static int parts_of(const tv_ranks *ranks, const tv_ranks_bytes *all, uint64_t r
 
 tv_status tv_ranks_exchange(tv_ranks *ranks, const tv_ranks_bytes *receives, const tv_ranks_bytes *sends) {
     const size_t count = (size_t)ranks->place.count;
-    uint64_t most = 0;
+    uint64_t most = 0, moves = 0;
     tv_status status = TV_OK;
     tv_mpi_bytes *in = calloc(2 * count, sizeof *in), *out = in + count;
     if (!in)
         return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
-    for (size_t r = 0; r < count; r++)
+    for (size_t r = 0; r < count; r++) {
         most = tv_max_u64(most, tv_max_u64(receives[r].bytes, sends[r].bytes));
+        moves += r == (size_t)ranks->place.own ? 0 : receives[r].bytes + sends[r].bytes;
+    }
+    enter(ranks, &(tv_rank_at){.kind = TV_TRANSFER_EXCHANGE, .moves = moves}, moves > 0);
     for (uint64_t round = 0; round * transfer_bytes < most && status == TV_OK; round++) {
         const int coming = parts_of(ranks, receives, round, in), going = parts_of(ranks, sends, round, out);
         if (ranks->calls->begin_exchange(in, coming, out, going) != 0)
@@ -348,6 +370,7 @@ tv_status tv_ranks_exchange(tv_ranks *ranks, const tv_ranks_bytes *receives, con
         else if (coming + going > 0)
             wait_for_end(ranks);
     }
+    tv_heart_leave(ranks->heart);
     free(in);
     return status;
 }
@@ -404,8 +427,10 @@ tv_status tv_ranks_dismiss(tv_ranks *ranks) {
 }
 
 static tv_status answer(tv_ranks *ranks, const tv_rank_question *question) {
-    if (question->owner != tv_ranks_own(ranks))
+    if (question->owner != tv_ranks_own(ranks)) { /* the exchange of those two is one of all, for the count */
+        enter(ranks, &(tv_rank_at){.kind = TV_TRANSFER_EXCHANGE}, false);
         return TV_OK;
+    }
     void *data = malloc(question->bytes);
     tv_status status =
         data ? ranks->offers[question->offer].answer(ranks->offers[question->offer].context, question, data)

@@ -2,8 +2,9 @@
  *
  * Promise: NULL is a process alone, for which every function here is a matter of course. What is called by
  * all ranks stands so. A rank that fails where the others go on, that ends, or that is not heard from for
- * TRIVIUM_RANK_TIMEOUT seconds (default 20) ends all of them with one sentence; waiting for the others costs
- * no processor and is no failure, however long they compute. One thread calls.
+ * TRIVIUM_RANK_TIMEOUT seconds (default 20) ends all of them with one sentence, and so do ranks that wait as
+ * long for what never meets (train/heart.h); waiting for the others costs no processor and is no failure,
+ * however long they compute. One thread calls.
  */
 #ifndef TV_TRAIN_RANKS_H
 #define TV_TRAIN_RANKS_H
@@ -29,8 +30,8 @@ tv_status tv_launcher_fail(tv_status status);
 /* Ranks but 0 speak of errors alone: once more, when options have chosen what is said. */
 void tv_ranks_hush(const tv_ranks *ranks);
 
-/* *ranks is NULL for a process alone, and hushed. TV_E_USAGE where a
- * launcher started several and there is no module for MPI, or one for another MPI. */
+/* *ranks is NULL for a process alone, and hushed. TV_E_USAGE where a launcher started several and there is no
+ * module for MPI, or one for another MPI; TV_E_CONFIG where they are different programs. */
 tv_status tv_ranks_start(tv_ranks **ranks);
 /* By all, whatever their status; returns it. Where a rank fails alone it says so, as `who`, and ends all;
  * where all fail together one of them says it. The sentence is empty then. */

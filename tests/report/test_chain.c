@@ -3,7 +3,7 @@
  *
  * Tried, each fails here: only the runs that were given; added runs kept where no one workflow comes of them;
  * a chain without the check for circles (runs twice); a pipe that is read (hangs); tv_html_raw for the data's
- * texts.
+ * texts; a reference by the stage alone; reward models of PPO alone; KTO's line shown as a pair.
  */
 #include "support/support.h"
 
@@ -88,6 +88,50 @@ static void a_run_brings_those_before_it(void **state) {
     tv_free_all(page, state_text, checkpoint);
 }
 
+/* Replaces a run's settings by these. */
+static void set_settings(const char *run, const char *json) {
+    char *file = tv_format("%s/config.json", run);
+    put(file, json);
+    free(file);
+}
+
+static void what_a_run_did_without_is_not_claimed(void **state) {
+    (void)state;
+    static const char held[] = "the reference it is held to</p>", free_start[] = "its start</p>";
+    const struct {
+        const char *stage, *settings, *heading;
+        bool reference;
+    } cases[] = {
+        {"grpo", "{\"grpo\":{\"kl_coef\":0}}", "by comparing answers</h2>", false},
+        {"grpo", "{\"grpo\":{\"kl_coef\":0.1}}", "by comparing answers</h2>", true},
+        {"dpo", "{\"dpo\":{\"loss\":\"sigmoid\"}}", "direct preference optimization</h2>", true},
+        {"dpo", "{\"dpo\":{\"loss\":\"kto\"}}", "by single judgements (KTO)</h2>", true},
+        {"dpo", "{\"dpo\":{\"loss\":\"simpo\"}}", "without a reference (SimPO)</h2>", false},
+        {"dpo", "{\"dpo\":{\"loss\":\"orpo\"}}", "without a reference (ORPO)</h2>", false},
+        {"dpo", "{\"dpo\":{\"loss\":\"cpo\"}}", "without a reference (CPO)</h2>", false},
+    };
+    make_run("start", "sft", NULL, "none.jsonl");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_run("last", cases[i].stage, "start", "none.jsonl");
+        set_settings("last", cases[i].settings);
+        char *page = page_of("last", NULL);
+        expect_in_order(page, WORDS("<h1>The way to last</h1>", cases[i].reference ? held : free_start,
+                                    "<h2>Stage 3: ", cases[i].heading));
+        assert_null(strstr(page, cases[i].reference ? free_start : held));
+        free(page);
+    }
+    /* Its reward model belongs to the way of a GRPO run too. */
+    make_run("critic", "reward", "start", "none.jsonl");
+    make_run("last", "grpo", "start", "none.jsonl");
+    char *checkpoint = tv_format("%s/last/checkpoints/last", tv_test_folder);
+    char *rewards = tv_format("{\"reward\":[\"%s/critic\"]}", tv_test_folder);
+    assert_ok(tv_make_dirs(checkpoint));
+    put("last/checkpoints/last/grpo_state.json", rewards);
+    char *page = page_of("last", NULL);
+    expect_in_order(page, WORDS("id=\"box-reward\"", "critic</a>", "id=\"box-ppo\"", "last</a>"));
+    tv_free_all(page, rewards, checkpoint);
+}
+
 static void other_runs_stay_beside_each_other(void **state) {
     (void)state;
     make_run("base", "pretrain", NULL, "shard.bin");
@@ -124,6 +168,7 @@ static void stages_show_a_line_of_their_data(void **state) {
         "{\"prompt\":\"Once\",\"answers\":[{\"answer\":\"best one\",\"rank\":1},{\"answer\":\"next "
         "one\",\"rank\":2}]}\n");
     put("pairs.jsonl", "{\"prompt\":\"Once\",\"chosen\":\"good one\",\"rejected\":\"bad one\"}\n");
+    put("judged.jsonl", "{\"prompt\":\"Once\",\"completion\":\"so so\",\"label\":false}\n");
     put("other.jsonl", "[3]\n");
     const struct {
         const char *stage, *data;
@@ -138,6 +183,7 @@ static void stages_show_a_line_of_their_data(void **state) {
          {"keeps that order", "ranked item", "Once", "place 1", "best one", "place 2", "next one"}},
         {"reward", "pairs.jsonl", {"ranked item", "better", "good one", "worse", "bad one"}},
         {"dpo", "pairs.jsonl", {"It needs no reward model", "better", "good one", "worse", "bad one"}},
+        {"dpo", "judged.jsonl", {"It needs no reward model", "judged answer", "Once", "called bad", "so so"}},
         {"ppo", "asked.jsonl", {"has a price"}},
         {"pretrain", "asked.jsonl", {"Nobody labels anything"}},
     };
@@ -168,6 +214,8 @@ static void stages_show_a_line_of_their_data(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_run_brings_those_before_it, tv_test_folder_make,
+                                        tv_test_folder_remove),
+        cmocka_unit_test_setup_teardown(what_a_run_did_without_is_not_claimed, tv_test_folder_make,
                                         tv_test_folder_remove),
         cmocka_unit_test_setup_teardown(other_runs_stay_beside_each_other, tv_test_folder_make,
                                         tv_test_folder_remove),

@@ -43,6 +43,22 @@ ranks() { # FLAVOUR N [COMMAND...]: N of them; 1 is a process alone
         mpirun.mpich -n "$n" mpich/trivium "$@"
     fi
 }
+# shellcheck disable=SC2317 # expect calls it
+slow_one() { # FLAVOUR N COMMAND...: the same, but rank 1 of two comes 20 ms later to whatever they do together
+    if [ "$2" = 2 ]; then
+        shift 2
+        "${launcher[@]}" -n 1 "$first/trivium" "$@" : -n 1 env TRIVIUM_INJECT_SLOWNESS=20 "$first/trivium" "$@"
+    else
+        ranks "$@"
+    fi
+}
+# shellcheck disable=SC2317 # expect calls it
+waits_for_one() { # RUN: each line of an update says for whom, and most say for rank 1
+    local lines=runs/$1/metrics.jsonl all
+    all=$(grep -vc '"step":0,' "$lines")
+    [ "$(grep -c '"waited_for_rank":[01],"waited_seconds":[0-9]' "$lines")" = "$all" ] &&
+        [ $((2 * $(grep -c '"waited_for_rank":1,' "$lines"))) -gt "$all" ]
+}
 same() { # A B: the files of two checkpoints, but for the times in them
     local file
     for file in $(cd "runs/$1/checkpoints/last" && find . -name '*.safetensors' | sort); do
@@ -127,11 +143,11 @@ for name in adamw8 muon; do expect "$name: 2 ranks give the bits of one" same $n
 base=runs/four
 small=(--quiet --set train.grad_groups=2 --set train.batch_size=2 --set train.grad_accum=2 --set train.steps=3)
 for n in 1 2; do
-    expect "sft, $n ranks" ranks "$first" $n sft --model "$base" --data runs/sft.jsonl --val runs/sft.jsonl --out runs/sft-$n "${small[@]}"
+    expect "sft, $n ranks" slow_one "$first" $n sft --model "$base" --data runs/sft.jsonl --val runs/sft.jsonl --out runs/sft-$n "${small[@]}"
     expect "reward, $n ranks" ranks "$first" $n reward --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/reward-$n "${small[@]}"
     expect "kto, $n ranks" ranks "$last" $n dpo --model "$base" --data runs/labels.jsonl --val runs/labels.jsonl --out runs/kto-$n "${small[@]}" --set dpo.loss=kto
     expect "dpo, $n ranks" ranks "$first" $n dpo --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/dpo-$n "${small[@]}" --set lora.rank=4
-    expect "ppo, $n ranks" ranks "$first" $n ppo --model "$base" --reward runs/reward-1 --prompts runs/prompts.jsonl --val runs/prompts.jsonl --out runs/ppo-$n \
+    expect "ppo, $n ranks" slow_one "$first" $n ppo --model "$base" --reward runs/reward-1 --prompts runs/prompts.jsonl --val runs/prompts.jsonl --out runs/ppo-$n \
         --quiet --set train.grad_groups=2 --set train.batch_size=2 --set ppo.iterations=2 --set ppo.prompts=8 --set ppo.minibatch=6 --set ppo.epochs=2 \
         --set ppo.max_new_tokens=8 --set ppo.kl_controller=adaptive
 done
@@ -145,7 +161,7 @@ cp -rL "$base/checkpoints/last" runs/ends
 sed -i 's/"eos_token_id":[[:space:]]*0/"eos_token_id": [224, 99, 103, 107, 111, 115, 119, 123]/' runs/ends/config.json runs/ends/generation_config.json
 for n in 1 2 4; do
     rm -f runs/started
-    expect "grpo, $n ranks" ranks "$last" $n grpo --model runs/ends --reward-cmd 'sh runs/score.sh' --check 'regex:[aeiou]' --reward-weights 0,1 \
+    expect "grpo, $n ranks" slow_one "$last" $n grpo --model runs/ends --reward-cmd 'sh runs/score.sh' --check 'regex:[aeiou]' --reward-weights 0,1 \
         --prompts runs/prompts.jsonl --val runs/prompts.jsonl --set grpo.dynamic_sampling=2 --out runs/grpo-$n --quiet --set train.grad_groups=4 --set train.batch_size=2 --set grpo.iterations=2 --set grpo.prompts=3 --set grpo.answers=4 \
         --set grpo.minibatch=6 --set grpo.epochs=2 --set grpo.max_new_tokens=8 --set grpo.kl_coef=0.01
     if [ "$(wc -l <runs/started)" = 1 ]; then ok; else bad "grpo, $n ranks: the program that scores was started $(wc -l <runs/started) times"; fi
@@ -154,6 +170,7 @@ for stage in sft reward dpo kto ppo grpo; do
     expect "$stage: 2 ranks give the bits of one" same $stage-1 $stage-2
     expect "$stage: 2 ranks give the numbers of one" same_numbers $stage-1 $stage-2
 done
+for stage in sft ppo grpo; do expect "$stage: who is waited for is said" waits_for_one $stage-2; done
 expect "grpo: 4 ranks give the bits of one" same grpo-1 grpo-4
 if grep -q '"truncated":0' runs/grpo-1/metrics.jsonl; then ok; else bad "grpo: no answer ends"; fi
 
@@ -209,6 +226,9 @@ refused() { # SENTENCE WORDS COMMAND...
 refused "a build without MPI" "this build of trivium has no MPI" "${launcher[@]}" -n 2 none/trivium "${pretrain[@]}" --out runs/none
 refused "groups that ranks do not divide" "multiple of the 3 ranks, found 4" "${launcher[@]}" -n 3 "$first/trivium" "${pretrain[@]}" --out runs/none
 refused "a command that runs alone" "this command runs alone" "${launcher[@]}" -n 2 "$first/trivium" export --help
+cp "$first/trivium" "$first/trivium-other" && echo >>"$first/trivium-other"
+refused "another program" "rank 1 on .* has another program than rank 0" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none \
+    : -n 1 "$first/trivium-other" "${pretrain[@]}" --out runs/none
 refused "other settings" "rank 1 on .* has another set of settings than rank 0" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none \
     : -n 1 "$first/trivium" "${pretrain[@]}" --out runs/none --seed 7
 refused "another model" "rank 1 on .* has another model than rank 0" "${launcher[@]}" -n 1 "$first/trivium" "${draw[@]}" --out runs/none \
@@ -223,6 +243,9 @@ refused "a file that one lacks" "rank 1 on .*: .*missing.json" "${launcher[@]}" 
     : -n 1 "$first/trivium" pretrain --config runs/missing.json --out runs/none
 refused "a lost device" "rank 1 on .* was lost .*all ranks end" "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/lost \
     : -n 1 env TRIVIUM_INJECT_DEVICE_LOST=40 "$first/trivium" "${pretrain[@]}" --out runs/lost
+refused "ranks that never meet" "rank [01] on .* has waited for [4-9] s in transfer 60 .* and rank [01] on .* waits in transfer 60 .*all ranks end" \
+    "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/deadlock \
+    : -n 1 env TRIVIUM_INJECT_DEADLOCK=61 "$first/trivium" "${pretrain[@]}" --out runs/deadlock
 if [ "${#flavours[@]}" = 2 ]; then
     refused "the mpirun of another MPI" "start it with the mpirun of that MPI" mpirun.mpich -n 2 openmpi/trivium "${pretrain[@]}" --out runs/none
 fi

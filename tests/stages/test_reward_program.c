@@ -293,7 +293,7 @@ static void drawing_tells_in_order(void **state) {
     assert_ok(tv_read_file(noted, &text, &size));
     for (char *line = text; order < SEQUENCES; line = strchr(line, '\n') + 1, order++)
         expect_question(&d, order, line);
-    assert_ok(tv_ppo_rewards_score(rewards, d.prompts, &d.rollout));
+    assert_ok(tv_ppo_rewards_score(rewards, d.prompts, &d.rollout, true));
     for (uint64_t s = 0; s < SEQUENCES; s++)
         assert_near(d.rollout.items[s].score, s, 0);
     /* Lengths differ, or answers would end in their order anyway. */
@@ -322,7 +322,7 @@ static void a_drawing_that_fails_asks_no_further(void **state) {
     assert_fails(draw(&d, rewards, &d.rollout), TV_E_USAGE, "");
     d.prompts->items[0] = whole;
     assert_ok(draw(&d, rewards, &d.rollout));
-    assert_ok(tv_ppo_rewards_score(rewards, d.prompts, &d.rollout));
+    assert_ok(tv_ppo_rewards_score(rewards, d.prompts, &d.rollout, true));
     assert_int_equal(lines_noted(), SEQUENCES);
     assert_ok(tv_ppo_rewards_finish(rewards));
     tv_ppo_rewards_close(&rewards);

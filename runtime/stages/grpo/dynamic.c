@@ -69,7 +69,6 @@ tv_status tv_grpo_replace_equal(tv_grpo *g, tv_grpo_score *score, tv_grpo_furthe
             missing--;
         }
     }
-    g->run->state.examples += f->answers;
     return TV_OK;
 }
 

@@ -20,7 +20,7 @@ typedef struct tv_grpo_further {
 typedef tv_status tv_grpo_score(tv_grpo *grpo);
 
 /* The rollout is scored and `rewards` are its, on entry. Groups that teach take the place of those that do
- * not; the run's count of examples grows by what was drawn, once all of it is scored. */
+ * not. */
 tv_status tv_grpo_replace_equal(tv_grpo *grpo, tv_grpo_score *score, tv_grpo_further *further);
 
 /* The address of the first held-out prompt's draws: behind all that training may come to, and the same

@@ -14,7 +14,6 @@
 #include "stages/grpo/dynamic.h"
 #include "stages/grpo/iteration.h"
 #include "stages/grpo/losses.h"
-#include "stages/grpo/within.h"
 #include "stages/ppo/drawing.h"
 #include "stages/ppo/loop.h"
 #include "stages/ppo/memory.h"
@@ -199,21 +198,6 @@ static tv_status measure(void *self, tv_run *run) {
     return TV_OK;
 }
 
-/* The next iteration is the rest of one. */
-static tv_status go_on_within(tv_grpo *g) {
-    const char *directory = g->run->source_path;
-    cJSON *root = NULL;
-    char *path = tv_format("%s/%s", directory, state_name);
-    tv_status status =
-        path ? tv_json_read_file(path, &root) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    if (status == TV_OK)
-        status = tv_grpo_within_read(g, root, path, directory);
-    cJSON_Delete(root);
-    free(path);
-    return tv_fail_advice(status, TV_E_DATA,
-                          "move checkpoints/within away to go on from the last whole iteration");
-}
-
 static tv_status begin(void *self, tv_run *run) {
     tv_grpo *g = &((grpo_stage *)self)->grpo;
     const tv_rollout_options drawing = rollout_options(g);
@@ -223,6 +207,8 @@ static tv_status begin(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_ppo_rewards_start(g->scorers, run->model));
     TV_RETURN_IF_FAILED(tv_rollout_create(run->model, &drawing, &g->drawer));
     TV_RETURN_IF_FAILED(tv_ppo_rollout_create(S, run->trainer_options.tokens, &g->rollout));
+    if (g->val)
+        TV_RETURN_IF_FAILED(tv_ppo_rollout_create(S, run->trainer_options.tokens, &g->held_out));
     if (run->settings.grpo.dynamic_sampling)
         TV_RETURN_IF_FAILED(tv_ppo_rollout_create(S, run->trainer_options.tokens, &g->further));
     g->rewards = calloc(S, sizeof *g->rewards);
@@ -231,7 +217,8 @@ static tv_status begin(void *self, tv_run *run) {
     g->order = calloc(S, sizeof *g->order);
     if (!g->rewards || !g->equal || !g->kept || !g->order)
         return tv_fail(TV_E_MEMORY, "out of host memory for the rewards of a rollout");
-    return run->within ? go_on_within(g) : TV_OK;
+    tv_grpo_within_begin(g);
+    return run->within ? tv_ppo_within_read(&g->within, run->source_path, state_name) : TV_OK;
 }
 
 static tv_status save(void *self, tv_run *run, const char *directory, bool last) {
@@ -242,7 +229,7 @@ static tv_status save(void *self, tv_run *run, const char *directory, bool last)
     bool built = path && root && tv_ppo_sources_add(&s->sources, root);
     tv_status status = built ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the state of GRPO");
     if (status == TV_OK && run->within)
-        status = tv_grpo_within_write(&s->grpo, root, directory);
+        status = tv_ppo_within_write(&s->grpo.within, root, directory);
     if (status == TV_OK)
         status = tv_json_write_file(path, root);
     cJSON_Delete(root);
@@ -289,6 +276,7 @@ static tv_status measure_held_out(void *context, tv_metrics_line *line) {
 
 static tv_status all_iterations(grpo_stage *s, tv_run *run) {
     tv_ppo_loop loop = {.run = run,
+                        .within = &s->grpo.within,
                         .what = "an iteration of GRPO",
                         .advice = "a lower train.lr",
                         .iterate = iterate,
@@ -308,6 +296,7 @@ static void release(grpo_stage *s) {
     tv_ppo_rewards_close(&g->scorers);
     tv_ppo_role_close(&g->reference);
     tv_ppo_rollout_free(&g->rollout);
+    tv_ppo_rollout_free(&g->held_out);
     tv_ppo_rollout_free(&g->further);
     tv_activation_arena_release(&g->activations);
     tv_prompts_destroy(&g->val);

@@ -23,10 +23,9 @@ bool tv_grpo_has_reference(const tv_grpo *g) {
 
 /* ---- answers and rewards ---- */
 
-static tv_status draw(tv_grpo *g, const tv_prompts *prompts, uint64_t first) {
-    const tv_ppo_drawing drawing = {g->run->options->ranks, g->drawer, &g->drawing,
-                                    g->run->settings.grpo.max_new_tokens, g->scorers};
-    return tv_ppo_draw(&drawing, prompts, first, &g->rollout);
+static tv_ppo_drawing drawing_of(const tv_grpo *g) {
+    return (tv_ppo_drawing){g->run->options->ranks, g->drawer, &g->drawing,
+                            g->run->settings.grpo.max_new_tokens, g->scorers};
 }
 
 static tv_status draw_training(tv_grpo *g) {
@@ -35,7 +34,8 @@ static tv_status draw_training(tv_grpo *g) {
     for (uint64_t s = 0; s < g->rollout.sequences; s++)
         g->rollout.items[s] =
             (tv_ppo_sequence){.prompt = tv_ppo_prompt_at(g->run, g->prompts->count, (first + s) / answers)};
-    return draw(g, g->prompts, first);
+    const tv_ppo_drawing drawing = drawing_of(g);
+    return tv_ppo_draw(&drawing, g->prompts, first, &g->rollout);
 }
 
 static void take_scores(tv_grpo *g, measurement *m) {
@@ -48,8 +48,8 @@ static void take_scores(tv_grpo *g, measurement *m) {
     }
 }
 
-static tv_status score(tv_grpo *g, const tv_prompts *prompts, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, prompts, &g->rollout));
+static tv_status score(tv_grpo *g, measurement *m) {
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, g->prompts, &g->rollout, true));
     take_scores(g, m);
     return TV_OK;
 }
@@ -59,7 +59,7 @@ static tv_status score_further(tv_grpo *g) {
     measurement unused = {0};
     const tv_ppo_rollout own = g->rollout;
     g->rollout = g->further;
-    tv_status status = score(g, g->prompts, &unused);
+    tv_status status = score(g, &unused);
     g->rollout = own;
     return status;
 }
@@ -186,7 +186,7 @@ static tv_status next_batch(void *context, tv_micro_batch *batch) {
 }
 
 static void take_result(tv_grpo *g, measurement *m, const tv_step_result *result) {
-    if (m->updates == 0 && result->stats[TV_GROUP_TOKENS] > 0)
+    if (!(m->updates > 0) && result->stats[TV_GROUP_TOKENS] > 0)
         m->first_deviation = sqrt(result->stats[TV_GROUP_RATIO_MINUS_1_SQ] / result->stats[TV_GROUP_TOKENS]);
     for (int i = 0; i < TV_HEAD_STATS; i++)
         m->stats[i] += result->stats[i];
@@ -200,49 +200,42 @@ static void take_result(tv_grpo *g, measurement *m, const tv_step_result *result
         g->run->diverged = g->run->state.step + 1;
 }
 
-static tv_status drain(tv_grpo *g, measurement *m) {
+static tv_status drain(void *context) {
+    tv_grpo *g = context;
     tv_step_result result;
     bool has_result = true;
     while (has_result) {
         TV_RETURN_IF_FAILED(tv_trainer_drain(g->run->trainer, &result, &has_result));
         if (has_result)
-            take_result(g, m, &result);
+            take_result(g, &g->sums, &result);
     }
     return TV_OK;
 }
 
-/* The rest of the iteration is for another day: the checkpoint has its rollout, and says how far it is. */
-static tv_status stop_within(tv_grpo *g, measurement *m) {
-    TV_RETURN_IF_FAILED(drain(g, m));
-    m->update_seconds += tv_seconds() - g->update_begin;
-    TV_RETURN_IF_FAILED(tv_run_save_within(g->run));
-    return tv_fail(TV_E_INTERRUPTED, "interrupted between two updates");
+static tv_status order_of_updates(void *context, uint64_t epoch) {
+    return order_epoch(context, epoch);
 }
 
-/* From g->epoch and g->first on. */
-static tv_status update_all(tv_grpo *g, measurement *m) {
-    const tv_grpo_settings *settings = &g->run->settings.grpo;
-    const struct tv_step_constants constants = tv_run_constants(g->run, g->run->state.step);
-    g->run->last.lr = (double)constants.lr;
-    g->update_begin = tv_seconds();
-    for (; g->epoch < settings->epochs; g->epoch++, g->first = 0) {
-        TV_RETURN_IF_FAILED(order_epoch(g, g->epoch));
-        for (; g->first < g->kept_count; g->first += settings->minibatch) {
-            TV_RETURN_IF_FAILED(tv_run_check_interrupt(g->run));
-            if (g->run->interrupted)
-                return stop_within(g, m);
-            update_source source = {g, batches_of(g, g->first, settings->minibatch)};
-            tv_step_result result;
-            bool has_result;
-            TV_RETURN_IF_FAILED(
-                tv_trainer_step(g->run->trainer, &constants, next_batch, &source, &result, &has_result));
-            if (has_result)
-                take_result(g, m, &result);
-        }
-    }
-    TV_RETURN_IF_FAILED(drain(g, m));
-    m->update_seconds += tv_seconds() - g->update_begin;
+static tv_status update(void *context, const struct tv_step_constants *constants, uint64_t first) {
+    tv_grpo *g = context;
+    update_source source = {g, batches_of(g, first, g->run->settings.grpo.minibatch)};
+    tv_step_result result;
+    bool has_result;
+    TV_RETURN_IF_FAILED(
+        tv_trainer_step(g->run->trainer, constants, next_batch, &source, &result, &has_result));
+    if (has_result)
+        take_result(g, &g->sums, &result);
     return TV_OK;
+}
+
+static tv_status update_all(tv_grpo *g) {
+    const tv_ppo_updates updates = {.count = g->kept_count,
+                                    .order = order_of_updates,
+                                    .update = update,
+                                    .drain = drain,
+                                    .context = g,
+                                    .seconds = &g->sums.update_seconds};
+    return tv_ppo_within_update(&g->within, &updates);
 }
 
 /* ---- report ---- */
@@ -286,7 +279,7 @@ static void describe(tv_grpo *g, const measurement *m) {
         add(g, "objective/kl", kl / fmax((double)g->kept_count, 1));
         add(g, "policy/kl", m->stats[TV_GROUP_KL] / n);
     }
-    add(g, "updates", (double)m->updates);
+    add(g, "updates", m->updates);
     add(g, "draw/tokens_per_second", m->draw_rate);
     add(g, "draw/prompt_shared", m->prompt_shared);
     add(g, "seconds/draw", m->draw_seconds);
@@ -295,19 +288,22 @@ static void describe(tv_grpo *g, const measurement *m) {
     add(g, "seconds/update", m->update_seconds);
 }
 
+/* ---- held-out prompts ---- */
+
 /* The reward of one answer to each held-out prompt, in rollouts of the training's size; what is over at the
  * end repeats prompts and is not counted. */
 static tv_status evaluate(tv_grpo *g, double *reward) {
-    uint64_t S = g->rollout.sequences;
+    const tv_ppo_drawing drawing = drawing_of(g);
+    tv_ppo_rollout *r = &g->held_out;
     double sum = 0;
-    for (uint64_t first = 0; first < g->val->count; first += S) {
-        measurement unused = {0};
-        for (uint64_t s = 0; s < S; s++)
-            g->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % g->val->count};
-        TV_RETURN_IF_FAILED(draw(g, g->val, g->first_val + first));
-        TV_RETURN_IF_FAILED(score(g, g->val, &unused));
-        for (uint64_t s = 0; s < S && first + s < g->val->count; s++)
-            sum += g->rewards[s];
+    for (uint64_t first = 0; first < g->val->count; first += r->sequences) {
+        for (uint64_t s = 0; s < r->sequences; s++)
+            r->items[s] = (tv_ppo_sequence){.prompt = (first + s) % g->val->count};
+        TV_RETURN_IF_FAILED(tv_ppo_line_go_on(g->run));
+        TV_RETURN_IF_FAILED(tv_ppo_draw(&drawing, g->val, g->first_val + first, r));
+        TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, g->val, r, false));
+        for (uint64_t s = 0; s < r->sequences && first + s < g->val->count; s++)
+            sum += r->items[s].score;
     }
     *reward = sum / (double)g->val->count;
     add(g, "eval/reward", *reward);
@@ -323,22 +319,6 @@ tv_status tv_grpo_measure(tv_grpo *g, tv_metrics_line *line) {
     return TV_OK;
 }
 
-/* val_loss is the reward's negative. */
-static tv_status evaluate_line(void *context, tv_metrics_line *line) {
-    tv_grpo *g = context;
-    tv_run *run = g->run;
-    double reward;
-    TV_RETURN_IF_FAILED(evaluate(g, &reward));
-    line->extra_count = g->number_count;
-    line->has_val_loss = true;
-    line->val_loss = -reward;
-    if (line->val_loss < run->state.best_val_loss) {
-        run->state.best_val_loss = line->val_loss;
-        run->state.best_step = run->state.step;
-    }
-    return TV_OK;
-}
-
 /* What is wrong but no reason to stop goes into the line, and is said when it begins. */
 static void watch(tv_grpo *g, const measurement *m) {
     const uint64_t step = g->run->state.step + 1;
@@ -347,11 +327,10 @@ static void watch(tv_grpo *g, const measurement *m) {
         tv_warn("the first minibatch's ratios deviate from 1 by %.3g: the pass that scored the rollout and "
                 "the one that updates differ",
                 m->first_deviation);
-    if (m->skipped) {
-        snprintf(g->warning, sizeof g->warning, "%" PRIu64 " updates skipped: gradient not finite",
-                 m->skipped);
-        tv_warn("iteration %" PRIu64 ": the gradient was not finite in %" PRIu64 " of %" PRIu64
-                " updates, which were skipped",
+    if (m->skipped > 0) {
+        snprintf(g->warning, sizeof g->warning, "%.0f updates skipped: gradient not finite", m->skipped);
+        tv_warn("iteration %" PRIu64 ": the gradient was not finite in %.0f of %.0f updates, which were "
+                "skipped",
                 step, m->skipped, m->updates);
     }
     /* reinforce++ compares all answers of the rollout. */
@@ -372,15 +351,44 @@ static void watch(tv_grpo *g, const measurement *m) {
     }
 }
 
+/* ---- the whole of it ---- */
+
+void tv_grpo_within_begin(tv_grpo *g) {
+    const tv_grpo_settings *settings = &g->run->settings.grpo;
+    tv_grpo_sums *m = &g->sums;
+    tv_ppo_within *w = &g->within;
+    *w = (tv_ppo_within){.run = g->run,
+                         .scorers = g->scorers,
+                         .prompts = g->prompts,
+                         .rollout = &g->rollout,
+                         .epochs = settings->epochs,
+                         .minibatch = settings->minibatch};
+    /* What is made anew from the answers is not in it. */
+    tv_ppo_within_add(w, "drawn", &m->drawn, 1);
+    tv_ppo_within_add(w, "drawn_reward", &m->drawn_reward, 1);
+    tv_ppo_within_add(w, "stats", m->stats, TV_HEAD_STATS);
+    tv_ppo_within_add(w, "loss", &m->loss, 1);
+    tv_ppo_within_add(w, "first_ratio_deviation", &m->first_deviation, 1);
+    tv_ppo_within_add(w, "grad_norm", &m->grad_norm, 1);
+    tv_ppo_within_add(w, "updates", &m->updates, 1);
+    tv_ppo_within_add(w, "skipped", &m->skipped, 1);
+    tv_ppo_within_add(w, "draw_rate", &m->draw_rate, 1);
+    tv_ppo_within_add(w, "prompt_shared", &m->prompt_shared, 1);
+    tv_ppo_within_add(w, "seconds_draw", &m->draw_seconds, 1);
+    tv_ppo_within_add(w, "seconds_score", &m->score_seconds, 1);
+    tv_ppo_within_add(w, "seconds_forward", &m->forward_seconds, 1);
+    tv_ppo_within_add(w, "seconds_update", &m->update_seconds, 1);
+}
+
 /* All that stands before the updates. */
 static tv_status roll_out(tv_grpo *g, measurement *m) {
     *m = (measurement){0};
-    g->epoch = g->first = 0;
+    tv_ppo_within_restart(&g->within);
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(g));
     double drawn = tv_seconds();
     tv_rollout_rates(g->drawer, &m->draw_rate, &m->prompt_shared);
-    TV_RETURN_IF_FAILED(score(g, g->prompts, m));
+    TV_RETURN_IF_FAILED(score(g, m));
     double scored = tv_seconds();
     tv_grpo_further further;
     TV_RETURN_IF_FAILED(replace_equal(g, m, &further));
@@ -397,43 +405,45 @@ static tv_status roll_out(tv_grpo *g, measurement *m) {
  * begin.
  */
 static tv_status take_up(tv_grpo *g, measurement *m) {
-    g->half_done = false;
+    g->within.taken_up = false;
     take_scores(g, m);
     choose(g, m);
-    return g->first < g->kept_count ? expect_finite(g, g->rollout.old_logprobs,
-                                                    "the old log-probabilities of the checkpoint", TV_E_DATA)
-                                    : tv_fail(TV_E_DATA,
-                                              "the checkpoint stands at answer %" PRIu64 " of %" PRIu64
-                                              " that learn; it is of other settings",
-                                              g->first, g->kept_count);
+    if (!g->within.updated && g->within.first >= g->kept_count)
+        return tv_fail(TV_E_DATA,
+                       "the checkpoint stands at answer %" PRIu64 " of %" PRIu64
+                       " that learn; it is of other settings",
+                       g->within.first, g->kept_count);
+    return expect_finite(g, g->rollout.old_logprobs, "the old log-probabilities of the checkpoint",
+                         TV_E_DATA);
 }
 
 static tv_status iterate(tv_grpo *g) {
     measurement *m = &g->sums;
-    TV_RETURN_IF_FAILED(g->half_done ? take_up(g, m) : roll_out(g, m));
+    TV_RETURN_IF_FAILED(g->within.taken_up ? take_up(g, m) : roll_out(g, m));
     tv_group_advantages(&g->run->settings.grpo, g->rewards, &g->rollout, g->equal);
-    TV_RETURN_IF_FAILED(update_all(g, m));
+    TV_RETURN_IF_FAILED(update_all(g));
     double seconds = m->draw_seconds + m->score_seconds + m->forward_seconds + m->update_seconds;
     if (!isfinite(m->loss))
         return tv_fail(TV_E_NUMERIC, "the policy's loss of the iteration's updates is not finite");
     describe(g, m);
+    const bool measures = g->val && tv_ppo_line_measures(g->run);
+    double reward = 0;
+    if (measures)
+        TV_RETURN_IF_FAILED(evaluate(g, &reward));
     watch(g, m);
-    const tv_ppo_line line = {.loss = m->loss / fmax((double)m->updates, 1),
-                              .grad_norm = m->grad_norm / fmax((double)m->updates, 1),
+    const tv_ppo_line line = {.examples = (uint64_t)m->drawn,
+                              .loss = m->loss / fmax(m->updates, 1),
+                              .grad_norm = m->grad_norm / fmax(m->updates, 1),
                               .seconds = seconds,
                               .numbers = g->numbers,
                               .number_count = g->number_count,
                               .warning = g->warning,
-                              .evaluate = g->val ? evaluate_line : NULL,
-                              .context = g};
+                              .has_val_loss = measures,
+                              .val_loss = -reward};
     return tv_ppo_line_write(g->run, &g->rollout, &line);
 }
 
 tv_status tv_grpo_iterate(tv_grpo *g) {
-    uint64_t done = g->run->state.step;
     tv_status status = iterate(g);
-    if (status != TV_E_NUMERIC)
-        return status;
-    g->run->state.step = done;
-    return tv_ppo_line_end(g->run, done + 1);
+    return status == TV_E_NUMERIC ? tv_ppo_line_end(g->run) : status;
 }

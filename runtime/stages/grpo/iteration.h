@@ -1,9 +1,10 @@
 /* One iteration of GRPO, from prompts to an updated policy and the line that tells of it.
  *
  * Reads top to bottom in iteration.c: draw k answers to each prompt, score, choose the groups that teach,
- * evaluate policy and reference, advantages, update, report. Everything drawn is addressed by seed and the
- * number of the answer over the whole run, so that a resumed run continues bit for bit. An interrupt stops
- * between two updates; the checkpoint holds the rollout then (within.h).
+ * evaluate policy and reference, advantages, update, measure held-out prompts, report. Everything drawn is
+ * addressed by seed and the number of the answer over the whole run, so that a resumed run continues bit for
+ * bit. An interrupt stops it anywhere; from the first update on the checkpoint holds the rollout
+ * (stages/ppo/within.h). What outlasts an iteration changes at its end only, behind all that may stop it.
  */
 #ifndef TV_STAGES_GRPO_ITERATION_H
 #define TV_STAGES_GRPO_ITERATION_H
@@ -13,6 +14,7 @@
 #include "stages/ppo/rewards.h"
 #include "stages/ppo/roles.h"
 #include "stages/ppo/rollout.h"
+#include "stages/ppo/within.h"
 #include "stages/rollout.h"
 #include "text/prompts.h"
 
@@ -25,7 +27,7 @@ typedef struct tv_grpo_sums {
     uint64_t equal;                      /* groups without variance */
     double stats[TV_HEAD_STATS];
     double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
-    uint64_t updates, skipped;
+    double updates, skipped;
     double draw_seconds, score_seconds, forward_seconds, update_seconds;
     double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
 } tv_grpo_sums;
@@ -39,23 +41,24 @@ typedef struct tv_grpo {
     tv_group_settings head;
     tv_decoder_settings drawing;
     tv_rollout *drawer;
-    tv_ppo_rollout rollout; /* S = prompts x answers, a prompt's answers one behind the other */
-    tv_ppo_rollout further; /* what dynamic sampling draws beside it; empty where there is none */
-    double *rewards;        /* (S) */
-    uint8_t *equal;         /* (prompts): 1 where all rewards of the group are the same */
-    uint64_t *kept, *order; /* (S): sequences that take part in the updates; their order in the epoch */
+    tv_ppo_rollout rollout;  /* S = prompts x answers, a prompt's answers one behind the other */
+    tv_ppo_rollout held_out; /* of the same size; empty where there is none */
+    tv_ppo_rollout further;  /* what dynamic sampling draws beside it; empty where there is none */
+    double *rewards;         /* (S) */
+    uint8_t *equal;          /* (prompts): 1 where all rewards of the group are the same */
+    uint64_t *kept, *order;  /* (S): sequences that take part in the updates; their order in the epoch */
     uint64_t kept_count;
-    tv_grpo_sums sums;     /* of the iteration at hand */
-    uint64_t epoch, first; /* of its next update: the place in `order` where its minibatch begins */
-    double update_begin;   /* when this process began to update */
-    bool half_done;        /* all this is a checkpoint's, and what is left of the iteration comes next */
-    uint64_t first_val;    /* the address of the first held-out prompt's draws, behind all of training's */
+    tv_grpo_sums sums; /* of the iteration at hand */
+    tv_ppo_within within;
+    uint64_t first_val; /* the address of the first held-out prompt's draws, behind all of training's */
     tv_metric_number numbers[TV_GRPO_NUMBERS]; /* of the last line */
     uint64_t number_count;
     char warning[160];      /* of the last line; empty: none */
     uint64_t nothing_since; /* the first iteration of those in a row without a group that teaches; 0: none */
 } tv_grpo;
 
+/* Once the rollout is there: what of an iteration a checkpoint holds. */
+void tv_grpo_within_begin(tv_grpo *grpo);
 /* Whether the policy's loss or its rewards have a price on KL. */
 bool tv_grpo_has_reference(const tv_grpo *grpo);
 /* Iteration number run->state.step, which is one more afterwards. TV_E_NUMERIC where the policy gives numbers

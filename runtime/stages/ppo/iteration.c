@@ -21,19 +21,7 @@ enum { NEGATIVE_KL_PATIENCE = 5 };
 /* Below this a mean KL of a whole sequence is not the noise of an untouched policy. */
 static const double negative_kl_bound = -0.05;
 
-/* What an iteration measures on its way. */
-typedef struct measurement {
-    double totals[TV_GAE_SUMS];
-    double score, ended; /* sums over sequences */
-    double policy[TV_HEAD_STATS], value[TV_HEAD_STATS];
-    double terms, value_terms; /* response tokens that the updates saw */
-    double first_deviation;    /* root mean square of ratio - 1 in the first minibatch */
-    double grad_norm, value_grad_norm, ptx_loss;
-    uint64_t updates, value_updates, ptx_updates, skipped;
-    double draw_seconds, score_seconds, forward_seconds, update_seconds;
-    double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
-    double device_share;             /* of the iteration, in which the host only waited for the device */
-} measurement;
+typedef tv_ppo_measured measurement;
 
 /* ---- prompts and responses ---- */
 
@@ -64,15 +52,13 @@ static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *
     return fmax(-settings->score_clip, fmin(settings->score_clip, score));
 }
 
-static tv_status score(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, prompts, &p->rollout));
+static void take_scores(tv_ppo *p, measurement *m) {
     for (uint64_t s = 0; s < p->rollout.sequences; s++) {
         double reward = reward_of(&p->run->settings.ppo, &p->rollout.items[s]);
         p->rewards[s] = (float)reward;
         m->score += reward;
         m->ended += p->rollout.items[s].ended;
     }
-    return TV_OK;
 }
 
 /* ---- the roles' forward passes ---- */
@@ -151,7 +137,7 @@ static bool overflowed(const tv_step_result *result) {
 }
 
 static void take_policy_result(tv_ppo *p, measurement *m, const tv_step_result *result) {
-    if (m->updates == 0 && result->terms)
+    if (!(m->updates > 0) && result->terms)
         m->first_deviation = sqrt(result->stats[TV_PPO_RATIO_MINUS_1_SQ] / (double)result->terms);
     add_stats(m->policy, result);
     m->terms += (double)result->terms;
@@ -180,7 +166,9 @@ static void take_ptx_result(measurement *m, const tv_step_result *result) {
     m->ptx_updates++;
 }
 
-static tv_status drain(tv_ppo *p, measurement *m) {
+static tv_status drain(void *context) {
+    tv_ppo *p = context;
+    measurement *m = &p->measured;
     tv_step_result result;
     bool has_result = p->ptx_trainer != NULL;
     while (has_result) {
@@ -222,44 +210,57 @@ static tv_status mix(tv_ppo *p, measurement *m) {
     return TV_OK;
 }
 
+static tv_status order_of_updates(void *context, uint64_t epoch) {
+    return order_epoch(context, epoch);
+}
+
 /* One minibatch for both models. */
-static tv_status update(tv_ppo *p, measurement *m, uint64_t first) {
-    const tv_run *run = p->run;
-    const struct tv_step_constants constants = tv_run_constants(run, run->state.step);
-    uint64_t count = run->settings.ppo.minibatch;
+static tv_status update(void *context, const struct tv_step_constants *constants, uint64_t first) {
+    tv_ppo *p = context;
+    measurement *m = &p->measured;
+    const uint64_t count = p->run->settings.ppo.minibatch;
     tv_ppo_batches batches = batches_of(p, TV_PPO_BATCH_POLICY, first, count);
     tv_ppo_batches value_batches = batches_of(p, TV_PPO_BATCH_VALUE, first, count);
     tv_step_result result;
     bool has_result;
+    if (first == 0) {
+        m->epoch_kl = m->policy[TV_PPO_APPROX_KL];
+        m->epoch_terms = m->terms;
+    }
     TV_RETURN_IF_FAILED(mix(p, m));
     TV_RETURN_IF_FAILED(
-        tv_trainer_step(run->trainer, &constants, tv_ppo_batches_next, &batches, &result, &has_result));
+        tv_trainer_step(p->run->trainer, constants, tv_ppo_batches_next, &batches, &result, &has_result));
     if (has_result)
         take_policy_result(p, m, &result);
-    TV_RETURN_IF_FAILED(tv_trainer_step(p->value.trainer, &constants, tv_ppo_batches_next, &value_batches,
+    TV_RETURN_IF_FAILED(tv_trainer_step(p->value.trainer, constants, tv_ppo_batches_next, &value_batches,
                                         &result, &has_result));
     if (has_result)
         take_value_result(p, m, &result);
     return TV_OK;
 }
 
-static tv_status update_all(tv_ppo *p, measurement *m) {
-    const tv_ppo_settings *settings = &p->run->settings.ppo;
-    for (uint64_t epoch = 0; epoch < settings->epochs; epoch++) {
-        double kl = m->policy[TV_PPO_APPROX_KL], terms = m->terms;
-        TV_RETURN_IF_FAILED(order_epoch(p, epoch));
-        for (uint64_t first = 0; first < p->rollout.sequences; first += settings->minibatch)
-            TV_RETURN_IF_FAILED(update(p, m, first));
-        /* Only a limit needs the epoch's KL before the next one begins. */
-        if (!(settings->early_stop_kl > 0) && epoch + 1 < settings->epochs)
-            continue;
-        TV_RETURN_IF_FAILED(drain(p, m));
-        double seen = m->terms - terms;
-        if (settings->early_stop_kl > 0 && seen > 0 &&
-            (m->policy[TV_PPO_APPROX_KL] - kl) / seen > settings->early_stop_kl)
-            break;
-    }
+static tv_status too_far(void *context, bool *enough) {
+    tv_ppo *p = context;
+    const measurement *m = &p->measured;
+    TV_RETURN_IF_FAILED(drain(p));
+    const double seen = m->terms - m->epoch_terms;
+    *enough =
+        seen > 0 && (m->policy[TV_PPO_APPROX_KL] - m->epoch_kl) / seen > p->run->settings.ppo.early_stop_kl;
     return TV_OK;
+}
+
+static tv_status update_all(tv_ppo *p) {
+    const tv_ppo_updates updates = {
+        .count = p->rollout.sequences,
+        .order = order_of_updates,
+        .update = update,
+        .drain = drain,
+        /* Only a limit needs the epoch's KL before the next one begins. */
+        .enough = p->run->settings.ppo.early_stop_kl > 0 ? too_far : NULL,
+        .context = p,
+        .seconds = &p->measured.update_seconds,
+    };
+    return tv_ppo_within_update(&p->within, &updates);
 }
 
 /* ---- report ---- */
@@ -283,6 +284,10 @@ static double explained_variance(const tv_ppo_rollout *r) {
     }
     double variance = n > 0 ? square / n - sum / n * (sum / n) : 0;
     return variance > 0 ? 1 - (error_square / n - error / n * (error / n)) / variance : 0;
+}
+
+static double seconds_of(const measurement *m) {
+    return m->draw_seconds + m->score_seconds + m->forward_seconds + m->update_seconds;
 }
 
 static void describe(tv_ppo *p, const measurement *m) {
@@ -309,13 +314,13 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "loss/policy", m->policy[TV_PPO_POLICY_LOSS] / n);
     add(p, "loss/value", m->value[TV_PPO_VALUE_LOSS] / vn);
     if (p->ptx_trainer)
-        add(p, "loss/ptx", m->ptx_loss / fmax((double)m->ptx_updates, 1));
+        add(p, "loss/ptx", m->ptx_loss / fmax(m->ptx_updates, 1));
     add(p, "val/ratio", 1 + ratio);
     add(p, "val/ratio_var", m->policy[TV_PPO_RATIO_MINUS_1_SQ] / n - ratio * ratio);
     add(p, "val/clip_frac", m->value[TV_PPO_VALUE_CLIPPED] / vn);
     add(p, "val/explained_var", explained_variance(&p->rollout));
     add(p, "val/eos_frac", m->ended / S);
-    add(p, "value_grad_norm", m->value_grad_norm / fmax((double)m->value_updates, 1));
+    add(p, "value_grad_norm", m->value_grad_norm / fmax(m->value_updates, 1));
     add(p, "kl_coef", p->kl_coef);
     add(p, "response_tokens", tokens / S);
     add(p, "draw/tokens_per_second", m->draw_rate);
@@ -324,25 +329,25 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "seconds/score", m->score_seconds);
     add(p, "seconds/forward", m->forward_seconds);
     add(p, "seconds/update", m->update_seconds);
-    add(p, "device_share", m->device_share);
+    add(p, "device_share", m->device_seconds / seconds_of(m));
 }
 
 /* ---- held-out prompts ---- */
 
-/* Score and KL (k1) of one answer to each held-out prompt, in rollouts of the training's size; what is over
- * at the end repeats prompts and is not counted. */
-static tv_status evaluate(tv_ppo *p, double *score_mean, double *kl_mean) {
+static tv_status evaluate_rollouts(tv_ppo *p, double *score_mean, double *kl_mean) {
     uint64_t S = p->rollout.sequences, T = p->rollout.tokens;
     double score_sum = 0, kl_sum = 0, n = (double)p->val->count;
     for (uint64_t first = 0; first < p->val->count; first += S) {
         measurement unused = {0};
         for (uint64_t s = 0; s < S; s++)
             p->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % p->val->count};
+        TV_RETURN_IF_FAILED(tv_ppo_line_go_on(p->run));
         TV_RETURN_IF_FAILED(draw(p, p->val, p->first_val + first));
         TV_RETURN_IF_FAILED(order_epoch(p, 0));
         TV_RETURN_IF_FAILED(evaluate_policy(p));
         TV_RETURN_IF_FAILED(evaluate_reference(p));
-        TV_RETURN_IF_FAILED(score(p, p->val, &unused));
+        TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, p->val, &p->rollout, false));
+        take_scores(p, &unused);
         for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {
             score_sum += (double)p->rewards[s];
             for (uint64_t i = s * T; i < (s + 1) * T; i++)
@@ -352,6 +357,19 @@ static tv_status evaluate(tv_ppo *p, double *score_mean, double *kl_mean) {
     }
     *score_mean = score_sum / n;
     *kl_mean = kl_sum / n;
+    return TV_OK;
+}
+
+/* Score and KL (k1) of one answer to each held-out prompt, in rollouts of the training's size and for the
+ * time of it in its place, so that there is one way to evaluate; what is over at the end repeats prompts and
+ * is not counted. */
+static tv_status evaluate(tv_ppo *p, double *score_mean, double *kl_mean) {
+    const tv_ppo_rollout own = p->rollout;
+    p->rollout = p->held_out;
+    tv_status status = evaluate_rollouts(p, score_mean, kl_mean);
+    p->rollout = own;
+    if (status != TV_OK)
+        return status;
     add(p, "eval/score", *score_mean);
     add(p, "eval/kl", *kl_mean);
     return TV_OK;
@@ -366,39 +384,7 @@ tv_status tv_ppo_measure(tv_ppo *p, tv_metrics_line *line) {
     return TV_OK;
 }
 
-/* The best checkpoint is the one with the highest score less its KL penalty on held-out prompts; that is what
- * val_loss is the negative of. */
-static tv_status evaluate_line(void *context, tv_metrics_line *line) {
-    tv_ppo *p = context;
-    tv_run *run = p->run;
-    double score, kl;
-    TV_RETURN_IF_FAILED(evaluate(p, &score, &kl));
-    line->extra_count = p->number_count;
-    line->has_val_loss = true;
-    line->val_loss = -(score - p->kl_coef * kl);
-    if (line->val_loss < run->state.best_val_loss) {
-        run->state.best_val_loss = line->val_loss;
-        run->state.best_step = run->state.step;
-    }
-    return TV_OK;
-}
-
-/* ---- the line ---- */
-
-static tv_status write_line(tv_ppo *p, const measurement *m, double seconds) {
-    const tv_ppo_line line = {
-        .loss = m->policy[TV_PPO_POLICY_LOSS] / fmax(m->terms, 1) +
-                p->run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
-        .grad_norm = m->grad_norm / fmax((double)m->updates, 1),
-        .seconds = seconds,
-        .numbers = p->numbers,
-        .number_count = p->number_count,
-        .warning = p->warning,
-        .evaluate = p->val ? evaluate_line : NULL,
-        .context = p,
-    };
-    return tv_ppo_line_write(p->run, &p->rollout, &line);
-}
+/* ---- what lasts ---- */
 
 /* A KL is not negative. A sampled mean that stays so says that the log-probabilities of drawing and of
  * scoring are not those of one distribution (another temperature, other masks), and is not averaged away. */
@@ -455,49 +441,124 @@ static void watch_policy(tv_ppo *p, const measurement *m) {
                 "higher ppo.kl_coef",
                 step, p->warning);
     }
-    if (m->skipped == 0)
+    if (!(m->skipped > 0))
         return;
-    tv_warn("iteration %" PRIu64 ": the gradient was not finite in %" PRIu64 " of %" PRIu64
-            " updates, which were skipped",
+    tv_warn("iteration %" PRIu64 ": the gradient was not finite in %.0f of %.0f updates, which were skipped",
             step, m->skipped, m->updates + m->value_updates);
     if (!p->warning[0])
-        snprintf(p->warning, sizeof p->warning, "%" PRIu64 " updates skipped: gradient not finite",
-                 m->skipped);
+        snprintf(p->warning, sizeof p->warning, "%.0f updates skipped: gradient not finite", m->skipped);
 }
 
-static tv_status iterate(tv_ppo *p) {
-    measurement m = {0};
-    double begin = tv_seconds(), waited = tv_waited_seconds(p->run->device);
+/* ---- the whole of it ---- */
+
+void tv_ppo_within_begin(tv_ppo *p) {
+    const tv_ppo_settings *settings = &p->run->settings.ppo;
+    measurement *m = &p->measured;
+    tv_ppo_within *w = &p->within;
+    *w = (tv_ppo_within){.run = p->run,
+                         .scorers = p->scorers,
+                         .prompts = p->prompts,
+                         .rollout = &p->rollout,
+                         .epochs = settings->epochs,
+                         .minibatch = settings->minibatch};
+    /* What is made anew from the responses is not in it. */
+    tv_ppo_within_add(w, "policy", m->policy, TV_HEAD_STATS);
+    tv_ppo_within_add(w, "value", m->value, TV_HEAD_STATS);
+    tv_ppo_within_add(w, "terms", &m->terms, 1);
+    tv_ppo_within_add(w, "value_terms", &m->value_terms, 1);
+    tv_ppo_within_add(w, "epoch_kl", &m->epoch_kl, 1);
+    tv_ppo_within_add(w, "epoch_terms", &m->epoch_terms, 1);
+    tv_ppo_within_add(w, "first_ratio_deviation", &m->first_deviation, 1);
+    tv_ppo_within_add(w, "grad_norm", &m->grad_norm, 1);
+    tv_ppo_within_add(w, "value_grad_norm", &m->value_grad_norm, 1);
+    tv_ppo_within_add(w, "ptx_loss", &m->ptx_loss, 1);
+    tv_ppo_within_add(w, "updates", &m->updates, 1);
+    tv_ppo_within_add(w, "value_updates", &m->value_updates, 1);
+    tv_ppo_within_add(w, "ptx_updates", &m->ptx_updates, 1);
+    tv_ppo_within_add(w, "skipped", &m->skipped, 1);
+    tv_ppo_within_add(w, "draw_rate", &m->draw_rate, 1);
+    tv_ppo_within_add(w, "prompt_shared", &m->prompt_shared, 1);
+    tv_ppo_within_add(w, "seconds_draw", &m->draw_seconds, 1);
+    tv_ppo_within_add(w, "seconds_score", &m->score_seconds, 1);
+    tv_ppo_within_add(w, "seconds_forward", &m->forward_seconds, 1);
+    tv_ppo_within_add(w, "seconds_update", &m->update_seconds, 1);
+    tv_ppo_within_add(w, "seconds_device", &m->device_seconds, 1);
+}
+
+/* All that stands before the advantages. */
+static tv_status roll_out(tv_ppo *p, measurement *m) {
+    *m = (measurement){0};
+    tv_ppo_within_restart(&p->within);
+    double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(p));
     double drawn = tv_seconds();
-    tv_rollout_rates(p->drawer, &m.draw_rate, &m.prompt_shared);
+    tv_rollout_rates(p->drawer, &m->draw_rate, &m->prompt_shared);
     /* None of the passes needs the scores, for which a program still works meanwhile. */
     TV_RETURN_IF_FAILED(evaluate_roles(p));
     double passed = tv_seconds();
-    TV_RETURN_IF_FAILED(score(p, p->prompts, &m));
-    double scored = tv_seconds();
-    TV_RETURN_IF_FAILED(tv_ppo_advantages_run(p->advantages, &p->rollout, p->rewards, p->kl_coef, m.totals));
-    double evaluated = tv_seconds();
-    TV_RETURN_IF_FAILED(update_all(p, &m));
-    double end = tv_seconds();
-    m.draw_seconds = drawn - begin;
-    m.score_seconds = scored - passed;
-    m.forward_seconds = passed - drawn + evaluated - scored;
-    m.update_seconds = end - evaluated;
-    m.device_share = (tv_waited_seconds(p->run->device) - waited) / (end - begin);
-    TV_RETURN_IF_FAILED(expect_finite_losses(&m));
-    describe(p, &m);
-    watch_kl(p, &m);
-    watch_policy(p, &m);
-    control_kl(p, &m);
-    return write_line(p, &m, end - begin);
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, p->prompts, &p->rollout, true));
+    take_scores(p, m);
+    m->draw_seconds = drawn - begin;
+    m->score_seconds = tv_seconds() - passed;
+    m->forward_seconds = passed - drawn;
+    return TV_OK;
+}
+
+/* The same of what a checkpoint held: it was drawn, scored and evaluated, by the models of the iteration's
+ * begin. */
+static tv_status take_up(tv_ppo *p, measurement *m) {
+    const tv_ppo_rollout *r = &p->rollout;
+    p->within.taken_up = false;
+    m->score = m->ended = 0;
+    take_scores(p, m);
+    TV_RETURN_IF_FAILED(
+        tv_ppo_expect_finite(r, r->old_logprobs, "the old log-probabilities of the checkpoint", TV_E_DATA));
+    TV_RETURN_IF_FAILED(tv_ppo_expect_finite(
+        r, r->ref_logprobs, "the reference's log-probabilities of the checkpoint", TV_E_DATA));
+    return tv_ppo_expect_finite(r, r->values, "the old values of the checkpoint", TV_E_DATA);
+}
+
+static tv_status learn(tv_ppo *p, measurement *m) {
+    TV_RETURN_IF_FAILED(p->within.taken_up ? take_up(p, m) : roll_out(p, m));
+    double begin = tv_seconds();
+    TV_RETURN_IF_FAILED(tv_ppo_advantages_run(p->advantages, &p->rollout, p->rewards, p->kl_coef, m->totals));
+    m->forward_seconds += tv_seconds() - begin;
+    return update_all(p);
+}
+
+static tv_status iterate(tv_ppo *p) {
+    measurement *m = &p->measured;
+    const double waited = tv_waited_seconds(p->run->device);
+    tv_status status = learn(p, m);
+    m->device_seconds += tv_waited_seconds(p->run->device) - waited;
+    if (status != TV_OK)
+        return status;
+    TV_RETURN_IF_FAILED(expect_finite_losses(m));
+    describe(p, m);
+    const bool measures = p->val && tv_ppo_line_measures(p->run);
+    double score = 0, kl = 0;
+    if (measures)
+        TV_RETURN_IF_FAILED(evaluate(p, &score, &kl));
+    watch_policy(p, m);
+    const tv_ppo_line line = {
+        .examples = p->rollout.sequences,
+        .loss = m->policy[TV_PPO_POLICY_LOSS] / fmax(m->terms, 1) +
+                p->run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
+        .grad_norm = m->grad_norm / fmax(m->updates, 1),
+        .seconds = seconds_of(m),
+        .numbers = p->numbers,
+        .number_count = p->number_count,
+        .warning = p->warning,
+        .has_val_loss = measures,
+        .val_loss = -(score - p->kl_coef * kl),
+    };
+    TV_RETURN_IF_FAILED(tv_ppo_line_write(p->run, &p->rollout, &line));
+    watch_kl(p, m);
+    control_kl(p, m);
+    return TV_OK;
 }
 
 tv_status tv_ppo_iterate(tv_ppo *p) {
-    uint64_t done = p->run->state.step;
     tv_status status = iterate(p);
-    if (status != TV_E_NUMERIC)
-        return status;
-    p->run->state.step = done;
-    return tv_ppo_line_end(p->run, done + 1);
+    return status == TV_E_NUMERIC ? tv_ppo_line_end(p->run) : status;
 }

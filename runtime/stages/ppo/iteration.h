@@ -1,7 +1,9 @@
 /* One iteration of PPO, from prompts to an updated policy and the line that tells of it.
  *
- * Reads top to bottom in iteration.c: draw, score, evaluate the four roles, advantages, update, report.
- * Everything drawn is addressed by seed and iteration, so that a resumed run continues bit for bit.
+ * Reads top to bottom in iteration.c: draw, score, evaluate the four roles, advantages, update, measure
+ * held-out prompts, report. Everything drawn is addressed by seed and iteration, so that a resumed run
+ * continues bit for bit. An interrupt stops it anywhere; from the first update on the checkpoint holds the
+ * rollout (within.h). What outlasts an iteration changes at its end only, behind all that may stop it.
  */
 #ifndef TV_STAGES_PPO_ITERATION_H
 #define TV_STAGES_PPO_ITERATION_H
@@ -12,11 +14,27 @@
 #include "stages/ppo/advantages.h"
 #include "stages/ppo/rewards.h"
 #include "stages/ppo/roles.h"
+#include "stages/ppo/within.h"
 #include "stages/rollout.h"
 #include "text/loader.h"
 #include "text/prompts.h"
 
 enum { TV_PPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
+
+/* What an iteration measures on its way. */
+typedef struct tv_ppo_measured {
+    double totals[TV_GAE_SUMS];
+    double score, ended; /* sums over sequences */
+    double policy[TV_HEAD_STATS], value[TV_HEAD_STATS];
+    double terms, value_terms;    /* response tokens that the updates saw */
+    double epoch_kl, epoch_terms; /* approximate KL and tokens when the epoch began */
+    double first_deviation;       /* root mean square of ratio - 1 in the first minibatch */
+    double grad_norm, value_grad_norm, ptx_loss;
+    double updates, value_updates, ptx_updates, skipped;
+    double draw_seconds, score_seconds, forward_seconds, update_seconds;
+    double device_seconds;           /* of these, in which the host only waited for the device */
+    double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
+} tv_ppo_measured;
 
 typedef struct tv_ppo {
     tv_run *run;                      /* the policy and its trainer */
@@ -29,7 +47,9 @@ typedef struct tv_ppo {
     tv_decoder_settings drawing;
     tv_rollout *drawer;
     tv_ppo_advantages *advantages;
-    tv_ppo_rollout rollout;
+    tv_ppo_rollout rollout, held_out; /* of the same size; empty where there are no held-out prompts */
+    tv_ppo_measured measured;         /* of the iteration at hand */
+    tv_ppo_within within;
     uint64_t *order; /* (S) of the epoch */
     float *rewards;  /* (S): what each sequence's last token is rewarded with */
     tv_prompts *val; /* held-out prompts; NULL: none */
@@ -46,6 +66,8 @@ typedef struct tv_ppo {
     uint64_t collapsed_since; /* the first step of those in a row with one, up to the last; 0: none */
 } tv_ppo;
 
+/* Once the rollout is there: what of an iteration a checkpoint holds. */
+void tv_ppo_within_begin(tv_ppo *ppo);
 /* Iteration number run->state.step, which is one more afterwards. TV_E_NUMERIC where the policy or the value
  * model gives numbers that are not finite; the step is then not counted, but has a line that says so. */
 tv_status tv_ppo_iterate(tv_ppo *ppo);

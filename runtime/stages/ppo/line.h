@@ -6,19 +6,23 @@
 #include "stages/ppo/rollout.h"
 
 typedef struct tv_ppo_line {
+    uint64_t examples; /* of the prompts, that were drawn */
     double loss, grad_norm, seconds;
     const tv_metric_number *numbers;
     uint64_t number_count;
     const char *warning; /* empty: none */
-    /* Measures held-out prompts where that is due, and adds what it found; NULL: there are none. */
-    tv_status (*evaluate)(void *context, tv_metrics_line *line);
-    void *context;
+    bool has_val_loss;   /* held-out prompts were measured; the step with the least is the best */
+    double val_loss;
 } tv_ppo_line;
 
-/* Counts the iteration in run->state, then writes its line. */
+/* Whether the iteration at hand ends with a measurement of held-out prompts. */
+bool tv_ppo_line_measures(const tv_run *run);
+/* By all ranks, before each rollout of that: TV_E_INTERRUPTED after an interrupt. */
+tv_status tv_ppo_line_go_on(tv_run *run);
+/* Of the iteration at hand; then counts it in run->state. */
 tv_status tv_ppo_line_write(tv_run *run, const tv_ppo_rollout *rollout, const tv_ppo_line *line);
-/* Of step number `step`, which numbers that are not finite ended and which is not counted: its line says the
- * last sentence, and so does the failure, TV_E_NUMERIC. Resuming cuts the line off again. */
-tv_status tv_ppo_line_end(tv_run *run, uint64_t step);
+/* Of the iteration at hand, which numbers that are not finite ended and which is not counted: its line says
+ * the last sentence, and so does the failure, TV_E_NUMERIC. Resuming cuts the line off again. */
+tv_status tv_ppo_line_end(tv_run *run);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/os.h"
+#include "run/ranks_run.h"
 #include "run/trace_step.h"
 #include "vk/capture.h"
 #include "vk/marks.h"
@@ -16,6 +17,7 @@ static tv_status one_iteration(tv_ppo_loop *l) {
     if (capture)
         TV_RETURN_IF_FAILED(tv_capture_begin(run->device, l->what));
     uint64_t step = run->state.step;
+    run->waited = tv_ranks_waited(run->options->ranks);
     bool trace = tv_trace_step_is(run, step, tv_run_last_step(run));
     if (trace)
         TV_RETURN_IF_FAILED(tv_trace_step_begin(run));
@@ -60,20 +62,23 @@ static tv_status save_checkpoint(tv_ppo_loop *l) {
 
 /* What was done stays, also when a reward program dies on the way. */
 static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
-    const tv_run *run = l->run;
+    tv_run *run = l->run;
+    const tv_ppo_models models = l->within->models;
     if (failure == TV_E_NUMERIC)
         return say_not_finite(l);
     /* Saving is a matter of all ranks, and they do not know of what failed here alone. */
-    if (failure == TV_E_DEVICE_LOST || run->state.step == run->first_step ||
-        !tv_ranks_agreed(run->options->ranks))
+    if (failure == TV_E_DEVICE_LOST || !tv_ranks_agreed(run->options->ranks) ||
+        (models != TV_PPO_SETTLED && run->state.step == run->first_step))
         return failure;
     char *sentence = tv_format("%s", tv_last_error());
-    bool saved = save_checkpoint(l) == TV_OK;
-    tv_status status = tv_fail(failure,
-                               "%s (%" PRIu64 " iterations are %s; continue with: trivium %s --out "
-                               "%s --resume)",
-                               sentence ? sentence : "failed", run->state.step,
-                               saved ? "saved" : "done and not saved", run->stage->name, run->options->run);
+    tv_status saved = models == TV_PPO_SETTLED     ? tv_run_save_within(run)
+                      : models == TV_PPO_UNTOUCHED ? save_checkpoint(l)
+                                                   : failure;
+    tv_status status =
+        tv_fail(failure, "%s (%" PRIu64 " iterations%s are %s; continue with: trivium %s --out %s --resume)",
+                sentence ? sentence : "failed", run->state.step,
+                models == TV_PPO_SETTLED ? " and the updates of the next one" : "",
+                saved == TV_OK ? "saved" : "done and not saved", run->stage->name, run->options->run);
     free(sentence);
     return status;
 }
@@ -91,6 +96,8 @@ static tv_status measure_beginning(tv_ppo_loop *l) {
 tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
     tv_run *run = l->run;
     uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
+    const bool whole = run->resumed && !run->within; /* a checkpoint is of run->first_step */
+    const tv_ranks_since begin = tv_ranks_now(run->options->ranks);
     tv_catch_interrupts();
     TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     tv_status measured = measure_beginning(l);
@@ -100,18 +107,24 @@ tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
     while (run->state.step < end && !run->interrupted && !run->diverged) {
         tv_status status = one_iteration(l);
         run->interrupted = status == TV_E_INTERRUPTED;
-        /* While a reward program was waited for, when nothing has changed yet, or within the updates. */
+        if (run->interrupted && l->within->models == TV_PPO_SETTLED)
+            TV_RETURN_IF_FAILED(tv_run_save_within(run));
         if (run->interrupted)
             break;
         if (status != TV_OK)
             return save_after_failure(l, status);
         run->within = false;
+        tv_ppo_within_restart(l->within);
         /* The iteration began with what the checkpoint holds. */
-        if (!l->good_step && run->resumed)
+        if (!l->good_step && whole)
             l->good_step = run->first_step;
-        if (tv_run_is_due(every, run->state.step, run->total_steps))
+        /* The best one is on disk as soon as it is known. */
+        if (tv_run_is_due(every, run->state.step, run->total_steps) ||
+            run->state.best_step == run->state.step)
             TV_RETURN_IF_FAILED(save_checkpoint(l));
         TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     }
-    return run->state.step > run->first_step && !run->within ? save_checkpoint(l) : TV_OK;
+    if (run->state.step > run->first_step && !run->within)
+        TV_RETURN_IF_FAILED(save_checkpoint(l));
+    return tv_ranks_say_waits(run->options->ranks, begin);
 }

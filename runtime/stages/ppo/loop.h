@@ -3,12 +3,15 @@
 #define TV_STAGES_PPO_LOOP_H
 
 #include "run/run.h"
+#include "stages/ppo/within.h"
 
 typedef struct tv_ppo_loop {
     tv_run *run;
-    const char *what;   /* "an iteration of PPO", for labels */
-    const char *advice; /* what helps against numbers that are not finite: "a lower train.lr" */
-    /* TV_E_NUMERIC where what is trained gives numbers that are not finite. */
+    tv_ppo_within *within; /* how far the iteration at hand is */
+    const char *what;      /* "an iteration of PPO", for labels */
+    const char *advice;    /* what helps against numbers that are not finite: "a lower train.lr" */
+    /* TV_E_NUMERIC where what is trained gives numbers that are not finite; TV_E_INTERRUPTED where an
+     * interrupt stopped it on its way. */
     tv_status (*iterate)(void *context);
     /* Whether what is trained gives finite numbers as it is now: TV_E_NUMERIC when not. */
     tv_status (*check)(void *context);
@@ -18,8 +21,9 @@ typedef struct tv_ppo_loop {
     uint64_t good_step; /* of the last checkpoint that is known to give finite numbers; 0: none */
 } tv_ppo_loop;
 
-/* To the end of this invocation, with a checkpoint where one is due; after a failure what was done stays. A
- * run's first line, of step 0, says what is measured before it learns. */
+/* To the end of this invocation, with a checkpoint where one is due and of the best step; after a failure
+ * what was done stays. An iteration that stops with its models updated is saved as far as it is. A run's
+ * first line, of step 0, says what is measured before it learns. */
 tv_status tv_ppo_loop_run(tv_ppo_loop *loop);
 
 #endif

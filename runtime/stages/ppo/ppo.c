@@ -27,11 +27,13 @@ typedef struct ppo_stage {
     tv_ppo_memory memory;
 } ppo_stage;
 
-/* ---- ppo_state.json: what a checkpoint knows beside the models ---- */
+/* ---- what a checkpoint knows beside the models ---- */
+
+static const char state_name[] = "ppo_state.json";
 
 static tv_status write_state(const ppo_stage *s, const char *directory) {
     const tv_ppo *p = &s->ppo;
-    char *path = tv_format("%s/ppo_state.json", directory);
+    char *path = tv_format("%s/%s", directory, state_name);
     cJSON *root = cJSON_CreateObject();
     bool built = path && root && tv_json_set_number(root, "kl_coef", p->kl_coef) &&
                  tv_json_set_number(root, "negative_kl", (double)p->negative_kl) &&
@@ -41,8 +43,11 @@ static tv_status write_state(const ppo_stage *s, const char *directory) {
                  tv_json_set_number(root, "value_updates_skipped", p->value_state.skipped) &&
                  tv_json_set_number(root, "value_updates_skipped_in_row", p->value_state.skipped_in_row) &&
                  tv_loss_scale_set(root, "value_", &p->value_state);
-    tv_status status = built ? tv_json_write_file(path, root)
-                             : tv_fail(TV_E_MEMORY, "out of host memory for the state of PPO");
+    tv_status status = built ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the state of PPO");
+    if (status == TV_OK && p->run->within)
+        status = tv_ppo_within_write(&p->within, root, directory);
+    if (status == TV_OK)
+        status = tv_json_write_file(path, root);
     cJSON_Delete(root);
     free(path);
     return status;
@@ -78,7 +83,7 @@ static tv_status find_sources(ppo_stage *s, tv_run *run) {
     char *path = NULL;
     s->ppo.kl_coef = run->settings.ppo.kl_coef;
     if (run->resumed) {
-        path = tv_format("%s/ppo_state.json", run->source_path);
+        path = tv_format("%s/%s", run->source_path, state_name);
         s->value_checkpoint = tv_format("%s/value", run->source_path);
         if (!path || !s->value_checkpoint) {
             status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
@@ -338,9 +343,14 @@ static tv_status begin(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(
         tv_ppo_advantages_create(run->device, &run->settings.ppo, sequences, tokens, &p->advantages));
     TV_RETURN_IF_FAILED(tv_ppo_rollout_create(sequences, tokens, &p->rollout));
+    if (p->val)
+        TV_RETURN_IF_FAILED(tv_ppo_rollout_create(sequences, tokens, &p->held_out));
     p->rewards = calloc(sequences, sizeof *p->rewards);
     p->order = calloc(sequences, sizeof *p->order);
-    return p->rewards && p->order ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for rewards");
+    if (!p->rewards || !p->order)
+        return tv_fail(TV_E_MEMORY, "out of host memory for rewards");
+    tv_ppo_within_begin(p);
+    return run->within ? tv_ppo_within_read(&p->within, run->source_path, state_name) : TV_OK;
 }
 
 static tv_status save(void *self, tv_run *run, const char *directory, bool last) {
@@ -393,6 +403,7 @@ static tv_status measure_held_out(void *context, tv_metrics_line *line) {
 
 static tv_status all_iterations(ppo_stage *s, tv_run *run) {
     tv_ppo_loop loop = {.run = run,
+                        .within = &s->ppo.within,
                         .what = "an iteration of PPO",
                         .advice = "a lower train.lr or a higher ppo.kl_coef",
                         .iterate = iterate,
@@ -414,6 +425,7 @@ static void release(ppo_stage *s) {
     tv_ppo_role_close(&p->value);
     tv_ppo_role_close(&p->reference);
     tv_ppo_rollout_free(&p->rollout);
+    tv_ppo_rollout_free(&p->held_out);
     tv_trainer_destroy(&p->ptx_trainer);
     tv_loader_destroy(&p->ptx);
     tv_activation_arena_release(&p->activations);

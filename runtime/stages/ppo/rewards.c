@@ -123,6 +123,14 @@ tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards) {
     return TV_OK;
 }
 
+static void count_scores(part *p, uint64_t sequences) {
+    p->scored += sequences;
+    for (uint64_t s = 0; s < sequences; s++) {
+        p->sum += p->scores[s];
+        p->squares += p->scores[s] * p->scores[s];
+    }
+}
+
 tv_status tv_ppo_rewards_expect(tv_ppo_rewards *rewards, const tv_ppo_rollout *rollout) {
     memset(rewards->drawn, 0, rewards->sequences);
     rewards->told = 0;
@@ -145,18 +153,17 @@ void tv_ppo_rewards_abandon(tv_ppo_rewards *rewards) {
         tv_ppo_reward_abandon(rewards->parts[i].reward);
 }
 
-tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout) {
+tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout,
+                               bool counted) {
     for (uint64_t s = 0; s < rollout->sequences; s++)
         rollout->items[s].score = 0;
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
         TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, rollout, p->scores));
-        p->scored += rollout->sequences;
-        for (uint64_t s = 0; s < rollout->sequences; s++) {
+        if (counted)
+            count_scores(p, rollout->sequences);
+        for (uint64_t s = 0; s < rollout->sequences; s++)
             rollout->items[s].score += p->source->weight * p->scores[s];
-            p->sum += p->scores[s];
-            p->squares += p->scores[s] * p->scores[s];
-        }
     }
     return TV_OK;
 }

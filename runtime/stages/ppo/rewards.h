@@ -50,11 +50,12 @@ tv_status tv_ppo_rewards_drawn(tv_ppo_rewards *rewards, const tv_prompts *prompt
 void tv_ppo_rewards_abandon(tv_ppo_rewards *rewards);
 
 /* By all ranks, after tv_ppo_rewards_expect: fills items[].score of the whole rollout, of which there may be
- * several between two tv_ppo_rewards_begin. */
-tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout);
+ * several between two tv_ppo_rewards_begin. `counted`: it is part of what tv_ppo_rewards_describe tells. */
+tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout,
+                               bool counted);
 
-/* Appends reward/NAME/mean and reward/NAME/std of all that was scored since tv_ppo_rewards_begin, where there
- * are several. Their names last as long as the rewards. */
+/* Appends reward/NAME/mean and reward/NAME/std of all that was counted since tv_ppo_rewards_begin, where
+ * there are several. Their names last as long as the rewards. */
 void tv_ppo_rewards_begin(tv_ppo_rewards *rewards);
 void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *numbers, uint64_t *count);
 /* Adds what they describe to a checkpoint's state, and takes it back; where the state has other rewards,

@@ -8,12 +8,13 @@
 
 /* MPI is one for a process, and so is this. */
 static MPI_Comm transfers, beats;
-static MPI_Request transfer = MPI_REQUEST_NULL, sent = MPI_REQUEST_NULL;
+static MPI_Request transfer = MPI_REQUEST_NULL, sent = MPI_REQUEST_NULL, told = MPI_REQUEST_NULL;
 static MPI_Request *pairs;
 static MPI_Status *pair_ends; /* which MPICH's MPI_STATUSES_IGNORE is to GCC no place for */
 static int pair_count, pair_room;
 static const char sign = 1;
-enum { PAIR_TAG = 1 };
+static char telling[TV_MPI_REPORT_BYTES];
+enum { BEAT_TAG, PAIR_TAG, REPORT_TAG };
 
 static void begin(tv_mpi_place *place) {
     int provided, length;
@@ -79,25 +80,47 @@ static int has_ended(void) {
     return ended;
 }
 
+static int is_gone(MPI_Request *request) {
+    int gone = 1;
+    if (*request != MPI_REQUEST_NULL)
+        MPI_Test(request, &gone, MPI_STATUS_IGNORE);
+    return gone;
+}
+
 /* One that is still on its way stands for the next. */
 static void beat(int to) {
-    int gone = 1;
-    if (sent != MPI_REQUEST_NULL)
-        MPI_Test(&sent, &gone, MPI_STATUS_IGNORE);
-    if (gone)
-        MPI_Isend(&sign, 1, MPI_CHAR, to, 0, beats, &sent);
+    if (is_gone(&sent))
+        MPI_Isend(&sign, 1, MPI_CHAR, to, BEAT_TAG, beats, &sent);
 }
 
 static int heard(int from) {
     int there, count = 0;
     char got;
     for (;;) {
-        MPI_Iprobe(from, 0, beats, &there, MPI_STATUS_IGNORE);
+        MPI_Iprobe(from, BEAT_TAG, beats, &there, MPI_STATUS_IGNORE);
         if (!there)
             return count > 0;
-        MPI_Recv(&got, 1, MPI_CHAR, from, 0, beats, MPI_STATUS_IGNORE);
+        MPI_Recv(&got, 1, MPI_CHAR, from, BEAT_TAG, beats, MPI_STATUS_IGNORE);
         count++;
     }
+}
+
+static void report(const void *what, int bytes) {
+    if (!is_gone(&told))
+        return;
+    memcpy(telling, what, (size_t)bytes);
+    MPI_Isend(telling, bytes, MPI_BYTE, 0, REPORT_TAG, beats, &told);
+}
+
+static int reported(int *from, void *what, int bytes) {
+    int there;
+    MPI_Status status;
+    MPI_Iprobe(MPI_ANY_SOURCE, REPORT_TAG, beats, &there, &status);
+    if (!there)
+        return 0;
+    *from = status.MPI_SOURCE;
+    MPI_Recv(what, bytes, MPI_BYTE, *from, REPORT_TAG, beats, MPI_STATUS_IGNORE);
+    return 1;
 }
 
 static void abort_all(int code) {
@@ -107,6 +130,8 @@ static void abort_all(int code) {
 static void end(void) {
     if (sent != MPI_REQUEST_NULL)
         MPI_Request_free(&sent);
+    if (told != MPI_REQUEST_NULL)
+        MPI_Request_free(&told);
     free(pairs);
     free(pair_ends);
     MPI_Finalize();
@@ -122,6 +147,8 @@ __attribute__((visibility("default"))) const tv_mpi_calls tv_mpi_calls_of_module
     .has_ended = has_ended,
     .beat = beat,
     .heard = heard,
+    .report = report,
+    .reported = reported,
     .abort = abort_all,
     .end = end,
 };

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-enum { TV_MPI_CALLS_VERSION = 2, TV_MPI_HOST_BYTES = 64 };
+enum { TV_MPI_CALLS_VERSION = 3, TV_MPI_HOST_BYTES = 64, TV_MPI_REPORT_BYTES = 64 };
 
 typedef struct tv_mpi_place {
     int count, own; /* ranks, and which this one is */
@@ -40,6 +40,10 @@ typedef struct tv_mpi_calls {
     /* Signs of life. */
     void (*beat)(int to);
     int (*heard)(int from); /* whether one came since the last time that it was asked */
+    /* What another rank tells rank 0, from the same thread; one that is still on its way stands for the next.
+     * `bytes` are at most TV_MPI_REPORT_BYTES and the same each time. */
+    void (*report)(const void *report, int bytes);
+    int (*reported)(int *from, void *report, int bytes); /* by rank 0: whether there was one more */
     void (*abort)(int code);
     void (*end)(void);
 } tv_mpi_calls;

@@ -1,0 +1,137 @@
+/* An iteration that is not through: see within.h. */
+#include "stages/ppo/within.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/files.h"
+#include "base/os.h"
+#include "stages/ppo/rollout_file.h"
+
+static const char key[] = "within";
+
+void tv_ppo_within_add(tv_ppo_within *w, const char *name, double *values, uint64_t count) {
+    w->sums[w->sum_count++] = (tv_ppo_sums){name, values, count};
+}
+
+void tv_ppo_within_restart(tv_ppo_within *w) {
+    w->models = TV_PPO_UNTOUCHED;
+    w->epoch = w->first = 0;
+    w->updated = false;
+}
+
+/* ---- in a checkpoint ---- */
+
+static bool set_sums(cJSON *object, const tv_ppo_sums *sums) {
+    if (sums->count == 1)
+        return tv_json_set_number(object, sums->name, *sums->values);
+    cJSON *list = cJSON_CreateDoubleArray(sums->values, (int)sums->count);
+    const bool built = list && cJSON_AddItemToObject(object, sums->name, list);
+    if (!built)
+        cJSON_Delete(list);
+    return built;
+}
+
+tv_status tv_ppo_within_write(const tv_ppo_within *w, cJSON *state, const char *directory) {
+    cJSON *object = cJSON_AddObjectToObject(state, key);
+    bool built = object && cJSON_AddBoolToObject(object, "updated", w->updated) &&
+                 tv_json_set_number(object, "epoch", (double)w->epoch) &&
+                 tv_json_set_number(object, "first", (double)w->first) &&
+                 tv_ppo_rewards_add_sums(w->scorers, object);
+    for (uint64_t i = 0; built && i < w->sum_count; i++)
+        built = set_sums(object, &w->sums[i]);
+    return built ? tv_ppo_rollout_write(directory, w->rollout)
+                 : tv_fail(TV_E_MEMORY, "out of host memory for the state of an iteration");
+}
+
+static tv_status read_sums(const cJSON *object, const char *where, const tv_ppo_sums *sums) {
+    const cJSON *list = tv_json_get(object, sums->name), *item;
+    uint64_t count = 0;
+    if (sums->count == 1)
+        return tv_json_number(object, sums->name, where, NAN, sums->values);
+    if ((uint64_t)cJSON_GetArraySize(list) != sums->count)
+        return tv_fail(TV_E_DATA, "%s: expected %d numbers \"%s\" in \"%s\"", where, (int)sums->count,
+                       sums->name, key);
+    cJSON_ArrayForEach(item, list) sums->values[count++] = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    return TV_OK;
+}
+
+static tv_status read_place(tv_ppo_within *w, const cJSON *object, const char *where) {
+    const uint64_t sequences = w->rollout->sequences;
+    int64_t epoch, first;
+    w->updated = cJSON_IsTrue(tv_json_get(object, "updated"));
+    w->epoch = w->first = 0;
+    if (w->updated)
+        return TV_OK;
+    TV_RETURN_IF_FAILED(tv_json_integer(object, "epoch", where, 0, (int64_t)w->epochs - 1, -1, &epoch));
+    TV_RETURN_IF_FAILED(tv_json_integer(object, "first", where, 0, (int64_t)sequences - 1, -1, &first));
+    if (epoch < 0 || first < 0 || (uint64_t)first % w->minibatch)
+        return tv_fail(TV_E_DATA,
+                       "%s: expected an update of %s.epochs and %s.minibatch as they are in \"%s\"", where,
+                       w->run->stage->name, w->run->stage->name, key);
+    w->epoch = (uint64_t)epoch;
+    w->first = (uint64_t)first;
+    return TV_OK;
+}
+
+static tv_status read_state(tv_ppo_within *w, const cJSON *state, const char *where) {
+    const cJSON *object = tv_json_get(state, key);
+    if (!cJSON_IsObject(object))
+        return tv_fail(TV_E_DATA, "%s: expected \"%s\", how far the iteration is, found none", where, key);
+    TV_RETURN_IF_FAILED(read_place(w, object, where));
+    for (uint64_t i = 0; i < w->sum_count; i++)
+        TV_RETURN_IF_FAILED(read_sums(object, where, &w->sums[i]));
+    tv_ppo_rewards_read_sums(w->scorers, object);
+    return TV_OK;
+}
+
+tv_status tv_ppo_within_read(tv_ppo_within *w, const char *directory, const char *state_name) {
+    cJSON *root = NULL;
+    char *path = tv_format("%s/%s", directory, state_name);
+    tv_status status =
+        path ? tv_json_read_file(path, &root) : tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    if (status == TV_OK)
+        status = read_state(w, root, path);
+    if (status == TV_OK)
+        status = tv_ppo_rollout_read(directory, w->prompts, w->run->list->config.vocab_size, w->rollout);
+    w->taken_up = status == TV_OK;
+    cJSON_Delete(root);
+    free(path);
+    return tv_fail_advice(status, TV_E_DATA,
+                          "move checkpoints/within away to go on from the last whole iteration");
+}
+
+/* ---- the updates ---- */
+
+static tv_status update_epoch(tv_ppo_within *w, const tv_ppo_updates *u,
+                              const struct tv_step_constants *constants) {
+    TV_RETURN_IF_FAILED(u->order(u->context, w->epoch));
+    for (; w->first < u->count; w->first += w->minibatch) {
+        TV_RETURN_IF_FAILED(tv_run_check_interrupt(w->run));
+        if (w->run->interrupted)
+            return tv_fail(TV_E_INTERRUPTED, "interrupted between two updates");
+        w->models = TV_PPO_IN_FLIGHT;
+        TV_RETURN_IF_FAILED(u->update(u->context, constants, w->first));
+    }
+    return u->enough ? u->enough(u->context, &w->updated) : TV_OK;
+}
+
+tv_status tv_ppo_within_update(tv_ppo_within *w, const tv_ppo_updates *u) {
+    const struct tv_step_constants constants = tv_run_constants(w->run, w->run->state.step);
+    const double begin = tv_seconds();
+    tv_status status = TV_OK;
+    w->run->last.lr = (double)constants.lr;
+    while (!w->updated && status == TV_OK) {
+        status = update_epoch(w, u, &constants);
+        if (status == TV_OK) {
+            w->first = 0;
+            w->updated = ++w->epoch >= w->epochs || w->updated;
+        }
+    }
+    if (status != TV_OK && status != TV_E_INTERRUPTED)
+        return status;
+    TV_RETURN_IF_FAILED(u->drain(u->context));
+    *u->seconds += tv_seconds() - begin;
+    w->models = TV_PPO_SETTLED;
+    return status;
+}

@@ -1,0 +1,81 @@
+/* How far an iteration is, and that in a checkpoint: what PPO and GRPO share.
+ *
+ * An iteration draws, scores and evaluates, goes some epochs through what it drew, and measures held-out
+ * prompts. Before its first update a checkpoint is that of the step before. From there on it can be saved
+ * between two updates and behind the last one: its rollout (rollout_file.h), the place of the next update and
+ * what was measured up to it. What is left of it comes first on resuming, to the same bits.
+ */
+#ifndef TV_STAGES_PPO_WITHIN_H
+#define TV_STAGES_PPO_WITHIN_H
+
+#include "base/json.h"
+#include "run/run.h"
+#include "stages/ppo/rewards.h"
+#include "stages/ppo/rollout.h"
+#include "text/prompts.h"
+
+/* What the models are. */
+typedef enum tv_ppo_models {
+    TV_PPO_UNTOUCHED, /* those of run->state.step */
+    TV_PPO_IN_FLIGHT, /* updates are under way: nothing of them can be saved */
+    TV_PPO_SETTLED    /* updated up to `epoch` and `first` */
+} tv_ppo_models;
+
+/* Numbers that an iteration sums up on its way. */
+typedef struct tv_ppo_sums {
+    const char *name;
+    double *values;
+    uint64_t count;
+} tv_ppo_sums;
+
+enum { TV_PPO_MOST_SUMS = 24 };
+
+typedef struct tv_ppo_within {
+    /* Of the stage, which sets them before the first iteration. */
+    tv_run *run;
+    tv_ppo_rewards *scorers;
+    const tv_prompts *prompts;
+    tv_ppo_rollout *rollout;
+    uint64_t epochs, minibatch;
+    tv_ppo_sums sums[TV_PPO_MOST_SUMS];
+    uint64_t sum_count;
+    /* How far it is. */
+    tv_ppo_models models;
+    uint64_t epoch, first; /* of the next update: the place in the epoch's order where its minibatch begins */
+    bool updated;          /* there is no further one: what is left is the measurement */
+    bool taken_up;         /* all this is a checkpoint's, and what is left of the iteration comes next */
+} tv_ppo_within;
+
+/* `count` numbers more that a checkpoint holds. */
+void tv_ppo_within_add(tv_ppo_within *within, const char *name, double *values, uint64_t count);
+
+/* Nothing of the next iteration is done. */
+void tv_ppo_within_restart(tv_ppo_within *within);
+
+/* Adds "within" to the stage's state, and the rollout to the directory of the checkpoint that is written. */
+tv_status tv_ppo_within_write(const tv_ppo_within *within, cJSON *state, const char *directory);
+/* The next iteration goes on with what `directory`, a checkpoint, holds in its file `state_name`. TV_E_DATA
+ * where that fits no iteration of this run. */
+tv_status tv_ppo_within_read(tv_ppo_within *within, const char *directory, const char *state_name);
+
+/* ---- the updates ---- */
+
+typedef struct tv_ppo_updates {
+    uint64_t count; /* sequences that take part */
+    /* Lays out the order of an epoch. */
+    tv_status (*order)(void *context, uint64_t epoch);
+    /* The minibatch that begins at place `first`. */
+    tv_status (*update)(void *context, const struct tv_step_constants *constants, uint64_t first);
+    /* Takes the results of all updates in flight. */
+    tv_status (*drain)(void *context);
+    /* At an epoch's end: whether there is no further one; NULL: all epochs are gone through. */
+    tv_status (*enough)(void *context, bool *enough);
+    void *context;
+    double *seconds; /* which they take are added */
+} tv_ppo_updates;
+
+/* By all ranks. From where the iteration is to its last update. TV_E_INTERRUPTED where an interrupt stopped
+ * it between two; it is settled then. */
+tv_status tv_ppo_within_update(tv_ppo_within *within, const tv_ppo_updates *updates);
+
+#endif
