@@ -399,15 +399,10 @@ static bool decodes_on_matrices(const tv_attention_decode *decode) {
 static choice choose_decode(const tv_recorder *recorder, const tv_attention_decode *decode,
                             const decode_part *most) {
     const tv_caps *caps = tv_recorder_caps(recorder);
-    uint32_t lanes = tv_cpu_lanes(caps);
     bool on_matrices = decodes_on_matrices(decode);
-    if (lanes && !on_matrices)
-        return (choice){
-            .program = decode_lanes[decode_takes_texels(recorder, decode, most)][lanes == TV_CPU_LANES_WIDE],
-            .rows_per_group = 1,
-            .parts = decode->heads * tv_div_up(decode->head_size, TV_ATTENTION_LANES_PART),
-            .specialization = {(uint32_t)decode->head_size},
-            .specialization_count = 1};
+    if (tv_cpu_lanes(caps) && !on_matrices) /* its blocks are the forward pass's */
+        return choose(recorder, decode->head_size, decode_takes_texels(recorder, decode, most), &decode_lanes,
+                      forward_tiles);
     uint32_t part_blocks = part_blocks_of(recorder, decode, most);
     uint64_t segments = part_blocks ? tv_div_up(tv_div_up(decode->max_tokens, KEY_BLOCK), part_blocks) : 1;
     choice way = {.program = part_blocks ? TV_PROGRAM_attention_decode_parts_base
@@ -465,7 +460,9 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
     tv_launch launch = {
         .program = way->program,
         .push = &push,
-        .groups = part->rows * way->parts,
+        .groups = way->rows_per_group > 1
+                      ? tv_div_up(part->rows * decode->heads, way->rows_per_group) * way->parts
+                      : part->rows * way->parts,
         .specialization = {way->specialization[0], way->specialization[1], way->specialization[2]},
         .specialization_count = way->specialization_count,
         .shape = {part->rows, decode->heads, decode->head_size, decode->max_tokens},
