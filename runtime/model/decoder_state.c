@@ -6,8 +6,9 @@
 
 #include <stdlib.h>
 
-/* Enough tokens for a GPU to be busy with, and few beside the rows of a batch. */
-enum { LEAST_READING_ROWS = 128 };
+/* Enough tokens for a GPU to be busy with, and for a CPU not to spend its time waking threads for each
+ * kernel; few beside the rows of a batch. */
+enum { LEAST_READING_ROWS = 512 };
 
 uint64_t tv_decoder_reading_rows(const tv_decoder_options *options) {
     /* A prompt's last token is fed by a step. */
