@@ -68,6 +68,12 @@ static tv_status check_launcher(const tv_launcher *launcher, int argc, char **ar
     for (size_t i = 0; i < sizeof for_ranks / sizeof *for_ranks; i++)
         if (strcmp(for_ranks[i], argv[1]) == 0)
             return TV_OK;
+    if (strcmp(argv[1], "align") == 0)
+        return tv_fail(
+            TV_E_USAGE,
+            "%s started %u of these, and align runs alone; it starts its steps over several devices "
+            "itself: --launcher 'mpirun -n %u'",
+            launcher->name, launcher->count, launcher->count);
     return tv_fail(
         TV_E_USAGE,
         "%s started %u of these, and this command runs alone; pretrain, sft, reward, dpo, ppo, grpo, "

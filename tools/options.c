@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "tools/options_describe.h"
 #include "tools/options_help.h"
+#include "train/ranks.h"
 
 void tv_texts_free(tv_texts *texts) {
     free(texts->items);
@@ -425,7 +426,8 @@ tv_status tv_options_parse(const tv_command_line *line, int argc, char **argv, b
         return TV_OK;
     }
     if (asks_for_help(argc, argv)) {
-        tv_options_print_help(line, common, common_count);
+        if (tv_launcher_of_environment().own == 0) /* of several ranks one speaks */
+            tv_options_print_help(line, common, common_count);
         *done = true;
         return TV_OK;
     }

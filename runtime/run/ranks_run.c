@@ -41,33 +41,61 @@ done:
 
 typedef struct rank_device {
     char name[128];
-    uint32_t number;
+    double peak;
+    uint32_t number, unused;
 } rank_device;
 
 enum { SAID = 16 }; /* ranks by name */
+
+static tv_status gather_devices(tv_ranks *ranks, const tv_device *device, double peak, rank_device **all) {
+    rank_device own = {.number = tv_device_number(device), .peak = peak};
+    snprintf(own.name, sizeof own.name, "%.127s", tv_device_caps(device)->name);
+    *all = calloc(tv_ranks_count(ranks), sizeof **all);
+    return *all ? tv_ranks_gather(ranks, &own, sizeof own, *all)
+                : tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
+}
+
+/* Whether a rank of a lower number has the same device. */
+static bool shares(const tv_ranks *ranks, const rank_device *all, uint32_t rank) {
+    for (uint32_t r = 0; r < rank; r++)
+        if (all[r].number == all[rank].number &&
+            strcmp(tv_ranks_host(ranks, r), tv_ranks_host(ranks, rank)) == 0)
+            return true;
+    return false;
+}
 
 tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device) {
     if (!ranks)
         return TV_OK;
     const uint32_t count = tv_ranks_count(ranks);
-    rank_device own = {.number = tv_device_number(device)}, *all = calloc(count, sizeof *all);
-    if (!all)
-        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
-    snprintf(own.name, sizeof own.name, "%.127s", tv_device_caps(device)->name);
-    tv_status status = tv_ranks_gather(ranks, &own, sizeof own, all);
+    rank_device *all;
+    tv_status status = gather_devices(ranks, device, 0, &all);
     uint32_t sharing = 0;
     for (uint32_t r = 0; r < count && status == TV_OK; r++) {
-        bool shares = false;
-        for (uint32_t q = 0; q < r && !shares; q++)
-            shares = all[q].number == all[r].number &&
-                     strcmp(tv_ranks_host(ranks, q), tv_ranks_host(ranks, r)) == 0;
-        sharing += shares;
+        const bool other = shares(ranks, all, r);
+        sharing += other;
         if (r < SAID)
             tv_info("rank %u on %s: %s (device %u)%s", r, tv_ranks_host(ranks, r), all[r].name, all[r].number,
-                    shares ? ", with another rank" : "");
+                    other ? ", with another rank" : "");
     }
     if (sharing)
         tv_warn("%u of %u ranks share a device with another one, which makes nothing faster", sharing, count);
+    free(all);
+    return status;
+}
+
+tv_status tv_ranks_sum_peaks(tv_ranks *ranks, const tv_device *device, double *peak) {
+    if (!ranks)
+        return TV_OK;
+    bool known = true;
+    double sum = 0;
+    rank_device *all;
+    tv_status status = gather_devices(ranks, device, *peak, &all);
+    for (uint32_t r = 0; r < tv_ranks_count(ranks) && status == TV_OK; r++) {
+        known = known && all[r].peak > 0;
+        sum += shares(ranks, all, r) ? 0 : all[r].peak;
+    }
+    *peak = known ? sum : 0;
     free(all);
     return status;
 }

@@ -11,6 +11,8 @@ tv_status tv_rank_device(const tv_ranks *ranks, const tv_device_options *given, 
                          tv_device_options *options);
 /* By all. Says who has what, and warns where two share one. */
 tv_status tv_ranks_say_devices(tv_ranks *ranks, const tv_device *device);
+/* By all: the sum of *peak over the ranks' devices, each of them once; 0 where one is not known. */
+tv_status tv_ranks_sum_peaks(tv_ranks *ranks, const tv_device *device, double *peak);
 /* By all: *least, which `waited` the fewest seconds, since the others waited for it, and how many *more the
  * one waited that waited most. */
 tv_status tv_ranks_compare_waits(tv_ranks *ranks, double waited, uint32_t *least, double *more);

@@ -209,6 +209,7 @@ static tv_status start_directory(tv_run *run) {
 tv_status tv_run_start(tv_run *run) {
     /* Nobody writes before everybody has read. */
     TV_RETURN_IF_FAILED(tv_ranks_agree(run->options->ranks, start_model(run)));
+    TV_RETURN_IF_FAILED(tv_ranks_sum_peaks(run->options->ranks, run->device, &run->peak));
     run->first_step = run->state.step;
     return tv_ranks_leads(run->options->ranks) ? start_directory(run) : TV_OK;
 }

@@ -119,7 +119,7 @@ struct tv_run {
     tv_made_with before, now; /* of the checkpoint that is resumed; of this invocation */
     uint64_t total_steps;
     uint64_t first_step; /* of this invocation */
-    double peak;         /* FLOP/s that the device was measured at; 0: unknown */
+    double peak;         /* FLOP/s that the ranks' devices were measured at; 0: unknown */
     double flops_per_token;
     bool interrupted;         /* some rank was, and the step is done */
     uint64_t interrupt_looks; /* whether some rank was */

@@ -60,8 +60,8 @@ bool tv_find_deadlock(const tv_rank_watch *ranks, uint32_t count, double limit, 
 }
 
 static void describe(const tv_rank_at *at, char *text, uint64_t size) {
-    static const char *const names[] = {"a broadcast", "a gathering", "an exchange"};
-    const char *name = at->kind >= 0 && at->kind < 3 ? names[at->kind] : "an unknown one";
+    static const char *const names[] = {"a broadcast", "a gathering", "an agreement", "an exchange"};
+    const char *name = at->kind >= 0 && at->kind < 4 ? names[at->kind] : "an unknown one";
     snprintf(text, size, "transfer %" PRIu64 " (%s of %" PRIu64 " B)", at->number, name,
              at->bytes ? at->bytes : at->moves);
 }

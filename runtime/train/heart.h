@@ -18,6 +18,7 @@
 typedef enum tv_transfer_kind {
     TV_TRANSFER_BROADCAST,
     TV_TRANSFER_GATHER,
+    TV_TRANSFER_AGREEMENT,
     TV_TRANSFER_EXCHANGE
 } tv_transfer_kind;
 

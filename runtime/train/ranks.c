@@ -1,6 +1,7 @@
 /* Ranks over the module of MPI: see ranks.h. */
 #include "train/ranks.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,8 @@ struct tv_ranks {
     tv_heart *heart;
     bool agreed; /* the failure that is on its way is everybody's */
     double waited;
+    double patience;   /* seconds of a rank that has failed for the others */
+    int32_t *statuses; /* (ranks) of the last agreement */
     struct {           /* for tests */
         double delay;  /* seconds, TRIVIUM_INJECT_DELAY in ms: what a far network adds to each transfer */
         double slower; /* seconds, TRIVIUM_INJECT_SLOWNESS in ms: what a slower rank comes later to each */
@@ -70,6 +73,69 @@ tv_status tv_launcher_fail(tv_status status) {
         return status;
     tv_sleep(1);
     return tv_fail(status, "%s", "");
+}
+
+/* ---- waiting ---- */
+
+/* Whether it has ended within so many seconds. */
+static bool wait_for(tv_ranks *ranks, double seconds) {
+    const double begin = tv_seconds();
+    double pause = first_pause;
+    bool ended;
+    if (ranks->injected.delay > 0)
+        tv_sleep(ranks->injected.delay);
+    while (!(ended = !tv_heart_lost(ranks->heart) && ranks->calls->has_ended()) &&
+           tv_seconds() - begin < seconds) {
+        tv_sleep(pause);
+        pause = pause < last_pause ? 1.3 * pause : last_pause;
+    }
+    ranks->waited += tv_seconds() - begin;
+    return ended;
+}
+
+static void wait_for_end(tv_ranks *ranks) {
+    (void)wait_for(ranks, HUGE_VAL);
+}
+
+/* A transfer of another kind than that of the others, which never ends. */
+static void enter_alone(tv_ranks *ranks, int32_t kind) {
+    static char byte;
+    char *all = calloc((size_t)ranks->place.count, 1);
+    const tv_mpi_bytes other = {(ranks->place.own + 1) % ranks->place.count, 1, &byte};
+    const tv_transfer_kind wrong = kind == TV_TRANSFER_EXCHANGE ? TV_TRANSFER_GATHER : TV_TRANSFER_EXCHANGE;
+    tv_heart_enter(ranks->heart, &(tv_rank_at){.kind = (int32_t)wrong, .bytes = 1, .moves = 1}, true);
+    if (wrong == TV_TRANSFER_EXCHANGE)
+        (void)ranks->calls->begin_exchange(&other, 1, NULL, 0);
+    else if (all)
+        ranks->calls->begin_gather(&byte, all, 1);
+    wait_for_end(ranks);
+    free(all);
+}
+
+static void enter(tv_ranks *ranks, const tv_rank_at *at, bool waits) {
+    if (ranks->injected.slower > 0)
+        tv_sleep(ranks->injected.slower);
+    if (ranks->injected.deadlock > 0 && --ranks->injected.deadlock == 0)
+        enter_alone(ranks, at->kind);
+    tv_heart_enter(ranks->heart, at, waits);
+}
+
+static void end_alone(tv_ranks *ranks, tv_status status, const char *who) {
+    (void)tv_fail_context(status, "rank %d on %s", ranks->place.own, ranks->place.host);
+    (void)tv_fail_advice(status, status, "all ranks end");
+    tv_log_failure(who);
+    ranks->calls->abort(SHOUTED);
+}
+
+/* Of those that fail alike one speaks. One that fails alone may have done so while the others wait for it
+ * elsewhere: it waits for them for `seconds`, and then speaks. */
+static void gather_statuses(tv_ranks *ranks, tv_status own, const char *who, double seconds) {
+    const int32_t mine = (int32_t)own;
+    enter(ranks, &(tv_rank_at){.kind = TV_TRANSFER_AGREEMENT, .bytes = sizeof mine}, true);
+    ranks->calls->begin_agreement(&mine, ranks->statuses, (int)sizeof mine);
+    if (!wait_for(ranks, seconds))
+        end_alone(ranks, own, who);
+    tv_heart_leave(ranks->heart);
 }
 
 /* ---- life ---- */
@@ -134,18 +200,19 @@ tv_status tv_ranks_start(tv_ranks **out) {
         free(ranks);
         return status;
     }
-    const double timeout = number_of("TRIVIUM_RANK_TIMEOUT");
+    const double timeout = number_of("TRIVIUM_RANK_TIMEOUT"), limit = timeout > 0 ? timeout : default_timeout;
+    ranks->patience = limit / 4;
     ranks->injected.delay = 1e-3 * number_of("TRIVIUM_INJECT_DELAY");
     ranks->injected.slower = 1e-3 * number_of("TRIVIUM_INJECT_SLOWNESS");
     ranks->injected.deadlock = number_of("TRIVIUM_INJECT_DEADLOCK");
     ranks->hosts = calloc((size_t)ranks->place.count, sizeof *ranks->hosts);
-    if (!ranks->hosts)
+    ranks->statuses = calloc((size_t)ranks->place.count, sizeof *ranks->statuses);
+    if (!ranks->hosts || !ranks->statuses)
         status = tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
     if (status == TV_OK)
         status = tv_ranks_gather(ranks, ranks->place.host, sizeof ranks->place.host, ranks->hosts);
     if (status == TV_OK)
-        status = tv_heart_start(ranks->calls, &ranks->place, ranks->hosts,
-                                timeout > 0 ? timeout : default_timeout, &ranks->heart);
+        status = tv_heart_start(ranks->calls, &ranks->place, ranks->hosts, limit, &ranks->heart);
     if (status != TV_OK) {
         tv_log_failure("trivium");
         ranks->calls->abort(SHOUTED);
@@ -164,6 +231,7 @@ static void leave(tv_ranks **handle) {
     tv_heart_stop(&ranks->heart);
     ranks->calls->end();
     free(ranks->hosts);
+    free(ranks->statuses);
     free(ranks);
     *handle = NULL;
 }
@@ -172,19 +240,19 @@ tv_status tv_ranks_end(tv_ranks **handle, tv_status status, const char *who) {
     tv_ranks *ranks = *handle;
     if (!ranks)
         return status;
-    /* An interrupt and numbers that are not finite come to all in the same step. */
+    /* An interrupt and numbers that are not finite come to all in the same step, or else the latter to one.
+     */
     const bool alike = status == TV_OK || status == TV_E_INTERRUPTED || status == TV_E_NUMERIC;
-    if (!alike && !ranks->agreed) {
-        (void)tv_fail_context(status, "rank %d on %s", ranks->place.own, ranks->place.host);
-        (void)tv_fail_advice(status, status, "all ranks end");
-        tv_log_failure(who);
-        ranks->calls->abort(SHOUTED);
-    }
+    if (!alike && !ranks->agreed)
+        end_alone(ranks, status, who);
     /* One that was stopped, and wakes up because all are ended, does not speak beside whoever ended them. */
-    bool unused;
-    (void)tv_ranks_any(ranks, false, &unused);
+    gather_statuses(ranks, status, who,
+                    status == TV_E_NUMERIC && !ranks->agreed ? ranks->patience : HUGE_VAL);
+    int first = 0;
+    while (first < ranks->place.own && ranks->statuses[first] == TV_OK)
+        first++;
     /* Before anybody leaves, since a launcher ends the others when the first one has left. */
-    if (status != TV_OK && tv_last_error()[0] && (!alike || ranks->place.own == 0))
+    if (status != TV_OK && tv_last_error()[0] && (ranks->agreed || ranks->place.own == first))
         tv_log_failure(who);
     if (status != TV_OK)
         (void)tv_fail(status, "%s", "");
@@ -219,41 +287,6 @@ double tv_ranks_waited(const tv_ranks *ranks) {
 }
 
 /* ---- transfers ---- */
-
-static void wait_for_end(tv_ranks *ranks) {
-    const double begin = tv_seconds();
-    double pause = first_pause;
-    if (ranks->injected.delay > 0)
-        tv_sleep(ranks->injected.delay);
-    while (tv_heart_lost(ranks->heart) || !ranks->calls->has_ended()) {
-        tv_sleep(pause);
-        pause = pause < last_pause ? 1.3 * pause : last_pause;
-    }
-    ranks->waited += tv_seconds() - begin;
-}
-
-/* A transfer of another kind than that of the others, which never ends. */
-static void enter_alone(tv_ranks *ranks, int32_t kind) {
-    static char byte;
-    char *all = calloc((size_t)ranks->place.count, 1);
-    const tv_mpi_bytes other = {(ranks->place.own + 1) % ranks->place.count, 1, &byte};
-    const tv_transfer_kind wrong = kind == TV_TRANSFER_EXCHANGE ? TV_TRANSFER_GATHER : TV_TRANSFER_EXCHANGE;
-    tv_heart_enter(ranks->heart, &(tv_rank_at){.kind = (int32_t)wrong, .bytes = 1, .moves = 1}, true);
-    if (wrong == TV_TRANSFER_EXCHANGE)
-        (void)ranks->calls->begin_exchange(&other, 1, NULL, 0);
-    else if (all)
-        ranks->calls->begin_gather(&byte, all, 1);
-    wait_for_end(ranks);
-    free(all);
-}
-
-static void enter(tv_ranks *ranks, const tv_rank_at *at, bool waits) {
-    if (ranks->injected.slower > 0)
-        tv_sleep(ranks->injected.slower);
-    if (ranks->injected.deadlock > 0 && --ranks->injected.deadlock == 0)
-        enter_alone(ranks, at->kind);
-    tv_heart_enter(ranks->heart, at, waits);
-}
 
 tv_status tv_ranks_broadcast(tv_ranks *ranks, uint32_t root, void *data, uint64_t bytes) {
     for (uint64_t at = 0; ranks && at < bytes; at += transfer_bytes) {
@@ -468,25 +501,21 @@ tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any) {
 tv_status tv_ranks_agree(tv_ranks *ranks, tv_status own) {
     if (!ranks)
         return own;
-    int32_t mine = (int32_t)own, *all = calloc((size_t)ranks->place.count, sizeof *all);
-    if (!all)
-        return tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
-    tv_status status = tv_ranks_gather(ranks, &mine, sizeof mine, all);
+    gather_statuses(ranks, own, "trivium", own == TV_OK ? HUGE_VAL : ranks->patience);
     int first = 0, failed = 0;
     for (int r = ranks->place.count - 1; r >= 0; r--)
-        if (all[r] != TV_OK) {
+        if (ranks->statuses[r] != TV_OK) {
             first = r;
             failed++;
         }
-    if (status == TV_OK && failed > 0) {
-        status = (tv_status)all[first];
-        ranks->agreed = true;
-        if (ranks->place.own != first)
-            (void)tv_fail(status, "%s", "");
-        else if (failed < ranks->place.count)
-            (void)tv_fail_context(status, "rank %d on %s", first, ranks->place.host);
-    }
-    free(all);
+    if (failed == 0)
+        return TV_OK;
+    const tv_status status = (tv_status)ranks->statuses[first];
+    ranks->agreed = true;
+    if (ranks->place.own != first)
+        (void)tv_fail(status, "%s", "");
+    else if (failed < ranks->place.count)
+        (void)tv_fail_context(status, "rank %d on %s", first, ranks->place.host);
     return status;
 }
 

@@ -33,8 +33,8 @@ void tv_ranks_hush(const tv_ranks *ranks);
 /* *ranks is NULL for a process alone, and hushed. TV_E_USAGE where a launcher started several and there is no
  * module for MPI, or one for another MPI; TV_E_CONFIG where they are different programs. */
 tv_status tv_ranks_start(tv_ranks **ranks);
-/* By all, whatever their status; returns it. Where a rank fails alone it says so, as `who`, and ends all;
- * where all fail together one of them says it. The sentence is empty then. */
+/* By all, whatever their status; returns it. Where a rank fails alone it says so, as `who`, and ends all,
+ * wherever the others are; where all fail together one of them says it. The sentence is empty then. */
 tv_status tv_ranks_end(tv_ranks **ranks, tv_status status, const char *who);
 
 uint32_t tv_ranks_count(const tv_ranks *ranks);
@@ -62,7 +62,8 @@ typedef struct tv_ranks_bytes {
 tv_status tv_ranks_exchange(tv_ranks *ranks, const tv_ranks_bytes *receives, const tv_ranks_bytes *sends);
 /* By all. Whether it is true of any. */
 tv_status tv_ranks_any(tv_ranks *ranks, bool own, bool *any);
-/* By all. TV_OK where that is everybody's status; else a failure for everybody. */
+/* By all. TV_OK where that is everybody's status; else a failure for everybody. One that fails alone, on the
+ * way to this, while the others are in what they do together before it, ends all with its sentence. */
 tv_status tv_ranks_agree(tv_ranks *ranks, tv_status own);
 /* Whether a failure is everybody's, so that what all do together may follow it; always true alone. */
 bool tv_ranks_agreed(const tv_ranks *ranks);

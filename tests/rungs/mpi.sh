@@ -246,6 +246,9 @@ refused "a lost device" "rank 1 on .* was lost .*all ranks end" "${launcher[@]}"
 refused "ranks that never meet" "rank [01] on .* has waited for [4-9] s in transfer 60 .* and rank [01] on .* waits in transfer 60 .*all ranks end" \
     "${launcher[@]}" -n 1 "$first/trivium" "${pretrain[@]}" --out runs/deadlock \
     : -n 1 env TRIVIUM_INJECT_DEADLOCK=61 "$first/trivium" "${pretrain[@]}" --out runs/deadlock
+lost_at_start=(dpo --model "$base" --data runs/prefs.jsonl --out runs/lost-at-start "${small[@]}")
+refused "a device lost before the first step, while the others hand something round" "rank 1 on .* was lost .*all ranks end" \
+    "${launcher[@]}" -n 1 "$first/trivium" "${lost_at_start[@]}" : -n 1 env TRIVIUM_INJECT_DEVICE_LOST=8 "$first/trivium" "${lost_at_start[@]}"
 if [ "${#flavours[@]}" = 2 ]; then
     refused "the mpirun of another MPI" "start it with the mpirun of that MPI" mpirun.mpich -n 2 openmpi/trivium "${pretrain[@]}" --out runs/none
 fi

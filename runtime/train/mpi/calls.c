@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* MPI is one for a process, and so is this. */
-static MPI_Comm transfers, beats;
+static MPI_Comm transfers, agreements, beats;
 static MPI_Request transfer = MPI_REQUEST_NULL, sent = MPI_REQUEST_NULL, told = MPI_REQUEST_NULL;
 static MPI_Request *pairs;
 static MPI_Status *pair_ends; /* which MPICH's MPI_STATUSES_IGNORE is to GCC no place for */
@@ -22,6 +22,7 @@ static void begin(tv_mpi_place *place) {
     MPI_Comm host;
     MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
     MPI_Comm_dup(MPI_COMM_WORLD, &transfers);
+    MPI_Comm_dup(MPI_COMM_WORLD, &agreements);
     MPI_Comm_dup(MPI_COMM_WORLD, &beats);
     MPI_Comm_size(transfers, &place->count);
     MPI_Comm_rank(transfers, &place->own);
@@ -42,6 +43,10 @@ static void begin_broadcast(int root, void *data, int bytes) {
 
 static void begin_gather(const void *own, void *all, int bytes) {
     MPI_Iallgather(own, bytes, MPI_BYTE, all, bytes, MPI_BYTE, transfers, &transfer);
+}
+
+static void begin_agreement(const void *own, void *all, int bytes) {
+    MPI_Iallgather(own, bytes, MPI_BYTE, all, bytes, MPI_BYTE, agreements, &transfer);
 }
 
 static int begin_exchange(const tv_mpi_bytes *receives, int receive_count, const tv_mpi_bytes *sends,
@@ -143,6 +148,7 @@ __attribute__((visibility("default"))) const tv_mpi_calls tv_mpi_calls_of_module
     .begin = begin,
     .begin_broadcast = begin_broadcast,
     .begin_gather = begin_gather,
+    .begin_agreement = begin_agreement,
     .begin_exchange = begin_exchange,
     .has_ended = has_ended,
     .beat = beat,

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-enum { TV_MPI_CALLS_VERSION = 3, TV_MPI_HOST_BYTES = 64, TV_MPI_REPORT_BYTES = 64 };
+enum { TV_MPI_CALLS_VERSION = 4, TV_MPI_HOST_BYTES = 64, TV_MPI_REPORT_BYTES = 64 };
 
 typedef struct tv_mpi_place {
     int count, own; /* ranks, and which this one is */
@@ -32,6 +32,8 @@ typedef struct tv_mpi_calls {
     /* A collective transfer of at most 2^31 - 1 bytes. */
     void (*begin_broadcast)(int root, void *data, int bytes);
     void (*begin_gather)(const void *own, void *all, int bytes); /* `bytes` of every rank, in their order */
+    /* The same apart from all others, so that a rank that is here while others are in those harms nobody. */
+    void (*begin_agreement)(const void *own, void *all, int bytes);
     /* From each rank to each; what one sends another awaits in the same order. Fails, with a code that is not
      * 0, without memory. */
     int (*begin_exchange)(const tv_mpi_bytes *receives, int receive_count, const tv_mpi_bytes *sends,
