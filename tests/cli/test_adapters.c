@@ -184,6 +184,7 @@ static void all_stages_take_adapters(void **state) {
     assert_true(metric_of(dpo, -1, "loss") < 0.66);
 
     char *planned = tv_format("%s/planned", p.dir);
+    uint64_t size = 0, reference = 0;
     const char *const outs[] = {whole, parts, planned};
     const char *const of_run[] = {"ppo.iterations=4", "ppo.prompts=4",         "ppo.minibatch=4",
                                   "ppo.epochs=2",     "ppo.max_new_tokens=12", "train.checkpoint_every=2"};
@@ -207,13 +208,31 @@ static void all_stages_take_adapters(void **state) {
             /* None of the roles has weights of the base's size of its own: activations aside, the reference
              * has none but SFT's adapter. */
             char *weights = tv_format("%s/model.safetensors", p.base);
-            uint64_t size;
             assert_ok(tv_file_size(weights, &size));
             assert_true(bytes_of(run.out, "\n  parameters") < size + size / 2);
+            reference = bytes_of(run.out, "\n  reference, policy's base ");
+            (void)bytes_of(run.out, "\n  value model, policy's base ");
+            (void)bytes_of(run.out, "\n  reward model, policy's base ");
             free(weights);
         }
         tv_child_result_free(&run);
     }
+    /* Over whole models the reference has weights of its own, which are what it has not here. */
+    run = tv_run_trivium("ppo", "--model", p.base, "--reward", reward, "--prompts", prompts, "--out", planned,
+                         "--quiet", "--dry-run", "--set", "ppo.prompts=4", "--set", "ppo.minibatch=4",
+                         "--set", "ppo.max_new_tokens=12", "--set", "ppo.iterations=4");
+    assert_null(strstr(run.out, "policy's base"));
+    uint64_t own = bytes_of(run.out, "\n  reference ");
+    tv_child_result_free(&run);
+    run = tv_run_trivium("grpo", "--model", sft, "--reward", reward, "--prompts", prompts, "--out", planned,
+                         "--quiet", "--dry-run", "--set", "grpo.prompts=2", "--set", "grpo.answers=2",
+                         "--set", "grpo.max_new_tokens=12", "--set", "grpo.kl_coef=0.1");
+    (void)bytes_of(run.out, "\n  reference, policy's base ");
+    (void)bytes_of(run.out, "\n  reward model, policy's base ");
+    tv_child_result_free(&run);
+    if (!(own > reference + size / 2))
+        fail_msg("a reference of its own takes %llu bytes, one on the base %llu, and the base has %llu",
+                 (unsigned long long)own, (unsigned long long)reference, (unsigned long long)size);
     tv_trivium_exits(0, "ppo", "--out", parts, "--resume", "--quiet");
     expect_same_adapters(whole, parts, "");
     expect_same_adapters(whole, parts, "value/");

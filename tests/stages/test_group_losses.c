@@ -309,8 +309,75 @@ static void advantages_are_pytorch_s(void **state) {
     cJSON_Delete(g.root);
 }
 
+/* An answer without a reward, the first, the third and the last of their groups: the others have the
+ * advantages of groups that it is not in, and it has none. */
+static void answers_without_a_reward_are_left_out(void **state) {
+    enum { GROUPS = 3, K = 5, LEFT = K - 1, T = 7 };
+    (void)state;
+    batch b = drawn((uint64_t)GROUPS * K, T);
+    tv_ppo_rollout all, left;
+    double rewards[GROUPS * K], own[GROUPS * LEFT];
+    uint64_t place[GROUPS * LEFT], count = 0;
+    uint8_t equal[GROUPS], of_left[GROUPS];
+    assert_ok(tv_ppo_rollout_create((uint64_t)GROUPS * K, T, &all));
+    assert_ok(tv_ppo_rollout_create((uint64_t)GROUPS * LEFT, T, &left));
+    for (uint64_t s = 0; s < (uint64_t)GROUPS * K; s++) {
+        const uint64_t g = s / K;
+        const bool none = s % K == 2 * g;
+        rewards[s] = none ? NAN : g == 1 ? 0.3 : (double)((s * 7) % 5) / 3;
+        if (!none) {
+            own[count] = rewards[s];
+            place[count++] = s;
+        }
+    }
+    for (uint64_t i = 0; i < b.count; i++) {
+        all.targets[i] = b.mask[i] ? 1 : TV_IGNORED_TARGET;
+        all.old_logprobs[i] = (float)b.old[i];
+        all.ref_logprobs[i] = (float)b.ref[i];
+    }
+    for (uint64_t i = 0; i < count * T; i++) {
+        const uint64_t at = place[i / T] * T + i % T;
+        left.targets[i] = all.targets[at];
+        left.old_logprobs[i] = all.old_logprobs[at];
+        left.ref_logprobs[i] = all.ref_logprobs[at];
+    }
+    for (int kind = TV_ADVANTAGES_GROUP; kind <= TV_ADVANTAGES_REINFORCE; kind++)
+        for (int beta = 0; beta < 2; beta++) {
+            tv_grpo_settings settings = {.answers = K, .advantages = kind, .kl_coef = 0.1 * beta};
+            assert_int_equal(tv_group_advantages(&settings, rewards, &all, equal), 1);
+            settings.answers = LEFT;
+            assert_int_equal(tv_group_advantages(&settings, own, &left, of_left), 1);
+            assert_memory_equal(equal, of_left, sizeof equal);
+            double seen = 0, sum = 0, sum_left = 0;
+            for (uint64_t i = 0; i < b.count; i++)
+                sum += fabs((double)all.advantages[i]);
+            for (uint64_t i = 0; i < count * T; i++) {
+                assert_near(all.advantages[place[i / T] * T + i % T], left.advantages[i], 1e-6);
+                sum_left += fabs((double)left.advantages[i]);
+                seen += left.advantages[i] != 0;
+            }
+            /* And what has no reward has no advantage. */
+            assert_near(sum, sum_left, 1e-4);
+            assert_true(seen > 10);
+        }
+    /* One alone has nothing to be compared with. */
+    for (uint64_t i = 1; i < K; i++)
+        rewards[i] = NAN;
+    rewards[0] = 2;
+    for (int kind = TV_ADVANTAGES_GROUP; kind < TV_ADVANTAGES_REINFORCE; kind++) {
+        const tv_grpo_settings settings = {.answers = K, .advantages = kind};
+        assert_int_equal(tv_group_advantages(&settings, rewards, &all, equal), 2);
+        for (uint64_t i = 0; i < (uint64_t)K * T; i++)
+            assert_near(all.advantages[i], 0, 0);
+    }
+    tv_ppo_rollout_free(&all);
+    tv_ppo_rollout_free(&left);
+    release(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_without_a_reward_are_left_out),
         cmocka_unit_test(advantages_are_pytorch_s),
         cmocka_unit_test(losses_are_pytorch_s),
         cmocka_unit_test(losses_equal_the_oracle),

@@ -2,7 +2,9 @@
  *
  * Tried on 2026-11-29, each fails here: weights left out; a weight of the reward before; deviations over k -
  * 1; the answers of a list shifted by one; a limit on waiting that is not set; members of the prompt's line
- * left out.
+ * left out; means over answers that a reward does not apply to; answers without a reward learned from, taken
+ * for a difference within their group, or counted in the mean of all that were drawn; an answer without a
+ * score taken for null.
  */
 #include "support/support.h"
 
@@ -170,6 +172,78 @@ static void lists_of_questions(void **state) {
     free(run);
 }
 
+/* The second prompt's answers are no matter of the program: sum, mean and deviation are over the others. */
+static void a_reward_may_not_apply(void **state) {
+    (void)state;
+    static const char *const programs[] = {
+        "while read -r line; do case $line in *'\"first\"'*) echo 3;; *) echo null;; esac; done",
+        "while read -r line; do id=${line#*:}; id=${id%%,*}; case $line in *'\"first\"'*) s=3;; *) s=null;; "
+        "esac; "
+        "echo \"{\\\"id\\\": $id, \\\"score\\\": $s}\"; done",
+        "while read -r line; do echo '[3, 3, 3, 3, null, null, null, null]'; done"};
+    for (size_t i = 0; i < TV_COUNT(programs); i++) {
+        char *run = tv_format("%s/null-%zu", place.planted.dir, i);
+        assert_ok(train(run, REWARDS(PROGRAM(programs[i]), CHECK("length:1:9")), false,
+                        TV_TEXTS("rewards.weights=[2,0.5]", "rewards.names=[\"gold\",\"short\"]",
+                                 i == 2 ? "rewards.batch=8" : "rewards.batch=1")));
+        for (uint64_t step = 1; step <= 2; step++) {
+            assert_near(tv_expect_metric(run, step, "reward/gold/mean"), 3, 0);
+            assert_near(tv_expect_metric(run, step, "reward/gold/std"), 0, 0);
+            assert_near(tv_expect_metric(run, step, "reward/gold/applies"), 0.5, 0);
+            assert_near(tv_expect_metric(run, step, "reward/mean"),
+                        3 + 0.5 * tv_expect_metric(run, step, "reward/short/mean"), 1e-12);
+        }
+        free(run);
+    }
+}
+
+/* The last answer of each group has no reward at all; the means are over the others, which alone are learned
+ * from. */
+static void an_answer_may_have_no_reward(void **state) {
+    (void)state;
+    char *run = path("none"), *equal = path("none-equal");
+    assert_ok(
+        train(run,
+              REWARDS(PROGRAM("n=0; while read -r line; do n=$((n + 1)); if [ $((n % 4)) = 0 ]; then echo "
+                              "null; else echo $((n % 4)); fi; done")),
+              false, TV_TEXTS("train.lr=1e-3")));
+    for (uint64_t step = 1; step <= 2; step++) {
+        assert_near(tv_expect_metric(run, step, "reward/none"), 0.25, 0);
+        assert_near(tv_expect_metric(run, step, "reward/mean"), 2, 1e-12);
+        assert_near(tv_expect_metric(run, step, "reward/std"), sqrt(2.0 / 3), 1e-12);
+        assert_near(tv_expect_metric(run, step, "groups/equal"), 0, 0);
+        assert_near(tv_expect_metric(run, step, "groups/learned"), 0.75, 0);
+        assert_near(tv_expect_metric(run, step, "policy/first_ratio_deviation"), 0, 0);
+    }
+    /* Those that have one have the same: such groups give way, every time. */
+    assert_ok(
+        train(equal,
+              REWARDS(PROGRAM("n=0; while read -r line; do n=$((n + 1)); if [ $((n % 2)) = 0 ]; then echo "
+                              "null; else echo 5; fi; done")),
+              false, TV_TEXTS("grpo.dynamic_sampling=2")));
+    assert_near(tv_expect_metric(equal, 1, "groups/equal"), 1, 0);
+    assert_near(tv_expect_metric(equal, 1, "groups/drawn"), 6, 0);
+    assert_near(tv_expect_metric(equal, 1, "reward/drawn"), 5, 0);
+    tv_free_all(run, equal);
+}
+
+/* PPO has no use for an answer without a score. */
+static void ppo_needs_a_reward(void **state) {
+    (void)state;
+    char *run = path("ppo"), *data = tv_format("data.train=[\"%s\"]", prompts);
+    const char *const sets[] = {data, "ppo.prompts=2", "ppo.minibatch=2", "ppo.max_new_tokens=6",
+                                "ppo.iterations=1"};
+    const tv_ppo_options options = {
+        .run = {.run = run, .sets = sets, .set_count = TV_COUNT(sets), .init = place.model},
+        .rewards = REWARDS(PROGRAM(
+            "while read -r line; do case $line in *'\"first\"'*) echo 1;; *) echo null;; esac; done")),
+        .reward_count = 1};
+    tv_run_result result;
+    assert_fails(tv_ppo_train(&options, &result), TV_E_DATA,
+                 "no reward applies to a response to prompt second");
+    tv_free_all(run, data);
+}
+
 /* Each ends the run with a sentence, and what was done before is saved. */
 static void programs_that_go_wrong(void **state) {
     (void)state;
@@ -186,9 +260,14 @@ static void programs_that_go_wrong(void **state) {
         {"read -r line; echo '[1,2,3,4,5,6,7,8]'; read -r line; echo '[1,2]'; cat >/dev/null",
          {"rewards.batch=8"},
          "answered \"[1,2]\" to a list of 8 questions"},
-        {"read -r line; echo '[1,2,3,4,5,6,7,8]'; read -r line; echo '[1,2,3,4,5,6,7,null]'; cat >/dev/null",
+        {"read -r line; echo '[1,2,3,4,5,6,7,8]'; read -r line; echo '[1,2,3,4,5,6,7,\"8\"]'; cat >/dev/null",
          {"rewards.batch=8"},
          "expected a list of 8 finite numbers"},
+        {EIGHT "echo nullx; cat >/dev/null", {NULL}, "answered \"nullx\""},
+        {EIGHT "echo '{}'; cat >/dev/null", {NULL}, "expected one finite number a line"},
+        {EIGHT "echo '{\"score\": \"null\"}'; cat >/dev/null",
+         {NULL},
+         "null where this reward does not apply"},
     };
     for (size_t i = 0; i < TV_COUNT(cases); i++) {
         char *run = tv_format("%s/wrong-%zu", place.planted.dir, i),
@@ -230,7 +309,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sum_with_weights),           cmocka_unit_test(names_and_weights_are_settings),
         cmocka_unit_test(programs_are_told_everything), cmocka_unit_test(lists_of_questions),
-        cmocka_unit_test(programs_that_go_wrong),       cmocka_unit_test(mistakes_get_a_sentence),
+        cmocka_unit_test(a_reward_may_not_apply),       cmocka_unit_test(an_answer_may_have_no_reward),
+        cmocka_unit_test(ppo_needs_a_reward),           cmocka_unit_test(programs_that_go_wrong),
+        cmocka_unit_test(mistakes_get_a_sentence),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -9,19 +9,24 @@
 static const double least_deviation = 1e-4;
 static const double least_variance = 1e-8;
 
+/* NaN is no reward: such answers are compared with none, and none with them. */
 static double mean_of(const double *values, uint64_t count) {
-    double sum = 0;
-    for (uint64_t i = 0; i < count; i++)
-        sum += values[i];
-    return sum / (double)count;
+    double sum = 0, n = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        sum += isnan(values[i]) ? 0 : values[i];
+        n += !isnan(values[i]);
+    }
+    return sum / fmax(n, 1);
 }
 
-/* Of a sample: over count - 1. */
+/* Of a sample: over their number less 1. */
 static double deviation_of(const double *values, uint64_t count) {
-    double mean = mean_of(values, count), sum = 0;
-    for (uint64_t i = 0; i < count; i++)
-        sum += (values[i] - mean) * (values[i] - mean);
-    return count > 1 ? sqrt(sum / (double)(count - 1)) : 0;
+    double mean = mean_of(values, count), sum = 0, n = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        sum += isnan(values[i]) ? 0 : (values[i] - mean) * (values[i] - mean);
+        n += !isnan(values[i]);
+    }
+    return n > 1 ? sqrt(sum / (n - 1)) : 0;
 }
 
 static void fill(tv_ppo_rollout *r, uint64_t sequence, double advantage) {
@@ -37,17 +42,21 @@ static double log_ratio(const tv_ppo_rollout *r, uint64_t i) {
 static void leave_one_out(const tv_grpo_settings *settings, const double *rewards, tv_ppo_rollout *r,
                           uint64_t first) {
     uint64_t k = settings->answers;
-    double sum = 0;
+    double sum = 0, others = -1;
     for (int pass = 0; pass < 2; pass++)
         for (uint64_t s = first; s < first + k; s++) {
             double kl = 0, reward;
+            if (isnan(rewards[s])) {
+                fill(r, s, 0);
+                continue;
+            }
             for (uint64_t i = s * r->tokens; settings->kl_coef > 0 && i < (s + 1) * r->tokens; i++)
                 kl += log_ratio(r, i);
             reward = rewards[s] - settings->kl_coef * kl;
-            if (pass == 0)
-                sum += reward;
-            else
-                fill(r, s, reward - (sum - reward) / (double)(k - 1));
+            sum += pass == 0 ? reward : 0;
+            others += pass == 0;
+            if (pass == 1)
+                fill(r, s, others > 0 ? reward - (sum - reward) / others : 0);
         }
 }
 
@@ -57,7 +66,7 @@ static void reinforce(const tv_grpo_settings *settings, const double *rewards, t
     for (uint64_t s = 0; s < r->sequences; s++) {
         double left = rewards[s];
         for (uint64_t i = (s + 1) * r->tokens; i-- > s * r->tokens;) {
-            if (r->targets[i] == TV_IGNORED_TARGET) {
+            if (r->targets[i] == TV_IGNORED_TARGET || isnan(rewards[s])) {
                 r->advantages[i] = 0;
                 continue;
             }
@@ -72,7 +81,7 @@ static void reinforce(const tv_grpo_settings *settings, const double *rewards, t
     for (int pass = 0; pass < 2; pass++)
         for (uint64_t i = 0; i < r->sequences * r->tokens; i++) {
             double d = (double)r->advantages[i] - mean;
-            if (r->targets[i] == TV_IGNORED_TARGET)
+            if (r->targets[i] == TV_IGNORED_TARGET || isnan(rewards[i / r->tokens]))
                 continue;
             if (pass == 0)
                 square += d * d;
@@ -85,9 +94,12 @@ uint64_t tv_group_equal(const tv_grpo_settings *settings, const double *rewards,
                         uint8_t *equal) {
     uint64_t k = settings->answers, count = 0;
     for (uint64_t g = 0; g < sequences / k; g++) {
+        double first = NAN;
         equal[g] = 1;
-        for (uint64_t i = 1; i < k; i++)
-            equal[g] = equal[g] && rewards[g * k + i] == rewards[g * k];
+        for (uint64_t i = g * k; i < (g + 1) * k; i++) {
+            equal[g] = equal[g] && (isnan(rewards[i]) || isnan(first) || rewards[i] == first);
+            first = isnan(first) ? rewards[i] : first;
+        }
         count += equal[g];
     }
     return count;
@@ -110,7 +122,7 @@ uint64_t tv_group_advantages(const tv_grpo_settings *settings, const double *rew
                                                                   : 1;
         /* The mean of equal numbers may be off by a rounding. */
         for (uint64_t i = 0; i < k; i++)
-            fill(r, g * k + i, equal[g] ? 0 : (own[i] - mean) / by);
+            fill(r, g * k + i, equal[g] || isnan(own[i]) ? 0 : (own[i] - mean) / by);
     }
     if (settings->advantages == TV_ADVANTAGES_REINFORCE)
         reinforce(settings, rewards, r);

@@ -1,6 +1,7 @@
 /* Other groups for those that teach nothing: see dynamic.h. */
 #include "stages/grpo/dynamic.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/os.h"
@@ -28,16 +29,22 @@ static tv_status draw_further(tv_grpo *g, tv_grpo_score *score, uint64_t groups,
     f->draw_seconds += drawn - begin;
     f->score_seconds += tv_seconds() - drawn;
     f->answers += further->sequences;
-    for (uint64_t s = 0; s < further->sequences; s++)
-        f->reward += further->items[s].score;
+    for (uint64_t s = 0; s < further->sequences; s++) {
+        const bool rated = !isnan(further->items[s].score);
+        f->reward += rated ? further->items[s].score : 0;
+        f->rated += rated;
+    }
     return TV_OK;
 }
 
+/* Of those that have a reward. */
 static bool differ(const tv_ppo_sequence *items, uint64_t answers) {
-    for (uint64_t a = 1; a < answers; a++)
-        if (items[a].score != items[0].score)
-            return true;
-    return false;
+    double least = INFINITY, most = -INFINITY;
+    for (uint64_t a = 0; a < answers; a++) {
+        least = fmin(least, items[a].score);
+        most = fmax(most, items[a].score);
+    }
+    return least < most;
 }
 
 /* Group `from` of what was drawn further, in the place of group `to`. */

@@ -11,8 +11,8 @@
 
 /* What was drawn beside the rollout. */
 typedef struct tv_grpo_further {
-    uint64_t answers;
-    double reward; /* sum over them */
+    uint64_t answers, rated; /* those that have a reward */
+    double reward;           /* sum over them */
     double draw_seconds, score_seconds;
 } tv_grpo_further;
 

@@ -177,14 +177,15 @@ static tv_status measure(void *self, tv_run *run) {
     tv_decoder_bytes decoder;
     if (tv_grpo_has_reference(g)) {
         TV_RETURN_IF_FAILED(tv_ppo_role_measure(&g->reference, run->list, caps, &bytes));
-        tv_trainer_bytes_add(&run->bytes, "reference", bytes);
+        tv_trainer_bytes_add(&run->bytes, g->reference.shared ? "reference, policy's base" : "reference",
+                             bytes);
     }
     TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
     tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
                          decoder.cache + decoder.activations + decoder.state);
     TV_RETURN_IF_FAILED(tv_ppo_rewards_measure(g->scorers, run->list, caps, &bytes));
     if (bytes)
-        tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
+        tv_trainer_bytes_add(&run->bytes, tv_ppo_rewards_row(g->scorers, run->list), bytes);
     tv_trainer_bytes_set_shared(&run->bytes, tv_activation_arena_bytes(g->activations));
     tv_ppo_memory_begin(
         &(tv_ppo_memory_roles){.run = run,

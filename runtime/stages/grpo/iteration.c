@@ -39,12 +39,15 @@ static tv_status draw_training(tv_grpo *g) {
 }
 
 static void take_scores(tv_grpo *g, measurement *m) {
-    m->reward = m->reward_square = m->ended = 0;
+    m->rated = m->reward = m->reward_square = m->ended = 0;
     for (uint64_t s = 0; s < g->rollout.sequences; s++) {
         double reward = g->rewards[s] = g->rollout.items[s].score;
+        m->ended += g->rollout.items[s].ended;
+        if (isnan(reward))
+            continue;
+        m->rated++;
         m->reward += reward;
         m->reward_square += reward * reward;
-        m->ended += g->rollout.items[s].ended;
     }
 }
 
@@ -67,9 +70,11 @@ static tv_status score_further(tv_grpo *g) {
 /* Dynamic sampling. */
 static tv_status replace_equal(tv_grpo *g, measurement *m, tv_grpo_further *further) {
     m->drawn = (double)g->rollout.sequences;
+    m->drawn_rated = m->rated;
     m->drawn_reward = m->reward;
     TV_RETURN_IF_FAILED(tv_grpo_replace_equal(g, score_further, further));
     m->drawn += (double)further->answers;
+    m->drawn_rated += (double)further->rated;
     m->drawn_reward += further->reward;
     take_scores(g, m);
     return TV_OK;
@@ -86,7 +91,7 @@ static void choose(tv_grpo *g, measurement *m) {
         if (settings->mask_truncated && !g->rollout.items[s].ended)
             for (uint64_t t = 0; t < T; t++)
                 g->rollout.targets[s * T + t] = TV_IGNORED_TARGET;
-        if (!drops || !g->equal[s / settings->answers])
+        if (!isnan(g->rewards[s]) && (!drops || !g->equal[s / settings->answers]))
             g->kept[g->kept_count++] = s;
     }
 }
@@ -245,7 +250,8 @@ static void add(tv_grpo *g, const char *name, double value) {
 }
 
 static void describe(tv_grpo *g, const measurement *m) {
-    double S = (double)g->rollout.sequences, n = fmax(m->stats[TV_GROUP_TOKENS], 1), mean = m->reward / S;
+    double S = (double)g->rollout.sequences, n = fmax(m->stats[TV_GROUP_TOKENS], 1);
+    double rated = fmax(m->rated, 1), mean = m->reward / rated;
     double ratio = m->stats[TV_GROUP_RATIO_MINUS_1] / n, length = 0, entropy = 0, kl = 0, tokens = 0;
     for (uint64_t s = 0; s < g->rollout.sequences; s++)
         length += (double)(g->rollout.items[s].length - g->rollout.items[s].prompt_length);
@@ -259,13 +265,15 @@ static void describe(tv_grpo *g, const measurement *m) {
         }
     g->number_count = 0;
     add(g, "reward/mean", mean);
-    add(g, "reward/std", sqrt(fmax(m->reward_square / S - mean * mean, 0)));
+    add(g, "reward/std", sqrt(fmax(m->reward_square / rated - mean * mean, 0)));
+    if (m->rated < S)
+        add(g, "reward/none", 1 - m->rated / S);
     tv_ppo_rewards_describe(g->scorers, g->numbers, &g->number_count);
     add(g, "groups/equal", (double)m->equal / (double)g->run->settings.grpo.prompts);
     add(g, "groups/learned", (double)g->kept_count / S);
     if (g->run->settings.grpo.dynamic_sampling) {
         add(g, "groups/drawn", m->drawn / (double)g->run->settings.grpo.answers);
-        add(g, "reward/drawn", m->drawn_reward / m->drawn);
+        add(g, "reward/drawn", m->drawn_reward / fmax(m->drawn_rated, 1));
     }
     add(g, "response_tokens", length / S);
     add(g, "truncated", 1 - m->ended / S);
@@ -295,7 +303,7 @@ static void describe(tv_grpo *g, const measurement *m) {
 static tv_status evaluate(tv_grpo *g, double *reward) {
     const tv_ppo_drawing drawing = drawing_of(g);
     tv_ppo_rollout *r = &g->held_out;
-    double sum = 0;
+    double sum = 0, rated = 0;
     for (uint64_t first = 0; first < g->val->count; first += r->sequences) {
         for (uint64_t s = 0; s < r->sequences; s++)
             r->items[s] = (tv_ppo_sequence){.prompt = (first + s) % g->val->count};
@@ -303,9 +311,17 @@ static tv_status evaluate(tv_grpo *g, double *reward) {
         TV_RETURN_IF_FAILED(tv_ppo_draw(&drawing, g->val, g->first_val + first, r));
         TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, g->val, r, false));
         for (uint64_t s = 0; s < r->sequences && first + s < g->val->count; s++)
-            sum += r->items[s].score;
+            if (!isnan(r->items[s].score)) {
+                sum += r->items[s].score;
+                rated++;
+            }
     }
-    *reward = sum / (double)g->val->count;
+    if (!(rated > 0))
+        return tv_fail(TV_E_DATA,
+                       "no reward applies to an answer to any of the %" PRIu64
+                       " held-out prompts: each was null; leave them out, or give a reward that scores them",
+                       g->val->count);
+    *reward = sum / rated;
     add(g, "eval/reward", *reward);
     return TV_OK;
 }
@@ -334,17 +350,16 @@ static void watch(tv_grpo *g, const measurement *m) {
                 step, m->skipped, m->updates);
     }
     /* reinforce++ compares all answers of the rollout. */
-    const bool alike =
-        g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE
-            ? !(m->reward_square * (double)g->rollout.sequences > m->reward * m->reward * (1 + 1e-12))
-            : m->equal == g->run->settings.grpo.prompts;
+    const bool alike = g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE
+                           ? !(m->reward_square * m->rated > m->reward * m->reward * (1 + 1e-12))
+                           : m->equal == g->run->settings.grpo.prompts;
     if (!alike) {
         g->nothing_since = 0;
         return;
     }
-    snprintf(g->warning, sizeof g->warning, "nothing to learn from: %s all answers have the same reward",
-             g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE ? "in the rollout"
-                                                                         : "in each group");
+    snprintf(g->warning, sizeof g->warning, "nothing to learn from: %s all answers have %s",
+             g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE ? "in the rollout" : "in each group",
+             m->rated > 0 ? "the same reward" : "none, for all programs answered null");
     if (!g->nothing_since) {
         g->nothing_since = step;
         tv_warn("iteration %" PRIu64 ": %s", step, g->warning);
@@ -365,6 +380,7 @@ void tv_grpo_within_begin(tv_grpo *g) {
                          .minibatch = settings->minibatch};
     /* What is made anew from the answers is not in it. */
     tv_ppo_within_add(w, "drawn", &m->drawn, 1);
+    tv_ppo_within_add(w, "drawn_rated", &m->drawn_rated, 1);
     tv_ppo_within_add(w, "drawn_reward", &m->drawn_reward, 1);
     tv_ppo_within_add(w, "stats", m->stats, TV_HEAD_STATS);
     tv_ppo_within_add(w, "loss", &m->loss, 1);

@@ -22,9 +22,9 @@ enum { TV_GRPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
 
 /* What an iteration measures on its way. */
 typedef struct tv_grpo_sums {
-    double reward, reward_square, ended; /* sums over answers */
-    double drawn, drawn_reward;          /* all answers, those of groups that gave way too; their sum */
-    uint64_t equal;                      /* groups without variance */
+    double rated, reward, reward_square, ended; /* answers with a reward; sums over them; over all answers */
+    double drawn, drawn_rated, drawn_reward;    /* the same of groups that gave way too */
+    uint64_t equal;                             /* groups without variance */
     double stats[TV_HEAD_STATS];
     double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
     double updates, skipped;

@@ -52,13 +52,15 @@ static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *
     return fmax(-settings->score_clip, fmin(settings->score_clip, score));
 }
 
-static void take_scores(tv_ppo *p, measurement *m) {
+static tv_status take_scores(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
+    TV_RETURN_IF_FAILED(tv_ppo_rewards_expect_all(prompts, &p->rollout));
     for (uint64_t s = 0; s < p->rollout.sequences; s++) {
         double reward = reward_of(&p->run->settings.ppo, &p->rollout.items[s]);
         p->rewards[s] = (float)reward;
         m->score += reward;
         m->ended += p->rollout.items[s].ended;
     }
+    return TV_OK;
 }
 
 /* ---- the roles' forward passes ---- */
@@ -347,7 +349,7 @@ static tv_status evaluate_rollouts(tv_ppo *p, double *score_mean, double *kl_mea
         TV_RETURN_IF_FAILED(evaluate_policy(p));
         TV_RETURN_IF_FAILED(evaluate_reference(p));
         TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, p->val, &p->rollout, false));
-        take_scores(p, &unused);
+        TV_RETURN_IF_FAILED(take_scores(p, p->val, &unused));
         for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {
             score_sum += (double)p->rewards[s];
             for (uint64_t i = s * T; i < (s + 1) * T; i++)
@@ -497,7 +499,7 @@ static tv_status roll_out(tv_ppo *p, measurement *m) {
     TV_RETURN_IF_FAILED(evaluate_roles(p));
     double passed = tv_seconds();
     TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, p->prompts, &p->rollout, true));
-    take_scores(p, m);
+    TV_RETURN_IF_FAILED(take_scores(p, p->prompts, m));
     m->draw_seconds = drawn - begin;
     m->score_seconds = tv_seconds() - passed;
     m->forward_seconds = passed - drawn;
@@ -510,7 +512,7 @@ static tv_status take_up(tv_ppo *p, measurement *m) {
     const tv_ppo_rollout *r = &p->rollout;
     p->within.taken_up = false;
     m->score = m->ended = 0;
-    take_scores(p, m);
+    TV_RETURN_IF_FAILED(take_scores(p, p->prompts, m));
     TV_RETURN_IF_FAILED(
         tv_ppo_expect_finite(r, r->old_logprobs, "the old log-probabilities of the checkpoint", TV_E_DATA));
     TV_RETURN_IF_FAILED(tv_ppo_expect_finite(

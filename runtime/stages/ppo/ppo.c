@@ -293,9 +293,9 @@ static tv_status measure(void *self, tv_run *run) {
     uint64_t bytes;
     tv_decoder_bytes decoder;
     TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->reference, run->list, caps, &bytes));
-    tv_trainer_bytes_add(&run->bytes, "reference", bytes);
+    tv_trainer_bytes_add(&run->bytes, p->reference.shared ? "reference, policy's base" : "reference", bytes);
     TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->value, run->list, caps, &bytes));
-    tv_trainer_bytes_add(&run->bytes, "value model", bytes);
+    tv_trainer_bytes_add(&run->bytes, p->value.shared ? "value model, policy's base" : "value model", bytes);
     TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
     tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
                          decoder.cache + decoder.activations + decoder.state);
@@ -306,7 +306,7 @@ static tv_status measure(void *self, tv_run *run) {
         tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers);
     }
     TV_RETURN_IF_FAILED(tv_ppo_rewards_measure(p->scorers, run->list, caps, &bytes));
-    tv_trainer_bytes_add(&run->bytes, "reward model", bytes);
+    tv_trainer_bytes_add(&run->bytes, tv_ppo_rewards_row(p->scorers, run->list), bytes);
     tv_trainer_bytes_add(&run->bytes, "advantages",
                          tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
     tv_trainer_bytes_set_shared(&run->bytes, tv_activation_arena_bytes(p->activations));

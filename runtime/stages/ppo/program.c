@@ -63,18 +63,23 @@ static tv_status wait_for(tv_reward_program *p, uint64_t wanted, uint64_t *ready
     return abandoned ? tv_fail(TV_E_INTERRUPTED, "the rollout was given up") : TV_OK;
 }
 
-/* A number alone, or the "score" of an object. */
-static bool read_number(const tv_answer *answer, double *value) {
-    if (answer->object) {
-        const cJSON *score = tv_json_get(answer->object, "score");
-        *value = cJSON_IsNumber(score) ? score->valuedouble : NAN;
-        return isfinite(*value);
-    }
-    char *end;
-    *value = strtod(answer->line, &end);
+/* A finite number or null, which is NaN. */
+static bool read_item(const cJSON *item, double *value) {
+    *value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    return cJSON_IsNull(item) || isfinite(*value);
+}
+
+/* It alone, or the "score" of an object. */
+static bool read_score(const tv_answer *answer, double *value) {
+    if (answer->object)
+        return read_item(tv_json_get(answer->object, "score"), value);
+    static const char none[] = "null";
+    const bool is_null = strncmp(answer->line, none, sizeof none - 1) == 0;
+    char *end = (char *)answer->line + (is_null ? sizeof none - 1 : 0);
+    *value = is_null ? NAN : strtod(answer->line, &end);
     while (*end == ' ' || *end == '\t' || *end == '\r')
         end++;
-    return end != answer->line && *end == '\0' && isfinite(*value);
+    return end != answer->line && *end == '\0' && (is_null || isfinite(*value));
 }
 
 static tv_status take_answer(tv_reward_program *p) {
@@ -84,11 +89,13 @@ static tv_status take_answer(tv_reward_program *p) {
     const char *prompt = p->questions[answer.question].prompt;
     if (status != TV_OK)
         return tv_fail_context(status, "for a response to prompt %s", prompt);
-    if (!read_number(&answer, &value))
-        return tv_fail(TV_E_DATA,
-                       "answered \"%.*s\" for a response to prompt %s; expected one finite number a line, "
-                       "or {\"id\": the question's, \"score\": a finite number}",
-                       SHOWN_BYTES, answer.line, prompt);
+    if (!read_score(&answer, &value))
+        return tv_fail(
+            TV_E_DATA,
+            "answered \"%.*s\" for a response to prompt %s; expected one finite number a line, "
+            "or {\"id\": the question's, \"score\": a finite number}; null where this reward does not "
+            "apply",
+            SHOWN_BYTES, answer.line, prompt);
     p->scores[answer.question] = value;
     return TV_OK;
 }
@@ -123,9 +130,7 @@ static tv_status take_list(const tv_answer *answer, uint64_t count, double *scor
     uint64_t taken = 0;
     (void)tv_json_parse(answer->line, answer->length, "an answer", &list);
     cJSON_ArrayForEach(item, list) {
-        if (taken < count && cJSON_IsNumber(item) && isfinite(item->valuedouble))
-            scores[taken] = item->valuedouble;
-        else
+        if (taken == count || !read_item(item, &scores[taken]))
             break;
         taken++;
     }
@@ -134,7 +139,7 @@ static tv_status take_list(const tv_answer *answer, uint64_t count, double *scor
     return good ? TV_OK
                 : tv_fail(TV_E_DATA,
                           "answered \"%.*s\" to a list of %" PRIu64 " questions (rewards.batch); expected "
-                          "a list of %" PRIu64 " finite numbers, such as [1, 0.5], in a line",
+                          "a list of %" PRIu64 " finite numbers or nulls, such as [1, 0.5, null], in a line",
                           SHOWN_BYTES, answer->line, count, count);
 }
 

@@ -4,7 +4,8 @@
  * answer is given to the question it belongs to (base/dialogue.h), so that no score depends on when it was
  * asked. A thread of its own speaks with it, from tv_reward_program_begin to tv_reward_program_scores; the
  * program has the next question as soon as it may have it, however busy the caller is. One that dies, takes
- * too long or answers anything but numbers is TV_E_DATA with the line it wrote, at tv_reward_program_scores.
+ * too long or answers anything but numbers and null is TV_E_DATA with the line it wrote, at
+ * tv_reward_program_scores.
  */
 #ifndef TV_STAGES_PPO_PROGRAM_H
 #define TV_STAGES_PPO_PROGRAM_H
@@ -36,7 +37,8 @@ tv_status tv_reward_program_begin(tv_reward_program *program, uint64_t count);
 /* The next of them. Where one before has failed it fails as tv_reward_program_scores would, and nothing is
  * begun any more. */
 tv_status tv_reward_program_ask(tv_reward_program *program, const tv_reward_question *question);
-/* When all are asked: waits for the answers and writes scores (count). TV_E_INTERRUPTED after Ctrl-C. */
+/* When all are asked: waits for the answers and writes scores (count); NaN where it answered null, that its
+ * reward does not apply. TV_E_INTERRUPTED after Ctrl-C. */
 tv_status tv_reward_program_scores(tv_reward_program *program, double *scores);
 /* Ends without answers what was begun, if anything; nothing more is asked then. */
 void tv_reward_program_abandon(tv_reward_program *program);

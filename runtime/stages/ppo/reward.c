@@ -79,9 +79,12 @@ static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
                                .shared = reward->needed ? NULL : reward->options.shared};
 }
 
+bool tv_ppo_reward_shares_base(const tv_ppo_reward *reward, const tv_parameter_list *policy) {
+    return reward->has_model && tv_parameters_share_base(policy, reward->model.directory);
+}
+
 uint64_t tv_ppo_reward_context(const tv_ppo_reward *reward, const tv_parameter_list *policy) {
-    bool shared = reward->has_model && tv_parameters_share_base(policy, reward->model.directory);
-    return shared ? scorer_options(reward).max_tokens : 0;
+    return tv_ppo_reward_shares_base(reward, policy) ? scorer_options(reward).max_tokens : 0;
 }
 
 /* As many tokens side by side as the activations of the other roles have room for, but enough for a device to
@@ -121,7 +124,7 @@ tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *
         return TV_OK;
     const tv_parameter_list *list = tv_reward_model_list(&reward->model);
     tv_scorer_options options = scorer_options(reward);
-    bool shared = tv_parameters_share_base(policy, reward->model.directory);
+    bool shared = tv_ppo_reward_shares_base(reward, policy);
     TV_RETURN_IF_FAILED(choose_batch(list, caps, reward->options.shared, &options));
     reward->batch_tokens = options.batch_tokens;
     return measure_scorer(list, shared ? policy : NULL, caps, &options, bytes);
@@ -148,9 +151,9 @@ tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
                                                                     .timeout = reward->options.timeout},
                                        &reward->program);
     const tv_scorer_options options = scorer_options(reward);
-    TV_RETURN_IF_FAILED(tv_reward_model_load(
-        &reward->model, tv_model_device(policy),
-        tv_parameters_share_base(tv_model_list(policy), reward->model.directory) ? policy : NULL));
+    TV_RETURN_IF_FAILED(
+        tv_reward_model_load(&reward->model, tv_model_device(policy),
+                             tv_ppo_reward_shares_base(reward, tv_model_list(policy)) ? policy : NULL));
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
 }
 

@@ -55,6 +55,8 @@ tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *
 tv_status tv_ppo_reward_measure_as(const tv_ppo_reward *reward, const tv_parameter_list *list,
                                    const tv_parameter_list *base, const tv_caps *caps, uint64_t max_tokens,
                                    tv_activation_arena *arena, uint64_t *bytes);
+/* Whether it is a model whose weights lie on the base of such a policy. */
+bool tv_ppo_reward_shares_base(const tv_ppo_reward *reward, const tv_parameter_list *policy);
 /* Tokens of the longest sequence that it reads through the policy's own tables of positions; 0: none. */
 uint64_t tv_ppo_reward_context(const tv_ppo_reward *reward, const tv_parameter_list *policy);
 /* Puts the model on the policy's device, over the same base where both are adapters of one, or starts the
@@ -76,8 +78,8 @@ tv_status tv_ppo_reward_drawn(tv_ppo_reward *reward, const tv_prompts *prompts,
 void tv_ppo_reward_abandon(tv_ppo_reward *reward);
 
 /* By all ranks, after tv_ppo_reward_begin, answers that it was not told of included. The scores of the whole
- * rollout, (sequences): a model's are shared among the ranks, a program
- * is one, the first rank's, whose answers all get. */
+ * rollout, (sequences), NaN where a program says that it does not apply: a model's are shared among the
+ * ranks, a program is one, the first rank's, whose answers all get. */
 tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
                               double *scores);
 

@@ -13,8 +13,8 @@ typedef struct part {
     const tv_reward_source *source;
     double *scores; /* (sequences) of the last rollout */
     double sum, squares;
-    uint64_t scored;
-    char *mean, *deviation; /* names of numbers */
+    uint64_t seen, scored;            /* answers; those that it applies to */
+    char *mean, *deviation, *applies; /* names of numbers */
 } part;
 
 struct tv_ppo_rewards {
@@ -29,7 +29,8 @@ static tv_status open_part(const tv_ppo_rewards_options *o, const tv_reward_sour
     p->scores = calloc(o->sequences + 1, sizeof *p->scores);
     p->mean = tv_format("reward/%s/mean", source->name);
     p->deviation = tv_format("reward/%s/std", source->name);
-    if (!p->scores || !p->mean || !p->deviation)
+    p->applies = tv_format("reward/%s/applies", source->name);
+    if (!p->scores || !p->mean || !p->deviation || !p->applies)
         return tv_fail(TV_E_MEMORY, "out of host memory for the rewards");
     const tv_ppo_reward_options options = {.ranks = o->ranks,
                                            .kind = source->kind,
@@ -72,6 +73,7 @@ void tv_ppo_rewards_close(tv_ppo_rewards **handle) {
         free(p->scores);
         free(p->mean);
         free(p->deviation);
+        free(p->applies);
     }
     free(rewards->drawn);
     free(rewards);
@@ -104,6 +106,17 @@ tv_status tv_ppo_rewards_measure(tv_ppo_rewards *rewards, const tv_parameter_lis
     return TV_OK;
 }
 
+const char *tv_ppo_rewards_row(const tv_ppo_rewards *rewards, const tv_parameter_list *policy) {
+    uint64_t models = 0, shared = 0;
+    for (uint64_t i = 0; i < rewards->count; i++) {
+        models += tv_ppo_reward_model(rewards->parts[i].reward) != NULL;
+        shared += tv_ppo_reward_shares_base(rewards->parts[i].reward, policy);
+    }
+    if (models > 1)
+        return shared == models ? "reward models, policy's base" : "reward models";
+    return shared ? "reward model, policy's base" : "reward model";
+}
+
 uint64_t tv_ppo_rewards_context(const tv_ppo_rewards *rewards, const tv_parameter_list *policy) {
     uint64_t most = 0;
     for (uint64_t i = 0; i < rewards->count; i++)
@@ -124,8 +137,11 @@ tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards) {
 }
 
 static void count_scores(part *p, uint64_t sequences) {
-    p->scored += sequences;
+    p->seen += sequences;
     for (uint64_t s = 0; s < sequences; s++) {
+        if (isnan(p->scores[s]))
+            continue;
+        p->scored++;
         p->sum += p->scores[s];
         p->squares += p->scores[s] * p->scores[s];
     }
@@ -156,15 +172,28 @@ void tv_ppo_rewards_abandon(tv_ppo_rewards *rewards) {
 tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout,
                                bool counted) {
     for (uint64_t s = 0; s < rollout->sequences; s++)
-        rollout->items[s].score = 0;
+        rollout->items[s].score = NAN;
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
         TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, rollout, p->scores));
         if (counted)
             count_scores(p, rollout->sequences);
         for (uint64_t s = 0; s < rollout->sequences; s++)
-            rollout->items[s].score += p->source->weight * p->scores[s];
+            if (!isnan(p->scores[s])) {
+                double *score = &rollout->items[s].score;
+                *score = (isnan(*score) ? 0 : *score) + p->source->weight * p->scores[s];
+            }
     }
+    return TV_OK;
+}
+
+tv_status tv_ppo_rewards_expect_all(const tv_prompts *prompts, const tv_ppo_rollout *rollout) {
+    for (uint64_t s = 0; s < rollout->sequences; s++)
+        if (isnan(rollout->items[s].score))
+            return tv_fail(TV_E_DATA,
+                           "no reward applies to a response to prompt %s: --reward-cmd answered null, and "
+                           "nothing else scores it; expected a number of one reward at least",
+                           prompts->items[rollout->items[s].prompt].id);
     return TV_OK;
 }
 
@@ -172,30 +201,37 @@ void tv_ppo_rewards_begin(tv_ppo_rewards *rewards) {
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
         p->sum = p->squares = 0;
-        p->scored = 0;
+        p->seen = p->scored = 0;
     }
 }
 
 void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *numbers, uint64_t *count) {
     for (uint64_t i = 0; rewards->count > 1 && i < rewards->count; i++) {
         const part *p = &rewards->parts[i];
-        double n = (double)tv_max_u64(p->scored, 1), mean = p->sum / n;
+        double n = (double)p->scored, mean = p->sum / n;
+        if (p->scored < p->seen)
+            numbers[(*count)++] = (tv_metric_number){p->applies, n / (double)p->seen};
+        if (p->scored == 0)
+            continue;
         numbers[(*count)++] = (tv_metric_number){p->mean, mean};
         numbers[(*count)++] = (tv_metric_number){p->deviation, sqrt(fmax(p->squares / n - mean * mean, 0))};
     }
 }
 
 static const char sums_key[] = "rewards";
+enum { SUMS = 4 /* of each */ };
 
 bool tv_ppo_rewards_add_sums(const tv_ppo_rewards *rewards, cJSON *state) {
-    double sums[3 * TV_MOST_REWARDS];
+    double sums[SUMS * TV_MOST_REWARDS];
     for (uint64_t i = 0; i < rewards->count; i++) {
         const part *p = &rewards->parts[i];
-        sums[3 * i] = p->sum;
-        sums[3 * i + 1] = p->squares;
-        sums[3 * i + 2] = (double)p->scored;
+        double *own = &sums[SUMS * i];
+        own[0] = p->sum;
+        own[1] = p->squares;
+        own[2] = (double)p->scored;
+        own[3] = (double)p->seen;
     }
-    cJSON *list = cJSON_CreateDoubleArray(sums, 3 * (int)rewards->count);
+    cJSON *list = cJSON_CreateDoubleArray(sums, SUMS * (int)rewards->count);
     bool built = list && cJSON_AddItemToObject(state, sums_key, list);
     if (!built)
         cJSON_Delete(list);
@@ -210,13 +246,14 @@ static double number_at(const cJSON *list, uint64_t index) {
 void tv_ppo_rewards_read_sums(tv_ppo_rewards *rewards, const cJSON *state) {
     const cJSON *list = tv_json_get(state, sums_key);
     tv_ppo_rewards_begin(rewards);
-    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != 3 * (int)rewards->count)
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != SUMS * (int)rewards->count)
         return;
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
-        double scored = number_at(list, 3 * i + 2);
-        p->sum = number_at(list, 3 * i);
-        p->squares = number_at(list, 3 * i + 1);
+        double scored = number_at(list, SUMS * i + 2), seen = number_at(list, SUMS * i + 3);
+        p->sum = number_at(list, SUMS * i);
+        p->squares = number_at(list, SUMS * i + 1);
         p->scored = scored >= 0 && scored <= UINT32_MAX ? (uint64_t)scored : 0;
+        p->seen = seen >= 0 && seen <= UINT32_MAX ? (uint64_t)seen : 0;
     }
 }

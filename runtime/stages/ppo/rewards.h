@@ -36,6 +36,8 @@ tv_ppo_reward *tv_ppo_rewards_model(const tv_ppo_rewards *rewards);
 /* Sums, or the most, of what reward.h says of each. */
 tv_status tv_ppo_rewards_measure(tv_ppo_rewards *rewards, const tv_parameter_list *policy,
                                  const tv_caps *caps, uint64_t *bytes);
+/* What a dry run calls those bytes, with the base that all of the models share with such a policy. */
+const char *tv_ppo_rewards_row(const tv_ppo_rewards *rewards, const tv_parameter_list *policy);
 uint64_t tv_ppo_rewards_context(const tv_ppo_rewards *rewards, const tv_parameter_list *policy);
 tv_status tv_ppo_rewards_start(tv_ppo_rewards *rewards, const tv_model *policy);
 tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards);
@@ -50,12 +52,17 @@ tv_status tv_ppo_rewards_drawn(tv_ppo_rewards *rewards, const tv_prompts *prompt
 void tv_ppo_rewards_abandon(tv_ppo_rewards *rewards);
 
 /* By all ranks, after tv_ppo_rewards_expect: fills items[].score of the whole rollout, of which there may be
- * several between two tv_ppo_rewards_begin. `counted`: it is part of what tv_ppo_rewards_describe tells. */
+ * several between two tv_ppo_rewards_begin. A reward that does not apply to an answer is left out of its sum.
+ * `counted`: it is part of what tv_ppo_rewards_describe tells. */
 tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout,
                                bool counted);
 
+/* That a reward applies to each answer of a scored rollout: else TV_E_DATA. */
+tv_status tv_ppo_rewards_expect_all(const tv_prompts *prompts, const tv_ppo_rollout *rollout);
+
 /* Appends reward/NAME/mean and reward/NAME/std of all that was counted since tv_ppo_rewards_begin, where
- * there are several. Their names last as long as the rewards. */
+ * there are several, and reward/NAME/applies, the share of it, where that is not all of it. Their names last
+ * as long as the rewards. */
 void tv_ppo_rewards_begin(tv_ppo_rewards *rewards);
 void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *numbers, uint64_t *count);
 /* Adds what they describe to a checkpoint's state, and takes it back; where the state has other rewards,
@@ -63,6 +70,6 @@ void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *nu
 bool tv_ppo_rewards_add_sums(const tv_ppo_rewards *rewards, cJSON *state);
 void tv_ppo_rewards_read_sums(tv_ppo_rewards *rewards, const cJSON *state);
 /* Numbers that it appends, at most. */
-enum { TV_PPO_REWARDS_NUMBERS = 2 * TV_MOST_REWARDS };
+enum { TV_PPO_REWARDS_NUMBERS = 3 * TV_MOST_REWARDS };
 
 #endif

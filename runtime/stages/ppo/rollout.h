@@ -18,7 +18,7 @@ typedef struct tv_ppo_sequence {
     uint64_t number; /* of its draws; no other of a rollout has it */
     uint64_t length, prompt_length;
     bool ended;   /* the response ends with an end token */
-    double score; /* of the reward, normalised; as the reward gave it */
+    double score; /* of the rewards; NaN: none of them applies to it */
 } tv_ppo_sequence;
 
 typedef struct tv_ppo_rollout {

@@ -139,7 +139,7 @@ static tv_status take_row(const arrays *a, const char *path, const tv_prompts *p
     uint64_t S = r->sequences, T = r->tokens, prompt = a->numbers[s], length = a->numbers[2 * S + s],
              prompt_length = a->numbers[3 * S + s];
     bool fits = prompt < prompts->count && length <= T + 1 && prompt_length <= length &&
-                prompt_length == prompts->items[prompt].length && isfinite(a->scores[s]) && a->ended[s] <= 1;
+                prompt_length == prompts->items[prompt].length && !isinf(a->scores[s]) && a->ended[s] <= 1;
     memcpy(own, r->ids + s * (T + 1), (T + 1) * sizeof *own);
     for (uint64_t i = 0; fits && i < length; i++)
         fits = own[i] < vocab && (i >= prompt_length || own[i] == prompts->items[prompt].ids[i]);
