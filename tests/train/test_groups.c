@@ -1,16 +1,21 @@
 /* Gradients of a step as sums of groups (tv_trainer_options.groups): each group's alone, by a trainer that
  * knows nothing of groups, added on the host in fp32 in the order of the groups, as they are or rounded to
  * bf16 with the error of each group kept over steps. One addition has one right result, so bits are compared;
- * every micro-batch has the same number of targets, so that scales are exact. Breaks that were seen to fail:
- * errors of all groups in one place, none brought before a group, the state of another trainer.
+ * every micro-batch has the same number of targets, so that scales are exact. Breaks that were seen to fail: errors of
+ * all groups in one place, none brought before a group, the state of another trainer, errors of a skipped update
+ * added or written, none read, a state that begins as skipped.
  */
 #include "support/golden.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/files.h"
 #include "formats/load.h"
 #include "oracle/group_round.h"
+#include "run/moments.h"
+#include "train/step.h"
 #include "train/trainer.h"
 #include "vk/transfer.h"
 
@@ -44,6 +49,13 @@ static void get_applied(const tv_model *model, float *flat) {
     for (uint32_t i = 0; i < list->count; at += list->items[i++].count)
         assert_ok(tv_download(tv_model_device(model), tv_model_trainable(model, i).gradient.span, flat + at,
                               list->items[i].count * sizeof(float)));
+}
+
+static void get_weights(const tv_model *model, float *flat) {
+    const tv_parameter_list *list = tv_model_list(model);
+    for (uint32_t i = 0; i < list->count; flat += list->items[i++].count)
+        assert_ok(tv_download(tv_model_device(model), tv_model_parameter_at(model, i).span, flat,
+                              list->items[i].count * sizeof *flat));
 }
 
 static void clear(const tv_model *model) {
@@ -177,6 +189,119 @@ static void rounded_groups_keep_their_errors(void **state) {
     check_rounded(*state, 1024);
 }
 
+typedef struct lab {
+    tv_model_directory *directory;
+    tv_model *model;
+    tv_trainer *trainer;
+    rows r;
+} lab;
+
+static const tv_trainer_options rounded = {.stage = "test",
+                                           .batch = B,
+                                           .tokens = T,
+                                           .grad_accum = GROUPS,
+                                           .groups = GROUPS,
+                                           .group_type = TV_BF16,
+                                           .train = true};
+
+static lab open_lab(tv_device *device) {
+    char *path = tv_test_golden_path("gpt2_100k", "");
+    lab l = {0};
+    assert_ok(tv_model_directory_open(path, &l.directory));
+    assert_ok(tv_model_create(device, tv_model_directory_parameters(l.directory), true, &l.model));
+    assert_ok(tv_model_load(l.model, l.directory));
+    assert_ok(tv_trainer_create(l.model, &rounded, &l.trainer));
+    l.r.vocab = tv_model_list(l.model)->config.vocab_size;
+    free(path);
+    return l;
+}
+
+static void close_lab(lab *l) {
+    tv_trainer_destroy(&l->trainer);
+    tv_model_destroy(&l->model);
+    tv_model_directory_close(&l->directory);
+}
+
+static void update(lab *l, bool applied) {
+    const struct tv_step_constants constants = tv_step_constants_make(1e-2, 0.1, 0.9, 0.95, 1e-8, 1);
+    tv_step_result result;
+    bool has_result;
+    assert_ok(tv_trainer_step(l->trainer, &constants, fill, &l->r, &result, &has_result));
+    assert_ok(tv_trainer_drain(l->trainer, &result, &has_result));
+    assert_int_equal(result.state.finite, applied);
+}
+
+/* Of every parameter and group, one behind the other; the caller frees. */
+static uint16_t *read_errors(const tv_model *model) {
+    const tv_parameter_list *list = tv_model_list(model);
+    uint16_t *errors = calloc(GROUPS * list->elements, sizeof *errors), *at = errors;
+    assert_non_null(errors);
+    for (uint64_t g = 0; g < GROUPS; g++)
+        for (uint32_t i = 0; i < list->count; at += list->items[i++].count)
+            assert_ok(tv_download(tv_model_device(model), tv_model_error_at(model, i, g).span, at,
+                                  list->items[i].count * sizeof *at));
+    return errors;
+}
+
+/* Gradients of a loss times 1e40 leave errors of their size where they are numbers at all. */
+static void a_skipped_update_drops_its_errors(void **state) {
+    lab skipping = open_lab(*state), fresh = open_lab(*state);
+    tv_step_result result;
+    accumulate(skipping.trainer, 1e40, &skipping.r, &result);
+    uint16_t *errors = read_errors(skipping.model);
+    float largest = 0;
+    for (uint64_t i = 0; i < GROUPS * tv_model_list(skipping.model)->elements; i++)
+        largest = fmaxf(largest, fabsf(tv_bfloat16_to_float(errors[i])));
+    assert_true(largest > 1e20F && isfinite(largest));
+    free(errors);
+    update(&skipping, false);
+    skipping.r.next = fresh.r.next = 77;
+    update(&skipping, true);
+    update(&fresh, true);
+    const uint64_t elements = tv_model_list(fresh.model)->elements;
+    float *a = calloc(elements, sizeof *a), *b = calloc(elements, sizeof *b);
+    assert_true(a && b);
+    get_weights(skipping.model, a);
+    get_weights(fresh.model, b);
+    assert_memory_equal(a, b, elements * sizeof *a);
+    tv_free_all(a, b);
+    close_lab(&skipping);
+    close_lab(&fresh);
+}
+
+/* A checkpoint has the errors, but for those of an update that was skipped; what is none is refused. */
+static void checkpoints_have_the_errors(void **state) {
+    lab l = open_lab(*state), next = open_lab(*state);
+    char folder[] = "/tmp/trivium-groups-XXXXXX", *path, *bytes;
+    uint64_t size;
+    assert_non_null(mkdtemp(folder));
+    const uint64_t all = GROUPS * tv_model_list(l.model)->elements * sizeof(uint16_t);
+    update(&l, true);
+    uint16_t *before = read_errors(l.model), *zeros = calloc(1, all);
+    assert_non_null(zeros);
+    assert_ok(tv_moments_write(folder, l.model, true));
+    assert_ok(tv_moments_read(folder, next.model));
+    uint16_t *after = read_errors(next.model);
+    assert_memory_equal(after, zeros, all);
+    free(after);
+    assert_ok(tv_moments_write(folder, l.model, false));
+    assert_ok(tv_moments_read(folder, next.model));
+    after = read_errors(next.model);
+    assert_memory_equal(after, before, all);
+    path = tv_format("%s/training_state/optimizer.safetensors", folder);
+    assert_non_null(path);
+    assert_ok(tv_read_file(path, &bytes, &size));
+    char *type = memmem(bytes, size, "\"BF16\"", 6);
+    assert_non_null(type);
+    memcpy(type, "\"F16\" ", 6);
+    assert_ok(tv_write_file(path, bytes, size));
+    assert_fails(tv_moments_read(folder, next.model), TV_E_DATA, "elements of type BF16");
+    assert_ok(tv_remove_tree(folder));
+    tv_free_all(before, after, zeros, path, bytes);
+    close_lab(&l);
+    close_lab(&next);
+}
+
 static void sums_are_planned_and_taken(void **state) {
     char *path = tv_test_golden_path("gpt2_100k", "");
     tv_model_directory *directory;
@@ -213,8 +338,9 @@ static void sums_are_planned_and_taken(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_step_is_its_groups_in_order),
-                                       cmocka_unit_test(rounded_groups_keep_their_errors),
-                                       cmocka_unit_test(sums_are_planned_and_taken)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_step_is_its_groups_in_order), cmocka_unit_test(rounded_groups_keep_their_errors),
+        cmocka_unit_test(a_skipped_update_drops_its_errors), cmocka_unit_test(checkpoints_have_the_errors),
+        cmocka_unit_test(sums_are_planned_and_taken)};
     return cmocka_run_group_tests(tests, tv_test_open_device, tv_test_close_device);
 }
