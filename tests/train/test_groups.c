@@ -1,9 +1,9 @@
 /* Gradients of a step as sums of groups (tv_trainer_options.groups): each group's alone, by a trainer that
  * knows nothing of groups, added on the host in fp32 in the order of the groups, as they are or rounded to
  * bf16 with the error of each group kept over steps. One addition has one right result, so bits are compared;
- * every micro-batch has the same number of targets, so that scales are exact. Breaks that were seen to fail: errors of
- * all groups in one place, none brought before a group, the state of another trainer, errors of a skipped update
- * added or written, none read, a state that begins as skipped.
+ * every micro-batch has the same number of targets, so that scales are exact. Breaks that were seen to fail:
+ * errors of all groups in one place, none brought before a group, the state of another trainer, errors of a
+ * skipped update added or written, none read, a state that begins as skipped.
  */
 #include "support/golden.h"
 
