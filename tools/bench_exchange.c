@@ -35,7 +35,6 @@ static tv_status record_taking(exchange_bench *b) {
     tv_recorder *recorder = NULL;
     tv_status status;
     TV_TRY_OR_FAIL(tv_recorder_begin(b->device, &(tv_recorder_options){.name = "bench/group"}, &recorder));
-    tv_exchange_begin_take(b->exchange);
     TV_TRY_OR_FAIL(tv_exchange_record_take(b->exchange, recorder, 0));
     return tv_recorder_end(&recorder, &b->taking);
 fail:

@@ -1,4 +1,15 @@
-/* Buckets of gradients, partial sums and weights over the host: see exchange.h. */
+/* Buckets of gradients, partial sums and weights over the host: see exchange.h. What becomes of a step:
+ *
+ *   device                          host                        other ranks
+ *   a group's gradients -- take --> taken  == reduce-scatter ==> given
+ *   own sums  <-- put, in order --  given  <===================  taken
+ *   own partial sums of the norm -> partials == all-gather ====> partials
+ *   norm, clip, update of the own stretches
+ *   own weights -- give ----------> given  == all-gather ======> given
+ *   others' weights <-- put ------  given  <===================  given
+ *
+ * What the device does stands first, recorded once; then what the host does in each step.
+ */
 #include "train/exchange.h"
 
 #include <stdio.h>
@@ -45,7 +56,7 @@ static uint64_t stage_bytes(const tv_exchange_layout *layout) {
 }
 
 static uint64_t stats_bytes(const tv_exchange_layout *layout) {
-    return layout->owners * TV_TENSOR_ALIGNMENT;
+    return layout->stat_begins[layout->owners];
 }
 
 static uint64_t buffer_bytes(uint64_t bytes) {
@@ -59,7 +70,7 @@ tv_status tv_exchange_measure(const tv_parameter_list *list, tv_dtype type, uint
     for (uint32_t b = 0; b < layout.all->bucket_count; b++)
         *bytes += buffer_bytes(layout.buckets[b].taken) + buffer_bytes(layout.buckets[b].given);
     *bytes += buffer_bytes(stage_bytes(&layout)) + buffer_bytes(stats_bytes(&layout)) +
-              buffer_bytes(layout.partial_slices[layout.owners]);
+              buffer_bytes(layout.partial_begins[layout.owners]);
     tv_exchange_layout_free(&layout);
     return TV_OK;
 }
@@ -70,16 +81,8 @@ static tv_span part(tv_buffer *buffer, uint64_t first, uint64_t bytes) {
     return tv_span_part(tv_buffer_span(buffer), first, bytes);
 }
 
-void tv_exchange_begin_take(tv_exchange *e) {
-    e->taken = 0;
-}
-
-/* The lowest position in the list that a bucket needs. */
-static uint32_t bucket_begins(const tv_exchange *e, uint32_t number) {
-    uint32_t s = 0;
-    while (e->layout.all->items[s].bucket != number)
-        s++;
-    return e->layout.all->items[s].parameter;
+static bool is_last(const tv_exchange *e, uint32_t number) {
+    return number + 1 == e->layout.all->bucket_count;
 }
 
 /* Gradients of stretches of a bucket that lie side by side, here and in an owner's slice: where in the whole
@@ -104,7 +107,7 @@ static tv_span gradient_of(const tv_exchange *e, uint32_t stretch, bool sums) {
 static tv_status each_run(const tv_exchange *e, tv_recorder *recorder, uint32_t number, uint32_t owner,
                           bool sums, gradient_visitor visit) {
     gradient_run run = {0};
-    for (uint32_t s = e->layout.all->count;;) {
+    for (uint32_t s = e->layout.buckets[number].end;;) {
         s = tv_exchange_layout_next(&e->layout, number, owner, s);
         const bool end = s == UINT32_MAX;
         const tv_span next = end ? (tv_span){0} : gradient_of(e, s, sums);
@@ -149,26 +152,29 @@ static tv_status clear_run(const tv_exchange *e, tv_recorder *recorder, uint32_t
 
 /* The whole bucket, then its gradients become 0, where rounding did not make them so. */
 static tv_status take(tv_exchange *e, tv_recorder *recorder, uint32_t number) {
-    const bool last = number + 1 == e->layout.all->bucket_count;
     const tv_span stats = e->tensors.stats.span;
     for (uint32_t r = 0; r < e->layout.owners; r++)
         TV_RETURN_IF_FAILED(each_run(e, recorder, number, r, false, copy_run));
-    if (last)
-        TV_RETURN_IF_FAILED(tv_record_copy(recorder, stats,
-                                           part(e->stats, e->layout.own * TV_TENSOR_ALIGNMENT, stats.bytes)));
+    if (is_last(e, number))
+        TV_RETURN_IF_FAILED(tv_record_copy(
+            recorder, stats, part(e->stats, e->layout.stat_begins[e->layout.own], stats.bytes)));
     for (uint32_t r = 0; r < e->layout.owners && e->layout.type == TV_F32; r++)
         TV_RETURN_IF_FAILED(each_run(e, recorder, number, r, false, clear_run));
-    if (last)
+    if (is_last(e, number))
         TV_RETURN_IF_FAILED(tv_record_fill(recorder, stats, 0));
     return tv_record_cut(recorder);
 }
 
 tv_status tv_exchange_record_take(void *context, tv_recorder *recorder, uint32_t index) {
     tv_exchange *e = context;
+    const tv_exchange_layout *layout = &e->layout;
     tv_record_push_label(recorder, "take");
-    while (e->taken < e->layout.all->bucket_count && bucket_begins(e, e->taken) >= index)
+    while (e->taken < layout->all->bucket_count &&
+           layout->all->items[layout->buckets[e->taken].first].parameter >= index)
         TV_RETURN_IF_FAILED(take(e, recorder, e->taken++));
     tv_record_pop_label(recorder);
+    if (index == 0)
+        e->taken = 0; /* for the next recording */
     return TV_OK;
 }
 
@@ -184,7 +190,7 @@ static tv_status add_run(const tv_exchange *e, tv_recorder *recorder, uint32_t n
 static tv_status add_stats(const tv_exchange *e, tv_recorder *recorder, uint32_t rank) {
     const tv_span stage = part(e->stage, stage_bytes(&e->layout) - TV_TENSOR_ALIGNMENT, STATS_BYTES);
     TV_RETURN_IF_FAILED(
-        tv_record_copy(recorder, part(e->stats, rank * TV_TENSOR_ALIGNMENT, STATS_BYTES), stage));
+        tv_record_copy(recorder, part(e->stats, e->layout.stat_begins[rank], STATS_BYTES), stage));
     return tv_group_add(recorder, TV_HEAD_STATS, (tv_tensor){stage, TV_F32}, e->tensors.stat_sums);
 }
 
@@ -204,7 +210,7 @@ static tv_status put(const tv_exchange *e, tv_recorder *recorder, uint32_t numbe
             TV_RETURN_IF_FAILED(tv_record_copy(recorder, group_of(e, number, r), part(e->stage, 0, bytes)));
             TV_RETURN_IF_FAILED(each_run(e, recorder, number, e->layout.own, true, add_run));
         }
-        if (number + 1 == e->layout.all->bucket_count)
+        if (is_last(e, number))
             TV_RETURN_IF_FAILED(add_stats(e, recorder, r));
     }
     return TV_OK;
@@ -212,14 +218,27 @@ static tv_status put(const tv_exchange *e, tv_recorder *recorder, uint32_t numbe
 
 /* Of this rank to the host, or of others to the device. */
 static tv_status copy_weights(const tv_exchange *e, tv_recorder *recorder, uint32_t number, bool own) {
-    const tv_stretches *all = e->layout.all;
-    for (uint32_t s = 0; s < all->count; s++) {
-        const tv_stretch *stretch = &all->items[s];
+    const tv_bucket_layout *layout = &e->layout.buckets[number];
+    for (uint32_t s = layout->first; s < layout->end; s++) {
+        const tv_stretch *stretch = &e->layout.all->items[s];
         const tv_span weights = tv_model_stretch_weights(e->model, stretch).span,
-                      host = part(e->buckets[number].given, e->layout.buckets[number].weights.places[s],
-                                  weights.bytes);
-        if (stretch->bucket == number && (stretch->owner == e->layout.own) == own)
+                      host = part(e->buckets[number].given, layout->weights.places[s], weights.bytes);
+        if ((stretch->owner == e->layout.own) == own)
             TV_RETURN_IF_FAILED(tv_record_copy(recorder, own ? weights : host, own ? host : weights));
+    }
+    return TV_OK;
+}
+
+static tv_status put_weights(const tv_exchange *e, tv_recorder *recorder, uint32_t number) {
+    return copy_weights(e, recorder, number, false);
+}
+
+/* Of all buckets; each ends with a cut. */
+static tv_status give_weights(const tv_exchange *e, tv_recorder *recorder, uint32_t unused) {
+    (void)unused;
+    for (uint32_t b = 0; b < e->layout.all->bucket_count; b++) {
+        TV_RETURN_IF_FAILED(copy_weights(e, recorder, b, true));
+        TV_RETURN_IF_FAILED(tv_record_cut(recorder));
     }
     return TV_OK;
 }
@@ -230,7 +249,7 @@ static tv_status copy_partials(const tv_exchange *e, tv_recorder *recorder, bool
     if (!at)
         return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
     for (uint32_t r = 0; r < e->layout.owners; r++)
-        at[r] = e->layout.partial_slices[r];
+        at[r] = e->layout.partial_begins[r];
     for (uint32_t s = 0; s < e->layout.all->count && status == TV_OK; s++) {
         const uint32_t owner = e->layout.all->items[s].owner;
         const uint64_t bytes = e->layout.partial_bytes[s];
@@ -248,34 +267,20 @@ tv_status tv_exchange_record_partials(tv_exchange *e, tv_recorder *recorder) {
     return copy_partials(e, recorder, true);
 }
 
-typedef enum recorded { PUT, GIVE_WEIGHTS, PUT_WEIGHTS, PUT_PARTIALS } recorded;
-
-static tv_status record_work(const tv_exchange *e, tv_recorder *recorder, recorded work, uint32_t number) {
-    switch (work) {
-    case PUT:
-        return put(e, recorder, number);
-    case GIVE_WEIGHTS:
-        for (uint32_t b = 0; b < e->layout.all->bucket_count; b++) {
-            TV_RETURN_IF_FAILED(copy_weights(e, recorder, b, true));
-            TV_RETURN_IF_FAILED(tv_record_cut(recorder));
-        }
-        return TV_OK;
-    case PUT_WEIGHTS:
-        return copy_weights(e, recorder, number, false);
-    case PUT_PARTIALS:
-        return copy_partials(e, recorder, false);
-    }
-    return TV_OK;
+static tv_status put_partials(const tv_exchange *e, tv_recorder *recorder, uint32_t unused) {
+    (void)unused;
+    return copy_partials(e, recorder, false);
 }
 
-static tv_status record(const tv_exchange *e, recorded work, uint32_t number, tv_recording **recording) {
-    static const char *const names[] = {"put groups", "give weights", "put weights", "put norms"};
+static tv_status record(const tv_exchange *e, const char *what,
+                        tv_status (*work)(const tv_exchange *, tv_recorder *, uint32_t), uint32_t number,
+                        tv_recording **recording) {
     tv_recorder *recorder = NULL;
     tv_status status;
     char name[64];
-    snprintf(name, sizeof name, "exchange/%s %u", names[work], number);
+    snprintf(name, sizeof name, "exchange/%s %u", what, number);
     TV_TRY_OR_FAIL(tv_recorder_begin(e->device, &(tv_recorder_options){.name = name}, &recorder));
-    TV_TRY_OR_FAIL(record_work(e, recorder, work, number));
+    TV_TRY_OR_FAIL(work(e, recorder, number));
     return tv_recorder_end(&recorder, recording);
 fail:
     tv_recorder_abort(&recorder);
@@ -310,8 +315,8 @@ static tv_status create_bucket(tv_exchange *e, uint32_t number) {
         tv_buffer_create(e->device, layout->taken, TV_MEMORY_READBACK, "own group", &b->taken));
     TV_RETURN_IF_FAILED(
         tv_buffer_create(e->device, layout->given, TV_MEMORY_READBACK, "other groups", &b->given));
-    TV_RETURN_IF_FAILED(record(e, PUT, number, &b->put));
-    return record(e, PUT_WEIGHTS, number, &b->put_weights);
+    TV_RETURN_IF_FAILED(record(e, "put groups", put, number, &b->put));
+    return record(e, "put weights", put_weights, number, &b->put_weights);
 }
 
 tv_status tv_exchange_create(tv_ranks *ranks, tv_model *model, const tv_exchange_tensors *tensors,
@@ -335,12 +340,12 @@ tv_status tv_exchange_create(tv_ranks *ranks, tv_model *model, const tv_exchange
         tv_buffer_create(e->device, stage_bytes(&e->layout), TV_MEMORY_DEVICE, "a group's slice", &e->stage));
     TV_TRY_OR_FAIL(tv_buffer_create(e->device, stats_bytes(&e->layout), TV_MEMORY_READBACK,
                                     "groups' statistics", &e->stats));
-    TV_TRY_OR_FAIL(tv_buffer_create(e->device, e->layout.partial_slices[e->layout.owners], TV_MEMORY_READBACK,
+    TV_TRY_OR_FAIL(tv_buffer_create(e->device, e->layout.partial_begins[e->layout.owners], TV_MEMORY_READBACK,
                                     "partial sums", &e->partials));
     for (uint32_t b = 0; b < e->layout.all->bucket_count; b++)
         TV_TRY_OR_FAIL(create_bucket(e, b));
-    TV_TRY_OR_FAIL(record(e, GIVE_WEIGHTS, 0, &e->give_weights));
-    TV_TRY_OR_FAIL(record(e, PUT_PARTIALS, 0, &e->put_partials));
+    TV_TRY_OR_FAIL(record(e, "give weights", give_weights, 0, &e->give_weights));
+    TV_TRY_OR_FAIL(record(e, "put norms", put_partials, 0, &e->put_partials));
     TV_TRY_OR_FAIL(tv_ranks_offer(ranks, answer, e, &e->offer));
     e->offered = true;
     tv_model_set_state_source(model, ask, e);
@@ -393,38 +398,39 @@ static tv_status exchange(tv_exchange *e, const char *what, uint32_t number) {
     return TV_OK;
 }
 
-/* Groups of bucket `number`, which this rank's device has given. */
-static tv_status exchange_bucket(tv_exchange *e, uint32_t number) {
-    bucket *b = &e->buckets[number];
+/* Of bucket `number`, which this rank's device has given: each rank's slice of the own group to it, and the
+ * own slice of everybody's. The adding, which makes it a reduce-scatter, is the device's. */
+static tv_status scatter_groups(tv_exchange *e, uint32_t number) {
     const tv_slices *slices = &e->layout.buckets[number].gradients;
     for (uint32_t r = 0; r < e->layout.owners; r++) {
         e->receives[r] = mapped(group_of(e, number, r));
-        e->sends[r] = mapped(part(b->taken, slices->begins[r], tv_slice_bytes(slices, r)));
+        e->sends[r] = mapped(part(e->buckets[number].taken, slices->begins[r], tv_slice_bytes(slices, r)));
     }
     return exchange(e, "bucket", number);
 }
 
-static tv_status exchange_stats(tv_exchange *e) {
-    char *all = tv_span_map(tv_buffer_span(e->stats));
+/* Of slices that begin at `begins` (owners + 1), the own to everybody and everybody's to here. */
+static tv_status all_gather(tv_exchange *e, tv_buffer *buffer, const uint64_t *begins, const char *what,
+                            uint32_t number) {
+    const uint32_t own = e->layout.own;
     for (uint32_t r = 0; r < e->layout.owners; r++) {
-        e->receives[r] = (tv_ranks_bytes){all + r * TV_TENSOR_ALIGNMENT, STATS_BYTES};
-        e->sends[r] = (tv_ranks_bytes){all + e->layout.own * TV_TENSOR_ALIGNMENT, STATS_BYTES};
+        e->receives[r] = mapped(part(buffer, begins[r], begins[r + 1] - begins[r]));
+        e->sends[r] = mapped(part(buffer, begins[own], begins[own + 1] - begins[own]));
     }
-    return exchange(e, "statistics", 0);
+    return exchange(e, what, number);
 }
 
 tv_status tv_exchange_round(tv_exchange *e, const tv_recording *taking, uint64_t *value) {
-    const uint32_t count = e->layout.all->bucket_count;
-    for (uint32_t b = 0; b < count; b++) {
+    for (uint32_t b = 0; b < e->layout.all->bucket_count; b++) {
         bucket *next = &e->buckets[b];
         /* What was given before is on the device. */
         TV_RETURN_IF_FAILED(tv_wait(e->device, next->value));
         TV_RETURN_IF_FAILED(tv_trace_collect(next->put));
         TV_RETURN_IF_FAILED(tv_wait(e->device, tv_recording_cut_value(taking, b)));
         const double before = tv_ranks_waited(e->ranks);
-        TV_RETURN_IF_FAILED(exchange_bucket(e, b));
-        if (b + 1 == count)
-            TV_RETURN_IF_FAILED(exchange_stats(e));
+        TV_RETURN_IF_FAILED(scatter_groups(e, b));
+        if (is_last(e, b))
+            TV_RETURN_IF_FAILED(all_gather(e, e->stats, e->layout.stat_begins, "statistics", 0));
         e->waited += tv_ranks_waited(e->ranks) - before;
         TV_RETURN_IF_FAILED(tv_submit(e->device, &next->put, 1, &next->value));
         *value = next->value;
@@ -435,7 +441,7 @@ tv_status tv_exchange_round(tv_exchange *e, const tv_recording *taking, uint64_t
 /* Each slice ends with the owner's seconds of waiting. */
 static double *waited_of(const tv_exchange *e, uint32_t rank) {
     char *all = tv_span_map(tv_buffer_span(e->partials));
-    return (double *)(void *)(all + e->layout.partial_slices[rank + 1] - sizeof(double));
+    return (double *)(void *)(all + e->layout.partial_begins[rank + 1] - sizeof(double));
 }
 
 static void note_waits(tv_exchange *e) {
@@ -455,16 +461,10 @@ tv_exchange_wait tv_exchange_last_wait(const tv_exchange *e) {
 }
 
 tv_status tv_exchange_partials(tv_exchange *e, uint64_t value) {
-    const uint64_t *slices = e->layout.partial_slices;
     TV_RETURN_IF_FAILED(tv_wait(e->device, value));
     TV_RETURN_IF_FAILED(tv_trace_collect(e->put_partials));
     *waited_of(e, e->layout.own) = e->waited;
-    for (uint32_t r = 0; r < e->layout.owners; r++) {
-        e->receives[r] = mapped(part(e->partials, slices[r], slices[r + 1] - slices[r]));
-        e->sends[r] = mapped(
-            part(e->partials, slices[e->layout.own], slices[e->layout.own + 1] - slices[e->layout.own]));
-    }
-    TV_RETURN_IF_FAILED(exchange(e, "norms", 0));
+    TV_RETURN_IF_FAILED(all_gather(e, e->partials, e->layout.partial_begins, "norms", 0));
     note_waits(e);
     return tv_submit(e->device, &e->put_partials, 1, &value);
 }
@@ -474,14 +474,8 @@ tv_status tv_exchange_weights(tv_exchange *e) {
     TV_RETURN_IF_FAILED(tv_submit(e->device, &e->give_weights, 1, &value));
     for (uint32_t b = 0; b < e->layout.all->bucket_count; b++) {
         bucket *next = &e->buckets[b];
-        const tv_slices *slices = &e->layout.buckets[b].weights;
         TV_RETURN_IF_FAILED(tv_wait(e->device, tv_recording_cut_value(e->give_weights, b)));
-        for (uint32_t r = 0; r < e->layout.owners; r++) {
-            e->receives[r] = mapped(part(next->given, slices->begins[r], tv_slice_bytes(slices, r)));
-            e->sends[r] = mapped(
-                part(next->given, slices->begins[e->layout.own], tv_slice_bytes(slices, e->layout.own)));
-        }
-        TV_RETURN_IF_FAILED(exchange(e, "weights", b));
+        TV_RETURN_IF_FAILED(all_gather(e, next->given, e->layout.buckets[b].weights.begins, "weights", b));
         TV_RETURN_IF_FAILED(tv_submit(e->device, &next->put_weights, 1, &next->value));
     }
     return tv_trace_collect(e->give_weights);

@@ -35,10 +35,8 @@ tv_status tv_exchange_create(tv_ranks *ranks, tv_model *model, const tv_exchange
 void tv_exchange_destroy(tv_exchange **exchange);
 
 /* A tv_gradients_finished, for the last micro-batch of a group: takes each bucket that is finished, cuts the
- * recording behind it, and makes its gradients 0; statistics go with the last one. */
+ * recording behind it, and makes its gradients 0; statistics go with the last one, at index 0. */
 tv_status tv_exchange_record_take(void *exchange, tv_recorder *recorder, uint32_t index);
-/* To be called before each recording that does so. */
-void tv_exchange_begin_take(tv_exchange *exchange);
 
 /* By all, when each has submitted `taking`, the last micro-batch of a group: the groups of all, in the order
  * of the ranks, go into the sums. *value is reached when they have. */

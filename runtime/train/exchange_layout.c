@@ -16,8 +16,8 @@ static uint64_t gradient_bytes(tv_dtype type, uint64_t count) {
 
 uint32_t tv_exchange_layout_next(const tv_exchange_layout *layout, uint32_t bucket, uint32_t owner,
                                  uint32_t from) {
-    for (uint32_t s = from; s-- > 0;)
-        if (layout->all->items[s].bucket == bucket && layout->all->items[s].owner == owner)
+    for (uint32_t s = from; s-- > layout->buckets[bucket].first;)
+        if (layout->all->items[s].owner == owner)
             return s;
     return UINT32_MAX;
 }
@@ -30,7 +30,7 @@ static tv_status place(const tv_exchange_layout *layout, uint32_t bucket, bool s
         return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
     for (uint32_t r = 0; r < layout->owners; r++) {
         slices->begins[r] = at;
-        for (uint32_t s = layout->all->count;
+        for (uint32_t s = layout->buckets[bucket].end;
              (s = tv_exchange_layout_next(layout, bucket, r, s)) != UINT32_MAX;) {
             const tv_stretch *stretch = &layout->all->items[s];
             slices->places[s] = at;
@@ -42,12 +42,22 @@ static tv_status place(const tv_exchange_layout *layout, uint32_t bucket, bool s
     return TV_OK;
 }
 
+/* Buckets follow each other as their stretches do, the last one first. */
+static void find_buckets(tv_exchange_layout *layout) {
+    for (uint32_t s = 0; s < layout->all->count; s++) {
+        tv_bucket_layout *bucket = &layout->buckets[layout->all->items[s].bucket];
+        bucket->first = bucket->end ? bucket->first : s;
+        bucket->end = s + 1;
+    }
+}
+
 static tv_status place_partials(tv_exchange_layout *layout) {
     const tv_stretches *all = layout->all;
+    layout->stat_begins = calloc((uint64_t)layout->owners + 1, sizeof(uint64_t));
     layout->partial_places = calloc((uint64_t)all->count + 1, sizeof(uint64_t));
     layout->partial_bytes = calloc((uint64_t)all->count + 1, sizeof(uint64_t));
-    layout->partial_slices = calloc((uint64_t)layout->owners + 1, sizeof(uint64_t));
-    if (!layout->partial_places || !layout->partial_bytes || !layout->partial_slices)
+    layout->partial_begins = calloc((uint64_t)layout->owners + 1, sizeof(uint64_t));
+    if (!layout->stat_begins || !layout->partial_places || !layout->partial_bytes || !layout->partial_begins)
         return tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
     uint64_t before = 0;
     for (uint32_t s = 0; s < all->count; s++) {
@@ -57,14 +67,16 @@ static tv_status place_partials(tv_exchange_layout *layout) {
         tv_gradient_norm_place(stretch->first, stretch->count, whole, &at, &floats);
         layout->partial_places[s] = (before + at) * sizeof(float);
         layout->partial_bytes[s] = floats * sizeof(float);
-        layout->partial_slices[stretch->owner + 1] += floats * sizeof(float);
+        layout->partial_begins[stretch->owner + 1] += floats * sizeof(float);
         if (stretch->first + stretch->count == whole)
             before += tv_gradient_norm_partials(whole);
     }
     for (uint32_t r = 0; r < layout->owners; r++)
-        layout->partial_slices[r + 1] =
-            layout->partial_slices[r] +
-            tv_align_up(layout->partial_slices[r + 1] + sizeof(double), TV_TENSOR_ALIGNMENT);
+        layout->partial_begins[r + 1] =
+            layout->partial_begins[r] +
+            tv_align_up(layout->partial_begins[r + 1] + sizeof(double), TV_TENSOR_ALIGNMENT);
+    for (uint32_t r = 0; r <= layout->owners; r++)
+        layout->stat_begins[r] = r * TV_TENSOR_ALIGNMENT;
     return TV_OK;
 }
 
@@ -78,6 +90,7 @@ tv_status tv_exchange_layout_create(const tv_parameter_list *list, tv_dtype type
         status = tv_fail(TV_E_MEMORY, "out of host memory for an exchange");
         goto done;
     }
+    find_buckets(&layout);
     for (uint32_t b = 0; b < layout.all->bucket_count; b++) {
         tv_bucket_layout *bucket = &layout.buckets[b];
         TV_TRY(place(&layout, b, false, &bucket->gradients));
@@ -103,9 +116,10 @@ void tv_exchange_layout_free(tv_exchange_layout *layout) {
         free(layout->buckets[b].weights.places);
     }
     free(layout->buckets);
+    free(layout->stat_begins);
     free(layout->partial_places);
     free(layout->partial_bytes);
-    free(layout->partial_slices);
+    free(layout->partial_begins);
     tv_stretches_destroy(&layout->all);
     *layout = (tv_exchange_layout){0};
 }

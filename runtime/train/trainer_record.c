@@ -80,8 +80,6 @@ static tv_status record_work(tv_recorder *recorder, const tv_trainer *trainer, r
     case WORK_TRAIN:
     case WORK_LAST:
         TV_RETURN_IF_FAILED(record_batch_copy(recorder, trainer, batch, width));
-        if (work == WORK_LAST)
-            tv_exchange_begin_take(trainer->exchange);
         return tv_step_record_micro_batch(recorder, trainer->model, &activations, head, tensors,
                                           work == WORK_LAST ? tv_exchange_record_take : NULL,
                                           trainer->exchange);

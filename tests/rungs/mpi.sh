@@ -149,7 +149,7 @@ for n in 1 2; do
     expect "dpo, $n ranks" ranks "$first" $n dpo --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/dpo-$n "${small[@]}" --set lora.rank=4
     expect "ppo, $n ranks" slow_one "$first" $n ppo --model "$base" --reward runs/reward-1 --prompts runs/prompts.jsonl --val runs/prompts.jsonl --out runs/ppo-$n \
         --quiet --set train.grad_groups=2 --set train.batch_size=2 --set ppo.iterations=2 --set ppo.prompts=8 --set ppo.minibatch=6 --set ppo.epochs=2 \
-        --set ppo.max_new_tokens=8 --set ppo.kl_controller=adaptive
+        --set ppo.max_new_tokens=8 --set ppo.kl_controller=adaptive --set ppo.ptx_coef=0.5 --set 'data.ptx=["runs/data_train.bin"]' --set train.grad_exchange=bf16
 done
 # The program that scores counts how often it is started.
 cat >runs/score.sh <<'END_OF_PROGRAM'

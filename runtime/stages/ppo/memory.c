@@ -156,6 +156,10 @@ static tv_status add_mix(measuring *m) {
     if (!m->memory->of.mix)
         return TV_OK;
     const tv_trainer_options options = {.stage = "ppo ptx",
+                                        .grad_accum = m->options.groups,
+                                        .groups = m->options.groups,
+                                        .group_type = m->options.group_type,
+                                        .ranks = m->options.ranks,
                                         .head_rows = m->options.head_rows,
                                         .batch = m->options.batch,
                                         .tokens = m->options.tokens,
@@ -164,7 +168,7 @@ static tv_status add_mix(measuring *m) {
                                         .shared = m->arena};
     tv_trainer_bytes bytes;
     TV_RETURN_IF_FAILED(tv_trainer_measure(m->step->list, m->memory->of.caps, &options, &bytes));
-    m->bytes += bytes.buffers;
+    m->bytes += bytes.buffers + bytes.exchange;
     return TV_OK;
 }
 

@@ -219,8 +219,13 @@ static tv_status open_ptx(tv_ppo *p, const tv_run *run) {
     return tv_fail_advice(status, TV_E_DATA, "`trivium data pack` makes shards");
 }
 
+/* A micro-batch of it for each group, so that ranks share it as they share the policy's. */
 static tv_trainer_options ptx_options(const tv_run *run) {
     return (tv_trainer_options){.stage = "ppo ptx",
+                                .grad_accum = run->trainer_options.groups,
+                                .groups = run->trainer_options.groups,
+                                .group_type = run->trainer_options.group_type,
+                                .ranks = run->trainer_options.ranks,
                                 .head_rows = run->state.head_rows,
                                 .batch = run->trainer_options.batch,
                                 .tokens = run->trainer_options.tokens,
@@ -303,7 +308,7 @@ static tv_status measure(void *self, tv_run *run) {
         const tv_trainer_options options = ptx_options(run);
         tv_trainer_bytes ptx;
         TV_RETURN_IF_FAILED(tv_trainer_measure(run->list, caps, &options, &ptx));
-        tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers);
+        tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers + ptx.exchange);
     }
     TV_RETURN_IF_FAILED(tv_ppo_rewards_measure(p->scorers, run->list, caps, &bytes));
     tv_trainer_bytes_add(&run->bytes, tv_ppo_rewards_row(p->scorers, run->list), bytes);
