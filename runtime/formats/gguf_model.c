@@ -234,10 +234,6 @@ const tv_parameter_list *tv_gguf_model_parameters(const tv_gguf_model *model) {
     return model->list;
 }
 
-const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model) {
-    return model->file;
-}
-
 /* What a tensor's elements are on a device; false where that is another type than theirs, whose own
  * arithmetic is not there. */
 static bool find_stored(const tv_gguf_type *type, tv_dtype *dtype) {

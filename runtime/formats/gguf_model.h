@@ -31,7 +31,6 @@ tv_status tv_gguf_model_open(const char *path, tv_gguf_model **model);
 void tv_gguf_model_close(tv_gguf_model **model);
 /* Lives as long as the model. */
 const tv_parameter_list *tv_gguf_model_parameters(const tv_gguf_model *model);
-const tv_gguf *tv_gguf_model_file(const tv_gguf_model *model);
 /* The type that a parameter's weights have in the file; TV_Q8_0 for those that have no arithmetic here. */
 tv_dtype tv_gguf_model_stored(const tv_gguf_model *model, uint32_t index);
 /* As tv_model_directory_read_rows, in rows of tv_dtype_row_bytes and in any type that takes the row; blocks

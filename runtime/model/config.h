@@ -119,6 +119,5 @@ tv_status tv_model_config_check_published(const tv_model_config *config);
 
 /* A tree that transformers loads; the caller frees *root with cJSON_Delete. */
 tv_status tv_model_config_tree(const tv_model_config *config, cJSON **root);
-tv_status tv_model_config_write_file(const tv_model_config *config, const char *path);
 
 #endif

@@ -65,11 +65,3 @@ tv_status tv_model_config_tree(const tv_model_config *config, cJSON **root) {
     *root = tree;
     return TV_OK;
 }
-
-tv_status tv_model_config_write_file(const tv_model_config *config, const char *path) {
-    cJSON *root = NULL;
-    TV_RETURN_IF_FAILED(tv_model_config_tree(config, &root));
-    tv_status status = tv_json_write_file(path, root);
-    cJSON_Delete(root);
-    return status;
-}

@@ -62,10 +62,6 @@ bool tv_check_compares(const char *text) {
     return strcmp(text, "number") == 0 || strcmp(text, "exact") == 0;
 }
 
-bool tv_check_has_reference(const tv_check *check) {
-    return check->kind == TV_CHECK_NUMBER || check->kind == TV_CHECK_EXACT;
-}
-
 /* ---- the final answer ---- */
 
 static bool is_digit(char c) {

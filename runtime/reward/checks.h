@@ -33,8 +33,6 @@ tv_status tv_check_parse(const char *text, tv_check *check);
 void tv_check_free(tv_check *check);
 /* Whether a text is a check that compares with a reference. */
 bool tv_check_compares(const char *text);
-/* Whether it compares with a reference. */
-bool tv_check_has_reference(const tv_check *check);
 /* 1 or 0. `reference` ends with a zero byte; NULL: there is none, and only a length can be right. */
 double tv_check_score(const tv_check *check, const void *text, uint64_t size, const char *reference);
 

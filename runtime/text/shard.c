@@ -214,10 +214,6 @@ tv_status tv_shard_writer_add(tv_shard_writer *writer, const uint32_t *ids, uint
     return TV_OK;
 }
 
-uint64_t tv_shard_writer_count(const tv_shard_writer *writer) {
-    return writer->count;
-}
-
 tv_status tv_shard_writer_commit(tv_shard_writer **handle) {
     tv_shard_writer *writer = *handle;
     tv_status status;

@@ -35,7 +35,6 @@ tv_status tv_shard_writer_open(const char *path, uint32_t vocab_size, tv_shard_w
 /* Fails with TV_E_DATA on an id outside the vocabulary and with TV_E_FIT on more than TV_SHARD_MAX_TOKENS
  * tokens, which is what the header's int32 holds. */
 tv_status tv_shard_writer_add(tv_shard_writer *writer, const uint32_t *ids, uint64_t count);
-uint64_t tv_shard_writer_count(const tv_shard_writer *writer);
 /* Puts the shard in its place and clears the handle, which is cleared on failure too. */
 tv_status tv_shard_writer_commit(tv_shard_writer **writer);
 void tv_shard_writer_abort(tv_shard_writer **writer);
