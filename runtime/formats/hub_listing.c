@@ -126,6 +126,11 @@ tv_status tv_hub_shards(const char *index, uint64_t size, const char *where, cha
         return tv_fail(TV_E_MEMORY, "out of host memory for the shards of %s", where);
     TV_TRY_OR_FAIL(tv_json_parse(index, size, where, &root));
     const cJSON *map = tv_json_get(root, "weight_map"), *item;
+    if (map && !cJSON_IsObject(map)) {
+        status = tv_fail(TV_E_DATA, "%s: expected an object for \"weight_map\", found %s", where,
+                         tv_json_kind(map));
+        goto fail;
+    }
     cJSON_ArrayForEach(item, map) {
         const char *name = cJSON_GetStringValue(item);
         bool known = false;

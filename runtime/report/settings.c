@@ -39,7 +39,7 @@ static row *find_row(table *t, const char *key) {
 static void flatten(table *t, uint64_t run, const char *prefix, const cJSON *tree) {
     const cJSON *item;
     cJSON_ArrayForEach(item, tree) {
-        char *key = tv_format("%s%s%s", prefix, prefix[0] ? "." : "", item->string);
+        char *key = tv_format("%s%s%s", prefix, prefix[0] ? "." : "", item->string ? item->string : "");
         if (key && cJSON_IsObject(item) && item->child) {
             flatten(t, run, key, item);
         } else {

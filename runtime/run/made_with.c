@@ -40,10 +40,18 @@ tv_status tv_made_with_read(const char *checkpoint, tv_made_with *made) {
     if (!path)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     TV_TRY(tv_json_read_file(path, &root));
-    const cJSON *settings = tv_json_get(root, "settings"), *inputs = tv_json_get(root, "inputs");
+    const cJSON *settings = tv_json_get(root, "settings"), *inputs = tv_json_get(root, "inputs"), *section;
     if (!cJSON_IsObject(settings) || !cJSON_IsObject(inputs)) {
         status = tv_fail(TV_E_DATA, "%s: expected the objects \"settings\" and \"inputs\", found less", path);
         goto done;
+    }
+    cJSON_ArrayForEach(section, settings) {
+        if (!cJSON_IsObject(section)) {
+            status = tv_fail(TV_E_DATA,
+                             "%s: expected an object for each section of \"settings\", found %s for \"%s\"",
+                             path, tv_json_kind(section), section->string);
+            goto done;
+        }
     }
     TV_TRY(tv_inputs_read(inputs, path, &made->inputs));
     made->settings = cJSON_Duplicate(settings, true);
