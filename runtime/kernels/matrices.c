@@ -8,7 +8,7 @@
 #include "kernels/matmul.h"
 #include "kernels/verdict.h"
 #include "sizes.h"
-#include "vk/submit.h"
+#include "vk/once.h"
 #include "vk/transfer.h"
 
 /* Two slices of k. Sides that are no multiples of a tile's, and a few rows of them. */
@@ -52,17 +52,13 @@ static void *fill(problem *of, uint64_t rows, uint64_t columns, bool transposed,
 
 static tv_status record(tv_device *device, const tv_matmul *product) {
     tv_recorder *recorder = NULL;
-    tv_recording *recording = NULL;
-    uint64_t value;
     tv_status status;
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "self-test of matrices"}, &recorder));
-    TV_TRY(tv_matmul_record(recorder, product));
-    TV_TRY(tv_recorder_end(&recorder, &recording));
-    TV_TRY(tv_submit(device, &recording, 1, &value));
-    TV_TRY(tv_wait(device, value));
-done:
+    TV_TRY_OR_FAIL(
+        tv_recorder_begin(device, &(tv_recorder_options){.name = "self-test of matrices"}, &recorder));
+    TV_TRY_OR_FAIL(tv_matmul_record(recorder, product));
+    return tv_run_once(&recorder);
+fail:
     tv_recorder_abort(&recorder);
-    tv_recording_destroy(&recording);
     return status;
 }
 

@@ -8,7 +8,7 @@
 #include "push_constants.h"
 #include "sizes.h"
 #include "vk/cpu_vectors.h"
-#include "vk/submit.h"
+#include "vk/once.h"
 #include "vk/transfer.h"
 
 enum { PROBE_TEXELS = 1009 };
@@ -42,17 +42,14 @@ static bool is_right(const float *sums) {
 
 static tv_status answer(tv_device *device, tv_span texels, tv_span sums) {
     tv_recorder *recorder = NULL;
-    tv_recording *recording = NULL;
-    uint64_t value;
     tv_status status;
-    TV_TRY(tv_recorder_begin(device, &(tv_recorder_options){.name = "self-test of texels"}, &recorder));
-    TV_TRY(tv_texel_probe(recorder, PROBE_TEXELS, (tv_tensor){texels, TV_F32}, (tv_tensor){sums, TV_F32}));
-    TV_TRY(tv_recorder_end(&recorder, &recording));
-    TV_TRY(tv_submit(device, &recording, 1, &value));
-    TV_TRY(tv_wait(device, value));
-done:
+    TV_TRY_OR_FAIL(
+        tv_recorder_begin(device, &(tv_recorder_options){.name = "self-test of texels"}, &recorder));
+    TV_TRY_OR_FAIL(
+        tv_texel_probe(recorder, PROBE_TEXELS, (tv_tensor){texels, TV_F32}, (tv_tensor){sums, TV_F32}));
+    return tv_run_once(&recorder);
+fail:
     tv_recorder_abort(&recorder);
-    tv_recording_destroy(&recording);
     return status;
 }
 

@@ -4,24 +4,20 @@
 #include "kernels/optimizer.h"
 #include "model/model.h"
 #include "model/model_own.h"
-#include "vk/submit.h"
+#include "vk/once.h"
 #include "vk/transfer.h"
 
 /* ---- filling ---- */
 
 static tv_status narrow_by(tv_model *model, const tv_update *update) {
     tv_recorder *recorder = NULL;
-    tv_recording *recording = NULL;
-    uint64_t value;
     tv_status status;
-    TV_TRY(tv_recorder_begin(tv_model_device(model), &(tv_recorder_options){.name = "narrow"}, &recorder));
-    TV_TRY(tv_narrow_record(recorder, update));
-    TV_TRY(tv_recorder_end(&recorder, &recording));
-    TV_TRY(tv_submit(tv_model_device(model), &recording, 1, &value));
-    TV_TRY(tv_wait(tv_model_device(model), value));
-done:
+    TV_TRY_OR_FAIL(
+        tv_recorder_begin(tv_model_device(model), &(tv_recorder_options){.name = "narrow"}, &recorder));
+    TV_TRY_OR_FAIL(tv_narrow_record(recorder, update));
+    return tv_run_once(&recorder);
+fail:
     tv_recorder_abort(&recorder);
-    tv_recording_destroy(&recording);
     return status;
 }
 

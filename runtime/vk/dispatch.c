@@ -58,7 +58,7 @@ static tv_status next_descriptor_set(tv_recorder *recorder, const tv_layout *lay
     tv_recording *recording = recorder->recording;
     if (!recorder->pool || recorder->pool_used == SETS_PER_POOL) {
         VkDescriptorPool *pools =
-            tv_recorder_append(recording->descriptor_pools, recording->descriptor_pool_count, sizeof *pools);
+            tv_recorder_room(recording->descriptor_pools, recording->descriptor_pool_count, sizeof *pools);
         if (!pools)
             return tv_recorder_no_memory();
         recording->descriptor_pools = pools;
@@ -88,7 +88,7 @@ static tv_status next_descriptor_set(tv_recorder *recorder, const tv_layout *lay
 static tv_status create_view(tv_recorder *recorder, tv_span span, VkBufferView *view) {
     tv_device *device = recorder->device;
     tv_recording *recording = recorder->recording;
-    VkBufferView *views = tv_recorder_append(recording->views, recording->view_count, sizeof *views);
+    VkBufferView *views = tv_recorder_room(recording->views, recording->view_count, sizeof *views);
     if (!views)
         return tv_recorder_no_memory();
     recording->views = views;
@@ -176,7 +176,7 @@ static tv_status note_dispatch(tv_recorder *recorder, const tv_dispatch *dispatc
                                double bytes) {
     tv_recording *recording = recorder->recording;
     tv_recorded_dispatch *list =
-        tv_recorder_append(recording->dispatches, recording->dispatch_count, sizeof *list);
+        tv_recorder_room(recording->dispatches, recording->dispatch_count, sizeof *list);
     if (!list)
         return tv_recorder_no_memory();
     recording->dispatches = list;

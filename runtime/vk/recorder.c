@@ -55,7 +55,7 @@ static tv_status begin_segment(tv_recorder *recorder) {
     tv_device *device = recorder->device;
     tv_recording *recording = recorder->recording;
     VkCommandBuffer *segments =
-        tv_recorder_append(recording->segments, recording->segment_count, sizeof *segments);
+        tv_recorder_room(recording->segments, recording->segment_count, sizeof *segments);
     if (!segments)
         return tv_recorder_no_memory();
     recording->segments = segments;
@@ -93,7 +93,7 @@ static tv_status end_segment(tv_recorder *recorder) {
 
 tv_status tv_record_cut(tv_recorder *recorder) {
     tv_recording *recording = recorder->recording;
-    uint32_t *cuts = tv_recorder_append(recording->cuts, recording->cut_count, sizeof *cuts);
+    uint32_t *cuts = tv_recorder_room(recording->cuts, recording->cut_count, sizeof *cuts);
     if (!cuts)
         return tv_recorder_no_memory();
     recording->cuts = cuts;

@@ -30,9 +30,9 @@ struct tv_recorder {
     uint32_t pool_used;
 };
 
-/* Appends one zeroed element to a growing array; NULL when memory is out. Capacity is the next power of two.
- */
-static inline void *tv_recorder_append(void *array, uint32_t count, size_t size) {
+/* The array with room for one more element behind `count`, its capacity the next power of two; NULL when
+ * memory is out, and the array stays as it was. */
+static inline void *tv_recorder_room(void *array, uint32_t count, size_t size) {
     if (count & (count - 1))
         return array;
     return realloc(array, (count ? 2 * (size_t)count : 1) * size);

@@ -7,31 +7,19 @@
 
 #include "base/bytes.h"
 #include "vk/internal.h"
+#include "vk/once.h"
 
 /* Enough to keep the bus busy, little beside any model. */
 enum { STAGING_BYTES = 16 << 20 };
 
 typedef enum copy_direction { COPY_UP, COPY_DOWN } copy_direction;
 
-/* Ends the recorder, runs what it holds once and waits. */
-static tv_status run_once(tv_device *device, tv_recorder **recorder) {
-    tv_recording *recording = NULL;
-    tv_status status;
-    uint64_t value;
-    TV_TRY(tv_recorder_end(recorder, &recording));
-    TV_TRY(tv_submit(device, &recording, 1, &value));
-    TV_TRY(tv_wait(device, value));
-done:
-    tv_recording_destroy(&recording);
-    return status;
-}
-
 static tv_status copy_once(tv_device *device, tv_span from, tv_span to) {
     tv_recorder *recorder = NULL;
     tv_status status;
     TV_TRY_OR_FAIL(tv_recorder_begin(device, &(tv_recorder_options){.name = "copy"}, &recorder));
     TV_TRY_OR_FAIL(tv_record_copy(recorder, from, to));
-    return run_once(device, &recorder);
+    return tv_run_once(&recorder);
 fail:
     tv_recorder_abort(&recorder);
     return status;
@@ -113,7 +101,7 @@ tv_status tv_clear(tv_device *device, tv_span span) {
     tv_status status;
     TV_TRY_OR_FAIL(tv_recorder_begin(device, &(tv_recorder_options){.name = "clear"}, &recorder));
     TV_TRY_OR_FAIL(tv_record_fill(recorder, span, 0));
-    return run_once(device, &recorder);
+    return tv_run_once(&recorder);
 fail:
     tv_recorder_abort(&recorder);
     return status;

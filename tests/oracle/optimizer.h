@@ -10,7 +10,8 @@ typedef struct oracle_adamw_settings {
     double lr, weight_decay, beta1, beta2, eps;
 } oracle_adamw_settings;
 
-/* One step, t = 1 the first, in the order of torch.optim.AdamW; `decay` as in tv_adamw. */
+/* One step, t = 1 the first, in the order of torch.optim.AdamW; `decay` multiplies the parameter before (1 -
+ * lr decay). */
 void oracle_adamw(const oracle_adamw_settings *settings, uint64_t t, int decay, uint64_t count,
                   const double *gradient, double *parameter, double *m, double *v);
 
