@@ -1,9 +1,9 @@
 /* trivium align: rounds in one directory, killed and gone on with, refused where they would go on with
  * something else.
  *
- * TRIVIUM_KILLS sets how often kill -9 ends it (default 4), at moments drawn by seed over its whole duration;
- * after each kill the same command or, by turns, --resume goes on, and in the end the bits are those of
- * rounds that nobody disturbed.
+ * TRIVIUM_KILLS sets how often kill -9 ends rounds of each learner (default: 4 in all), at moments drawn by
+ * seed over their whole duration; after each kill the same command or, by turns, --resume goes on, and in the
+ * end the bits are those of rounds that nobody disturbed.
  *
  * Tried on 2026-11-29, each fails here: a run with checkpoints begun anew; each round from the first policy;
  * a reward model of one round's preferences; the same seed in each round; no marks of finished steps;
@@ -31,7 +31,7 @@
 #include "support/answering.h"
 #include "support/small_run.h"
 
-enum { DEFAULT_KILLS = 4, PROMPTS = 8, SEED = 11, MOST_WORDS = 48 };
+enum { PROMPTS = 8, SEED = 11, MOST_WORDS = 48 };
 
 static tv_answering place;
 static char *prompts, *judge;
@@ -74,38 +74,51 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* Two rounds of dpo by the program, with further words that end with NULL. */
-static tv_child start(const char *out, const char *const *more) {
-    const char *argv[MOST_WORDS] = {TRIVIUM_COMMAND,
-                                    "align",
-                                    "--model",
-                                    place.model,
-                                    "--prompts",
-                                    prompts,
-                                    "--out",
-                                    out,
-                                    "--judge",
-                                    judge,
-                                    "-k",
-                                    "4",
-                                    "--max-tokens",
-                                    "6",
-                                    "--temperature",
-                                    "1",
-                                    "--set",
-                                    "train.steps=4",
-                                    "--set",
-                                    "dpo.train.lr=1e-3",
-                                    "--set",
-                                    "train.batch_size=4",
-                                    "--set",
-                                    "train.checkpoint_every=1",
-                                    "--quiet"};
+/* Two rounds of a learner by the program. */
+typedef struct learner {
+    const char *name;
+    uint64_t kills; /* where TRIVIUM_KILLS does not say */
+    const char *const *sets;
+} learner;
+
+static const char *const dpo_sets[] = {"train.steps=4", "dpo.train.lr=1e-3", "train.batch_size=4",
+                                       "train.checkpoint_every=1", NULL};
+static const char *const ppo_sets[] = {"reward.train.steps=2",
+                                       "ppo.iterations=2",
+                                       "ppo.prompts=8",
+                                       "ppo.minibatch=4",
+                                       "ppo.epochs=2",
+                                       "ppo.max_new_tokens=4",
+                                       "ppo.train.lr=1e-3",
+                                       "train.batch_size=4",
+                                       "train.checkpoint_every=1",
+                                       NULL};
+static const char *const grpo_sets[] = {"reward.train.steps=2",
+                                        "grpo.iterations=2",
+                                        "grpo.prompts=4",
+                                        "grpo.answers=4",
+                                        "grpo.minibatch=8",
+                                        "grpo.epochs=2",
+                                        "grpo.max_new_tokens=4",
+                                        "grpo.train.lr=1e-3",
+                                        "train.batch_size=4",
+                                        "train.checkpoint_every=1",
+                                        NULL};
+static const learner learners[] = {{"dpo", 2, dpo_sets}, {"ppo", 1, ppo_sets}, {"grpo", 1, grpo_sets}};
+
+static tv_child start(const learner *l, const char *out) {
+    const char *argv[MOST_WORDS] = {
+        TRIVIUM_COMMAND, "align", "--model", place.model, "--prompts", prompts, "--out",        out,
+        "--judge",       judge,   "--learn", l->name,     "-k",        "4",     "--max-tokens", "6",
+        "--temperature", "1",     "--quiet"};
     uint64_t count = 0;
     while (argv[count])
         count++;
-    while (*more)
-        argv[count++] = *more++;
+    for (const char *const *set = l->sets; *set; set++) {
+        argv[count++] = "--set";
+        argv[count++] = *set;
+    }
+    assert_true(count < MOST_WORDS);
     return tv_child_start(argv);
 }
 
@@ -117,13 +130,11 @@ static void expect_end(tv_child child, int code, const char *word) {
     tv_child_result_free(&run);
 }
 
-static const char *const nothing[] = {NULL};
-
 /* Of rounds in a folder of the same name: candidates and checkpoints note paths. */
-static void expect_same_rounds(const char *whole, const char *out) {
+static void expect_same_rounds(const learner *l, const char *whole, const char *out) {
     for (int round = 1; round <= 2; round++) {
         char *a = tv_format("%s/round-%d", whole, round), *b = tv_format("%s/round-%d", out, round);
-        char *run = tv_format("%s/dpo", a), *other = tv_format("%s/dpo", b);
+        char *run = tv_format("%s/%s", a, l->name), *other = tv_format("%s/%s", b, l->name);
         tv_expect_same_file(a, b, "candidates.jsonl");
         tv_expect_same_file(a, b, "prefs.jsonl");
         tv_expect_same_run(run, other);
@@ -132,15 +143,13 @@ static void expect_same_rounds(const char *whole, const char *out) {
     tv_expect_no_litter(out);
 }
 
-static void kills_change_nothing(void **state) {
-    (void)state;
-    const char *wanted = getenv("TRIVIUM_KILLS");
-    const uint64_t kills = wanted ? strtoull(wanted, NULL, 10) : DEFAULT_KILLS;
-    char *whole = tv_answering_path(&place, "whole"), *out = tv_answering_path(&place, "rounds");
+static void kill_rounds(const learner *l, uint64_t kills) {
+    char *whole = tv_format("%s/%s-whole", place.planted.dir, l->name),
+         *out = tv_format("%s/%s-rounds", place.planted.dir, l->name);
     const tv_rng rng = {.seed = SEED, .stream = TV_STREAM_TEST};
     double begin = tv_seconds();
     uint64_t draws = 0, done = 0;
-    expect_end(start(out, nothing), 0, NULL);
+    expect_end(start(l, out), 0, NULL);
     const double life = tv_seconds() - begin;
     assert_ok(tv_rename_durable(out, whole));
     while (done < kills) {
@@ -150,7 +159,7 @@ static void kills_change_nothing(void **state) {
             tv_child child =
                 i % 2 && tv_path_exists(plan)
                     ? tv_start_trivium("align", "--out", out, "--resume", "--judge", judge, "--quiet")
-                    : start(out, nothing);
+                    : start(l, out);
             free(plan);
             const double moment = tv_seconds() + life * (double)tv_uniform(&rng, draws++);
             while (tv_child_runs(&child) && (done >= kills || tv_seconds() < moment))
@@ -164,11 +173,18 @@ static void kills_change_nothing(void **state) {
             tv_child_result_free(&run);
             done += !finished;
         }
-        expect_same_rounds(whole, out);
+        expect_same_rounds(l, whole, out);
         assert_ok(tv_remove_tree(out));
     }
-    print_message("%" PRIu64 " kills of rounds that take %.1f s\n", done, life);
+    print_message("%" PRIu64 " kills of rounds of %s that take %.1f s\n", done, l->name, life);
     tv_free_all(whole, out);
+}
+
+static void kills_change_nothing(void **state) {
+    (void)state;
+    const char *wanted = getenv("TRIVIUM_KILLS");
+    for (size_t i = 0; i < TV_COUNT(learners); i++)
+        kill_rounds(&learners[i], wanted ? strtoull(wanted, NULL, 10) : learners[i].kills);
 }
 
 /* ---- people ---- */
@@ -447,7 +463,7 @@ static void what_does_not_go_together_is_refused(void **state) {
 /* Rounds go on with what they began with. Stands on those that were killed; nothing is drawn. */
 static void other_rounds_are_refused(void **state) {
     (void)state;
-    char *out = tv_answering_path(&place, "whole"), *plan = tv_format("%s/align.json", out), *text = NULL;
+    char *out = tv_answering_path(&place, "dpo-whole"), *plan = tv_format("%s/align.json", out), *text = NULL;
     char *other = tv_answering_path(&place, "other.jsonl"), *before = tv_tree_text(out);
     char *litter = tv_format("%s/round-1/prefs.jsonl.tmp-4711", out);
     uint64_t size;

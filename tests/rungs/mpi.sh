@@ -141,29 +141,35 @@ done
 for name in adamw8 muon; do expect "$name: 2 ranks give the bits of one" same $name-1 $name-2; done
 
 base=runs/four
+ppo=(ppo --model "$base" --reward runs/reward-1 --prompts runs/prompts.jsonl --val runs/prompts.jsonl --quiet --set train.grad_groups=2
+    --set train.batch_size=2 --set ppo.iterations=2 --set ppo.prompts=8 --set ppo.minibatch=6 --set ppo.epochs=2 --set ppo.max_new_tokens=8
+    --set ppo.kl_controller=adaptive --set ppo.ptx_coef=0.5 --set 'data.ptx=["runs/data_train.bin"]' --set train.grad_exchange=bf16)
 small=(--quiet --set train.grad_groups=2 --set train.batch_size=2 --set train.grad_accum=2 --set train.steps=3)
 for n in 1 2; do
     expect "sft, $n ranks" slow_one "$first" $n sft --model "$base" --data runs/sft.jsonl --val runs/sft.jsonl --out runs/sft-$n "${small[@]}"
     expect "reward, $n ranks" ranks "$first" $n reward --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/reward-$n "${small[@]}"
     expect "kto, $n ranks" ranks "$last" $n dpo --model "$base" --data runs/labels.jsonl --val runs/labels.jsonl --out runs/kto-$n "${small[@]}" --set dpo.loss=kto
     expect "dpo, $n ranks" ranks "$first" $n dpo --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/dpo-$n "${small[@]}" --set lora.rank=4
-    expect "ppo, $n ranks" slow_one "$first" $n ppo --model "$base" --reward runs/reward-1 --prompts runs/prompts.jsonl --val runs/prompts.jsonl --out runs/ppo-$n \
-        --quiet --set train.grad_groups=2 --set train.batch_size=2 --set ppo.iterations=2 --set ppo.prompts=8 --set ppo.minibatch=6 --set ppo.epochs=2 \
-        --set ppo.max_new_tokens=8 --set ppo.kl_controller=adaptive --set ppo.ptx_coef=0.5 --set 'data.ptx=["runs/data_train.bin"]' --set train.grad_exchange=bf16
+    expect "ppo, $n ranks" slow_one "$first" $n "${ppo[@]}" --out runs/ppo-$n
 done
-# The program that scores counts how often it is started.
+# The program that scores counts how often it is started, and interrupts the rank that asks where it is told to.
 cat >runs/score.sh <<'END_OF_PROGRAM'
 echo >>runs/started
-while read -r line; do echo "${#line}"; done
+while read -r line; do
+    [ ! -e runs/signal ] || { rm runs/signal && kill -USR1 $PPID; }
+    echo "${#line}"
+done
 END_OF_PROGRAM
 # Eight tokens end answers, so that some of them end.
 cp -rL "$base/checkpoints/last" runs/ends
 sed -i 's/"eos_token_id":[[:space:]]*0/"eos_token_id": [224, 99, 103, 107, 111, 115, 119, 123]/' runs/ends/config.json runs/ends/generation_config.json
+scores=(--reward-cmd 'exec sh runs/score.sh' --check 'regex:[aeiou]' --quiet)
+grpo=(grpo --model runs/ends "${scores[@]}" --reward-weights '0,1' --prompts runs/prompts.jsonl --val runs/prompts.jsonl --set grpo.dynamic_sampling=2
+    --set train.grad_groups=4 --set train.batch_size=2 --set train.eval_every=1 --set grpo.iterations=2 --set grpo.prompts=3 --set grpo.answers=4
+    --set grpo.minibatch=6 --set grpo.epochs=2 --set grpo.max_new_tokens=8 --set grpo.kl_coef=0.01)
 for n in 1 2 4; do
     rm -f runs/started
-    expect "grpo, $n ranks" slow_one "$last" $n grpo --model runs/ends --reward-cmd 'sh runs/score.sh' --check 'regex:[aeiou]' --reward-weights 0,1 \
-        --prompts runs/prompts.jsonl --val runs/prompts.jsonl --set grpo.dynamic_sampling=2 --out runs/grpo-$n --quiet --set train.grad_groups=4 --set train.batch_size=2 --set grpo.iterations=2 --set grpo.prompts=3 --set grpo.answers=4 \
-        --set grpo.minibatch=6 --set grpo.epochs=2 --set grpo.max_new_tokens=8 --set grpo.kl_coef=0.01
+    expect "grpo, $n ranks" slow_one "$last" $n "${grpo[@]}" --out runs/grpo-$n
     if [ "$(wc -l <runs/started)" = 1 ]; then ok; else bad "grpo, $n ranks: the program that scores was started $(wc -l <runs/started) times"; fi
 done
 for stage in sft reward dpo kto ppo grpo; do
@@ -173,6 +179,28 @@ done
 for stage in sft ppo grpo; do expect "$stage: who is waited for is said" waits_for_one $stage-2; done
 expect "grpo: 4 ranks give the bits of one" same grpo-1 grpo-4
 if grep -q '"truncated":0' runs/grpo-1/metrics.jsonl; then ok; else bad "grpo: no answer ends"; fi
+
+# ---- an iteration that stops ----
+
+# shellcheck disable=SC2317 # expect calls it
+stops() { # COMMAND...: an interrupt ends it within an iteration
+    local code=0
+    "$@" || code=$?
+    [ "$code" = 130 ] && grep -q 'interrupted in step 1 of 2, which is saved as far as it is done' runs/log
+}
+expect "ppo stops between two updates, 2 ranks" stops env TRIVIUM_INJECT_INTERRUPT=5 "${launcher[@]}" -n 2 "$first/trivium" "${ppo[@]}" --out runs/ppo-stopped-2
+expect "grpo stops between two updates, 2 ranks" stops env TRIVIUM_INJECT_INTERRUPT=4 "${launcher[@]}" -n 2 "$first/trivium" "${grpo[@]}" --out runs/grpo-stopped-2
+: >runs/signal
+expect "grpo stops while it measures, 2 ranks" stops ranks "$last" 2 grpo --out runs/grpo-stopped-2 --resume "${scores[@]}"
+for stage in ppo grpo; do
+    again=(--quiet) && [ $stage = ppo ] || again=("${scores[@]}")
+    cp -a runs/$stage-stopped-2 runs/$stage-stopped-1
+    for n in 1 2; do
+        expect "$stage goes on with $n ranks" ranks "$last" $n $stage --out runs/$stage-stopped-$n --resume "${again[@]}"
+        expect "$stage: stopped, $n ranks give the bits of one" same $stage-1 $stage-stopped-$n
+        expect "$stage: stopped, $n ranks give the numbers of one" same_numbers $stage-1 $stage-stopped-$n
+    done
+done
 
 # ---- files that several write as one ----
 
