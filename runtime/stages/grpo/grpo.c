@@ -154,8 +154,11 @@ static tv_status open_data(void *self, tv_run *run) {
     run->total_steps = grpo->iterations;
     g->first_val = tv_grpo_first_val(run);
     const tv_sampling sampling = {run->settings.train.seed, grpo->temperature, grpo->top_k, grpo->top_p};
-    g->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, tv_ppo_prompts_chat(g->prompts));
-    return tv_run_save_ends(run, &g->prompts->ends);
+    /* The ends that are saved, so that a resumed run draws with the same. */
+    TV_RETURN_IF_FAILED(tv_run_save_ends(run, &g->prompts->ends));
+    g->drawing =
+        tv_sampling_settings(&sampling, &run->list->config, run->tokenizer, tv_ppo_prompts_chat(g->prompts));
+    return TV_OK;
 }
 
 /* ---- the device ---- */

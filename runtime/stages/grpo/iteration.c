@@ -190,7 +190,9 @@ static tv_status next_batch(void *context, tv_micro_batch *batch) {
     return TV_OK;
 }
 
-static void take_result(tv_grpo *g, measurement *m, const tv_step_result *result) {
+static void take_result(void *context, const tv_step_result *result) {
+    tv_grpo *g = context;
+    measurement *m = &g->sums;
     if (!(m->updates > 0) && result->stats[TV_GROUP_TOKENS] > 0)
         m->first_deviation = sqrt(result->stats[TV_GROUP_RATIO_MINUS_1_SQ] / result->stats[TV_GROUP_TOKENS]);
     for (int i = 0; i < TV_HEAD_STATS; i++)
@@ -207,14 +209,7 @@ static void take_result(tv_grpo *g, measurement *m, const tv_step_result *result
 
 static tv_status drain(void *context) {
     tv_grpo *g = context;
-    tv_step_result result;
-    bool has_result = true;
-    while (has_result) {
-        TV_RETURN_IF_FAILED(tv_trainer_drain(g->run->trainer, &result, &has_result));
-        if (has_result)
-            take_result(g, &g->sums, &result);
-    }
-    return TV_OK;
+    return tv_ppo_drain(g->run->trainer, take_result, g);
 }
 
 static tv_status order_of_updates(void *context, uint64_t epoch) {
@@ -229,7 +224,7 @@ static tv_status update(void *context, const struct tv_step_constants *constants
     TV_RETURN_IF_FAILED(
         tv_trainer_step(g->run->trainer, constants, next_batch, &source, &result, &has_result));
     if (has_result)
-        take_result(g, &g->sums, &result);
+        take_result(g, &result);
     return TV_OK;
 }
 
@@ -239,7 +234,7 @@ static tv_status update_all(tv_grpo *g) {
                                     .update = update,
                                     .drain = drain,
                                     .context = g,
-                                    .seconds = &g->sums.update_seconds};
+                                    .seconds = &g->sums.times.update};
     return tv_ppo_within_update(&g->within, &updates);
 }
 
@@ -288,12 +283,7 @@ static void describe(tv_grpo *g, const measurement *m) {
         add(g, "policy/kl", m->stats[TV_GROUP_KL] / n);
     }
     add(g, "updates", m->updates);
-    add(g, "draw/tokens_per_second", m->draw_rate);
-    add(g, "draw/prompt_shared", m->prompt_shared);
-    add(g, "seconds/draw", m->draw_seconds);
-    add(g, "seconds/score", m->score_seconds);
-    add(g, "seconds/forward", m->forward_seconds);
-    add(g, "seconds/update", m->update_seconds);
+    tv_ppo_times_describe(&m->times, g->numbers, &g->number_count);
 }
 
 /* ---- held-out prompts ---- */
@@ -388,12 +378,7 @@ void tv_grpo_within_begin(tv_grpo *g) {
     tv_ppo_within_add(w, "grad_norm", &m->grad_norm, 1);
     tv_ppo_within_add(w, "updates", &m->updates, 1);
     tv_ppo_within_add(w, "skipped", &m->skipped, 1);
-    tv_ppo_within_add(w, "draw_rate", &m->draw_rate, 1);
-    tv_ppo_within_add(w, "prompt_shared", &m->prompt_shared, 1);
-    tv_ppo_within_add(w, "seconds_draw", &m->draw_seconds, 1);
-    tv_ppo_within_add(w, "seconds_score", &m->score_seconds, 1);
-    tv_ppo_within_add(w, "seconds_forward", &m->forward_seconds, 1);
-    tv_ppo_within_add(w, "seconds_update", &m->update_seconds, 1);
+    tv_ppo_within_add_times(w, &m->times);
 }
 
 /* All that stands before the updates. */
@@ -403,7 +388,7 @@ static tv_status roll_out(tv_grpo *g, measurement *m) {
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(g));
     double drawn = tv_seconds();
-    tv_rollout_rates(g->drawer, &m->draw_rate, &m->prompt_shared);
+    tv_rollout_rates(g->drawer, &m->times.draw_rate, &m->times.prompt_shared);
     TV_RETURN_IF_FAILED(score(g, m));
     double scored = tv_seconds();
     tv_grpo_further further;
@@ -411,9 +396,9 @@ static tv_status roll_out(tv_grpo *g, measurement *m) {
     choose(g, m);
     double chosen = tv_seconds();
     TV_RETURN_IF_FAILED(evaluate_roles(g));
-    m->draw_seconds = drawn - begin + further.draw_seconds;
-    m->score_seconds = scored - drawn + further.score_seconds;
-    m->forward_seconds = tv_seconds() - chosen;
+    m->times.draw = drawn - begin + further.draw_seconds;
+    m->times.score = scored - drawn + further.score_seconds;
+    m->times.forward = tv_seconds() - chosen;
     return TV_OK;
 }
 
@@ -438,7 +423,6 @@ static tv_status iterate(tv_grpo *g) {
     TV_RETURN_IF_FAILED(g->within.taken_up ? take_up(g, m) : roll_out(g, m));
     tv_group_advantages(&g->run->settings.grpo, g->rewards, &g->rollout, g->equal);
     TV_RETURN_IF_FAILED(update_all(g));
-    double seconds = m->draw_seconds + m->score_seconds + m->forward_seconds + m->update_seconds;
     if (!isfinite(m->loss))
         return tv_fail(TV_E_NUMERIC, "the policy's loss of the iteration's updates is not finite");
     describe(g, m);
@@ -450,7 +434,7 @@ static tv_status iterate(tv_grpo *g) {
     const tv_ppo_line line = {.examples = (uint64_t)m->drawn,
                               .loss = m->loss / fmax(m->updates, 1),
                               .grad_norm = m->grad_norm / fmax(m->updates, 1),
-                              .seconds = seconds,
+                              .seconds = tv_ppo_times_sum(&m->times),
                               .numbers = g->numbers,
                               .number_count = g->number_count,
                               .warning = g->warning,

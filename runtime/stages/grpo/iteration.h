@@ -28,8 +28,7 @@ typedef struct tv_grpo_sums {
     double stats[TV_HEAD_STATS];
     double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
     double updates, skipped;
-    double draw_seconds, score_seconds, forward_seconds, update_seconds;
-    double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
+    tv_ppo_times times;
 } tv_grpo_sums;
 
 typedef struct tv_grpo {

@@ -138,7 +138,9 @@ static bool overflowed(const tv_step_result *result) {
     return !result->state.finite && result->state.skipped_in_row == 0;
 }
 
-static void take_policy_result(tv_ppo *p, measurement *m, const tv_step_result *result) {
+static void take_policy_result(void *context, const tv_step_result *result) {
+    tv_ppo *p = context;
+    measurement *m = &p->measured;
     if (!(m->updates > 0) && result->terms)
         m->first_deviation = sqrt(result->stats[TV_PPO_RATIO_MINUS_1_SQ] / (double)result->terms);
     add_stats(m->policy, result);
@@ -152,7 +154,9 @@ static void take_policy_result(tv_ppo *p, measurement *m, const tv_step_result *
         p->run->diverged = p->run->state.step + 1;
 }
 
-static void take_value_result(tv_ppo *p, measurement *m, const tv_step_result *result) {
+static void take_value_result(void *context, const tv_step_result *result) {
+    tv_ppo *p = context;
+    measurement *m = &p->measured;
     add_stats(m->value, result);
     m->value_terms += (double)result->terms;
     m->value_grad_norm += overflowed(result) ? 0 : result->grad_norm;
@@ -163,33 +167,18 @@ static void take_value_result(tv_ppo *p, measurement *m, const tv_step_result *r
         p->run->diverged = p->run->state.step + 1;
 }
 
-static void take_ptx_result(measurement *m, const tv_step_result *result) {
+static void take_ptx_result(void *context, const tv_step_result *result) {
+    measurement *m = &((tv_ppo *)context)->measured;
     m->ptx_loss += result->loss;
     m->ptx_updates++;
 }
 
 static tv_status drain(void *context) {
     tv_ppo *p = context;
-    measurement *m = &p->measured;
-    tv_step_result result;
-    bool has_result = p->ptx_trainer != NULL;
-    while (has_result) {
-        TV_RETURN_IF_FAILED(tv_trainer_drain(p->ptx_trainer, &result, &has_result));
-        if (has_result)
-            take_ptx_result(m, &result);
-    }
-    has_result = true;
-    while (has_result) {
-        TV_RETURN_IF_FAILED(tv_trainer_drain(p->run->trainer, &result, &has_result));
-        if (has_result)
-            take_policy_result(p, m, &result);
-    }
-    for (has_result = true; has_result;) {
-        TV_RETURN_IF_FAILED(tv_trainer_drain(p->value.trainer, &result, &has_result));
-        if (has_result)
-            take_value_result(p, m, &result);
-    }
-    return TV_OK;
+    if (p->ptx_trainer)
+        TV_RETURN_IF_FAILED(tv_ppo_drain(p->ptx_trainer, take_ptx_result, p));
+    TV_RETURN_IF_FAILED(tv_ppo_drain(p->run->trainer, take_policy_result, p));
+    return tv_ppo_drain(p->value.trainer, take_value_result, p);
 }
 
 static tv_status next_ptx_batch(void *context, tv_micro_batch *batch) {
@@ -200,7 +189,7 @@ static tv_status next_ptx_batch(void *context, tv_micro_batch *batch) {
 }
 
 /* The pretraining mix (Ouyang et al. 2022): its gradient joins that of the policy's next update. */
-static tv_status mix(tv_ppo *p, measurement *m) {
+static tv_status mix(tv_ppo *p) {
     tv_step_result result;
     bool has_result;
     if (!p->ptx_trainer)
@@ -208,7 +197,7 @@ static tv_status mix(tv_ppo *p, measurement *m) {
     TV_RETURN_IF_FAILED(tv_trainer_accumulate(p->ptx_trainer, p->run->settings.ppo.ptx_coef, next_ptx_batch,
                                               p, &result, &has_result));
     if (has_result)
-        take_ptx_result(m, &result);
+        take_ptx_result(p, &result);
     return TV_OK;
 }
 
@@ -229,15 +218,15 @@ static tv_status update(void *context, const struct tv_step_constants *constants
         m->epoch_kl = m->policy[TV_PPO_APPROX_KL];
         m->epoch_terms = m->terms;
     }
-    TV_RETURN_IF_FAILED(mix(p, m));
+    TV_RETURN_IF_FAILED(mix(p));
     TV_RETURN_IF_FAILED(
         tv_trainer_step(p->run->trainer, constants, tv_ppo_batches_next, &batches, &result, &has_result));
     if (has_result)
-        take_policy_result(p, m, &result);
+        take_policy_result(p, &result);
     TV_RETURN_IF_FAILED(tv_trainer_step(p->value.trainer, constants, tv_ppo_batches_next, &value_batches,
                                         &result, &has_result));
     if (has_result)
-        take_value_result(p, m, &result);
+        take_value_result(p, &result);
     return TV_OK;
 }
 
@@ -260,7 +249,7 @@ static tv_status update_all(tv_ppo *p) {
         /* Only a limit needs the epoch's KL before the next one begins. */
         .enough = p->run->settings.ppo.early_stop_kl > 0 ? too_far : NULL,
         .context = p,
-        .seconds = &p->measured.update_seconds,
+        .seconds = &p->measured.times.update,
     };
     return tv_ppo_within_update(&p->within, &updates);
 }
@@ -286,10 +275,6 @@ static double explained_variance(const tv_ppo_rollout *r) {
     }
     double variance = n > 0 ? square / n - sum / n * (sum / n) : 0;
     return variance > 0 ? 1 - (error_square / n - error / n * (error / n)) / variance : 0;
-}
-
-static double seconds_of(const measurement *m) {
-    return m->draw_seconds + m->score_seconds + m->forward_seconds + m->update_seconds;
 }
 
 static void describe(tv_ppo *p, const measurement *m) {
@@ -325,13 +310,8 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "value_grad_norm", m->value_grad_norm / fmax(m->value_updates, 1));
     add(p, "kl_coef", p->kl_coef);
     add(p, "response_tokens", tokens / S);
-    add(p, "draw/tokens_per_second", m->draw_rate);
-    add(p, "draw/prompt_shared", m->prompt_shared);
-    add(p, "seconds/draw", m->draw_seconds);
-    add(p, "seconds/score", m->score_seconds);
-    add(p, "seconds/forward", m->forward_seconds);
-    add(p, "seconds/update", m->update_seconds);
-    add(p, "device_share", m->device_seconds / seconds_of(m));
+    tv_ppo_times_describe(&m->times, p->numbers, &p->number_count);
+    add(p, "device_share", m->device_seconds / tv_ppo_times_sum(&m->times));
 }
 
 /* ---- held-out prompts ---- */
@@ -478,12 +458,7 @@ void tv_ppo_within_begin(tv_ppo *p) {
     tv_ppo_within_add(w, "value_updates", &m->value_updates, 1);
     tv_ppo_within_add(w, "ptx_updates", &m->ptx_updates, 1);
     tv_ppo_within_add(w, "skipped", &m->skipped, 1);
-    tv_ppo_within_add(w, "draw_rate", &m->draw_rate, 1);
-    tv_ppo_within_add(w, "prompt_shared", &m->prompt_shared, 1);
-    tv_ppo_within_add(w, "seconds_draw", &m->draw_seconds, 1);
-    tv_ppo_within_add(w, "seconds_score", &m->score_seconds, 1);
-    tv_ppo_within_add(w, "seconds_forward", &m->forward_seconds, 1);
-    tv_ppo_within_add(w, "seconds_update", &m->update_seconds, 1);
+    tv_ppo_within_add_times(w, &m->times);
     tv_ppo_within_add(w, "seconds_device", &m->device_seconds, 1);
 }
 
@@ -494,15 +469,15 @@ static tv_status roll_out(tv_ppo *p, measurement *m) {
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(p));
     double drawn = tv_seconds();
-    tv_rollout_rates(p->drawer, &m->draw_rate, &m->prompt_shared);
+    tv_rollout_rates(p->drawer, &m->times.draw_rate, &m->times.prompt_shared);
     /* None of the passes needs the scores, for which a program still works meanwhile. */
     TV_RETURN_IF_FAILED(evaluate_roles(p));
     double passed = tv_seconds();
     TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, p->prompts, &p->rollout, true));
     TV_RETURN_IF_FAILED(take_scores(p, p->prompts, m));
-    m->draw_seconds = drawn - begin;
-    m->score_seconds = tv_seconds() - passed;
-    m->forward_seconds = passed - drawn;
+    m->times.draw = drawn - begin;
+    m->times.score = tv_seconds() - passed;
+    m->times.forward = passed - drawn;
     return TV_OK;
 }
 
@@ -524,7 +499,7 @@ static tv_status learn(tv_ppo *p, measurement *m) {
     TV_RETURN_IF_FAILED(p->within.taken_up ? take_up(p, m) : roll_out(p, m));
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(tv_ppo_advantages_run(p->advantages, &p->rollout, p->rewards, p->kl_coef, m->totals));
-    m->forward_seconds += tv_seconds() - begin;
+    m->times.forward += tv_seconds() - begin;
     return update_all(p);
 }
 
@@ -547,7 +522,7 @@ static tv_status iterate(tv_ppo *p) {
         .loss = m->policy[TV_PPO_POLICY_LOSS] / fmax(m->terms, 1) +
                 p->run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
         .grad_norm = m->grad_norm / fmax(m->updates, 1),
-        .seconds = seconds_of(m),
+        .seconds = tv_ppo_times_sum(&m->times),
         .numbers = p->numbers,
         .number_count = p->number_count,
         .warning = p->warning,

@@ -31,9 +31,8 @@ typedef struct tv_ppo_measured {
     double first_deviation;       /* root mean square of ratio - 1 in the first minibatch */
     double grad_norm, value_grad_norm, ptx_loss;
     double updates, value_updates, ptx_updates, skipped;
-    double draw_seconds, score_seconds, forward_seconds, update_seconds;
-    double device_seconds;           /* of these, in which the host only waited for the device */
-    double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
+    tv_ppo_times times;
+    double device_seconds; /* of these, in which the host only waited for the device */
 } tv_ppo_measured;
 
 typedef struct tv_ppo {

@@ -279,8 +279,11 @@ static tv_status open_data(void *self, tv_run *run) {
         p->first_val += (run->total_steps - run->state.step) * run->settings.ppo.prompts;
     const tv_ppo_settings *ppo = &run->settings.ppo;
     const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
-    p->drawing = tv_sampling_settings(&sampling, config, run->tokenizer, tv_ppo_prompts_chat(p->prompts));
-    return tv_run_save_ends(run, &p->prompts->ends);
+    /* The ends that are saved, so that a resumed run draws with the same. */
+    TV_RETURN_IF_FAILED(tv_run_save_ends(run, &p->prompts->ends));
+    p->drawing =
+        tv_sampling_settings(&sampling, &run->list->config, run->tokenizer, tv_ppo_prompts_chat(p->prompts));
+    return TV_OK;
 }
 
 /* ---- the device ---- */

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/files.h"
 #include "base/os.h"
@@ -12,6 +13,30 @@ static const char key[] = "within";
 
 void tv_ppo_within_add(tv_ppo_within *w, const char *name, double *values, uint64_t count) {
     w->sums[w->sum_count++] = (tv_ppo_sums){name, values, count};
+}
+
+void tv_ppo_within_add_times(tv_ppo_within *w, tv_ppo_times *times) {
+    tv_ppo_within_add(w, "draw_rate", &times->draw_rate, 1);
+    tv_ppo_within_add(w, "prompt_shared", &times->prompt_shared, 1);
+    tv_ppo_within_add(w, "seconds_draw", &times->draw, 1);
+    tv_ppo_within_add(w, "seconds_score", &times->score, 1);
+    tv_ppo_within_add(w, "seconds_forward", &times->forward, 1);
+    tv_ppo_within_add(w, "seconds_update", &times->update, 1);
+}
+
+double tv_ppo_times_sum(const tv_ppo_times *times) {
+    return times->draw + times->score + times->forward + times->update;
+}
+
+void tv_ppo_times_describe(const tv_ppo_times *times, tv_metric_number *numbers, uint64_t *count) {
+    const tv_metric_number own[TV_PPO_TIMES_NUMBERS] = {{"draw/tokens_per_second", times->draw_rate},
+                                                        {"draw/prompt_shared", times->prompt_shared},
+                                                        {"seconds/draw", times->draw},
+                                                        {"seconds/score", times->score},
+                                                        {"seconds/forward", times->forward},
+                                                        {"seconds/update", times->update}};
+    memcpy(numbers + *count, own, sizeof own);
+    *count += TV_PPO_TIMES_NUMBERS;
 }
 
 void tv_ppo_within_restart(tv_ppo_within *w) {
@@ -102,6 +127,18 @@ tv_status tv_ppo_within_read(tv_ppo_within *w, const char *directory, const char
 }
 
 /* ---- the updates ---- */
+
+tv_status tv_ppo_drain(tv_trainer *trainer, void (*take)(void *context, const tv_step_result *result),
+                       void *context) {
+    tv_step_result result;
+    bool has_result = true;
+    while (has_result) {
+        TV_RETURN_IF_FAILED(tv_trainer_drain(trainer, &result, &has_result));
+        if (has_result)
+            take(context, &result);
+    }
+    return TV_OK;
+}
 
 static tv_status update_epoch(tv_ppo_within *w, const tv_ppo_updates *u,
                               const struct tv_step_constants *constants) {

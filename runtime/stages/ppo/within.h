@@ -30,6 +30,16 @@ typedef struct tv_ppo_sums {
 
 enum { TV_PPO_MOST_SUMS = 24 };
 
+/* How long its parts took, in seconds, and how it drew. */
+typedef struct tv_ppo_times {
+    double draw, score, forward, update;
+    double draw_rate, prompt_shared; /* tokens a second; share of prompts' tokens that were not read again */
+} tv_ppo_times;
+double tv_ppo_times_sum(const tv_ppo_times *times);
+enum { TV_PPO_TIMES_NUMBERS = 6 };
+/* Appends draw/... and seconds/... */
+void tv_ppo_times_describe(const tv_ppo_times *times, tv_metric_number *numbers, uint64_t *count);
+
 typedef struct tv_ppo_within {
     /* Of the stage, which sets them before the first iteration. */
     tv_run *run;
@@ -46,8 +56,9 @@ typedef struct tv_ppo_within {
     bool taken_up;         /* all this is a checkpoint's, and what is left of the iteration comes next */
 } tv_ppo_within;
 
-/* `count` numbers more that a checkpoint holds. */
+/* `count` numbers more that a checkpoint holds; and the times. */
 void tv_ppo_within_add(tv_ppo_within *within, const char *name, double *values, uint64_t count);
+void tv_ppo_within_add_times(tv_ppo_within *within, tv_ppo_times *times);
 
 /* Nothing of the next iteration is done. */
 void tv_ppo_within_restart(tv_ppo_within *within);
@@ -73,6 +84,10 @@ typedef struct tv_ppo_updates {
     void *context;
     double *seconds; /* which they take are added */
 } tv_ppo_updates;
+
+/* Hands all results of a trainer's updates in flight to `take`, in order. */
+tv_status tv_ppo_drain(tv_trainer *trainer, void (*take)(void *context, const tv_step_result *result),
+                       void *context);
 
 /* By all ranks. From where the iteration is to its last update. TV_E_INTERRUPTED where an interrupt stopped
  * it between two; it is settled then. */
