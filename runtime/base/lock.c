@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -10,6 +12,10 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/os.h"
+
+/* As long a process that is killed may be outlived by one that it forked. */
+static const double ORPHAN_SECONDS = 5, LOOK_SECONDS = 0.02;
 
 struct tv_lock {
     int descriptor;
@@ -45,10 +51,30 @@ static bool write_number(int descriptor, long process) {
     return ftruncate(descriptor, 0) == 0 && pwrite(descriptor, text, (size_t)length, 0) == length;
 }
 
-static tv_status taken_by_another(int descriptor, const char *directory) {
+static long read_number(int descriptor) {
     char text[24] = "";
     ssize_t length = pread(descriptor, text, sizeof text - 1, 0);
-    long process = length > 0 ? strtol(text, NULL, 10) : 0;
+    return length > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+/* What it forked shares the lock until it has become another program or ends, as the trial of a driver. */
+static bool holder_is_gone(int descriptor) {
+    const long process = read_number(descriptor);
+    return process <= 0 || process > INT_MAX || (kill((pid_t)process, 0) != 0 && errno == ESRCH);
+}
+
+static tv_status take(int descriptor, const char *path, bool *taken) {
+    const double give_up = tv_seconds() + ORPHAN_SECONDS;
+    tv_status status = tv_lock_descriptor(descriptor, path, taken);
+    while (status == TV_OK && !*taken && holder_is_gone(descriptor) && tv_seconds() < give_up) {
+        tv_sleep(LOOK_SECONDS);
+        status = tv_lock_descriptor(descriptor, path, taken);
+    }
+    return status;
+}
+
+static tv_status taken_by_another(int descriptor, const char *directory) {
+    const long process = read_number(descriptor);
     char number[32] = "";
     if (process > 0)
         snprintf(number, sizeof number, " (number %ld)", process);
@@ -78,7 +104,7 @@ tv_status tv_lock_directory(const char *directory, tv_lock **out) {
         status = tv_fail(TV_E_IO, "%s: expected a regular file, found another kind; remove it", path);
         goto done;
     }
-    TV_TRY(tv_lock_descriptor(lock->descriptor, path, &taken));
+    TV_TRY(take(lock->descriptor, path, &taken));
     if (!taken) {
         status = taken_by_another(lock->descriptor, directory);
         goto done;

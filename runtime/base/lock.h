@@ -1,8 +1,9 @@
 /* One process for one place: locks that the kernel holds.
  *
  * Promise: of all processes that ask for a directory, one gets it, until it lets go or ends, however it ends;
- * the others are told which process has it. Programs that it starts do not inherit the lock. Reading needs no
- * lock. Files that are appended to have the same by tv_appender_lock (files.h).
+ * the others are told which process has it. Programs that it starts do not inherit the lock; what it forked
+ * beside them is waited for where it was killed. Reading needs no lock. Files that are appended to have the
+ * same by tv_appender_lock (files.h).
  */
 #ifndef TV_BASE_LOCK_H
 #define TV_BASE_LOCK_H

@@ -1,7 +1,8 @@
 /* One process for one directory: the second is told of the first, until it lets go or is killed.
  *
  * Seen to fail with: no flock; the lock file removed on release; O_NOFOLLOW left out; the check of its kind
- * left out, with O_NONBLOCK and without; a file that was replaced while it was opened taken all the same.
+ * left out, with O_NONBLOCK and without; a file that was replaced while it was opened taken all the same; no
+ * wait for what a killed process forked.
  */
 #include "support/support.h"
 
@@ -95,6 +96,25 @@ static void a_killed_process_holds_nothing(void **state) {
     tv_test_dir_remove(&directory);
 }
 
+/* It was killed while a process that it forked, and that is no other program, goes on for a moment. */
+static void what_a_killed_process_forked_is_waited_for(void **state) {
+    (void)state;
+    char *directory = tv_test_dir();
+    tv_lock *lock = NULL;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        assert_ok(tv_lock_directory(directory, &lock));
+        if (fork() == 0)
+            usleep(300000);
+        _exit(0); /* without a word in the file */
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_ok(tv_lock_directory(directory, &lock));
+    tv_lock_release(&lock);
+    tv_test_dir_remove(&directory);
+}
+
 /* What a program that we start holds open must not keep the lock after our end. */
 static void a_program_does_not_inherit_it(void **state) {
     (void)state;
@@ -165,6 +185,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_process_is_refused),
         cmocka_unit_test(a_killed_process_holds_nothing),
+        cmocka_unit_test(what_a_killed_process_forked_is_waited_for),
         cmocka_unit_test(a_program_does_not_inherit_it),
         cmocka_unit_test(what_a_stranger_put_there),
         cmocka_unit_test(a_file_that_was_replaced_is_no_lock),
