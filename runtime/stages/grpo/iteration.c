@@ -406,7 +406,14 @@ static tv_status roll_out(tv_grpo *g, measurement *m) {
  * begin.
  */
 static tv_status take_up(tv_grpo *g, measurement *m) {
+    const double all = (double)g->rollout.sequences, group = (double)g->run->settings.grpo.answers;
     g->within.taken_up = false;
+    if (!(m->drawn >= all && m->drawn <= UINT32_MAX) || fmod(m->drawn, group) != 0)
+        return tv_fail(
+            TV_E_DATA,
+            "the checkpoint's iteration drew %g answers, expected whole groups of %g, and at least "
+            "%g; it is of other settings",
+            m->drawn, group, all);
     take_scores(g, m);
     choose(g, m);
     if (!g->within.updated && g->within.first >= g->kept_count)
