@@ -1,6 +1,13 @@
 /* trivium ppo and grpo stopped in every part of an iteration, by a signal, and by a reward program that dies:
  * what comes out in the end are the bits of a run that went through. No stop is a matter of time: the program
  * sends the signal itself, before it answers, or a look for interrupts is told to find one.
+ *
+ * Tried on 2026-11-29, each fails: an iteration counted before its held-out prompts are measured; one whose
+ * program died there saved as the step before; the epoch, the place in it, or that there is no further update
+ * lost; the sums of the line lost; held-out scores among those of the line, held-out answers in the rollout's
+ * place; the KL's controller moved before the measurement, its limit without the epoch's beginning; old
+ * log-probabilities made anew; old values, the value model's state or the place in the pretraining mix lost;
+ * further answers of dynamic sampling counted before the iteration is.
  */
 #include "support/support.h"
 
