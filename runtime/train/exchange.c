@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/os.h"
 #include "kernels/group_add.h"
 #include "model/loss_head.h"
 #include "train/exchange_layout.h"
@@ -131,7 +130,7 @@ static uint64_t given_bytes(const tv_exchange *e, const gradient_run *run) {
     return elements_of(run) * tv_dtype_bytes(e->layout.type);
 }
 
-static tv_status copy_run(const tv_exchange *e, tv_recorder *recorder, uint32_t number,
+static tv_status take_run(const tv_exchange *e, tv_recorder *recorder, uint32_t number,
                           const gradient_run *run) {
     const tv_span to = part(e->buckets[number].taken, run->place, given_bytes(e, run));
     if (e->layout.type == TV_F32)
@@ -154,7 +153,7 @@ static tv_status clear_run(const tv_exchange *e, tv_recorder *recorder, uint32_t
 static tv_status take(tv_exchange *e, tv_recorder *recorder, uint32_t number) {
     const tv_span stats = e->tensors.stats.span;
     for (uint32_t r = 0; r < e->layout.owners; r++)
-        TV_RETURN_IF_FAILED(each_run(e, recorder, number, r, false, copy_run));
+        TV_RETURN_IF_FAILED(each_run(e, recorder, number, r, false, take_run));
     if (is_last(e, number))
         TV_RETURN_IF_FAILED(tv_record_copy(
             recorder, stats, part(e->stats, e->layout.stat_begins[e->layout.own], stats.bytes)));
