@@ -227,6 +227,25 @@ static void an_answer_may_have_no_reward(void **state) {
     tv_free_all(run, equal);
 }
 
+/* Nothing is learned then, and it is said why; where nothing of the held-out prompts is scored there is no
+ * mean. */
+static void all_answers_may_have_no_reward(void **state) {
+    (void)state;
+    static const char null[] = "while read -r line; do echo null; done";
+    char *run = path("all-none"), *other = path("all-none-held-out"),
+         *lines = tv_format("%s/metrics.jsonl", run), *text = NULL,
+         *held_out = tv_format("data.val=[\"%s\"]", prompts);
+    uint64_t size;
+    assert_ok(train(run, REWARDS(PROGRAM(null)), false, TV_TEXTS("grpo.iterations=1")));
+    assert_near(tv_expect_metric(run, 1, "reward/none"), 1, 0);
+    assert_near(tv_expect_metric(run, 1, "updates"), 0, 0);
+    assert_ok(tv_read_file(lines, &text, &size));
+    assert_non_null(strstr(text, "nothing to learn from: no answer has a reward"));
+    assert_fails(train(other, REWARDS(PROGRAM(null)), false, TV_TEXTS(held_out)), TV_E_DATA,
+                 "any of the 2 held-out prompts");
+    tv_free_all(run, other, lines, text, held_out);
+}
+
 /* PPO has no use for an answer without a score. */
 static void ppo_needs_a_reward(void **state) {
     (void)state;
@@ -310,8 +329,8 @@ int main(void) {
         cmocka_unit_test(a_sum_with_weights),           cmocka_unit_test(names_and_weights_are_settings),
         cmocka_unit_test(programs_are_told_everything), cmocka_unit_test(lists_of_questions),
         cmocka_unit_test(a_reward_may_not_apply),       cmocka_unit_test(an_answer_may_have_no_reward),
-        cmocka_unit_test(ppo_needs_a_reward),           cmocka_unit_test(programs_that_go_wrong),
-        cmocka_unit_test(mistakes_get_a_sentence),
+        cmocka_unit_test(ppo_needs_a_reward),           cmocka_unit_test(all_answers_may_have_no_reward),
+        cmocka_unit_test(programs_that_go_wrong),       cmocka_unit_test(mistakes_get_a_sentence),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -347,9 +347,11 @@ static void watch(tv_grpo *g, const measurement *m) {
         g->nothing_since = 0;
         return;
     }
-    snprintf(g->warning, sizeof g->warning, "nothing to learn from: %s all answers have %s",
-             g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE ? "in the rollout" : "in each group",
-             m->rated > 0 ? "the same reward" : "none, for all programs answered null");
+    snprintf(g->warning, sizeof g->warning, "nothing to learn from: %s",
+             !(m->rated > 0) ? "no answer has a reward, for programs answered null"
+             : g->run->settings.grpo.advantages == TV_ADVANTAGES_REINFORCE
+                 ? "in the rollout all answers have the same reward"
+                 : "in each group all answers have the same reward");
     if (!g->nothing_since) {
         g->nothing_since = step;
         tv_warn("iteration %" PRIu64 ": %s", step, g->warning);
