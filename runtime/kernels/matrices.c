@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "kernels/attention_rows.h"
 #include "kernels/matmul.h"
 #include "kernels/verdict.h"
 #include "sizes.h"
@@ -239,6 +240,12 @@ static bool is_sound(tv_device *device) {
     test.of = "rows of matrix products";
     test.consequence = "so the last digits of a text depend on how many texts are beside it";
     test.run = tv_matrix_rows_test;
+    (void)tv_device_is_sound(device, &test);
+    test.name = "attention_rows";
+    test.of = "attention in decoding beside whole texts";
+    test.consequence =
+        "so a rollout's distribution differs in its last digits from the one that its update starts at";
+    test.run = tv_attention_rows_test;
     (void)tv_device_is_sound(device, &test);
     return true;
 }

@@ -4,7 +4,7 @@
  * in all four transpose forms, by every kernel that a product may take and from operands that lie in fours
  * and that do not (verdict.h). Whoever fails is opened at the next lower tier. Whose kernels give a row other
  * bits than each other, which inside a matrix instruction is the driver's to decide, keeps the tier, and the
- * log says so.
+ * log says so; likewise where attention's kernels differ (attention_rows.h).
  */
 #ifndef TV_KERNELS_MATRICES_H
 #define TV_KERNELS_MATRICES_H
