@@ -414,9 +414,7 @@ static choice choose_decode(const tv_recorder *recorder, const tv_attention_deco
                   .part_blocks = part_blocks,
                   .on_matrices = on_matrices};
     if (on_matrices)
-        way.program = tv_program_of_tier(part_blocks ? TV_PROGRAM_attention_decode_parts_matrix_f16
-                                                     : TV_PROGRAM_attention_decode_matrix_f16,
-                                         caps->tier);
+        way.program = tv_attention_matrix_decode_program(caps, decode->head_size, part_blocks > 0);
     return way;
 }
 

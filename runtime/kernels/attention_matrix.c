@@ -89,6 +89,13 @@ tv_status tv_attention_matrix_backward(tv_recorder *recorder, const tv_attention
     return record(recorder, kv, push, a->kv_heads, kv_bindings, 6, kv_typed, 3, makes_k);
 }
 
+tv_program_id tv_attention_matrix_decode_program(const tv_caps *caps, uint64_t head_size, bool split) {
+    static const tv_program_id programs[2][2] = {
+        {TV_PROGRAM_attention_decode_matrix64_f16, TV_PROGRAM_attention_decode_matrix128_f16},
+        {TV_PROGRAM_attention_decode_parts_matrix64_f16, TV_PROGRAM_attention_decode_parts_matrix128_f16}};
+    return tv_program_of_tier(programs[split][head_size > WIDEST / 2], caps->tier);
+}
+
 void tv_attention_matrix_decode(const tv_recorder *recorder, uint32_t part_blocks, tv_launch *launch) {
     const tv_attention_decode_push *push = launch->push;
     uint32_t types =

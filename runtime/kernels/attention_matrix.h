@@ -17,6 +17,8 @@ tv_status tv_attention_matrix_forward(tv_recorder *recorder, const tv_attention 
 tv_status tv_attention_matrix_backward(tv_recorder *recorder, const tv_attention_backward *part,
                                        const tv_attention_push *push);
 
+/* Of attention_decode, or attention_decode_parts where keys are split among workgroups. */
+tv_program_id tv_attention_matrix_decode_program(const tv_caps *caps, uint64_t head_size, bool split);
 /* The constants of a launch of attention_decode, attention_decode_parts (whose workgroups take `part_blocks`
  * blocks of keys) or cache_write on matrices, whose push and bindings stand. */
 void tv_attention_matrix_decode(const tv_recorder *recorder, uint32_t part_blocks, tv_launch *launch);

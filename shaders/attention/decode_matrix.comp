@@ -6,7 +6,8 @@
  * is not bound is left out. TYPES bit 0: qkv is T, bit 1: output.
  * A workgroup serves one key-value head and its query heads, 16 at once, as the rows of matrices: its subgroups share a block's columns,
  * then the channels of its values, and one of them makes the weights. matrix_order.glsl's order, so a row has the bits of
- * forward_matrix.comp. The step's own k and v are read from qkv, so no workgroup reads what another one writes. D up to 128, a multiple of 4.
+ * forward_matrix.comp. The step's own k and v are read from qkv, so no workgroup reads what another one writes. D up to
+ * WIDEST, 64 or 128, a multiple of 4.
  * TV_SPLIT: a workgroup takes part_blocks blocks alone and leaves each one's product, sums and maximum in `parts`, as decode_parts.glsl
  * has them, for decode_merge.comp.
  * 4 D FLOPs per key and query head; bytes at least the filled part of the caches, once per key-value head.
@@ -54,6 +55,7 @@ layout(push_constant) uniform Push {
 };
 
 #define STRIP_COLUMNS 32
+#define STRIPS (WIDEST / STRIP_COLUMNS)
 #define WEIGHTS weights
 #include "strips.glsl"
 shared uvec4 weights[ROWS * STRIP_PITCH];
@@ -69,7 +71,7 @@ layout(constant_id = 8) const uint part_blocks = 1;
 #endif
 
 const uint TILE = 64;
-const uint KEY_PITCH = 34, VALUE_PITCH = 18; /* of a row of a tile of 128 channels, and of 64 keys, in four of T */
+const uint KEY_PITCH = WIDEST / 4 + 2, VALUE_PITCH = 18; /* of a row of WIDEST channels, and of 64 keys, in four of T */
 const uint K_TILES = TILE / K;
 const uint HEAD_TILES = (HEADS + M - 1) / M;
 const uint COLUMN_TILES = TILE / N / SUBGROUPS;                     /* of a subgroup's columns */
@@ -78,7 +80,7 @@ const uint STRIP_TILES = STRIP_COLUMNS / N;
 const uint STAGED = (D + 31) / 32 * 32;                 /* channels that are staged, so that all invocations have as many */
 const uint QUADS = TILE * STAGED / 4 / INVOCATIONS;     /* of an invocation */
 /* The keys of a block, then its values, turned. */
-shared uvec2 tile[128 * VALUE_PITCH];
+shared uvec2 tile[WIDEST * VALUE_PITCH];
 shared float factor_o[ROWS], factor_block[ROWS];
 
 uint position, cache_base, new_base[2]; /* of the row; in elements */

@@ -36,7 +36,10 @@ const float ln_2 = 0.6931471805599453;
 /* A count of matrices that a driver knows, and unrolls over, unless ROLLED. */
 #define EACH(count) ((count) - (ROLLED ? p.window >> 31 : 0))
 
-shared uvec4 strip[SUBGROUPS * ROWS * STRIP_PITCH];
+#ifndef STRIPS
+#define STRIPS SUBGROUPS
+#endif
+shared uvec4 strip[STRIPS * ROWS * STRIP_PITCH];
 
 uint strip_base() {
     return gl_SubgroupID * ROWS * STRIP_PITCH;

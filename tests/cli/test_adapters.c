@@ -181,7 +181,11 @@ static void all_stages_take_adapters(void **state) {
                      "train.batch_size=4", "--set", "data.seq_len=48");
     assert_near(metric_of(dpo, 0, "loss"), log(2), 1e-6);
 
-    assert_true(metric_of(dpo, -1, "loss") < 0.66);
+    /* Over the last of four epochs: one update's four pairs are anything. */
+    double last = 0;
+    for (int i = 30; i < 40; i++)
+        last += metric_of(dpo, i, "loss") / 10;
+    assert_true(last < 0.55);
 
     char *planned = tv_format("%s/planned", p.dir);
     uint64_t size = 0, reference = 0;
