@@ -151,13 +151,14 @@ tv_status tv_checkpoint_read_model(const char *checkpoint, const tv_model_direct
 
 /* ---- names ---- */
 
-/* N of "step-N", or 0. */
+/* N of "step-N" as it is written here, or 0: "step--5" and "step-060" are somebody else's. */
 static uint64_t step_of_name(const char *name) {
     uint64_t step = 0;
-    int length = 0;
-    if (sscanf(name, "step-%" SCNu64 "%n", &step, &length) != 1 || name[length] != '\0')
+    char own[40];
+    if (sscanf(name, "step-%" SCNu64, &step) != 1)
         return 0;
-    return step;
+    snprintf(own, sizeof own, "step-%" PRIu64, step);
+    return strcmp(name, own) == 0 ? step : 0;
 }
 
 /* The target of a link among the checkpoints, as a step; 0 when there is none. */
