@@ -1,11 +1,13 @@
 /* Launchers of LayerNorm and RMSNorm: see norm.h. */
 #include "kernels/norm.h"
 
+#include "kernels/texels.h"
 #include "push_constants.h"
 
 enum {
     COLUMN_LOCAL_SIZE = 64,
     CHUNK_LOCAL_SIZE = 1024, /* at most, of a workgroup that has a row's vec4s in its lanes */
+    MOST_TEXELS = 8,         /* of a lane in a row, where these stay in registers */
 };
 
 typedef struct variant {
@@ -47,6 +49,28 @@ static tv_status split(const tv_recorder *recorder, uint64_t rows, uint64_t chan
     return tv_split_rows(recorder, "norm", rows, bytes, 3, part);
 }
 
+/* vec4s of a lane where a row is read as texels and stays in registers; else 0. */
+static uint32_t texels_of_lane(const tv_recorder *recorder, const tv_norm_forward *norm, uint64_t rows) {
+    uint64_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder)), width = norm->channels / 4;
+    if (lanes == 0 || norm->channels % 4 != 0 || width == 0 || width > MOST_TEXELS * lanes ||
+        tv_is_half(norm->output.dtype) || rows * width > tv_recorder_texels(recorder))
+        return 0;
+    return (uint32_t)tv_div_up(width, lanes);
+}
+
+/* What is absent is bound as something that is there. */
+static void read_texels(tv_launch *launch, tv_norm_kind kind, const tv_norm_push *push, uint32_t each) {
+    launch->program =
+        kind == TV_NORM_RMS ? TV_PROGRAM_norm_forward_texels_rms : TV_PROGRAM_norm_forward_texels_layer;
+    if (!push->has_residual)
+        launch->bindings[1] = launch->bindings[0];
+    if (!push->has_bias)
+        launch->bindings[3] = launch->bindings[2];
+    const uint32_t constants[] = {each, push->has_residual, push->has_bias};
+    for (size_t i = 0; i < TV_COUNT(constants); i++)
+        launch->specialization[launch->specialization_count++] = constants[i];
+}
+
 tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *norm) {
     bool has_residual = tv_tensor_present(norm->residual);
     if (has_residual && !tv_tensor_present(norm->sum))
@@ -62,23 +86,24 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
                              .eps = norm->eps,
                              .gain_offset = norm->gain_from_one ? 1.0F : 0.0F};
         tv_tensor input = tv_tensor_rows(norm->input, channels, part.first, part.count);
-        TV_RETURN_IF_FAILED(tv_launch_record(
-            recorder,
-            &(tv_launch){
-                .program = choose_variant(norm->kind, channels, norm->output.dtype)->forward,
-                .halves = norm->output.dtype,
-                .push = &push,
-                .groups = part.count,
-                .bindings = {input, tv_tensor_rows(norm->residual, channels, part.first, part.count),
-                             tv_tensor_first(norm->gain, channels), tv_tensor_first(norm->bias, channels),
-                             has_residual ? tv_tensor_rows(norm->sum, channels, part.first, part.count)
-                                          : input,
-                             tv_tensor_rows(norm->output, channels, part.first, part.count),
-                             tv_tensor_rows(norm->mean, 1, part.first, part.count),
-                             tv_tensor_rows(norm->rstd, 1, part.first, part.count)},
-                .specialization = {row_local_size(recorder, channels)},
-                .specialization_count = 1,
-                .shape = {part.count, channels}}));
+        tv_launch launch = {
+            .program = choose_variant(norm->kind, channels, norm->output.dtype)->forward,
+            .halves = norm->output.dtype,
+            .push = &push,
+            .groups = part.count,
+            .bindings = {input, tv_tensor_rows(norm->residual, channels, part.first, part.count),
+                         tv_tensor_first(norm->gain, channels), tv_tensor_first(norm->bias, channels),
+                         has_residual ? tv_tensor_rows(norm->sum, channels, part.first, part.count) : input,
+                         tv_tensor_rows(norm->output, channels, part.first, part.count),
+                         tv_tensor_rows(norm->mean, 1, part.first, part.count),
+                         tv_tensor_rows(norm->rstd, 1, part.first, part.count)},
+            .specialization = {row_local_size(recorder, channels)},
+            .specialization_count = 1,
+            .shape = {part.count, channels}};
+        uint32_t each = texels_of_lane(recorder, norm, part.count);
+        if (each > 0)
+            read_texels(&launch, norm->kind, &push, each);
+        TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));
     }
     return TV_OK;
 }

@@ -4,10 +4,13 @@
  * input, residual, sum, y: (rows, C); gain, bias: (C); mean, rstd: (rows). sum, y, mean and rstd are overwritten. One workgroup a
  * row; the variance is the mean of squared differences. Without a residual `sum` is bound to the input and only read.
  * Each invocation reads back what it wrote itself, so sum may lie over residual or input.
+ * -DTV_TEXELS=1, with TV_VEC4, for CPUs: input, residual, gain and bias are bound as texels of four, and a row stays in registers, EACH vec4s of a lane.
+ * What is not there is bound as something else and not read. The sums are the same.
  * -DTV_HALVES: y is halves. Limits: rows * C of one dispatch below 2^32. About 8 FLOPs an element; floor 8 bytes an element, 16 with a residual.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #include "grid.glsl"
@@ -16,6 +19,16 @@
 #include "vector.glsl"
 
 layout(local_size_x_id = 0) in;
+#if TV_TEXELS
+/* Constants, because both sides of a branch are run where this kernel is. */
+layout(constant_id = 1) const uint EACH = 1; /* at most 8 */
+layout(constant_id = 2) const bool RESIDUAL = false;
+layout(constant_id = 3) const bool BIAS = false;
+layout(binding = 0) uniform samplerBuffer x_in;
+layout(binding = 1) uniform samplerBuffer residual;
+layout(binding = 2) uniform samplerBuffer gain;
+layout(binding = 3) uniform samplerBuffer bias;
+#else
 layout(std430, binding = 0) readonly buffer Input {
     TV_ACTS x_in[];
 };
@@ -28,6 +41,7 @@ layout(std430, binding = 2) readonly buffer Gain {
 layout(std430, binding = 3) readonly buffer Bias {
     TV_PARAMS bias[];
 };
+#endif
 layout(std430, binding = 4) buffer Sum {
     TV_ACTS x[];
 };
@@ -54,6 +68,24 @@ void main() {
 
     /* Sum for the mean, or sum of squares for RMS. */
     tv_vec total = tv_vec(0);
+#if TV_TEXELS
+    tv_vec own[8];
+    [[unroll]] for (uint i = 0; i < EACH; i++) {
+        uint c = lane + i * lanes, at = base + min(c, width - 1);
+        own[i] = texelFetch(x_in, int(at));
+        if (RESIDUAL) {
+            own[i] += texelFetch(residual, int(at));
+            if (c < width)
+                x[at] = own[i];
+        }
+        tv_vec v = c < width ? own[i] : tv_vec(0);
+#ifdef TV_RMS
+        total += v * v;
+#else
+        total += v;
+#endif
+    }
+#else
     if (p.has_residual != 0) {
         for (uint c = lane; c < width; c += lanes) {
             TV_ACTS stored = TV_ACTS(tv_vec(x_in[base + c]) + tv_vec(residual[base + c]));
@@ -75,21 +107,38 @@ void main() {
 #endif
         }
     }
+#endif
     float reduced = tv_group_sum(tv_sum_of(total)) * inverse_channels;
 #ifdef TV_RMS
     float mean = 0.0, variance = reduced;
 #else
     float mean = reduced;
     tv_vec squares = tv_vec(0);
+#if TV_TEXELS
+    [[unroll]] for (uint i = 0; i < EACH; i++) {
+        tv_vec difference = lane + i * lanes < width ? own[i] - mean : tv_vec(0);
+        squares += difference * difference;
+    }
+#else
     for (uint c = lane; c < width; c += lanes) {
         tv_vec difference = tv_vec(x[base + c]) - mean;
         squares += difference * difference;
     }
+#endif
     float variance = tv_group_sum(tv_sum_of(squares)) * inverse_channels;
 #endif
     /* Not inversesqrt: some drivers take the processor's estimate of 12 bits. */
     float rstd = 1.0 / sqrt(variance + p.eps);
 
+#if TV_TEXELS
+    [[unroll]] for (uint i = 0; i < EACH; i++) {
+        uint c = lane + i * lanes;
+        if (c < width) {
+            tv_vec normed = (own[i] - mean) * rstd * (texelFetch(gain, int(c)) + p.gain_offset);
+            y[base + c] = BIAS ? normed + texelFetch(bias, int(c)) : normed;
+        }
+    }
+#else
     if (p.has_bias != 0) {
         for (uint c = lane; c < width; c += lanes)
             y[base + c] = TV_NARROWED((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset) + tv_vec(bias[c]));
@@ -97,6 +146,7 @@ void main() {
         for (uint c = lane; c < width; c += lanes)
             y[base + c] = TV_NARROWED((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset));
     }
+#endif
     if (lane == 0) {
 #ifndef TV_RMS
         row_mean[row] = mean;
