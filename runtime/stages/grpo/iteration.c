@@ -15,7 +15,7 @@
 #include "stages/ppo/health.h"
 #include "stages/ppo/line.h"
 
-typedef tv_grpo_sums measurement;
+typedef tv_grpo_measured measurement;
 
 bool tv_grpo_has_reference(const tv_grpo *g) {
     return g->run->settings.grpo.kl_coef > 0;
@@ -192,7 +192,7 @@ static tv_status next_batch(void *context, tv_micro_batch *batch) {
 
 static void take_result(void *context, const tv_step_result *result) {
     tv_grpo *g = context;
-    measurement *m = &g->sums;
+    measurement *m = &g->measured;
     if (!(m->updates > 0) && result->stats[TV_GROUP_TOKENS] > 0)
         m->first_deviation = sqrt(result->stats[TV_GROUP_RATIO_MINUS_1_SQ] / result->stats[TV_GROUP_TOKENS]);
     for (int i = 0; i < TV_HEAD_STATS; i++)
@@ -234,7 +234,7 @@ static tv_status update_all(tv_grpo *g) {
                                     .update = update,
                                     .drain = drain,
                                     .context = g,
-                                    .seconds = &g->sums.times.update};
+                                    .seconds = &g->measured.times.update};
     return tv_ppo_within_update(&g->within, &updates);
 }
 
@@ -362,7 +362,7 @@ static void watch(tv_grpo *g, const measurement *m) {
 
 void tv_grpo_within_begin(tv_grpo *g) {
     const tv_grpo_settings *settings = &g->run->settings.grpo;
-    tv_grpo_sums *m = &g->sums;
+    tv_grpo_measured *m = &g->measured;
     tv_ppo_within *w = &g->within;
     *w = (tv_ppo_within){.run = g->run,
                          .scorers = g->scorers,
@@ -428,7 +428,7 @@ static tv_status take_up(tv_grpo *g, measurement *m) {
 }
 
 static tv_status iterate(tv_grpo *g) {
-    measurement *m = &g->sums;
+    measurement *m = &g->measured;
     TV_RETURN_IF_FAILED(g->within.taken_up ? take_up(g, m) : roll_out(g, m));
     tv_group_advantages(&g->run->settings.grpo, g->rewards, &g->rollout, g->equal);
     TV_RETURN_IF_FAILED(update_all(g));

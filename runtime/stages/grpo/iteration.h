@@ -21,7 +21,7 @@
 enum { TV_GRPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
 
 /* What an iteration measures on its way. */
-typedef struct tv_grpo_sums {
+typedef struct tv_grpo_measured {
     double rated, reward, reward_square, ended; /* answers with a reward; sums over them; over all answers */
     double drawn, drawn_rated, drawn_reward;    /* the same of groups that gave way too */
     uint64_t equal;                             /* groups without variance */
@@ -29,7 +29,7 @@ typedef struct tv_grpo_sums {
     double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
     double updates, skipped;
     tv_ppo_times times;
-} tv_grpo_sums;
+} tv_grpo_measured;
 
 typedef struct tv_grpo {
     tv_run *run;                      /* the policy and its trainer */
@@ -47,7 +47,7 @@ typedef struct tv_grpo {
     uint8_t *equal;          /* (prompts): 1 where all rewards of the group are the same */
     uint64_t *kept, *order;  /* (S): sequences that take part in the updates; their order in the epoch */
     uint64_t kept_count;
-    tv_grpo_sums sums; /* of the iteration at hand */
+    tv_grpo_measured measured; /* of the iteration at hand */
     tv_ppo_within within;
     uint64_t first_val; /* the address of the first held-out prompt's draws, behind all of training's */
     tv_metric_number numbers[TV_GRPO_NUMBERS]; /* of the last line */
