@@ -41,24 +41,26 @@ const char *tv_choices_list(const char *choices, char *text, size_t size) {
     return text;
 }
 
-/* Levenshtein distance, words cut to 63 characters. */
+enum { MOST_LETTERS = 63 };
+
+/* Letters changed, left out or put in, and neighbours that changed places (optimal string alignment). */
 static uint64_t edit_distance(const char *a, const char *b) {
-    uint64_t row[64];
-    uint64_t length_a = tv_min_u64(strlen(a), 63), length_b = tv_min_u64(strlen(b), 63);
-    for (uint64_t j = 0; j <= length_b; j++)
-        row[j] = j;
-    for (uint64_t i = 1; i <= length_a; i++) {
-        uint64_t diagonal = row[0];
-        row[0] = i;
-        for (uint64_t j = 1; j <= length_b; j++) {
-            uint64_t above = row[j];
-            uint64_t best = diagonal + (a[i - 1] != b[j - 1]);
-            best = tv_min_u64(best, tv_min_u64(above, row[j - 1]) + 1);
-            diagonal = above;
-            row[j] = best;
+    uint64_t rows[3][MOST_LETTERS + 1];
+    const uint64_t length_a = tv_min_u64(strlen(a), MOST_LETTERS),
+                   length_b = tv_min_u64(strlen(b), MOST_LETTERS);
+    for (uint64_t i = 0; i <= length_a; i++) {
+        uint64_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
+        for (uint64_t j = 0; j <= length_b; j++) {
+            if (i == 0 || j == 0) {
+                row[j] = i + j;
+                continue;
+            }
+            row[j] = tv_min_u64(above[j - 1] + (a[i - 1] != b[j - 1]), tv_min_u64(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = tv_min_u64(row[j], second[j - 2] + 1);
         }
     }
-    return row[length_b];
+    return rows[length_a % 3][length_b];
 }
 
 const char *tv_nearest_word(const char *word, const char *const *candidates, uint64_t count) {

@@ -39,16 +39,17 @@ static void lists_are_cut_inside_their_buffer(void **state) {
     }
 }
 
-/* A slip of the hand is understood, another word is not. Tried: one change more allowed makes "eps" of "ppo".
+/* A slip of the hand is understood, another word is not. Tried: one change more allowed makes "eps" of "ppo";
+ * letters that changed places counted twice.
  */
 static void the_nearest_word_is_a_slip_away(void **state) {
     (void)state;
     static const char *const keys[] = {"steps", "warmup_steps", "eps", "lr"};
     static const struct {
         const char *word, *nearest;
-    } cases[] = {{"step", "steps"}, {"setps", "steps"}, {"warmup", "warmup_steps"},
-                 {"lt", "lr"},      {"ppo", NULL},      {"learning_rate", NULL},
-                 {"", NULL}};
+    } cases[] = {{"step", "steps"}, {"setps", "steps"},      {"warmup", "warmup_steps"},
+                 {"lt", "lr"},      {"pes", "eps"},          {"rl", "lr"},
+                 {"ppo", NULL},     {"learning_rate", NULL}, {"", NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *found = tv_nearest_word(cases[i].word, keys, 4);
         if (found ? !cases[i].nearest || strcmp(found, cases[i].nearest) != 0 : cases[i].nearest != NULL)

@@ -1,6 +1,6 @@
 /* trivium ppo and grpo stopped in every part of an iteration, by a signal, and by a reward program that dies:
  * what comes out in the end are the bits of a run that went through. No stop is a matter of time: the program
- * sends the signal itself, before it answers, or a look for interrupts is told to find one.
+ * sends the signal itself and does not answer, or a look for interrupts is told to find one.
  *
  * Tried on 2026-11-29, each fails: an iteration counted before its held-out prompts are measured; one whose
  * program died there saved as the step before; the epoch, the place in it, or that there is no further update
@@ -111,8 +111,9 @@ static const stage ppo = {.name = "ppo",
 
 /* The program answers, as it is told when it begins, up to question `at`. */
 static void tell(const char *path, const part *p) {
-    char *text = tv_format("%d %s\n", p->end == SIGNAL || p->end == DEATH ? p->at : 0,
-                           p->end == DEATH ? "exit 3" : "kill -USR1 $PPID");
+    char *text =
+        tv_format("%d %s\n", p->end == SIGNAL || p->end == DEATH ? p->at : 0,
+                  p->end == DEATH ? "exit 3" : "kill -USR1 $PPID; while read -r l; do :; done; exit");
     tv_write_text(path, text);
     free(text);
 }
