@@ -28,6 +28,10 @@ tv_status tv_json_print_line(const cJSON *root, char **line);
 /* The last member of that name, or NULL. */
 const cJSON *tv_json_get(const cJSON *object, const char *key);
 
+/* TV_E_DATA where an object names a key twice, at any depth: what is compared or passed on must be one thing.
+ */
+tv_status tv_json_expect_each_once(const cJSON *root, const char *where);
+
 /* What a value is, for "found %s": "true", "a number", "an empty array"; "nothing" for NULL. */
 const char *tv_json_kind(const cJSON *item);
 

@@ -53,6 +53,7 @@ tv_status tv_made_with_read(const char *checkpoint, tv_made_with *made) {
             goto done;
         }
     }
+    TV_TRY(tv_json_expect_each_once(root, path));
     TV_TRY(tv_inputs_read(inputs, path, &made->inputs));
     made->settings = cJSON_Duplicate(settings, true);
     if (!made->settings)

@@ -2,8 +2,11 @@
  * run makes of them is tests/cli/test_resume.c. */
 #include "support/support.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "run/made_with.h"
 
@@ -39,7 +42,37 @@ static void the_optimizer_stays(void **state) {
     }
 }
 
+/* Of a key that stands twice two readers may take different ones. Tried: not looked for, or at the top alone.
+ */
+static void a_file_that_says_a_thing_twice_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *twice;
+    } cases[] = {
+        {"{\"settings\":{\"sft\":{\"packing\":true},\"sft\":{}},\"inputs\":{}}", "\"sft\" again"},
+        {"{\"settings\":{\"train\":{\"lr\":1,\"seed\":2,\"lr\":1}},\"inputs\":{}}", "\"lr\" again"},
+        {"{\"settings\":{\"data\":{\"train\":[{\"path\":\"a\",\"path\":\"b\"}]}},\"inputs\":{}}",
+         "\"path\" again"},
+        {"{\"settings\":{\"train\":{\"lr\":1},\"muon\":{\"lr\":1}},\"inputs\":{}}", NULL},
+    };
+    char *dir = tv_test_dir(), *path = tv_format("%s/made_with.json", dir);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tv_made_with made = {0};
+        assert_ok(tv_write_file(path, cases[i].text, strlen(cases[i].text)));
+        tv_status status = tv_made_with_read(dir, &made);
+        if (cases[i].twice ? status != TV_E_DATA || !strstr(tv_last_error(), cases[i].twice)
+                           : status != TV_OK)
+            fail_msg("case %zu: status %d, %s", i, (int)status, tv_last_error());
+        tv_made_with_free(&made);
+    }
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_optimizer_stays)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_optimizer_stays),
+        cmocka_unit_test(a_file_that_says_a_thing_twice_is_refused),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
