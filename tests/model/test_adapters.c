@@ -25,7 +25,11 @@
 #include "vk/transfer.h"
 
 enum { BATCH = 2, TOKENS = 13, ROWS = BATCH * TOKENS, VOCAB = 61, CHANNELS = 36, FFN = 50, LAYERS = 2 };
-static const double tolerance = 2e-5;
+/* Of a tensor's norm. One unit in the last place of each weight moves the embedding's gradient of GPT-2 by up
+ * to 0.4e-5 of it, and that of the Llama, where a token's row is small and its norm divides by it, by 0.6e-5
+ * to 4.1e-5 (six draws, lavapipe of Mesa 26.2.6, 16 lanes, 2026-11-29): two orders of sums differ no less.
+ */
+static const double tolerance = 2e-5, embedding_tolerance = 8e-5;
 
 static tv_model_config config_of(tv_architecture architecture) {
     tv_model_config config = tv_model_config_defaults(architecture);
@@ -154,8 +158,9 @@ static double norm_of(const float *values, uint64_t count) {
 /* `size`: the norm that the tolerance is a share of. */
 static void expect_near(const char *name, const float *found, const float *expected, uint64_t count,
                         double size) {
+    const double share = strcmp(name, "embedding") == 0 ? embedding_tolerance : tolerance;
     double distance = tv_test_relative_distance(found, expected, count) * norm_of(expected, count);
-    if (!(distance <= tolerance * size))
+    if (!(distance <= share * size))
         fail_msg("%s: %.3g away from the merged model's, of %.3g", name, distance, size);
 }
 
