@@ -25,11 +25,11 @@
 #include "vk/transfer.h"
 
 enum { BATCH = 2, TOKENS = 13, ROWS = BATCH * TOKENS, VOCAB = 61, CHANNELS = 36, FFN = 50, LAYERS = 2 };
-/* Of a tensor's norm. One unit in the last place of each weight moves the embedding's gradient of GPT-2 by up
- * to 0.4e-5 of it, and that of the Llama, where a token's row is small and its norm divides by it, by 0.6e-5
- * to 4.1e-5 (six draws, lavapipe of Mesa 26.2.6, 16 lanes, 2026-11-29): two orders of sums differ no less.
+/* Of a tensor's norm. One unit in the last place of each weight moves no gradient of these models by more
+ * than 1.2e-5 of its norm (six draws, lavapipe of Mesa 26.2.6, 16 lanes, 2026-11-29). With twice the alpha it
+ * was 4.2e-5 for the Llama, more than two orders of sums may differ by here.
  */
-static const double tolerance = 2e-5, embedding_tolerance = 8e-5;
+static const double tolerance = 2e-5;
 
 static tv_model_config config_of(tv_architecture architecture) {
     tv_model_config config = tv_model_config_defaults(architecture);
@@ -57,7 +57,7 @@ static tv_adapter all_linear(tv_architecture architecture) {
                                         {TV_PARAMETER_MLP_IN_WEIGHT, 0, 50},
                                         {TV_PARAMETER_MLP_OUT_WEIGHT, 0, 36}}};
     return (tv_adapter){.rank = 4,
-                        .alpha = 6,
+                        .alpha = 3,
                         .rslora = true,
                         .target_count = 7,
                         .targets = {{TV_PARAMETER_QKV_WEIGHT, 0, 24},
@@ -158,9 +158,8 @@ static double norm_of(const float *values, uint64_t count) {
 /* `size`: the norm that the tolerance is a share of. */
 static void expect_near(const char *name, const float *found, const float *expected, uint64_t count,
                         double size) {
-    const double share = strcmp(name, "embedding") == 0 ? embedding_tolerance : tolerance;
     double distance = tv_test_relative_distance(found, expected, count) * norm_of(expected, count);
-    if (!(distance <= share * size))
+    if (!(distance <= tolerance * size))
         fail_msg("%s: %.3g away from the merged model's, of %.3g", name, distance, size);
 }
 
