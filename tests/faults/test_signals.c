@@ -48,9 +48,10 @@ static void a_signal_saves_and_resuming_is_exact(void **state) {
             tv_sleep(0.5); /* any moment after start-up; before it the process just ends */
         kill(child.pid, signals[i]);
         tv_child_result run = tv_child_wait(&child);
+        const bool killed = run.exit_code == 128 + SIGTERM;
         if (i == 1 && run.exit_code != 130) {
             /* Not caught yet or already done: both are within the promise. */
-            assert_true(run.exit_code == 128 + SIGTERM || run.exit_code == 0);
+            assert_true(killed || run.exit_code == 0);
         } else {
             char *command = tv_format("trivium pretrain --out %s --resume", out);
             tv_expect_sentence(&run, 130, command, "a signal");
@@ -61,10 +62,12 @@ static void a_signal_saves_and_resuming_is_exact(void **state) {
         assert_true(step > 0);
         if (i == 0)
             assert_int_equal(tv_expect_metrics_in_order(out, false), step);
-        tv_expect_no_litter(out);
+        if (!killed)
+            tv_expect_no_litter(out);
     }
     tv_trivium_exits(0, "pretrain", "--out", out, "--quiet", "--resume");
     tv_expect_same_run(whole, out);
+    tv_expect_no_litter(out); /* what a signal during start-up left is gone too */
     free(whole);
     free(out);
     tv_small_run_destroy(&place);
