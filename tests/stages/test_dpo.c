@@ -40,10 +40,7 @@ static void the_loss_is_the_oracle_s(void **state) {
         assert_non_null(logprobs);
         tv_pair_logprobs(*state, planted.base, &f.pairs, references);
         for (int step = 0; step < STEPS; step++) {
-            char *directory =
-                step ? tv_format("%s/checkpoints/step-%d", run, step) : tv_format("%s", planted.base);
-            tv_pair_logprobs(*state, directory, &f.pairs, logprobs);
-            free(directory);
+            tv_pair_logprobs_before(*state, planted.base, run, step, &f.pairs, logprobs);
             double sums[4] = {0}, pairs = (double)f.pairs.count;
             int ties = 0;
             for (uint64_t i = 0; i < f.pairs.count; i++) {

@@ -102,3 +102,10 @@ tv_pair_file tv_pair_file_open_examples(const char *model, const char *data) {
     assert_ok(tv_kto_examples_create(&(tv_preference_list){f.groups, count}, TV_PAIR_SEQ_LEN, &f.pairs));
     return f;
 }
+
+void tv_pair_logprobs_before(tv_device *device, const char *base, const char *run, int step,
+                             const tv_dpo_pairs *pairs, double *logprobs) {
+    char *directory = step ? tv_format("%s/checkpoints/step-%d", run, step) : tv_format("%s", base);
+    tv_pair_logprobs(device, directory, pairs, logprobs);
+    free(directory);
+}

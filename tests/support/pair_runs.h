@@ -28,5 +28,8 @@ void tv_pair_file_close(tv_pair_file *file);
 /* (pairs, 2): of the chosen and the rejected response of every pair, by the model in `directory`, from the
  * cross-entropy that pretraining uses, a sequence at a time. */
 void tv_pair_logprobs(tv_device *device, const char *directory, const tv_dpo_pairs *pairs, double *logprobs);
+/* By the model that update `step` of a run (from 0) met: `base`, or the checkpoint of the step before. */
+void tv_pair_logprobs_before(tv_device *device, const char *base, const char *run, int step,
+                             const tv_dpo_pairs *pairs, double *logprobs);
 
 #endif

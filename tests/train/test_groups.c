@@ -272,9 +272,9 @@ static void a_skipped_update_drops_its_errors(void **state) {
 /* A checkpoint has the errors, but for those of an update that was skipped; what is none is refused. */
 static void checkpoints_have_the_errors(void **state) {
     lab l = open_lab(*state), next = open_lab(*state);
-    char folder[] = "/tmp/trivium-groups-XXXXXX", *path, *bytes;
+    char *folder = tv_test_dir(), *path, *bytes;
     uint64_t size;
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(folder);
     const uint64_t all = GROUPS * tv_model_list(l.model)->elements * sizeof(uint16_t);
     update(&l, true);
     uint16_t *before = read_errors(l.model), *zeros = calloc(1, all);
@@ -296,7 +296,7 @@ static void checkpoints_have_the_errors(void **state) {
     memcpy(type, "\"F16\" ", 6);
     assert_ok(tv_write_file(path, bytes, size));
     assert_fails(tv_moments_read(folder, next.model), TV_E_DATA, "elements of type BF16");
-    assert_ok(tv_remove_tree(folder));
+    tv_test_dir_remove(&folder);
     tv_free_all(before, after, zeros, path, bytes);
     close_lab(&l);
     close_lab(&next);
