@@ -35,16 +35,42 @@ finish() {
     exit 0
 }
 
+# patiently COMMAND...: what needs the network, at most three times; the rung says what it means where none did.
+pauses=(10 30) # seconds between them
+patiently() {
+    local pause
+    for pause in "${pauses[@]}" ''; do
+        ! "$@" || return 0
+        [ -z "$pause" ] || { echo "$rung: in $pause s once more: $*" && sleep "$pause"; }
+    done
+    return 1
+}
+
+# True where apt, whose output LOG is, could not reach its mirror.
+out_of_reach() { # LOG
+    grep -qE '^E: (Failed to fetch|Unable to fetch)|Temporary failure resolving|Could not (resolve|connect)' "$1"
+}
+
 build_folder() { # of a preset
     if [ "$1" = release ]; then echo build; else echo "build-$1"; fi
 }
 
+# Shaders are compiled once, in the release build; other build folders take them with $same_shaders.
+same_shaders=-DTRIVIUM_SPIRV_OF=$PWD/build
+
+# The objects of every source in FOLDER, which Ninja builds: for compilers' warnings nothing need be linked.
+objects_of() { ninja -C "$1" -t targets all | sed -n 's/^\(.*\.c\.o\): .*/\1/p'; }
+
 build() { # PRESET [CMAKE-TARGET...]
-    local preset=$1 folder
+    local preset=$1 folder shaders=()
     folder=$(build_folder "$1")
     shift
     mkdir -p "$work"
-    cmake --preset "$preset" >"$work/configure.log" 2>&1 || {
+    case $preset in
+    release | shader-debug) ;;
+    *) build release trivium_spirv && shaders=("$same_shaders") ;;
+    esac
+    cmake --preset "$preset" "${shaders[@]}" >"$work/configure.log" 2>&1 || {
         tail -n 30 "$work/configure.log"
         fail_rung "cmake --preset $preset"
     }
@@ -90,6 +116,13 @@ run_ctest() { # FOLDER [CTEST-ARGUMENT...]
         /^\[  SKIPPED \] [^ ]+$/         { if (!seen[name, $NF]++) print "SKIPPED " name ": case " $NF }' "$junit"
 }
 
+fill_root() { # SUITE MIRROR [DEBOOTSTRAP-OPTION...]: $root, from nothing
+    local suite=$1 mirror=$2
+    shift 2
+    rm -rf "$root" "$root.done" && mkdir -p "$root"
+    debootstrap --variant=minbase --components=main "$@" "$suite" "$root" "$mirror"
+}
+
 # Fills build/roots/NAME with a Debian of its own and sets $root to it; skips the rung where that is not possible. One
 # that was filled with the same options before is taken as it is.
 debian_root() { # NAME SUITE [DEBOOTSTRAP-OPTION...]
@@ -104,9 +137,8 @@ debian_root() { # NAME SUITE [DEBOOTSTRAP-OPTION...]
     mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
         awk '$1 ~ /^[a-z]+$/ && $2 == "main" && !found { found = $3 } END { print found }' || true)
     [ -n "$mirror" ] || skip_rung "this machine has no Debian mirror among its package sources"
-    rm -rf "$root" "$root.done" && mkdir -p "$root"
     say "filling $root"
-    debootstrap --variant=minbase --components=main "$@" "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+    patiently fill_root "$suite" "$mirror" "$@" >"$work/debootstrap.log" 2>&1 ||
         skip_rung "debootstrap of $suite failed: $(tail -n 1 "$work/debootstrap.log") (all of it in $work/debootstrap.log)"
     echo "$suite $*" >"$root.done"
 }
