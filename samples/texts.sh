@@ -23,7 +23,7 @@ from_debian() { # PACKAGE...: unpacks them under $scratch
         why="it comes as a Debian package, and there is no apt-get here"
         return 1
     fi
-    (cd "$scratch" && apt-get download -qq "$@") >"$scratch/log" 2>&1 || {
+    (cd "$scratch" && apt-get download -qq -o Acquire::Retries=3 "$@") >"$scratch/log" 2>&1 || {
         why="apt-get download $* failed: $(grep -m 1 '^E:' "$scratch/log" || echo 'no reason given') ('apt-get update' may help)"
         return 1
     }

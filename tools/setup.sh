@@ -80,12 +80,19 @@ apt_update() { # once in a run, and only where something is to be installed
     as_root apt-get update -qq >"$log" 2>&1 || say "apt-get update failed; going on with the package lists at hand"
 }
 
-apt_install() {
-    as_root apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" \
-        >"$log" 2>&1 || {
-        tail -n 20 "$log" >&2
-        die "apt-get install failed for: $* (see above; 'apt-get update' and a free disk are the usual cures)"
-    }
+apt_install() { # where a mirror did not answer, or has newer packages than the lists name, twice more with new lists
+    local pause
+    for pause in 10 30 ''; do
+        ! as_root apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
+            -o Acquire::Retries=2 "$@" >"$log" 2>&1 || return 0
+        if [ -z "$pause" ] || ! grep -qE '^E: (Failed to fetch|Unable to (fetch|locate))' "$log"; then break; fi
+        say "some packages could not be fetched; once more in $pause s"
+        sleep $pause
+        updated=0
+        apt_update
+    done
+    tail -n 20 "$log" >&2
+    die "apt-get install failed for: $* (see above; 'apt-get update' and a free disk are the usual cures)"
 }
 
 may_install() {

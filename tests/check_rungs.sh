@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# What the rungs share (tests/rungs/lib.sh), on made-up commands: what needs the network is tried three times and no more, and a
+# mirror that did not answer is told from a package that does not exist.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=rungs/lib.sh
+. tests/rungs/lib.sh
+
+tries=$(mktemp)
+trap 'rm -rf "$tries" "$work"' EXIT
+pauses=(0 0)
+fail() {
+    echo "check_rungs: $*" >&2
+    exit 1
+}
+# shellcheck disable=SC2317 # called by patiently
+works_at() { # N: the Nth time, and never where N is 0
+    echo . >>"$tries"
+    [ "$(wc -l <"$tries")" = "$1" ]
+}
+expect() { # STATUS TRIES N
+    local status=0 counted
+    : >"$tries"
+    patiently works_at "$3" >/dev/null || status=$?
+    counted=$(wc -l <"$tries")
+    [ "$status $counted" = "$1 $2" ] || fail "a command that works at try $3: expected status $1 after $2 tries, found $status after $counted"
+}
+expect 0 1 1
+expect 0 2 2
+expect 0 3 3
+expect 1 3 4
+expect 1 3 0
+
+for line in 'E: Failed to fetch http://deb.debian.org/debian/dists/sid/InRelease  Connection timed out' \
+    'E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?' \
+    "W: Temporary failure resolving 'deb.debian.org'" '  Could not connect to deb.debian.org:80 (151.101.2.132). - connect (111: Connection refused)'; do
+    echo "$line" >"$tries"
+    out_of_reach "$tries" || fail "a mirror that does not answer was not known by: $line"
+done
+for line in 'E: Unable to locate package libnothing-dev' 'E: Sub-process /usr/bin/dpkg returned an error code (1)'; do
+    echo "$line" >"$tries"
+    ! out_of_reach "$tries" || fail "a mirror that answers was taken for one that does not: $line"
+done
