@@ -33,14 +33,20 @@ static bool meet(const tv_rank_at *a, const tv_rank_at *b) {
     return a->number == b->number && a->kind == b->kind && a->root == b->root && a->bytes == b->bytes;
 }
 
-static bool waits_for_ever(const tv_rank_watch *ranks, uint32_t count, uint32_t rank, uint32_t *past) {
+/* Reports are of different moments: of those who have just met, one may be told of as waiting and another one
+ * as long gone, and so only where nobody moves is there anything to see. */
+static bool waits_for_ever(const tv_rank_watch *ranks, uint32_t count, uint32_t rank, double limit,
+                           uint32_t *past) {
     const tv_rank_at *at = &ranks[rank].at;
+    const double longest = limit + (double)at->moves / bytes_per_second;
     bool all_wait = true;
     *past = rank;
     for (uint32_t r = 0; r < count; r++) {
         const tv_rank_at *other = &ranks[r].at;
         if (other->number < at->number)
             return false; /* and may come, if it does not wait for ever itself */
+        if (ranks[r].since < longest)
+            return false;
         all_wait = all_wait && other->waits;
         if (*past == rank && !meet(at, other))
             *past = r;
@@ -50,18 +56,16 @@ static bool waits_for_ever(const tv_rank_watch *ranks, uint32_t count, uint32_t 
 
 bool tv_find_deadlock(const tv_rank_watch *ranks, uint32_t count, double limit, uint32_t *waits,
                       uint32_t *past) {
-    for (*waits = 0; *waits < count; ++*waits) {
-        const tv_rank_watch *rank = &ranks[*waits];
-        if (rank->at.waits && rank->waited >= limit + (double)rank->at.moves / bytes_per_second &&
-            waits_for_ever(ranks, count, *waits, past))
+    for (*waits = 0; *waits < count; ++*waits)
+        if (ranks[*waits].at.waits && waits_for_ever(ranks, count, *waits, limit, past))
             return true;
-    }
     return false;
 }
 
 static void describe(const tv_rank_at *at, char *text, uint64_t size) {
-    static const char *const names[] = {"a broadcast", "a gathering", "an agreement", "an exchange"};
-    const char *name = at->kind >= 0 && at->kind < 4 ? names[at->kind] : "an unknown one";
+    static const char *const names[TV_TRANSFER_KINDS] = {"a broadcast", "a gathering", "an agreement",
+                                                         "an exchange", "a delivery"};
+    const char *name = at->kind >= 0 && at->kind < TV_TRANSFER_KINDS ? names[at->kind] : "an unknown one";
     snprintf(text, size, "transfer %" PRIu64 " (%s of %" PRIu64 " B)", at->number, name,
              at->bytes ? at->bytes : at->moves);
 }
@@ -75,22 +79,22 @@ void tv_describe_deadlock(const tv_rank_watch *ranks, const char (*hosts)[TV_MPI
         snprintf(text, size,
                  "all ranks have waited for %.0f s in %s, rank %u on %s the longest, and none gets further: "
                  "the network carries nothing between them, or this is a fault of trivium",
-                 ranks[waits].waited, here, waits, hosts[waits]);
+                 ranks[waits].since, here, waits, hosts[waits]);
     else
         snprintf(
             text, size,
             "rank %u on %s has waited for %.0f s in %s, and rank %u on %s %s %s: they never meet, which is a "
             "fault of trivium",
-            waits, hosts[waits], ranks[waits].waited, here, past, hosts[past],
+            waits, hosts[waits], ranks[waits].since, here, past, hosts[past],
             ranks[past].at.waits ? "waits in" : "is behind", there);
 }
 
 /* A rank's clock counts as long as it says so, beat after beat. */
 static void note(tv_heart *heart, uint32_t rank, const tv_rank_at *at) {
     tv_rank_watch *watch = &heart->watches[rank];
-    const double now = tv_seconds(), since = now - heart->reported[rank];
-    const bool still = at->waits && watch->at.waits && at->number == watch->at.number;
-    watch->waited = still ? watch->waited + (since < 2 * beat_seconds ? since : 2 * beat_seconds) : 0;
+    const double now = tv_seconds(), passed = now - heart->reported[rank];
+    const bool still = at->number == watch->at.number;
+    watch->since = still ? watch->since + (passed < 2 * beat_seconds ? passed : 2 * beat_seconds) : 0;
     watch->at = *at;
     heart->reported[rank] = now;
 }

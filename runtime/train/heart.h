@@ -19,7 +19,9 @@ typedef enum tv_transfer_kind {
     TV_TRANSFER_BROADCAST,
     TV_TRANSFER_GATHER,
     TV_TRANSFER_AGREEMENT,
-    TV_TRANSFER_EXCHANGE
+    TV_TRANSFER_EXCHANGE,
+    TV_TRANSFER_LETTERS,
+    TV_TRANSFER_KINDS
 } tv_transfer_kind;
 
 /* Where a rank is. Ranks meet in a transfer where its number, kind, root and bytes are the same. */
@@ -35,12 +37,12 @@ typedef struct tv_rank_at {
 /* What rank 0 knows of another rank. */
 typedef struct tv_rank_watch {
     tv_rank_at at;
-    double waited; /* seconds in this transfer */
+    double since; /* seconds that it began this transfer ago */
 } tv_rank_watch;
 
 /* Whether rank *waits, which has waited for `limit` seconds and longer, waits for ever: nobody is still to
- * come to its transfer, and rank *past is in another one in its place or behind it. *past is *waits where all
- * wait in the same one. */
+ * come to its transfer or has come within that time, and rank *past is in another one in its place or behind
+ * it. *past is *waits where all wait in the same one. */
 bool tv_find_deadlock(const tv_rank_watch *ranks, uint32_t count, double limit, uint32_t *waits,
                       uint32_t *past);
 /* "rank 1 on HOST has waited 20 s in transfer 7 (a broadcast of 8 bytes) ..." */

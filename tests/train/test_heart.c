@@ -10,9 +10,9 @@ static const double limit = 20;
 static const tv_rank_at gather = {.number = 7, .bytes = 4, .moves = 12, .kind = TV_TRANSFER_GATHER};
 
 /* All in the same transfer, for so long. */
-static void set(tv_rank_watch *ranks, double waited) {
+static void set(tv_rank_watch *ranks, double since) {
     for (int r = 0; r < RANKS; r++) {
-        ranks[r] = (tv_rank_watch){gather, waited};
+        ranks[r] = (tv_rank_watch){gather, since};
         ranks[r].at.waits = true;
     }
 }
@@ -28,7 +28,7 @@ static void whoever_may_still_come_is_waited_for(void **state) {
     set(ranks, 3600);
     ranks[2].at.number--; /* computes, or a program scores there */
     ranks[2].at.waits = false;
-    ranks[2].waited = 0;
+    ranks[2].since = 0;
     assert_false(found(ranks, &waits, &past));
     set(ranks, 19); /* not yet */
     ranks[2].at.number++;
@@ -36,6 +36,26 @@ static void whoever_may_still_come_is_waited_for(void **state) {
     set(ranks, 25); /* done with it, as the root of a broadcast is before the others */
     ranks[0].at.waits = false;
     assert_false(found(ranks, &waits, &past));
+}
+
+/* What rank 0 knows of one of two that have just met may be older than what it knows of the other. */
+static void whoever_has_just_come_was_waited_for(void **state) {
+    (void)state;
+    tv_rank_watch ranks[RANKS];
+    uint32_t waits, past;
+    for (int change = 0; change < 3; change++) {
+        set(ranks, 3600);
+        ranks[2].since = 19;
+        if (change > 0) /* is in the next one, which the others are not yet told of as being in */
+            ranks[2].at.number++;
+        if (change > 1)
+            ranks[2].at.waits = false;
+        assert_false(found(ranks, &waits, &past));
+        ranks[2].since = 21;
+        assert_true(found(ranks, &waits, &past));
+        assert_int_equal(waits, 0);
+        assert_int_equal(past, change > 0 ? 2 : 0);
+    }
 }
 
 static void those_that_never_meet_are_found(void **state) {
@@ -87,12 +107,13 @@ static void large_transfers_may_take_longer(void **state) {
         ranks[r].at.moves = 100000000;
     assert_false(found(ranks, &waits, &past));
     for (int r = 0; r < RANKS; r++)
-        ranks[r].waited = 125;
+        ranks[r].since = 125;
     assert_true(found(ranks, &waits, &past));
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(whoever_may_still_come_is_waited_for),
+                                       cmocka_unit_test(whoever_has_just_come_was_waited_for),
                                        cmocka_unit_test(those_that_never_meet_are_found),
                                        cmocka_unit_test(large_transfers_may_take_longer)};
     return cmocka_run_group_tests(tests, NULL, NULL);
