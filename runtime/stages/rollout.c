@@ -15,6 +15,8 @@ struct tv_rollout {
     tv_decoder *decoder;
     uint64_t rows;
     uint64_t *request_of; /* (rows); NO_REQUEST: the row is free */
+    tv_status (*look)(void *context);
+    void *look_context;
     tv_rollout_totals totals;
 };
 
@@ -107,8 +109,15 @@ static tv_status run(tv_rollout *rollout, const tv_rollout_request *requests, ui
                                 tv_decoder_tokens_read(rollout->decoder) - read;
         rollout->totals.shared += tv_decoder_tokens_shared(rollout->decoder) - shared;
         TV_RETURN_IF_FAILED(deliver(rollout, sink, context));
+        if (rollout->look)
+            TV_RETURN_IF_FAILED(rollout->look(rollout->look_context));
     } while (running > 0 || next < count);
     return TV_OK;
+}
+
+void tv_rollout_look(tv_rollout *rollout, tv_status (*look)(void *context), void *context) {
+    rollout->look = look;
+    rollout->look_context = context;
 }
 
 tv_status tv_rollout_run(tv_rollout *rollout, const tv_rollout_request *requests, uint64_t count,

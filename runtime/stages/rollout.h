@@ -37,6 +37,10 @@ typedef struct tv_rollout_request {
  * run and is returned. */
 typedef tv_status (*tv_rollout_sink)(void *context, uint64_t index, const tv_decoder_row *row);
 
+/* What is called each time that the end flags were read back, behind the sink, from now on; NULL: nothing. It
+ * fails as a sink does. */
+void tv_rollout_look(tv_rollout *rollout, tv_status (*look)(void *context), void *context);
+
 /* Draws at most max_new tokens behind each prompt. Fails with TV_E_DATA or TV_E_USAGE for a prompt that the
  * comments above exclude, before the first step. */
 tv_status tv_rollout_run(tv_rollout *rollout, const tv_rollout_request *requests, uint64_t count,

@@ -1,6 +1,7 @@
 /* Ranks over the module of MPI: see ranks.h. */
 #include "train/ranks.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,12 @@ struct tv_ranks {
     } offers[TV_MOST_OFFERS];
     uint32_t offer_count;
     bool asking;
+    struct {
+        uint64_t posted, read, expected; /* by this rank; expected: to be read, since the ranks are there */
+        tv_rank_reader reader;           /* while they are delivered */
+        void *context;
+        tv_status status; /* of it */
+    } letters;
 };
 
 /* ---- the launcher ---- */
@@ -77,15 +84,18 @@ tv_status tv_launcher_fail(tv_status status) {
 
 /* ---- waiting ---- */
 
+static bool transfer_has_ended(tv_ranks *ranks) {
+    return ranks->calls->has_ended();
+}
+
 /* Whether it has ended within so many seconds. */
-static bool wait_for(tv_ranks *ranks, double seconds) {
+static bool wait_for(tv_ranks *ranks, bool (*has_ended)(tv_ranks *ranks), double seconds) {
     const double begin = tv_seconds();
     double pause = first_pause;
     bool ended;
     if (ranks->injected.delay > 0)
         tv_sleep(ranks->injected.delay);
-    while (!(ended = !tv_heart_lost(ranks->heart) && ranks->calls->has_ended()) &&
-           tv_seconds() - begin < seconds) {
+    while (!(ended = !tv_heart_lost(ranks->heart) && has_ended(ranks)) && tv_seconds() - begin < seconds) {
         tv_sleep(pause);
         pause = pause < last_pause ? 1.3 * pause : last_pause;
     }
@@ -94,7 +104,7 @@ static bool wait_for(tv_ranks *ranks, double seconds) {
 }
 
 static void wait_for_end(tv_ranks *ranks) {
-    (void)wait_for(ranks, HUGE_VAL);
+    (void)wait_for(ranks, transfer_has_ended, HUGE_VAL);
 }
 
 /* A transfer of another kind than that of the others, which never ends. */
@@ -133,7 +143,7 @@ static void gather_statuses(tv_ranks *ranks, tv_status own, const char *who, dou
     const int32_t mine = (int32_t)own;
     enter(ranks, &(tv_rank_at){.kind = TV_TRANSFER_AGREEMENT, .bytes = sizeof mine}, true);
     ranks->calls->begin_agreement(&mine, ranks->statuses, (int)sizeof mine);
-    if (!wait_for(ranks, seconds))
+    if (!wait_for(ranks, transfer_has_ended, seconds))
         end_alone(ranks, own, who);
     tv_heart_leave(ranks->heart);
 }
@@ -223,11 +233,29 @@ tv_status tv_ranks_start(tv_ranks **out) {
     return status == TV_OK ? TV_OK : tv_ranks_end(out, status, "trivium");
 }
 
+static tv_status throw_away(void *context, const void *letter, uint64_t bytes) {
+    (void)context, (void)letter, (void)bytes;
+    return TV_OK;
+}
+
+/* By all. MPI wants them read, also those of a drawing that all have given up. */
+static void throw_letters_away(tv_ranks *ranks) {
+    uint64_t *posted = calloc((size_t)ranks->place.count, sizeof *posted), sum = 0;
+    if (!posted) {
+        ranks->calls->abort(SHOUTED);
+        return;
+    }
+    (void)tv_ranks_gather(ranks, &ranks->letters.posted, sizeof *posted, posted);
+    for (int r = 0; r < ranks->place.count; r++)
+        sum += posted[r];
+    free(posted);
+    (void)tv_ranks_deliver(ranks, sum - ranks->letters.expected, 0, throw_away, NULL);
+}
+
 /* Whoever is here waits for all, with a beating heart. */
 static void leave(tv_ranks **handle) {
     tv_ranks *ranks = *handle;
-    bool unused;
-    (void)tv_ranks_any(ranks, false, &unused);
+    throw_letters_away(ranks);
     tv_heart_stop(&ranks->heart);
     ranks->calls->end();
     free(ranks->hosts);
@@ -406,6 +434,44 @@ tv_status tv_ranks_exchange(tv_ranks *ranks, const tv_ranks_bytes *receives, con
     tv_heart_leave(ranks->heart);
     free(in);
     return status;
+}
+
+/* ---- letters ---- */
+
+tv_status tv_ranks_post(tv_ranks *ranks, const void *letter, uint64_t bytes) {
+    ranks->letters.posted++;
+    return ranks->calls->post(letter, (int)bytes) == 0
+               ? TV_OK
+               : tv_fail(TV_E_MEMORY, "out of host memory for a letter of %" PRIu64 " bytes", bytes);
+}
+
+tv_status tv_ranks_read_letters(tv_ranks *ranks, tv_rank_reader read, void *context) {
+    int from, bytes, there;
+    const void *letter;
+    while ((there = ranks->calls->letter(&from, &letter, &bytes)) > 0) {
+        ranks->letters.read++;
+        TV_RETURN_IF_FAILED(read(context, letter, (uint64_t)bytes));
+    }
+    return there == 0 ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a letter of another rank");
+}
+
+static bool are_delivered(tv_ranks *ranks) {
+    if (!tv_ranks_leads(ranks))
+        return ranks->calls->posted();
+    ranks->letters.status = tv_ranks_read_letters(ranks, ranks->letters.reader, ranks->letters.context);
+    return ranks->letters.status != TV_OK || ranks->letters.read >= ranks->letters.expected;
+}
+
+tv_status tv_ranks_deliver(tv_ranks *ranks, uint64_t count, uint64_t most_bytes, tv_rank_reader read,
+                           void *context) {
+    ranks->letters.expected += count;
+    ranks->letters.reader = read;
+    ranks->letters.context = context;
+    ranks->letters.status = TV_OK;
+    enter(ranks, &(tv_rank_at){.kind = TV_TRANSFER_LETTERS, .moves = most_bytes}, true);
+    (void)wait_for(ranks, are_delivered, HUGE_VAL);
+    tv_heart_leave(ranks->heart);
+    return ranks->letters.status;
 }
 
 /* ---- questions ---- */

@@ -77,6 +77,20 @@ typedef struct tv_likeness {
 enum { TV_MOST_LIKENESSES = 8 };
 tv_status tv_ranks_expect_alike(tv_ranks *ranks, const tv_likeness *likenesses, uint32_t count);
 
+/* ---- letters to rank 0, while all do something else ---- */
+
+/* `letter` lasts until it returns. */
+typedef tv_status (*tv_rank_reader)(void *context, const void *letter, uint64_t bytes);
+/* By another rank than 0; the bytes, fewer than 2^31, are copied, and nothing is waited for. */
+tv_status tv_ranks_post(tv_ranks *ranks, const void *letter, uint64_t bytes);
+/* By rank 0: reads what has come, a rank's letters in their order. */
+tv_status tv_ranks_read_letters(tv_ranks *ranks, tv_rank_reader read, void *context);
+/* By all: all letters are out of their writers' hands and rank 0, where the others' since the last time are
+ * `count`, has read them. The others need neither count nor reader. `most_bytes`, of all letters together,
+ * are what is waited for. */
+tv_status tv_ranks_deliver(tv_ranks *ranks, uint64_t count, uint64_t most_bytes, tv_rank_reader read,
+                           void *context);
+
 /* ---- questions of rank 0, while it writes what others keep ---- */
 
 /* What a rank answers with: `bytes` of what `what` says. Offers are numbered in their order, the same on all

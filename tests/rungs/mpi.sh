@@ -152,11 +152,12 @@ for n in 1 2; do
     expect "dpo, $n ranks" ranks "$first" $n dpo --model "$base" --data runs/prefs.jsonl --val runs/prefs.jsonl --out runs/dpo-$n "${small[@]}" --set lora.rank=4
     expect "ppo, $n ranks" slow_one "$first" $n "${ppo[@]}" --out runs/ppo-$n
 done
-# The program that scores counts how often it is started, and interrupts the rank that asks where it is told to.
+# The program that scores counts how often it is started, keeps what it reads, and interrupts the rank that asks where it is told to.
 cat >runs/score.sh <<'END_OF_PROGRAM'
 echo >>runs/started
 while read -r line; do
     [ ! -e runs/signal ] || { rm runs/signal && kill -USR1 $PPID; }
+    printf '%s\n' "$line" >>runs/lines
     echo "${#line}"
 done
 END_OF_PROGRAM
@@ -168,8 +169,10 @@ grpo=(grpo --model runs/ends "${scores[@]}" --reward-weights '0,1' --prompts run
     --set train.grad_groups=4 --set train.batch_size=2 --set train.eval_every=1 --set grpo.iterations=2 --set grpo.prompts=3 --set grpo.answers=4
     --set grpo.minibatch=6 --set grpo.epochs=2 --set grpo.max_new_tokens=8 --set grpo.kl_coef=0.01)
 for n in 1 2 4; do
-    rm -f runs/started
+    rm -f runs/started runs/lines
     expect "grpo, $n ranks" slow_one "$last" $n "${grpo[@]}" --out runs/grpo-$n
+    mv runs/lines runs/lines-$n
+    expect "grpo: the program reads the lines of one process" cmp runs/lines-1 runs/lines-$n
     if [ "$(wc -l <runs/started)" = 1 ]; then ok; else bad "grpo, $n ranks: the program that scores was started $(wc -l <runs/started) times"; fi
 done
 for stage in sft reward dpo kto ppo grpo; do

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/files.h"
+#include "base/os.h"
 #include "base/rng.h"
 
 tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_ppo_sources *rewards,
@@ -62,24 +64,74 @@ typedef struct drawing {
     const tv_ppo_drawing *of;
     const tv_prompts *prompts;
     tv_ppo_rollout *rollout;
-    uint64_t *own; /* (S) the sequences that this rank draws */
-    tv_text drawn; /* several ranks: what it drew, a `text` and its tokens each */
-    bool alone;
+    uint64_t *own;        /* (S) the sequences that this rank draws */
+    uint64_t count, kept; /* of them: all; those that have ended */
+    tv_text drawn;        /* several ranks: what it drew, a `text` and its tokens each */
+    bool alone, tells, posts;
+    const char *held; /* TRIVIUM_INJECT_HELD_DRAWING, for tests; NULL: nothing holds it */
 } drawing;
 
 typedef struct text {
     uint64_t sequence, length, prompt_length, ended;
 } text;
 
+/* The first of the texts in `bytes` bytes, which another rank may have drawn; adds where it ends to *at. */
+static tv_status set_text(const drawing *d, const uint8_t *bytes, uint64_t count, uint64_t *at, text *one) {
+    const tv_ppo_rollout *r = d->rollout;
+    bool good = count >= sizeof *one;
+    if (good)
+        memcpy(one, bytes, sizeof *one);
+    good = good && one->sequence < r->sequences && one->length <= r->tokens + 1 &&
+           one->prompt_length <= one->length && one->length <= (count - sizeof *one) / sizeof(uint32_t);
+    if (!good)
+        return tv_fail(TV_E_IO, "a rank handed an answer round that no prompt has");
+    tv_ppo_rollout_set(d->rollout, one->sequence, (const uint32_t *)(const void *)(bytes + sizeof *one),
+                       one->length, one->prompt_length, one->ended);
+    *at += sizeof *one + one->length * sizeof(uint32_t);
+    return TV_OK;
+}
+
 static tv_status keep_response(void *context, uint64_t index, const tv_decoder_row *row) {
     drawing *d = context;
     const text own = {d->own[index], row->length, row->prompt_length, row->finished == TV_DECODE_END_OF_TEXT};
-    if (d->alone) {
-        tv_ppo_rollout_set(d->rollout, own.sequence, row->tokens, own.length, own.prompt_length, own.ended);
-        return tv_ppo_rewards_drawn(d->of->rewards, d->prompts, d->rollout, own.sequence);
+    const uint64_t begin = d->drawn.size;
+    tv_ppo_rollout_set(d->rollout, own.sequence, row->tokens, own.length, own.prompt_length, own.ended);
+    d->kept++;
+    if (!d->alone) {
+        TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, &own, sizeof own));
+        TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, row->tokens, own.length * sizeof *row->tokens));
     }
-    TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, &own, sizeof own));
-    return tv_text_append(&d->drawn, row->tokens, own.length * sizeof *row->tokens);
+    if (d->posts)
+        TV_RETURN_IF_FAILED(tv_ranks_post(d->of->ranks, d->drawn.data + begin, d->drawn.size - begin));
+    return d->tells ? tv_ppo_rewards_drawn(d->of->rewards, d->prompts, d->rollout, own.sequence) : TV_OK;
+}
+
+/* ---- several ranks ---- */
+
+/* An answer of another rank is asked about as if it were the first rank's own. */
+static tv_status read_answer(void *context, const void *letter, uint64_t bytes) {
+    const drawing *d = context;
+    uint64_t end = 0;
+    text one;
+    TV_RETURN_IF_FAILED(set_text(d, letter, bytes, &end, &one));
+    return tv_ppo_rewards_drawn(d->of->rewards, d->prompts, d->rollout, one.sequence);
+}
+
+/* Of a drawing that is held, in its middle, until a file is there. */
+static bool is_held(const drawing *d) {
+    if (!d->held || 2 * d->kept < d->count || tv_path_exists(d->held))
+        return false;
+    tv_sleep(2e-3);
+    return true;
+}
+
+static tv_status look(void *context) {
+    const drawing *d = context;
+    do {
+        if (d->tells)
+            TV_RETURN_IF_FAILED(tv_ranks_read_letters(d->of->ranks, read_answer, context));
+    } while (is_held(d));
+    return TV_OK;
 }
 
 /* By all: every rank's texts into every rank's rollout. */
@@ -91,55 +143,70 @@ static tv_status hand_round(tv_ranks *ranks, const drawing *d) {
     tv_status status = ends ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the ranks");
     if (status == TV_OK)
         status = tv_ranks_collect(ranks, d->drawn.data, d->drawn.size, &all, ends);
-    while (status == TV_OK && at < ends[count - 1]) {
-        memcpy(&one, all + at, sizeof one);
-        at += sizeof one;
-        if (one.sequence >= d->rollout->sequences || one.length > d->rollout->tokens + 1 ||
-            one.prompt_length > one.length) {
-            status = tv_fail(TV_E_IO, "a rank handed an answer round that no prompt has");
-            break;
-        }
-        tv_ppo_rollout_set(d->rollout, one.sequence, (const uint32_t *)(const void *)(all + at), one.length,
-                           one.prompt_length, one.ended);
-        at += one.length * sizeof(uint32_t);
-    }
+    while (status == TV_OK && at < ends[count - 1])
+        status = set_text(d, all + at, ends[count - 1] - at, &at, &one);
     free(all);
     free(ends);
     return status;
 }
 
+/* By all, when this rank has drawn its own. */
+static tv_status meet(drawing *d) {
+    const tv_ppo_rollout *r = d->rollout;
+    const uint64_t most_bytes = r->sequences * (sizeof(text) + (r->tokens + 1) * sizeof *r->ids);
+    if (d->tells || d->posts)
+        TV_RETURN_IF_FAILED(
+            tv_ranks_deliver(d->of->ranks, r->sequences - d->count, most_bytes, read_answer, d));
+    return hand_round(d->of->ranks, d);
+}
+
+/* Which of the rollout's sequences this rank draws, and their requests. */
+static void share_out(drawing *d, uint64_t first, tv_rollout_request *requests) {
+    const uint64_t ranks = tv_ranks_count(d->of->ranks), rank = tv_ranks_own(d->of->ranks);
+    uint64_t number = 0;
+    for (uint64_t s = 0; s < d->rollout->sequences; s++) {
+        tv_ppo_sequence *items = d->rollout->items;
+        const tv_prompt *prompt = &d->prompts->items[items[s].prompt];
+        items[s].number = first + s;
+        number += s > 0 && items[s].prompt != items[s - 1].prompt;
+        if (number % ranks != rank)
+            continue;
+        d->own[d->count] = s;
+        requests[d->count++] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
+    }
+}
+
 tv_status tv_ppo_draw(const tv_ppo_drawing *drawing_of, const tv_prompts *prompts, uint64_t first,
                       tv_ppo_rollout *rollout) {
-    const uint64_t count = rollout->sequences, ranks = tv_ranks_count(drawing_of->ranks),
-                   rank = tv_ranks_own(drawing_of->ranks);
+    tv_ranks *ranks = drawing_of->ranks;
+    const uint64_t count = rollout->sequences;
+    const bool asks = tv_ppo_rewards_ask(drawing_of->rewards), leads = tv_ranks_leads(ranks),
+               alone = tv_ranks_count(ranks) == 1;
     drawing d = {.of = drawing_of,
                  .prompts = prompts,
                  .rollout = rollout,
                  .own = calloc(count + 1, sizeof *d.own),
-                 .alone = ranks == 1};
+                 .alone = alone,
+                 .tells = asks && leads,
+                 .posts = asks && !leads,
+                 .held = getenv("TRIVIUM_INJECT_HELD_DRAWING")};
     tv_rollout_request *requests = calloc(count + 1, sizeof *requests);
-    uint64_t own = 0, number = 0;
     tv_status status =
         d.own && requests ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for %" PRIu64 " prompts", count);
-    for (uint64_t s = 0; s < count && status == TV_OK; s++) {
-        tv_ppo_sequence *item = &rollout->items[s];
-        const tv_prompt *prompt = &prompts->items[item->prompt];
-        item->number = first + s;
-        number += s > 0 && item->prompt != rollout->items[s - 1].prompt;
-        if (number % ranks != rank)
-            continue;
-        d.own[own] = s;
-        requests[own++] = (tv_rollout_request){prompt->ids, prompt->length, (uint32_t)(first + s)};
-    }
+    if (status == TV_OK)
+        share_out(&d, first, requests);
+    if (!alone)
+        tv_rollout_look(drawing_of->drawer, look, &d);
     if (status == TV_OK)
         status = tv_ppo_rewards_expect(drawing_of->rewards, rollout);
     if (status == TV_OK)
-        status = tv_rollout_run(drawing_of->drawer, requests, own, drawing_of->settings,
+        status = tv_rollout_run(drawing_of->drawer, requests, d.count, drawing_of->settings,
                                 drawing_of->max_new_tokens, keep_response, &d);
-    if (status == TV_OK && !d.alone)
-        status = hand_round(drawing_of->ranks, &d);
+    if (status == TV_OK && !alone)
+        status = meet(&d);
     if (status != TV_OK)
         tv_ppo_rewards_abandon(drawing_of->rewards);
+    tv_rollout_look(drawing_of->drawer, NULL, NULL);
     tv_text_free(&d.drawn);
     free(d.own);
     free(requests);

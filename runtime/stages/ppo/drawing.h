@@ -36,7 +36,7 @@ typedef struct tv_ppo_drawing {
 uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers);
 /* By all ranks. Answers the prompts that the rollout's sequences name, those of one prompt side by side;
  * `first` is the address of the first one's draws. Each rank draws for every Nth prompt, and all get all
- * answers, and only then tell the rewards. */
+ * answers. Where a program scores, the first rank has those of the others as they end, and tells of all. */
 tv_status tv_ppo_draw(const tv_ppo_drawing *drawing, const tv_prompts *prompts, uint64_t first,
                       tv_ppo_rollout *rollout);
 

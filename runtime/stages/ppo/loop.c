@@ -74,11 +74,15 @@ static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
     tv_status saved = models == TV_PPO_SETTLED     ? tv_run_save_within(run)
                       : models == TV_PPO_UNTOUCHED ? save_checkpoint(l)
                                                    : failure;
+    /* Of several ranks one says it. */
+    const bool says = !sentence || sentence[0];
     tv_status status =
-        tv_fail(failure, "%s (%" PRIu64 " iterations%s are %s; continue with: trivium %s --out %s --resume)",
-                sentence ? sentence : "failed", run->state.step,
-                models == TV_PPO_SETTLED ? " and the updates of the next one" : "",
-                saved == TV_OK ? "saved" : "done and not saved", run->stage->name, run->options->run);
+        !says ? tv_fail(failure, "%s", "")
+              : tv_fail(failure,
+                        "%s (%" PRIu64 " iterations%s are %s; continue with: trivium %s --out %s --resume)",
+                        sentence ? sentence : "failed", run->state.step,
+                        models == TV_PPO_SETTLED ? " and the updates of the next one" : "",
+                        saved == TV_OK ? "saved" : "done and not saved", run->stage->name, run->options->run);
     free(sentence);
     return status;
 }

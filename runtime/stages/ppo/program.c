@@ -259,7 +259,7 @@ tv_status tv_reward_program_ask(tv_reward_program *p, const tv_reward_question *
     const bool failed = p->failed;
     tv_condition_signal_all(p->more);
     tv_mutex_unlock(p->mutex);
-    return failed ? end(p, NULL) : TV_OK;
+    return failed && !p->options.late ? end(p, NULL) : TV_OK;
 }
 
 tv_status tv_reward_program_scores(tv_reward_program *p, double *scores) {

@@ -10,6 +10,7 @@
 #ifndef TV_STAGES_PPO_PROGRAM_H
 #define TV_STAGES_PPO_PROGRAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -21,6 +22,7 @@ typedef struct tv_reward_program_options {
     const char *name;    /* for sentences; NULL: it is the only one */
     uint64_t batch;      /* questions in a line; 1: no list */
     double timeout;      /* seconds for an answer; 0: no limit */
+    bool late;           /* a failure waits for tv_reward_program_scores, where other ranks learn of it too */
 } tv_reward_program_options;
 
 typedef struct tv_reward_question {
@@ -34,8 +36,8 @@ typedef struct tv_reward_question {
 tv_status tv_reward_program_start(const tv_reward_program_options *options, tv_reward_program **program);
 /* Of a rollout, `count` questions come. */
 tv_status tv_reward_program_begin(tv_reward_program *program, uint64_t count);
-/* The next of them. Where one before has failed it fails as tv_reward_program_scores would, and nothing is
- * begun any more. */
+/* The next of them. Where one before has failed, and failures are not late, it fails as
+ * tv_reward_program_scores would, and nothing is begun any more. */
 tv_status tv_reward_program_ask(tv_reward_program *program, const tv_reward_question *question);
 /* When all are asked: waits for the answers and writes scores (count); NaN where it answered null, that its
  * reward does not apply. TV_E_INTERRUPTED after Ctrl-C. */

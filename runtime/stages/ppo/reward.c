@@ -148,7 +148,8 @@ tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
         return tv_reward_program_start(&(tv_reward_program_options){.command = reward->options.text,
                                                                     .name = reward->options.name,
                                                                     .batch = reward->options.batch,
-                                                                    .timeout = reward->options.timeout},
+                                                                    .timeout = reward->options.timeout,
+                                                                    .late = reward->options.ranks != NULL},
                                        &reward->program);
     const tv_scorer_options options = scorer_options(reward);
     TV_RETURN_IF_FAILED(

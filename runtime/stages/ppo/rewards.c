@@ -147,6 +147,13 @@ static void count_scores(part *p, uint64_t sequences) {
     }
 }
 
+bool tv_ppo_rewards_ask(const tv_ppo_rewards *rewards) {
+    for (uint64_t i = 0; i < rewards->count; i++)
+        if (rewards->parts[i].source->kind == TV_REWARD_PROGRAM)
+            return true;
+    return false;
+}
+
 tv_status tv_ppo_rewards_expect(tv_ppo_rewards *rewards, const tv_ppo_rollout *rollout) {
     memset(rewards->drawn, 0, rewards->sequences);
     rewards->told = 0;

@@ -42,10 +42,13 @@ uint64_t tv_ppo_rewards_context(const tv_ppo_rewards *rewards, const tv_paramete
 tv_status tv_ppo_rewards_start(tv_ppo_rewards *rewards, const tv_model *policy);
 tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards);
 
+/* Whether one of them is a program, which the first rank asks, on every rank. */
+bool tv_ppo_rewards_ask(const tv_ppo_rewards *rewards);
 /* A rollout is about to be drawn. */
 tv_status tv_ppo_rewards_expect(tv_ppo_rewards *rewards, const tv_ppo_rollout *rollout);
 /* Answer `sequence` of it stands there: programs are asked about those in front that do, in the order of the
- * rollout, while others are drawn. Fails as tv_ppo_rewards_score does, as soon as that is known. */
+ * rollout, while others are drawn. Fails as tv_ppo_rewards_score does, as soon as that is known; of several
+ * ranks only that does, together. */
 tv_status tv_ppo_rewards_drawn(tv_ppo_rewards *rewards, const tv_prompts *prompts,
                                const tv_ppo_rollout *rollout, uint64_t sequence);
 /* What was expected is not scored. */

@@ -7,14 +7,26 @@
 #include <string.h>
 
 /* MPI is one for a process, and so is this. */
-static MPI_Comm transfers, agreements, beats;
+static MPI_Comm transfers, agreements, letters, beats;
 static MPI_Request transfer = MPI_REQUEST_NULL, sent = MPI_REQUEST_NULL, told = MPI_REQUEST_NULL;
 static MPI_Request *pairs;
 static MPI_Status *pair_ends; /* which MPICH's MPI_STATUSES_IGNORE is to GCC no place for */
 static int pair_count, pair_room;
 static const char sign = 1;
 static char telling[TV_MPI_REPORT_BYTES];
-enum { BEAT_TAG, PAIR_TAG, REPORT_TAG };
+enum { BEAT_TAG, PAIR_TAG, REPORT_TAG, LETTER_TAG };
+/* Of another rank: letters on their way, the last one first. */
+static struct letter {
+    struct letter *before;
+    MPI_Request request;
+    char text[];
+} * outgoing;
+/* Of rank 0: the one that comes in. */
+static struct {
+    MPI_Request request;
+    char *text;
+    int from, bytes, room;
+} incoming = {.request = MPI_REQUEST_NULL};
 
 static void begin(tv_mpi_place *place) {
     int provided, length;
@@ -23,6 +35,7 @@ static void begin(tv_mpi_place *place) {
     MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
     MPI_Comm_dup(MPI_COMM_WORLD, &transfers);
     MPI_Comm_dup(MPI_COMM_WORLD, &agreements);
+    MPI_Comm_dup(MPI_COMM_WORLD, &letters);
     MPI_Comm_dup(MPI_COMM_WORLD, &beats);
     MPI_Comm_size(transfers, &place->count);
     MPI_Comm_rank(transfers, &place->own);
@@ -92,6 +105,68 @@ static int is_gone(MPI_Request *request) {
     return gone;
 }
 
+/* ---- letters ---- */
+
+static int posted(void) {
+    for (struct letter **at = &outgoing; *at;) {
+        struct letter *letter = *at;
+        if (is_gone(&letter->request)) {
+            *at = letter->before;
+            free(letter);
+        } else
+            at = &letter->before;
+    }
+    return !outgoing;
+}
+
+static int post(const void *text, int bytes) {
+    (void)posted();
+    struct letter *letter = malloc(sizeof *letter + (size_t)bytes);
+    if (!letter)
+        return 1;
+    memcpy(letter->text, text, (size_t)bytes);
+    letter->before = outgoing;
+    outgoing = letter;
+    MPI_Isend(letter->text, bytes, MPI_BYTE, 0, LETTER_TAG, letters, &letter->request);
+    return 0;
+}
+
+/* A long one comes in while this rank does something else. */
+static int begin_letter(void) {
+    int there;
+    MPI_Status status;
+    MPI_Iprobe(MPI_ANY_SOURCE, LETTER_TAG, letters, &there, &status);
+    if (!there)
+        return 0;
+    incoming.from = status.MPI_SOURCE;
+    MPI_Get_count(&status, MPI_BYTE, &incoming.bytes);
+    if (incoming.bytes > incoming.room) {
+        char *more = realloc(incoming.text, (size_t)incoming.bytes);
+        if (!more)
+            return -1;
+        incoming.text = more;
+        incoming.room = incoming.bytes;
+    }
+    MPI_Irecv(incoming.text, incoming.bytes, MPI_BYTE, incoming.from, LETTER_TAG, letters, &incoming.request);
+    return 1;
+}
+
+static int letter(int *from, const void **text, int *bytes) {
+    if (incoming.request == MPI_REQUEST_NULL) {
+        const int begun = begin_letter();
+        if (begun != 1)
+            return begun;
+    }
+    if (!is_gone(&incoming.request))
+        return 0;
+    *from = incoming.from;
+    *text = incoming.text;
+    *bytes = incoming.bytes;
+    return 1;
+}
+
+/* ---- signs of life ---- */
+
 /* One that is still on its way stands for the next. */
 static void beat(int to) {
     if (is_gone(&sent))
@@ -139,6 +214,7 @@ static void end(void) {
         MPI_Request_free(&told);
     free(pairs);
     free(pair_ends);
+    free(incoming.text);
     MPI_Finalize();
 }
 
@@ -151,6 +227,9 @@ __attribute__((visibility("default"))) const tv_mpi_calls tv_mpi_calls_of_module
     .begin_agreement = begin_agreement,
     .begin_exchange = begin_exchange,
     .has_ended = has_ended,
+    .post = post,
+    .posted = posted,
+    .letter = letter,
     .beat = beat,
     .heard = heard,
     .report = report,

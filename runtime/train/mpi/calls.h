@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-enum { TV_MPI_CALLS_VERSION = 4, TV_MPI_HOST_BYTES = 64, TV_MPI_REPORT_BYTES = 64 };
+enum { TV_MPI_CALLS_VERSION = 5, TV_MPI_HOST_BYTES = 64, TV_MPI_REPORT_BYTES = 64 };
 
 typedef struct tv_mpi_place {
     int count, own; /* ranks, and which this one is */
@@ -39,6 +39,13 @@ typedef struct tv_mpi_calls {
     int (*begin_exchange)(const tv_mpi_bytes *receives, int receive_count, const tv_mpi_bytes *sends,
                           int send_count);
     int (*has_ended)(void); /* of the transfer that was begun */
+    /* Bytes (at most 2^31 - 1, copied) for rank 0, from another one. Fails, with a code that is not 0,
+     * without memory. */
+    int (*post)(const void *letter, int bytes);
+    int (*posted)(void); /* whether all of them are out of this rank's hands */
+    /* By rank 0: 1 where one more has come, which stays until this is called again; 0: none has; -1 without
+     * memory. Those of one rank come in their order. */
+    int (*letter)(int *from, const void **letter, int *bytes);
     /* Signs of life. */
     void (*beat)(int to);
     int (*heard)(int from); /* whether one came since the last time that it was asked */
