@@ -20,17 +20,14 @@ typedef struct tv_rewards_asked {
         tv_opt_repeated("reward", "DIR", &(asked).models, "a reward model: a directory or a run")),          \
         tv_opt_repeated("reward-cmd", "CMD", &(asked).programs,                                              \
                         "a program that scores: it reads one JSON line {\"id\", \"prompt_id\", \"prompt\", " \
-                        "the other members "                                                                 \
-                        "of the prompt's line, \"response\"} and prints one number, or {\"id\", "            \
-                        "\"score\"}, again and again, or "                                                   \
-                        "lists of them (rewards.batch); to be given again with --resume, or you are asked"), \
-                                                                                                             \
+                        "the other members of the prompt's line, \"response\"} and prints one number, or "   \
+                        "{\"id\", \"score\"}, again and again, or lists of them (rewards.batch), with null " \
+                        "where it does not apply to a response; to be given again with --resume, or you "    \
+                        "are asked"),                                                                        \
         tv_opt_repeated("check", "CHECK", &(asked).checks,                                                   \
                         "a check that is built in: number or exact, the final answer (in \\boxed{}, behind " \
-                        "####, or all of "                                                                   \
-                        "it) against the \"answer\" of the prompt's line, length:LEAST:MOST in bytes, or "   \
-                        "regex:EXPRESSION, "                                                                 \
-                        "which matches somewhere; 1 or 0"),                                                  \
+                        "####, or all of it) against the \"answer\" of the prompt's line, "                  \
+                        "length:LEAST:MOST in bytes, or regex:EXPRESSION, which matches somewhere; 1 or 0"), \
         tv_opt_text("reward-weights", "W,...", &(asked).weights,                                             \
                     "what each reward is multiplied with, models first, then programs, then checks; 1 when " \
                     "not given (rewards.weights)"),                                                          \
