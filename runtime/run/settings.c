@@ -167,14 +167,17 @@ static tv_status read_sources(const cJSON *list, const char *where, const char *
 static tv_status read_data(const char *where, tv_data_settings *data) {
     TV_RETURN_IF_FAILED(read_sources(data->train_list, where, "train", &data->train, &data->train_count));
     TV_RETURN_IF_FAILED(read_sources(data->val_list, where, "val", &data->val, &data->val_count));
-    TV_RETURN_IF_FAILED(read_sources(data->ptx_list, where, "ptx", &data->ptx, &data->ptx_count));
+    return read_sources(data->ptx_list, where, "ptx", &data->ptx, &data->ptx_count);
+}
+
+/* check_data and check_train: what one table row cannot say. */
+static tv_status check_data(const char *where, const tv_data_settings *data) {
     if (data->val_fraction > 0 && data->val_count)
         return tv_fail(TV_E_CONFIG, "%s: expected val or val_fraction, found both; set the other to 0 or []",
                        where);
     return TV_OK;
 }
 
-/* What one table row cannot say. */
 static tv_status check_train(const char *where, tv_run_settings *settings) {
     tv_train_settings *train = &settings->train;
     bool steps_given = tv_setting_given(settings, "train", "steps") && train->steps;
@@ -254,32 +257,54 @@ static tv_status read_root(tv_run_settings *settings, const char *where, const c
     return TV_OK;
 }
 
-tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
-                                    uint64_t set_count, tv_stage_kind stage, tv_run_settings *settings) {
-    tv_status status;
+/* Every value of the tree; what several of them must agree on is checked apart. */
+static tv_status read_tree(const char *where, tv_run_settings *settings) {
     char place[512];
     const char *sections[MAX_SECTIONS];
     const cJSON *trees[MAX_SECTIONS + 1] = {0};
     tv_config_field fields[MAX_FIELDS];
     uint64_t section_count = all_sections(sections);
-    *settings = (tv_run_settings){.stage = stage, .root = root};
-    TV_TRY_OR_FAIL(fill_defaults(stage, settings));
-    for (uint64_t i = 0; i < set_count; i++) {
-        status = tv_config_set(settings->root, sets[i]);
-        if (status != TV_OK) {
-            status = tv_fail_context(status, "--set");
-            goto fail;
-        }
-    }
-    TV_TRY_OR_FAIL(read_root(settings, where, sections, section_count, trees));
+    TV_RETURN_IF_FAILED(fill_defaults(settings->stage, settings));
+    TV_RETURN_IF_FAILED(read_root(settings, where, sections, section_count, trees));
     for (uint64_t i = 0; i < section_count; i++) {
         snprintf(place, sizeof place, "%.480s: %s", where, sections[i]);
-        TV_TRY_OR_FAIL(check_use(trees[i], place, sections[i], stage));
-        uint64_t count = fields_of(sections[i], stage, fields);
-        TV_TRY_OR_FAIL(read_section(trees[i], place, sections[i], stage, fields, count, settings));
+        TV_RETURN_IF_FAILED(check_use(trees[i], place, sections[i], settings->stage));
+        uint64_t count = fields_of(sections[i], settings->stage, fields);
+        TV_RETURN_IF_FAILED(
+            read_section(trees[i], place, sections[i], settings->stage, fields, count, settings));
     }
     snprintf(place, sizeof place, "%.480s: data", where);
-    TV_TRY_OR_FAIL(read_data(place, &settings->data));
+    return read_data(place, &settings->data);
+}
+
+/* `set` in the tree, once a tree of its own shows that it can be read: a mistake is the option's, not the
+ * file's. */
+static tv_status apply_set(cJSON *root, const char *set, tv_stage_kind stage) {
+    static const char option[] = "--set";
+    tv_run_settings alone = {.stage = stage, .root = cJSON_CreateObject()};
+    tv_status status = alone.root ? tv_config_set(alone.root, set)
+                                  : tv_fail(TV_E_MEMORY, "out of host memory for a setting");
+    if (status != TV_OK)
+        status = tv_fail_context(status, option);
+    else
+        status = read_tree(option, &alone);
+    tv_run_settings_free(&alone);
+    if (status != TV_OK)
+        return status;
+    status = tv_config_set(root, set);
+    return status == TV_OK ? status : tv_fail_context(status, option);
+}
+
+tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,
+                                    uint64_t set_count, tv_stage_kind stage, tv_run_settings *settings) {
+    tv_status status;
+    char place[512];
+    *settings = (tv_run_settings){.stage = stage, .root = root};
+    for (uint64_t i = 0; i < set_count; i++)
+        TV_TRY_OR_FAIL(apply_set(root, sets[i], stage));
+    TV_TRY_OR_FAIL(read_tree(where, settings));
+    snprintf(place, sizeof place, "%.480s: data", where);
+    TV_TRY_OR_FAIL(check_data(place, &settings->data));
     snprintf(place, sizeof place, "%.480s: train", where);
     TV_TRY_OR_FAIL(check_train(place, settings));
     return TV_OK;

@@ -155,6 +155,36 @@ static void mistakes_are_named(void **state) {
     assert_int_equal(tv_run_settings_read("/nonexistent.json", NULL, 0, TV_STAGE_PRETRAIN, &s), TV_E_IO);
 }
 
+/* The file's by its path, an option's by its name; what no single one of them is guilty of is the file's. */
+static void mistakes_are_named_by_where_they_stand(void **state) {
+    (void)state;
+    const struct {
+        const char *file, *set, *sentence;
+    } cases[] = {
+        {"{\"train\": {\"lr\": \"fast\"}}", "train.steps=5", "run.json: train.lr: expected"},
+        {"{\"train\": {\"lr\": 1e-3}}", "train.lr=fast", "--set: train.lr: expected"},
+        {"{\"train\": {\"lr\": 1e-3}}", "train.larning_rate=1", "--set: train: unknown key"},
+        {"{}", "trian.lr=1", "--set: unknown key \"trian\""},
+        {"{}", "ppo.kl_estimator=k1", "--set: ppo.kl_estimator: not a setting of pretrain"},
+        {"{}", "data.train=[3]", "--set: data.train[0]: expected a path"},
+        {"{}", "model=[]", "--set.model: expected an object"},
+        {"{\"train\": {\"steps\": 5}}", "train.epochs=1", "run.json: train: expected steps or epochs"},
+    };
+    char *dir = tv_test_dir(), *path = tv_format("%s/run.json", dir);
+    for (size_t i = 0; i < TV_COUNT(cases); i++) {
+        tv_run_settings s;
+        assert_ok(tv_write_file(path, cases[i].file, strlen(cases[i].file)));
+        tv_status status = tv_run_settings_read(path, &cases[i].set, 1, TV_STAGE_PRETRAIN, &s);
+        const char *at = strstr(tv_last_error(), cases[i].sentence);
+        /* Behind the path's folders; an option's name comes first. */
+        if (status != TV_E_CONFIG || !at || (at != tv_last_error() && at[-1] != '/'))
+            fail_msg("%s with %s: status %d, \"%s\"", cases[i].file, cases[i].set, (int)status,
+                     tv_last_error());
+    }
+    free(path);
+    tv_test_dir_remove(&dir);
+}
+
 /* Only preferences are split here, and only where no validation data is named. */
 static void validation_data_comes_from_one_place(void **state) {
     (void)state;
@@ -331,6 +361,7 @@ int main(void) {
         cmocka_unit_test(defaults_are_the_documented_ones),
         cmocka_unit_test(a_file_resolves_to_itself),
         cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(mistakes_are_named_by_where_they_stand),
         cmocka_unit_test(validation_data_comes_from_one_place),
         cmocka_unit_test(what_a_stage_does_not_use_is_refused),
         cmocka_unit_test(defaults_follow_model_and_data),
