@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/load.h"
 #include "kernels/rotary.h"
 #include "model/decoder.h"
 #include "model/forward.h"
+#include "support/open_model.h"
 #include "train/trainer.h"
 
 enum { T = 9, LONG = 24, B = 2 };
@@ -29,11 +29,9 @@ typedef struct fixture {
 static fixture open_model(tv_device *device, const char *name) {
     fixture f = {0};
     char *path = tv_test_golden_path(name, "");
-    assert_ok(tv_model_directory_open(path, &f.directory));
+    tv_test_open_model(device, path, false, &f.directory, &f.model);
     f.list = tv_model_directory_parameters(f.directory);
     f.config = &f.list->config;
-    assert_ok(tv_model_create(device, f.list, false, &f.model));
-    assert_ok(tv_model_load(f.model, f.directory));
     free(path);
     return f;
 }

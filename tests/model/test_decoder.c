@@ -11,11 +11,11 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "formats/load.h"
 #include "kernels/attention.h"
 #include "model/decoder.h"
 #include "model/forward.h"
 #include "model/heads.h"
+#include "support/open_model.h"
 #include "vk/transfer.h"
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/"
@@ -32,9 +32,7 @@ typedef struct fixture {
 
 static fixture open_model(tv_device *device, const char *path) {
     fixture f = {0};
-    assert_ok(tv_model_directory_open(path, &f.directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(f.directory), false, &f.model));
-    assert_ok(tv_model_load(f.model, f.directory));
+    tv_test_open_model(device, path, false, &f.directory, &f.model);
     f.vocab = tv_model_list(f.model)->config.vocab_size;
     return f;
 }

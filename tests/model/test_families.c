@@ -15,9 +15,9 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "formats/load.h"
 #include "model/forward.h"
 #include "model/heads.h"
+#include "support/open_model.h"
 #include "vk/transfer.h"
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/"
@@ -51,9 +51,7 @@ static void compare_logits(tv_device *device, const char *path, const char *name
                            const cJSON *expected) {
     tv_model_directory *directory = NULL;
     tv_model *model = NULL;
-    assert_ok(tv_model_directory_open(path, &directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(directory), false, &model));
-    assert_ok(tv_model_load(model, directory));
+    tv_test_open_model(device, path, false, &directory, &model);
     const cJSON *lengths = tv_json_get(figures, "lengths"), *at = tv_json_get(figures, "logits_at")->child,
                 *row;
     uint64_t longest, vocab = tv_model_list(model)->config.vocab_size;
@@ -149,11 +147,9 @@ static void scores_equal_transformers(void **state) {
         tv_model_directory *directory = NULL;
         tv_model *model = NULL;
         tv_activations *activations = NULL;
-        assert_ok(tv_model_directory_open(path, &directory));
+        tv_test_open_model(device, path, false, &directory, &model);
         const tv_parameter_list *list = tv_model_directory_parameters(directory);
         assert_int_equal(list->config.head, TV_MODEL_HEAD_SCORE);
-        assert_ok(tv_model_create(device, list, false, &model));
-        assert_ok(tv_model_load(model, directory));
         enum { ROWS = 2, TOKENS = 30 };
         uint32_t tokens[ROWS * TOKENS], count = 0;
         const cJSON *row, *token;

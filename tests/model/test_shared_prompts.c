@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "formats/load.h"
 #include "model/decoder.h"
+#include "support/open_model.h"
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/"
 
@@ -30,9 +30,7 @@ static const tv_decoder_settings settings = {.seed = 7, .temperature = 1, .top_p
 static fixture open_model(tv_device *device, const char *path) {
     fixture f = {0};
     const tv_rng rng = {.seed = 6, .stream = TV_STREAM_TEST};
-    assert_ok(tv_model_directory_open(path, &f.directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(f.directory), false, &f.model));
-    assert_ok(tv_model_load(f.model, f.directory));
+    tv_test_open_model(device, path, false, &f.directory, &f.model);
     f.vocab = (uint32_t)tv_model_list(f.model)->config.vocab_size;
     for (uint64_t i = 0; i < LONG; i++) {
         f.text[i] = (uint32_t)tv_uniform_below(&rng, i, f.vocab);

@@ -6,10 +6,9 @@
 
 #include <string.h>
 
-#include "formats/directory.h"
-#include "formats/load.h"
 #include "model/decoder.h"
 #include "stages/sampling.h"
+#include "support/open_model.h"
 
 enum { CONTEXT = 128, NEW = 20 };
 
@@ -32,9 +31,7 @@ static void the_first_look_is_at_the_first_draw(void **state) {
     tv_model_directory *directory = NULL;
     tv_model *model = NULL;
     tv_decoder *decoder = NULL;
-    assert_ok(tv_model_directory_open(TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k", &directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(directory), false, &model));
-    assert_ok(tv_model_load(model, directory));
+    tv_test_open_model(device, TRIVIUM_SOURCE_DIR "/tests/golden/llama_100k", false, &directory, &model);
     assert_ok(tv_decoder_create(model, &(tv_decoder_options){.rows = 1, .max_tokens = CONTEXT}, &decoder));
     uint32_t tokens[CONTEXT];
     for (uint32_t i = 0; i < CONTEXT; i++)

@@ -12,10 +12,10 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "formats/load.h"
 #include "stages/ppo/ppo.h"
 #include "support/answering.h"
 #include "support/device.h"
+#include "support/open_model.h"
 #include "support/stage_run.h"
 #include "text/prompts.h"
 #include "text/shard.h"
@@ -108,9 +108,7 @@ static tv_step_result alone(tv_device *device, const char *policy, repeated_row 
     tv_trainer *trainer = NULL;
     tv_step_result result;
     bool has_result = false;
-    assert_ok(tv_model_directory_open(policy, &directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(directory), true, &model));
-    assert_ok(tv_model_load(model, directory));
+    tv_test_open_model(device, policy, true, &directory, &model);
     assert_ok(tv_trainer_create(
         model,
         &(tv_trainer_options){

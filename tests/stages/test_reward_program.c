@@ -17,11 +17,11 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/os.h"
-#include "formats/load.h"
 #include "stages/ppo/drawing.h"
 #include "stages/ppo/program.h"
 #include "stages/sampling.h"
 #include "support/answering.h"
+#include "support/open_model.h"
 #include "text/json_text.h"
 #include "text/tokenizer_json.h"
 
@@ -209,9 +209,7 @@ static void open_drawn(tv_device *device, drawn *d) {
     const char *path = place.prompts;
     char *model = tv_format("%s/checkpoints/last", place.model);
     *d = (drawn){0};
-    assert_ok(tv_model_directory_open(model, &d->directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(d->directory), false, &d->model));
-    assert_ok(tv_model_load(d->model, d->directory));
+    tv_test_open_model(device, model, false, &d->directory, &d->model);
     assert_ok(tv_tokenizer_load(model, &d->tokenizer));
     assert_ok(tv_prompts_read(
         &(tv_prompts_options){.paths = &path, .path_count = 1, .tokenizer = d->tokenizer}, &d->prompts));

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "formats/load.h"
 #include "stages/rollout.h"
+#include "support/open_model.h"
 
 #define GOLDEN TRIVIUM_SOURCE_DIR "/tests/golden/"
 
@@ -40,9 +40,7 @@ typedef struct texts {
 
 static void open_model(tv_device *device, const char *path, fixture *f) {
     *f = (fixture){0};
-    assert_ok(tv_model_directory_open(path, &f->directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(f->directory), false, &f->model));
-    assert_ok(tv_model_load(f->model, f->directory));
+    tv_test_open_model(device, path, false, &f->directory, &f->model);
     const uint64_t vocab = tv_model_list(f->model)->config.vocab_size;
     const tv_rng rng = {.seed = 8, .stream = TV_STREAM_TEST};
     for (uint64_t i = 0; i < REQUESTS; i++) {

@@ -12,13 +12,13 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/tokens.h"
-#include "formats/load.h"
 #include "model/forward.h"
 #include "model/heads.h"
 #include "oracle/logprobs.h"
 #include "stages/example_rows.h"
 #include "support/answering.h"
 #include "support/device.h"
+#include "support/open_model.h"
 #include "text/tokenizer_json.h"
 #include "train/step.h"
 #include "vk/transfer.h"
@@ -159,9 +159,7 @@ static demonstrations open_demonstrations(tv_device *device, const tv_answering 
     char *model = tv_format("%s/checkpoints/last", place->model);
     char *path = tv_answering_path(place, "demonstrations.jsonl");
     const char *const paths[] = {path};
-    assert_ok(tv_model_directory_open(model, &d.directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(d.directory), true, &d.model));
-    assert_ok(tv_model_load(d.model, d.directory));
+    tv_test_open_model(device, model, true, &d.directory, &d.model);
     assert_ok(tv_tokenizer_load(model, &tokenizer));
     assert_ok(tv_examples_read(
         &(tv_examples_options){

@@ -5,8 +5,8 @@
 
 #include "base/bytes.h"
 #include "base/tokens.h"
-#include "formats/load.h"
 #include "stages/kto_examples.h"
+#include "support/open_model.h"
 #include "support/support.h"
 #include "text/tokenizer_json.h"
 
@@ -51,9 +51,7 @@ void tv_pair_logprobs(tv_device *device, const char *directory, const tv_dpo_pai
     tv_model_directory *source = NULL;
     tv_model *model = NULL;
     tv_trainer *trainer = NULL;
-    assert_ok(tv_model_directory_open(directory, &source));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(source), false, &model));
-    assert_ok(tv_model_load(model, source));
+    tv_test_open_model(device, directory, false, &source, &model);
     assert_ok(tv_trainer_create(
         model, &(tv_trainer_options){.stage = "test", .batch = 1, .tokens = TV_PAIR_SEQ_LEN, .grad_accum = 1},
         &trainer));

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "base/files.h"
-#include "formats/load.h"
 #include "oracle/group_round.h"
 #include "run/moments.h"
+#include "support/open_model.h"
 #include "train/step.h"
 #include "train/trainer.h"
 #include "vk/transfer.h"
@@ -35,11 +35,42 @@ static tv_status fill(void *context, tv_micro_batch *batch) {
     return TV_OK;
 }
 
-static void accumulate(tv_trainer *trainer, double scale, rows *r, tv_step_result *result) {
+typedef struct lab {
+    tv_model_directory *directory;
+    const tv_parameter_list *list;
+    tv_model *model;
+    tv_trainer *trainer;
+    rows r;
+} lab;
+
+static lab open_model(tv_device *device) {
+    char *path = tv_test_golden_path("gpt2_100k", "");
+    lab l = {0};
+    tv_test_open_model(device, path, true, &l.directory, &l.model);
+    l.list = tv_model_list(l.model);
+    l.r.vocab = l.list->config.vocab_size;
+    free(path);
+    return l;
+}
+
+/* Another trainer for the model, and the batches from the first on. */
+static void begin(lab *l, const tv_trainer_options *options) {
+    tv_trainer_destroy(&l->trainer);
+    assert_ok(tv_trainer_create(l->model, options, &l->trainer));
+    l->r.next = 0;
+}
+
+static void close_lab(lab *l) {
+    tv_trainer_destroy(&l->trainer);
+    tv_model_destroy(&l->model);
+    tv_model_directory_close(&l->directory);
+}
+
+static void accumulate(lab *l, double scale, tv_step_result *result) {
     bool has_result;
-    assert_ok(tv_trainer_accumulate(trainer, scale, fill, r, result, &has_result));
+    assert_ok(tv_trainer_accumulate(l->trainer, scale, fill, &l->r, result, &has_result));
     assert_false(has_result);
-    assert_ok(tv_trainer_drain(trainer, result, &has_result));
+    assert_ok(tv_trainer_drain(l->trainer, result, &has_result));
     assert_true(has_result);
 }
 
@@ -64,50 +95,39 @@ static void clear(const tv_model *model) {
 }
 
 static void a_step_is_its_groups_in_order(void **state) {
-    char *path = tv_test_golden_path("gpt2_100k", "");
-    tv_model_directory *directory;
-    tv_model *model;
-    tv_trainer *plain, *grouped;
-    tv_step_result result;
-    assert_ok(tv_model_directory_open(path, &directory));
-    const tv_parameter_list *list = tv_model_directory_parameters(directory);
-    assert_ok(tv_model_create(*state, list, true, &model));
-    assert_ok(tv_model_load(model, directory));
-    float *expected = calloc(list->elements, sizeof *expected), *one = calloc(list->elements, sizeof *one);
+    lab l = open_model(*state);
+    const uint64_t elements = l.list->elements;
+    float *expected = calloc(elements, sizeof *expected), *one = calloc(elements, sizeof *one);
     assert_true(expected && one);
-    rows r = {.vocab = list->config.vocab_size};
+    tv_step_result result;
     tv_trainer_options options = {
         .stage = "test", .batch = B, .tokens = T, .grad_accum = OF_GROUP, .train = true};
-    assert_ok(tv_trainer_create(model, &options, &plain));
+    begin(&l, &options);
     float losses = 0;
     for (int g = 0; g < GROUPS; g++) {
-        accumulate(plain, 1.0 / GROUPS, &r, &result);
+        accumulate(&l, 1.0 / GROUPS, &result);
         losses += (float)result.stats[0];
-        get_applied(model, one);
-        clear(model);
-        for (uint64_t i = 0; i < list->elements; i++)
+        get_applied(l.model, one);
+        clear(l.model);
+        for (uint64_t i = 0; i < elements; i++)
             expected[i] += one[i];
     }
-    tv_trainer_destroy(&plain);
     options.grad_accum = ALL;
     options.groups = GROUPS;
-    assert_ok(tv_trainer_create(model, &options, &grouped));
-    r.next = 0;
-    accumulate(grouped, 1, &r, &result);
-    get_applied(model, one);
-    assert_memory_equal(one, expected, list->elements * sizeof *one);
+    begin(&l, &options);
+    accumulate(&l, 1, &result);
+    get_applied(l.model, one);
+    assert_memory_equal(one, expected, elements * sizeof *one);
     assert_int_equal(result.terms, ALL * B * T);
     assert_true((float)result.stats[0] == losses);
-    for (uint32_t i = 0; i < list->count; i++) { /* and the next group begins at zero */
-        assert_ok(tv_download(*state, tv_model_gradient_at(model, i).span, one,
-                              list->items[i].count * sizeof(float)));
-        for (uint64_t k = 0; k < list->items[i].count; k++)
+    for (uint32_t i = 0; i < l.list->count; i++) { /* and the next group begins at zero */
+        assert_ok(tv_download(*state, tv_model_gradient_at(l.model, i).span, one,
+                              l.list->items[i].count * sizeof(float)));
+        for (uint64_t k = 0; k < l.list->items[i].count; k++)
             assert_true(one[k] == 0);
     }
-    tv_trainer_destroy(&grouped);
-    tv_model_destroy(&model);
-    tv_model_directory_close(&directory);
-    tv_free_all(expected, one, path);
+    tv_free_all(expected, one);
+    close_lab(&l);
 }
 
 /* Errors of group `group`, kept on the device, against expected ones. */
@@ -134,67 +154,48 @@ static void compare_errors(const tv_model *model, uint64_t group, const double *
 
 static void check_rounded(tv_device *device, float loss_scale) {
     enum { STEPS = 3 };
-    char *path = tv_test_golden_path("gpt2_100k", "");
-    tv_model_directory *directory;
-    tv_model *model;
-    tv_trainer *plain, *grouped;
-    tv_step_result result;
-    assert_ok(tv_model_directory_open(path, &directory));
-    const tv_parameter_list *list = tv_model_directory_parameters(directory);
-    assert_ok(tv_model_create(device, list, true, &model));
-    assert_ok(tv_model_load(model, directory));
-    float *expected = calloc(STEPS * list->elements, sizeof *expected),
-          *one = calloc(list->elements, sizeof *one);
-    double *errors = calloc(GROUPS * list->elements, sizeof *errors);
+    lab l = open_model(device);
+    const uint64_t elements = l.list->elements;
+    float *expected = calloc(STEPS * elements, sizeof *expected), *one = calloc(elements, sizeof *one);
+    double *errors = calloc(GROUPS * elements, sizeof *errors);
     assert_true(expected && one && errors);
-    rows r = {.vocab = list->config.vocab_size};
+    tv_step_result result;
     tv_trainer_options options = {.stage = "test",
                                   .batch = B,
                                   .tokens = T,
                                   .grad_accum = OF_GROUP,
                                   .loss_scale = loss_scale,
                                   .train = true};
-    assert_ok(tv_trainer_create(model, &options, &plain));
+    begin(&l, &options);
     for (uint64_t g = 0; g < STEPS * GROUPS; g++) {
-        accumulate(plain, 1.0 / GROUPS, &r, &result);
-        get_applied(model, one);
-        clear(model);
-        for (uint64_t i = 0; i < list->elements; i++)
-            expected[g / GROUPS * list->elements + i] += (float)oracle_group_round(
-                one[i], &errors[g % GROUPS * list->elements + i], loss_scale > 0 ? (double)loss_scale : 1);
+        accumulate(&l, 1.0 / GROUPS, &result);
+        get_applied(l.model, one);
+        clear(l.model);
+        for (uint64_t i = 0; i < elements; i++)
+            expected[g / GROUPS * elements + i] += (float)oracle_group_round(
+                one[i], &errors[g % GROUPS * elements + i], loss_scale > 0 ? (double)loss_scale : 1);
     }
-    tv_trainer_destroy(&plain);
     options.grad_accum = ALL;
     options.groups = GROUPS;
     options.group_type = TV_BF16;
-    assert_ok(tv_trainer_create(model, &options, &grouped));
-    r.next = 0;
+    begin(&l, &options);
     for (uint64_t step = 0; step < STEPS; step++) {
-        accumulate(grouped, 1, &r, &result);
-        get_applied(model, one);
-        assert_memory_equal(one, expected + step * list->elements, list->elements * sizeof *one);
-        for (uint32_t i = 0; i < list->count; i++)
-            assert_ok(tv_clear(device, tv_model_trainable(model, i).gradient.span));
+        accumulate(&l, 1, &result);
+        get_applied(l.model, one);
+        assert_memory_equal(one, expected + step * elements, elements * sizeof *one);
+        for (uint32_t i = 0; i < l.list->count; i++)
+            assert_ok(tv_clear(device, tv_model_trainable(l.model, i).gradient.span));
     }
     for (uint64_t g = 0; g < GROUPS; g++)
-        compare_errors(model, g, errors + g * list->elements);
-    tv_trainer_destroy(&grouped);
-    tv_model_destroy(&model);
-    tv_model_directory_close(&directory);
-    tv_free_all(expected, one, errors, path);
+        compare_errors(l.model, g, errors + g * elements);
+    tv_free_all(expected, one, errors);
+    close_lab(&l);
 }
 
 static void rounded_groups_keep_their_errors(void **state) {
     check_rounded(*state, 0);
     check_rounded(*state, 1024);
 }
-
-typedef struct lab {
-    tv_model_directory *directory;
-    tv_model *model;
-    tv_trainer *trainer;
-    rows r;
-} lab;
 
 static const tv_trainer_options rounded = {.stage = "test",
                                            .batch = B,
@@ -204,22 +205,10 @@ static const tv_trainer_options rounded = {.stage = "test",
                                            .group_type = TV_BF16,
                                            .train = true};
 
-static lab open_lab(tv_device *device) {
-    char *path = tv_test_golden_path("gpt2_100k", "");
-    lab l = {0};
-    assert_ok(tv_model_directory_open(path, &l.directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(l.directory), true, &l.model));
-    assert_ok(tv_model_load(l.model, l.directory));
-    assert_ok(tv_trainer_create(l.model, &rounded, &l.trainer));
-    l.r.vocab = tv_model_list(l.model)->config.vocab_size;
-    free(path);
+static lab open_rounded(tv_device *device) {
+    lab l = open_model(device);
+    begin(&l, &rounded);
     return l;
-}
-
-static void close_lab(lab *l) {
-    tv_trainer_destroy(&l->trainer);
-    tv_model_destroy(&l->model);
-    tv_model_directory_close(&l->directory);
 }
 
 static void update(lab *l, bool applied) {
@@ -245,12 +234,12 @@ static uint16_t *read_errors(const tv_model *model) {
 
 /* Gradients of a loss times 1e40 leave errors of their size where they are numbers at all. */
 static void a_skipped_update_drops_its_errors(void **state) {
-    lab skipping = open_lab(*state), fresh = open_lab(*state);
+    lab skipping = open_rounded(*state), fresh = open_rounded(*state);
     tv_step_result result;
-    accumulate(skipping.trainer, 1e40, &skipping.r, &result);
+    accumulate(&skipping, 1e40, &result);
     uint16_t *errors = read_errors(skipping.model);
     float largest = 0;
-    for (uint64_t i = 0; i < GROUPS * tv_model_list(skipping.model)->elements; i++)
+    for (uint64_t i = 0; i < GROUPS * skipping.list->elements; i++)
         largest = fmaxf(largest, fabsf(tv_bfloat16_to_float(errors[i])));
     assert_true(largest > 1e20F && isfinite(largest));
     free(errors);
@@ -258,7 +247,7 @@ static void a_skipped_update_drops_its_errors(void **state) {
     skipping.r.next = fresh.r.next = 77;
     update(&skipping, true);
     update(&fresh, true);
-    const uint64_t elements = tv_model_list(fresh.model)->elements;
+    const uint64_t elements = fresh.list->elements;
     float *a = calloc(elements, sizeof *a), *b = calloc(elements, sizeof *b);
     assert_true(a && b);
     get_weights(skipping.model, a);
@@ -271,11 +260,11 @@ static void a_skipped_update_drops_its_errors(void **state) {
 
 /* A checkpoint has the errors, but for those of an update that was skipped; what is none is refused. */
 static void checkpoints_have_the_errors(void **state) {
-    lab l = open_lab(*state), next = open_lab(*state);
+    lab l = open_rounded(*state), next = open_rounded(*state);
     char *folder = tv_test_dir(), *path, *bytes;
     uint64_t size;
     assert_non_null(folder);
-    const uint64_t all = GROUPS * tv_model_list(l.model)->elements * sizeof(uint16_t);
+    const uint64_t all = GROUPS * l.list->elements * sizeof(uint16_t);
     update(&l, true);
     uint16_t *before = read_errors(l.model), *zeros = calloc(1, all);
     assert_non_null(zeros);
@@ -303,38 +292,29 @@ static void checkpoints_have_the_errors(void **state) {
 }
 
 static void sums_are_planned_and_taken(void **state) {
-    char *path = tv_test_golden_path("gpt2_100k", "");
-    tv_model_directory *directory;
-    tv_model *model;
-    tv_trainer *trainer;
+    const uint64_t before = tv_device_bytes(*state);
+    lab l = open_model(*state);
+    tv_trainer *refused;
     tv_trainer_bytes one, more;
-    assert_ok(tv_model_directory_open(path, &directory));
-    const tv_parameter_list *list = tv_model_directory_parameters(directory);
     tv_trainer_options options = {.stage = "test", .batch = B, .tokens = T, .grad_accum = 4, .train = true};
-    assert_ok(tv_trainer_measure(list, tv_device_caps(*state), &options, &one));
+    assert_ok(tv_trainer_measure(l.list, tv_device_caps(*state), &options, &one));
     options.groups = 2;
-    assert_ok(tv_trainer_measure(list, tv_device_caps(*state), &options, &more));
+    assert_ok(tv_trainer_measure(l.list, tv_device_caps(*state), &options, &more));
     assert_true(more.sums > 0 && more.sums == more.model.gradients);
     assert_int_equal(more.total, one.total + more.sums);
-    uint64_t before = tv_device_bytes(*state);
-    assert_ok(tv_model_create(*state, list, true, &model));
-    assert_ok(tv_trainer_create(model, &options, &trainer));
+    begin(&l, &options);
     assert_int_equal(tv_device_bytes(*state) - before, more.total);
-    tv_trainer_destroy(&trainer);
     options.group_type = TV_BF16;
-    assert_ok(tv_trainer_measure(list, tv_device_caps(*state), &options, &one));
+    assert_ok(tv_trainer_measure(l.list, tv_device_caps(*state), &options, &one));
     assert_true(one.errors == 3 * one.model.gradients / 2 && one.total == more.total + one.errors);
-    assert_ok(tv_trainer_create(model, &options, &trainer));
+    begin(&l, &options);
     assert_int_equal(tv_device_bytes(*state) - before, one.total);
-    tv_trainer_destroy(&trainer);
     options.groups = 1;
-    assert_int_equal(tv_trainer_create(model, &options, &trainer), TV_E_USAGE);
+    assert_int_equal(tv_trainer_create(l.model, &options, &refused), TV_E_USAGE);
     options.group_type = TV_F32;
     options.groups = 3;
-    assert_int_equal(tv_trainer_create(model, &options, &trainer), TV_E_USAGE);
-    tv_model_destroy(&model);
-    tv_model_directory_close(&directory);
-    free(path);
+    assert_int_equal(tv_trainer_create(l.model, &options, &refused), TV_E_USAGE);
+    close_lab(&l);
 }
 
 int main(void) {

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/load.h"
 #include "model/activations.h"
 #include "model/decoder.h"
+#include "support/open_model.h"
 #include "train/step.h"
 #include "train/trainer.h"
 #include "vk/submit.h"
@@ -77,10 +77,8 @@ static void plan(const tv_parameter_list *list, const tv_caps *caps, tv_activati
 static roles open_roles(tv_device *device, const char *name, bool shared) {
     roles r = {.device = device};
     char *path = tv_test_golden_path(name, "");
-    assert_ok(tv_model_directory_open(path, &r.directory));
+    tv_test_open_model(device, path, true, &r.directory, &r.model);
     const tv_parameter_list *list = tv_model_directory_parameters(r.directory);
-    assert_ok(tv_model_create(device, list, true, &r.model));
-    assert_ok(tv_model_load(r.model, r.directory));
     free(path);
     r.vocab = list->config.vocab_size;
     if (shared) {

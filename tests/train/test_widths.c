@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "base/tokens.h"
-#include "formats/load.h"
 #include "kernels/reduce.h"
+#include "support/open_model.h"
 #include "train/step.h"
 #include "train/trainer.h"
 #include "vk/transfer.h"
@@ -34,9 +34,7 @@ typedef struct fixture {
 static fixture open_model(tv_device *device, const char *name) {
     fixture f = {.device = device};
     char *path = tv_test_golden_path(name, "");
-    assert_ok(tv_model_directory_open(path, &f.directory));
-    assert_ok(tv_model_create(device, tv_model_directory_parameters(f.directory), true, &f.model));
-    assert_ok(tv_model_load(f.model, f.directory));
+    tv_test_open_model(device, path, true, &f.directory, &f.model);
     free(path);
     return f;
 }
