@@ -101,10 +101,7 @@ static tv_status print_result(const tv_device *device, const speeds *found, uint
                  tv_json_set_number(result, "prompt_tokens_per_second", found->read) &&
                  tv_json_set_number(result, "shared_prompt_tokens_per_second", found->shared) &&
                  tv_json_set_number(result, "rows", (double)rows);
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 /* Tokens of a text: what --tokens asks for, within the model's positions. */

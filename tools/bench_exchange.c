@@ -154,10 +154,7 @@ static tv_status print(const exchange_bench *b, uint64_t bytes, bool json) {
                  tv_json_set_number(object, "round_seconds", b->round) &&
                  tv_json_set_number(object, "weights_seconds", b->weights) &&
                  tv_json_set_number(object, "broadcast_seconds", b->broadcast);
-    tv_status status =
-        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(object);
-    return status;
+    return tv_print_result(object, built);
 }
 
 tv_status tv_bench_exchange(int argc, char **argv) {

@@ -187,7 +187,7 @@ static bool add_step(cJSON *recorded, const tv_recorded_step *step) {
            tv_json_set_number(object, "host_ms", step->host_ms);
 }
 
-static cJSON *build_json(const pipelines_bench *bench) {
+static tv_status print_json(const pipelines_bench *bench) {
     const tv_caps *caps = tv_device_caps(bench->device);
     cJSON *result = cJSON_CreateObject(), *rows = NULL;
     bool built = result && tv_json_set_string(result, "device", caps->name) &&
@@ -202,18 +202,7 @@ static cJSON *build_json(const pipelines_bench *bench) {
                 (rows = cJSON_AddArrayToObject(result, "recorded"));
     for (uint64_t i = 0; i < bench->steps.count && bench->record && built; i++)
         built = add_step(rows, &bench->steps.rows[i]);
-    if (built)
-        return result;
-    cJSON_Delete(result);
-    return NULL;
-}
-
-static tv_status print_json(const pipelines_bench *bench) {
-    cJSON *result = build_json(bench);
-    tv_status status =
-        result ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static void print_steps(const tv_recorded_steps *steps) {

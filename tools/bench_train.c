@@ -247,10 +247,7 @@ static tv_status print_json(train_bench *bench) {
                  tv_json_set_number(result, "gap_ms", bench->step_ms - bench->kernel_ms) &&
                  tv_json_set_number(result, "device_bytes", (double)bench->device_bytes) &&
                  tv_bench_profile_add_json(&bench->profile, result);
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static tv_status measure(train_bench *bench, const tv_device_options *device, uint64_t warmup, bool synthetic,

@@ -21,9 +21,7 @@ static tv_status print_result(const tv_align_plan *plan, const tv_align_result *
                  tv_json_set_number(object, "done", (double)result->done) &&
                  tv_json_set_string(object, "policy", result->policy) && report &&
                  tv_json_set_string(object, "report", report);
-    tv_status status =
-        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(object);
+    tv_status status = tv_print_result(object, built);
     free(report);
     return status;
 }

@@ -139,10 +139,7 @@ static tv_status report_packing(const packing *pack, bool json) {
     if (built && pack->paths[VAL])
         built = tv_json_set_string(result, "val", pack->paths[VAL]) &&
                 tv_json_set_number(result, "val_tokens", (double)pack->tokens[VAL]);
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static tv_status run_pack(int argc, char **argv) {

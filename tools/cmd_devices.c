@@ -47,10 +47,7 @@ static tv_status print_json(const tv_caps *list, uint32_t count, uint32_t chosen
     bool built = devices;
     for (uint32_t i = 0; i < count && built; i++)
         built = add_device(devices, &list[i], i, i == chosen);
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static void print_device(const tv_caps *caps, uint32_t number, bool is_default) {

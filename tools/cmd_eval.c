@@ -36,10 +36,7 @@ static tv_status print_json(const void *context) {
     const tv_evaluate_result *result = &((const measuring_command *)context)->result;
     cJSON *object = cJSON_CreateObject();
     bool built = object && (result->questions ? add_answers : add_loss)(object, result);
-    tv_status status =
-        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(object);
-    return status;
+    return tv_print_result(object, built);
 }
 
 static void print_text(const void *context) {

@@ -145,10 +145,7 @@ static tv_status print_result(const export_options *given, const exported *model
                  tv_json_set_string(result, "format", formats[given->format]) &&
                  tv_json_set_string(result, "dtype", type_names[given->dtype]) &&
                  tv_json_set_number(result, "parameters", (double)elements(given, model));
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static tv_status export_model(const export_options *given) {

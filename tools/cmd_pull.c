@@ -148,10 +148,7 @@ static tv_status print_result(const pulling *p) {
                  tv_json_set_number(result, "files", (double)p->wanted.count) &&
                  tv_json_set_number(result, "were_there", (double)p->there) &&
                  tv_json_set_number(result, "bytes", (double)p->bytes);
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static tv_status pull(const pull_options *given) {

@@ -135,10 +135,7 @@ static tv_status conclude(tv_session *session, const char *annotator, const char
                  tv_json_set_number(result, "judged_items", (double)judged_items) &&
                  tv_json_set_number(result, "items", (double)items) &&
                  tv_json_set_number(result, "left", (double)(total - done));
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static tv_status read_guidelines(const char *path, char **text, uint64_t *size) {

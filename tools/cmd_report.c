@@ -78,8 +78,7 @@ tv_status cmd_report(int argc, char **argv) {
         cJSON *result = cJSON_CreateObject();
         bool built = result && tv_json_set_string(result, "report", page) &&
                      tv_json_set_number(result, "runs", (double)runs.count);
-        status = built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-        cJSON_Delete(result);
+        status = tv_print_result(result, built);
     } else if (status == TV_OK && !follow) {
         tv_info("wrote %s", page);
     }

@@ -54,10 +54,7 @@ static tv_status print_result(const tv_stage_sample_result *result, const keep_c
                  tv_json_set_number(object, "seconds", result->seconds) &&
                  tv_json_set_number(object, "tokens_per_second", rate(result)) &&
                  (!keeping->given || add_kept(object, keeping));
-    tv_status status =
-        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(object);
-    return status;
+    return tv_print_result(object, built);
 }
 
 typedef struct sampling_command {

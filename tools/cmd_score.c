@@ -34,10 +34,7 @@ static tv_status print_json(const void *context) {
                 tv_json_set_number(object, "margin", result->margin) &&
                 tv_json_set_number(object, "normalised_margin",
                                    tv_reward_normalise(scale, scale->mean + result->margin));
-    tv_status status =
-        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(object);
-    return status;
+    return tv_print_result(object, built);
 }
 
 static void print_text(const void *context) {

@@ -144,10 +144,7 @@ static tv_status print_json(int stage) {
                 tv_json_set_string(item, "stages", describe_stages(setting, stages, sizeof stages)) &&
                 tv_json_set_string(item, "help", setting->help);
     }
-    tv_status status =
-        built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the settings");
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 static tv_status find_stage(const char *name, int *stage) {

@@ -35,9 +35,7 @@ static tv_status report_training(const tv_tokenizer *tokenizer, const char *out,
                  tv_json_set_number(result, "documents", (double)totals->documents) &&
                  tv_json_set_number(result, "bytes", (double)totals->bytes) &&
                  tv_json_set_number(result, "seconds", seconds);
-    tv_status status = built ? tv_print_json(result) : out_of_memory();
-    cJSON_Delete(result);
-    return status;
+    return tv_print_result(result, built);
 }
 
 /* Of the files that tv_tokenizer_save writes. */

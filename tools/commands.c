@@ -71,3 +71,10 @@ tv_status tv_print_json(const cJSON *result) {
     cJSON_free(line);
     return status == TV_OK ? tv_text_print("\n", 1, false) : status;
 }
+
+tv_status tv_print_result(cJSON *result, bool built) {
+    tv_status status =
+        result && built ? tv_print_json(result) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    cJSON_Delete(result);
+    return status;
+}

@@ -6,6 +6,8 @@
 #ifndef TV_TOOLS_COMMANDS_H
 #define TV_TOOLS_COMMANDS_H
 
+#include <stdbool.h>
+
 #include <cjson/cJSON.h>
 
 #include "base/status.h"
@@ -48,5 +50,8 @@ tv_status cmd_settings(int argc, char **argv);
 
 /* The result of --json: one line on standard output. */
 tv_status tv_print_json(const cJSON *result);
+/* The same for a result that was `built` as far as memory reached, a failure where it was not; takes `result`
+ * over, which may be NULL. */
+tv_status tv_print_result(cJSON *result, bool built);
 
 #endif

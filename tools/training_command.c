@@ -31,10 +31,7 @@ static tv_status print_result(const tv_run_result *result) {
                  tv_json_set_number(object, "device_bytes", (double)result->device_bytes) &&
                  tv_json_set_number(object, "planned_bytes", (double)result->planned_bytes) &&
                  tv_json_set_bool(object, "finished", result->finished);
-    tv_status status =
-        built ? tv_print_json(object) : tv_fail(TV_E_MEMORY, "out of host memory for the result");
-    cJSON_Delete(object);
-    return status;
+    return tv_print_result(object, built);
 }
 
 /* Takes `text` over. */
