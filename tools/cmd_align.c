@@ -183,9 +183,8 @@ tv_status cmd_align(int argc, char **argv) {
         .summary =
             "Stage 3 round after round in one directory: the policy answers, people, a program or a "
             "reward model judge, the policy learns from it and answers again. Each step is a command of its "
-            "own "
-            "(sample, rank, prefs, reward, dpo, ppo, grpo), said before it runs. Stopped at any moment, the "
-            "same command, or --resume, goes on from there.",
+            "own (sample, rank, prefs, reward, dpo, ppo, grpo), said before it runs. Stopped at any moment, "
+            "the same command, or --resume, goes on from there.",
         .notes =
             "examples:\n"
             "  trivium align --model runs/sft --prompts prompts.jsonl --reward runs/reward --out runs/align\n"
@@ -214,11 +213,9 @@ tv_status cmd_align(int argc, char **argv) {
         tv_align_plan begun = {0};
         if (plan_given) {
             status =
-                tv_fail(TV_E_USAGE,
-                        "--resume goes on with what align.json says; beside it stand only --out, "
-                        "--rounds, --judge, --device, --launcher and how people reach the page (or give the "
-                        "whole command without "
-                        "--resume, and it is compared)");
+                tv_fail(TV_E_USAGE, "--resume goes on with what align.json says; beside it stand only --out, "
+                                    "--rounds, --judge, --device, --launcher and how people reach the page "
+                                    "(or give the whole command without --resume, and it is compared)");
             goto done;
         }
         status = take_begun(plan.out, plan.judge, plan.rounds, rounds_given, &begun);
@@ -235,9 +232,8 @@ tv_status cmd_align(int argc, char **argv) {
     }
     TV_TRY(tv_align_plan_check(&plan));
     if ((page.given || page.annotators.count) && !plan.people) {
-        status = tv_fail(TV_E_USAGE,
-                         "--annotator, --port, --guidelines, --listen, --url, --away and --until are for "
-                         "--people, who are not asked");
+        status = tv_fail(TV_E_USAGE, "--annotator, --port, --guidelines, --listen, --url, --away and --until "
+                                     "are for --people, who are not asked");
         goto done;
     }
     TV_TRY(describe_page(&page, plan.out, &words));

@@ -93,11 +93,11 @@ tv_status cmd_eval(int argc, char **argv) {
             "data", "F", &eval->data,
             "a token shard, a text, a folder of texts, {\"text\": ...} JSON lines (*.jsonl), lines of "
             "questions, {\"ctx\": ..., \"endings\": [...], \"label\": 0}, or demonstrations as sft reads "
-            "them, {\"prompt\": ..., \"completion\": ...}; "
-            "text may be gzip or zstd compressed and needs the model's tokenizer.json"))),
-        tv_opt_given(&given[0], tv_opt_uint("seq-len", "T", &eval->tokens, 1, UINT64_C(1) << 24,
-                                            "tokens of a window (default: the model's positions, at most "
-                                            "1024)")),
+            "them, {\"prompt\": ..., \"completion\": ...}; text may be gzip or zstd compressed and needs the "
+            "model's tokenizer.json"))),
+        tv_opt_given(&given[0],
+                     tv_opt_uint("seq-len", "T", &eval->tokens, 1, UINT64_C(1) << 24,
+                                 "tokens of a window (default: the model's positions, at most 1024)")),
         tv_opt_given(
             &given[1],
             tv_opt_uint("stride", "S", &eval->stride, 1, UINT64_C(1) << 24,
@@ -119,8 +119,7 @@ tv_status cmd_eval(int argc, char **argv) {
             "counts every token of a text; the first, which nothing predicts, at log2 of the vocabulary.\n\n"
             "Of demonstrations only the answers are predicted, as in sft.\n\n"
             "Of questions with several endings (HellaSwag's form; docs/data.md) the likeliest ending is the "
-            "answer: accuracy "
-            "takes its log-probability, accuracy_norm that over the ending's bytes.\n\n"
+            "answer: accuracy takes its log-probability, accuracy_norm that over the ending's bytes.\n\n"
             "Ranks that mpirun started share the work; the numbers are those of one.",
         .options = options,
         .option_count = TV_COUNT(options),

@@ -202,10 +202,9 @@ tv_status cmd_export(int argc, char **argv) {
     };
     const tv_command_line line = {
         .command = "export",
-        .summary =
-            "Hands a model on: as a directory that transformers loads, or as one GGUF file, tokenizer "
-            "and chat "
-            "template within, that llama.cpp runs. Adapters are merged into their base. Needs no device.",
+        .summary = "Hands a model on: as a directory that transformers loads, or as one GGUF file, tokenizer "
+                   "and chat template within, that llama.cpp runs. Adapters are merged into their base. "
+                   "Needs no device.",
         .notes = "examples:\n  trivium export --model runs/sft --format gguf --dtype q8_0 --out sft.gguf\n"
                  "  llama-cli -m sft.gguf",
         .options = options,

@@ -156,9 +156,8 @@ tv_status cmd_generate(int argc, char **argv) {
         .command = "generate",
         .summary =
             "Generates text that goes on from a prompt and prints both as it comes; with --chat, the answer "
-            "to a message. --json prints "
-            "{\"text\", \"ids\", \"logprobs\", \"finish\"} of the generated part instead, finish being eos "
-            "or length.",
+            "to a message. --json prints {\"text\", \"ids\", \"logprobs\", \"finish\"} of the generated part "
+            "instead, finish being eos or length.",
         .notes =
             "example:\n  trivium generate --model runs/a --prompt 'It was ' --temperature 0.7 --top-k 40",
         .options = options,

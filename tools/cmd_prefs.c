@@ -37,8 +37,7 @@ static void say_totals(const tv_preference_lines_options *options, const tv_pref
         tv_info("of every two answers of %llu items what most of their annotators say",
                 (unsigned long long)totals->items);
     tv_info("%llu judgments, %llu of them skips and %llu repeats: %llu strict pairs, %llu ties%s; %llu pairs "
-            "of twice the "
-            "same text do not count",
+            "of twice the same text do not count",
             (unsigned long long)totals->judgments, (unsigned long long)totals->skipped,
             (unsigned long long)totals->repeats, (unsigned long long)totals->pairs,
             (unsigned long long)totals->ties, options->ties ? "" : " (left out)",
@@ -110,8 +109,7 @@ tv_status cmd_prefs(int argc, char **argv) {
     const tv_command_line line = {
         .command = "prefs",
         .summary = "Turns judgments into preference data for reward models and DPO, and measures agreement: "
-                   "pairwise, "
-                   "Krippendorff's alpha, Kendall's tau-b, position and length.",
+                   "pairwise, Krippendorff's alpha, Kendall's tau-b, position and length.",
         .notes =
             "example:\n"
             "  trivium prefs --rankings ann.jsonl bob.jsonl --out prefs.jsonl --val-fraction 0.1 --agreement",
@@ -134,16 +132,14 @@ tv_status cmd_prefs(int argc, char **argv) {
         goto done;
     }
     if (!out && !agreement) {
-        status = tv_fail(TV_E_USAGE,
-                         "--out FILE is missing: where the preference data go (or --agreement for a report "
-                         "alone; see trivium prefs --help)");
+        status = tv_fail(TV_E_USAGE, "--out FILE is missing: where the preference data go (or --agreement "
+                                     "for a report alone; see trivium prefs --help)");
         goto done;
     }
     options.verdicts = (tv_verdicts)annotators;
     if (options.listwise && annotators == TV_VERDICTS_MAJORITY) {
-        status =
-            tv_fail(TV_E_USAGE, "--annotators majority makes pairs, for what most say of every two answers "
-                                "need not be an order; leave --listwise out");
+        status = tv_fail(TV_E_USAGE, "--annotators majority makes pairs, for what most say of every two "
+                                     "answers need not be an order; leave --listwise out");
         goto done;
     }
     if (reward.model && !agreement) {

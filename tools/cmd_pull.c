@@ -205,8 +205,7 @@ tv_status cmd_pull(int argc, char **argv) {
         .summary =
             "Fetches a model from a hub of Hugging Face's layout: the files that the other commands read and "
             "no others, each checked by size and hash. What was interrupted goes on where it was. "
-            "HF_ENDPOINT "
-            "names another hub, HF_TOKEN opens models that ask for one.",
+            "HF_ENDPOINT names another hub, HF_TOKEN opens models that ask for one.",
         .notes = "example:\n  trivium pull HuggingFaceTB/SmolLM2-135M --out models/smollm2",
         .options = options,
         .option_count = TV_COUNT(options),

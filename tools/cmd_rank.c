@@ -81,8 +81,7 @@ static tv_status serve(tv_session *session, const tv_web_ranker_options *options
     warn_of_the_network(options);
     if (until >= 0)
         tv_info("ends by itself once %g %% of the items are judged; every judgment is on the disk before the "
-                "next item is "
-                "shown",
+                "next item is shown",
                 100 * until);
     else
         tv_info("Ctrl-C ends it; every judgment is on the disk before the next item is shown");
@@ -175,10 +174,9 @@ tv_status cmd_rank(int argc, char **argv) {
             "candidates", "FILE", &candidates, "prompts with 2 to 16 answers each, from trivium sample"))),
         tv_opt_output(
             tv_opt_short('o', tv_opt_text("out", "FILE", &out, "judgments are added to it, one line each"))),
-        tv_opt_list(
-            "annotator", "NAME", &annotators,
-            "who judges (default: the user's name; judge:CMD with --judge). With --web several: each gets "
-            "a link; without one the page asks for a name"),
+        tv_opt_list("annotator", "NAME", &annotators,
+                    "who judges (default: the user's name; judge:CMD with --judge). With --web several: each "
+                    "gets a link; without one the page asks for a name"),
         tv_opt_text("judge", "CMD", &judge,
                     "a program that judges: one item line in, one {\"id\", \"ranking\"} line out"),
         tv_opt_flag("web", &web, "serves a page to rank on, to browsers of this machine"),
@@ -217,10 +215,8 @@ tv_status cmd_rank(int argc, char **argv) {
     const tv_command_line line = {
         .command = "rank",
         .summary = "Shows answers side by side, unlabelled and in an order drawn by --seed, and records how "
-                   "they are "
-                   "ranked: each judgment is on the disk before the next item is shown, and the same command "
-                   "goes on "
-                   "where it was left.",
+                   "they are ranked: each judgment is on the disk before the next item is shown, and the "
+                   "same command goes on where it was left.",
         .notes = "keys in the terminal (the page shows its own with ?):\n"
                  "  b>a=c>d   best first, = for equally good; with 1 to 5 behind it: how sure\n"
                  "  s skip, x all bad, u undo, c TEXT comment, q quit\n\n"
@@ -294,11 +290,10 @@ tv_status cmd_rank(int argc, char **argv) {
     if (result == TV_OK)
         TV_TRY(conclude(session, web ? NULL : annotator, out, judged, common.json));
     else
-        status =
-            tv_fail(result,
-                    "%s; %s has what was judged before it (%llu in this run), and the same command goes on "
-                    "from there",
-                    reason ? reason : "out of host memory", out, (unsigned long long)judged);
+        status = tv_fail(result,
+                         "%s; %s has what was judged before it (%llu in this run), and the same command goes "
+                         "on from there",
+                         reason ? reason : "out of host memory", out, (unsigned long long)judged);
 done:
     tv_session_close(&session);
     free(annotator);

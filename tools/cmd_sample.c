@@ -174,8 +174,7 @@ static tv_status run(void *context, tv_ranks *ranks) {
         status = tv_ranks_say_waits(ranks, begin);
     if (status == TV_OK && !options->dry_run && tv_ranks_leads(ranks)) {
         tv_info("%" PRIu64 " prompts in %s: %" PRIu64 " responses drawn, %" PRIu64
-                " tokens at %.1f tokens/s, %.0f %% "
-                "ended by themselves",
+                " tokens at %.1f tokens/s, %.0f %% ended by themselves",
                 result.prompts, options->out, result.responses, result.tokens, rate(&result),
                 result.responses ? 100 * (double)result.ended / (double)result.responses : 0);
         if (c->keeping.given)
@@ -229,20 +228,19 @@ tv_status cmd_sample(int argc, char **argv) {
     };
     const tv_command_line line = {
         .command = "sample",
-        .summary =
-            "Draws k answers of a model to each prompt (stage 3a) and writes them as candidates for "
-            "`trivium rank`, each prompt's line as soon as it is complete. Interrupted, the same command "
-            "goes on behind the last whole line of --out; a file of other prompts, of another model or of "
-            "other settings is refused.",
-        .notes = "examples:\n  trivium sample --model runs/sft --prompts prompts.jsonl -k 4 --out "
-                 "candidates.jsonl\n  trivium sample --model runs/sft --prompts prompts.jsonl -k 8 --reward "
-                 "runs/reward --keep best \\\n      --out best.jsonl\n\nAn answer depends on --seed, the "
-                 "number of its prompt and its own, not "
-                 "on -k, "
-                 "--rows or the other answers; nor on how many ranks draw, under mpirun. \"tokens\" counts "
-                 "the end token; --json prints {\"prompts\", "
-                 "\"resumed\", \"responses\", \"ended\", \"tokens\", \"prompt_tokens\", \"seconds\", "
-                 "\"tokens_per_second\"}.",
+        .summary = "Draws k answers of a model to each prompt (stage 3a) and writes them as candidates for "
+                   "`trivium rank`, each prompt's line as soon as it is complete. Interrupted, the same "
+                   "command goes on behind the last whole line of --out; a file of other prompts, of another "
+                   "model or of other settings is refused.",
+        .notes = "examples:\n"
+                 "  trivium sample --model runs/sft --prompts prompts.jsonl -k 4 --out candidates.jsonl\n"
+                 "  trivium sample --model runs/sft --prompts prompts.jsonl -k 8 --reward runs/reward \\\n"
+                 "      --keep best --out best.jsonl\n"
+                 "\n"
+                 "An answer depends on --seed, the number of its prompt and its own, not on -k, --rows or "
+                 "the other answers; nor on how many ranks draw, under mpirun. \"tokens\" counts the end "
+                 "token; --json prints {\"prompts\", \"resumed\", \"responses\", \"ended\", \"tokens\", "
+                 "\"prompt_tokens\", \"seconds\", \"tokens_per_second\"}.",
         .options = options,
         .option_count = TV_COUNT(options),
         .common = &command.common,

@@ -108,8 +108,7 @@ static void print_markdown(void) {
         "A configuration file is JSON, `{\"train\": {\"lr\": 1e-3}}`; `--set train.lr=1e-3` reaches the same "
         "keys. A key that a stage does\nnot use is refused there. *auto*: worked out from model and data "
         "(`runtime/run/defaults.h` has the rules) and written into the run's\n`config.json`. `model.KEY`: "
-        "the "
-        "keys of a Hugging Face `config.json`, for a model that is drawn.\n");
+        "the keys of a Hugging Face `config.json`, for a model that is drawn.\n");
     const char *section = "";
     for (uint64_t i = 0; i < tv_setting_count; i++) {
         const tv_setting *setting = &tv_settings[i];

@@ -268,8 +268,7 @@ static tv_status run_decode(int argc, char **argv) {
     bool done;
     TV_RETURN_IF_FAILED(parse_translation("tokenizer decode",
                                           "Prints the bytes of token ids exactly, without a newline of its "
-                                          "own; with --json {\"text\": ...}, where "
-                                          "invalid UTF-8 is U+FFFD.",
+                                          "own; with --json {\"text\": ...}, where invalid UTF-8 is U+FFFD.",
                                           "the ids, such as \"12 7 9\", or what encode printed",
                                           "skip-special", "leave special tokens out", argc, argv, &given,
                                           &done));

@@ -57,8 +57,7 @@ static tv_status check_code(const tv_hub *hub, const tv_http_answer *answer, con
                          hub->endpoint, hub->repository, what, answer->code)
                    : tv_fail(TV_E_DATA,
                              "%s/%s: the hub gives %s to no stranger (%ld): there is no such model, or it "
-                             "needs a "
-                             "token in HF_TOKEN and its terms accepted on its page",
+                             "needs a token in HF_TOKEN and its terms accepted on its page",
                              hub->endpoint, hub->repository, what, answer->code);
     case 404:
         return tv_fail(TV_E_DATA, "%s/%s: the hub has no %s there (404); check the name and --revision",

@@ -105,8 +105,7 @@ static void man_end(void) {
         man_row(key, tv_settings[i].help);
     }
     fputs(".SH EXIT STATUS\n0: done. 1: the system or the device failed. 2: what was asked for or given is "
-          "wrong. "
-          "3: no usable device. 130: interrupted, after saving.\n",
+          "wrong. 3: no usable device. 130: interrupted, after saving.\n",
           stdout);
 }
 
