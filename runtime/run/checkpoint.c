@@ -18,7 +18,7 @@
 #include "run/moments.h"
 #include "text/tokenizer_json.h"
 
-enum { STATE_VERSION = 2 };
+enum { STATE_VERSION = 2, STEP_NAME = 40 };
 static const char temporary_prefix[] = ".writing-", temporary_suffix[] = ".trivium-writing";
 static const char within_name[] = "within";
 
@@ -151,13 +151,17 @@ tv_status tv_checkpoint_read_model(const char *checkpoint, const tv_model_direct
 
 /* ---- names ---- */
 
+static void print_step_name(uint64_t step, char name[STEP_NAME]) {
+    snprintf(name, STEP_NAME, "step-%" PRIu64, step);
+}
+
 /* N of "step-N" as it is written here, or 0: "step--5" and "step-060" are somebody else's. */
 static uint64_t step_of_name(const char *name) {
     uint64_t step = 0;
-    char own[40];
+    char own[STEP_NAME];
     if (sscanf(name, "step-%" SCNu64, &step) != 1)
         return 0;
-    snprintf(own, sizeof own, "step-%" PRIu64, step);
+    print_step_name(step, own);
     return strcmp(name, own) == 0 ? step : 0;
 }
 
@@ -178,12 +182,6 @@ static tv_status set_link(const char *checkpoints, const char *link, const char 
     return status;
 }
 
-static tv_status set_link_to_step(const char *checkpoints, const char *link, uint64_t step) {
-    char name[40];
-    snprintf(name, sizeof name, "step-%" PRIu64, step);
-    return set_link(checkpoints, link, name);
-}
-
 static tv_status remove_entry(const char *checkpoints, const char *name) {
     char *path = tv_format("%s/%s", checkpoints, name);
     if (!path)
@@ -195,14 +193,16 @@ static tv_status remove_entry(const char *checkpoints, const char *name) {
 
 /* `best` leads to step `best`, and to nothing where there is none (any more). */
 static tv_status set_best(const char *checkpoints, uint64_t best) {
-    char *path = tv_format("%s/step-%" PRIu64, checkpoints, best);
+    char name[STEP_NAME];
+    print_step_name(best, name);
+    char *path = tv_format("%s/%s", checkpoints, name);
     if (!path)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
     tv_status status = TV_OK;
     if (best == 0)
         status = remove_entry(checkpoints, "best");
     else if (best != step_of_link(checkpoints, "best") && tv_path_is_directory(path))
-        status = set_link_to_step(checkpoints, "best", best);
+        status = set_link(checkpoints, "best", name);
     free(path);
     return status;
 }
@@ -259,8 +259,8 @@ static tv_status prune(const char *checkpoints, uint64_t keep) {
     for (uint64_t i = keep; i < step_count; i++) {
         if (steps[i] == last || steps[i] == best)
             continue;
-        char name[40];
-        snprintf(name, sizeof name, "step-%" PRIu64, steps[i]);
+        char name[STEP_NAME];
+        print_step_name(steps[i], name);
         TV_TRY(remove_checkpoint(checkpoints, name));
     }
 done:
@@ -277,16 +277,24 @@ tv_status tv_checkpoint_write_model(const char *path, tv_model *model, const str
     return tv_moments_write(path, model, !update->finite);
 }
 
+/* What a checkpoint is written from: the arguments of tv_checkpoint_write. */
+typedef struct content {
+    tv_model *model;
+    const tv_tokenizer *tokenizer;
+    const tv_checkpoint_state *state;
+    tv_checkpoint_more more;
+    void *context;
+} content;
+
 /* Each file and folder is durable, its name too, once it is written (base/files.h). */
-static tv_status write_content(const char *path, tv_model *model, const tv_tokenizer *tokenizer,
-                               const tv_checkpoint_state *state, tv_checkpoint_more more, void *context) {
+static tv_status write_content(const char *path, const content *c) {
     TV_RETURN_IF_FAILED(tv_remove_tree(path));
-    TV_RETURN_IF_FAILED(tv_checkpoint_write_model(path, model, &state->update));
-    if (tokenizer)
-        TV_RETURN_IF_FAILED(tv_tokenizer_save(tokenizer, path));
-    if (more)
-        TV_RETURN_IF_FAILED(more(context, path));
-    return write_state(path, state);
+    TV_RETURN_IF_FAILED(tv_checkpoint_write_model(path, c->model, &c->state->update));
+    if (c->tokenizer)
+        TV_RETURN_IF_FAILED(tv_tokenizer_save(c->tokenizer, path));
+    if (c->more)
+        TV_RETURN_IF_FAILED(c->more(c->context, path));
+    return write_state(path, c->state);
 }
 
 /* A write that failed half-way leaves what was there as it was and no litter. */
@@ -308,7 +316,7 @@ tv_status tv_checkpoint_write_alone(const char *path, tv_model *model, const tv_
     char *temporary = tv_format("%s%s", path, temporary_suffix);
     if (!temporary)
         return tv_fail(TV_E_MEMORY, "out of host memory for a path");
-    tv_status status = write_content(temporary, model, tokenizer, state, NULL, NULL);
+    tv_status status = write_content(temporary, &(content){model, tokenizer, state, NULL, NULL});
     if (status == TV_OK)
         status = tv_rename_durable(temporary, path);
     if (status != TV_OK)
@@ -317,31 +325,46 @@ tv_status tv_checkpoint_write_alone(const char *path, tv_model *model, const tv_
     return status;
 }
 
+/* Takes the place of one of that name, which goes when the new one is whole. */
+static tv_status write_named(const char *checkpoints, const char *name, const content *c) {
+    tv_status status;
+    char *temporary = tv_format("%s/%s%s", checkpoints, temporary_prefix, name),
+         *final = tv_format("%s/%s", checkpoints, name);
+    if (!temporary || !final) {
+        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
+        goto done;
+    }
+    TV_TRY(tv_make_dirs(checkpoints));
+    TV_TRY(write_content(temporary, c));
+    TV_TRY(remove_checkpoint(checkpoints, name));
+    TV_TRY(tv_rename_durable(temporary, final));
+done:
+    if (status != TV_OK && temporary)
+        status = remove_half(temporary, status);
+    free(temporary);
+    free(final);
+    return status;
+}
+
 tv_status tv_checkpoint_write(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
                               const tv_checkpoint_state *state, uint64_t keep, tv_checkpoint_more more,
                               void *context) {
     tv_status status;
-    char *checkpoints = tv_format("%s/checkpoints", run);
-    char *temporary = tv_format("%s/checkpoints/%s%" PRIu64, run, temporary_prefix, state->step);
-    char *final = tv_format("%s/checkpoints/step-%" PRIu64, run, state->step);
-    if (!checkpoints || !temporary || !final) {
+    char name[STEP_NAME];
+    print_step_name(state->step, name);
+    char *checkpoints = tv_format("%s/checkpoints", run), *final = tv_format("%s/checkpoints/%s", run, name);
+    if (!checkpoints || !final) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
         goto done;
     }
-    if (!tv_path_exists(final)) {
-        TV_TRY(tv_make_dirs(checkpoints));
-        TV_TRY(write_content(temporary, model, tokenizer, state, more, context));
-        TV_TRY(tv_rename_durable(temporary, final));
-    }
-    TV_TRY(set_link_to_step(checkpoints, "last", state->step));
+    if (!tv_path_exists(final))
+        TV_TRY(write_named(checkpoints, name, &(content){model, tokenizer, state, more, context}));
+    TV_TRY(set_link(checkpoints, "last", name));
     TV_TRY(set_best(checkpoints, state->best_step));
     TV_TRY(remove_checkpoint(checkpoints, within_name));
     TV_TRY(prune(checkpoints, keep));
 done:
-    if (status != TV_OK && temporary)
-        status = remove_half(temporary, status);
     free(checkpoints);
-    free(temporary);
     free(final);
     return status;
 }
@@ -349,25 +372,14 @@ done:
 tv_status tv_checkpoint_write_within(const char *run, tv_model *model, const tv_tokenizer *tokenizer,
                                      const tv_checkpoint_state *state, tv_checkpoint_more more,
                                      void *context) {
-    tv_status status;
-    char *checkpoints = tv_format("%s/checkpoints", run),
-         *temporary = tv_format("%s/checkpoints/%s%s", run, temporary_prefix, within_name),
-         *final = tv_format("%s/checkpoints/%s", run, within_name);
-    if (!checkpoints || !temporary || !final) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
-        goto done;
-    }
-    TV_TRY(tv_make_dirs(checkpoints));
-    TV_TRY(write_content(temporary, model, tokenizer, state, more, context));
-    TV_TRY(remove_checkpoint(checkpoints, within_name));
-    TV_TRY(tv_rename_durable(temporary, final));
-    TV_TRY(set_link(checkpoints, "last", within_name));
-done:
-    if (status != TV_OK && temporary)
-        status = remove_half(temporary, status);
+    char *checkpoints = tv_format("%s/checkpoints", run);
+    if (!checkpoints)
+        return tv_fail(TV_E_MEMORY, "out of host memory for a path");
+    tv_status status =
+        write_named(checkpoints, within_name, &(content){model, tokenizer, state, more, context});
+    if (status == TV_OK)
+        status = set_link(checkpoints, "last", within_name);
     free(checkpoints);
-    free(temporary);
-    free(final);
     return status;
 }
 
