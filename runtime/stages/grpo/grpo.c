@@ -7,8 +7,6 @@
 
 #include "base/files.h"
 #include "base/log.h"
-#include "run/answer_ends.h"
-#include "run/defaults.h"
 #include "run/memory_report.h"
 #include "run/schedule.h"
 #include "stages/grpo/dynamic.h"
@@ -17,6 +15,7 @@
 #include "stages/ppo/drawing.h"
 #include "stages/ppo/loop.h"
 #include "stages/ppo/memory.h"
+#include "stages/ppo/opening.h"
 #include "stages/ppo/sources.h"
 #include "stages/sampling.h"
 
@@ -119,46 +118,25 @@ static void choose_shapes(tv_grpo *g, tv_run *run) {
 static tv_status open_data(void *self, tv_run *run) {
     grpo_stage *s = self;
     tv_grpo *g = &s->grpo;
-    const tv_model_config *config = &run->list->config;
-    const tv_data_settings *data = &run->settings.data;
     tv_grpo_settings *grpo = &run->settings.grpo;
     g->run = run;
     run->settings.train.grad_accum = 1;
     TV_RETURN_IF_FAILED(tv_activation_arena_create(&g->activations));
-    TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
-    TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, grpo->max_new_tokens, &s->sources, data->train,
-                                            data->train_count, &g->prompts));
-    if (data->val_count)
-        TV_RETURN_IF_FAILED(
-            tv_ppo_prompts_read(run, grpo->max_new_tokens, &s->sources, data->val, data->val_count, &g->val));
-    uint64_t longest = tv_max_u64(tv_ppo_prompts_longest(g->prompts), tv_ppo_prompts_longest(g->val));
-    tv_defaults_of_prompts(&run->settings, g->prompts->count, longest, config->max_positions);
+    uint64_t longest = 0;
+    TV_RETURN_IF_FAILED(
+        tv_ppo_open_prompts(run, grpo->max_new_tokens, &s->sources, &g->prompts, &g->val, &longest));
     TV_RETURN_IF_FAILED(check_settings(run));
     TV_RETURN_IF_FAILED(tv_group_loss_choose(&run->settings, &g->head));
-    uint64_t answers = grpo->prompts * grpo->answers;
     run->settings.data.seq_len = longest + grpo->max_new_tokens;
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_open(
-        &(tv_ppo_rewards_options){.ranks = run->options->ranks,
-                                  .sources = &s->sources,
-                                  .tokenizer = run->tokenizer,
-                                  .max_tokens = run->settings.data.seq_len,
-                                  .sequences = answers,
-                                  .weights = (tv_weights)run->settings.grpo.reward_weights,
-                                  .batch = run->settings.rewards.batch,
-                                  .timeout = run->settings.rewards.timeout,
-                                  .shared = g->activations},
-        &g->scorers));
+    TV_RETURN_IF_FAILED(tv_ppo_open_rewards(run, &s->sources, grpo->prompts * grpo->answers,
+                                            (tv_weights)grpo->reward_weights, g->activations, &g->scorers));
     if (tv_grpo_has_reference(g))
         TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->sources.reference, run->list, &g->reference));
     choose_shapes(g, run);
     run->total_steps = grpo->iterations;
     g->first_val = tv_grpo_first_val(run);
     const tv_sampling sampling = {run->settings.train.seed, grpo->temperature, grpo->top_k, grpo->top_p};
-    /* The ends that are saved, so that a resumed run draws with the same. */
-    TV_RETURN_IF_FAILED(tv_run_save_ends(run, &g->prompts->ends));
-    g->drawing =
-        tv_sampling_settings(&sampling, &run->list->config, run->tokenizer, tv_ppo_prompts_chat(g->prompts));
-    return TV_OK;
+    return tv_ppo_open_drawing(run, g->prompts, &sampling, &g->drawing);
 }
 
 /* ---- the device ---- */
@@ -177,15 +155,9 @@ static tv_status measure(void *self, tv_run *run) {
     const tv_caps *caps = tv_device_caps(run->device);
     const tv_rollout_options drawing = rollout_options(g);
     uint64_t bytes;
-    tv_decoder_bytes decoder;
-    if (tv_grpo_has_reference(g)) {
-        TV_RETURN_IF_FAILED(tv_ppo_role_measure(&g->reference, run->list, caps, &bytes));
-        tv_trainer_bytes_add(&run->bytes, g->reference.shared ? "reference, policy's base" : "reference",
-                             bytes);
-    }
-    TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
-    tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
-                         decoder.cache + decoder.activations + decoder.state);
+    if (tv_grpo_has_reference(g))
+        TV_RETURN_IF_FAILED(tv_ppo_plan_role(run, &g->reference, "reference", "reference, policy's base"));
+    TV_RETURN_IF_FAILED(tv_ppo_plan_drawing(run, &drawing));
     TV_RETURN_IF_FAILED(tv_ppo_rewards_measure(g->scorers, run->list, caps, &bytes));
     if (bytes)
         tv_trainer_bytes_add(&run->bytes, tv_ppo_rewards_row(g->scorers, run->list), bytes);

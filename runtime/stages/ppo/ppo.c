@@ -8,13 +8,12 @@
 
 #include "base/files.h"
 #include "base/log.h"
-#include "run/answer_ends.h"
-#include "run/defaults.h"
 #include "run/memory_report.h"
 #include "stages/ppo/drawing.h"
 #include "stages/ppo/iteration.h"
 #include "stages/ppo/loop.h"
 #include "stages/ppo/memory.h"
+#include "stages/ppo/opening.h"
 #include "stages/ppo/sources.h"
 #include "stages/sampling.h"
 
@@ -238,32 +237,17 @@ static tv_trainer_options ptx_options(const tv_run *run) {
 static tv_status open_data(void *self, tv_run *run) {
     ppo_stage *s = self;
     tv_ppo *p = &s->ppo;
-    const tv_model_config *config = &run->list->config;
+    const tv_ppo_settings *ppo = &run->settings.ppo;
     p->run = run;
     run->settings.train.grad_accum = 1;
     TV_RETURN_IF_FAILED(tv_activation_arena_create(&p->activations));
-    TV_RETURN_IF_FAILED(tv_model_config_expect_head(config, TV_MODEL_HEAD_LANGUAGE, run->source_path));
-    const tv_data_settings *data = &run->settings.data;
-    const uint64_t most = run->settings.ppo.max_new_tokens;
+    uint64_t longest = 0;
     TV_RETURN_IF_FAILED(
-        tv_ppo_prompts_read(run, most, &s->sources, data->train, data->train_count, &p->prompts));
-    if (data->val_count)
-        TV_RETURN_IF_FAILED(tv_ppo_prompts_read(run, most, &s->sources, data->val, data->val_count, &p->val));
-    uint64_t longest = tv_max_u64(tv_ppo_prompts_longest(p->prompts), tv_ppo_prompts_longest(p->val));
-    tv_defaults_of_prompts(&run->settings, p->prompts->count, longest, config->max_positions);
+        tv_ppo_open_prompts(run, ppo->max_new_tokens, &s->sources, &p->prompts, &p->val, &longest));
     TV_RETURN_IF_FAILED(check_settings(run));
-    run->settings.data.seq_len = longest + run->settings.ppo.max_new_tokens;
-    TV_RETURN_IF_FAILED(
-        tv_ppo_rewards_open(&(tv_ppo_rewards_options){.ranks = run->options->ranks,
-                                                      .sources = &s->sources,
-                                                      .tokenizer = run->tokenizer,
-                                                      .max_tokens = run->settings.data.seq_len,
-                                                      .sequences = run->settings.ppo.prompts,
-                                                      .weights = (tv_weights)run->settings.ppo.reward_weights,
-                                                      .batch = run->settings.rewards.batch,
-                                                      .timeout = run->settings.rewards.timeout,
-                                                      .shared = p->activations},
-                            &p->scorers));
+    run->settings.data.seq_len = longest + ppo->max_new_tokens;
+    TV_RETURN_IF_FAILED(tv_ppo_open_rewards(run, &s->sources, ppo->prompts, (tv_weights)ppo->reward_weights,
+                                            p->activations, &p->scorers));
     TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->sources.reference, run->list, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));
     if (p->value.list->config.max_positions < run->settings.data.seq_len)
@@ -273,17 +257,12 @@ static tv_status open_data(void *self, tv_run *run) {
                        p->value.list->config.max_positions, run->settings.data.seq_len);
     choose_shapes(s, run);
     TV_RETURN_IF_FAILED(open_ptx(p, run));
-    run->total_steps = run->settings.ppo.iterations;
+    run->total_steps = ppo->iterations;
     p->first_val = run->state.examples;
     if (run->total_steps > run->state.step)
-        p->first_val += (run->total_steps - run->state.step) * run->settings.ppo.prompts;
-    const tv_ppo_settings *ppo = &run->settings.ppo;
+        p->first_val += (run->total_steps - run->state.step) * ppo->prompts;
     const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
-    /* The ends that are saved, so that a resumed run draws with the same. */
-    TV_RETURN_IF_FAILED(tv_run_save_ends(run, &p->prompts->ends));
-    p->drawing =
-        tv_sampling_settings(&sampling, &run->list->config, run->tokenizer, tv_ppo_prompts_chat(p->prompts));
-    return TV_OK;
+    return tv_ppo_open_drawing(run, p->prompts, &sampling, &p->drawing);
 }
 
 /* ---- the device ---- */
@@ -299,14 +278,9 @@ static tv_status measure(void *self, tv_run *run) {
     const tv_caps *caps = tv_device_caps(run->device);
     const tv_rollout_options drawing = rollout_options(s);
     uint64_t bytes;
-    tv_decoder_bytes decoder;
-    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->reference, run->list, caps, &bytes));
-    tv_trainer_bytes_add(&run->bytes, p->reference.shared ? "reference, policy's base" : "reference", bytes);
-    TV_RETURN_IF_FAILED(tv_ppo_role_measure(&p->value, run->list, caps, &bytes));
-    tv_trainer_bytes_add(&run->bytes, p->value.shared ? "value model, policy's base" : "value model", bytes);
-    TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, caps, &drawing, &decoder));
-    tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
-                         decoder.cache + decoder.activations + decoder.state);
+    TV_RETURN_IF_FAILED(tv_ppo_plan_role(run, &p->reference, "reference", "reference, policy's base"));
+    TV_RETURN_IF_FAILED(tv_ppo_plan_role(run, &p->value, "value model", "value model, policy's base"));
+    TV_RETURN_IF_FAILED(tv_ppo_plan_drawing(run, &drawing));
     if (p->ptx) {
         const tv_trainer_options options = ptx_options(run);
         tv_trainer_bytes ptx;
