@@ -146,69 +146,160 @@ static tv_status read_guidelines(const char *path, char **text, uint64_t *size) 
     return TV_OK;
 }
 
+/* As the command line has it. */
+typedef struct rank_options {
+    const char *candidates, *out, *judge;
+    const char *listen, *url, *guidelines, *links; /* of --web */
+    double away, until;
+    uint64_t port;
+    bool web, page_given; /* page_given: something that belongs to --web */
+    double overlap, repeats;
+    bool repeats_given;
+    tv_texts annotators;
+    tv_common_options common;
+} rank_options;
+
 /* What belongs to a page belongs to --web; who is far away gets a link with their name. */
-static tv_status check_choices(bool web, const char *judge, bool page_given, bool far, uint64_t annotators) {
-    if (web && judge)
+static tv_status check_choices(const rank_options *given) {
+    if (given->web && given->judge)
         return tv_fail(TV_E_USAGE, "--web is for people, --judge for a program: give one of them");
-    if (page_given && !web)
+    if (given->page_given && !given->web)
         return tv_fail(TV_E_USAGE, "--port, --guidelines, --listen, --url, --away, --until and --links are "
                                    "for --web, which is not given");
-    if (!web && annotators > 1)
+    if (!given->web && given->annotators.count > 1)
         return tv_fail(TV_E_USAGE, "several annotators at once need --web; without it name one");
-    if (far && annotators == 0)
+    if ((given->listen || given->url) && given->annotators.count == 0)
         return tv_fail(TV_E_USAGE,
                        "people at other machines get a link each: name them with --annotator NAME ...");
     return TV_OK;
 }
 
+/* By a program, on a page, or by whoever sits at the terminal. */
+static tv_status judge_all(tv_session *session, const rank_options *given, const char *annotator,
+                           const tv_web_ranker_options *page, uint64_t *judged) {
+    if (given->judge)
+        return tv_judge_run(session, given->judge, annotator, judged);
+    if (given->web)
+        return serve(session, page, given->until, judged);
+    int columns = tv_terminal_columns();
+    const tv_terminal_ranker_options terminal = {
+        .annotator = annotator, .in = stdin, .out = stdout, .columns = columns > 0 ? (uint32_t)columns : 0};
+    return tv_terminal_ranker_run(session, &terminal, judged);
+}
+
+/* `page` lacks the session alone. */
+static tv_status run_session(const rank_options *given, const char *annotator, tv_web_ranker_options page) {
+    tv_status status, result;
+    uint64_t judged = 0;
+    char *reason = NULL;
+    tv_session *session = NULL;
+    const tv_session_options settings = {.candidates = given->candidates,
+                                         .out = given->out,
+                                         .seed = given->common.seed,
+                                         .overlap = given->overlap,
+                                         .repeats =
+                                             given->judge && !given->repeats_given ? 0 : given->repeats,
+                                         .away_seconds = given->web ? 60 * given->away : 0};
+    tv_catch_interrupts();
+    TV_RETURN_IF_FAILED(tv_session_open(&settings, &session));
+    page.session = session;
+    result = judge_all(session, given, annotator, &page, &judged);
+    if (result != TV_OK && tv_session_is_broken(session)) {
+        status = result;
+        goto done;
+    }
+    reason = tv_format("%s", tv_last_error());
+    TV_TRY(tv_session_check(session));
+    if (result == TV_OK)
+        TV_TRY(conclude(session, given->web ? NULL : annotator, given->out, judged, given->common.json));
+    else
+        status = tv_fail(result,
+                         "%s; %s has what was judged before it (%llu in this run), and the same command goes "
+                         "on from there",
+                         reason ? reason : "out of host memory", given->out, (unsigned long long)judged);
+done:
+    tv_session_close(&session);
+    free(reason);
+    return status;
+}
+
+static tv_status rank(const rank_options *given) {
+    TV_RETURN_IF_FAILED(check_choices(given));
+    char *annotator =
+             name_annotator(given->annotators.count ? given->annotators.items[0] : NULL, given->judge),
+         *links = given->links ? tv_format("%s", given->links) : tv_format("%s.links", given->out),
+         *rules = NULL;
+    uint64_t rules_size = 0;
+    tv_status status = annotator && links ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for a name");
+    if (status == TV_OK && given->guidelines)
+        status = read_guidelines(given->guidelines, &rules, &rules_size);
+    if (status == TV_OK)
+        status = run_session(given, annotator,
+                             (tv_web_ranker_options){.port = (uint16_t)given->port,
+                                                     .title = given->candidates,
+                                                     .guidelines = {rules, rules_size},
+                                                     .links = links,
+                                                     .annotators = given->annotators.items,
+                                                     .annotator_count = given->annotators.count,
+                                                     .listen = given->listen,
+                                                     .url = given->url});
+    free(annotator);
+    free(links);
+    free(rules);
+    return status;
+}
+
 tv_status cmd_rank(int argc, char **argv) {
-    const char *candidates = NULL, *out = "rankings.jsonl", *judge = NULL, *listen = NULL, *url = NULL,
-               *guidelines = NULL, *kept_links = NULL;
-    double overlap = TV_DEFAULT_OVERLAP, repeats = TV_DEFAULT_REPEATS, away = 15, until = -1;
-    bool repeats_given = false, web = false, page_given = false;
-    uint64_t port = 0;
-    tv_texts annotators = {0};
-    tv_common_options common = {.seed = 1};
+    rank_options given = {.out = "rankings.jsonl",
+                          .overlap = TV_DEFAULT_OVERLAP,
+                          .repeats = TV_DEFAULT_REPEATS,
+                          .away = 15,
+                          .until = -1,
+                          .common = {.seed = 1}};
     const tv_option options[] = {
-        tv_opt_required(tv_opt_existing(tv_opt_text(
-            "candidates", "FILE", &candidates, "prompts with 2 to 16 answers each, from trivium sample"))),
-        tv_opt_output(
-            tv_opt_short('o', tv_opt_text("out", "FILE", &out, "judgments are added to it, one line each"))),
-        tv_opt_list("annotator", "NAME", &annotators,
+        tv_opt_required(
+            tv_opt_existing(tv_opt_text("candidates", "FILE", &given.candidates,
+                                        "prompts with 2 to 16 answers each, from trivium sample"))),
+        tv_opt_output(tv_opt_short(
+            'o', tv_opt_text("out", "FILE", &given.out, "judgments are added to it, one line each"))),
+        tv_opt_list("annotator", "NAME", &given.annotators,
                     "who judges (default: the user's name; judge:CMD with --judge). With --web several: each "
                     "gets a link; without one the page asks for a name"),
-        tv_opt_text("judge", "CMD", &judge,
+        tv_opt_text("judge", "CMD", &given.judge,
                     "a program that judges: one item line in, one {\"id\", \"ranking\"} line out"),
-        tv_opt_flag("web", &web, "serves a page to rank on, to browsers of this machine"),
-        tv_opt_given(&page_given, tv_opt_uint("port", "P", &port, 0, 65535,
-                                              "of --web (default: a free one, as 0; said when it starts)")),
-        tv_opt_given(&page_given, tv_opt_existing(tv_opt_text(
-                                      "guidelines", "FILE", &guidelines,
-                                      "of --web: what the page shows beside each item, as Markdown"))),
-        tv_opt_given(&page_given, tv_opt_text("listen", "ADDR", &listen,
-                                              "of --web: an address of this machine that others can reach, "
-                                              "instead of the loopback ones; 0.0.0.0 is all of them")),
-        tv_opt_given(&page_given,
-                     tv_opt_text("url", "URL", &url,
+        tv_opt_flag("web", &given.web, "serves a page to rank on, to browsers of this machine"),
+        tv_opt_given(&given.page_given,
+                     tv_opt_uint("port", "P", &given.port, 0, 65535,
+                                 "of --web (default: a free one, as 0; said when it starts)")),
+        tv_opt_given(&given.page_given, tv_opt_existing(tv_opt_text(
+                                            "guidelines", "FILE", &given.guidelines,
+                                            "of --web: what the page shows beside each item, as Markdown"))),
+        tv_opt_given(&given.page_given,
+                     tv_opt_text("listen", "ADDR", &given.listen,
+                                 "of --web: an address of this machine that others can reach, "
+                                 "instead of the loopback ones; 0.0.0.0 is all of them")),
+        tv_opt_given(&given.page_given,
+                     tv_opt_text("url", "URL", &given.url,
                                  "of --web: where people reach the page, such as a proxy with TLS "
                                  "that leads here; the links begin with it")),
-        tv_opt_given(&page_given,
-                     tv_opt_number("away", "MINUTES", &away, 0.01, 1e6,
+        tv_opt_given(&given.page_given,
+                     tv_opt_number("away", "MINUTES", &given.away, 0.01, 1e6,
                                    "of --web: who is silent for so long gives back the item before them when "
                                    "others have nothing else left (default: 15)")),
         tv_opt_given(
-            &page_given,
-            tv_opt_number("until", "SHARE", &until, 0, 1,
+            &given.page_given,
+            tv_opt_number("until", "SHARE", &given.until, 0, 1,
                           "of --web: end by itself once this share of the items has a judgment; 1: all "
                           "(default: Ctrl-C ends it)")),
-        tv_opt_given(&page_given,
-                     tv_opt_text("links", "FILE", &kept_links,
+        tv_opt_given(&given.page_given,
+                     tv_opt_text("links", "FILE", &given.links,
                                  "of --web: where links are kept (default: --out with .links), so that "
                                  "they hold for other candidates too")),
-        tv_opt_number("overlap", "SHARE", &overlap, 0, 1, "share of the items that several annotators see"),
+        tv_opt_number("overlap", "SHARE", &given.overlap, 0, 1,
+                      "share of the items that several annotators see"),
         tv_opt_given(
-            &repeats_given,
-            tv_opt_number("repeats", "SHARE", &repeats, 0, 1,
+            &given.repeats_given,
+            tv_opt_number("repeats", "SHARE", &given.repeats, 0, 1,
                           "share that comes back once with the order flipped (default 0.03 for people, "
                           "0 for --judge)")),
     };
@@ -228,78 +319,13 @@ tv_status cmd_rank(int argc, char **argv) {
         .options = options,
         .option_count = TV_COUNT(options),
         .common_mask = TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
-        .common = &common,
+        .common = &given.common,
     };
     bool done;
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
     if (done)
         return TV_OK;
-    tv_session *session = NULL;
-    uint64_t judged = 0;
-    char *annotator = NULL, *links = NULL, *rules = NULL, *reason = NULL;
-    uint64_t rules_size = 0;
-    tv_status status, result;
-    status = check_choices(web, judge, page_given, listen || url, annotators.count);
-    if (status != TV_OK)
-        goto done;
-    if (judge && !repeats_given)
-        repeats = 0;
-    annotator = name_annotator(annotators.count ? annotators.items[0] : NULL, judge);
-    links = kept_links ? tv_format("%s", kept_links) : tv_format("%s.links", out);
-    if (!annotator || !links) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory for a name");
-        goto done;
-    }
-    if (guidelines)
-        TV_TRY(read_guidelines(guidelines, &rules, &rules_size));
-    tv_catch_interrupts();
-    const tv_session_options settings = {.candidates = candidates,
-                                         .out = out,
-                                         .seed = common.seed,
-                                         .overlap = overlap,
-                                         .repeats = repeats,
-                                         .away_seconds = web ? 60 * away : 0};
-    TV_TRY(tv_session_open(&settings, &session));
-    if (judge) {
-        result = tv_judge_run(session, judge, annotator, &judged);
-    } else if (web) {
-        const tv_web_ranker_options page = {.session = session,
-                                            .port = (uint16_t)port,
-                                            .title = candidates,
-                                            .guidelines = {rules, rules_size},
-                                            .links = links,
-                                            .annotators = annotators.items,
-                                            .annotator_count = annotators.count,
-                                            .listen = listen,
-                                            .url = url};
-        result = serve(session, &page, until, &judged);
-    } else {
-        int columns = tv_terminal_columns();
-        const tv_terminal_ranker_options terminal = {.annotator = annotator,
-                                                     .in = stdin,
-                                                     .out = stdout,
-                                                     .columns = columns > 0 ? (uint32_t)columns : 0};
-        result = tv_terminal_ranker_run(session, &terminal, &judged);
-    }
-    if (result != TV_OK && tv_session_is_broken(session)) {
-        status = result;
-        goto done;
-    }
-    reason = tv_format("%s", tv_last_error());
-    TV_TRY(tv_session_check(session));
-    if (result == TV_OK)
-        TV_TRY(conclude(session, web ? NULL : annotator, out, judged, common.json));
-    else
-        status = tv_fail(result,
-                         "%s; %s has what was judged before it (%llu in this run), and the same command goes "
-                         "on from there",
-                         reason ? reason : "out of host memory", out, (unsigned long long)judged);
-done:
-    tv_session_close(&session);
-    free(annotator);
-    free(reason);
-    free(links);
-    free(rules);
-    tv_texts_free(&annotators);
+    tv_status status = rank(&given);
+    tv_texts_free(&given.annotators);
     return status;
 }
