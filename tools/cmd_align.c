@@ -90,92 +90,151 @@ static tv_status take_begun(const char *out, const char *judge, uint64_t rounds,
     return TV_OK;
 }
 
-tv_status cmd_align(int argc, char **argv) {
-    bool plan_given = false, rounds_given = false, resume = false;
-    const char *launcher = NULL;
-    tv_common_options common = {.seed = 1};
+/* As the command line has it. */
+typedef struct align_options {
+    tv_align_plan plan;
+    bool plan_given, rounds_given; /* plan_given: of what stands in align.json, --rounds and --judge apart */
+    bool resume;
+    page_options page;
+    const char *launcher;
+    tv_common_options common;
+} align_options;
+
+/* With --resume the plan is what the directory began with; without it the number of rounds alone is, where
+ * nobody says another. */
+static tv_status go_on(align_options *given) {
+    tv_align_plan *plan = &given->plan, begun = {0};
+    if (given->resume) {
+        if (given->plan_given || given->common.seed_given || plan->prompts.count || plan->sets.count)
+            return tv_fail(TV_E_USAGE,
+                           "--resume goes on with what align.json says; beside it stand only --out, "
+                           "--rounds, --judge, --device, --launcher and how people reach the page "
+                           "(or give the whole command without --resume, and it is compared)");
+        tv_status status = take_begun(plan->out, plan->judge, plan->rounds, given->rounds_given, &begun);
+        tv_align_plan_free(plan);
+        *plan = begun;
+        return status;
+    }
+    if (!given->rounds_given && tv_align_is_begun(plan->out)) {
+        TV_RETURN_IF_FAILED(tv_align_plan_read(plan->out, &begun));
+        plan->rounds = begun.rounds;
+        tv_align_plan_free(&begun);
+    }
+    return TV_OK;
+}
+
+static tv_status align(align_options *given) {
+    const tv_align_plan *plan = &given->plan;
+    tv_status status;
+    tv_align_result result = {0};
     tv_texts words = {0};
-    page_options page = {.away = 15, .until = 1};
-    tv_align_plan plan = {.rounds = 2,
-                          .candidates = 4,
-                          .max_tokens = 128,
-                          .rows = 64,
-                          .temperature = 0.8,
-                          .top_p = 1,
-                          .val_fraction = 0};
+    TV_TRY(go_on(given));
+    TV_TRY(tv_align_plan_check(plan));
+    if ((given->page.given || given->page.annotators.count) && !plan->people) {
+        status = tv_fail(TV_E_USAGE, "--annotator, --port, --guidelines, --listen, --url, --away and --until "
+                                     "are for --people, who are not asked");
+        goto done;
+    }
+    TV_TRY(describe_page(&given->page, plan->out, &words));
+    const tv_align_options options = {
+        .plan = plan, .page = &words, .launcher = given->launcher, .common = &given->common};
+    if (given->common.dry_run) {
+        status = tv_align_print(&options);
+        goto done;
+    }
+    TV_TRY(tv_align_run(&options, &result));
+    tv_info("done: %llu rounds; the policy is %s, the report %s/report.html",
+            (unsigned long long)plan->rounds, result.policy, plan->out);
+    if (given->common.json)
+        status = print_result(plan, &result);
+done:
+    free(result.policy);
+    free_words(&words);
+    return status;
+}
+
+tv_status cmd_align(int argc, char **argv) {
+    align_options given = {
+        .plan = {.rounds = 2, .candidates = 4, .max_tokens = 128, .rows = 64, .temperature = 0.8, .top_p = 1},
+        .page = {.away = 15, .until = 1},
+        .common = {.seed = 1}};
     const tv_option options[] = {
-        tv_opt_required(tv_opt_short(
-            'o', tv_opt_text("out", "DIR", &plan.out, "the directory of all rounds: round-1, round-2, ..."))),
-        tv_opt_given(&plan_given, tv_opt_existing(tv_opt_text(
-                                      "model", "DIR", &plan.model,
-                                      "the policy to begin with: a fine-tuned model's directory, or a run"))),
-        tv_opt_list("prompts", "F", &plan.prompts,
+        tv_opt_required(tv_opt_short('o', tv_opt_text("out", "DIR", &given.plan.out,
+                                                      "the directory of all rounds: round-1, round-2, ..."))),
+        tv_opt_given(&given.plan_given,
+                     tv_opt_existing(
+                         tv_opt_text("model", "DIR", &given.plan.model,
+                                     "the policy to begin with: a fine-tuned model's directory, or a run"))),
+        tv_opt_list("prompts", "F", &given.plan.prompts,
                     "JSON lines {\"prompt\": text or messages}, answered anew in each round"),
-        tv_opt_given(&rounds_given,
-                     tv_opt_uint("rounds", "N", &plan.rounds, 1, 1000,
+        tv_opt_given(&given.rounds_given,
+                     tv_opt_uint("rounds", "N", &given.plan.rounds, 1, 1000,
                                  "rounds in all (default: 2); more than before adds to what is there")),
-        tv_opt_text("judge", "CMD", &plan.judge, "a program ranks: as --judge of trivium rank"),
-        tv_opt_given(&plan_given, tv_opt_existing(tv_opt_text("reward", "DIR", &plan.reward,
-                                                              "a reward model ranks: a directory or a run"))),
-        tv_opt_given(&plan_given,
-                     tv_opt_flag("people", &plan.people,
+        tv_opt_text("judge", "CMD", &given.plan.judge, "a program ranks: as --judge of trivium rank"),
+        tv_opt_given(&given.plan_given,
+                     tv_opt_existing(tv_opt_text("reward", "DIR", &given.plan.reward,
+                                                 "a reward model ranks: a directory or a run"))),
+        tv_opt_given(&given.plan_given,
+                     tv_opt_flag("people", &given.plan.people,
                                  "people rank on a page in each round, as with --web of trivium rank; "
                                  "the round waits for them")),
-        tv_opt_list("annotator", "NAME", &page.annotators,
+        tv_opt_list("annotator", "NAME", &given.page.annotators,
                     "of --people: who ranks; each gets a link (default: one link for anyone)"),
         tv_opt_given(
-            &page.given,
-            tv_opt_uint("port", "P", &page.port, 0, 65535,
+            &given.page.given,
+            tv_opt_uint("port", "P", &given.page.port, 0, 65535,
                         "of --people (default: a free one); with a port of its own an open page goes on from "
                         "round to round")),
         tv_opt_given(
-            &page.given,
-            tv_opt_number("until", "SHARE", &page.until, 0, 1,
+            &given.page.given,
+            tv_opt_number("until", "SHARE", &given.page.until, 0, 1,
                           "of --people: go on once this share of the round's items has a judgment (default: "
                           "1)")),
-        tv_opt_given(&page.given,
-                     tv_opt_existing(tv_opt_text("guidelines", "FILE", &page.guidelines,
+        tv_opt_given(&given.page.given,
+                     tv_opt_existing(tv_opt_text("guidelines", "FILE", &given.page.guidelines,
                                                  "of --people: what the page shows beside each item"))),
-        tv_opt_given(&page.given,
-                     tv_opt_text("listen", "ADDR", &page.listen,
+        tv_opt_given(&given.page.given,
+                     tv_opt_text("listen", "ADDR", &given.page.listen,
                                  "of --people: an address of this machine that others can reach")),
-        tv_opt_given(&page.given, tv_opt_text("url", "URL", &page.url,
-                                              "of --people: where people reach the page, such as a proxy's")),
-        tv_opt_given(&page.given,
-                     tv_opt_number("away", "MINUTES", &page.away, 0.01, 1e6,
+        tv_opt_given(&given.page.given,
+                     tv_opt_text("url", "URL", &given.page.url,
+                                 "of --people: where people reach the page, such as a proxy's")),
+        tv_opt_given(&given.page.given,
+                     tv_opt_number("away", "MINUTES", &given.page.away, 0.01, 1e6,
                                    "of --people: who is silent for so long gives back their item "
                                    "(default: 15)")),
-        tv_opt_given(&plan_given,
-                     tv_opt_choice("learn", "dpo|ppo|grpo", &plan.learner,
+        tv_opt_given(&given.plan_given,
+                     tv_opt_choice("learn", "dpo|ppo|grpo", &given.plan.learner,
                                    "how the policy learns (default: dpo, from preferences; ppo and "
                                    "grpo by way of a reward model, trained anew in each round)")),
         tv_opt_given(
-            &plan_given,
-            tv_opt_short('k', tv_opt_uint("candidates", "N", &plan.candidates, 1, TV_MAX_CANDIDATES,
+            &given.plan_given,
+            tv_opt_short('k', tv_opt_uint("candidates", "N", &given.plan.candidates, 1, TV_MAX_CANDIDATES,
                                           "answers to each prompt (default: 4); people and programs rank "
                                           "2 to 16"))),
-        tv_opt_given(&plan_given, tv_opt_uint("max-tokens", "N", &plan.max_tokens, 1, UINT32_MAX,
-                                              "tokens of an answer that is judged, at most (default: 128)")),
-        tv_opt_given(&plan_given, tv_opt_temperature(&plan.temperature)),
-        tv_opt_given(&plan_given, tv_opt_top_k(&plan.top_k)),
-        tv_opt_given(&plan_given, tv_opt_top_p(&plan.top_p)),
-        tv_opt_given(&plan_given,
-                     tv_opt_uint("rows", "R", &plan.rows, 1, 1 << 16,
+        tv_opt_given(&given.plan_given,
+                     tv_opt_uint("max-tokens", "N", &given.plan.max_tokens, 1, UINT32_MAX,
+                                 "tokens of an answer that is judged, at most (default: 128)")),
+        tv_opt_given(&given.plan_given, tv_opt_temperature(&given.plan.temperature)),
+        tv_opt_given(&given.plan_given, tv_opt_top_k(&given.plan.top_k)),
+        tv_opt_given(&given.plan_given, tv_opt_top_p(&given.plan.top_p)),
+        tv_opt_given(&given.plan_given,
+                     tv_opt_uint("rows", "R", &given.plan.rows, 1, 1 << 16,
                                  "answers drawn side by side (default: 64); they do not depend on "
                                  "it")),
-        tv_opt_given(&plan_given,
-                     tv_opt_number("val-fraction", "X", &plan.val_fraction, 0, 0.9,
+        tv_opt_given(&given.plan_given,
+                     tv_opt_number("val-fraction", "X", &given.plan.val_fraction, 0, 0.9,
                                    "hold out this share of the prompts that were judged, for the "
                                    "validation of reward and dpo (default: 0)")),
         tv_opt_repeated(
-            "set", "KEY=VALUE", &plan.sets,
+            "set", "KEY=VALUE", &given.plan.sets,
             "change a setting: dpo.beta=0.2 or ppo.iterations=50 of that step, reward.train.lr=1e-4 "
             "of a step named in front, train.batch_size=8 of each step that trains"),
         tv_opt_text(
-            "launcher", "CMD", &launcher,
+            "launcher", "CMD", &given.launcher,
             "\"mpirun -n 4\": starts the steps that several ranks can do together (sample, reward, dpo, "
             "ppo, grpo)"),
-        tv_opt_flag("resume", &resume,
+        tv_opt_flag("resume", &given.resume,
                     "go on with what align.json in --out says; --judge is to be given again"),
     };
     const tv_command_line line = {
@@ -197,7 +256,7 @@ tv_status cmd_align(int argc, char **argv) {
             "--dry-run prints the steps as commands and stops.",
         .options = options,
         .option_count = TV_COUNT(options),
-        .common = &common,
+        .common = &given.common,
         .common_mask =
             TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET | TV_COMMON_DRY_RUN,
     };
@@ -205,52 +264,9 @@ tv_status cmd_align(int argc, char **argv) {
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
     if (done)
         return TV_OK;
-    tv_status status;
-    tv_align_result result = {0};
-    plan.seed = common.seed;
-    if (resume) {
-        plan_given = plan_given || common.seed_given || plan.prompts.count || plan.sets.count;
-        tv_align_plan begun = {0};
-        if (plan_given) {
-            status =
-                tv_fail(TV_E_USAGE, "--resume goes on with what align.json says; beside it stand only --out, "
-                                    "--rounds, --judge, --device, --launcher and how people reach the page "
-                                    "(or give the whole command without --resume, and it is compared)");
-            goto done;
-        }
-        status = take_begun(plan.out, plan.judge, plan.rounds, rounds_given, &begun);
-        tv_align_plan_free(&plan);
-        plan = begun;
-        if (status != TV_OK)
-            goto done;
-    } else if (!rounds_given && tv_align_is_begun(plan.out)) {
-        /* The number that it was begun or gone on with stays. */
-        tv_align_plan begun = {0};
-        TV_TRY(tv_align_plan_read(plan.out, &begun));
-        plan.rounds = begun.rounds;
-        tv_align_plan_free(&begun);
-    }
-    TV_TRY(tv_align_plan_check(&plan));
-    if ((page.given || page.annotators.count) && !plan.people) {
-        status = tv_fail(TV_E_USAGE, "--annotator, --port, --guidelines, --listen, --url, --away and --until "
-                                     "are for --people, who are not asked");
-        goto done;
-    }
-    TV_TRY(describe_page(&page, plan.out, &words));
-    const tv_align_options align = {.plan = &plan, .page = &words, .launcher = launcher, .common = &common};
-    if (common.dry_run) {
-        status = tv_align_print(&align);
-        goto done;
-    }
-    TV_TRY(tv_align_run(&align, &result));
-    tv_info("done: %llu rounds; the policy is %s, the report %s/report.html", (unsigned long long)plan.rounds,
-            result.policy, plan.out);
-    if (common.json)
-        status = print_result(&plan, &result);
-done:
-    free(result.policy);
-    free_words(&words);
-    tv_texts_free(&page.annotators);
-    tv_align_plan_free(&plan);
+    given.plan.seed = given.common.seed;
+    tv_status status = align(&given);
+    tv_texts_free(&given.page.annotators);
+    tv_align_plan_free(&given.plan);
     return status;
 }
