@@ -28,6 +28,11 @@ bool tv_instance_has_labels(void);
 
 /* Fills the record of one physical device; `refusal` says what is below the floor. */
 void tv_caps_read(VkPhysicalDevice physical, tv_caps *caps);
+/* Takes the highest tier up to `most` that the device has, and says why it is none higher; `asked`: somebody
+ * named `most`. */
+void tv_caps_choose_tier(tv_caps *caps, tv_tier most, bool asked);
+/* Refuses what the record itself shows to be below the floor, as read or as lowered. */
+void tv_caps_judge_limits(tv_caps *caps);
 /* The headers hold the macro of this name back behind VK_ENABLE_BETA_EXTENSIONS. */
 #define TV_PORTABILITY_SUBSET "VK_KHR_portability_subset"
 
