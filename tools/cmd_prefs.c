@@ -80,30 +80,100 @@ done:
     return status;
 }
 
+/* As the command line has it. */
+typedef struct prefs_options {
+    tv_texts paths;
+    const char *out; /* NULL: a report alone */
+    bool agreement;
+    int annotators; /* tv_verdicts */
+    tv_preference_lines_options options;
+    tv_score_texts_options reward;
+    tv_common_options common;
+} prefs_options;
+
+static tv_status check_choices(const prefs_options *given) {
+    if (!given->out && !given->agreement)
+        return tv_fail(TV_E_USAGE, "--out FILE is missing: where the preference data go (or --agreement "
+                                   "for a report alone; see trivium prefs --help)");
+    if (given->options.listwise && given->annotators == TV_VERDICTS_MAJORITY)
+        return tv_fail(TV_E_USAGE, "--annotators majority makes pairs, for what most say of every two "
+                                   "answers need not be an order; leave --listwise out");
+    if (given->reward.model && !given->agreement)
+        return tv_fail(TV_E_USAGE, "--reward DIR is a part of the report on agreement; add --agreement");
+    return TV_OK;
+}
+
+/* Preference data, the report, and with --json what both found as `result`. */
+static tv_status make_preferences(const prefs_options *given, const char *val_out, cJSON *result) {
+    tv_rankings *rankings = NULL;
+    tv_preference_lines_totals totals;
+    tv_status status;
+    tv_preference_lines_options options = given->options;
+    tv_score_texts_options reward = given->reward;
+    reward.device = given->common.device;
+    reward.tier = given->common.tier;
+    options.verdicts = (tv_verdicts)given->annotators;
+    options.out = given->out;
+    options.val_out = val_out;
+    options.seed = given->common.seed;
+    TV_TRY(tv_fail_advice(tv_rankings_read(given->paths.items, given->paths.count, &rankings), TV_E_USAGE,
+                          "`trivium rank` writes one"));
+    if (given->out) {
+        TV_TRY(tv_preference_lines_write(rankings, &options, &totals));
+        say_totals(&options, &totals);
+        if (!add_totals(result, &options, &totals)) {
+            status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
+            goto done;
+        }
+    }
+    if (given->agreement)
+        TV_TRY(report_agreement(rankings, &reward, result, given->common.json));
+    if (given->common.json)
+        TV_TRY(tv_print_json(result));
+done:
+    tv_rankings_destroy(&rankings);
+    return status;
+}
+
+static tv_status prefs(const tv_command_line *line, const prefs_options *given) {
+    TV_RETURN_IF_FAILED(check_choices(given));
+    char *val_out = given->out ? tv_named_beside(given->out, "_val") : NULL;
+    cJSON *result = cJSON_CreateObject();
+    tv_status status = result && (!given->out || val_out)
+                           ? TV_OK
+                           : tv_fail(TV_E_MEMORY, "out of host memory for the result");
+    if (status == TV_OK && given->options.val_fraction > 0 && given->out) {
+        status = tv_options_check_output(line, val_out);
+        if (status == TV_OK)
+            status = tv_output_check(val_out, &given->out, 1);
+    }
+    if (status == TV_OK)
+        status = make_preferences(given, val_out, result);
+    cJSON_Delete(result);
+    free(val_out);
+    return status;
+}
+
 tv_status cmd_prefs(int argc, char **argv) {
-    tv_texts paths = {0};
-    const char *out = NULL;
-    bool agreement = false;
-    tv_preference_lines_options options = {0};
-    int annotators = TV_VERDICTS_EACH;
-    tv_score_texts_options reward = {0};
-    tv_common_options common = {.seed = 1};
+    prefs_options given = {.annotators = TV_VERDICTS_EACH, .common = {.seed = 1}};
     const tv_option table[] = {
         tv_opt_required(tv_opt_existing(tv_opt_list(
-            "rankings", "FILE", &paths,
+            "rankings", "FILE", &given.paths,
             "judgments from trivium rank, or items that were judged elsewhere (PandaLM, UltraFeedback, "
             "Argilla), of any number of annotators"))),
-        tv_opt_choice("annotators", "majority|each", &annotators,
+        tv_opt_choice("annotators", "majority|each", &given.annotators,
                       "of an item that several judged: pairs by majority, or each one's own, so that a pair "
                       "counts as often as it was said"),
-        tv_opt_output(tv_opt_short('o', tv_opt_text("out", "FILE", &out, "preference data as JSON lines"))),
-        tv_opt_flag("listwise", &options.listwise,
+        tv_opt_output(
+            tv_opt_short('o', tv_opt_text("out", "FILE", &given.out, "preference data as JSON lines"))),
+        tv_opt_flag("listwise", &given.options.listwise,
                     "whole orders, {\"prompt\", \"answers\"}, instead of pairs"),
-        tv_opt_flag("ties", &options.ties, "ties become pairs too, marked \"tie\": true (soft target 1/2)"),
-        tv_opt_number("val-fraction", "SHARE", &options.val_fraction, 0, 0.9,
+        tv_opt_flag("ties", &given.options.ties,
+                    "ties become pairs too, marked \"tie\": true (soft target 1/2)"),
+        tv_opt_number("val-fraction", "SHARE", &given.options.val_fraction, 0, 0.9,
                       "this share of the prompts goes to FILE with _val in its name"),
-        tv_opt_flag("agreement", &agreement, "report how far annotators agree, and their biases"),
-        tv_opt_existing(tv_opt_text("reward", "DIR", &reward.model,
+        tv_opt_flag("agreement", &given.agreement, "report how far annotators agree, and their biases"),
+        tv_opt_existing(tv_opt_text("reward", "DIR", &given.reward.model,
                                     "with --agreement: how far this reward model agrees with them")),
     };
     const tv_command_line line = {
@@ -116,63 +186,13 @@ tv_status cmd_prefs(int argc, char **argv) {
         .options = table,
         .option_count = TV_COUNT(table),
         .common_mask = TV_COMMON_DEVICE | TV_COMMON_SEED | TV_COMMON_JSON | TV_COMMON_QUIET,
-        .common = &common,
+        .common = &given.common,
     };
     bool done;
     TV_RETURN_IF_FAILED(tv_options_parse(&line, argc, argv, &done));
     if (done)
         return TV_OK;
-    tv_rankings *rankings = NULL;
-    tv_preference_lines_totals totals;
-    char *val_out = out ? tv_named_beside(out, "_val") : NULL;
-    cJSON *result = cJSON_CreateObject();
-    tv_status status;
-    if (!result || (out && !val_out)) {
-        status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-        goto done;
-    }
-    if (!out && !agreement) {
-        status = tv_fail(TV_E_USAGE, "--out FILE is missing: where the preference data go (or --agreement "
-                                     "for a report alone; see trivium prefs --help)");
-        goto done;
-    }
-    options.verdicts = (tv_verdicts)annotators;
-    if (options.listwise && annotators == TV_VERDICTS_MAJORITY) {
-        status = tv_fail(TV_E_USAGE, "--annotators majority makes pairs, for what most say of every two "
-                                     "answers need not be an order; leave --listwise out");
-        goto done;
-    }
-    if (reward.model && !agreement) {
-        status = tv_fail(TV_E_USAGE, "--reward DIR is a part of the report on agreement; add --agreement");
-        goto done;
-    }
-    if (options.val_fraction > 0 && out) {
-        TV_TRY(tv_options_check_output(&line, val_out));
-        TV_TRY(tv_output_check(val_out, &out, 1));
-    }
-    reward.device = common.device;
-    reward.tier = common.tier;
-    options.out = out;
-    options.val_out = val_out;
-    options.seed = common.seed;
-    TV_TRY(tv_fail_advice(tv_rankings_read(paths.items, paths.count, &rankings), TV_E_USAGE,
-                          "`trivium rank` writes one"));
-    if (out) {
-        TV_TRY(tv_preference_lines_write(rankings, &options, &totals));
-        say_totals(&options, &totals);
-        if (!add_totals(result, &options, &totals)) {
-            status = tv_fail(TV_E_MEMORY, "out of host memory for the result");
-            goto done;
-        }
-    }
-    if (agreement)
-        TV_TRY(report_agreement(rankings, &reward, result, common.json));
-    if (common.json)
-        TV_TRY(tv_print_json(result));
-done:
-    cJSON_Delete(result);
-    tv_rankings_destroy(&rankings);
-    tv_texts_free(&paths);
-    free(val_out);
+    tv_status status = prefs(&line, &given);
+    tv_texts_free(&given.paths);
     return status;
 }
