@@ -125,95 +125,114 @@ static char *notes_with_settings(const tv_training_command *command) {
     return notes;
 }
 
-tv_status tv_training_command_run(const tv_training_command *command, int argc, char **argv) {
-    tv_common_options common = {0};
-    tv_run_options run_options = {0};
-    const char *val = NULL;
-    double val_fraction = 0;
-    bool val_fraction_given = false;
-    tv_texts data = {0};
-    setting_list sets = {0};
-    char who[64];
-    bool ready = false;
-    tv_option options[MAX_OPTIONS];
+/* As the command line has it. */
+typedef struct training_options {
+    tv_run_options run;
+    tv_common_options common;
+    tv_texts data;
+    const char *val;
+    double val_fraction;
+    bool val_fraction_given;
+    setting_list sets;
+} training_options;
+
+/* The options of every command that trains, as far as `command` takes them, and its own. */
+static uint64_t list_options(const tv_training_command *command, training_options *given,
+                             tv_option options[MAX_OPTIONS]) {
     uint64_t count = 0;
+    tv_run_options *run = &given->run;
     options[count++] =
-        tv_opt_existing(tv_opt_text("config", "FILE", &run_options.config,
+        tv_opt_existing(tv_opt_text("config", "FILE", &run->config,
                                     "settings; with --resume what it leaves out stays as the run has it"));
-    options[count++] = tv_opt_required(
-        tv_opt_short('o', tv_opt_text("out", "RUN", &run_options.run, "the run's directory")));
+    options[count++] =
+        tv_opt_required(tv_opt_short('o', tv_opt_text("out", "RUN", &run->run, "the run's directory")));
     options[count++] = tv_opt_existing(tv_opt_text(
-        command->model_help ? "model" : "init", "DIR", &run_options.init,
+        command->model_help ? "model" : "init", "DIR", &run->init,
         command->model_help ? command->model_help : "start from this model instead of drawn parameters"));
     if (command->model_help)
-        options[count++] = tv_opt_adapter(&run_options.adapter);
+        options[count++] = tv_opt_adapter(&run->adapter);
     if (command->data_help)
-        options[count++] = tv_opt_list(command->data_option ? command->data_option : "data", "FILE", &data,
-                                       command->data_help);
+        options[count++] = tv_opt_list(command->data_option ? command->data_option : "data", "FILE",
+                                       &given->data, command->data_help);
     if (command->val_help)
-        options[count++] = tv_opt_existing(tv_opt_text("val", "FILE", &val, command->val_help));
+        options[count++] = tv_opt_existing(tv_opt_text("val", "FILE", &given->val, command->val_help));
     if (command->val_fraction_help)
         options[count++] =
-            tv_opt_given(&val_fraction_given, tv_opt_number("val-fraction", "X", &val_fraction, 0, 0.9,
-                                                            command->val_fraction_help));
+            tv_opt_given(&given->val_fraction_given, tv_opt_number("val-fraction", "X", &given->val_fraction,
+                                                                   0, 0.9, command->val_fraction_help));
     options[count++] =
-        tv_opt_repeated("set", "KEY=VALUE", &sets.texts, "change a setting, such as train.lr=1e-3");
+        tv_opt_repeated("set", "KEY=VALUE", &given->sets.texts, "change a setting, such as train.lr=1e-3");
     options[count++] = tv_opt_output(
-        tv_opt_text("trace", "FILE", &run_options.trace,
+        tv_opt_text("trace", "FILE", &run->trace,
                     "write a trace of the third step, or the last of fewer, for ui.perfetto.dev"));
-    options[count++] = tv_opt_flag("resume", &run_options.resume, "continue from the run's last checkpoint");
+    options[count++] = tv_opt_flag("resume", &run->resume, "continue from the run's last checkpoint");
     options[count++] =
-        tv_opt_flag("accept-changes", &run_options.accept_changes,
+        tv_opt_flag("accept-changes", &run->accept_changes,
                     "with --resume: go on although data, models or their order are not those of the "
                     "checkpoint, with what is there now; without it a difference is refused by name");
-    options[count++] = tv_opt_uint("stop-after", "N", &run_options.stop_after, 0, UINT64_C(1) << 40,
+    options[count++] = tv_opt_uint("stop-after", "N", &run->stop_after, 0, UINT64_C(1) << 40,
                                    "stop after N steps, the schedule unchanged; 0: at its end");
     for (uint64_t i = 0; i < command->more_count && count < MAX_OPTIONS; i++)
         options[count++] = command->more[i];
-    char *notes = notes_with_settings(command);
+    return count;
+}
+
+/* What the short forms stand for, behind every --set. */
+static tv_status gather_sets(training_options *given) {
+    setting_list *sets = &given->sets;
+    if (given->common.seed_given)
+        TV_RETURN_IF_FAILED(
+            add_set(sets, tv_format("train.seed=\"%llu\"", (unsigned long long)given->common.seed)));
+    if (given->data.count)
+        TV_RETURN_IF_FAILED(add_paths(sets, "data.train", given->data.items, given->data.count));
+    if (given->val)
+        TV_RETURN_IF_FAILED(add_paths(sets, "data.val", &given->val, 1));
+    if (given->val_fraction_given)
+        TV_RETURN_IF_FAILED(add_set(sets, tv_format("data.val_fraction=%.15g", given->val_fraction)));
+    given->run.sets = sets->texts.items;
+    given->run.set_count = sets->texts.count;
+    return TV_OK;
+}
+
+tv_status tv_training_command_run(const tv_training_command *command, int argc, char **argv) {
+    training_options given = {0};
+    tv_option options[MAX_OPTIONS];
+    const uint64_t count = list_options(command, &given, options);
+    char who[64], *notes = notes_with_settings(command);
     const tv_command_line line = {
         .command = command->name,
         .summary = command->summary,
         .notes = notes,
         .options = options,
         .option_count = count,
-        .common = &common,
+        .common = &given.common,
         .common_mask = TV_COMMON_ALL,
     };
-    bool parsed;
-    tv_status status = tv_ranks_start(&run_options.ranks);
+    bool parsed, ready = false;
+    tv_status status = tv_ranks_start(&given.run.ranks);
     if (status != TV_OK) {
         free(notes);
         return tv_launcher_fail(status);
     }
     status = tv_options_parse(&line, argc, argv, &parsed);
     free(notes);
-    tv_ranks_hush(run_options.ranks);
+    tv_ranks_hush(given.run.ranks);
     if (status != TV_OK || parsed)
         goto done;
-    if (run_options.accept_changes && !run_options.resume) {
+    if (given.run.accept_changes && !given.run.resume) {
         status = tv_fail(TV_E_USAGE, "--accept-changes is for --resume, which is not given");
         goto done;
     }
-    if (common.seed_given)
-        TV_TRY(add_set(&sets, tv_format("train.seed=\"%llu\"", (unsigned long long)common.seed)));
-    if (data.count)
-        TV_TRY(add_paths(&sets, "data.train", data.items, data.count));
-    if (val)
-        TV_TRY(add_paths(&sets, "data.val", &val, 1));
-    if (val_fraction_given)
-        TV_TRY(add_set(&sets, tv_format("data.val_fraction=%.15g", val_fraction)));
-    run_options.sets = sets.texts.items;
-    run_options.set_count = sets.texts.count;
+    TV_TRY(gather_sets(&given));
     ready = true;
-    TV_TRY(tv_ranks_agree(run_options.ranks, TV_OK));
-    status = run(command, &run_options, &common);
+    TV_TRY(tv_ranks_agree(given.run.ranks, TV_OK));
+    status = run(command, &given.run, &given.common);
 done:
     if (!ready)
-        status = tv_ranks_agree(run_options.ranks, status);
+        status = tv_ranks_agree(given.run.ranks, status);
     snprintf(who, sizeof who, "trivium %s", command->name);
-    status = tv_ranks_end(&run_options.ranks, status, who);
-    free_settings(&sets);
-    tv_texts_free(&data);
+    status = tv_ranks_end(&given.run.ranks, status, who);
+    free_settings(&given.sets);
+    tv_texts_free(&given.data);
     return status;
 }
