@@ -224,25 +224,16 @@ void tv_dtype_from_f32(tv_dtype dtype, uint64_t columns, uint64_t rows, const fl
 
 /* ---- a file's blocks ---- */
 
-static void copy_blocks(tv_dtype dtype, uint64_t columns, uint64_t rows, uint8_t *blocks, uint8_t *row,
-                        bool to_row) {
+void tv_dtype_from_blocks(tv_dtype dtype, uint64_t columns, uint64_t rows, const void *blocks, void *to) {
     const uint64_t row_bytes = tv_dtype_row_bytes(dtype, columns), each = quant_bytes(dtype, BLOCK);
+    const uint8_t *block = blocks;
+    uint8_t *row = to;
     for (uint64_t r = 0; r < rows; r++, row += row_bytes) {
         uint8_t *scales = row + quant_bytes(dtype, columns);
-        for (uint64_t b = 0; b < columns / BLOCK; b++, blocks += SCALE_BYTES + each) {
-            uint8_t *scale = scales + b * SCALE_BYTES, *quants = row + b * each;
-            memcpy(to_row ? scale : blocks, to_row ? blocks : scale, SCALE_BYTES);
-            memcpy(to_row ? quants : blocks + SCALE_BYTES, to_row ? blocks + SCALE_BYTES : quants, each);
+        for (uint64_t b = 0; b < columns / BLOCK; b++, block += SCALE_BYTES + each) {
+            memcpy(scales + b * SCALE_BYTES, block, SCALE_BYTES);
+            memcpy(row + b * each, block + SCALE_BYTES, each);
         }
-        if (to_row)
-            clear_end(dtype, columns, row, row_bytes);
+        clear_end(dtype, columns, row, row_bytes);
     }
-}
-
-void tv_dtype_from_blocks(tv_dtype dtype, uint64_t columns, uint64_t rows, const void *blocks, void *to) {
-    copy_blocks(dtype, columns, rows, (uint8_t *)blocks, to, true);
-}
-
-void tv_dtype_to_blocks(tv_dtype dtype, uint64_t columns, uint64_t rows, const void *from, void *blocks) {
-    copy_blocks(dtype, columns, rows, blocks, (uint8_t *)from, false);
 }

@@ -51,9 +51,8 @@ const char *tv_dtype_name(tv_dtype dtype);
 void tv_dtype_to_f32(tv_dtype dtype, uint64_t columns, uint64_t rows, const void *from, float *to);
 void tv_dtype_from_f32(tv_dtype dtype, uint64_t columns, uint64_t rows, const float *from, void *to);
 
-/* Between a GGUF's blocks, each with its scale before it, and device rows. */
+/* A GGUF's blocks, each with its scale before it, as device rows. */
 void tv_dtype_from_blocks(tv_dtype dtype, uint64_t columns, uint64_t rows, const void *blocks, void *to);
-void tv_dtype_to_blocks(tv_dtype dtype, uint64_t columns, uint64_t rows, const void *from, void *blocks);
 
 /* IEEE half and bfloat16; overflow becomes infinity. */
 float tv_half_to_float(uint16_t half);

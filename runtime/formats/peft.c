@@ -224,7 +224,8 @@ const char *tv_peft_base(const tv_peft *peft) {
     return peft->adapter.base;
 }
 
-bool tv_peft_has_score(const tv_peft *peft) {
+/* Whether it has a score head of its own. */
+static bool has_score(const tv_peft *peft) {
     return tv_safetensors_find(peft->file, score_name) != NULL;
 }
 
@@ -281,7 +282,7 @@ static tv_status take_tensors(tv_peft *peft, const tv_peft_modules *modules) {
     uint64_t taken = 0;
     for (uint32_t i = 0; i < list->count; i++) {
         const tv_parameter *p = &list->items[i];
-        bool score = p->role == TV_PARAMETER_SCORE_WEIGHT && tv_peft_has_score(peft);
+        bool score = p->role == TV_PARAMETER_SCORE_WEIGHT && has_score(peft);
         if (!tv_parameter_is_of_adapter(p) && !score)
             continue;
         if (!score)
@@ -315,9 +316,9 @@ tv_status tv_peft_match(tv_peft *peft, const tv_model_config *config, const char
     tv_status status;
     *out = NULL;
     adapter.base = base;
-    if (tv_peft_has_score(peft))
+    if (has_score(peft))
         of_model.head = TV_MODEL_HEAD_SCORE;
-    const tv_parameter_choice choice = {.adapter = &adapter, .score = tv_peft_has_score(peft)};
+    const tv_parameter_choice choice = {.adapter = &adapter, .score = has_score(peft)};
     TV_TRY(tv_peft_modules_create(&of_model, &modules));
     TV_TRY(find_targets(peft, modules, &adapter));
     tv_parameter_list_destroy(&peft->matched);

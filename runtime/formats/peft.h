@@ -28,8 +28,6 @@ void tv_peft_close(tv_peft **peft);
 
 /* The base as the config names it: a path, or a name on a hub; NULL: not named. */
 const char *tv_peft_base(const tv_peft *peft);
-/* Whether it has a score head of its own. */
-bool tv_peft_has_score(const tv_peft *peft);
 
 /* The list of a base of this config with the adapter: only the adapter, and a score head of its own, are
  * trainable. `base` is where the base lies. TV_E_DATA when they do not belong together. */

@@ -35,20 +35,20 @@ void tv_page_put_inside(tv_page_json *out, tv_slice bytes) {
     }
 }
 
-void tv_page_put_string(tv_page_json *out, tv_slice bytes) {
+static void put_string(tv_page_json *out, tv_slice bytes) {
     tv_page_put(out, "\"", 1);
     tv_page_put_inside(out, bytes);
     tv_page_put(out, "\"", 1);
 }
 
 void tv_page_put_text(tv_page_json *out, const char *text) {
-    tv_page_put_string(out, (tv_slice){text, strlen(text)});
+    put_string(out, (tv_slice){text, strlen(text)});
 }
 
 /* cJSON takes control characters that stand in a string as they are, browsers do not. */
 void tv_page_put_raw_string(tv_page_json *out, tv_slice json) {
     if (json.size == 0 || json.data[0] != '"') {
-        tv_page_put_string(out, json);
+        put_string(out, json);
         return;
     }
     for (uint64_t i = 0; i < json.size; i++)

@@ -17,8 +17,7 @@ typedef struct tv_page_json {
 void tv_page_put(tv_page_json *out, const void *bytes, uint64_t size);
 /* Up to 255 bytes. */
 void tv_page_put_format(tv_page_json *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Bytes, or a text, as a JSON string. */
-void tv_page_put_string(tv_page_json *out, tv_slice bytes);
+/* As a JSON string. */
 void tv_page_put_text(tv_page_json *out, const char *text);
 /* A part of a JSON string, without its quotation marks. */
 void tv_page_put_inside(tv_page_json *out, tv_slice bytes);

@@ -61,7 +61,9 @@ tv_report_totals tv_report_add_up(const tv_report_run *run) {
     return t;
 }
 
-char *tv_report_link(const char *page_path, const char *path) {
+/* How the page reaches `path`: both are relative to the working directory, or both absolute. NULL where that
+ * cannot be told from the texts alone. The caller frees. */
+static char *make_link(const char *page_path, const char *path) {
     if ((page_path[0] == '/') != (path[0] == '/') || strstr(page_path, "..") || strstr(path, ".."))
         return path[0] == '/' ? tv_format("%s", path) : NULL;
     while (strncmp(page_path, "./", 2) == 0)
@@ -89,7 +91,7 @@ char *tv_report_link(const char *page_path, const char *path) {
 }
 
 void tv_report_write_link(tv_report_page *page, const char *path, const char *text) {
-    char *link = page->out ? tv_report_link(page->out, path) : NULL;
+    char *link = page->out ? make_link(page->out, path) : NULL;
     if (link) {
         tv_html_raw(&page->html, "<a href=\"");
         tv_html_href(&page->html, link);

@@ -30,9 +30,6 @@ tv_report_totals tv_report_add_up(const tv_report_run *run);
 /* A number of a tree's section, or NaN. */
 double tv_report_number_at(const cJSON *tree, const char *section, const char *key);
 
-/* How the page reaches `path`: both are relative to the working directory, or both absolute. NULL where that
- * cannot be told from the texts alone. The caller frees. */
-char *tv_report_link(const char *page_path, const char *path);
 /* The path, or `text` in its place, as a link where there is a way. */
 void tv_report_write_link(tv_report_page *page, const char *path, const char *text);
 

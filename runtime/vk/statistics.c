@@ -88,7 +88,9 @@ static const struct {
     {"turnip", "cat6 instructions", TV_TERM_MEMORY, 1},
 };
 
-tv_term tv_statistic_term(const char *driver, const char *name, double *scale) {
+/* The term that a statistic counts toward, several of which are summed; TV_TERM_COUNT where it is none, or
+ * the driver (tv_caps.driver) is none of the table's. *scale is what one of the driver's units is in ours. */
+static tv_term term_of(const char *driver, const char *name, double *scale) {
     for (size_t i = 0; i < TV_COUNT(driver_names); i++) {
         bool is_driver = strncmp(driver, driver_names[i].driver, strlen(driver_names[i].driver)) == 0;
         if (!is_driver || strcmp(name, driver_names[i].name) != 0)
@@ -103,7 +105,7 @@ double tv_pipeline_report_term(const tv_pipeline_report *report, tv_term term, b
     double sum = 0, scale = 1;
     *told = false;
     for (uint32_t i = 0; i < report->statistic_count; i++) {
-        if (tv_statistic_term(report->driver, report->statistics[i].name, &scale) != term)
+        if (term_of(report->driver, report->statistics[i].name, &scale) != term)
             continue;
         *told = true;
         sum += report->statistics[i].value * scale;

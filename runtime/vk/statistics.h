@@ -2,7 +2,7 @@
  *
  * Promise: of a device that tv_device_open_hollow opened, every pipeline is reported, in the order in which
  * they were made; where the driver lacks VK_KHR_pipeline_executable_properties a report has neither
- * statistics nor assembly. Drivers name what they tell as they like: tv_statistic_term is the one table from
+ * statistics nor assembly. Drivers name what they tell as they like: statistics.c has the one table from
  * their names to common terms, by what Mesa 25 and 26 say.
  */
 #ifndef TV_VK_STATISTICS_H
@@ -34,10 +34,6 @@ typedef enum tv_term {
 
 /* Its name in JSON, "shared_bytes". */
 const char *tv_term_name(tv_term term);
-
-/* The term that a statistic counts toward, several of which are summed; TV_TERM_COUNT where it is none, or
- * the driver (tv_caps.driver) is none of the table's. *scale is what one of the driver's units is in ours. */
-tv_term tv_statistic_term(const char *driver, const char *name, double *scale);
 
 typedef struct tv_statistic {
     char *name;

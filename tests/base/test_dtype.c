@@ -108,7 +108,7 @@ static void what_is_no_number_stays_none(void **state) {
 /* A block by hand: scale 0.5 and the quants 0, 1, 2, ... */
 static void blocks_of_a_file_become_rows(void **state) {
     (void)state;
-    uint8_t blocks[3 * TV_Q8_0_BLOCK_BYTES], rows[128], back[sizeof blocks];
+    uint8_t blocks[3 * TV_Q8_0_BLOCK_BYTES], rows[128];
     float values[96];
     for (int b = 0; b < 3; b++) {
         uint16_t scale = tv_float_to_half(0.5f * (float)(b + 1));
@@ -121,10 +121,8 @@ static void blocks_of_a_file_become_rows(void **state) {
     for (int b = 0; b < 3; b++)
         for (int i = 0; i < 32; i++)
             assert_near(values[32 * b + i], 0.5 * (b + 1) * (i - 16), 0);
-    tv_dtype_to_blocks(TV_Q8_0, 96, 1, rows, back);
-    assert_memory_equal(back, blocks, sizeof blocks);
 
-    uint8_t small[2 * TV_Q4_0_BLOCK_BYTES], small_back[sizeof small];
+    uint8_t small[2 * TV_Q4_0_BLOCK_BYTES];
     for (int b = 0; b < 2; b++) {
         uint16_t scale = tv_float_to_half(b ? -2.0f : 0.25f);
         memcpy(small + b * TV_Q4_0_BLOCK_BYTES, &scale, 2);
@@ -138,8 +136,6 @@ static void blocks_of_a_file_become_rows(void **state) {
         int nibble = i % 32 < 16 ? i % 16 : 15 - i % 16;
         assert_near(values[i], (i < 32 ? 0.25 : -2) * (nibble - 8), 0);
     }
-    tv_dtype_to_blocks(TV_Q4_0, 32, 2, rows, small_back);
-    assert_memory_equal(small_back, small, sizeof small);
 }
 
 int main(void) {
