@@ -155,6 +155,10 @@ static tv_status create_handle(tv_device *device) {
                        device->caps.name, (int)result);
     volkLoadDeviceTable(&device->vk, device->handle);
     device->vk.vkGetDeviceQueue(device->handle, device->family, 0, &device->queue);
+    return TV_OK;
+}
+
+static tv_status create_timeline(tv_device *device) {
     VkSemaphoreTypeCreateInfo timeline = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
                                           .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
     VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &timeline};
@@ -221,6 +225,7 @@ static tv_status open_device(const tv_device_options *options, bool hollow, tv_d
     vkGetPhysicalDeviceMemoryProperties(device->physical, &device->memory);
     read_environment(device);
     TV_TRY_OR_FAIL(create_handle(device));
+    TV_TRY_OR_FAIL(create_timeline(device));
     tv_pipeline_cache_load(device);
     TV_TRY_OR_FAIL(
         tv_buffer_create(device, TV_TENSOR_ALIGNMENT, TV_MEMORY_DEVICE, "absent binding", &device->dummy));
