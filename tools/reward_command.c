@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/os.h"
 
@@ -47,6 +48,18 @@ static char *setting_of(const char *key, const char *list, bool texts) {
     return set;
 }
 
+/* Of `set`, which setting_of made of the option's value: a mistake is said under the option's own name. */
+static tv_status check_weights(const char *set, const char *given) {
+    cJSON *list = cJSON_Parse(strchr(set, '=') + 1);
+    bool numbers = cJSON_IsArray(list);
+    for (const cJSON *item = numbers ? list->child : NULL; item; item = item->next)
+        numbers = numbers && cJSON_IsNumber(item);
+    cJSON_Delete(list);
+    return numbers ? TV_OK
+                   : tv_fail(TV_E_USAGE, "--reward-weights: expected numbers, such as 1,0.5, found \"%s\"",
+                             given);
+}
+
 tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_options *options,
                                tv_status (*train)(const tv_ppo_options *options, tv_run_result *result),
                                tv_run_result *result) {
@@ -68,6 +81,8 @@ tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_optio
         status = tv_fail(TV_E_MEMORY, "out of host memory for the options");
         goto done;
     }
+    if (weights)
+        TV_TRY(check_weights(weights, asked->weights));
     for (int kind = 0; kind < TV_REWARD_KINDS; kind++)
         for (uint64_t i = 0; i < lists[kind]->count; i++)
             given[at++] = (tv_reward_given){(tv_reward_kind)kind, lists[kind]->items[i]};

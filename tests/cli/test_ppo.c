@@ -480,6 +480,7 @@ static void mistakes_are_said(void **state) {
     } cases[] = {
         {{"--set", "ppo.iterations=1"}, "found none"},
         {{"--reward-cmd", reward, "--reward-weights", "1,2"}, "one for each of the 1 rewards"},
+        {{"--reward-cmd", reward, "--reward-weights", "1,much"}, "--reward-weights: expected numbers"},
         {{"--reward-cmd", reward, "--reward-names", "a/b"}, "rewards.names: expected names"},
         {{"--reward", "no/such/model"}, "no/such/model"},
         {{"--reward", f->hasty.model}, "expected a reward model"},
