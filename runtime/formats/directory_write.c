@@ -68,10 +68,9 @@ typedef struct weights_writer {
     tv_parameter_source source;
     void *context;
     tv_dtype dtype;
-    float *piece;         /* rows of a parameter */
-    uint8_t *converted;   /* the piece as the file has it */
-    uint8_t *turned;      /* (some columns, rows) */
-    uint64_t turned_rows; /* the most rows of a turned tensor */
+    float *piece;       /* rows of a parameter */
+    uint8_t *converted; /* the piece as the file has it */
+    uint8_t *turned;    /* (some columns, rows) */
 } weights_writer;
 
 static tv_status convert(const weights_writer *w, uint32_t index, uint64_t count) {

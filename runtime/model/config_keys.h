@@ -25,10 +25,10 @@ static inline tv_status tv_check_range(const char *where, const char *key, doubl
     return TV_OK;
 }
 
-/* Keys that a family's files may hold: at most TV_PART_KEYS into `keys`; the number of them. */
+/* Keys that a family's files may hold; the number of them. */
 enum { TV_PART_KEYS = 8 };
-uint64_t tv_window_keys(const tv_family *family, const char **keys);
-uint64_t tv_rotary_keys(const tv_family *family, const char **keys);
+uint64_t tv_window_keys(const tv_family *family, const char *keys[TV_PART_KEYS]);
+uint64_t tv_rotary_keys(const tv_family *family, const char *keys[TV_PART_KEYS]);
 
 /* `config` has its sizes. */
 tv_status tv_window_read(const cJSON *root, const char *where, const tv_family *family,

@@ -43,7 +43,7 @@ static bool has_number(const tv_rotary_scaling *scaling, const number_key *numbe
     return number->kinds >> scaling->kind & 1;
 }
 
-uint64_t tv_rotary_keys(const tv_family *family, const char **keys) {
+uint64_t tv_rotary_keys(const tv_family *family, const char *keys[TV_PART_KEYS]) {
     uint64_t count = 0;
     if (family->defaults.positions != TV_POSITIONS_ROTARY)
         return 0;

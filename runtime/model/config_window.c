@@ -7,7 +7,7 @@
 
 static const char *const type_names[] = {"full_attention", "sliding_attention"};
 
-uint64_t tv_window_keys(const tv_family *family, const char **keys) {
+uint64_t tv_window_keys(const tv_family *family, const char *keys[TV_PART_KEYS]) {
     static const char *const all[] = {"sliding_window", "layer_types"};
     static const char *const switched[] = {"use_sliding_window", "max_window_layers"};
     static const char *const pattern[] = {"sliding_window_pattern", "_sliding_window_pattern"};
