@@ -12,17 +12,10 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/os.h"
+#include "support/freed_memory.h"
 #include "support/small_run.h"
 
 enum { WARM_STEP = 1000, STEPS = 2000 };
-
-#if defined(__SANITIZE_ADDRESS__)
-enum { KEEPS_FREED_MEMORY = 1 };
-#elif defined(__has_feature)
-enum { KEEPS_FREED_MEMORY = __has_feature(address_sanitizer) };
-#else
-enum { KEEPS_FREED_MEMORY = 0 };
-#endif
 
 /* From step 1,000 to 2,000, with 100 evaluations and 20 checkpoints between: 1.5 KiB a step. The driver's
  * threads take up to one MiB more at some step or other, once. A smaller leak is LeakSanitizer's to find,
@@ -97,7 +90,7 @@ static void device_memory_stands_still(void **state) {
 
 static void host_memory_stands_still(void **state) {
     (void)state;
-    if (KEEPS_FREED_MEMORY) {
+    if (TV_TEST_KEEPS_FREED_MEMORY) {
         print_message("AddressSanitizer keeps freed memory, so its growth says nothing\n");
         skip();
     }

@@ -21,14 +21,7 @@
 #include "formats/load.h"
 #include "formats/safetensors.h"
 #include "support/device.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-enum { KEEPS_FREED_MEMORY = 1 };
-#elif defined(__has_feature)
-enum { KEEPS_FREED_MEMORY = __has_feature(address_sanitizer) };
-#else
-enum { KEEPS_FREED_MEMORY = 0 };
-#endif
+#include "support/freed_memory.h"
 
 enum { MOST_GROWTH = 40 << 20, MOST_IN_ALL = 512 << 20 };
 
@@ -165,9 +158,9 @@ static void large_models_load_in_bounded_memory(void **state) {
         (double)file_bytes / 1e6, (double)file_bytes / 1e6 / (written - begin),
         (double)file_bytes / 1e6 / (loaded - start), (double)device_bytes / 1e6, (double)beside / 1e6,
         (double)(peak - made) / 1e6);
-    assert_true(KEEPS_FREED_MEMORY || made - empty < device_bytes + MOST_GROWTH);
-    assert_true(KEEPS_FREED_MEMORY || peak - made < MOST_GROWTH);
-    assert_true(KEEPS_FREED_MEMORY || beside < MOST_IN_ALL);
+    assert_true(TV_TEST_KEEPS_FREED_MEMORY || made - empty < device_bytes + MOST_GROWTH);
+    assert_true(TV_TEST_KEEPS_FREED_MEMORY || peak - made < MOST_GROWTH);
+    assert_true(TV_TEST_KEEPS_FREED_MEMORY || beside < MOST_IN_ALL);
     for (uint32_t i = 0; i < found->count; i++)
         check_parameter(model, i);
     tv_model_destroy(&model);
