@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the rungs share (tests/rungs/lib.sh), on made-up commands: what needs the network is tried three times and no more, and a
-# mirror that did not answer is told from a package that does not exist.
+# mirror that did not answer is told from a package that does not exist; an older Node and a bound that does not hold are seen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=rungs/lib.sh
@@ -40,4 +40,22 @@ done
 for line in 'E: Unable to locate package libnothing-dev' 'E: Sub-process /usr/bin/dpkg returned an error code (1)'; do
     echo "$line" >"$tries"
     ! out_of_reach "$tries" || fail "a mirror that answers was taken for one that does not: $line"
+done
+
+npm() { :; }
+node() { echo "v$node"; }
+for node in 20.11.0 20.11.1 20.12.3 22.0.0 100.1.0; do
+    (need_node 20.11) >/dev/null || fail "node $node was not taken where 20.11 is asked for"
+done
+for node in 20.10.9 20.9.0 18.20.1 9.11.2; do
+    ! (need_node 20.11) >/dev/null || fail "node $node was taken where 20.11 is asked for"
+done
+
+for bound in '0.5 >= 0.5' '1e-3 <= 0.5' '-2 <= 0'; do
+    read -r a relation b <<<"$bound"
+    (holds bound "$a" "$relation" "$b") >/dev/null || fail "$bound does not hold"
+done
+for bound in '0.4 >= 0.5' 'nan >= 0.5' '- <= 3' '0.6 <= 0.5'; do
+    read -r a relation b <<<"$bound"
+    ! (holds bound "$a" "$relation" "$b") >/dev/null 2>&1 || fail "$bound holds"
 done

@@ -60,15 +60,6 @@ passed=$((passed + 1))
 
 trivium() { in_root build/bin/trivium "$@" >"$work/$1.log" 2>&1 || fail_rung "trivium $*: $(tail -n 1 "$work/$1.log")"; }
 figure() { sed -n "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/p"; } # KEY: its number
-# holds WHAT A RELATION B: as numbers; anything that is no number holds nothing.
-holds() {
-    awk -v a="$2" -v relation="$3" -v b="$4" 'BEGIN {
-        number = "^-?[0-9.]+([eE][-+]?[0-9]+)?$"
-        exit !(a ~ number && b ~ number && (relation == ">=" ? a + 0 >= b + 0 : a + 0 <= b + 0))
-    }' || fail_rung "$1: found '$2', expected $3 $4"
-    say "$1: $2 ($3 $4)"
-    passed=$((passed + 1))
-}
 form_of() { # RUN: the share of its answers that follow the form
     trivium sample --model "runs/$1" --prompts test_prompts.jsonl -k 1 --max-tokens 64 --seed 7 --out "form-$1.jsonl"
     samples/quickstart/measure.pl form "$place/form-$1.jsonl" | figure share

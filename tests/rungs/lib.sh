@@ -35,6 +35,25 @@ finish() {
     exit 0
 }
 
+# One bound that holds, counted as passed. As numbers; anything that is no number holds nothing.
+holds() { # WHAT A RELATION B
+    awk -v a="$2" -v relation="$3" -v b="$4" 'BEGIN {
+        number = "^-?[0-9.]+([eE][-+]?[0-9]+)?$"
+        exit !(a ~ number && b ~ number && (relation == ">=" ? a + 0 >= b + 0 : a + 0 <= b + 0))
+    }' || fail_rung "$1: found '$2', expected $3 $4"
+    say "$1: $2 ($3 $4)"
+    passed=$((passed + 1))
+}
+
+need_node() { # VERSION: that or a newer one, and npm; without them the rung is skipped
+    local program have
+    for program in node npm; do
+        command -v $program >/dev/null || skip_rung "$program is not installed"
+    done
+    have=$(node --version)
+    [ "$(printf '%s\n' "$1" "${have#v}" | sort -V | head -n 1)" = "$1" ] || skip_rung "node $have is older than $1"
+}
+
 # patiently COMMAND...: what needs the network, at most three times; the rung says what it means where none did.
 pauses=(10 30) # seconds between them
 patiently() {

@@ -5,13 +5,7 @@
 packages=$PWD/build/rungs/llama_packages tokens=60
 
 llama_ready() { # skips the rung where llama.cpp cannot be had
-    local program
-    for program in node npm; do
-        command -v $program >/dev/null || skip_rung "$program is not installed"
-    done
-    case $(node --version) in
-    v[0-9].* | v1[0-9].*) skip_rung "node $(node --version) is older than 20" ;;
-    esac
+    need_node 20
     npm install --silent --no-fund --no-audit --prefix "$packages" @hpcc-js/wasm-llama@1.6.1 >"$work/npm.log" 2>&1 ||
         skip_rung "npm install failed: $(head -n 1 "$work/npm.log")"
 }

