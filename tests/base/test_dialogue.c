@@ -149,18 +149,22 @@ static void a_line_too_many_is_found(void **state) {
  * decides. */
 static void an_answer_comes_after_its_question(void **state) {
     (void)state;
-    tv_dialogue *d = start("read -r line; echo 0; echo early; read -r line");
+    tv_dialogue *d = start("read -r line; printf '0\\nearly\\n'; read -r line");
     tv_answer answer;
     assert_ok(ask(d, 0));
     assert_ok(tv_dialogue_answer(d, &answer));
-    tv_sleep(0.2);
     assert_fails(ask(d, 1), TV_E_DATA, "wrote \"early\" before it was asked");
     tv_dialogue_close(&d);
-    d = start("sleep 0.2; echo early; sleep 30");
+    char *dir = tv_test_dir(), *asked = tv_format("%s/asked", dir),
+         *command = tv_format("while [ ! -e '%s' ]; do sleep 0.01; done; echo early; sleep 30", asked);
+    d = start(command);
     assert_ok(ask(d, 0));
+    assert_ok(tv_write_file(asked, "", 0));
     assert_fails(tv_dialogue_answer(d, &answer), TV_E_DATA,
                  "wrote \"early\" before it had read the question");
     tv_dialogue_close(&d);
+    tv_test_dir_remove(&dir);
+    tv_free_all(asked, command);
 }
 
 static void the_question_that_waits_is_named(void **state) {

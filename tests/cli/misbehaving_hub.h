@@ -79,7 +79,7 @@ static ssize_t send_body(void *context, uint64_t at, char *out, size_t most) {
     if (b->cut && at >= CUT_AT)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (b->stall && at >= CUT_AT)
-        tv_sleep(2.5);
+        tv_sleep(4); /* twice as long as it is waited for */
     if (b->slow)
         tv_sleep(0.05);
     uint64_t size = tv_min_u64(most, end - place);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -105,6 +106,21 @@ static void expect(person *p, const char *text) {
     expect_pressing(p, text, NULL);
 }
 
+/* Behind its prompt libedit takes the terminal over: a key that is pressed before that is the terminal's own.
+ */
+static void wait_for_editor(const person *p) {
+    struct termios mode = {0};
+    const double end = tv_seconds() + patience;
+    for (;;) {
+        assert_int_equal(tcgetattr(p->terminal, &mode), 0);
+        if (!(mode.c_lflag & ICANON))
+            return;
+        if (tv_seconds() > end)
+            fail_msg("libedit did not take the terminal over; shown at the end: %s", last_of(p));
+        tv_sleep(1e-3);
+    }
+}
+
 /* Ctrl-D behind Ctrl-U: one that comes while libedit takes the terminal over becomes a character of the line,
  * and behind a character Ctrl-D ends nothing. */
 static const char end_of_input[] = "\x15\x04";
@@ -154,15 +170,15 @@ static void lines_are_edited_and_called_back(void **state) {
     person p = sit_down(small, "2");
     expect(&p, "> ");
     /* Three to the left, a letter of two bytes taken back; then the beginning of the line. */
-    tv_sleep(0.5); /* libedit takes the terminal over behind its prompt */
+    wait_for_editor(&p);
     press(&p, "\xc5\xbc\xc3\xb3\xc5\x82\xc4\x87 wrld\x1b[D\x1b[D\x1b[D\xc3\xb3\x7f\xc3\xb6\x01- \r");
     expect(&p, "\n> ");
     press(&p, longer);
-    tv_sleep(0.5); /* libedit takes the terminal over behind its prompt */
+    wait_for_editor(&p);
     press(&p, "\x01"
               "a\r"); /* before a line of many rows */
     expect(&p, "\n> ");
-    tv_sleep(0.5);                /* libedit takes the terminal over behind its prompt */
+    wait_for_editor(&p);
     press(&p, "\x1b[A\x1b[A!\r"); /* the one before the last */
     expect(&p, "\n> ");
     save(&p, path);
@@ -184,11 +200,11 @@ static void interrupts_stop_the_answer_and_not_the_program(void **state) {
     expect(&p, "> ");
     press(&p, "never said");
     expect(&p, "said");
-    tv_sleep(0.5); /* libedit takes the terminal over behind its prompt */
+    wait_for_editor(&p);
     press(&p, "\x03");
     expect(&p, "^C");
     expect(&p, "> ");
-    tv_sleep(0.5); /* libedit takes the terminal over behind its prompt */
+    wait_for_editor(&p);
     char *line = tv_format("/save %s\r", path);
     press(&p, line);
     free(line);

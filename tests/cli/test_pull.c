@@ -26,7 +26,7 @@
 /* ---- what is to come of it ---- */
 
 static tv_child_result pull(const hub *h) {
-    return tv_run_trivium("pull", "org/small", "--out", h->out, "--patience", "1", "--quiet", "--json");
+    return tv_run_trivium("pull", "org/small", "--out", h->out, "--patience", "2", "--quiet", "--json");
 }
 
 static bool there(const hub *h, const char *name) {
@@ -326,7 +326,7 @@ static void no_hub_is_a_failure_and_no_hang(void **state) {
     MHD_stop_daemon(h->daemon);
     snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%u", port);
     setenv("HF_ENDPOINT", endpoint, 1);
-    tv_child_result run = tv_run_trivium("pull", "org/small", "--out", h->out, "--quiet", "--patience", "1");
+    tv_child_result run = tv_run_trivium("pull", "org/small", "--out", h->out, "--quiet", "--patience", "2");
     tv_expect_sentence(&run, 1, "127.0.0.1", "no server");
     tv_child_result_free(&run);
     setenv("HF_ENDPOINT", "ftp://127.0.0.1", 1);

@@ -143,7 +143,7 @@ static void lines_through_a_pipe(void **state) {
 static void wait_for(int terminal, tv_text *shown, const char *text) {
     char bytes[4096];
     struct pollfd fd = {.fd = terminal, .events = POLLIN};
-    for (double start = tv_seconds(); tv_seconds() - start < 20;) {
+    for (double start = tv_seconds(); tv_seconds() - start < 60;) {
         if (shown->size && memmem(shown->data, shown->size, text, strlen(text)))
             return;
         ssize_t got = poll(&fd, 1, 200) > 0 ? read(terminal, bytes, sizeof bytes) : 0;
@@ -347,14 +347,18 @@ static void full_disk(void **state) {
 
 static void interrupted_judge(void **state) {
     (void)state;
-    tv_child child = tv_start_trivium("rank", "--candidates", candidates, "--out", out, "--judge", "sleep 60",
+    char *asked = tv_format("%s/asked", dir), *judge = tv_format("read -r line; touch '%s'; sleep 60", asked);
+    tv_child child = tv_start_trivium("rank", "--candidates", candidates, "--out", out, "--judge", judge,
                                       "--annotator", "sim");
-    tv_sleep(0.3);
+    while (tv_child_runs(&child) && !tv_path_exists(asked))
+        tv_sleep(1e-3);
     kill(child.pid, SIGINT);
     tv_child_result run = tv_child_wait(&child);
     assert_int_equal(run.exit_code, 130);
     assert_non_null(strstr(run.err, "the same command goes on"));
     tv_child_result_free(&run);
+    free(asked);
+    free(judge);
 }
 
 static void second_annotators_get_the_shared_ones(void **state) {

@@ -67,7 +67,7 @@ static tv_child_result serve_once(const char *annotator, const char *expected_ad
     tv_child child = tv_start_trivium("rank", "--candidates", candidates, "--out", out, "--web",
                                       "--annotator", annotator, "--json");
     char printed[256] = "";
-    for (int i = 0; i < 200 && !strchr(printed, '\n') && tv_child_runs(&child); i++) {
+    for (int i = 0; i < 1200 && !strchr(printed, '\n') && tv_child_runs(&child); i++) {
         tv_sleep(0.05);
         /* The program writes at the same offset, so it must not move. */
         ssize_t got = pread(fileno(child.out), printed, sizeof printed - 1, 0);

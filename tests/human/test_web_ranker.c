@@ -431,7 +431,7 @@ static void test_slow_connections(void **state) {
     double begin = tv_seconds();
     for (int i = 0; i < 5; i++)
         assert_int_equal(post(f, "progress", "", "{\"annotator\":\"kim\"}"), 200);
-    assert_true(tv_seconds() - begin < 5);
+    assert_true(tv_seconds() - begin < 9); /* a stranger's connection is closed after 10 s */
     for (int i = 0; i < SLOW; i++)
         close(handles[i]);
 }
