@@ -102,10 +102,11 @@ static void the_annotator_says_what_is_wrong(void **state) {
     tv_test_dir_remove(&dir);
 }
 
-/* Runs a measure and returns the number of its line. */
-static double measured(const char *what, const char *path, const char *key) {
-    tv_child_result run =
-        tv_child_run((const char *const[]){"samples/quickstart/measure.pl", what, path, NULL});
+/* Runs a measure of three files at most (NULL: no more) and returns the number of its line. */
+static double measured_of(const char *what, const char *first, const char *second, const char *third,
+                          const char *key) {
+    tv_child_result run = tv_child_run(
+        (const char *const[]){"samples/quickstart/measure.pl", what, first, second, third, NULL});
     assert_string_equal(run.err, "");
     cJSON *line = NULL;
     assert_ok(tv_json_parse(run.out, strlen(run.out), what, &line));
@@ -113,6 +114,10 @@ static double measured(const char *what, const char *path, const char *key) {
     cJSON_Delete(line);
     tv_child_result_free(&run);
     return number;
+}
+
+static double measured(const char *what, const char *path, const char *key) {
+    return measured_of(what, path, NULL, NULL, key);
 }
 
 /* Seen to fail with each condition of follows_form taken out. */
@@ -239,6 +244,42 @@ static void prompts_and_answers_are_cut_apart(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* Of a's pairs x has three in an order and y two; the scores have r0 above r1 and r2, which are equal: 2.5 of
+ * 3 and 1.5 of 2. x and y agree on one of two. In b both have the pair the other way round than the scores.
+ */
+static void scores_against_annotators(void **state) {
+    (void)state;
+    char *dir = tv_test_dir();
+    char *candidates =
+        put(dir, "candidates.jsonl",
+            "{\"id\":\"a\",\"prompt\":\"p\",\"responses\":[{\"id\":\"r0\",\"text\":\"k\"},{\"id\":\"r1\","
+            "\"text\":\"l\"},{\"id\":\"r2\",\"text\":\"m\"}]}\n"
+            "{\"id\":\"b\",\"prompt\":\"q\",\"responses\":[{\"id\":\"r0\",\"text\":\"k\"},{\"id\":\"r1\","
+            "\"text\":\"l\"}]}\n");
+    char *scores = put(dir, "scores.txt", "3\n-1\n-1\n0\n1\n");
+    char *rankings = put(dir, "rankings.jsonl",
+                         "{\"id\":\"a\",\"annotator\":\"x\",\"ranking\":[[\"r0\"],[\"r1\"],[\"r2\"]]}\n"
+                         "{\"id\":\"b\",\"annotator\":\"x\",\"ranking\":[[\"r0\"],[\"r1\"]]}\n"
+                         "{\"id\":\"a\",\"annotator\":\"y\",\"ranking\":[[\"r0\",\"r2\"],[\"r1\"]]}\n"
+                         "{\"id\":\"b\",\"annotator\":\"y\",\"ranking\":[[\"r0\"],[\"r1\"]]}\n");
+    const struct {
+        const char *key;
+        double value;
+    } expected[] = {{"prompts", 2},
+                    {"pairs", 7},
+                    {"share", 4.0 / 7},
+                    {"agreement", 2.0 / 3},
+                    {"difference", -2.0 / 21},
+                    {"error", 1.4142135623730951 * (8.0 / 49 + 1.0 / 9)}};
+    for (size_t i = 0; i < TV_COUNT(expected); i++) {
+        const double found = measured_of("orders", candidates, scores, rankings, expected[i].key);
+        if (!(found - expected[i].value < 1e-12 && expected[i].value - found < 1e-12))
+            fail_msg("%s: %.9g, expected %.9g", expected[i].key, found, expected[i].value);
+    }
+    tv_free_all(candidates, scores, rankings);
+    tv_test_dir_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_annotator_goes_by_the_lexicon),
@@ -246,6 +287,7 @@ int main(void) {
         cmocka_unit_test(the_annotator_says_what_is_wrong),
         cmocka_unit_test(the_form_is_one_sentence_and_an_end),
         cmocka_unit_test(what_is_measured),
+        cmocka_unit_test(scores_against_annotators),
         cmocka_unit_test(prompts_and_answers_are_cut_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
