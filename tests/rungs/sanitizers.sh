@@ -10,5 +10,6 @@ build asan-ubsan
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/rungs/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export TRIVIUM_PLANTED_ITERATIONS=4 # learning is judged in the rung tests
 run_ctest build-asan-ubsan -LE slow "$@"
 finish

@@ -4,9 +4,10 @@
  * With a small coefficient of the KL it must reach 95 % of the best; with a large one it stays at the
  * reference; in between, more coefficient means less KL and no more reward.
  *
- * TRIVIUM_SEED sets another seed (default 1). Measured on lavapipe with two cores that others used too,
- * 2026-11-26, seeds 1 to 5: from 0.06 to 0.17 to at least 0.986 in 10 to 18 s (20 iterations); where reward
- * and KL have a closed form between the ends, within 0.07 and 0.4 of it.
+ * TRIVIUM_PLANTED_ITERATIONS, which sanitizers and the validation layer set, lets fewer than 20 do, at least
+ * 4; what was learned is not judged then. TRIVIUM_SEED sets another seed (default 1). Measured on lavapipe
+ * with two cores that others used too, 2026-11-26, seeds 1 to 5: from 0.06 to 0.17 to at least 0.986 in 10 to
+ * 18 s (20 iterations); where reward and KL have a closed form between the ends, within 0.07 and 0.4 of it.
  *
  * GRPO on the same task, with as many answers an iteration, is at 95 % of the best for no more of the
  * device's time and with less of its memory (docs/grpo.md has the figures).
@@ -35,6 +36,17 @@ typedef struct outcome {
     double first, score, kl; /* reward of the first iteration; reward and KL, mean of the last four */
 } outcome;
 
+static int iterations_wanted(void) {
+    const char *given = getenv("TRIVIUM_PLANTED_ITERATIONS");
+    const int wanted = given ? atoi(given) : ITERATIONS;
+    assert_in_range(wanted, LAST, ITERATIONS);
+    return wanted;
+}
+
+static bool judged(void) {
+    return iterations_wanted() == ITERATIONS;
+}
+
 /* What maximises E[r] - beta KL is p proportional to p_reference exp(r / beta). Of answers of one to three
  * words, each word the planted one in one of eight cases, its mean reward and KL. */
 static void best_trade(double beta, double *reward, double *kl) {
@@ -54,7 +66,8 @@ static outcome train(const tv_answering *place, const char *beta, double value) 
     char *run = tv_format("%s/beta-%s", place->planted.dir, beta);
     char *coefficient = tv_format("ppo.kl_coef=%s", beta),
          *data = tv_format("data.train=[\"%s\"]", place->prompts);
-    char *iterations = tv_format("ppo.iterations=%d", ITERATIONS);
+    const uint64_t count = (uint64_t)iterations_wanted();
+    char *iterations = tv_format("ppo.iterations=%d", (int)count);
     const char *seed = getenv("TRIVIUM_SEED");
     char *seeded = tv_format("train.seed=%s", seed ? seed : "1");
     const char *const sets[] = {data,
@@ -79,7 +92,7 @@ static outcome train(const tv_answering *place, const char *beta, double value) 
     double start = tv_seconds();
     assert_ok(tv_ppo_train(&options, &result));
     outcome o = {.first = tv_expect_metric(run, 1, "objective/score")};
-    for (uint64_t i = ITERATIONS - LAST + 1; i <= ITERATIONS; i++) {
+    for (uint64_t i = count - LAST + 1; i <= count; i++) {
         o.score += tv_expect_metric(run, i, "objective/score") / LAST;
         o.kl += tv_expect_metric(run, i, "objective/kl") / LAST;
     }
@@ -87,8 +100,10 @@ static outcome train(const tv_answering *place, const char *beta, double value) 
     best_trade(value, &best, &best_kl);
     print_message("beta %-4s: reward %.3f to %.3f (at best %.3f), KL %.3f (%.3f), %.1f s\n", beta, o.first,
                   o.score, best, o.kl, best_kl, tv_seconds() - start);
-    assert_near(o.score, best, 0.12);
-    assert_near(o.kl, best_kl, 0.6);
+    if (judged()) {
+        assert_near(o.score, best, 0.12);
+        assert_near(o.kl, best_kl, 0.6);
+    }
     tv_free_all(seeded, iterations, data, coefficient, run);
     return o;
 }
@@ -105,6 +120,8 @@ static void reward_against_kl(void **state) {
     for (size_t i = 0; i < TV_COUNT(betas); i++)
         o[i] = train(&place, betas[i].text, betas[i].value);
     tv_answering_destroy(&place);
+    if (!judged())
+        return;
     assert_true(o[0].first <= 0.3);
     assert_true(o[0].score >= 0.95);
     for (size_t i = 1; i < TV_COUNT(betas); i++) {
@@ -130,7 +147,7 @@ static double processor_seconds(void) {
 static effort until_95_per_cent(const tv_answering *place, bool grpo) {
     char *run = tv_answering_path(place, grpo ? "grpo" : "ppo"),
          *data = tv_format("data.train=[\"%s\"]", place->prompts),
-         *iterations = tv_format("%s.iterations=%d", grpo ? "grpo" : "ppo", ITERATIONS);
+         *iterations = tv_format("%s.iterations=%d", grpo ? "grpo" : "ppo", iterations_wanted());
     const char *const ppo_sets[] = {data,
                                     iterations,
                                     "ppo.prompts=64",
@@ -162,6 +179,8 @@ static effort until_95_per_cent(const tv_answering *place, bool grpo) {
     assert_ok(grpo ? tv_grpo_train(&options, &result) : tv_ppo_train(&options, &result));
     seconds = processor_seconds() - begin;
     effort e = {.iterations = 1, .bytes = result.device_bytes};
+    if (!judged())
+        goto done;
     while (e.iterations < ITERATIONS && tv_expect_metric(run, e.iterations, key) < 0.95)
         e.iterations++;
     assert_true(tv_expect_metric(run, e.iterations, key) >= 0.95);
@@ -169,6 +188,7 @@ static effort until_95_per_cent(const tv_answering *place, bool grpo) {
     print_message(
         "%s: at 95 %% behind %d iterations of 64 answers, %.2f s of processors, %.2f MiB of device memory\n",
         grpo ? "GRPO" : "PPO", (int)e.iterations, e.seconds, (double)e.bytes / 1048576);
+done:
     tv_free_all(iterations, data, run);
     return e;
 }
@@ -179,7 +199,8 @@ static void grpo_needs_no_more_than_ppo(void **state) {
     tv_answering place = tv_answering_create(TV_ARCH_GPT2, 150);
     effort ppo = until_95_per_cent(&place, false), grpo = until_95_per_cent(&place, true);
     tv_answering_destroy(&place);
-    assert_true(grpo.seconds <= ppo.seconds);
+    if (judged())
+        assert_true(grpo.seconds <= ppo.seconds);
     assert_true(grpo.bytes < ppo.bytes);
 }
 
