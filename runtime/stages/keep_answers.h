@@ -1,9 +1,8 @@
 /* Best of n: of the answers that a policy gave to each prompt, those that a reward model likes, as data to
  * learn from.
  *
- *     {"prompt","completion","score"}                                       TV_KEEP_BEST, as sft reads it
- *     {"prompt","answers":[{"answer","rank","score"}, ...]}                 TV_KEEP_RANKED, as reward and dpo
- * do
+ *     {"prompt","completion","score"}                          TV_KEEP_BEST, as sft reads it
+ *     {"prompt","answers":[{"answer","rank","score"}, ...]}    TV_KEEP_RANKED, as reward and dpo do
  *
  * Promise: a line depends on its candidates and the reward model alone; prompts and texts are handed on as
  * they stand in the candidates. An answer that the reward model has no positions for takes no part. Best: the
