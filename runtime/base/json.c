@@ -166,12 +166,14 @@ static int by_key(const void *a, const void *b) {
 static tv_status expect_keys_once(const cJSON *object, const char *where) {
     const cJSON *item, *again = NULL;
     uint64_t count = 0;
-    cJSON_ArrayForEach(item, object) count++;
+    cJSON_ArrayForEach(item, object)
+        count++;
     const cJSON **keys = malloc((count + 1) * sizeof *keys);
     if (!keys)
         return tv_fail(TV_E_MEMORY, "out of host memory for the keys of %s", where);
     count = 0;
-    cJSON_ArrayForEach(item, object) keys[count++] = item;
+    cJSON_ArrayForEach(item, object)
+        keys[count++] = item;
     qsort(keys, count, sizeof *keys, by_key);
     for (uint64_t i = 1; i < count && !again; i++)
         again = strcmp(keys[i - 1]->string, keys[i]->string) == 0 ? keys[i] : NULL;
@@ -185,7 +187,8 @@ tv_status tv_json_expect_each_once(const cJSON *root, const char *where) {
     if (cJSON_IsObject(root))
         TV_RETURN_IF_FAILED(expect_keys_once(root, where));
     if (cJSON_IsObject(root) || cJSON_IsArray(root))
-        cJSON_ArrayForEach(item, root) TV_RETURN_IF_FAILED(tv_json_expect_each_once(item, where));
+        cJSON_ArrayForEach(item, root)
+            TV_RETURN_IF_FAILED(tv_json_expect_each_once(item, where));
     return TV_OK;
 }
 

@@ -123,7 +123,8 @@ tv_status tv_rank_of_ids(const cJSON *groups, const tv_item *item, const char *w
         } else {
             if (!group->child)
                 return tv_fail(TV_E_DATA, "%s: the ranking has an empty group", where);
-            cJSON_ArrayForEach(entry, group) TV_RETURN_IF_FAILED(rank_id(entry, item, where, number, rank));
+            cJSON_ArrayForEach(entry, group)
+                TV_RETURN_IF_FAILED(rank_id(entry, item, where, number, rank));
         }
         number++;
     }

@@ -70,7 +70,9 @@ static bool names_fields(const cJSON *fields, const cJSON *value) {
     const cJSON *entry;
     if (!cJSON_IsArray(value))
         return field_named(fields, value) != NULL;
-    cJSON_ArrayForEach(entry, value) if (!field_named(fields, entry_name(entry))) return false;
+    cJSON_ArrayForEach(entry, value)
+        if (!field_named(fields, entry_name(entry)))
+            return false;
     return value->child && value->child->next;
 }
 
@@ -81,7 +83,9 @@ static const cJSON *value_of(const cJSON *answer, bool flat) {
 /* The question among several whose answers name fields. */
 static bool ranks_fields(const cJSON *fields, const question *q, bool flat) {
     const cJSON *answer;
-    cJSON_ArrayForEach(answer, q->answers) if (names_fields(fields, value_of(answer, flat))) return true;
+    cJSON_ArrayForEach(answer, q->answers)
+        if (names_fields(fields, value_of(answer, flat)))
+            return true;
     return false;
 }
 
@@ -187,8 +191,10 @@ static tv_status name_answers(tv_judged_item *item, const tv_json_line *line, co
         if (field_named(fields, value))
             TV_RETURN_IF_FAILED(answer_of_field(item, line, fields, value, named, &number));
         else if (cJSON_IsArray(value))
-            cJSON_ArrayForEach(entry, value) if (field_named(fields, entry_name(entry)))
-                TV_RETURN_IF_FAILED(answer_of_field(item, line, fields, entry_name(entry), named, &number));
+            cJSON_ArrayForEach(entry, value)
+                if (field_named(fields, entry_name(entry)))
+                    TV_RETURN_IF_FAILED(
+                        answer_of_field(item, line, fields, entry_name(entry), named, &number));
     }
     return TV_OK;
 }

@@ -153,8 +153,9 @@ static void scores_equal_transformers(void **state) {
         enum { ROWS = 2, TOKENS = 30 };
         uint32_t tokens[ROWS * TOKENS], count = 0;
         const cJSON *row, *token;
-        cJSON_ArrayForEach(row, tv_json_get(figure, "tokens")) cJSON_ArrayForEach(token, row)
-            tokens[count++] = (uint32_t)token->valueint;
+        cJSON_ArrayForEach(row, tv_json_get(figure, "tokens"))
+            cJSON_ArrayForEach(token, row)
+                tokens[count++] = (uint32_t)token->valueint;
         assert_int_equal(count, ROWS * TOKENS);
         assert_ok(tv_model_need_context(model, TOKENS));
         assert_ok(tv_activations_create(device, tv_device_caps(device), list,

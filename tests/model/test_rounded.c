@@ -89,8 +89,9 @@ static void stored_weights_equal_float64(void **state) {
     assert_ok(tv_json_read_file(path, &root));
     const cJSON *at = tv_json_get(root, "logits_at"), *model;
     static const tv_dtype types[] = {TV_F16, TV_BF16, TV_Q8_0, TV_Q4_0};
-    cJSON_ArrayForEach(model, tv_json_get(root, "models")) for (size_t i = 0; i < TV_COUNT(types); i++)
-        check(*state, model->string, types[i], at, tv_json_get(model, tv_dtype_name(types[i])));
+    cJSON_ArrayForEach(model, tv_json_get(root, "models"))
+        for (size_t i = 0; i < TV_COUNT(types); i++)
+            check(*state, model->string, types[i], at, tv_json_get(model, tv_dtype_name(types[i])));
     cJSON_Delete(root);
     free(path);
 }

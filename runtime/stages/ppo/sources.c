@@ -152,7 +152,9 @@ static void usual_name(const tv_reward_source *source, char name[NAME_BYTES]) {
 
 static bool is_taken(const cJSON *names, const char *name) {
     const cJSON *item;
-    cJSON_ArrayForEach(item, names) if (strcmp(item->valuestring, name) == 0) return true;
+    cJSON_ArrayForEach(item, names)
+        if (strcmp(item->valuestring, name) == 0)
+            return true;
     return false;
 }
 

@@ -77,7 +77,8 @@ static tv_status read_sums(const cJSON *object, const char *where, const tv_ppo_
     if ((uint64_t)cJSON_GetArraySize(list) != sums->count)
         return tv_fail(TV_E_DATA, "%s: expected %d numbers \"%s\" in \"%s\"", where, (int)sums->count,
                        sums->name, key);
-    cJSON_ArrayForEach(item, list) sums->values[count++] = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    cJSON_ArrayForEach(item, list)
+        sums->values[count++] = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     return TV_OK;
 }
 
