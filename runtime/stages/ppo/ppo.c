@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "run/defaults.h"
 #include "run/memory_report.h"
 #include "stages/ppo/drawing.h"
 #include "stages/ppo/iteration.h"
