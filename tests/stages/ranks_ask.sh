@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A reward program is asked while two ranks draw: a rank's drawing is held in its middle until the program has read an answer of rank 1, so
-# that nothing would end if either waited for the other. The program reads the lines that it reads of one
+# A reward program is asked while two ranks draw: a rank's drawing is held in its middle until the program has read an answer of
+# rank 1, so that nothing would end if either waited for the other. The program reads the lines that it reads of one
 # process, and what is learned has the same bits. Where it fails in the middle, all ranks end with one sentence and a checkpoint.
 #
 # usage: tests/stages/ranks_ask.sh TRIVIUM MPIRUN FOLDER     FOLDER is made anew
 #
-# Tried on 2026-11-29, each fails: no letters; letters read only when the first rank has drawn; letters in the order in which they come;
-# a failure that the first rank returns at once; letters that nobody reads when drawing ends.
+# Tried on 2026-11-29, each fails: no letters; letters read only when the first rank has drawn; answers told of before those in front
+# of them; a failure that the first rank returns at once; letters that nobody reads when drawing ends; a sentence of every rank.
 set -euo pipefail
 trivium=$1 mpirun=$2 folder=$3
 "$trivium" devices >/dev/null 2>&1 || { echo "no usable Vulkan device"; exit 77; }

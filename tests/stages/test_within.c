@@ -205,11 +205,35 @@ static void updates_stop_and_go_on_at_their_places(void **state) {
     drop(f);
 }
 
+/* A fault of a stage that has more to sum up than there is room for. */
+static void more_sums_than_there_is_room_for_are_refused(void **state) {
+    (void)state;
+    char *dir = folder();
+    fixture *f = make();
+    write_state(f, dir);
+    const tv_ppo_updates updates = {.count = S, .context = f, .seconds = &f->seconds};
+    cJSON *root = cJSON_CreateObject();
+    while (f->within.sum_count < TV_PPO_MOST_SUMS)
+        tv_ppo_within_add(&f->within, "further", &f->loss, 1);
+    assert_ok(tv_ppo_within_write(&f->within, root, dir));
+    const tv_ppo_within full = f->within;
+    tv_ppo_within_add(&f->within, "one more", &f->loss, 1);
+    assert_memory_equal(f->within.sums, full.sums, sizeof full.sums);
+    assert_int_equal(f->within.models, full.models); /* what stands behind the sums */
+    assert_fails(tv_ppo_within_write(&f->within, root, dir), TV_E_USAGE, "25 sums");
+    assert_fails(tv_ppo_within_read(&f->within, dir, "state.json"), TV_E_USAGE, "room for 24");
+    assert_fails(tv_ppo_within_update(&f->within, &updates), TV_E_USAGE, "room for 24");
+    cJSON_Delete(root);
+    drop(f);
+    tv_test_dir_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_comes_back_as_it_was),
         cmocka_unit_test(what_fits_no_iteration_is_refused),
         cmocka_unit_test(updates_stop_and_go_on_at_their_places),
+        cmocka_unit_test(more_sums_than_there_is_room_for_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

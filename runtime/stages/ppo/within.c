@@ -12,7 +12,17 @@
 static const char key[] = "within";
 
 void tv_ppo_within_add(tv_ppo_within *w, const char *name, double *values, uint64_t count) {
-    w->sums[w->sum_count++] = (tv_ppo_sums){name, values, count};
+    if (w->sum_count < TV_PPO_MOST_SUMS)
+        w->sums[w->sum_count] = (tv_ppo_sums){name, values, count};
+    w->sum_count++;
+}
+
+static tv_status expect_room(const tv_ppo_within *w) {
+    return w->sum_count <= TV_PPO_MOST_SUMS
+               ? TV_OK
+               : tv_fail(TV_E_USAGE,
+                         "an iteration has %d sums, and a checkpoint room for %d (TV_PPO_MOST_SUMS)",
+                         (int)w->sum_count, (int)TV_PPO_MOST_SUMS);
 }
 
 void tv_ppo_within_add_times(tv_ppo_within *w, tv_ppo_times *times) {
@@ -58,6 +68,7 @@ static bool set_sums(cJSON *object, const tv_ppo_sums *sums) {
 }
 
 tv_status tv_ppo_within_write(const tv_ppo_within *w, cJSON *state, const char *directory) {
+    TV_RETURN_IF_FAILED(expect_room(w));
     cJSON *object = cJSON_AddObjectToObject(state, key);
     bool built = object && cJSON_AddBoolToObject(object, "updated", w->updated) &&
                  tv_json_set_number(object, "epoch", (double)w->epoch) &&
@@ -102,6 +113,7 @@ static tv_status read_place(tv_ppo_within *w, const cJSON *object, const char *w
 
 static tv_status read_state(tv_ppo_within *w, const cJSON *state, const char *where) {
     const cJSON *object = tv_json_get(state, key);
+    TV_RETURN_IF_FAILED(expect_room(w));
     if (!cJSON_IsObject(object))
         return tv_fail(TV_E_DATA, "%s: expected \"%s\", how far the iteration is, found none", where, key);
     TV_RETURN_IF_FAILED(read_place(w, object, where));
@@ -155,6 +167,7 @@ static tv_status update_epoch(tv_ppo_within *w, const tv_ppo_updates *u,
 }
 
 tv_status tv_ppo_within_update(tv_ppo_within *w, const tv_ppo_updates *u) {
+    TV_RETURN_IF_FAILED(expect_room(w));
     const struct tv_step_constants constants = tv_run_constants(w->run, w->run->state.step);
     const double begin = tv_seconds();
     tv_status status = TV_OK;
