@@ -276,11 +276,13 @@ tv_status tv_ranks_end(tv_ranks **handle, tv_status status, const char *who) {
     /* One that was stopped, and wakes up because all are ended, does not speak beside whoever ended them. */
     gather_statuses(ranks, status, who,
                     status == TV_E_NUMERIC && !ranks->agreed ? ranks->patience : HUGE_VAL);
-    int first = 0;
-    while (first < ranks->place.own && ranks->statuses[first] == TV_OK)
-        first++;
-    /* Before anybody leaves, since a launcher ends the others when the first one has left. */
-    if (status != TV_OK && tv_last_error()[0] && (ranks->agreed || ranks->place.own == first))
+    /* Before anybody leaves, since a launcher ends the others when the first one has left. What all know of
+     * has its sentence on one of them, or on several. */
+    const uint64_t own = tv_ranks_own(ranks), count = tv_ranks_count(ranks);
+    const bool says = status != TV_OK && tv_last_error()[0];
+    uint64_t speaker = own;
+    (void)tv_ranks_least(ranks, says ? own : count, &speaker);
+    if (says && speaker == own)
         tv_log_failure(who);
     if (status != TV_OK)
         (void)tv_fail(status, "%s", "");

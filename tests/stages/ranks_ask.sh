@@ -42,13 +42,19 @@ while read -r line; do
     n=$((n + 1))
     printf '%s\n' "$line" >>"$1"
     [ $n -lt 3 ] || : >"$1.third"
-    [ $n != "${2:-0}" ] || { [ -z "${3:-}" ] || echo "$3"; exit 3; }
+    if [ $n = "${2:-0}" ]; then
+        [ "${3:-}" != interrupt ] || { kill -USR1 $PPID && exec cat >"$1.unanswered"; }
+        [ "${3:-}" != nonsense ] || echo "$3"
+        exit 3
+    fi
     echo "$((${#line} + n % 3))"
 done
 END
 grpo=(grpo --model base --prompts prompts.jsonl --quiet --set train.grad_groups=2 --set train.batch_size=2 --set grpo.iterations=2
     --set grpo.prompts=4 --set grpo.answers=2 --set grpo.minibatch=4 --set grpo.rows=1 --set grpo.max_new_tokens=6)
 "$trivium" "${grpo[@]}" --reward-cmd 'exec sh score.sh one' --out alone
+head -n 8 one >lines-first
+tail -n +9 one >lines-second
 same() { # RUN LINES
     cmp one "$2" || fail "$1: the program reads other lines than of one process"
     cmp alone/checkpoints/last/model.safetensors "$1/checkpoints/last/model.safetensors" || fail "$1: other bits than one process"
@@ -62,15 +68,18 @@ for held in 0 1; do
     same "run-$held" "held-$held"
 done
 
-# Line 10 is in the second iteration.
-for answer in '' nonsense; do
+# Line 10 is in the second iteration; the program dies there, answers nonsense, or interrupts the rank that asks it.
+for how in dies nonsense interrupt; do
     rm -rf stopped
-    if "${launcher[@]}" -n 2 "$trivium" "${grpo[@]}" --reward-cmd "exec sh score.sh stopped-lines 10 $answer" --out stopped >log 2>&1; then
-        fail "a program that ends with '$answer' in the middle"
-    fi
-    [ "$(grep -c '^trivium' log)" = 1 ] || fail "one sentence"
-    grep -q 'trivium.*--reward-cmd.*1 iterations are saved; continue with' log || fail "'$answer': a sentence that says what is saved"
-    "${launcher[@]}" -n 2 "$trivium" grpo --out stopped --resume --quiet --reward-cmd 'exec sh score.sh resumed' >log 2>&1 || fail "it goes on"
-    rm -f resumed* stopped-lines*
+    code=0 saved='--reward-cmd.*1 iterations are saved; continue with'
+    [ $how != interrupt ] || saved='interrupted after step 1 of 2, which is saved; continue with'
+    "${launcher[@]}" -n 2 "$trivium" "${grpo[@]}" --reward-cmd "exec sh score.sh lines-$how 10 $how" --out stopped >log 2>&1 || code=$?
+    [ $how = interrupt ] && expected=130 || expected=2
+    [ "$code" = "$expected" ] || fail "$how: exit code $code"
+    [ "$(grep -c '^trivium' log)" = 1 ] || fail "$how: one sentence"
+    grep -q "^trivium.*$saved" log || fail "$how: a sentence that says what is saved"
+    head -n 8 lines-$how | cmp - lines-first || fail "$how: other lines than of one process"
+    "${launcher[@]}" -n 2 "$trivium" grpo --out stopped --resume --quiet --reward-cmd "exec sh score.sh resumed-$how" >log 2>&1 || fail "$how: it goes on"
+    cmp lines-second resumed-$how || fail "$how: it goes on with other lines"
 done
 echo "a program is asked while two ranks draw"

@@ -56,8 +56,8 @@ typedef struct tv_ppo_within {
     bool taken_up;         /* all this is a checkpoint's, and what is left of the iteration comes next */
 } tv_ppo_within;
 
-/* `count` numbers more that a checkpoint holds; and the times. Where there is no room for them, whatever reads,
- * writes or updates fails with TV_E_USAGE. */
+/* `count` numbers more that a checkpoint holds; and the times. Where there is no room for them, whatever
+ * reads, writes or updates fails with TV_E_USAGE. */
 void tv_ppo_within_add(tv_ppo_within *within, const char *name, double *values, uint64_t count);
 void tv_ppo_within_add_times(tv_ppo_within *within, tv_ppo_times *times);
 
