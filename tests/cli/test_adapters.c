@@ -160,6 +160,7 @@ static void all_stages_take_adapters(void **state) {
     (void)state;
     tv_planted p = tv_planted_create(TV_ARCH_LLAMA);
     char *data = demonstrations(&p), *prefs = tv_planted_preferences(&p, "prefs.jsonl", 0, 40, 2, false);
+    char *more = tv_planted_preferences(&p, "more.jsonl", 0, 160, 2, false);
     char *sft = tv_format("%s/sft", p.dir), *reward = tv_format("%s/reward", p.dir);
     char *dpo = tv_format("%s/dpo", p.dir), *whole = tv_format("%s/whole", p.dir);
     char *parts = tv_format("%s/parts", p.dir), *prompts = tv_format("%s/prompts.jsonl", p.dir);
@@ -168,10 +169,11 @@ static void all_stages_take_adapters(void **state) {
     tv_expect_exit(&run, 0);
     tv_child_result_free(&run);
 
-    tv_trivium_exits(0, "reward", "--model", p.base, "--data", prefs, "--val-fraction", "0.2", "--out",
+    tv_trivium_exits(0, "reward", "--model", p.base, "--data", more, "--val-fraction", "0.25", "--out",
                      reward, "--quiet", "--set", "lora.rank=4", "--set", "train.epochs=4", "--set",
                      "train.lr=1e-2", "--set", "train.batch_size=4", "--set", "data.seq_len=48");
-    /* Of eight pairs; at cm-f16 the search for a loss scale takes four of the 32 updates. */
+    /* Seen: 0.975 of 40 pairs held out, 0.95 of the 40 below (standard errors of 0.03). With 32 pairs to
+     * learn from it was 0.875 of 8 and 0.75 of 40: two near ties from the bound. */
     assert_true(metric_of(reward, -1, "val_accuracy") > 0.7);
     run = tv_run_trivium("score", "--model", reward, "--data", prefs, "--json", "--quiet");
     assert_true(number_of(&run, "accuracy") > 0.7);
@@ -243,7 +245,7 @@ static void all_stages_take_adapters(void **state) {
     /* The untouched policy is the reference, whose weights it shares. */
     assert_near(metric_of(whole, 0, "objective/kl"), 0, 0);
     assert_true(metric_of(whole, -1, "objective/kl") != 0);
-    tv_free_all(planned, data, prefs, sft, reward, dpo, whole, parts, prompts);
+    tv_free_all(planned, data, prefs, more, sft, reward, dpo, whole, parts, prompts);
     tv_planted_destroy(&p);
 }
 
