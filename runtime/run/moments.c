@@ -2,11 +2,13 @@
 #include "run/moments.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/dtype.h"
 #include "base/files.h"
 #include "formats/safetensors.h"
 #include "kernels/update_plan.h"
@@ -151,6 +153,16 @@ static tv_status check_moment(const char *path, const tv_safetensor *tensor, con
     return TV_OK;
 }
 
+/* A mean of gradients, or of their squares: one that is neither would be in the weights after an update. */
+static tv_status check_values(const char *path, const char *name, uint32_t m, const float *values,
+                              uint64_t count) {
+    for (uint64_t i = 0; i < count; i++)
+        if (!isfinite(values[i]) || (m == 1 && values[i] < 0))
+            return tv_fail(TV_E_DATA, "%s: \"%s\" holds %g, which is no moment; the file is damaged", path,
+                           name, (double)values[i]);
+    return TV_OK;
+}
+
 /* Codes of any bits are moments; of the exponents behind them, not all are. */
 static tv_status check_codes(const char *path, const char *name, const moment_rows *all, uint64_t rows,
                              const void *values) {
@@ -206,8 +218,20 @@ static tv_status read_moment(const tv_safetensors *file, const char *path, uint3
             TV_RETURN_IF_FAILED(check_codes(path, name, &all, rows.count, values));
         } else {
             TV_RETURN_IF_FAILED(tv_safetensors_read(file, tensor, rows.first, rows.count, false, values));
+            TV_RETURN_IF_FAILED(check_values(path, name, m, values, rows.count * all.row_elements));
         }
         TV_RETURN_IF_FAILED(upload_rows(device, t, m, &all, &rows, values));
+    }
+    return TV_OK;
+}
+
+static tv_status check_errors(const char *path, const char *name, const uint16_t *values, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        const double error = (double)tv_bfloat16_to_float(values[i]);
+        if (!isfinite(error))
+            return tv_fail(TV_E_DATA,
+                           "%s: \"%s\" holds %g, which no rounding leaves over; the file is damaged", path,
+                           name, error);
     }
     return TV_OK;
 }
@@ -226,6 +250,7 @@ static tv_status read_error(const tv_safetensors *file, const char *path, const 
     tv_part part = {0};
     while (tv_next_part(&part, to.span.bytes, most)) {
         TV_RETURN_IF_FAILED(tv_safetensors_copy(file, tensor, part.first, part.count, values));
+        TV_RETURN_IF_FAILED(check_errors(path, name, values, part.count / sizeof(uint16_t)));
         TV_RETURN_IF_FAILED(
             tv_upload(device, tv_span_part(to.span, part.first, part.count), values, part.count));
     }

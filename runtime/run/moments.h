@@ -12,7 +12,8 @@
 /* What other owners keep is asked of them (tv_model_state). Errors are left out, and so are 0 for whoever
  * reads, where the last update was `skipped`: they are of its gradients. */
 tv_status tv_moments_write(const char *directory, tv_model *model, bool skipped);
-/* Those of this owner's stretches and groups. Errors of a file without them are 0. */
+/* Those of this owner's stretches and groups. Errors of a file without them are 0; values that are not
+ * finite, and squares below 0, are TV_E_DATA. */
 tv_status tv_moments_read(const char *directory, tv_model *model);
 
 #endif

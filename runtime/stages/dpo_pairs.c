@@ -2,6 +2,7 @@
 #include "stages/dpo_pairs.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,14 @@ done:
     return status;
 }
 
+static tv_status check_references(const char *path, const float *values, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return tv_fail(TV_E_DATA, "%s holds %g, which is no log-probability; the file is damaged", path,
+                           (double)values[i]);
+    return TV_OK;
+}
+
 tv_status tv_dpo_references_read(const char *path, tv_dpo_pairs *const *lists, uint32_t count) {
     tv_safetensors *file = NULL;
     float *values = NULL;
@@ -215,6 +224,7 @@ tv_status tv_dpo_references_read(const char *path, tv_dpo_pairs *const *lists, u
             goto done;
         }
         TV_TRY(tv_safetensors_read(file, tensor, 0, pairs, false, values));
+        TV_TRY(check_references(path, values, 2 * pairs));
         for (uint64_t p = 0; p < pairs; p++)
             memcpy(lists[i]->items[p].references, values + 2 * p, sizeof lists[i]->items[p].references);
     }

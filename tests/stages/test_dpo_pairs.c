@@ -3,6 +3,7 @@
  */
 #include "support/device.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,6 +141,9 @@ static void references_belong_to_their_pairs(void **state) {
         assert_memory_equal(b.pairs.items[i].references, a.pairs.items[i].references, 2 * sizeof(float));
     tv_dpo_pairs *swapped[] = {&c.pairs, &b.pairs};
     assert_fails(tv_dpo_references_read(path, swapped, 2), TV_E_DATA, "other pairs");
+    c.pairs.items[8].references[1] = NAN;
+    assert_ok(tv_dpo_references_write(path, written, 2));
+    assert_fails(tv_dpo_references_read(path, read, 2), TV_E_DATA, "holds nan, which is no log-probability");
     tv_pair_file_close(&a);
     tv_pair_file_close(&b);
     tv_pair_file_close(&c);

@@ -1,6 +1,7 @@
 /* stages/ppo/rollout_file: a rollout comes back as it was written, and one that fits no run is refused.
  *
- * Tried on 2026-11-29, each fails: no look at the vocabulary; prompts not compared.
+ * Tried on 2026-11-29, each fails: no look at the vocabulary; prompts not compared; no look at one of the
+ * four parts' numbers.
  */
 #include "support/support.h"
 
@@ -99,10 +100,32 @@ static void what_fits_no_run_is_refused(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* Of an answer's tokens; what stands at others is nobody's. */
+static void what_is_not_finite_is_refused(void **state) {
+    (void)state;
+    static const char *const words[] = {"old log-prob", "entropies", "reference's", "old values"};
+    char *dir = folder();
+    for (int part = 0; part < 4; part++) {
+        tv_ppo_rollout r = drawn(), back;
+        float *const parts[] = {r.old_logprobs, r.entropies, r.ref_logprobs, r.values};
+        assert_ok(tv_ppo_rollout_create(S, T, &back));
+        parts[part][0] = parts[part][T - 1] = NAN; /* of a prompt, and behind an answer */
+        assert_ok(tv_ppo_rollout_write(dir, &r));
+        assert_ok(tv_ppo_rollout_read(dir, &prompts, VOCAB, &back));
+        parts[part][r.items[0].prompt_length - 1] = INFINITY;
+        assert_ok(tv_ppo_rollout_write(dir, &r));
+        assert_fails(tv_ppo_rollout_read(dir, &prompts, VOCAB, &back), TV_E_DATA, words[part]);
+        tv_ppo_rollout_free(&r);
+        tv_ppo_rollout_free(&back);
+    }
+    tv_test_dir_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_comes_back_as_it_was),
         cmocka_unit_test(what_fits_no_run_is_refused),
+        cmocka_unit_test(what_is_not_finite_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -484,15 +484,9 @@ static tv_status roll_out(tv_ppo *p, measurement *m) {
 /* The same of what a checkpoint held: it was drawn, scored and evaluated, by the models of the iteration's
  * begin. */
 static tv_status take_up(tv_ppo *p, measurement *m) {
-    const tv_ppo_rollout *r = &p->rollout;
     p->within.taken_up = false;
     m->score = m->ended = 0;
-    TV_RETURN_IF_FAILED(take_scores(p, p->prompts, m));
-    TV_RETURN_IF_FAILED(
-        tv_ppo_expect_finite(r, r->old_logprobs, "the old log-probabilities of the checkpoint", TV_E_DATA));
-    TV_RETURN_IF_FAILED(tv_ppo_expect_finite(
-        r, r->ref_logprobs, "the reference's log-probabilities of the checkpoint", TV_E_DATA));
-    return tv_ppo_expect_finite(r, r->values, "the old values of the checkpoint", TV_E_DATA);
+    return take_scores(p, p->prompts, m);
 }
 
 static tv_status learn(tv_ppo *p, measurement *m) {

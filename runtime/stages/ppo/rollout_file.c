@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "formats/safetensors.h"
+#include "stages/ppo/health.h"
 
 /* Beside the moments, where loaders of models do not look. */
 static const char folder[] = "training_state", file_name[] = "rollout.safetensors";
@@ -153,6 +154,20 @@ static tv_status take_row(const arrays *a, const char *path, const tv_prompts *p
     return TV_OK;
 }
 
+/* As they were before they were written: an update or a line would carry what is not. */
+static tv_status expect_finite(const tv_ppo_rollout *r) {
+    const struct {
+        const float *numbers;
+        const char *what;
+    } parts[] = {{r->old_logprobs, "the old log-probabilities of the checkpoint"},
+                 {r->entropies, "the entropies of the checkpoint"},
+                 {r->ref_logprobs, "the reference's log-probabilities of the checkpoint"},
+                 {r->values, "the old values of the checkpoint"}};
+    for (size_t i = 0; i < TV_COUNT(parts); i++)
+        TV_RETURN_IF_FAILED(tv_ppo_expect_finite(r, parts[i].numbers, parts[i].what, TV_E_DATA));
+    return TV_OK;
+}
+
 tv_status tv_ppo_rollout_read(const char *directory, const tv_prompts *prompts, uint64_t vocab,
                               tv_ppo_rollout *r) {
     tv_status status;
@@ -170,6 +185,7 @@ tv_status tv_ppo_rollout_read(const char *directory, const tv_prompts *prompts, 
         TV_TRY(read_part(file, path, &a.parts[i]));
     for (uint64_t s = 0; s < r->sequences; s++)
         TV_TRY(take_row(&a, path, prompts, vocab, s, own, r));
+    TV_TRY(expect_finite(r));
 done:
     tv_safetensors_close(&file);
     release(&a);

@@ -3,8 +3,8 @@
  * targets, advantages, returns.
  *
  * Promise: reading gives what was written, bit for bit; a file that does not fit the run (other sizes, a
- * token beyond the vocabulary, a prompt that is not there, an answer longer than its row) is TV_E_DATA with a
- * sentence.
+ * token beyond the vocabulary, a prompt that is not there, an answer longer than its row, a number of an
+ * answer's token that is not finite) is TV_E_DATA with a sentence.
  */
 #ifndef TV_STAGES_PPO_ROLLOUT_FILE_H
 #define TV_STAGES_PPO_ROLLOUT_FILE_H
