@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/module.h"
 #include "base/os.h"
+#include "base/shell_word.h"
 #include "report/report.h"
 #include "run/checkpoint.h"
 #include "tools/commands.h"
@@ -62,33 +63,15 @@ static void free_words(words *w) {
     *w = (words){0};
 }
 
-static bool needs_quotes(const char *word) {
-    return !word[0] || strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                    "_-./:=,+@%") != strlen(word);
-}
-
-/* `word` as a shell reads it; behind its end. */
-static char *put_word(char *at, const char *word) {
-    const bool quotes = needs_quotes(word);
-    at += sprintf(at, quotes ? "'" : "");
-    for (const char *c = word; *c; c++)
-        at += *c == '\'' ? sprintf(at, "'\\''") : sprintf(at, "%c", *c);
-    return at + sprintf(at, quotes ? "'" : "");
-}
-
 /* As a shell reads it, behind `launcher` where there is one; NULL when memory is out. */
 static char *as_typed(const words *w, const char *launcher, const char *program) {
-    uint64_t room = 4 * strlen(program) + 4 + (launcher ? strlen(launcher) + 1 : 0);
-    for (uint64_t i = 0; i < w->count; i++)
-        room += 4 * strlen(w->items[i]) + 4;
-    char *text = malloc(room), *at = text;
-    if (!text)
-        return NULL;
-    at += launcher ? sprintf(at, "%s ", launcher) : 0;
-    at = put_word(at, program);
-    for (uint64_t i = 0; i < w->count; i++) {
-        at += sprintf(at, " ");
-        at = put_word(at, w->items[i]);
+    char *text = tv_format("%s", launcher ? launcher : "");
+    for (uint64_t i = 0; text && i <= w->count; i++) {
+        char *word = tv_shell_word(i ? w->items[i - 1] : program);
+        char *longer = word ? tv_format("%s%s%s", text, text[0] ? " " : "", word) : NULL;
+        free(word);
+        free(text);
+        text = longer;
     }
     return text;
 }
@@ -285,10 +268,13 @@ static tv_status write_mark(const char *path, const char *command, double second
 
 /* Says at which step it was, and how to go on. */
 static tv_status say_where(const align_run *run, const align_step *step, tv_status status) {
-    if (status == TV_E_INTERRUPTED)
-        return tv_fail(status,
-                       "interrupted in round %" PRIu64 ", %s; go on with: trivium align --out %s --resume",
-                       run->round, step->name, run->plan->out);
+    if (status == TV_E_INTERRUPTED) {
+        char *out = tv_shell_word(run->plan->out);
+        tv_fail(status, "interrupted in round %" PRIu64 ", %s; go on with: trivium align --out %s --resume",
+                run->round, step->name, out ? out : "DIR");
+        free(out);
+        return status;
+    }
     return tv_fail_context(status, "round %" PRIu64 ", %s", run->round, step->name);
 }
 
@@ -362,17 +348,22 @@ static tv_status write_report(const align_run *run) {
     const align_step report = {"report", cmd_report, -1};
     char *path = tv_format("%s/report.html", run->plan->out), *mark = mark_of(run, &report), *command = NULL;
     const double begin = tv_seconds();
+    words w = {0};
     tv_status status = TV_OK;
     if (path && mark && tv_path_exists(mark))
         goto done;
-    command = tv_format("trivium report %s --out %s", run->plan->out, path ? path : "");
-    if (!path || !mark || !command) {
+    add(&w, "report");
+    add(&w, "%s", run->plan->out);
+    add_option(&w, "out", path ? path : "");
+    command = as_typed(&w, NULL, "trivium");
+    if (!path || !mark || w.failed || !command) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a path");
         goto done;
     }
     TV_TRY(tv_report_write(&run->plan->out, 1, NULL, path));
     TV_TRY(write_mark(mark, command, tv_seconds() - begin));
 done:
+    free_words(&w);
     free(command);
     free(mark);
     free(path);

@@ -82,20 +82,18 @@ static tv_status check_launcher(const tv_launcher *launcher, int argc, char **ar
 }
 
 int main(int argc, char **argv) {
-    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
-        printf("trivium %s\n", TRIVIUM_VERSION);
-        return 0;
-    }
     const tv_launcher launcher = tv_launcher_of_environment();
     tv_status status = check_launcher(&launcher, argc, argv);
-    if (status != TV_OK)
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0)
+        status = printf("trivium %s\n", TRIVIUM_VERSION) < 0 ? TV_E_IO : TV_OK;
+    else if (status != TV_OK)
         (void)tv_launcher_fail(status);
     else
         status = tv_command_dispatch(
             "trivium", "Trains language models on any Vulkan GPU, from plain text to a model that talks.",
             commands, argc, argv);
-    /* What was printed must have arrived before a result counts as done. */
-    if (fflush(stdout) != 0 && status == TV_OK)
+    /* What was printed must have arrived, now or before, until a result counts as done. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == TV_OK)
         status = tv_fail_errno(TV_E_IO, "cannot write to standard output");
     if (status != TV_OK) {
         bool known = false;

@@ -247,6 +247,8 @@ static tv_status take_value(parser *p, uint64_t index, const char *value) {
     p->seen[index] = true;
     if (option->given)
         *option->given = true;
+    if ((option->required || option->output) && !value[0])
+        return tv_fail(TV_E_USAGE, "%s is empty: %s", spelled(option, name), option->help);
     if (option->must_exist && strcmp(value, "-") != 0 && !tv_path_exists(value))
         return tv_fail(TV_E_USAGE, "%s: there is no file or directory \"%s\"", spelled(option, name), value);
     switch (option->type) {

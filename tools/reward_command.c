@@ -1,6 +1,7 @@
 /* What rewards: see reward_command.h. */
 #include "tools/reward_command.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "reward/checks.h"
 
 /* A longer one cannot be looked at before the question. */
 enum { LONGEST_SHOWN = 1000 };
@@ -31,33 +33,52 @@ tv_status tv_allow_reward_command(void *context, const char *command, const char
         shown ? ", and here nobody can be asked" : ", and it is too long to be shown and asked for", again);
 }
 
-/* "1,0.5" as a set of a setting, "rewards.weights=[1,0.5]"; texts get their quotes. NULL when memory is out.
- */
-static char *setting_of(const char *key, const char *list, bool texts) {
-    const char *quote = texts ? "\"" : "";
-    char *set = tv_format("rewards.%s=[", key);
-    for (const char *item = list; set; item += strcspn(item, ",") + 1) {
-        int length = (int)strcspn(item, ",");
-        bool last = item[length] == '\0';
-        char *longer = tv_format("%s%s%.*s%s%s", set, quote, length, item, quote, last ? "]" : ",");
-        free(set);
-        set = longer;
-        if (last)
-            break;
+/* One of a list: a number, or with `texts` a text; NULL with a sentence where it is none. */
+static cJSON *item_of(const char *key, const char *item, int length, bool texts) {
+    char *word = tv_format("%.*s", length, item), *end = word;
+    cJSON *made = NULL;
+    if (!word) {
+        tv_fail(TV_E_MEMORY, "out of host memory for the options");
+        return NULL;
     }
-    return set;
+    const double number = strtod(word, &end);
+    if (texts && length)
+        made = cJSON_CreateString(word);
+    else if (!texts && length && !*end && isfinite(number))
+        made = cJSON_CreateNumber(number);
+    else
+        tv_fail(TV_E_USAGE, "--reward-%s: expected %s with commas between them, found \"%s\"", key,
+                texts ? "names" : "numbers", word);
+    free(word);
+    return made;
 }
 
-/* Of `set`, which setting_of made of the option's value: a mistake is said under the option's own name. */
-static tv_status check_weights(const char *set, const char *given) {
-    cJSON *list = cJSON_Parse(strchr(set, '=') + 1);
-    bool numbers = cJSON_IsArray(list);
-    for (const cJSON *item = numbers ? list->child : NULL; item; item = item->next)
-        numbers = numbers && cJSON_IsNumber(item);
-    cJSON_Delete(list);
-    return numbers ? TV_OK
-                   : tv_fail(TV_E_USAGE, "--reward-weights: expected numbers, such as 1,0.5, found \"%s\"",
-                             given);
+/* "1,0.5" as a set of a setting, "rewards.weights=[1,0.5]". */
+static tv_status setting_of(const char *key, const char *list, bool texts, char **set) {
+    cJSON *items = cJSON_CreateArray();
+    tv_status status = items ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the options");
+    for (const char *item = list; status == TV_OK; item += strcspn(item, ",") + 1) {
+        int length = (int)strcspn(item, ",");
+        cJSON *made = item_of(key, item, length, texts);
+        status = made && cJSON_AddItemToArray(items, made) ? TV_OK : TV_E_USAGE;
+        if (item[length] == '\0')
+            break;
+    }
+    char *printed = status == TV_OK ? cJSON_PrintUnformatted(items) : NULL;
+    *set = printed ? tv_format("rewards.%s=%s", key, printed) : NULL;
+    cJSON_free(printed);
+    cJSON_Delete(items);
+    return status == TV_OK && !*set ? tv_fail(TV_E_MEMORY, "out of host memory for the options") : status;
+}
+
+/* Before anything else is read: what is no check needs no model to be refused. */
+static tv_status expect_checks(const tv_texts *checks) {
+    for (uint64_t i = 0; i < checks->count; i++) {
+        tv_check check;
+        TV_RETURN_IF_FAILED(tv_fail_context(tv_check_parse(checks->items[i], &check), "--check"));
+        tv_check_free(&check);
+    }
+    return TV_OK;
 }
 
 tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_options *options,
@@ -69,20 +90,22 @@ tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_optio
     uint64_t count = asked->models.count + asked->programs.count + asked->checks.count, at = 0;
     tv_reward_given *given = calloc(count + 1, sizeof *given);
     const char **sets = calloc(options->set_count + 2, sizeof *sets);
-    char *weights = asked->weights ? setting_of("weights", asked->weights, false) : NULL,
-         *names = asked->names ? setting_of("names", asked->names, true) : NULL;
+    char *weights = NULL, *names = NULL;
     tv_status status = TV_OK;
     tv_ppo_options ppo = {.run = *options,
                           .rewards = given,
                           .reward_count = count,
                           .reference = asked->reference,
                           .allow_command = tv_allow_reward_command};
-    if (!given || !sets || (asked->weights && !weights) || (asked->names && !names)) {
+    if (!given || !sets) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the options");
         goto done;
     }
-    if (weights)
-        TV_TRY(check_weights(weights, asked->weights));
+    TV_TRY(expect_checks(&asked->checks));
+    if (asked->weights)
+        TV_TRY(setting_of("weights", asked->weights, false, &weights));
+    if (asked->names)
+        TV_TRY(setting_of("names", asked->names, true, &names));
     for (int kind = 0; kind < TV_REWARD_KINDS; kind++)
         for (uint64_t i = 0; i < lists[kind]->count; i++)
             given[at++] = (tv_reward_given){(tv_reward_kind)kind, lists[kind]->items[i]};

@@ -25,9 +25,13 @@ static tv_status unknown_key(const char *where, const char *key, const tv_config
 }
 
 static tv_status wrong_value(const cJSON *item, const char *where, const char *key, const char *expected) {
-    char *found = cJSON_PrintUnformatted(item);
+    /* What no double holds is read as infinity, which JSON cannot print. */
+    const bool beyond = cJSON_IsNumber(item) && !isfinite(item->valuedouble);
+    char *found = beyond ? NULL : cJSON_PrintUnformatted(item);
     tv_status status = tv_fail(TV_E_CONFIG, "%s.%s: expected %s, found %.80s", where, key, expected,
-                               found ? found : "something else");
+                               found    ? found
+                               : beyond ? "a number beyond all range"
+                                        : "something else");
     cJSON_free(found);
     return status;
 }
@@ -53,8 +57,10 @@ static tv_status read_field(const cJSON *item, const char *where, const tv_confi
         }
         if (!(number >= field->minimum && number <= field->maximum) || number != floor(number) ||
             number > 0x1p53) {
-            snprintf(expected, sizeof expected, "a whole number from %.17g to %.17g", field->minimum,
-                     field->maximum);
+            snprintf(expected, sizeof expected,
+                     field->maximum > 0x1p53 ? "a whole number from %.0f to %.0f (in quotes up to 2^64 - 1)"
+                                             : "a whole number from %.0f to %.0f",
+                     field->minimum, fmin(field->maximum, 0x1p53));
             return wrong_value(item, where, field->key, expected);
         }
         *(uint64_t *)slot = (uint64_t)number;

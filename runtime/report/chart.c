@@ -21,10 +21,10 @@ typedef struct axis {
     double tick_step; /* 0 on a logarithmic axis */
 } axis;
 
-/* 1, 2 or 5 times a power of ten, so that about `wanted` steps fill `range`. */
-static double nice_step(double range, double wanted) {
+/* 1, 2 or 5 times a power of ten, so that about `wanted` steps fill `range`; at least `least`. */
+static double nice_step(double range, double wanted, double least) {
     double raw = range / wanted, power = pow(10, floor(log10(raw))), rest = raw / power;
-    return power * (rest <= 1 ? 1 : rest <= 2 ? 2 : rest <= 5 ? 5 : 10);
+    return fmax(least, power * (rest <= 1 ? 1 : rest <= 2 ? 2 : rest <= 5 ? 5 : 10));
 }
 
 static void add_tick(axis *a, double value) {
@@ -32,8 +32,8 @@ static void add_tick(axis *a, double value) {
         a->ticks[a->tick_count++] = value;
 }
 
-static void linear_ticks(axis *a, double wanted, bool widen) {
-    double step = nice_step(a->high - a->low, wanted);
+static void linear_ticks(axis *a, double wanted, bool widen, double least) {
+    double step = nice_step(a->high - a->low, wanted, least);
     if (widen) {
         a->low = floor(a->low / step + 1e-9) * step;
         a->high = ceil(a->high / step - 1e-9) * step;
@@ -85,11 +85,13 @@ static void format_tick(const axis *a, double tick, char text[40]) {
 
 static bool fit_axes(const tv_chart *chart, axis *x, axis *y) {
     double x_low = INFINITY, x_high = -INFINITY, y_low = INFINITY, y_high = -INFINITY;
+    bool whole = true;
     for (uint64_t l = 0; l < chart->line_count; l++) {
         const tv_chart_line *line = &chart->lines[l];
         for (uint64_t i = 0; i < line->count; i++) {
             if (!isfinite(line->y[i]))
                 continue;
+            whole = whole && line->x[i] == floor(line->x[i]);
             x_low = fmin(x_low, line->x[i]);
             x_high = fmax(x_high, line->x[i]);
             y_low = fmin(y_low, line->y[i]);
@@ -103,7 +105,7 @@ static bool fit_axes(const tv_chart *chart, axis *x, axis *y) {
         x_high += 1;
     }
     *x = (axis){.low = x_low, .high = x_high};
-    linear_ticks(x, 6, false);
+    linear_ticks(x, 6, false, whole ? 1 : 0); /* there is no step 1.5 */
     if (!chart->from_zero && y_low > 0 && y_high / y_low > 30) {
         *y = (axis){.low = log10(y_low) - 0.05, .high = log10(y_high) + 0.05, .logarithmic = true};
         log_ticks(y);
@@ -117,7 +119,7 @@ static bool fit_axes(const tv_chart *chart, axis *x, axis *y) {
         y_high += margin;
     }
     *y = (axis){.low = y_low, .high = y_high};
-    linear_ticks(y, 5, true);
+    linear_ticks(y, 5, true, 0);
     return true;
 }
 

@@ -236,12 +236,38 @@ static bool is_of(const meaning *m, const tv_report_run *run) {
     return !m->stage || strcmp(m->stage, stage_of(run)) == 0;
 }
 
-/* Whether a chart of the table shows this number of the run. */
+static const char reward_prefix[] = "reward/";
+
+/* What several rewards have each, in one chart. */
+typedef struct reward_numbers {
+    const char *suffix, *id, *title, *unit;
+    bool shows_work;
+} reward_numbers;
+
+static const reward_numbers of_rewards[] = {
+    {"/mean", "rewards", "Rewards", "mean of each, before its weight", true},
+    {"/std", "rewards-std", "Deviation of rewards", "of each, before its weight", false},
+    {"/applies", "rewards-applies", "Where rewards apply", "share of the answers", false},
+};
+
+/* Of "reward/NAME/mean", of the name; 0: it is another number. */
+static uint64_t length_of_reward(const char *series, const reward_numbers *r) {
+    uint64_t length = strlen(series), ends = sizeof reward_prefix - 1 + strlen(r->suffix);
+    return length > ends && strncmp(series, reward_prefix, sizeof reward_prefix - 1) == 0 &&
+                   strcmp(series + length - strlen(r->suffix), r->suffix) == 0
+               ? length - ends
+               : 0;
+}
+
+/* Whether a chart of the table, or of the rewards, shows this number of the run. */
 static bool is_known(const tv_report_run *run, const char *series) {
     for (uint64_t i = 0; i < TV_COUNT(meanings); i++)
         for (uint64_t c = 0; is_of(&meanings[i], run) && c < MOST_CURVES && meanings[i].curves[c].series; c++)
             if (strcmp(meanings[i].curves[c].series, series) == 0)
                 return true;
+    for (uint64_t i = 0; i < TV_COUNT(of_rewards); i++)
+        if (length_of_reward(series, &of_rewards[i]))
+            return true;
     return strcmp(series, "tokens") == 0;
 }
 
@@ -284,23 +310,24 @@ static bool add_line(const tv_report_run *run, uint64_t index, const curve *c, c
     return finite > 0;
 }
 
-/* The chart of a meaning, of all runs whose stage has it. With one run the colours tell its numbers apart,
- * with several the runs. */
-static bool write_meaning(tv_report_page *p, const meaning *m, const char *stage_named) {
-    tv_chart_line *lines = calloc(MOST_CURVES * p->count, sizeof *lines);
-    char **labels = calloc(MOST_CURVES * p->count, sizeof *labels);
+/* The chart of a meaning, with these curves, of all runs whose stage has it. With one run the colours tell
+ * its numbers apart, with several the runs. */
+static bool write_curves(tv_report_page *p, const meaning *m, const curve *curves, uint64_t curve_count,
+                         const char *stage_named) {
+    tv_chart_line *lines = calloc(curve_count * p->count + 1, sizeof *lines);
+    char **labels = calloc(curve_count * p->count + 1, sizeof *labels);
     char *id = stage_named ? tv_format("%s-%s", stage_named, m->id) : tv_format("%s", m->id);
     char *title = stage_named ? tv_format("%s: %s", stage_named, m->title) : tv_format("%s", m->title);
     uint64_t count = 0;
     bool made = lines && labels && id && title, drawn = false;
     for (uint64_t i = 0; made && i < p->count; i++) {
         uint64_t training = 0, validation = 0;
-        for (uint64_t c = 0; made && is_of(m, &p->runs[i]) && c < MOST_CURVES && m->curves[c].series; c++) {
-            const char *what = m->curves[c].what;
+        for (uint64_t c = 0; made && is_of(m, &p->runs[i]) && c < curve_count; c++) {
+            const char *what = curves[c].what;
             labels[count] = p->count > 1 ? tv_format("%s %s", p->names[i], what) : tv_format("%s", what);
             made = labels[count] != NULL;
-            if (made && add_line(&p->runs[i], i, &m->curves[c], labels[count], &lines[count])) {
-                uint64_t *turn = is_validation(m->curves[c].series) ? &validation : &training;
+            if (made && add_line(&p->runs[i], i, &curves[c], labels[count], &lines[count])) {
+                uint64_t *turn = is_validation(curves[c].series) ? &validation : &training;
                 lines[count++].color = p->count > 1 ? i : (*turn)++;
             } else {
                 free(labels[count]);
@@ -327,6 +354,44 @@ static bool write_meaning(tv_report_page *p, const meaning *m, const char *stage
     free(title);
     free(id);
     return drawn;
+}
+
+static bool write_meaning(tv_report_page *p, const meaning *m, const char *stage_named) {
+    uint64_t count = 0;
+    while (count < MOST_CURVES && m->curves[count].series)
+        count++;
+    return write_curves(p, m, m->curves, count, stage_named);
+}
+
+/* Several rewards of a run beside each other: curves of the names that it gave them, "reward/NAME/mean". */
+static void write_rewards(tv_report_page *p, const reward_numbers *r) {
+    uint64_t count = 0, room = 1;
+    for (uint64_t i = 0; i < p->count; i++)
+        room += p->runs[i].series_count;
+    curve *curves = calloc(room, sizeof *curves);
+    char **names = calloc(room, sizeof *names);
+    bool made = curves && names;
+    for (uint64_t i = 0; made && i < p->count; i++)
+        for (uint64_t s = 0; made && s < p->runs[i].series_count; s++) {
+            const char *series = p->runs[i].series[s].name;
+            uint64_t length = length_of_reward(series, r), known = 0;
+            while (known < count && strcmp(curves[known].series, series) != 0)
+                known++;
+            if (!length || known < count)
+                continue;
+            names[count] = tv_format("%.*s", (int)length, series + sizeof reward_prefix - 1);
+            made = names[count] != NULL;
+            curves[count] = (curve){series, names[count]};
+            count += made;
+        }
+    const meaning m = {.id = r->id, .title = r->title, .unit = r->unit};
+    if (made && count)
+        write_curves(p, &m, curves, count, NULL);
+    p->html.failed = p->html.failed || !made;
+    for (uint64_t c = 0; c < count; c++)
+        free(names[c]);
+    free(names);
+    free(curves);
 }
 
 /* A number that only some stages or runs record, with what validation says of it. */
@@ -368,6 +433,9 @@ static void write_table(tv_report_page *p, bool shows_work, bool general) {
         if (((m->traits & SHOWS_WORK) != 0) == shows_work && (m->stage == NULL) == general)
             write_meaning(p, m, m->stage && m->stage[0] && has_several_stages(p) ? m->stage : NULL);
     }
+    for (uint64_t i = 0; i < TV_COUNT(of_rewards) && !general; i++)
+        if (of_rewards[i].shows_work == shows_work)
+            write_rewards(p, &of_rewards[i]);
 }
 
 typedef struct trade {

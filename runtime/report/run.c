@@ -188,6 +188,7 @@ tv_status tv_report_run_load(const char *path, tv_report_run *run) {
     }
     TV_TRY_OR_FAIL(read_optional_json(run->path, "config.json", &run->config));
     TV_TRY_OR_FAIL(read_optional_json(run->path, "run.json", &run->facts));
+    cJSON_DeleteItemFromObjectCaseSensitive(run->facts, "begun"); /* "started" says it to people */
     TV_TRY_OR_FAIL(read_lines(run->path, "metrics.jsonl", take_line, &l, &run->torn));
     TV_TRY_OR_FAIL(read_lines(run->path, "samples.jsonl", take_sample, &l, NULL));
     return TV_OK;

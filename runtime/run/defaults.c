@@ -144,7 +144,7 @@ void tv_defaults_of_schedule(tv_run_settings *settings, uint64_t total_steps) {
     if (!tv_setting_given(settings, "train", "eval_every") && settings->stage != TV_STAGE_PRETRAIN &&
         settings->stage < TV_STAGE_PPO)
         train->eval_every = tv_max_u64(1, total_steps / EVALUATIONS);
-    if (total_steps && train->warmup_steps >= total_steps)
+    if (total_steps && train->warmup_steps >= tv_max_u64(2, total_steps)) /* of one step the default is 1 */
         tv_warn("train.warmup_steps is %" PRIu64 " and the run has %" PRIu64
                 " steps: the learning rate stops rising at %.0f %% of lr; lower it, or train for more epochs",
                 train->warmup_steps, total_steps, 100.0 * (double)total_steps / (double)train->warmup_steps);

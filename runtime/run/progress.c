@@ -127,6 +127,22 @@ bool tv_progress_format(tv_progress *progress, const tv_metrics_line *line, doub
     return evaluated;
 }
 
+/* Where the last two spaces before `end` begin; NULL where none are. */
+static char *field_before(char *text, const char *end) {
+    for (const char *at = end; at-- > text + 1;)
+        if (at[-1] == ' ' && at[0] == ' ')
+            return text + (at - 1 - text);
+    return NULL;
+}
+
+void tv_progress_shorten(char *text, uint64_t columns) {
+    char *last = field_before(text, text + strlen(text)), *before;
+    while (last && strlen(text) > columns && (before = field_before(text, last))) {
+        memmove(before, last, strlen(last) + 1);
+        last = before;
+    }
+}
+
 void tv_progress_step(tv_progress *progress, const tv_metrics_line *line, double peak_share) {
     double now = tv_seconds();
     char text[512];
@@ -150,6 +166,7 @@ void tv_progress_step(tv_progress *progress, const tv_metrics_line *line, double
         tv_info("%s", text);
         progress->last_line = now;
     } else if (terminal) {
+        tv_progress_shorten(text, (uint64_t)columns - 1);
         tv_log_progress("%s", text);
     }
 }

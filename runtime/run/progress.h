@@ -43,7 +43,9 @@ typedef struct tv_progress {
 /* After each step. `peak_share` is the share of the device's measured peak in [0, 1]; negative when unknown.
  */
 void tv_progress_step(tv_progress *progress, const tv_metrics_line *line, double peak_share);
-
+/* Of fields with two spaces between them, leaves out those before the last one until `text` fits into
+ * `columns`: the first stays, and the last, which is the time left or a warning. */
+void tv_progress_shorten(char *text, uint64_t columns);
 /* The same text, for tests: "step 3/10  loss 2.3456  1,234 tokens/s  41 % of peak  2 min left". `columns` 0:
  * as wide as it gets. Remembers what was evaluated, and returns whether this line has something of that. */
 bool tv_progress_format(tv_progress *progress, const tv_metrics_line *line, double peak_share, double now,

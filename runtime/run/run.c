@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "base/shell_word.h"
 #include "formats/load.h"
 #include "run/directory.h"
 #include "run/memory_report.h"
@@ -399,26 +400,35 @@ tv_status tv_run_check_interrupt(tv_run *run) {
     return tv_ranks_any(run->options->ranks, tv_interrupted() || injected, &run->interrupted);
 }
 
+char *tv_run_resume_command(const tv_run *run) {
+    char *out = tv_shell_word(run->options->run);
+    char *command = out ? tv_format("trivium %s --out %s --resume", run->stage->name, out) : NULL;
+    free(out);
+    return command;
+}
+
+/* Of a run that an interrupt ended behind something that is worth to be gone on with. */
+static tv_status say_interrupted(const tv_run *run) {
+    char *again = tv_run_resume_command(run);
+    tv_fail(TV_E_INTERRUPTED,
+            "interrupted %s step %" PRIu64 " of %" PRIu64 ", which is saved%s; continue with: %s",
+            run->within ? "in" : "after", run->state.step + run->within, run->total_steps,
+            run->within ? " as far as it is done" : "", again ? again : "the same command and --resume");
+    free(again);
+    return TV_E_INTERRUPTED;
+}
+
 tv_status tv_run_end(const tv_run *run) {
-    const char *directory = run->options->run, *stage = run->stage->name;
     if (run->diverged)
         return say_diverged(run);
     const bool interrupted = run->interrupted || (!run->options->ranks && tv_interrupted());
     if (!interrupted || run->state.step >= run->total_steps)
         return TV_OK;
-    if (run->within)
-        return tv_fail(TV_E_INTERRUPTED,
-                       "interrupted in step %" PRIu64 " of %" PRIu64
-                       ", which is saved as far as it is done; continue with: trivium %s --out %s --resume",
-                       run->state.step + 1, run->total_steps, stage, directory);
-    if (run->state.step == 0)
+    if (run->state.step == 0 && !run->within)
         return tv_fail(
             TV_E_INTERRUPTED,
             "interrupted before the first step, so nothing is saved; start again with the same command");
-    return tv_fail(TV_E_INTERRUPTED,
-                   "interrupted after step %" PRIu64 " of %" PRIu64
-                   ", which is saved; continue with: trivium %s --out %s --resume",
-                   run->state.step, run->total_steps, stage, directory);
+    return say_interrupted(run);
 }
 
 static tv_status all_steps(tv_run *run) {

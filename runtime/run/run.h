@@ -149,6 +149,8 @@ tv_status tv_run_save_within(tv_run *run);
 tv_status tv_run_write_line(tv_run *run, const tv_metrics_line *line);
 /* By all ranks, between steps: whether to stop, because some rank was interrupted. */
 tv_status tv_run_check_interrupt(tv_run *run);
+/* "trivium sft --out 'my run' --resume", as a shell reads it. The caller frees; NULL when memory is out. */
+char *tv_run_resume_command(const tv_run *run);
 /* The sentence at the end: divergence, interrupt, or TV_OK. */
 tv_status tv_run_end(const tv_run *run);
 void tv_run_describe(const tv_run *run, tv_run_result *result);

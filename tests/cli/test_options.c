@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/small_run.h"
 #include "support/subprocess.h"
 #include "tools/options.h"
 
@@ -100,6 +101,7 @@ static void mistakes_are_named(void **state) {
         {{"r", "--input", "--json"}, "at least one"},
         {{"r", "--fast=1", "--json"}, "takes no value"},
         {{"r", "--json", "--out"}, "end of the line"},
+        {{"", "--json", "--fast"}, "RUN is empty: runs"},
         {{"r", "-x", "--json"}, "-x"},
         {{"--fast", "--json", "--quiet"}, "RUN is missing"},
     };
@@ -130,11 +132,28 @@ static void the_frame_keeps_its_exit_codes(void **state) {
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "trivium: "));
     tv_child_result_free(&run);
+    run = tv_run_trivium("sft", "--out", "");
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err, "--out is empty: the run's directory"));
+    tv_child_result_free(&run);
     run = tv_run_trivium("frobnicate");
     assert_int_equal(run.exit_code, 2);
     assert_non_null(strstr(run.err, "frobnicate"));
     assert_string_equal(run.out, "");
     tv_child_result_free(&run);
+}
+
+/* A result that did not arrive is none, however long it was and whenever it was written. */
+static void what_did_not_arrive_is_no_success(void **state) {
+    (void)state;
+    static const char *const words[] = {"--version", "--help", "settings", "settings --json", "sft --help"};
+    for (size_t i = 0; i < TV_COUNT(words); i++) {
+        char *command = tv_format("exec %s %s > /dev/full", TRIVIUM_COMMAND, words[i]);
+        tv_child_result run = tv_child_run((const char *const[]){"/bin/sh", "-c", command, NULL});
+        tv_expect_sentence(&run, 1, "cannot write to standard output", words[i]);
+        tv_child_result_free(&run);
+        free(command);
+    }
 }
 
 /* No prose is wider than the rest of the help, and nothing is parted by more than one blank line. */
@@ -188,9 +207,8 @@ static void every_command_has_help(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind_of_option_arrives),
-        cmocka_unit_test(mistakes_are_named),
-        cmocka_unit_test(the_frame_keeps_its_exit_codes),
+        cmocka_unit_test(every_kind_of_option_arrives),   cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(the_frame_keeps_its_exit_codes), cmocka_unit_test(what_did_not_arrive_is_no_success),
         cmocka_unit_test(every_command_has_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -392,6 +392,30 @@ static void options_beside_resume_are_refused_or_said(void **state) {
     tv_small_run_destroy(&p);
 }
 
+/* As a shell reads it, whatever the run is called. Tried: the name as it is. Fails. */
+static void the_command_that_is_told_goes_on(void **state) {
+    (void)state;
+    tv_small_run p = tv_small_run_create("\"steps\": 2, \"batch_size\": 2, \"eval_every\": 0");
+    char *out = tv_small_run_path(&p, "kim's $run; 1"), *begin = NULL, *again = NULL;
+    begin = tv_format("TRIVIUM_INJECT_INTERRUPT=2 exec %s pretrain --config '%s' --quiet --out \"$1\"",
+                      TRIVIUM_COMMAND, p.config);
+    tv_child_result run = tv_child_run((const char *const[]){"/bin/sh", "-c", begin, "sh", out, NULL});
+    tv_expect_sentence(&run, 130, "interrupted after step 1 of 2", "an interrupt");
+    char *told = strstr(run.err, "continue with: trivium ");
+    assert_non_null(told);
+    told += strlen("continue with: trivium ");
+    told[strcspn(told, "\n")] = '\0';
+    again = tv_format("exec %s %s --quiet", TRIVIUM_COMMAND, told);
+    tv_child_result_free(&run);
+    run = tv_child_run((const char *const[]){"/bin/sh", "-c", again, NULL});
+    tv_expect_exit(&run, 0);
+    tv_child_result_free(&run);
+    char *last = tv_format("%s/checkpoints/step-2", out);
+    assert_true(tv_path_is_directory(last));
+    tv_free_all(last, again, begin, out);
+    tv_small_run_destroy(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changed_inputs_are_refused_by_name),
@@ -401,6 +425,7 @@ int main(void) {
         cmocka_unit_test(prompts_go_on_in_iterations_of_another_size),
         cmocka_unit_test(what_the_data_chose_stays),
         cmocka_unit_test(options_beside_resume_are_refused_or_said),
+        cmocka_unit_test(the_command_that_is_told_goes_on),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -303,6 +303,35 @@ static void an_axis_has_one_meaning(void **state) {
     tv_test_dir_remove(&dir);
 }
 
+/* The rewards of a run stand in one chart under the names that it gave them; steps are whole numbers. */
+static void several_rewards_share_a_chart(void **state) {
+    (void)state;
+    char *dir = tv_test_dir(), *one = make_dir(dir, "one"), *other = make_dir(dir, "other");
+    put(one, "metrics.jsonl",
+        "{\"stage\":\"grpo\",\"step\":1,\"loss\":7,\"reward/mean\":7,\"reward/std\":7,\"reward/a/mean\":7,"
+        "\"reward/<b>/mean\":8,\"reward/a/std\":7,\"reward/<b>/std\":7,\"reward/a/applies\":7}\n"
+        "{\"stage\":\"grpo\",\"step\":3,\"loss\":7,\"reward/mean\":7,\"reward/a/mean\":7}\n");
+    put(other, "metrics.jsonl",
+        "{\"stage\":\"grpo\",\"step\":1,\"loss\":7,\"reward/mean\":7,\"reward/a/mean\":7}\n");
+    put(one, "run.json", "{\"started\":\"some day\",\"begun\":1234567891}");
+    char *page = page_of(dir, (const char *const[]){one}, 1);
+    assert_lines(page, "reward", "training");
+    assert_lines(page, "rewards", "a|<b>");
+    assert_lines(page, "rewards-std", "a|<b>");
+    assert_lines(page, "rewards-applies", "a");
+    assert_lines(page, "reward/std", "reward/std");
+    assert_null(lines_of(page, "reward/a/mean"));
+    assert_null(strstr(page, ">1.5<"));
+    assert_non_null(strstr(page, ">2<"));
+    assert_non_null(strstr(page, "some day"));
+    assert_null(strstr(page, "1234567891"));
+    free(page);
+    page = page_of(dir, (const char *const[]){one, other}, 2);
+    assert_lines(page, "rewards", "one a|one <b>|other a");
+    tv_free_all(page, other, one);
+    tv_test_dir_remove(&dir);
+}
+
 static void odd_runs_are_told(void **state) {
     (void)state;
     char *dir = tv_test_dir(), *a = make_dir(dir, "p/run"), *b = make_dir(dir, "q/run"),
@@ -490,6 +519,7 @@ int main(void) {
         cmocka_unit_test(thinning_keeps_spikes),
         cmocka_unit_test(trends_do_not_hook_at_the_ends),
         cmocka_unit_test(an_axis_has_one_meaning),
+        cmocka_unit_test(several_rewards_share_a_chart),
         cmocka_unit_test(odd_runs_are_told),
         cmocka_unit_test(a_pipeline_opens_with_the_workflow),
         cmocka_unit_test(wrong_pipelines_are_refused),

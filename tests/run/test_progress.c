@@ -88,11 +88,39 @@ static void narrow_terminals_keep_the_time(void **state) {
     }
 }
 
+/* Where even that is too much, what stands before the last field goes, never half a number. */
+static void a_line_is_never_cut_in_a_number(void **state) {
+    (void)state;
+    static const char line[] = "step 9/30  reward -0.31  equal groups 0 %  length 15.1  12 s left";
+    static const struct {
+        uint64_t columns;
+        const char *text;
+    } cases[] = {
+        {sizeof line - 1, line},
+        {sizeof line - 2, "step 9/30  reward -0.31  equal groups 0 %  12 s left"},
+        {40, "step 9/30  reward -0.31  12 s left"},
+        {33, "step 9/30  12 s left"},
+        {5, "step 9/30  12 s left"},
+    };
+    char text[sizeof line];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memcpy(text, line, sizeof line);
+        tv_progress_shorten(text, cases[i].columns);
+        assert_string_equal(text, cases[i].text);
+    }
+    strcpy(text, "step 1");
+    tv_progress_shorten(text, 3);
+    assert_string_equal(text, "step 1");
+    text[0] = '\0';
+    tv_progress_shorten(text, 0);
+    assert_string_equal(text, "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_and_time_read_well),       cmocka_unit_test(time_left_is_of_this_invocation),
         cmocka_unit_test(validation_stays_until_the_next), cmocka_unit_test(a_stage_shows_its_own_numbers),
-        cmocka_unit_test(narrow_terminals_keep_the_time),
+        cmocka_unit_test(narrow_terminals_keep_the_time),  cmocka_unit_test(a_line_is_never_cut_in_a_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,13 +76,14 @@ static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
                                                    : failure;
     /* Of several ranks one says it. */
     const bool says = !sentence || sentence[0];
-    tv_status status =
-        !says ? tv_fail(failure, "%s", "")
-              : tv_fail(failure,
-                        "%s (%" PRIu64 " iterations%s are %s; continue with: trivium %s --out %s --resume)",
-                        sentence ? sentence : "failed", run->state.step,
-                        models == TV_PPO_SETTLED ? " and the updates of the next one" : "",
-                        saved == TV_OK ? "saved" : "done and not saved", run->stage->name, run->options->run);
+    char *again = tv_run_resume_command(run);
+    tv_status status = !says ? tv_fail(failure, "%s", "")
+                             : tv_fail(failure, "%s (%" PRIu64 " iterations%s are %s; continue with: %s)",
+                                       sentence ? sentence : "failed", run->state.step,
+                                       models == TV_PPO_SETTLED ? " and the updates of the next one" : "",
+                                       saved == TV_OK ? "saved" : "done and not saved",
+                                       again ? again : "the same command and --resume");
+    free(again);
     free(sentence);
     return status;
 }
