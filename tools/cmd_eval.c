@@ -87,7 +87,8 @@ tv_status cmd_eval(int argc, char **argv) {
     bool given[3] = {false};
     const tv_option options[] = {
         tv_opt_required(tv_opt_existing(
-            tv_opt_text("model", "DIR", &eval->model, "a model directory, or a run (its best checkpoint)"))),
+            tv_opt_text("model", "DIR", &eval->model,
+                        "a model directory, or a run, whose best or last checkpoint is taken"))),
         tv_opt_adapter(&eval->adapter),
         tv_opt_required(tv_opt_existing(tv_opt_text(
             "data", "F", &eval->data,

@@ -22,8 +22,9 @@ tv_status cmd_reward(int argc, char **argv) {
                  "as its family's form for sequence\nclassification, such as LlamaForSequenceClassification; "
                  "reward.json beside its weights\nholds the scale of its scores.",
         .model_help = "a base, fine-tuned or reward model to start from: a directory, or a run",
-        .data_help = "preferences: {\"prompt\", \"chosen\", \"rejected\"} lines and the other shapes that "
-                     "trivium prefs writes; in place of data.train",
+        .data_help = "preferences: {\"prompt\", \"chosen\", \"rejected\"} lines, the other shapes that "
+                     "trivium prefs writes, or items that others judged (PandaLM, UltraFeedback, Argilla); "
+                     "in place of data.train",
         .val_help = "preferences to validate with, in place of data.val",
         .val_fraction_help = "hold out this share of the prompts of --data for validation",
         .run = run,
