@@ -209,7 +209,8 @@ static void build(plan_builder *plan, const tv_parameter_list *list, const tv_ca
     uint64_t scratch = tv_max_u64(scratch_bytes(config, &w, rows, a->options.backward),
                                   tv_attention_decode_scratch(caps, rows, config->n_head, config->n_kv_head,
                                                               config->head_size, a->options.cached_tokens));
-    add(plan, &a->scratch, tv_div_up(scratch, sizeof(float)), head, end);
+    /* Blocks of a decoding step use it, too. */
+    add(plan, &a->scratch, tv_div_up(scratch, sizeof(float)), a->options.cached_tokens ? 1 : head, end);
 }
 
 /* Kernels take halves in fours. Adapters add to what they lie beside, which halves would round twice. */
