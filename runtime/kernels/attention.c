@@ -329,6 +329,16 @@ static uint64_t cache_row_of(const tv_attention_decode *decode) {
     return decode->kv_heads * decode->max_tokens * decode->head_size;
 }
 
+static bool has_prefixes(const tv_attention_decode *decode) {
+    return tv_tensor_present(decode->prefixes);
+}
+
+/* Elements of prefixes and slots, which are bound at once. */
+static uint64_t shared_cache_of(const tv_attention_decode *decode) {
+    return (decode->prefix_count * decode->prefix_tokens + decode->rows * decode->own_tokens) *
+           decode->kv_heads * decode->head_size;
+}
+
 static tv_status split_decode(const tv_recorder *recorder, const tv_attention_decode *decode,
                               decode_part *most) {
     const uint64_t bytes[] = {
@@ -336,10 +346,15 @@ static tv_status split_decode(const tv_recorder *recorder, const tv_attention_de
         decode->heads * decode->head_size * tv_dtype_bytes(decode->output.dtype),
         cache_row_of(decode) * tv_dtype_bytes(decode->k_cache.dtype),
     };
-    bool slots = tv_tensor_present(decode->slots);
-    TV_RETURN_IF_FAILED(
-        tv_split_rows(recorder, "attention decode", decode->rows, bytes, slots ? 2 : 3, &most->rows));
-    most->slots = most->rows;
+    bool slots = tv_tensor_present(decode->slots), prefixes = has_prefixes(decode);
+    TV_RETURN_IF_FAILED(tv_split_rows(recorder, "attention decode", decode->rows, bytes,
+                                      slots || prefixes ? 2 : 3, &most->rows));
+    most->slots = prefixes ? decode->rows : most->rows;
+    const uint64_t whole = prefixes ? shared_cache_of(decode) * tv_dtype_bytes(decode->k_cache.dtype) : 0;
+    if (whole > tv_recorder_caps(recorder)->storage_range)
+        return tv_fail(
+            TV_E_FIT, "attention decode: caches with shared prefixes are %llu bytes, and %llu can be bound",
+            (unsigned long long)whole, (unsigned long long)tv_recorder_caps(recorder)->storage_range);
     return slots ? tv_split_rows(recorder, "attention decode", decode->slot_count, bytes + 2, 1, &most->slots)
                  : TV_OK;
 }
@@ -347,7 +362,8 @@ static tv_status split_decode(const tv_recorder *recorder, const tv_attention_de
 /* Whether what `most` binds of qkv and the caches can be read so. */
 static bool decode_takes_texels(const tv_recorder *recorder, const tv_attention_decode *decode,
                                 const decode_part *most) {
-    uint64_t elements = tv_max_u64(most->rows * qkv_row_of(decode), most->slots * cache_row_of(decode));
+    uint64_t cache = has_prefixes(decode) ? shared_cache_of(decode) : most->slots * cache_row_of(decode),
+             elements = tv_max_u64(most->rows * qkv_row_of(decode), cache);
     return decode->qkv.dtype == TV_F32 && decode->k_cache.dtype == TV_F32 &&
            decode->v_cache.dtype == TV_F32 && takes_texels(recorder, decode->head_size, elements);
 }
@@ -438,10 +454,16 @@ static tv_status record_merge(tv_recorder *recorder, const tv_launch *launch, co
     return tv_launch_record(recorder, &merge);
 }
 
+static tv_tensor bound_cache(const tv_attention_decode *decode, tv_tensor cache, const decode_part *part) {
+    return has_prefixes(decode) ? tv_tensor_first(cache, shared_cache_of(decode))
+                                : tv_tensor_rows(cache, cache_row_of(decode), part->first_slot, part->slots);
+}
+
 /* The write of k and v, whose bindings are the first ones of attention, or attention. */
 static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_decode *decode,
                                     const choice *way, const decode_part *part) {
-    uint64_t cache_row = cache_row_of(decode), output_row = decode->heads * decode->head_size;
+    const bool prefixes = has_prefixes(decode);
+    uint64_t output_row = decode->heads * decode->head_size;
     tv_attention_decode_push push = {
         .rows = (uint32_t)part->rows,
         .heads = (uint32_t)decode->heads,
@@ -454,6 +476,10 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
         .has_slots = tv_tensor_present(decode->slots),
         .first_slot = (uint32_t)part->first_slot,
         .slots = (uint32_t)part->slots,
+        .prefix_tokens = prefixes ? (uint32_t)decode->prefix_tokens : 0,
+        .own_tokens = (uint32_t)(prefixes ? decode->own_tokens : decode->max_tokens),
+        .own_first =
+            prefixes ? (uint32_t)(decode->prefix_count * decode->kv_heads * decode->prefix_tokens) : 0,
     };
     tv_launch launch = {
         .program = way->program,
@@ -465,14 +491,14 @@ static tv_status record_decode_part(tv_recorder *recorder, const tv_attention_de
         .specialization_count = way->specialization_count,
         .shape = {part->rows, decode->heads, decode->head_size, decode->max_tokens},
     };
-    tv_tensor k = tv_tensor_rows(decode->k_cache, cache_row, part->first_slot, part->slots);
-    tv_tensor v = tv_tensor_rows(decode->v_cache, cache_row, part->first_slot, part->slots);
+    tv_tensor k = bound_cache(decode, decode->k_cache, part), v = bound_cache(decode, decode->v_cache, part);
     const tv_tensor bindings[] = {
         tv_tensor_rows(decode->qkv, qkv_row_of(decode), part->first_row, part->rows),
         tv_tensor_first(decode->positions, decode->rows),
         k,
         v,
-        tv_tensor_first(decode->slots, decode->rows),
+        prefixes ? tv_tensor_first(decode->prefixes, 2 * decode->rows)
+                 : tv_tensor_first(decode->slots, decode->rows),
         tv_tensor_rows(decode->output, output_row, part->first_row, part->rows),
         k,
         v,
@@ -496,9 +522,11 @@ static tv_status record_decode_parts(tv_recorder *recorder, const tv_attention_d
     tv_part rows = {0};
     while (tv_next_part(&rows, decode->rows, most->rows)) {
         tv_part places = {0};
+        const decode_part own = {rows.first, rows.count, rows.first, rows.count},
+                          all = {rows.first, rows.count, 0, decode->rows};
         if (!slots)
-            TV_RETURN_IF_FAILED(record_decode_part(
-                recorder, decode, way, &(decode_part){rows.first, rows.count, rows.first, rows.count}));
+            TV_RETURN_IF_FAILED(
+                record_decode_part(recorder, decode, way, has_prefixes(decode) ? &all : &own));
         while (slots && tv_next_part(&places, decode->slot_count, most->slots))
             TV_RETURN_IF_FAILED(record_decode_part(
                 recorder, decode, way, &(decode_part){rows.first, rows.count, places.first, places.count}));

@@ -54,8 +54,13 @@ typedef struct tv_attention_decode {
     tv_tensor slots;     /* (rows) uint32: the row of the caches for each row, no place twice; slot_count
                             or more: the row is left out. Absent: row r */
     uint64_t slot_count; /* rows of the caches; with slots alone */
-    tv_tensor scratch;   /* fp32, tv_attention_decode_scratch, or absent: no sharing of a row's keys among
-                            workgroups */
+    tv_tensor prefixes;  /* (rows, 2) uint32: of each row the prefix, and how many first positions stand in it
+                            and not in the row's slot, at most prefix_tokens. Absent: none. Without slots */
+    uint64_t prefix_count, prefix_tokens, own_tokens; /* with prefixes the caches are (prefix_count, Hkv,
+                            prefix_tokens, D) and behind them (rows, Hkv, own_tokens, D), and a row's position
+                            is below its own first ones and own_tokens. TV_E_FIT where a device binds less */
+    tv_tensor scratch; /* fp32, tv_attention_decode_scratch, or absent: no sharing of a row's keys among
+                          workgroups */
 } tv_attention_decode;
 /* Bytes of scratch with which steps of up to `rows` rows, where these are few, share each one's keys among
  * workgroups, which changes no bit; 0 where a device does not. */

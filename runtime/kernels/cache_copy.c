@@ -15,6 +15,7 @@ static tv_cache_copy as_words(const tv_cache_copy *copy) {
     tv_cache_copy words = *copy;
     if (tv_is_half(copy->k.dtype)) {
         words.head_size /= 2;
+        words.before /= 2;
         words.k.dtype = words.v.dtype = TV_F32;
     }
     return words;
@@ -33,10 +34,9 @@ tv_status tv_cache_copy_record(tv_recorder *recorder, const tv_cache_copy *of) {
     const uint64_t stride = copy->max_tokens * copy->head_size, width = copy->count * copy->head_size;
     tv_part heads = {0};
     while (width > 0 && tv_next_part(&heads, copy->kv_heads, heads_at_once(recorder, copy))) {
-        const uint64_t from = (copy->from * copy->kv_heads + heads.first) * stride +
-                              copy->first * copy->head_size,
-                       to =
-                           (copy->to * copy->kv_heads + heads.first) * stride + copy->first * copy->head_size,
+        const uint64_t first = copy->before + copy->first * copy->head_size,
+                       from = first + (copy->from * copy->kv_heads + heads.first) * stride,
+                       to = first + (copy->to * copy->kv_heads + heads.first) * stride,
                        elements = (heads.count - 1) * stride + width;
         tv_cache_copy_push push = {
             (uint32_t)heads.count, (uint32_t)copy->count, (uint32_t)copy->head_size, (uint32_t)stride, 0, 0};

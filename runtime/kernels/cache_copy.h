@@ -7,6 +7,7 @@
 typedef struct tv_cache_copy {
     uint64_t slots, kv_heads, max_tokens, head_size;
     tv_tensor k, v;    /* (slots, kv_heads, max_tokens, head_size) of fp32, or of halves, head_size even */
+    uint64_t before;   /* elements of k and of v before slot 0 */
     uint64_t from, to; /* slots, not the same */
     uint64_t first, count; /* tokens */
 } tv_cache_copy;

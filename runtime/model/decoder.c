@@ -20,17 +20,23 @@ tv_status tv_decoder_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_decoder_options *options, tv_decoder_bytes *bytes) {
     *bytes = (tv_decoder_bytes){0};
     tv_status status;
-    decoder_plan plan;
+    decoder_plan plan, whole = {0};
     tv_activations *activations = NULL;
     TV_TRY(tv_decoder_plan_make(&list->config, caps, options, &plan));
     const tv_activations_options step = tv_decoder_activations(caps, options);
     TV_TRY(tv_activations_create(NULL, caps, list, &step, &activations));
     bytes->cache = plan.cache_plan.total_bytes;
+    if (plan.own_tokens > 0) {
+        const tv_decoder_options alone = {.rows = options->rows, .max_tokens = options->max_tokens};
+        TV_TRY(tv_decoder_plan_make(&list->config, caps, &alone, &whole));
+        bytes->shared = whole.cache_plan.total_bytes - bytes->cache;
+    }
     bytes->activations = options->shared ? 0 : activations->bytes;
     bytes->state = plan.state_plan.total_bytes + plan.back_plan.total_bytes + plan.up_plan.total_bytes;
 done:
     tv_activations_destroy(&activations);
     tv_decoder_plan_free(&plan);
+    tv_decoder_plan_free(&whole);
     return status;
 }
 
@@ -81,7 +87,13 @@ static tv_status record_step(const tv_decoder *decoder, uint64_t rows, bool prof
     tv_recorder *recorder = NULL;
     const tv_model_inputs inputs = {.tokens = tv_decoder_state(decoder, STATE_TOKENS),
                                     .positions = tv_decoder_state(decoder, STATE_POSITIONS)};
-    const tv_kv_cache cache = {.max_tokens = decoder->options.max_tokens, .k = decoder->k, .v = decoder->v};
+    tv_kv_cache cache = {.max_tokens = decoder->options.max_tokens, .k = decoder->k, .v = decoder->v};
+    if (tv_decoder_shares(decoder)) {
+        cache.prefixes = tv_decoder_state(decoder, STATE_PREFIXES);
+        cache.prefix_count = decoder->plan.prefix_count;
+        cache.prefix_tokens = decoder->plan.prefix_tokens;
+        cache.own_tokens = decoder->plan.own_tokens;
+    }
     const tv_activations activations = tv_activations_of_fewer(decoder->activations, rows, 1);
     TV_TRY_OR_FAIL(tv_recorder_begin(
         tv_model_device(decoder->model),
@@ -112,9 +124,11 @@ fail:
 
 static void empty_rows(tv_decoder *decoder) {
     for (uint64_t r = 0; r < decoder->options.rows; r++) {
-        decoder->books[r] = (row_book){.slot = NO_SLOT, .finished = TV_DECODE_LENGTH};
-        decoder->slots[r].row = NO_SLOT;
+        decoder->books[r] = (row_book){.slot = NO_SLOT, .prefix = NO_SLOT, .finished = TV_DECODE_LENGTH};
+        decoder->slots[r] = NO_SLOT;
     }
+    for (uint64_t i = 0; i < decoder->plan.prefix_count; i++)
+        decoder->prefixes[i].rows = 0;
     decoder->changed = true;
 }
 
@@ -136,11 +150,12 @@ static tv_status create(const tv_model *model, const tv_decoder_options *options
     decoder->v = calloc(config->n_layer, sizeof *decoder->v);
     decoder->books = calloc(options->rows, sizeof *decoder->books);
     decoder->slots = calloc(options->rows, sizeof *decoder->slots);
-    decoder->held = calloc(options->rows * options->max_tokens, sizeof *decoder->held);
+    decoder->prefixes = calloc(decoder->plan.prefix_count, sizeof *decoder->prefixes);
+    decoder->held = calloc(decoder->plan.prefix_count * decoder->plan.prefix_tokens, sizeof *decoder->held);
     decoder->tokens = calloc(options->rows * options->max_tokens, sizeof *decoder->tokens);
     decoder->logprobs = calloc(options->rows * options->max_tokens, sizeof *decoder->logprobs);
-    if (!decoder->k || !decoder->v || !decoder->books || !decoder->slots || !decoder->tokens ||
-        !decoder->held || !decoder->logprobs) {
+    if (!decoder->k || !decoder->v || !decoder->books || !decoder->slots || !decoder->prefixes ||
+        !decoder->tokens || !decoder->held || !decoder->logprobs) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
         goto fail;
     }
@@ -211,6 +226,7 @@ void tv_decoder_destroy(tv_decoder **handle) {
     free(decoder->v);
     free(decoder->books);
     free(decoder->slots);
+    free(decoder->prefixes);
     free(decoder->tokens);
     free(decoder->held);
     free(decoder->logprobs);
@@ -231,6 +247,15 @@ tv_status tv_decoder_check(const tv_decoder *decoder, uint64_t number, const tv_
             "prompt %llu has %llu tokens, which leaves nothing of the %llu of a sequence; shorten it",
             (unsigned long long)number, (unsigned long long)prompt->length,
             (unsigned long long)decoder->options.max_tokens);
+    if (tv_decoder_shares(decoder) &&
+        (prompt->length > decoder->options.prompt_tokens || prompt->max_new > decoder->options.max_new))
+        return tv_fail(
+            TV_E_USAGE,
+            "prompt %llu has %llu tokens and asks for %llu, and the decoder shares prompts of up to "
+            "%llu with answers of up to %llu",
+            (unsigned long long)number, (unsigned long long)prompt->length,
+            (unsigned long long)prompt->max_new, (unsigned long long)decoder->options.prompt_tokens,
+            (unsigned long long)decoder->options.max_new);
     for (uint64_t i = 0; i < prompt->length; i++)
         if (prompt->tokens[i] >= vocab)
             return tv_fail(TV_E_DATA, "prompt %llu: token %llu is %u and the vocabulary ends at %llu",
@@ -274,16 +299,29 @@ tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts
     return TV_OK;
 }
 
+bool tv_decoder_has_room(const tv_decoder *decoder, const tv_decoder_prompt *prompt) {
+    uint64_t held;
+    return !tv_decoder_shares(decoder) || prompt->length == 1 ||
+           tv_decoder_prefix_for(decoder, prompt, &held) != NO_SLOT;
+}
+
 /* The row is placed by the next run. */
 static tv_status fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt) {
-    uint64_t width = decoder->options.max_tokens;
+    uint64_t width = decoder->options.max_tokens, prefix = NO_SLOT, held = 0;
     if (row >= decoder->options.rows || decoder->books[row].finished == TV_DECODE_RUNNING)
         return tv_fail(TV_E_USAGE, "row %llu of a decoder of %llu was to be filled, which %s",
                        (unsigned long long)row, (unsigned long long)decoder->options.rows,
                        row < decoder->options.rows ? "still runs" : "does not exist");
     TV_RETURN_IF_FAILED(tv_decoder_check(decoder, row, prompt));
+    if (tv_decoder_shares(decoder) && prompt->length > 1) {
+        prefix = tv_decoder_prefix_for(decoder, prompt, &held);
+        if (prefix == NO_SLOT)
+            return tv_fail(TV_E_USAGE, "a decoder for %llu prompts at once was given one more",
+                           (unsigned long long)decoder->plan.prefix_count);
+    }
     decoder->books[row] = (row_book){
         .slot = NO_SLOT,
+        .prefix = NO_SLOT,
         .length = 1,
         .prompt_length = prompt->length,
         .limit = (uint32_t)(prompt->length + tv_min_u64(prompt->max_new, width - prompt->length)),
@@ -292,13 +330,16 @@ static tv_status fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt
     };
     memcpy(decoder->tokens + row * width, prompt->tokens, prompt->length * sizeof *prompt->tokens);
     memset(decoder->logprobs + row * width, 0, prompt->length * sizeof *decoder->logprobs);
+    if (prefix != NO_SLOT)
+        tv_decoder_claim(decoder, row, prefix, held);
     decoder->changed = true;
     return TV_OK;
 }
 
 tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt) {
-    for (uint64_t slot = 0; decoder->stale && slot < decoder->options.rows; slot++)
-        decoder->slots[slot].held = 0;
+    const uint64_t prefixes = decoder->plan.prefix_count;
+    for (uint64_t i = 0; decoder->stale && i < prefixes; i++)
+        decoder->prefixes[i].held = decoder->prefixes[i].claimed = 0;
     decoder->stale = false;
     return fill(decoder, row, prompt);
 }
@@ -323,11 +364,11 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
     const uint32_t *finished = tv_decoder_back(decoder, STATE_FINISHED);
     const tv_decode_drawn *recent = tv_decoder_back(decoder, STATE_RECENT);
     for (uint64_t slot = 0; slot < decoder->options.rows; slot++) {
-        slot_book *place = &decoder->slots[slot];
-        uint64_t row = place->row;
+        uint64_t row = decoder->slots[slot];
         if (row == NO_SLOT)
             continue;
         row_book *book = &decoder->books[row];
+        prefix_book *prefix = &decoder->prefixes[book->prefix == NO_SLOT ? 0 : book->prefix];
         uint64_t first = tv_max_u64(book->length, book->prompt_length);
         book->length = (uint64_t)positions[slot] + 1;
         book->finished = finished[slot];
@@ -342,12 +383,13 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
                             "damaged, or too large for fp32",
                             (unsigned long long)(i + 1));
         }
-        for (; place->held < book->length - 1; place->held++)
-            decoder->held[slot * width + place->held] = decoder->tokens[row * width + place->held];
+        for (; !tv_decoder_shares(decoder) && prefix->held < book->length - 1; prefix->held++)
+            decoder->held[slot * width + prefix->held] = decoder->tokens[row * width + prefix->held];
         *running += book->finished == TV_DECODE_RUNNING;
         if (book->finished != TV_DECODE_RUNNING) {
-            book->slot = NO_SLOT;
-            place->row = NO_SLOT;
+            prefix->rows -= book->prefix != NO_SLOT;
+            book->slot = book->prefix = NO_SLOT;
+            decoder->slots[slot] = NO_SLOT;
         }
     }
     return status;

@@ -26,13 +26,18 @@ typedef struct tv_decoder tv_decoder;
 typedef struct tv_decoder_options {
     uint64_t rows;       /* sequences side by side */
     uint64_t max_tokens; /* of a row, prompt included; at least 2, at most the model's max_positions */
+    /* Where `prompts` is not 0 and caches take at most half so, prompts stand in them once for all rows that
+     * draw behind them: so many different ones side by side, of up to prompt_tokens, with answers of up to
+     * max_new. Else each row has all of its text. */
+    uint64_t prompts, prompt_tokens, max_new;
     tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
 } tv_decoder_options;
 
 /* Bytes of memory by purpose: device memory, and what the host reads back through. The model's tables of
  * positions (tv_model_table_bytes of max_tokens) come beside them. */
 typedef struct tv_decoder_bytes {
-    uint64_t cache;       /* keys and values: 2 L rows Hkv max_tokens D elements */
+    uint64_t cache;       /* keys and values: 2 L rows Hkv max_tokens D elements, */
+    uint64_t shared;      /* or so many bytes less where prompts stand once */
     uint64_t activations; /* of one step, logits included; 0 where they are shared */
     uint64_t state;       /* tokens, positions, sequences, log-probabilities, on both sides */
 } tv_decoder_bytes;
@@ -70,8 +75,11 @@ tv_status tv_decoder_start(tv_decoder *decoder, const tv_decoder_prompt *prompts
 
 /* Puts a prompt, which is copied, into a row that has ended or is empty, under the settings of the last
  * start; the other rows go on with the next run. Fails as tv_decoder_start does, and with TV_E_USAGE for a
- * row that runs. */
+ * row that runs and without tv_decoder_has_room. */
 tv_status tv_decoder_fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt *prompt);
+
+/* Whether there is room for it beside the prompts of the rows that run: always, unless prompts are shared. */
+bool tv_decoder_has_room(const tv_decoder *decoder, const tv_decoder_prompt *prompt);
 
 /* The same in a decoder of one row, whose model is what it was at its last run, also one before the last
  * start: the prompt is read from where it differs from the text that the row held, as the turns of a

@@ -9,14 +9,19 @@
 
 static uint64_t free_slot(const tv_decoder *decoder) {
     uint64_t slot = 0;
-    while (decoder->slots[slot].row != NO_SLOT)
+    while (decoder->slots[slot] != NO_SLOT)
         slot++;
     return slot;
 }
 
 static void stand(tv_decoder *decoder, uint64_t row, uint64_t slot) {
     decoder->books[row].slot = slot;
-    decoder->slots[slot].row = row;
+    decoder->slots[slot] = row;
+}
+
+static void stand_behind(tv_decoder *decoder, row_book *book, uint64_t prefix) {
+    book->prefix = prefix;
+    decoder->prefixes[prefix].rows = 1;
 }
 
 /* The row's text goes up as far as the device reads it: the rest of the prompt. The caches need no clearing,
@@ -34,47 +39,63 @@ static tv_status upload_prompt(tv_recorder *recorder, const tv_decoder *decoder,
 
 /* From behind the step into it. */
 static tv_status move(tv_recorder *recorder, tv_decoder *decoder, uint64_t from) {
-    uint64_t row = decoder->slots[from].row, to = free_slot(decoder);
-    decoder->slots[to].held = 0;
-    TV_RETURN_IF_FAILED(tv_decoder_copy_held(recorder, decoder, from, to, decoder->slots[from].held));
-    decoder->slots[from].row = NO_SLOT;
+    uint64_t row = decoder->slots[from], to = free_slot(decoder);
+    row_book *book = &decoder->books[row];
+    decoder->slots[from] = NO_SLOT;
     stand(decoder, row, to);
+    if (tv_decoder_shares(decoder))
+        TV_RETURN_IF_FAILED(
+            tv_decoder_copy_own(recorder, decoder, from, to, book->length - book->prompt_length));
+    else {
+        decoder->prefixes[to].held = 0;
+        TV_RETURN_IF_FAILED(tv_decoder_copy_held(recorder, decoder, from, to, decoder->prefixes[from].held));
+        decoder->prefixes[from].rows = 0;
+        stand_behind(decoder, book, to);
+    }
     return upload_prompt(recorder, decoder, row);
 }
 
-/* Where most of its prompt is held, if that slot is free, else with a copy of it. */
+/* The slot where most of its prompt is held, if it is free. */
+static uint64_t slot_for(tv_decoder *decoder, uint64_t row, uint64_t step) {
+    uint64_t held, best = tv_decoder_best_prefix(decoder, row, &held);
+    uint64_t slot = held > 0 && best < step && decoder->slots[best] == NO_SLOT ? best : free_slot(decoder);
+    prefix_book *prefix = &decoder->prefixes[slot];
+    prefix->held = tv_decoder_held(decoder, row, slot);
+    decoder->books[row].length += prefix->held;
+    decoder->tokens_shared += prefix->held;
+    stand_behind(decoder, &decoder->books[row], slot);
+    return slot;
+}
+
+/* With a copy of what is held elsewhere. */
 static tv_status place(tv_recorder *recorder, tv_decoder *decoder, uint64_t row, uint64_t step) {
-    uint64_t held, best = tv_decoder_best_slot(decoder, row, &held), left = decoder->books[row].prompt_length;
-    bool there = held > 0 && best < step && decoder->slots[best].row == NO_SLOT;
-    uint64_t slot = there ? best : free_slot(decoder);
-    decoder->slots[slot].held = tv_decoder_held(decoder, row, slot);
-    left -= 1 + decoder->slots[slot].held;
-    if (tv_decoder_worth_a_copy(held - decoder->slots[slot].held, left))
-        TV_RETURN_IF_FAILED(tv_decoder_copy_held(recorder, decoder, best, slot, held));
-    stand(decoder, row, slot);
-    decoder->books[row].length += decoder->slots[slot].held;
-    decoder->tokens_shared += decoder->slots[slot].held;
+    stand(decoder, row, tv_decoder_shares(decoder) ? free_slot(decoder) : slot_for(decoder, row, step));
+    TV_RETURN_IF_FAILED(tv_decoder_take_held(recorder, decoder, row));
     return upload_prompt(recorder, decoder, row);
 }
 
 /* What the host knows of the slots, a few words each; `columns` copies it. A free slot of a step is fed
- * something behind what it holds. */
+ * something behind what it holds, which is nothing where prompts are shared. */
 static void write_columns(tv_decoder *decoder) {
     uint32_t *tokens = tv_decoder_up(decoder, STATE_TOKENS), *numbers = tv_decoder_up(decoder, STATE_NUMBERS),
              *positions = tv_decoder_up(decoder, STATE_POSITIONS),
              *finished = tv_decoder_up(decoder, STATE_FINISHED),
-             *bounds = tv_decoder_up(decoder, STATE_BOUNDS);
+             *bounds = tv_decoder_up(decoder, STATE_BOUNDS),
+             *prefixes = tv_decoder_up(decoder, STATE_PREFIXES);
+    const bool shares = tv_decoder_shares(decoder);
     uint64_t width = decoder->options.max_tokens;
     for (uint64_t slot = 0; slot < decoder->options.rows; slot++) {
-        uint64_t row = decoder->slots[slot].row;
-        bool used = row != NO_SLOT;
+        uint64_t row = decoder->slots[slot];
+        bool used = row != NO_SLOT, behind = used && decoder->books[row].prefix != NO_SLOT;
         const row_book book = used ? decoder->books[row] : (row_book){.finished = TV_DECODE_LENGTH};
         finished[slot] = book.finished;
         numbers[slot] = book.sequence;
-        positions[slot] = (uint32_t)(used ? book.length - 1 : decoder->slots[slot].held);
+        positions[slot] = (uint32_t)(used ? book.length - 1 : shares ? 0 : decoder->prefixes[slot].held);
         tokens[slot] = used ? decoder->tokens[row * width + book.length - 1] : 0;
         bounds[2 * slot] = (uint32_t)book.prompt_length;
         bounds[2 * slot + 1] = book.limit;
+        prefixes[2 * slot] = (uint32_t)(behind ? book.prefix : 0);
+        prefixes[2 * slot + 1] = (uint32_t)(behind ? book.prompt_length - 1 : 0);
     }
 }
 
@@ -97,7 +118,7 @@ fail:
 static tv_status place_all(tv_recorder *recorder, tv_decoder *decoder) {
     uint64_t rows = decoder->options.rows, step = tv_decoder_rows_of_level(rows, decoder->level);
     for (uint64_t slot = step; slot < rows; slot++)
-        if (decoder->slots[slot].row != NO_SLOT)
+        if (decoder->slots[slot] != NO_SLOT)
             TV_RETURN_IF_FAILED(move(recorder, decoder, slot));
     for (uint64_t r = 0; r < rows; r++)
         if (decoder->books[r].finished == TV_DECODE_RUNNING && decoder->books[r].slot == NO_SLOT)
@@ -108,12 +129,13 @@ static tv_status place_all(tv_recorder *recorder, tv_decoder *decoder) {
 /* ---- before a run ---- */
 
 /* A pass costs as much as a step of its rows. A few tokens are cheaper where rows run anyway: their steps
- * read them along. */
+ * read them along. Not into a prompt that other rows read, too. */
 static bool worth_a_pass(const tv_decoder *decoder) {
     uint64_t tokens = 0;
     for (uint64_t r = 0; r < decoder->options.rows; r++)
         tokens += tv_decoder_unread(&decoder->books[r]);
-    return tokens > tv_decoder_rows_of_level(decoder->options.rows, decoder->level);
+    return tokens >
+           (tv_decoder_shares(decoder) ? 0 : tv_decoder_rows_of_level(decoder->options.rows, decoder->level));
 }
 
 tv_status tv_decoder_place_rows(tv_decoder *decoder) {
@@ -124,7 +146,7 @@ tv_status tv_decoder_place_rows(tv_decoder *decoder) {
         running += decoder->books[r].finished == TV_DECODE_RUNNING;
     decoder->level = tv_decoder_level_for(rows, running);
     for (uint64_t slot = tv_decoder_rows_of_level(rows, decoder->level); slot < rows; slot++)
-        decoder->changed = decoder->changed || decoder->slots[slot].row != NO_SLOT;
+        decoder->changed = decoder->changed || decoder->slots[slot] != NO_SLOT;
     if (!decoder->changed)
         return TV_OK;
     tv_device *device = tv_model_device(decoder->model);

@@ -16,11 +16,11 @@ static tv_status record_read(const tv_decoder *decoder, uint64_t rows, tv_record
     tv_recorder *recorder = NULL;
     const tv_model_inputs inputs = {.tokens = tv_decoder_state(decoder, STATE_READ_TOKENS),
                                     .positions = tv_decoder_state(decoder, STATE_READ_POSITIONS)};
-    const tv_kv_cache cache = {.max_tokens = decoder->options.max_tokens,
+    const tv_kv_cache cache = {.max_tokens = decoder->plan.prefix_tokens,
                                .k = decoder->k,
                                .v = decoder->v,
                                .slots = tv_decoder_state(decoder, STATE_READ_SLOTS),
-                               .slot_count = decoder->options.rows};
+                               .slot_count = decoder->plan.prefix_count};
     const tv_activations activations = tv_activations_of_fewer(decoder->activations, rows, 1);
     TV_TRY_OR_FAIL(tv_recorder_begin(tv_model_device(decoder->model),
                                      &(tv_recorder_options){.name = "decode/read"}, &recorder));
@@ -35,17 +35,17 @@ fail:
 }
 
 /* Token `i` of the next pass. */
-static void write_token(tv_decoder *decoder, uint64_t i, uint32_t token, uint64_t position, uint64_t slot) {
+static void write_token(tv_decoder *decoder, uint64_t i, uint32_t token, uint64_t position, uint64_t prefix) {
     ((uint32_t *)tv_decoder_up(decoder, STATE_READ_TOKENS))[i] = token;
     ((uint32_t *)tv_decoder_up(decoder, STATE_READ_POSITIONS))[i] = (uint32_t)position;
-    ((uint32_t *)tv_decoder_up(decoder, STATE_READ_SLOTS))[i] = (uint32_t)slot;
+    ((uint32_t *)tv_decoder_up(decoder, STATE_READ_SLOTS))[i] = (uint32_t)prefix;
 }
 
 /* The `count` tokens that were written; waits, so that the next ones can be. */
 static tv_status read_tokens(tv_decoder *decoder, uint64_t count) {
     tv_device *device = tv_model_device(decoder->model);
     uint32_t level = tv_decoder_level_for(decoder->reading_rows, count);
-    uint64_t rows = tv_decoder_rows_of_level(decoder->reading_rows, level), none = decoder->options.rows,
+    uint64_t rows = tv_decoder_rows_of_level(decoder->reading_rows, level), none = decoder->plan.prefix_count,
              value;
     for (uint64_t i = count; i < rows; i++)
         write_token(decoder, i, 0, 0, none);
@@ -80,7 +80,7 @@ static tv_status read_first(tv_decoder *decoder, bool *waiting) {
         book->reads = tv_decoder_unread(book) > 0 && !waits(decoder, r);
         *waiting = *waiting || (tv_decoder_unread(book) > 0 && !book->reads);
         for (; book->reads && tv_decoder_unread(book) > 0; book->length++) {
-            write_token(decoder, written++, text[book->length - 1], book->length - 1, book->slot);
+            write_token(decoder, written++, text[book->length - 1], book->length - 1, book->prefix);
             if (written == decoder->reading_rows) {
                 TV_RETURN_IF_FAILED(read_tokens(decoder, written));
                 written = 0;
@@ -94,8 +94,8 @@ static tv_status read_first(tv_decoder *decoder, bool *waiting) {
         if (!book->reads)
             continue;
         book->reads = false;
-        decoder->slots[book->slot].held = book->length - 1;
-        memcpy(decoder->held + book->slot * width, decoder->tokens + r * width,
+        decoder->prefixes[book->prefix].held = book->length - 1;
+        memcpy(decoder->held + book->prefix * decoder->plan.prefix_tokens, decoder->tokens + r * width,
                (book->length - 1) * sizeof *decoder->held);
     }
     return TV_OK;
@@ -109,18 +109,8 @@ static tv_status copy_to_waiting(tv_decoder *decoder) {
     tv_recording_destroy(&decoder->change);
     TV_TRY_OR_FAIL(tv_recorder_begin(tv_model_device(decoder->model),
                                      &(tv_recorder_options){.name = "decode/share"}, &recorder));
-    for (uint64_t r = 0; r < decoder->options.rows; r++) {
-        row_book *book = &decoder->books[r];
-        uint64_t left = tv_decoder_unread(book), before = book->length - 1, held;
-        if (left == 0)
-            continue;
-        uint64_t best = tv_decoder_best_slot(decoder, r, &held);
-        if (held <= before || !tv_decoder_worth_a_copy(held - before, left))
-            continue;
-        TV_TRY_OR_FAIL(tv_decoder_copy_held(recorder, decoder, best, book->slot, held));
-        book->length = 1 + held;
-        decoder->tokens_shared += held - before;
-    }
+    for (uint64_t r = 0; r < decoder->options.rows; r++)
+        TV_TRY_OR_FAIL(tv_decoder_take_held(recorder, decoder, r));
     TV_TRY_OR_FAIL(tv_recorder_end(&recorder, &decoder->change));
     return tv_submit(tv_model_device(decoder->model), &decoder->change, 1, &value);
 fail:

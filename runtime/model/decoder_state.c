@@ -10,6 +10,29 @@
  * kernel; few beside the rows of a batch. */
 enum { LEAST_READING_ROWS = 512 };
 
+/* Prefixes beside the slots, where caches take at most half with them, because so many prompts and no more
+ * have room side by side; and where a layer's caches can be bound at once, as attention needs it. A slot then
+ * holds a prompt's last token, which a step feeds, and what is drawn; a row that has ended goes on writing
+ * behind its end. */
+static void plan_prefixes(const tv_model_config *config, const tv_caps *caps,
+                          const tv_decoder_options *options, decoder_plan *plan) {
+    const uint64_t count = tv_min_u64(options->prompts, options->rows),
+                   row = config->n_kv_head * config->head_size *
+                         tv_dtype_bytes(tv_attention_cache_type(caps, config->head_size));
+    plan->prefix_count = options->rows;
+    plan->prefix_tokens = options->max_tokens;
+    if (count == 0 || options->prompt_tokens < 2 || options->max_new == 0)
+        return;
+    const uint64_t prefix = options->prompt_tokens - 1,
+                   own = 1 + tv_min_u64(options->max_new, options->max_tokens - 1),
+                   tokens = count * prefix + options->rows * own;
+    if (2 * tokens > options->rows * options->max_tokens || tokens * row > caps->storage_range)
+        return;
+    plan->prefix_count = count;
+    plan->prefix_tokens = prefix;
+    plan->own_tokens = own;
+}
+
 uint64_t tv_decoder_reading_rows(const tv_decoder_options *options) {
     /* A prompt's last token is fed by a step. */
     uint64_t prompts = options->rows * (options->max_tokens - 2);
@@ -44,6 +67,7 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
                                const tv_decoder_options *options, decoder_plan *plan) {
     *plan = (decoder_plan){0};
     TV_RETURN_IF_FAILED(check_options(config, options));
+    plan_prefixes(config, caps, options, plan);
     uint64_t rows = options->rows, max_tokens = options->max_tokens,
              reading = tv_decoder_reading_rows(options);
     const uint64_t words[STATE_COUNT] = {
@@ -54,6 +78,7 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
         [STATE_TOKENS] = rows,
         [STATE_NUMBERS] = rows,
         [STATE_BOUNDS] = 2 * rows,
+        [STATE_PREFIXES] = 2 * rows,
         [STATE_ENDS] = TV_DECODE_ENDS_WORDS,
         [STATE_SETTINGS] = sizeof(tv_sample_settings) / sizeof(uint32_t),
         [STATE_READ_TOKENS] = reading,
@@ -72,7 +97,8 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
     if (!plan->cache)
         return tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
     for (uint64_t i = 0; i < plan->cache_count; i++)
-        plan->cache[i].bytes = rows * config->n_kv_head * max_tokens * config->head_size *
+        plan->cache[i].bytes = (plan->prefix_count * plan->prefix_tokens + rows * plan->own_tokens) *
+                               config->n_kv_head * config->head_size *
                                tv_dtype_bytes(tv_attention_cache_type(caps, config->head_size));
     TV_RETURN_IF_FAILED(
         tv_memory_plan_sequence(plan->state, STATE_COUNT, caps->buffer_bytes, &plan->state_plan));

@@ -4,6 +4,11 @@
  * A row is one of the caller's sequences; a slot is a row of the device's state and caches, where a row that
  * runs stands. What a slot's caches hold stays known when its row has ended: a prompt that begins alike is
  * read from where it differs.
+ *
+ * A prefix is a region of the caches that holds the first tokens of texts. As a rule there is one for each
+ * slot, which is the slot: text, answer and all. Where prompts are shared, prefixes hold prompts but for
+ * their last tokens, each for all rows that draw behind it, and slots hold what comes behind; a running row
+ * has claimed its prefix.
  */
 #ifndef TV_MODEL_DECODER_STATE_H
 #define TV_MODEL_DECODER_STATE_H
@@ -25,6 +30,7 @@ typedef enum state_tensor {
     STATE_TOKENS,                         /* (slots) */
     STATE_NUMBERS,                        /* (slots) sequence numbers */
     STATE_BOUNDS,                         /* (slots, 2) */
+    STATE_PREFIXES,                       /* (slots, 2) the prefix, and how many positions stand there */
     STATE_ENDS,                           /* (TV_DECODE_ENDS_WORDS) */
     STATE_SETTINGS,                       /* struct tv_sample_settings */
     STATE_READ_TOKENS,                    /* (reading rows) of prompts, for a pass that reads them, */
@@ -41,6 +47,8 @@ typedef struct decoder_plan {
     tv_plan_item up[STATE_WRITTEN]; /* as in `state`, nothing for what is only read back */
     tv_plan_item *cache;            /* k, v of layer 0, of layer 1, ... */
     uint64_t cache_count;
+    uint64_t prefix_count, prefix_tokens; /* prefixes, and positions of one */
+    uint64_t own_tokens;                  /* positions of a slot behind them; 0: each slot is a prefix */
     tv_memory_plan state_plan, back_plan, up_plan, cache_plan;
 } decoder_plan;
 
@@ -48,17 +56,19 @@ typedef struct decoder_plan {
 static const uint64_t NO_SLOT = UINT64_MAX;
 typedef struct row_book {
     uint64_t slot;          /* NO_SLOT: the row is empty, has ended or is not placed yet */
+    uint64_t prefix;        /* NO_SLOT: likewise, or of a shared prompt of one token */
     uint64_t length;        /* tokens fed and drawn; 0: empty */
     uint64_t prompt_length; /* all of it lies in the decoder's `tokens` from the start */
     uint32_t limit, sequence, finished;
     bool reads; /* its prompt is read by the passes that are being written */
 } row_book;
 
-/* The host's book of a slot: the tokens whose keys and values its caches hold, from the text's first on. */
-typedef struct slot_book {
-    uint64_t row;  /* NO_SLOT: free */
-    uint64_t held; /* their number; they lie in the decoder's `held` */
-} slot_book;
+/* The host's book of a prefix: the tokens whose keys and values the caches hold, from the text's first on. */
+typedef struct prefix_book {
+    uint64_t rows;    /* that run behind it; 0: free */
+    uint64_t held;    /* tokens; they lie in the decoder's `held` */
+    uint64_t claimed; /* of a shared prompt: those that it holds before the next step; they lie there, too */
+} prefix_book;
 
 struct tv_decoder {
     const tv_model *model;
@@ -68,7 +78,7 @@ struct tv_decoder {
     tv_activations *activations; /* of as many rows as either takes; smaller steps use the front of them */
     decoder_plan plan;
     tv_device_arena *state, *back, *up, *cache;
-    tv_tensor *k, *v;                /* of each layer: (slots, Hkv, max_tokens, D) */
+    tv_tensor *k, *v; /* of each layer: (prefixes, Hkv, prefix_tokens, D), (slots, Hkv, own_tokens, D) */
     tv_recording *steps[MAX_LEVELS]; /* of rows >> level, rounded up; recorded when first needed */
     tv_recording *reads[MAX_LEVELS]; /* the same of reading rows: passes that read prompts */
     tv_recording *read_back, *columns, *change, *profile;
@@ -76,11 +86,12 @@ struct tv_decoder {
     uint32_t level;                   /* of the last run */
     bool changed;                     /* the host's books are ahead of the device */
     bool stale; /* what the caches hold is from before the last start: the model may have changed since */
-    row_book *books;  /* (rows) */
-    slot_book *slots; /* (slots) */
-    uint32_t *tokens; /* (rows, max_tokens) texts */
-    uint32_t *held;   /* (slots, max_tokens) */
-    float *logprobs;  /* (rows, max_tokens) */
+    row_book *books;       /* (rows) */
+    uint64_t *slots;       /* (slots) rows; NO_SLOT: free */
+    prefix_book *prefixes; /* (prefixes) */
+    uint32_t *tokens;      /* (rows, max_tokens) texts */
+    uint32_t *held;        /* (prefixes, prefix_tokens) */
+    float *logprobs;       /* (rows, max_tokens) */
 };
 
 /* The caller frees the plan, also on failure. */
@@ -131,12 +142,29 @@ uint64_t tv_decoder_common(const uint32_t *a, const uint32_t *b, uint64_t most);
 /* Whether `gain` tokens of `left` that a row has to read are worth a copy. */
 bool tv_decoder_worth_a_copy(uint64_t gain, uint64_t left);
 
-/* Tokens of the row's prompt, but for its last one, that a slot holds; the slot that holds most of them. */
-uint64_t tv_decoder_held(const tv_decoder *decoder, uint64_t row, uint64_t slot);
-uint64_t tv_decoder_best_slot(const tv_decoder *decoder, uint64_t row, uint64_t *held);
+/* Whether prompts stand once for all rows behind them. */
+static inline bool tv_decoder_shares(const tv_decoder *decoder) {
+    return decoder->plan.own_tokens > 0;
+}
 
-/* Slot `to`, which holds so many tokens of the text of slot `from` already, gets those up to `count`. */
+/* Of shared prompts: the prefix for this one, NO_SLOT where none is free; *held: tokens of it that stand
+ * there or will before the next step. */
+uint64_t tv_decoder_prefix_for(const tv_decoder *decoder, const tv_decoder_prompt *prompt, uint64_t *held);
+/* The row, which is in no slot yet, runs behind that prefix from the next run on. */
+void tv_decoder_claim(tv_decoder *decoder, uint64_t row, uint64_t prefix, uint64_t held);
+
+/* Tokens of the row's prompt, but for its last one, that a prefix holds; the prefix that holds most of them.
+ */
+uint64_t tv_decoder_held(const tv_decoder *decoder, uint64_t row, uint64_t prefix);
+uint64_t tv_decoder_best_prefix(const tv_decoder *decoder, uint64_t row, uint64_t *held);
+
+/* Prefix `to`, which holds so many tokens of the text of prefix `from` already, gets those up to `count`. */
 tv_status tv_decoder_copy_held(tv_recorder *recorder, tv_decoder *decoder, uint64_t from, uint64_t to,
                                uint64_t count);
+/* The row's prefix gets what another one holds of its prompt, where that is worth it. */
+tv_status tv_decoder_take_held(tv_recorder *recorder, tv_decoder *decoder, uint64_t row);
+/* Of shared prompts: what slot `from` holds behind the prefix, to slot `to`. */
+tv_status tv_decoder_copy_own(tv_recorder *recorder, const tv_decoder *decoder, uint64_t from, uint64_t to,
+                              uint64_t count);
 
 #endif

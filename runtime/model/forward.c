@@ -151,6 +151,10 @@ static tv_status attend(const pass *p, uint32_t l, tv_tensor output) {
                                                                      .output = output,
                                                                      .slots = p->cache->slots,
                                                                      .slot_count = p->cache->slot_count,
+                                                                     .prefixes = p->cache->prefixes,
+                                                                     .prefix_count = p->cache->prefix_count,
+                                                                     .prefix_tokens = p->cache->prefix_tokens,
+                                                                     .own_tokens = p->cache->own_tokens,
                                                                      .scratch = p->a->scratch})
                  : tv_attention_forward(p->recorder, &(tv_attention){.batch = p->a->options.batch,
                                                                      .tokens = p->a->options.tokens,

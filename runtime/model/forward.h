@@ -25,6 +25,8 @@ typedef struct tv_kv_cache {
     const tv_tensor *k, *v; /* of each layer: (slots, Hkv, max_tokens, D) */
     tv_tensor slots; /* (rows) uint32: the slot of each row; slot_count or more: of none. Absent: row r */
     uint64_t slot_count;
+    tv_tensor prefixes; /* (rows, 2) uint32: as tv_attention_decode has them, and the shape of k and v */
+    uint64_t prefix_count, prefix_tokens, own_tokens;
 } tv_kv_cache;
 
 /* The same for one token per row, activations of T 1: the token stands at inputs->positions, which must be

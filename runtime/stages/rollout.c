@@ -20,9 +20,19 @@ struct tv_rollout {
     tv_rollout_totals totals;
 };
 
+/* Prompts side by side, for each that the rows hold with all of its answers: the last answers to one may be
+ * long, and the rows of its others go on with the next prompt. */
+enum { PROMPTS_AT_ONCE = 2 };
+
 static tv_decoder_options decoder_options(const tv_rollout_options *options) {
+    const uint64_t answers = tv_max_u64(options->answers, 1);
     return (tv_decoder_options){
-        .rows = options->rows, .max_tokens = options->max_tokens, .shared = options->shared};
+        .rows = options->rows,
+        .max_tokens = options->max_tokens,
+        .prompts = tv_min_u64(options->prompts, PROMPTS_AT_ONCE * tv_div_up(options->rows, answers)),
+        .prompt_tokens = options->prompt_tokens,
+        .max_new = options->max_new,
+        .shared = options->shared};
 }
 
 tv_status tv_rollout_measure(const tv_parameter_list *list, const tv_caps *caps,
@@ -79,19 +89,25 @@ static tv_status deliver(tv_rollout *rollout, tv_rollout_sink sink, void *contex
     return TV_OK;
 }
 
-/* Free rows take the next requests. */
+/* Free rows take the next requests, as long as there is room for their prompts. */
 static tv_status refill(tv_rollout *rollout, const tv_rollout_request *requests, uint64_t count,
                         uint64_t max_new, uint64_t *next) {
+    bool busy = false;
+    for (uint64_t r = 0; r < rollout->rows; r++)
+        busy = busy || rollout->request_of[r] != NO_REQUEST;
     for (uint64_t r = 0; r < rollout->rows && *next < count; r++) {
         if (rollout->request_of[r] != NO_REQUEST)
             continue;
         const tv_rollout_request *request = &requests[*next];
-        TV_RETURN_IF_FAILED(tv_decoder_fill(rollout->decoder, r,
-                                            &(tv_decoder_prompt){.tokens = request->tokens,
-                                                                 .length = request->length,
-                                                                 .max_new = max_new,
-                                                                 .sequence = request->sequence}));
+        const tv_decoder_prompt prompt = {.tokens = request->tokens,
+                                          .length = request->length,
+                                          .max_new = max_new,
+                                          .sequence = request->sequence};
+        if (busy && !tv_decoder_has_room(rollout->decoder, &prompt))
+            break;
+        TV_RETURN_IF_FAILED(tv_decoder_fill(rollout->decoder, r, &prompt));
         rollout->request_of[r] = (*next)++;
+        busy = true;
     }
     return TV_OK;
 }

@@ -3,7 +3,8 @@
  * Rows of a decoder are refilled from the waiting requests whenever the end flags are read back, every few
  * tokens; the last texts go on in smaller steps (model/decoder.h). Each text is addressed by the seed and its
  * sequence number, and no bit of it depends on the rows, on the order of the requests or on what runs beside
- * it.
+ * it. Where the caller says how many answers each prompt gets, prompts stand in the caches once for their
+ * answers. A run that has more prompts side by side than were said draws fewer answers at a time.
  */
 #ifndef TV_STAGES_ROLLOUT_H
 #define TV_STAGES_ROLLOUT_H
@@ -13,9 +14,12 @@
 typedef struct tv_rollout tv_rollout;
 
 typedef struct tv_rollout_options {
-    uint64_t rows;         /* texts side by side */
-    uint64_t max_tokens;   /* of a text, prompt included; at least 2, at most the model's max_positions */
-    uint64_t capture_step; /* of tv_decoder_capture */
+    uint64_t rows;       /* texts side by side */
+    uint64_t max_tokens; /* of a text, prompt included; at least 2, at most the model's max_positions */
+    /* Different prompts of a run, with so many answers each, one behind the other, of up to so many tokens,
+     * so that tv_decoder_options may share them; 0: each row has its own. */
+    uint64_t prompts, answers, prompt_tokens, max_new;
+    uint64_t capture_step;       /* of tv_decoder_capture */
     tv_activation_arena *shared; /* as tv_decoder_options has it */
 } tv_rollout_options;
 

@@ -23,7 +23,8 @@ typedef struct sample_run {
     const tv_stage_sample_options *options;
     const tv_model_config *config;
     tv_prompts *prompts;
-    uint64_t context; /* tokens of the longest prompt with its answer */
+    uint64_t context; /* tokens of the longest prompt with its answer, */
+    uint64_t longest; /* and of the longest prompt */
     tv_appender *out; /* of the rank that leads */
     uint64_t first;   /* prompts before it were there */
     uint64_t next;    /* the prompt whose line comes next */
@@ -291,10 +292,14 @@ static tv_status take(void *context, uint64_t index, const tv_decoder_row *row) 
 }
 
 static tv_rollout_options rollout_options(const sample_run *run) {
-    const uint64_t ranks = tv_ranks_count(run->options->ranks),
-                   waiting = tv_div_up(run->prompts->count - run->first, ranks) * run->options->candidates;
-    return (tv_rollout_options){.rows = tv_max_u64(1, tv_min_u64(run->options->rows, waiting)),
+    const uint64_t ranks = tv_ranks_count(run->options->ranks), k = run->options->candidates,
+                   prompts = tv_div_up(run->prompts->count - run->first, ranks);
+    return (tv_rollout_options){.rows = tv_max_u64(1, tv_min_u64(run->options->rows, prompts * k)),
                                 .max_tokens = run->context,
+                                .prompts = prompts,
+                                .answers = k,
+                                .prompt_tokens = run->longest,
+                                .max_new = run->options->max_new,
                                 .capture_step = run->options->capture_step};
 }
 
@@ -449,7 +454,7 @@ static tv_status check_memory(const sample_run *run) {
         print_row("parameters", weights);
         if (tables)
             print_row("tables of positions", tables);
-        print_row("key-value cache", bytes.cache);
+        print_row(bytes.shared ? "key-value cache, shared" : "key-value cache", bytes.cache);
         print_row("activations", bytes.activations);
         print_row("texts and state", bytes.state);
         print_row("total", weights + needed);
@@ -483,6 +488,7 @@ static tv_status read_prompts(sample_run *run) {
     for (uint64_t i = 0; i < run->prompts->count; i++) {
         const tv_prompt *prompt = &run->prompts->items[i];
         run->context = tv_max_u64(run->context, prompt->length + limit_of(run, prompt));
+        run->longest = tv_max_u64(run->longest, prompt->length);
         for (uint64_t t = 0; t < prompt->length; t++)
             if (prompt->ids[t] >= run->config->vocab_size)
                 return tv_fail(TV_E_DATA,

@@ -3,7 +3,7 @@
  *
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
  * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
- * is not bound is left out.
+ * is not bound is left out. With prefixes, whose positions stand where several rows read them: decode_cache.glsl.
  * A workgroup serves one key-value head and its query heads, up to 16 at once, so that the caches come from memory once for all of them.
  * It takes pairs of a block of 64 keys and a query head, as many as there are sets of invocations along a value's channels; one formula,
  * merge.glsl's, so that a step, a prompt's pass and the forms of GPUs for whole texts have the same bits. The step's own k and v are
@@ -53,6 +53,7 @@ layout(std430, binding = 4) readonly buffer Slots {
 layout(push_constant) uniform Push {
     tv_attention_decode_push p;
 };
+#include "decode_cache.glsl"
 #include "decode_parts.glsl"
 #include "merge.glsl"
 #include "window.glsl"
@@ -112,8 +113,8 @@ void main() {
     if (group >= p.rows * p.kv_heads)
         return;
     uint row = group / p.kv_heads, kv_head = group % p.kv_heads;
-    uint slot = p.has_slots != 0 ? slots[p.first_row + row] - p.first_slot : row;
-    if (p.has_slots != 0 && slot >= p.slots)
+    uint slot = tv_cache_slot(row);
+    if (slot >= p.slots)
         return;
     uint group_heads = p.heads / p.kv_heads;
     uint thread = gl_LocalInvocationIndex;
@@ -121,7 +122,7 @@ void main() {
     uint row_base = row * (p.heads + 2 * p.kv_heads) * p.head_size;
     uint k_new = row_base + (p.heads + kv_head) * p.head_size;
     uint v_new = k_new + p.kv_heads * p.head_size;
-    uint cache_base = (slot * p.kv_heads + kv_head) * p.max_tokens * p.head_size;
+    tv_cache cache = tv_cache_of(row, slot, kv_head, p.head_size);
     uint vectors = (p.head_size + 3) / 4, start = tv_window_start(position);
     uint column = thread % columns, share = thread / columns;
     /* Of the weights: which pair, and which eight keys of it. */
@@ -153,7 +154,7 @@ void main() {
                     for (uint c = 0; c < vectors; c++) {
                         vec4 q = query[head * columns + c];
                         vec4 k = key == position ? new_value(k_new, c * 4)
-                                                 : cached_k(cache_base + key * p.head_size, c * 4);
+                                                 : cached_k(tv_cache_at(cache, key, p.head_size), c * 4);
                         s = fma(q.w, k.w, fma(q.z, k.z, fma(q.y, k.y, fma(q.x, k.x, s))));
                     }
                 }
@@ -188,7 +189,7 @@ void main() {
             if (share < blocks * heads && column < vectors)
                 for (uint key = max(first_key, start); key < min(first_key + 64, end); key++) {
                     vec4 v = key == position ? new_value(v_new, column * 4)
-                                             : cached_v(cache_base + key * p.head_size, column * 4);
+                                             : cached_v(tv_cache_at(cache, key, p.head_size), column * 4);
                     product = fma(vec4(weights[share * 64 + key - first_key]), v, product);
                 }
 #if TV_SPLIT
@@ -244,9 +245,10 @@ void main() {
 #else
     if (p.has_slots == 0) {
 #endif
+        uint at = tv_cache_at(cache, position, p.head_size);
         for (uint d = thread; d < p.head_size; d += 128) {
-            k_cache[cache_base + position * p.head_size + d] = qkv[k_new + d];
-            v_cache[cache_base + position * p.head_size + d] = qkv[v_new + d];
+            k_cache[at + d] = qkv[k_new + d];
+            v_cache[at + d] = qkv[v_new + d];
         }
     }
 }

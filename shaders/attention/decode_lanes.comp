@@ -3,7 +3,7 @@
  *
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D), one position written; output: (rows, H D), overwritten.
  * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
- * is not bound is left out.
+ * is not bound is left out. With prefixes, whose positions stand where several rows read them: decode_cache.glsl.
  * A workgroup is 8 or 16 lanes, and a lane is a query head of a row, so nothing crosses lanes: a shuffle among 16 lanes costs llvmpipe more than a
  * load. Scores, blocks and sums are those of forward_lanes.comp in their order, so the bits are the forward pass's and nobody beside a row
  * changes them. Where D is over 64 a workgroup makes a part of the result. The step's own k and v are read from qkv, so no workgroup reads what another
@@ -51,6 +51,7 @@ layout(std430, binding = 0) readonly buffer Qkv {
 layout(push_constant) uniform Push {
     tv_attention_decode_push p;
 };
+#include "decode_cache.glsl"
 #include "lanes.glsl"
 #include "window.glsl"
 
@@ -64,14 +65,14 @@ void main() {
     uint first_d = group % parts * part_d; /* channel of the part */
     uint own = group / parts * LANES + gl_SubgroupInvocationID, pair = min(own, pairs - 1);
     uint row = pair / p.heads, h = pair % p.heads;
-    uint slot = p.has_slots != 0 ? slots[p.first_row + row] - p.first_slot : row;
-    bool bound = own < pairs && (p.has_slots == 0 || slot < p.slots);
+    uint slot = tv_cache_slot(row);
+    bool bound = own < pairs && slot < p.slots;
     uint group_heads = p.heads / p.kv_heads, kv_head = h / group_heads;
     uint position = bound ? min(positions[p.first_row + row], p.max_tokens - 1) : 0;
     uint q_base = (row * (p.heads + 2 * p.kv_heads) + h) * head_size;
     uint k_new = (row * (p.heads + 2 * p.kv_heads) + p.heads + kv_head) * head_size;
     uint v_new = k_new + p.kv_heads * head_size;
-    uint cache_base = ((bound ? slot : 0) * p.kv_heads + kv_head) * p.max_tokens * head_size;
+    tv_cache cache = tv_cache_of(row, bound ? slot : 0, kv_head, head_size);
     uint last = max(position, 1) - 1; /* key of the cache */
 
     float q[MAX_D], o[MAX_D], own_score = 0.0, own_weight = 0.0;
@@ -100,7 +101,7 @@ void main() {
         [[unroll]] for (uint j = 0; j < block; j++)
             s[j] = 0.0;
         [[dont_unroll]] for (uint i = 0; i < block; i++) {
-            uint at = cache_base + min(j0 + i, last) * head_size;
+            uint at = tv_cache_at(cache, min(j0 + i, last), head_size);
             float score = 0.0;
             if (wide) {
                 for (uint c = 0; c < chunks; c++) {
@@ -140,7 +141,7 @@ void main() {
         [[unroll]] for (uint d = 0; d < part_d; d++)
             o[d] *= shrink;
         [[dont_unroll]] for (uint i = 0; i < block; i++) {
-            uint at = cache_base + min(j0 + i, last) * head_size;
+            uint at = tv_cache_at(cache, min(j0 + i, last), head_size);
             float weight = 0.0;
             [[unroll]] for (uint j = 0; j < block; j++)
                 weight = i == j ? s[j] : weight;
@@ -165,13 +166,14 @@ void main() {
     }
     if (p.has_slots != 0 || h % group_heads != 0)
         return;
+    uint own_at = tv_cache_at(cache, position, head_size);
     /* A store takes the driver's compiler longer than the rest of a channel's work. */
     [[dont_unroll]] for (uint d = first_d; d < min(first_d + part_d, head_size); d += 4) {
         vec4 key = OWN_QUAD(qkv, k_new, d), value = OWN_QUAD(qkv, v_new, d);
         [[unroll]] for (uint e = 0; e < 4; e++)
             if (d + e < head_size) {
-                k_cache[cache_base + position * head_size + d + e] = TV_ACT(key[e]);
-                v_cache[cache_base + position * head_size + d + e] = TV_ACT(value[e]);
+                k_cache[own_at + d + e] = TV_ACT(key[e]);
+                v_cache[own_at + d + e] = TV_ACT(value[e]);
             }
     }
 }

@@ -3,7 +3,7 @@
  *
  * qkv: (rows, (H + 2 Hkv) D); caches: (rows, Hkv, max_tokens, D) of T, one position written; output: (rows, H D), overwritten.
  * With slots (rows), row r attends to row slots(r) of the caches, where cache_write.comp has put the new k and v before; a row whose slot
- * is not bound is left out. TYPES bit 0: qkv is T, bit 1: output.
+ * is not bound is left out. With prefixes, whose positions stand where several rows read them: decode_cache.glsl. TYPES bit 0: qkv is T, bit 1: output.
  * A workgroup serves one key-value head and its query heads, 16 at once, as the rows of matrices: its subgroups share a block's columns,
  * then the channels of its values, and one of them makes the weights. matrix_order.glsl's order, so a row has the bits of
  * forward_matrix.comp. The step's own k and v are read from qkv, so no workgroup reads what another one writes. D up to
@@ -59,6 +59,7 @@ layout(push_constant) uniform Push {
 #define WEIGHTS weights
 #include "strips.glsl"
 shared uvec4 weights[ROWS * STRIP_PITCH];
+#include "decode_cache.glsl"
 #include "decode_parts.glsl"
 #include "matrix_weights.glsl"
 #include "window.glsl"
@@ -83,7 +84,8 @@ const uint QUADS = TILE * STAGED / 4 / INVOCATIONS;     /* of an invocation */
 shared uvec2 tile[WIDEST * VALUE_PITCH];
 shared float factor_o[ROWS], factor_block[ROWS];
 
-uint position, cache_base, new_base[2]; /* of the row; in elements */
+uint position, new_base[2]; /* of the row; in elements */
+tv_cache cache;
 
 uvec2 new_quad(uint at) {
     return tile_t(0, is_t(0) ? uvec4(qkv_t[at / 4], 0, 0) : qkv[at / 4]);
@@ -92,7 +94,7 @@ uvec2 new_quad(uint at) {
 /* Four channels of a key or value, or of the last one; 0 from channel D on. The step's own goes into the cache, by whoever finds it in
  * its place. */
 uvec2 cached(uint which, uint key, uint channel) {
-    uint seen = min(key, position), within = min(channel, D - 4), at = (cache_base + seen * D + within) / 4;
+    uint seen = min(key, position), within = min(channel, D - 4), at = (tv_cache_at(cache, seen, D) + within) / 4;
     uvec2 quad = uvec2(0);
     if (seen == position && p.has_slots == 0) {
         quad = new_quad(new_base[which] + within);
@@ -236,15 +238,15 @@ void main() {
     if (group >= p.rows * p.kv_heads)
         return;
     uint row = group / p.kv_heads, kv_head = group % p.kv_heads;
-    uint slot = p.has_slots != 0 ? slots[p.first_row + row] - p.first_slot : row;
-    if (p.has_slots != 0 && slot >= p.slots)
+    uint slot = tv_cache_slot(row);
+    if (slot >= p.slots)
         return;
     position = min(positions[p.first_row + row], p.max_tokens - 1);
     uint group_heads = p.heads / p.kv_heads;
     uint row_base = row * (p.heads + 2 * p.kv_heads) * D;
     new_base[0] = row_base + (p.heads + kv_head) * D;
     new_base[1] = new_base[0] + p.kv_heads * D;
-    cache_base = (slot * p.kv_heads + kv_head) * p.max_tokens * D;
+    cache = tv_cache_of(row, slot, kv_head, D);
     uint start = tv_window_start(position), from = start - start % TILE, end = position + 1;
     float units = score_units(p.scale);
 #if TV_SPLIT

@@ -25,6 +25,7 @@ layout(std430, binding = 3) writeonly buffer Output {
 layout(push_constant) uniform Push {
     tv_attention_decode_push p;
 };
+#include "decode_cache.glsl"
 #include "decode_parts.glsl"
 #include "merge.glsl"
 #include "window.glsl"
@@ -37,7 +38,7 @@ void main() {
     if (which >= p.rows * p.heads)
         return;
     uint row = which / p.heads;
-    if (p.has_slots != 0 && slots[p.first_row + row] - p.first_slot >= p.slots)
+    if (tv_cache_slot(row) >= p.slots)
         return;
     uint position = min(positions[p.first_row + row], p.max_tokens - 1), size = tv_decode_part(columns);
     uint base = which * ((p.max_tokens + 63) / 64) * size;

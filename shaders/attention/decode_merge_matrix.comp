@@ -31,6 +31,7 @@ layout(std430, binding = 3) writeonly buffer OutputT {
 layout(push_constant) uniform Push {
     tv_attention_decode_push p;
 };
+#include "decode_cache.glsl"
 #include "decode_parts.glsl"
 #include "matrix_order.glsl"
 #include "window.glsl"
@@ -40,7 +41,7 @@ void main() {
     if (which >= p.rows * p.heads)
         return;
     uint row = which / p.heads;
-    if (p.has_slots != 0 && slots[p.first_row + row] - p.first_slot >= p.slots)
+    if (tv_cache_slot(row) >= p.slots)
         return;
     uint position = min(positions[p.first_row + row], p.max_tokens - 1), size = tv_decode_part(D / 4);
     uint base = which * ((p.max_tokens + 63) / 64) * size;

@@ -456,7 +456,10 @@ struct tv_attention_decode_push {
                        be aligned */
     uint has_slots; /* 1: rows of the caches are named by slots; what is not bound is left out */
     uint first_slot, slots; /* of what is bound of the caches */
+    /* Of a prefix that rows share, and of a slot; without prefixes 0 and max_tokens. */
+    uint prefix_tokens, own_tokens;
+    uint own_first; /* rows of D before the first slot */
 };
-TV_PUSH_SIZE(struct tv_attention_decode_push, 44);
+TV_PUSH_SIZE(struct tv_attention_decode_push, 56);
 
 #endif

@@ -296,6 +296,22 @@ static tv_status decode(tv_recorder *r, const tv_tensor *t) {
                                                                 .slots = t[5],
                                                                 .slot_count = S});
 }
+static tv_status decode_prefixes(tv_recorder *r, const tv_tensor *t) {
+    return tv_attention_decode_record(r, &(tv_attention_decode){.rows = R,
+                                                                .heads = H,
+                                                                .kv_heads = H,
+                                                                .head_size = D,
+                                                                .max_tokens = 2 * T,
+                                                                .qkv = t[0],
+                                                                .positions = t[1],
+                                                                .k_cache = t[2],
+                                                                .v_cache = t[3],
+                                                                .output = t[4],
+                                                                .prefixes = t[5],
+                                                                .prefix_count = S,
+                                                                .prefix_tokens = T,
+                                                                .own_tokens = 3});
+}
 /* Its last slot, to the last element. */
 static tv_status cache_copy(tv_recorder *r, const tv_tensor *t) {
     return tv_cache_copy_record(r, &(tv_cache_copy){.slots = S,
@@ -363,6 +379,7 @@ static void every_launcher_names_its_extents(void **state) {
         {"attention_forward", attention, {R * 3 * HD, R, R * HD, R * H}},
         {"attention_backward", attention_back, {R * 3 * HD, R, R * HD, R * H, R * HD, R * 3 * HD, R * H}},
         {"", decode, {R * 3 * HD, R, S * T * HD, S * T * HD, R * HD, R}},
+        {"", decode_prefixes, {R * 3 * HD, R, (S * T + R * 3) * HD, (S * T + R * 3) * HD, R * HD, 2 * R}},
         {"cache_copy", cache_copy, {S * T * HD, S * T * HD}},
         {"decode_advance",
          advance,

@@ -266,6 +266,99 @@ static void decode_at_once(tv_device *device, const tv_attention_shape *s, const
     tv_free_all(qkv, found, cache, positions, named);
 }
 
+enum { SHARERS = 3 };
+
+/* Row r of SHARERS to a sequence reads so many of t positions from the prefix. */
+static uint64_t shared_of(uint64_t r, uint64_t t) {
+    const uint64_t shared[SHARERS] = {t, t * 2 / 3, t / 8};
+    return shared[r % SHARERS];
+}
+
+/* Caches with prefixes of up to T positions, and slots of T + 1 behind them, before position t of each row's
+ * sequence is fed or, with `fed`, after it; NaN where nothing stands. Of k or v, from `cache` as
+ * decode_at_once has it. */
+static void lay_out(const tv_attention_shape *s, uint64_t max_tokens, uint64_t t, bool fed,
+                    const float *cache, float *out) {
+    const uint64_t T = s->tokens, rows = SHARERS * s->batch, D = s->head_size;
+    float *own = out + s->batch * s->kv_heads * T * D;
+    for (uint64_t i = 0; i < (s->batch * T + rows * (T + 1)) * s->kv_heads * D; i++)
+        out[i] = NAN;
+    for (uint64_t r = 0; r < rows; r++) {
+        const uint64_t b = r / SHARERS, shared = shared_of(r, t);
+        for (uint64_t h = 0; h < s->kv_heads; h++) {
+            const float *from = cache + (b * s->kv_heads + h) * max_tokens * D;
+            if (r % SHARERS == 0)
+                memcpy(out + ((s->batch - 1 - b) * s->kv_heads + h) * T * D, from, t * D * sizeof *out);
+            memcpy(own + (r * s->kv_heads + h) * (T + 1) * D, from + shared * D,
+                   (t + fed - shared) * D * sizeof *out);
+        }
+    }
+}
+
+/* Several rows to a sequence, whose first positions stand in a prefix, of each row another number of them:
+ * outputs and caches have the bits of `steps` and `caches` (k, v), at some positions. */
+static void decode_behind_prefixes(tv_device *device, const tv_attention_shape *s,
+                                   const tv_attention_sample *x, uint64_t max_tokens, const float *steps,
+                                   float *const *caches) {
+    const uint64_t T = s->tokens, rows = SHARERS * s->batch, D = s->head_size,
+                   count = (s->batch * T + rows * (T + 1)) * s->kv_heads * D,
+                   qkv_row = (s->heads + 2 * s->kv_heads) * D, output_row = s->heads * D;
+    const tv_dtype held = tv_attention_cache_type(tv_device_caps(device), D);
+    if (count * tv_dtype_bytes(held) > tv_device_caps(device)->storage_range)
+        return;
+    float *qkv = calloc(rows * qkv_row, sizeof *qkv), *found = malloc(rows * output_row * sizeof *found);
+    float *cache = malloc(count * sizeof *cache), *expected = malloc(count * sizeof *expected);
+    uint32_t *positions = malloc(rows * sizeof *positions), *prefixes = malloc(2 * rows * sizeof *prefixes);
+    assert_true(qkv && found && cache && expected && positions && prefixes);
+    const uint64_t fed[] = {0, 1, T / 2, T - 2, T - 1};
+    for (size_t i = 0; i < sizeof fed / sizeof *fed; i++) {
+        const uint64_t t = tv_min_u64(fed[i], T - 1);
+        for (uint64_t r = 0; r < rows; r++) {
+            const uint64_t b = r / SHARERS;
+            positions[r] = (uint32_t)t;
+            prefixes[2 * r] = (uint32_t)(s->batch - 1 - b);
+            prefixes[2 * r + 1] = (uint32_t)shared_of(r, t);
+            memcpy(qkv + r * qkv_row, x->qkv + (b * T + t) * qkv_row, qkv_row * sizeof *qkv);
+        }
+        tv_test_tensor in = make_tensor(device, x->dtype, rows * qkv_row, qkv),
+                       at = tv_test_uints(device, rows, positions),
+                       of = tv_test_uints(device, 2 * rows, prefixes),
+                       out = make_tensor(device, x->dtype, rows * output_row, NULL), kv[2];
+        for (int which = 0; which < 2; which++) {
+            lay_out(s, max_tokens, t, false, caches[which], cache);
+            kv[which] = make_tensor(device, held, count, cache);
+        }
+        run_decode(device, s,
+                   (tv_attention_decode){.rows = rows,
+                                         .max_tokens = max_tokens,
+                                         .qkv = in.tensor,
+                                         .positions = at.tensor,
+                                         .k_cache = kv[0].tensor,
+                                         .v_cache = kv[1].tensor,
+                                         .output = out.tensor,
+                                         .prefixes = of.tensor,
+                                         .prefix_count = s->batch,
+                                         .prefix_tokens = T,
+                                         .own_tokens = T + 1});
+        read_tensor(&out, found);
+        for (uint64_t r = 0; r < rows; r++)
+            assert_memory_equal(found + r * output_row, steps + (r / SHARERS * T + t) * output_row,
+                                output_row * sizeof *found);
+        for (int which = 0; which < 2; which++) {
+            lay_out(s, max_tokens, t, true, caches[which], expected);
+            read_tensor(&kv[which], cache);
+            for (uint64_t e = 0; e < count; e++)
+                assert_true(isnan(expected[e]) ? isnan(cache[e]) : cache[e] == expected[e]);
+            tv_test_free(&kv[which]);
+        }
+        tv_test_free(&in);
+        tv_test_free(&at);
+        tv_test_free(&of);
+        tv_test_free(&out);
+    }
+    tv_free_all(qkv, found, cache, expected, positions, prefixes);
+}
+
 static void check_decode(tv_device *device, const tv_attention_shape *s, tv_dtype dtype, double tolerance,
                          bool same_bits) {
     tv_attention_sample x = tv_attention_sample_make(s, 1);
@@ -336,6 +429,7 @@ static void check_decode(tv_device *device, const tv_attention_shape *s, tv_dtyp
                     }
     }
     decode_at_once(device, s, &x, max_tokens, steps, caches);
+    decode_behind_prefixes(device, s, &x, max_tokens, steps, caches);
     if (same_bits) {
         tv_attention_sample_forward(device, &x, x.output);
         assert_memory_equal(x.output, steps, x.output_count * sizeof *steps);

@@ -146,6 +146,10 @@ static tv_rollout_options rollout_options(const tv_grpo *g) {
     const uint64_t all = tv_ppo_drawing_rows(g->run->options->ranks, grpo->prompts, grpo->answers);
     return (tv_rollout_options){.rows = grpo->rows ? tv_min_u64(grpo->rows, all) : all,
                                 .max_tokens = g->run->settings.data.seq_len,
+                                .prompts = all / grpo->answers,
+                                .answers = grpo->answers,
+                                .prompt_tokens = g->run->settings.data.seq_len - grpo->max_new_tokens,
+                                .max_new = grpo->max_new_tokens,
                                 .shared = g->activations};
 }
 
@@ -167,7 +171,7 @@ static tv_status measure(void *self, tv_run *run) {
                                .caps = caps,
                                .reference = tv_grpo_has_reference(g) ? &g->reference : NULL,
                                .rewards = g->scorers,
-                               .rows = drawing.rows,
+                               .drawing = drawing,
                                .narrows = run->settings.grpo.reward_weights == TV_WEIGHTS_AUTO},
         &s->memory);
     run->bytes.roles = &s->memory.roles;

@@ -138,14 +138,16 @@ done:
 
 /* Drawn side by side. */
 static uint64_t rows_with(const tv_ppo_memory *memory, uint32_t own) {
-    return own == OWN_ROWS       ? tv_div_up(memory->of.rows, 4)
-           : own == OWN_FEW_ROWS ? tv_div_up(memory->of.rows, 16)
-                                 : memory->of.rows;
+    return own == OWN_ROWS       ? tv_div_up(memory->of.drawing.rows, 4)
+           : own == OWN_FEW_ROWS ? tv_div_up(memory->of.drawing.rows, 16)
+                                 : memory->of.drawing.rows;
 }
 
 static tv_status add_drawing(measuring *m) {
-    const tv_rollout_options options = {
-        .rows = rows_with(m->memory, m->step->own), .max_tokens = m->options.tokens + 1, .shared = m->arena};
+    tv_rollout_options options = m->memory->of.drawing;
+    options.rows = rows_with(m->memory, m->step->own);
+    options.max_tokens = m->options.tokens + 1;
+    options.shared = m->arena;
     tv_decoder_bytes bytes;
     TV_RETURN_IF_FAILED(tv_rollout_measure(m->step->list, m->memory->of.caps, &options, &bytes));
     m->bytes += bytes.cache + bytes.activations + bytes.state;

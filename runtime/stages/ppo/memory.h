@@ -11,6 +11,7 @@
 #include "run/run.h"
 #include "stages/ppo/rewards.h"
 #include "stages/ppo/roles.h"
+#include "stages/rollout.h"
 
 enum { TV_PPO_CHANGES = 7 }; /* none among them */
 
@@ -20,7 +21,7 @@ typedef struct tv_ppo_memory_roles {
     const tv_caps *caps;
     const tv_ppo_role *reference, *value; /* NULL: there is none */
     tv_ppo_rewards *rewards;
-    uint64_t rows;      /* of drawing */
+    tv_rollout_options drawing;
     bool mix;           /* pretraining text is learned beside */
     bool narrows;       /* the reward model's types are as published, and a setting changes them */
     bool moves;         /* the value model begins as the reward model, and a setting changes that */

@@ -52,7 +52,7 @@ tv_status tv_ppo_plan_role(tv_run *run, const tv_ppo_role *role, const char *nam
 tv_status tv_ppo_plan_drawing(tv_run *run, const tv_rollout_options *options) {
     tv_decoder_bytes bytes;
     TV_RETURN_IF_FAILED(tv_rollout_measure(run->list, tv_device_caps(run->device), options, &bytes));
-    tv_trainer_bytes_add(&run->bytes, "drawing (key-value cache)",
+    tv_trainer_bytes_add(&run->bytes, bytes.shared ? "drawing (prompts shared)" : "drawing (key-value cache)",
                          bytes.cache + bytes.activations + bytes.state);
     return TV_OK;
 }

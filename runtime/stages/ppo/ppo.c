@@ -299,7 +299,7 @@ static tv_status measure(void *self, tv_run *run) {
                                .reference = &p->reference,
                                .value = &p->value,
                                .rewards = p->scorers,
-                               .rows = s->rows,
+                               .drawing = drawing,
                                .mix = p->ptx != NULL,
                                .narrows = run->settings.ppo.reward_weights == TV_WEIGHTS_AUTO,
                                .moves = !run->resumed && run->settings.ppo.value_init == TV_VALUE_FROM_REWARD,
