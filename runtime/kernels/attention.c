@@ -125,6 +125,10 @@ static tile_form form_of(const tv_caps *caps) {
                                                  : NARROW_TILES;
 }
 
+bool tv_attention_has_one_order(const tv_caps *caps, uint64_t head_size) {
+    return tv_attention_on_matrices(caps, head_size) || tv_cpu_lanes(caps) || form_of(caps) != CPU_TILES;
+}
+
 bool tv_attention_is_for(const tv_program *program, const tv_caps *caps) {
     const tile_table *const tables[] = {&forward_tiles, &backward_q_tiles, &backward_kv_tiles};
     bool other = false;

@@ -26,6 +26,9 @@ bool tv_attention_reads(const tv_caps *caps, uint64_t head_size, tv_dtype dtype)
 /* What the caches of decoding are stored as on a device: fp32, or its tier's 16-bit type where the kernels on
  * matrices take the head size, which then have one order of sums for decoding and for whole texts. */
 tv_dtype tv_attention_cache_type(const tv_caps *caps, uint64_t head_size);
+/* Whether a token's row has the same bits in a whole text, from its first column on, and in decoding: false
+ * where forms for CPUs without lanes have blocks of their own sizes (docs/kernels/attention.md). */
+bool tv_attention_has_one_order(const tv_caps *caps, uint64_t head_size);
 /* False for what launchers take on other devices: tiles of attention come in forms, by drivers of CPUs and by
  * registers. */
 bool tv_attention_is_for(const tv_program *program, const tv_caps *caps);

@@ -12,14 +12,16 @@ enum { TV_DECODE_MAX_ENDS = 8, TV_DECODE_ENDS_WORDS = 1 + TV_DECODE_MAX_ENDS };
 /* A drawn token as the device keeps it. */
 typedef struct tv_decode_drawn {
     uint32_t token;
-    float logprob;
+    float logprob, entropy;
 } tv_decode_drawn;
 enum { TV_DECODE_DRAWN_WORDS = sizeof(tv_decode_drawn) / sizeof(uint32_t) };
 
 typedef struct tv_decode_advance {
     uint64_t rows, max_tokens;
-    tv_tensor tokens;         /* (rows) uint32: the drawn tokens, overwritten with those to feed next */
-    tv_tensor drawn_logprobs; /* (rows) fp32 of the drawn tokens */
+    tv_tensor tokens; /* (rows) uint32: the drawn tokens, overwritten with those to feed next */
+    tv_tensor drawn;  /* fp32: log-probabilities (rows) of the drawn tokens; from element entropies_at on,
+                         where  that is not 0, entropies (rows) of what they were drawn from */
+    uint64_t entropies_at;
     tv_tensor bounds;    /* (rows, 2) uint32: length of the prompt (at least 1), length at which the row stops
                             (at most max_tokens) */
     tv_tensor ends;      /* (TV_DECODE_ENDS_WORDS) uint32 */

@@ -11,6 +11,11 @@
 #include "base/tokens.h"
 #include "kernels/launch.h"
 
+/* The one way to 1 / tau, so that whoever computes log-probabilities at a temperature means the same bits. */
+static inline float tv_inverse_temperature(double temperature) {
+    return (float)(1 / temperature);
+}
+
 typedef struct tv_token_logprobs {
     uint64_t rows, vocab;
     float inverse_temperature; /* 1 / tau */

@@ -240,14 +240,19 @@ static bool is_sound(tv_device *device) {
     test.of = "rows of matrix products";
     test.consequence = "so the last digits of a text depend on how many texts are beside it";
     test.run = tv_matrix_rows_test;
-    (void)tv_device_is_sound(device, &test);
+    bool alike = tv_device_is_sound(device, &test);
     test.name = "attention_rows";
     test.of = "attention in decoding beside whole texts";
     test.consequence =
         "so a rollout's distribution differs in its last digits from the one that its update starts at";
     test.run = tv_attention_rows_test;
-    (void)tv_device_is_sound(device, &test);
+    alike = tv_device_is_sound(device, &test) && alike;
+    *tv_device_rows_verdict(device) = alike ? TV_SOUND : TV_UNSOUND;
     return true;
+}
+
+bool tv_rows_have_one_order(tv_device *device) {
+    return tv_device_caps(device)->tier == TV_TIER_FP32 || *tv_device_rows_verdict(device) == TV_SOUND;
 }
 
 tv_status tv_device_open(const tv_device_options *options, tv_device **device) {

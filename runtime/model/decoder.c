@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "kernels/attention.h"
+#include "kernels/logprobs.h"
+#include "kernels/matrices.h"
 #include "kernels/sample.h"
 #include "model/decoder_state.h"
 #include "model/forward.h"
@@ -40,11 +42,35 @@ done:
     return status;
 }
 
+bool tv_decoder_has_training_bits(const tv_model *model) {
+    tv_device *device = tv_model_device(model);
+    return tv_attention_has_one_order(tv_device_caps(device), tv_model_list(model)->config.head_size) &&
+           tv_rows_have_one_order(device);
+}
+
 /* ---- the recorded step ---- */
+
+/* Of rows that were drawn from logits, which still stand: what training's heads would say of the tokens. */
+static tv_status rate(tv_recorder *recorder, const tv_decoder *decoder, tv_tensor logits, tv_part rows) {
+    const tv_tensor drawn = tv_decoder_state(decoder, STATE_DRAWN);
+    const uint64_t entropies = tv_decoder_entropies_at(decoder->options.rows);
+    return tv_token_logprobs_record(
+        recorder,
+        &(tv_token_logprobs){
+            .rows = rows.count,
+            .vocab = tv_model_list(decoder->model)->config.vocab_size,
+            .inverse_temperature = decoder->options.inverse_temperature,
+            .logits = logits,
+            .targets = tv_tensor_rows(tv_decoder_state(decoder, STATE_TOKENS), 1, rows.first, rows.count),
+            .logprobs = tv_tensor_rows(drawn, 1, rows.first, rows.count),
+            .lse = tv_tensor_rows(tv_decoder_state(decoder, STATE_DRAWN_LSE), 2, rows.first, rows.count),
+            .entropies = tv_tensor_rows(drawn, 1, entropies + rows.first, rows.count)});
+}
 
 /* Per chunk of rows: logits, the drawn tokens and their log-probabilities. */
 static tv_status draw(tv_recorder *recorder, const tv_decoder *decoder, const tv_activations *a) {
-    uint64_t vocab = tv_model_list(decoder->model)->config.vocab_size;
+    const uint64_t vocab = tv_model_list(decoder->model)->config.vocab_size;
+    const bool rated = decoder->options.inverse_temperature > 0;
     tv_record_push_label(recorder, "draw");
     for (uint64_t first = 0; first < a->rows; first += a->head_rows) {
         uint64_t rows = tv_min_u64(a->head_rows, a->rows - first);
@@ -60,8 +86,10 @@ static tv_status draw(tv_recorder *recorder, const tv_decoder *decoder, const tv
                 .sequences = tv_tensor_rows(tv_decoder_state(decoder, STATE_NUMBERS), 1, first, rows),
                 .positions = tv_tensor_rows(tv_decoder_state(decoder, STATE_POSITIONS), 1, first, rows),
                 .tokens = tv_tensor_rows(tv_decoder_state(decoder, STATE_TOKENS), 1, first, rows),
-                .logprobs =
-                    tv_tensor_rows(tv_decoder_state(decoder, STATE_DRAWN_LOGPROBS), 1, first, rows)}));
+                .logprobs = rated ? TV_ABSENT
+                                  : tv_tensor_rows(tv_decoder_state(decoder, STATE_DRAWN), 1, first, rows)}));
+        if (rated)
+            TV_RETURN_IF_FAILED(rate(recorder, decoder, logits, (tv_part){first, rows}));
     }
     tv_record_pop_label(recorder);
     return TV_OK;
@@ -72,7 +100,10 @@ static tv_status advance(tv_recorder *recorder, const tv_decoder *decoder, uint6
         recorder, &(tv_decode_advance){.rows = rows,
                                        .max_tokens = decoder->options.max_tokens,
                                        .tokens = tv_decoder_state(decoder, STATE_TOKENS),
-                                       .drawn_logprobs = tv_decoder_state(decoder, STATE_DRAWN_LOGPROBS),
+                                       .drawn = tv_decoder_state(decoder, STATE_DRAWN),
+                                       .entropies_at = decoder->options.inverse_temperature > 0
+                                                           ? tv_decoder_entropies_at(decoder->options.rows)
+                                                           : 0,
                                        .bounds = tv_decoder_state(decoder, STATE_BOUNDS),
                                        .ends = tv_decoder_state(decoder, STATE_ENDS),
                                        .positions = tv_decoder_state(decoder, STATE_POSITIONS),
@@ -154,8 +185,9 @@ static tv_status create(const tv_model *model, const tv_decoder_options *options
     decoder->held = calloc(decoder->plan.prefix_count * decoder->plan.prefix_tokens, sizeof *decoder->held);
     decoder->tokens = calloc(options->rows * options->max_tokens, sizeof *decoder->tokens);
     decoder->logprobs = calloc(options->rows * options->max_tokens, sizeof *decoder->logprobs);
+    decoder->entropies = calloc(options->rows * options->max_tokens, sizeof *decoder->entropies);
     if (!decoder->k || !decoder->v || !decoder->books || !decoder->slots || !decoder->prefixes ||
-        !decoder->tokens || !decoder->held || !decoder->logprobs) {
+        !decoder->tokens || !decoder->held || !decoder->logprobs || !decoder->entropies) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for a decoder");
         goto fail;
     }
@@ -230,6 +262,7 @@ void tv_decoder_destroy(tv_decoder **handle) {
     free(decoder->tokens);
     free(decoder->held);
     free(decoder->logprobs);
+    free(decoder->entropies);
     free(decoder);
     *handle = NULL;
 }
@@ -330,6 +363,7 @@ static tv_status fill(tv_decoder *decoder, uint64_t row, const tv_decoder_prompt
     };
     memcpy(decoder->tokens + row * width, prompt->tokens, prompt->length * sizeof *prompt->tokens);
     memset(decoder->logprobs + row * width, 0, prompt->length * sizeof *decoder->logprobs);
+    memset(decoder->entropies + row * width, 0, prompt->length * sizeof *decoder->entropies);
     if (prefix != NO_SLOT)
         tv_decoder_claim(decoder, row, prefix, held);
     decoder->changed = true;
@@ -376,6 +410,7 @@ static tv_status take_back(tv_decoder *decoder, uint64_t *running) {
             const tv_decode_drawn *drawn = &recent[slot * TV_DECODE_RECENT + i % TV_DECODE_RECENT];
             decoder->tokens[row * width + i] = drawn->token;
             decoder->logprobs[row * width + i] = drawn->logprob;
+            decoder->entropies[row * width + i] = drawn->entropy;
             if (status == TV_OK && !isfinite(drawn->logprob))
                 status =
                     tv_fail(TV_E_NUMERIC,
@@ -468,8 +503,11 @@ uint64_t tv_decoder_tokens_shared(const tv_decoder *decoder) {
 
 tv_decoder_row tv_decoder_read(const tv_decoder *decoder, uint64_t row) {
     const row_book *book = &decoder->books[row];
-    return (tv_decoder_row){.tokens = decoder->tokens + row * decoder->options.max_tokens,
-                            .logprobs = decoder->logprobs + row * decoder->options.max_tokens,
+    const uint64_t at = row * decoder->options.max_tokens;
+    return (tv_decoder_row){.tokens = decoder->tokens + at,
+                            .logprobs = decoder->logprobs + at,
+                            .entropies =
+                                decoder->options.inverse_temperature > 0 ? decoder->entropies + at : NULL,
                             .length = book->length,
                             .prompt_length = book->prompt_length,
                             .finished = book->finished};

@@ -9,7 +9,8 @@
  * others go on. Where at most half of the rows still run, the decoder moves them
  * together and goes on in a step of half as many rows, and so on down to one, so that stragglers do not cost
  * full rows. The log-probabilities equal those of the full forward pass within the tier's tolerance; logits
- * to the bit where attention has one order of sums (docs/kernels/attention.md). Draws are addressed by (seed,
+ * to the bit where tv_decoder_has_training_bits, and with them log-probabilities that are asked for as
+ * training's heads compute them. Draws are addressed by (seed,
  * the row's sequence number, the position of the token that was fed), and no bit of a row depends on the rows
  * beside it or on their number: the same seed gives the same text in any batch, order and company.
  */
@@ -31,6 +32,10 @@ typedef struct tv_decoder_options {
      * max_new. Else each row has all of its text. */
     uint64_t prompts, prompt_tokens, max_new;
     tv_activation_arena *shared; /* whose activations it borrows (activations.h); NULL: it has its own */
+    /* 1 / tau as training's heads over log-probabilities have it: those of drawn tokens are theirs under
+     * softmax(logits / tau), by the same kernel (kernels/logprobs.h), with the entropy of each. 0: they come
+     * with the draw, without entropies. */
+    float inverse_temperature;
 } tv_decoder_options;
 
 /* Bytes of memory by purpose: device memory, and what the host reads back through. The model's tables of
@@ -46,6 +51,10 @@ typedef struct tv_decoder_bytes {
  * tensor is larger than any buffer. */
 tv_status tv_decoder_measure(const tv_parameter_list *list, const tv_caps *caps,
                              const tv_decoder_options *options, tv_decoder_bytes *bytes);
+
+/* Whether logits of a step are, to the bit, those of a training pass over the same text from its first column
+ * on: attention has one order of sums there, and no self-test found that matrix units keep to none. */
+bool tv_decoder_has_training_bits(const tv_model *model);
 
 /* The model is kept by reference and may be trained on between runs. */
 tv_status tv_decoder_create(const tv_model *model, const tv_decoder_options *options, tv_decoder **decoder);
@@ -110,7 +119,9 @@ typedef struct tv_decoder_row {
     const uint32_t *tokens; /* (length) the prompt as far as it was fed, then the drawn tokens, an end token
                                included */
     const float *logprobs;  /* (length) of the drawn tokens, under the model at this temperature (1 when
-                               greedy); 0 in the prompt */
+                               greedy) or as the options say; 0 in the prompt */
+    const float *entropies; /* (length) likewise, of what they were drawn from before top-k and top-p; NULL
+                               without inverse_temperature */
     uint64_t length, prompt_length; /* 0 for a row without a prompt */
     uint32_t finished;              /* TV_DECODE_RUNNING, TV_DECODE_END_OF_TEXT, TV_DECODE_LENGTH */
 } tv_decoder_row;

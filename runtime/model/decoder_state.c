@@ -84,7 +84,8 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
         [STATE_READ_TOKENS] = reading,
         [STATE_READ_POSITIONS] = reading,
         [STATE_READ_SLOTS] = reading,
-        [STATE_DRAWN_LOGPROBS] = rows,
+        [STATE_DRAWN] = tv_decoder_entropies_at(rows) + rows,
+        [STATE_DRAWN_LSE] = 2 * rows,
     };
     for (int i = 0; i < STATE_COUNT; i++)
         plan->state[i].bytes = words[i] * sizeof(uint32_t);
@@ -121,7 +122,7 @@ tv_activations_options tv_decoder_activations(const tv_caps *caps, const tv_deco
 
 tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which) {
     return (tv_tensor){tv_device_arena_span(decoder->state, &decoder->plan.state[which]),
-                       which == STATE_DRAWN_LOGPROBS ? TV_F32 : TV_U32};
+                       which >= STATE_WRITTEN ? TV_F32 : TV_U32};
 }
 
 void *tv_decoder_up(const tv_decoder *decoder, state_tensor which) {

@@ -22,22 +22,23 @@ enum { MAX_LEVELS = 33 /* rows, half of them, a quarter, ... one: rows are below
 /* What the host reads back comes first, and what it writes is in the middle. "Slot": a row of these tensors
  * and of the caches. */
 typedef enum state_tensor {
-    STATE_RECENT,                         /* (slots, TV_DECODE_RECENT) tv_decode_drawn */
-    STATE_POSITIONS,                      /* (slots), the first that the host writes */
-    STATE_FINISHED,                       /* (slots) */
-    STATE_READ_BACK,                      /* so many are read back */
-    STATE_PROMPTS = STATE_READ_BACK,      /* (slots, max_tokens) */
-    STATE_TOKENS,                         /* (slots) */
-    STATE_NUMBERS,                        /* (slots) sequence numbers */
-    STATE_BOUNDS,                         /* (slots, 2) */
-    STATE_PREFIXES,                       /* (slots, 2) the prefix, and how many positions stand there */
-    STATE_ENDS,                           /* (TV_DECODE_ENDS_WORDS) */
-    STATE_SETTINGS,                       /* struct tv_sample_settings */
-    STATE_READ_TOKENS,                    /* (reading rows) of prompts, for a pass that reads them, */
-    STATE_READ_POSITIONS,                 /* (reading rows) where they stand, */
-    STATE_READ_SLOTS,                     /* (reading rows) and in which slots */
-    STATE_WRITTEN,                        /* all from POSITIONS to this are written by the host */
-    STATE_DRAWN_LOGPROBS = STATE_WRITTEN, /* (slots) */
+    STATE_RECENT,                    /* (slots, TV_DECODE_RECENT) tv_decode_drawn */
+    STATE_POSITIONS,                 /* (slots), the first that the host writes */
+    STATE_FINISHED,                  /* (slots) */
+    STATE_READ_BACK,                 /* so many are read back */
+    STATE_PROMPTS = STATE_READ_BACK, /* (slots, max_tokens) */
+    STATE_TOKENS,                    /* (slots) */
+    STATE_NUMBERS,                   /* (slots) sequence numbers */
+    STATE_BOUNDS,                    /* (slots, 2) */
+    STATE_PREFIXES,                  /* (slots, 2) the prefix, and how many positions stand there */
+    STATE_ENDS,                      /* (TV_DECODE_ENDS_WORDS) */
+    STATE_SETTINGS,                  /* struct tv_sample_settings */
+    STATE_READ_TOKENS,               /* (reading rows) of prompts, for a pass that reads them, */
+    STATE_READ_POSITIONS,            /* (reading rows) where they stand, */
+    STATE_READ_SLOTS,                /* (reading rows) and in which slots */
+    STATE_WRITTEN,                   /* all from POSITIONS to this are written by the host */
+    STATE_DRAWN = STATE_WRITTEN,     /* (slots) log-probabilities, (slots) entropies, each aligned */
+    STATE_DRAWN_LSE,                 /* (slots, 2) beside them, where they are those of training's heads */
     STATE_COUNT
 } state_tensor;
 
@@ -86,12 +87,12 @@ struct tv_decoder {
     uint32_t level;                   /* of the last run */
     bool changed;                     /* the host's books are ahead of the device */
     bool stale; /* what the caches hold is from before the last start: the model may have changed since */
-    row_book *books;       /* (rows) */
-    uint64_t *slots;       /* (slots) rows; NO_SLOT: free */
-    prefix_book *prefixes; /* (prefixes) */
-    uint32_t *tokens;      /* (rows, max_tokens) texts */
-    uint32_t *held;        /* (prefixes, prefix_tokens) */
-    float *logprobs;       /* (rows, max_tokens) */
+    row_book *books;             /* (rows) */
+    uint64_t *slots;             /* (slots) rows; NO_SLOT: free */
+    prefix_book *prefixes;       /* (prefixes) */
+    uint32_t *tokens;            /* (rows, max_tokens) texts */
+    uint32_t *held;              /* (prefixes, prefix_tokens) */
+    float *logprobs, *entropies; /* (rows, max_tokens) */
 };
 
 /* The caller frees the plan, also on failure. */
@@ -107,6 +108,10 @@ tv_activations_options tv_decoder_activations(const tv_caps *caps, const tv_deco
 
 /* A tensor on the device, where the host writes it before it is copied there, and where it is read back. */
 tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which);
+/* The element of STATE_DRAWN that is the first slot's entropy. */
+static inline uint64_t tv_decoder_entropies_at(uint64_t rows) {
+    return tv_align_up(rows, TV_TENSOR_ALIGNMENT / sizeof(float));
+}
 void *tv_decoder_up(const tv_decoder *decoder, state_tensor which);
 const void *tv_decoder_back(const tv_decoder *decoder, state_tensor which);
 

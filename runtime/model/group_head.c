@@ -1,6 +1,7 @@
 /* The policy among groups of answers: see group_head.h. */
 #include "model/group_head.h"
 
+#include "kernels/logprobs.h"
 #include "kernels/reduce.h"
 #include "model/logprob_chunks.h"
 
@@ -93,7 +94,7 @@ tv_loss_head tv_group_head(const void *settings, uint64_t batch, uint64_t tokens
         .settings = {[SETTING_CLIP_LOW] = (float)group->clip_low,
                      [SETTING_CLIP_HIGH] = (float)group->clip_high,
                      [SETTING_BETA] = (float)group->beta,
-                     [SETTING_INVERSE_TEMPERATURE] = (float)(1 / group->temperature)},
+                     [SETTING_INVERSE_TEMPERATURE] = tv_inverse_temperature(group->temperature)},
         .sizes = {[SIZE_SEQUENCES] = batch,
                   [SIZE_TOKENS] = tokens,
                   [SIZE_MODE] = group->mode,

@@ -1,6 +1,7 @@
 /* The policy as a loss head: see policy_head.h. */
 #include "model/policy_head.h"
 
+#include "kernels/logprobs.h"
 #include "kernels/reduce.h"
 #include "model/logprob_chunks.h"
 
@@ -62,7 +63,7 @@ tv_loss_head tv_policy_head(const void *settings, uint64_t batch, uint64_t token
         .scratch_words = {2 * rows, rows, TV_PPO_POLICY_STATS * rows,
                           tv_sum_rows_scratch(rows, TV_PPO_POLICY_STATS) / sizeof(float)},
         .stat_count = TV_PPO_POLICY_STATS,
-        .settings = {(float)policy->clip, (float)(1 / policy->temperature)},
+        .settings = {(float)policy->clip, tv_inverse_temperature(policy->temperature)},
         .record = record,
     };
 }

@@ -32,7 +32,8 @@ static tv_decoder_options decoder_options(const tv_rollout_options *options) {
         .prompts = tv_min_u64(options->prompts, PROMPTS_AT_ONCE * tv_div_up(options->rows, answers)),
         .prompt_tokens = options->prompt_tokens,
         .max_new = options->max_new,
-        .shared = options->shared};
+        .shared = options->shared,
+        .inverse_temperature = options->inverse_temperature};
 }
 
 tv_status tv_rollout_measure(const tv_parameter_list *list, const tv_caps *caps,

@@ -20,7 +20,8 @@ typedef struct tv_rollout_options {
      * so that tv_decoder_options may share them; 0: each row has its own. */
     uint64_t prompts, answers, prompt_tokens, max_new;
     uint64_t capture_step;       /* of tv_decoder_capture */
-    tv_activation_arena *shared; /* as tv_decoder_options has it */
+    tv_activation_arena *shared; /* as tv_decoder_options has them, like the next: */
+    float inverse_temperature;
 } tv_rollout_options;
 
 /* What a rollout takes on a device of these caps; fails as tv_decoder_measure does. */

@@ -290,6 +290,10 @@ tv_verdict *tv_device_texel_verdict(tv_device *device) {
     return &device->texel_verdict;
 }
 
+tv_verdict *tv_device_rows_verdict(tv_device *device) {
+    return &device->rows_verdict;
+}
+
 void tv_device_forget_inherited(void) {
     tv_instance_forget();
     /* These are meant for the other process's devices. */

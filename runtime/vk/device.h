@@ -39,6 +39,8 @@ uint32_t tv_device_number(const tv_device *device);
 typedef enum tv_verdict { TV_UNTESTED, TV_SOUND, TV_UNSOUND } tv_verdict;
 /* Of texel loads, kept here for the device's life; kernels/texels.h finds it. */
 tv_verdict *tv_device_texel_verdict(tv_device *device);
+/* Likewise of a row's bits at a tier of matrix units; kernels/matrices.h finds it. */
+tv_verdict *tv_device_rows_verdict(tv_device *device);
 
 /* In a process that fork made: no device of the other process works here, and the next one that is opened
  * gets an instance of its own. */

@@ -102,7 +102,7 @@ struct tv_device {
     VkQueue queue;
     uint32_t family, number;
     tv_caps caps;
-    tv_verdict texel_verdict;
+    tv_verdict texel_verdict, rows_verdict;
     VkPhysicalDeviceMemoryProperties memory;
 
     VkSemaphore timeline;

@@ -184,8 +184,10 @@ TV_PUSH_SIZE(struct tv_count_push, 4);
 /* The bookkeeping of `rows` rows with prompts of max_tokens at most. */
 struct tv_decode_advance_push {
     uint rows, max_tokens;
+    uint first;        /* row of `drawn` that is row 0 */
+    uint entropies_at; /* element of `drawn` that holds its row 0's entropy; 0: there are none */
 };
-TV_PUSH_SIZE(struct tv_decode_advance_push, 8);
+TV_PUSH_SIZE(struct tv_decode_advance_push, 16);
 
 struct tv_cache_copy_push {
     uint heads, tokens, head_size;

@@ -45,15 +45,22 @@ static void free_state(run_state *s) {
     tv_free_all(s->bounds, s->sequences, s->tokens, s->positions, s->finished, s->logprobs, s->recent);
 }
 
+/* Each drawn token's own. */
+static float entropy_of(float logprob) {
+    return 3 - logprob;
+}
+
 /* What the last tokens of whole sequences are in the device's form; the rest stays zero. */
-static void keep_recent(run_state *s, uint64_t rows, uint64_t width, const uint32_t *positions) {
+static void keep_recent(run_state *s, uint64_t rows, uint64_t width, const uint32_t *positions,
+                        bool entropies) {
     for (uint64_t r = 0; r < rows; r++)
         for (uint32_t t = s->bounds[2 * r]; t <= positions[r]; t++)
             s->recent[r * TV_DECODE_RECENT + t % TV_DECODE_RECENT] =
-                (tv_decode_drawn){s->sequences[r * width + t], s->logprobs[r * width + t]};
+                (tv_decode_drawn){s->sequences[r * width + t], s->logprobs[r * width + t],
+                                  entropies ? entropy_of(s->logprobs[r * width + t]) : 0};
 }
 
-static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t end_count) {
+static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t end_count, bool entropies) {
     const uint32_t steps = (uint32_t)width + 1;
     const tv_rng rng = {.seed = rows, .stream = TV_STREAM_TEST, .step = 1};
     uint32_t ends[TV_DECODE_ENDS_WORDS] = {end_count, 3, 19, 5, 7, 11, 2, 13, 17};
@@ -73,19 +80,24 @@ static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t
                    recent = tv_test_uints(device, rows * TV_DECODE_RECENT * TV_DECODE_DRAWN_WORDS,
                                           (const uint32_t *)s.recent);
     uint32_t *draw = calloc(rows, sizeof *draw);
-    float *draw_logprob = calloc(rows, sizeof *draw_logprob);
+    /* Entropies stand apart, as the log-probabilities of other rows would. */
+    const uint64_t entropies_at = entropies ? rows + 5 : 0;
+    float *draw_logprob = calloc(entropies_at + rows, sizeof *draw_logprob);
     for (uint32_t step = 0; step < steps; step++) {
         for (uint64_t r = 0; r < rows; r++) {
             draw[r] = drawn[r * steps + step];
             draw_logprob[r] = drawn_logprobs[r * steps + step];
+            if (entropies)
+                draw_logprob[entropies_at + r] = entropy_of(draw_logprob[r]);
         }
         assert_ok(tv_upload(device, tokens.tensor.span, draw, rows * sizeof *draw));
-        tv_test_tensor draws = tv_test_floats(device, rows, draw_logprob);
+        tv_test_tensor draws = tv_test_floats(device, entropies_at + rows, draw_logprob);
         tv_recorder *recorder = tv_test_begin(device);
         assert_ok(tv_decode_advance_record(recorder, &(tv_decode_advance){.rows = rows,
                                                                           .max_tokens = width,
                                                                           .tokens = tokens.tensor,
-                                                                          .drawn_logprobs = draws.tensor,
+                                                                          .drawn = draws.tensor,
+                                                                          .entropies_at = entropies_at,
                                                                           .bounds = bounds.tensor,
                                                                           .ends = end_ids.tensor,
                                                                           .positions = positions.tensor,
@@ -110,7 +122,7 @@ static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t
         }
         if (step + 1 == steps) {
             tv_test_read(&recent, s.recent);
-            keep_recent(&fresh, rows, width, s.positions);
+            keep_recent(&fresh, rows, width, s.positions, entropies);
             assert_memory_equal(s.recent, fresh.recent, rows * TV_DECODE_RECENT * sizeof *s.recent);
             for (uint64_t r = 0; r < rows; r++)
                 assert_int_not_equal(s.finished[r], TV_DECODE_RUNNING);
@@ -125,19 +137,19 @@ static void check_run(tv_device *device, uint64_t rows, uint64_t width, uint32_t
 }
 
 static void whole_runs_equal_the_oracle(void **state) {
-    check_run(*state, 1, 2, 0);
-    check_run(*state, 3, 17, 1);
-    check_run(*state, 65, 33, 2);
-    check_run(*state, 257, 9, TV_DECODE_MAX_ENDS);
-    check_run(*state, 5, 2 * TV_DECODE_RECENT + 3, 0);
-    check_run(*state, 70001, 3, 1);
+    check_run(*state, 1, 2, 0, false);
+    check_run(*state, 3, 17, 1, true);
+    check_run(*state, 65, 33, 2, false);
+    check_run(*state, 257, 9, TV_DECODE_MAX_ENDS, true);
+    check_run(*state, 5, 2 * TV_DECODE_RECENT + 3, 0, true);
+    check_run(*state, 70001, 3, 1, true);
 }
 
 /* 64 KiB per binding: (4,001, 33) words go in eight parts. */
 static void small_bindings_split_rows(void **state) {
     (void)state;
     tv_device *device = tv_test_open_lowered("storage_range=65536,group_count_x=4");
-    check_run(device, 4001, 33, 1);
+    check_run(device, 4001, 33, 1, true);
     tv_device_close(&device);
 }
 

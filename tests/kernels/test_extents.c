@@ -328,7 +328,7 @@ static tv_status advance(tv_recorder *r, const tv_tensor *t) {
     return tv_decode_advance_record(r, &(tv_decode_advance){.rows = R,
                                                             .max_tokens = T,
                                                             .tokens = t[0],
-                                                            .drawn_logprobs = t[1],
+                                                            .drawn = t[1],
                                                             .bounds = t[2],
                                                             .ends = t[3],
                                                             .positions = t[4],

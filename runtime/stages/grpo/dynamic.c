@@ -55,6 +55,8 @@ static void replace(tv_grpo *g, uint64_t from, uint64_t to) {
     memcpy(r->items + to * k, f->items + from * k, k * sizeof *r->items);
     memcpy(r->ids + to * k * (T + 1), f->ids + from * k * (T + 1), k * (T + 1) * sizeof *r->ids);
     memcpy(r->targets + to * k * T, f->targets + from * k * T, k * T * sizeof *r->targets);
+    memcpy(r->old_logprobs + to * k * T, f->old_logprobs + from * k * T, k * T * sizeof *r->old_logprobs);
+    memcpy(r->entropies + to * k * T, f->entropies + from * k * T, k * T * sizeof *r->entropies);
     g->equal[to] = 0;
 }
 

@@ -180,7 +180,8 @@ static tv_status measure(void *self, tv_run *run) {
 
 static tv_status begin(void *self, tv_run *run) {
     tv_grpo *g = &((grpo_stage *)self)->grpo;
-    const tv_rollout_options drawing = rollout_options(g);
+    tv_rollout_options drawing = rollout_options(g);
+    drawing.inverse_temperature = tv_ppo_drawing_scale(run->model, run->settings.grpo.temperature);
     uint64_t groups = run->settings.grpo.prompts, S = groups * run->settings.grpo.answers;
     if (tv_grpo_has_reference(g))
         TV_RETURN_IF_FAILED(tv_ppo_role_start(&g->reference, run->model, NULL));

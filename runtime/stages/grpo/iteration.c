@@ -129,16 +129,21 @@ static tv_status expect_finite(const tv_grpo *g, const float *numbers, const cha
     return TV_OK;
 }
 
-static tv_status evaluate_policy(tv_grpo *g) {
-    TV_RETURN_IF_FAILED(forward(g, g->run->trainer, g->rollout.old_logprobs, g->rollout.entropies));
+static tv_status pass_policy(tv_grpo *g) {
+    return forward(g, g->run->trainer, g->rollout.old_logprobs, g->rollout.entropies);
+}
+
+static tv_status expect_finite_policy(const tv_grpo *g) {
     return expect_finite(g, g->rollout.old_logprobs, "the policy's log-probabilities", TV_E_NUMERIC);
 }
 
-/* In the micro-batches of the first epoch's updates: the same shapes give the same bits, and the first ratios
- * are exactly 1. */
+/* In the micro-batches of the first epoch's updates: where a row's bits depend on what is beside it, the same
+ * shapes give the same bits, and the first ratios are exactly 1. */
 static tv_status evaluate_roles(tv_grpo *g) {
     TV_RETURN_IF_FAILED(order_epoch(g, 0));
-    TV_RETURN_IF_FAILED(evaluate_policy(g));
+    if (g->passes || !tv_ppo_rollout_is_rated(&g->rollout))
+        TV_RETURN_IF_FAILED(pass_policy(g));
+    TV_RETURN_IF_FAILED(expect_finite_policy(g));
     if (!tv_grpo_has_reference(g))
         return TV_OK;
     TV_RETURN_IF_FAILED(forward(g, g->reference.trainer, g->rollout.ref_logprobs, NULL));
@@ -149,7 +154,8 @@ tv_status tv_grpo_check(tv_grpo *g) {
     for (g->kept_count = 0; g->kept_count < g->rollout.sequences; g->kept_count++)
         g->kept[g->kept_count] = g->kept_count;
     TV_RETURN_IF_FAILED(order_epoch(g, 0));
-    return evaluate_policy(g);
+    TV_RETURN_IF_FAILED(pass_policy(g));
+    return expect_finite_policy(g);
 }
 
 /* ---- updates ---- */
@@ -329,10 +335,7 @@ tv_status tv_grpo_measure(tv_grpo *g, tv_metrics_line *line) {
 static void watch(tv_grpo *g, const measurement *m) {
     const uint64_t step = g->run->state.step + 1;
     g->warning[0] = '\0';
-    if (m->first_deviation > 0)
-        tv_warn("the first minibatch's ratios deviate from 1 by %.3g: the pass that scored the rollout and "
-                "the one that updates differ",
-                m->first_deviation);
+    tv_ppo_watch_first(m->first_deviation, &g->rollout, &g->passes);
     if (m->skipped > 0) {
         snprintf(g->warning, sizeof g->warning, "%.0f updates skipped: gradient not finite", m->skipped);
         tv_warn("iteration %" PRIu64 ": the gradient was not finite in %.0f of %.0f updates, which were "

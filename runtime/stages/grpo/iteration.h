@@ -1,10 +1,11 @@
 /* One iteration of GRPO, from prompts to an updated policy and the line that tells of it.
  *
  * Reads top to bottom in iteration.c: draw k answers to each prompt, score, choose the groups that teach,
- * evaluate policy and reference, advantages, update, measure held-out prompts, report. Everything drawn is
- * addressed by seed and the number of the answer over the whole run, so that a resumed run continues bit for
- * bit. An interrupt stops it anywhere; from the first update on the checkpoint holds the rollout
- * (stages/ppo/within.h). What outlasts an iteration changes at its end only, behind all that may stop it.
+ * evaluate policy (where its log-probabilities did not come with the draws) and reference, advantages,
+ * update, measure held-out prompts, report. Everything drawn is addressed by seed and the number of the
+ * answer over the whole run, so that a resumed run continues bit for bit. An interrupt stops it anywhere;
+ * from the first update on the checkpoint holds the rollout (stages/ppo/within.h). What outlasts an iteration
+ * changes at its end only, behind all that may stop it.
  */
 #ifndef TV_STAGES_GRPO_ITERATION_H
 #define TV_STAGES_GRPO_ITERATION_H
@@ -45,6 +46,7 @@ typedef struct tv_grpo {
     tv_ppo_rollout further;  /* what dynamic sampling draws beside it; empty where there is none */
     double *rewards;         /* (S) */
     uint8_t *equal;          /* (prompts): 1 where all rewards of the group are the same */
+    bool passes;             /* the policy's forward pass is made, whatever came with the draws */
     uint64_t *kept, *order;  /* (S): sequences that take part in the updates; their order in the epoch */
     uint64_t kept_count;
     tv_grpo_measured measured; /* of the iteration at hand */

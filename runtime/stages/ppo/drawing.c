@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/os.h"
 #include "base/rng.h"
+#include "kernels/logprobs.h"
 
 tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_ppo_sources *rewards,
                               const tv_data_source *sources, uint64_t count, tv_prompts **prompts) {
@@ -54,6 +55,10 @@ uint64_t tv_ppo_prompt_at(const tv_run *run, uint64_t count, uint64_t number) {
     return run->settings.data.shuffle ? tv_permute(&rng, number % count, count) : number % count;
 }
 
+float tv_ppo_drawing_scale(const tv_model *policy, double temperature) {
+    return tv_decoder_has_training_bits(policy) ? tv_inverse_temperature(temperature) : 0;
+}
+
 uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers) {
     return tv_div_up(prompts, tv_ranks_count(ranks)) * answers;
 }
@@ -66,14 +71,26 @@ typedef struct drawing {
     tv_ppo_rollout *rollout;
     uint64_t *own;        /* (S) the sequences that this rank draws */
     uint64_t count, kept; /* of them: all; those that have ended */
-    tv_text drawn;        /* several ranks: what it drew, a `text` and its tokens each */
+    tv_text drawn;        /* several ranks: what it drew, a `text` and its arrays each */
     bool alone, tells, posts;
     const char *held; /* TRIVIUM_INJECT_HELD_DRAWING, for tests; NULL: nothing holds it */
 } drawing;
 
+/* Behind it its tokens and, where it is rated, its log-probabilities and entropies, (length) each. */
 typedef struct text {
-    uint64_t sequence, length, prompt_length, ended;
+    uint64_t sequence, length, prompt_length, ended, rated;
 } text;
+
+static void put(const drawing *d, const text *own, const uint32_t *tokens, const float *logprobs,
+                const float *entropies) {
+    tv_ppo_rollout_set(d->rollout, own->sequence, tokens, own->length, own->prompt_length, own->ended);
+    if (own->rated)
+        tv_ppo_rollout_rate(d->rollout, own->sequence, logprobs, entropies);
+}
+
+static uint64_t arrays_of(const text *own) {
+    return own->rated ? 3 : 1;
+}
 
 /* The first of the texts in `bytes` bytes, which another rank may have drawn; adds where it ends to *at. */
 static tv_status set_text(const drawing *d, const uint8_t *bytes, uint64_t count, uint64_t *at, text *one) {
@@ -81,25 +98,30 @@ static tv_status set_text(const drawing *d, const uint8_t *bytes, uint64_t count
     bool good = count >= sizeof *one;
     if (good)
         memcpy(one, bytes, sizeof *one);
-    good = good && one->sequence < r->sequences && one->length <= r->tokens + 1 &&
-           one->prompt_length <= one->length && one->length <= (count - sizeof *one) / sizeof(uint32_t);
+    good = good && one->sequence < r->sequences && one->length <= r->tokens + 1 && one->prompt_length > 0 &&
+           one->prompt_length <= one->length &&
+           arrays_of(one) * one->length <= (count - sizeof *one) / sizeof(uint32_t);
     if (!good)
         return tv_fail(TV_E_IO, "a rank handed an answer round that no prompt has");
-    tv_ppo_rollout_set(d->rollout, one->sequence, (const uint32_t *)(const void *)(bytes + sizeof *one),
-                       one->length, one->prompt_length, one->ended);
-    *at += sizeof *one + one->length * sizeof(uint32_t);
+    const void *const arrays = bytes + sizeof *one;
+    const float *logprobs = (const float *)arrays + one->length;
+    put(d, one, arrays, logprobs, logprobs + one->length);
+    *at += sizeof *one + arrays_of(one) * one->length * sizeof(uint32_t);
     return TV_OK;
 }
 
 static tv_status keep_response(void *context, uint64_t index, const tv_decoder_row *row) {
     drawing *d = context;
-    const text own = {d->own[index], row->length, row->prompt_length, row->finished == TV_DECODE_END_OF_TEXT};
+    const text own = {d->own[index], row->length, row->prompt_length, row->finished == TV_DECODE_END_OF_TEXT,
+                      row->entropies != NULL};
+    const void *const arrays[] = {row->tokens, row->logprobs, row->entropies};
     const uint64_t begin = d->drawn.size;
-    tv_ppo_rollout_set(d->rollout, own.sequence, row->tokens, own.length, own.prompt_length, own.ended);
+    put(d, &own, row->tokens, row->logprobs, row->entropies);
     d->kept++;
     if (!d->alone) {
         TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, &own, sizeof own));
-        TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, row->tokens, own.length * sizeof *row->tokens));
+        for (uint64_t i = 0; i < arrays_of(&own); i++)
+            TV_RETURN_IF_FAILED(tv_text_append(&d->drawn, arrays[i], own.length * sizeof(uint32_t)));
     }
     if (d->posts)
         TV_RETURN_IF_FAILED(tv_ranks_post(d->of->ranks, d->drawn.data + begin, d->drawn.size - begin));

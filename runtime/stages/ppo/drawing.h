@@ -32,11 +32,15 @@ typedef struct tv_ppo_drawing {
     uint64_t max_new_tokens;
     tv_ppo_rewards *rewards; /* told of each answer as it ends; scored or abandoned after tv_ppo_draw */
 } tv_ppo_drawing;
+/* Of tv_rollout_options, so that answers come with what the policy's head says of their tokens at this
+ * temperature; 0 where a step has not a training pass's bits, which then takes one. */
+float tv_ppo_drawing_scale(const tv_model *policy, double temperature);
 /* Texts that a rank has to draw side by side of `prompts` with `answers` each. */
 uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers);
 /* By all ranks. Answers the prompts that the rollout's sequences name, those of one prompt side by side;
- * `first` is the address of the first one's draws. Each rank draws for every Nth prompt, and all get all
- * answers. Where a program scores, the first rank has those of the others as they end, and tells of all. */
+ * `first` is the address of the first one's draws; what came with the draws is in the rollout. Each rank
+ * draws for every Nth prompt, and all get all answers. Where a program scores, the first rank has those of
+ * the others as they end, and tells of all. */
 tv_status tv_ppo_draw(const tv_ppo_drawing *drawing, const tv_prompts *prompts, uint64_t first,
                       tv_ppo_rollout *rollout);
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/tokens.h"
 
 /* Of a token's distribution, in nats: at 0.001 one token has 99.99 % and the rest share what is left. */
@@ -36,4 +37,14 @@ void tv_ppo_describe_collapse(const tv_ppo_settings *settings, double entropy, d
     else if (settings->kl_target > 0 && !(kl <= far_kl * settings->kl_target))
         snprintf(text, size, "far from its reference: KL %.3g an answer, over %g times ppo.kl_target=%g", kl,
                  far_kl, settings->kl_target);
+}
+
+void tv_ppo_watch_first(double deviation, const tv_ppo_rollout *rollout, bool *passes) {
+    const bool drawn = !*passes && tv_ppo_rollout_is_rated(rollout);
+    if (!(deviation > 0))
+        return;
+    tv_warn("the first minibatch's ratios deviate from 1 by %.3g: what %s the rollout and the pass that "
+            "updates differ%s",
+            deviation, drawn ? "drew" : "scored", drawn ? "; from here on a pass scores each rollout" : "");
+    *passes = *passes || drawn;
 }

@@ -22,4 +22,8 @@ tv_status tv_ppo_expect_finite_answer(const tv_ppo_rollout *rollout, uint64_t se
 void tv_ppo_describe_collapse(const tv_ppo_settings *settings, double entropy, double kl, char *text,
                               uint64_t size);
 
+/* Warns where the ratios of an iteration's first minibatch are not 1, which deviate by so much. Where the old
+ * log-probabilities came with the draws, *passes becomes true: drawing has not the bits of training here. */
+void tv_ppo_watch_first(double deviation, const tv_ppo_rollout *rollout, bool *passes);
+
 #endif

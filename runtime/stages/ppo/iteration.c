@@ -91,12 +91,22 @@ static tv_status forward(const tv_ppo *p, tv_trainer *trainer, float *first, flo
                               tv_ppo_outputs_take, &outputs);
 }
 
-static tv_status evaluate_policy(tv_ppo *p) {
-    tv_ppo_rollout *r = &p->rollout;
-    TV_RETURN_IF_FAILED(forward(p, p->run->trainer, r->old_logprobs, r->entropies));
+static tv_status pass_policy(tv_ppo *p) {
+    return forward(p, p->run->trainer, p->rollout.old_logprobs, p->rollout.entropies);
+}
+
+static tv_status expect_finite_policy(const tv_ppo *p) {
+    const tv_ppo_rollout *r = &p->rollout;
     TV_RETURN_IF_FAILED(
         tv_ppo_expect_finite(r, r->old_logprobs, "the policy's log-probabilities", TV_E_NUMERIC));
     return tv_ppo_expect_finite(r, r->entropies, "the policy's entropies", TV_E_NUMERIC);
+}
+
+/* As it drew the rollout. */
+static tv_status evaluate_policy(tv_ppo *p) {
+    if (p->passes || !tv_ppo_rollout_is_rated(&p->rollout))
+        TV_RETURN_IF_FAILED(pass_policy(p));
+    return expect_finite_policy(p);
 }
 
 /* It never changes: what it gives is a matter of its files. */
@@ -111,8 +121,8 @@ static tv_status evaluate_value(tv_ppo *p) {
     return tv_ppo_expect_finite(&p->rollout, p->rollout.values, "the value model's values", TV_E_NUMERIC);
 }
 
-/* In the micro-batches of the first epoch's updates: the same shapes give the same bits, and the first
- * ratios are exactly 1. */
+/* In the micro-batches of the first epoch's updates: where a row's bits depend on what is beside it, the same
+ * shapes give the same bits, and the first ratios are exactly 1. */
 static tv_status evaluate_roles(tv_ppo *p) {
     TV_RETURN_IF_FAILED(order_epoch(p, 0));
     TV_RETURN_IF_FAILED(evaluate_policy(p));
@@ -122,7 +132,8 @@ static tv_status evaluate_roles(tv_ppo *p) {
 
 tv_status tv_ppo_check(tv_ppo *p) {
     TV_RETURN_IF_FAILED(order_epoch(p, 0));
-    TV_RETURN_IF_FAILED(evaluate_policy(p));
+    TV_RETURN_IF_FAILED(pass_policy(p));
+    TV_RETURN_IF_FAILED(expect_finite_policy(p));
     return evaluate_value(p);
 }
 
@@ -378,10 +389,7 @@ static void watch_kl(tv_ppo *p, const measurement *m) {
                 " iterations (now %.3f per response): responses are not drawn from the distribution that "
                 "they are scored with; ppo.top_k and ppo.top_p cut it, for example",
                 p->negative_kl, kl);
-    if (m->first_deviation > 0)
-        tv_warn("the first minibatch's ratios deviate from 1 by %.3g: the pass that scored the rollout and "
-                "the one that updates differ",
-                m->first_deviation);
+    tv_ppo_watch_first(m->first_deviation, &p->rollout, &p->passes);
 }
 
 /* beta *= 1 + clip(KL / target - 1, +-0.2) n / horizon (Ziegler et al. 2019). */

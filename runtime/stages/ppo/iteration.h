@@ -1,6 +1,7 @@
 /* One iteration of PPO, from prompts to an updated policy and the line that tells of it.
  *
- * Reads top to bottom in iteration.c: draw, score, evaluate the four roles, advantages, update, measure
+ * Reads top to bottom in iteration.c: draw, evaluate the roles (the policy only where its log-probabilities
+ * did not come with the draws), score, advantages, update, measure
  * held-out prompts, report. Everything drawn is addressed by seed and iteration, so that a resumed run
  * continues bit for bit. An interrupt stops it anywhere; from the first update on the checkpoint holds the
  * rollout (within.h). What outlasts an iteration changes at its end only, behind all that may stop it.
@@ -49,6 +50,7 @@ typedef struct tv_ppo {
     tv_ppo_rollout rollout, held_out; /* of the same size; empty where there are no held-out prompts */
     tv_ppo_measured measured;         /* of the iteration at hand */
     tv_ppo_within within;
+    bool passes;     /* the policy's forward pass is made, whatever came with the draws */
     uint64_t *order; /* (S) of the epoch */
     float *rewards;  /* (S): what each sequence's last token is rewarded with */
     tv_prompts *val; /* held-out prompts; NULL: none */

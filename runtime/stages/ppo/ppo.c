@@ -312,7 +312,8 @@ static tv_status measure(void *self, tv_run *run) {
 static tv_status begin(void *self, tv_run *run) {
     ppo_stage *s = self;
     tv_ppo *p = &s->ppo;
-    const tv_rollout_options drawing = rollout_options(s);
+    tv_rollout_options drawing = rollout_options(s);
+    drawing.inverse_temperature = tv_ppo_drawing_scale(run->model, run->settings.ppo.temperature);
     uint64_t sequences = run->settings.ppo.prompts, tokens = run->trainer_options.tokens;
     TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->reference, run->model, NULL));
     TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->value, run->model, s->value_checkpoint));

@@ -49,10 +49,31 @@ void tv_ppo_rollout_set(tv_ppo_rollout *rollout, uint64_t sequence, const uint32
     rollout->items[sequence].length = length;
     rollout->items[sequence].prompt_length = prompt_length;
     rollout->items[sequence].ended = ended;
+    rollout->items[sequence].rated = false;
     memset(own, 0, (T + 1) * sizeof *own);
     memcpy(own, ids, length * sizeof *own);
     for (uint64_t t = 0; t < T; t++)
         targets[t] = t + 1 >= prompt_length && t + 1 < length ? ids[t + 1] : TV_IGNORED_TARGET;
+}
+
+void tv_ppo_rollout_rate(tv_ppo_rollout *rollout, uint64_t sequence, const float *logprobs,
+                         const float *entropies) {
+    const uint64_t T = rollout->tokens, first = rollout->items[sequence].prompt_length - 1,
+                   count = rollout->items[sequence].length - 1 - first;
+    float *const own[] = {rollout->old_logprobs + sequence * T, rollout->entropies + sequence * T};
+    const float *const drawn[] = {logprobs, entropies};
+    for (int i = 0; i < 2; i++) {
+        memset(own[i], 0, T * sizeof *own[i]);
+        memcpy(own[i] + first, drawn[i] + first + 1, count * sizeof *own[i]);
+    }
+    rollout->items[sequence].rated = true;
+}
+
+bool tv_ppo_rollout_is_rated(const tv_ppo_rollout *rollout) {
+    bool rated = true;
+    for (uint64_t s = 0; s < rollout->sequences; s++)
+        rated = rated && rollout->items[s].rated;
+    return rated;
 }
 
 uint64_t tv_ppo_rollout_response_tokens(const tv_ppo_rollout *rollout) {

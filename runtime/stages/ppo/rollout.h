@@ -18,6 +18,7 @@ typedef struct tv_ppo_sequence {
     uint64_t number; /* of its draws; no other of a rollout has it */
     uint64_t length, prompt_length;
     bool ended;   /* the response ends with an end token */
+    bool rated;   /* its old log-probabilities and entropies came with its draws */
     double score; /* of the rewards; NaN: none of them applies to it */
 } tv_ppo_sequence;
 
@@ -35,6 +36,12 @@ void tv_ppo_rollout_free(tv_ppo_rollout *rollout);
 /* Puts a finished sequence, prompt and response, into row `sequence`. */
 void tv_ppo_rollout_set(tv_ppo_rollout *rollout, uint64_t sequence, const uint32_t *ids, uint64_t length,
                         uint64_t prompt_length, bool ended);
+/* What the policy said of its tokens when it drew them, in place of a forward pass: old log-probabilities and
+ * entropies (length), of which those of the response count. */
+void tv_ppo_rollout_rate(tv_ppo_rollout *rollout, uint64_t sequence, const float *logprobs,
+                         const float *entropies);
+/* Whether all sequences have them. */
+bool tv_ppo_rollout_is_rated(const tv_ppo_rollout *rollout);
 uint64_t tv_ppo_rollout_response_tokens(const tv_ppo_rollout *rollout);
 
 /* ---- batches over it ---- */
