@@ -188,6 +188,18 @@ static const typed_programs *programs_of(tv_dtype dtype) {
     }
 }
 
+/* Whether all that is read and written lies in fours: stored rows, the distances between them, and where each
+ * begins. A B of another type is read by words of its own. */
+static bool in_fours(const tv_matmul *product, const parts *size, const tv_matmul_push *p) {
+    uint64_t beside_a = product->transpose_a ? size->m : size->k,
+             beside_b = product->transpose_b ? size->k : size->n;
+    uint64_t sides =
+        beside_a | beside_b | size->n | p->lda | p->ldc | p->first_a | p->first_c | p->stride_a | p->stride_c;
+    if (product->b.dtype == TV_F32)
+        sides |= p->ldb | p->first_b | p->stride_b;
+    return sides % 4 == 0;
+}
+
 static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *product, const parts *size,
                                bool gelu, tv_launch *launch) {
     /* All of them, texels or not, of 8 lanes or of 16, sum a value of C in the same order. */
@@ -212,8 +224,9 @@ static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *pro
         launch->program = nn ? typed->cpu_nn[wide] : typed->cpu_nt[wide];
     if (texels) {
         uint64_t broadcast = TV_MATMUL_TEXEL_ROWS(lanes), across = TV_MATMUL_TEXEL_EACH(lanes, tn) * lanes;
-        tile_m = nn ? across : broadcast;
-        tile_n = nn ? broadcast : across;
+        bool turned = nn || (nt && wide && size->m > 4);
+        tile_m = turned ? across : broadcast;
+        tile_n = turned ? broadcast : across;
     }
     if (nt && size->m <= 4) {
         tile_m = size->m == 1 ? 1 : 4;
@@ -225,18 +238,8 @@ static void choose_cpu_variant(const tv_recorder *recorder, const tv_matmul *pro
     const tv_matmul_push *push = launch->push;
     launch->specialization[launch->specialization_count++] = gelu;
     launch->specialization[launch->specialization_count++] = push->accumulate;
-}
-
-/* Whether all that is read and written lies in fours: stored rows, the distances between them, and where each
- * begins. A B of another type is read by words of its own. */
-static bool in_fours(const tv_matmul *product, const parts *size, const tv_matmul_push *p) {
-    uint64_t beside_a = product->transpose_a ? size->m : size->k,
-             beside_b = product->transpose_b ? size->k : size->n;
-    uint64_t sides =
-        beside_a | beside_b | size->n | p->lda | p->ldc | p->first_a | p->first_c | p->stride_a | p->stride_c;
-    if (product->b.dtype == TV_F32)
-        sides |= p->ldb | p->first_b | p->stride_b;
-    return sides % 4 == 0;
+    if (texels)
+        launch->specialization[launch->specialization_count++] = in_fours(product, size, push);
 }
 
 /* All kernels of GPUs give a value of C the same bits, so the choice may follow the number of rows: a large

@@ -9,7 +9,8 @@
  * constant lane and component, so that each texel of a step is loaded by one lane only:
  *   stored along k (A, B^T)   a texel is four steps of one row; a lane has rows that lie LANES apart
  *   k by k (A^T, B)           a texel is four rows of one step; a lane has these
- * A B is computed as its transpose, B^T A^T: then one that is stored along k lies across the lanes, where both are not k by k.
+ * A B is computed as its transpose, B^T A^T: then one that is stored along k lies across the lanes, where both are not k by k. A B^T too on 16
+ * lanes, so that a lane has neighbours of C: four in one store cost half of four stores. Where C is not in fours, one by one.
  * Below, "rows" are the rows of C (columns of A B) that the broadcast operand makes, "columns" those across the lanes.
  * -DTV_ROWS=n, for A B^T: n rows instead of these, where C has no more.
  * Beyond the last k, the broadcast operand counts as 0; beyond the last row and column the last ones are read again.
@@ -29,6 +30,7 @@ layout(local_size_x = TV_LOCAL_SIZE) in;
 /* Constants, because both sides of a branch are run where these kernels are. */
 layout(constant_id = 0) const bool GELU = false;
 layout(constant_id = 1) const bool ACCUMULATE = false;
+layout(constant_id = 2) const bool FOURS = false; /* rows of C begin at multiples of 4 and are as long */
 layout(binding = 0) uniform samplerBuffer a;
 layout(binding = 1) uniform samplerBuffer b;
 layout(std430, binding = 2) readonly buffer Bias {
@@ -37,11 +39,19 @@ layout(std430, binding = 2) readonly buffer Bias {
 layout(std430, binding = 3) buffer C {
     TV_ACT c[];
 };
+layout(std430, binding = 3) buffer C4 {
+    TV_ACT4 c4[];
+};
 layout(push_constant) uniform Push {
     tv_matmul_push p;
 };
 
-#if !TV_TRANSPOSE_A && !TV_TRANSPOSE_B
+#ifdef TV_ROWS
+#define TURNED 0
+#else
+#define TURNED (!TV_TRANSPOSE_A && (!TV_TRANSPOSE_B || TV_CPU_LANES == TV_CPU_LANES_WIDE))
+#endif
+#if TURNED
 #define BROADCAST b
 #define ACROSS a
 #define OF_C(row, column) ((column)*p.ldc + (row))
@@ -87,9 +97,15 @@ const uint FETCHES = (ROWS * STEP / 4 + LANES - 1) / LANES;
 #define OWN(j, s) own[s][j]
 #endif
 
+/* Values of C from `at` on. */
+void store_four(uint at, vec4 sums) {
+    vec4 value = ACCUMULATE ? fma(vec4(p.scale), sums, c4[at / 4]) : p.scale * sums;
+    c4[at / 4] = GELU ? value / (1.0 + tv_gelu_exp(value)) : value;
+}
+
 void main() {
     uint lane = gl_SubgroupInvocationID;
-#if !TV_TRANSPOSE_A && !TV_TRANSPOSE_B
+#if TURNED
     uint rows = p.n, columns = p.m, row_ld = p.ldb, column_ld = p.lda;
     uint row_base = p.first_b + gl_WorkGroupID.z * p.stride_b, column_base = p.first_a + gl_WorkGroupID.z * p.stride_a;
 #else
@@ -110,15 +126,22 @@ void main() {
 #endif
 
     float sum[ROWS][EACH];
-    [[unroll]] for (uint j = 0; j < EACH; j++)
-        [[unroll]] for (uint i = 0; i < ROWS; i++) {
-#if !TV_TRANSPOSE_A && !TV_TRANSPOSE_B
-            uint of_bias = min(row_0 + i, rows - 1);
+#if TURNED
+    float biases[ROWS / LANES];
+    [[unroll]] for (uint f = 0; f < ROWS / LANES; f++)
+        biases[f] = p.has_bias != 0 ? float(bias[p.first_bias + min(row_0 + f * LANES + lane, rows - 1)]) : 0.0;
+    [[unroll]] for (uint i = 0; i < ROWS; i++) {
+        float of_row = subgroupBroadcast(biases[i / LANES], i % LANES);
+        [[unroll]] for (uint j = 0; j < EACH; j++)
+            sum[i][j] = of_row;
+    }
 #else
-            uint of_bias = min(column[j], columns - 1);
+    [[unroll]] for (uint j = 0; j < EACH; j++) {
+        float of_column = p.has_bias != 0 ? float(bias[p.first_bias + min(column[j], columns - 1)]) : 0.0;
+        [[unroll]] for (uint i = 0; i < ROWS; i++)
+            sum[i][j] = of_column;
+    }
 #endif
-            sum[i][j] = p.has_bias != 0 ? float(bias[p.first_bias + of_bias]) : 0.0;
-        }
 
     uint last = p.k - 1;
     for (uint k_0 = 0; k_0 < p.k; k_0 += STEP) {
@@ -155,6 +178,26 @@ void main() {
             }
     }
 
+#if TURNED
+    if (FOURS) {
+        [[unroll]] for (uint j = 0; j < EACH; j++)
+            if (column[j] < columns) {
+                [[unroll]] for (uint i = 0; i < ROWS; i += 4)
+                    if (row_0 + i < rows)
+                        store_four(base_c + OF_C(row_0 + i, column[j]), vec4(sum[i][j], sum[i + 1][j], sum[i + 2][j], sum[i + 3][j]));
+            }
+        return;
+    }
+#elif !ACROSS_ALONG
+    if (FOURS) {
+        if (column[0] < columns) {
+            [[unroll]] for (uint i = 0; i < ROWS; i++)
+                if (row_0 + i < rows)
+                    store_four(base_c + OF_C(row_0 + i, column[0]), vec4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]));
+        }
+        return;
+    }
+#endif
     [[unroll]] for (uint j = 0; j < EACH; j++)
         if (column[j] < columns) {
             [[unroll]] for (uint i = 0; i < ROWS; i++)
