@@ -337,12 +337,11 @@ static void choose_variant(const tv_recorder *recorder, const tv_matmul *product
         choose_gpu_variant(recorder, product, size, gelu, launch);
 }
 
-/* One dispatch: `size` of the operands from `first` on, into the place of C that `into` names; into->k values
- * were added there before. */
-static tv_status record_product(tv_recorder *recorder, const tv_matmul *product, const operand *a,
-                                const operand *b, const operand *c, const parts *first, const parts *size,
-                                const parts *into) {
-    tv_matmul_push push = {
+/* All of a dispatch but its program. `push` stays with the launch. */
+static void prepare(const tv_matmul *product, const operand *a, const operand *b, const operand *c,
+                    const parts *first, const parts *size, const parts *into, tv_matmul_push *push,
+                    tv_launch *launch) {
+    *push = (tv_matmul_push){
         .m = (uint32_t)size->m,
         .n = (uint32_t)size->n,
         .k = (uint32_t)size->k,
@@ -357,26 +356,107 @@ static tv_status record_product(tv_recorder *recorder, const tv_matmul *product,
         .has_bias = tv_tensor_present(product->bias) && into->k == 0,
         .scale = product->scale,
     };
-    tv_launch launch = {
-        .push = &push,
+    *launch = (tv_launch){
+        .push = push,
         .groups_z = (uint32_t)size->batch,
         .shape = {size->m, size->n, size->k, size->batch > 1 ? size->batch : 0},
     };
-    launch.bindings[0] =
+    launch->bindings[0] =
         product->transpose_a
-            ? part_of(a, first->batch, size->batch, first->k, size->k, first->m, size->m, &push.first_a)
-            : part_of(a, first->batch, size->batch, first->m, size->m, first->k, size->k, &push.first_a);
+            ? part_of(a, first->batch, size->batch, first->k, size->k, first->m, size->m, &push->first_a)
+            : part_of(a, first->batch, size->batch, first->m, size->m, first->k, size->k, &push->first_a);
     bool floats = !tv_dtype_is_blocks(product->b.dtype) && tv_dtype_bytes(product->b.dtype) == b->unit,
          along_k = product->transpose_b;
     uint64_t row = along_k ? first->n : first->k, rows = along_k ? size->n : size->k;
     uint64_t column = !floats ? 0 : along_k ? first->k : first->n;
     uint64_t columns = !floats ? b->columns : along_k ? size->k : size->n;
-    launch.bindings[1] = part_of(b, first->batch, size->batch, row, rows, column, columns, &push.first_b);
-    if (push.has_bias)
-        launch.bindings[2] = view(product->bias, sizeof(float), first->n, size->n, &push.first_bias);
-    launch.bindings[3] =
-        part_of(c, into->batch, size->batch, into->m, size->m, into->n, size->n, &push.first_c);
+    launch->bindings[1] = part_of(b, first->batch, size->batch, row, rows, column, columns, &push->first_b);
+    if (push->has_bias)
+        launch->bindings[2] = view(product->bias, sizeof(float), first->n, size->n, &push->first_bias);
+    launch->bindings[3] =
+        part_of(c, into->batch, size->batch, into->m, size->m, into->n, size->n, &push->first_c);
+}
+
+/* One dispatch: `size` of the operands from `first` on, into the place of C that `into` names; into->k values
+ * were added there before. */
+static tv_status record_product(tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                                const operand *b, const operand *c, const parts *first, const parts *size,
+                                const parts *into) {
+    tv_matmul_push push;
+    tv_launch launch;
+    prepare(product, a, b, c, first, size, into, &push, &launch);
     choose_variant(recorder, product, size, product->gelu && first->k + size->k == product->k, &launch);
+    return tv_launch_record(recorder, &launch);
+}
+
+/* ---- a norm behind it ---- */
+
+uint64_t tv_matmul_arrived(uint64_t m) {
+    return tv_div_up(m, TV_MATMUL_CPU_ROWS);
+}
+
+static bool overlap(tv_tensor x, tv_tensor y) {
+    return tv_tensor_present(x) && tv_tensor_present(y) && x.span.buffer == y.span.buffer &&
+           x.span.offset < y.span.offset + y.span.bytes && y.span.offset < x.span.offset + x.span.bytes;
+}
+
+/* Whether the workgroups of a product may norm its rows: while some still read A and make C, others write. */
+static bool may_norm(const tv_recorder *recorder, const tv_matmul *p, const operand *c) {
+    const tv_norm_forward *norm = p->norm;
+    return tv_cpu_lanes(tv_recorder_caps(recorder)) && !takes_matrices(tv_recorder_caps(recorder), p) &&
+           p->b.dtype == TV_F32 && !p->transpose_a && p->transpose_b && p->batch == 1 && !p->gelu &&
+           !p->accumulate && c->ld == p->n && c->tensor.span.offset % TV_TENSOR_ALIGNMENT == 0 &&
+           p->arrived.span.bytes >= tv_matmul_arrived(p->m) * sizeof(uint32_t) &&
+           tv_norm_texels_of_lane(recorder, norm, p->m) > 0 && !overlap(norm->output, p->a) &&
+           !overlap(norm->output, p->c) && !overlap(norm->output, norm->residual) &&
+           !overlap(p->c, norm->residual);
+}
+
+/* The kernel that norms too, in place of the one that was chosen; false: there is none. */
+static bool take_normed(tv_launch *launch) {
+    static const tv_program_id pairs[][2] = {
+        {TV_PROGRAM_matmul_texels_nt, TV_PROGRAM_matmul_norm_texels_nt},
+        {TV_PROGRAM_matmul_texels_nt_1, TV_PROGRAM_matmul_norm_texels_nt_1},
+        {TV_PROGRAM_matmul_texels_nt_4, TV_PROGRAM_matmul_norm_texels_nt_4},
+        {TV_PROGRAM_matmul_texels_nt_wide, TV_PROGRAM_matmul_norm_texels_nt_wide},
+        {TV_PROGRAM_matmul_texels_nt_1_wide, TV_PROGRAM_matmul_norm_texels_nt_1_wide},
+        {TV_PROGRAM_matmul_texels_nt_4_wide, TV_PROGRAM_matmul_norm_texels_nt_4_wide}};
+    for (size_t i = 0; i < TV_COUNT(pairs); i++)
+        if (launch->program == pairs[i][0]) {
+            launch->program = pairs[i][1];
+            return true;
+        }
+    return false;
+}
+
+/* *normed: whether this was done. */
+static tv_status record_normed(tv_recorder *recorder, const tv_matmul *product, const operand *a,
+                               const operand *b, const operand *c, const parts *whole, bool *normed) {
+    const tv_norm_forward *norm = product->norm;
+    const parts first = {0};
+    tv_matmul_push push;
+    tv_launch launch;
+    *normed = false;
+    if (!may_norm(recorder, product, c))
+        return TV_OK;
+    prepare(product, a, b, c, &first, whole, &first, &push, &launch);
+    choose_cpu_variant(recorder, product, whole, false, &launch);
+    if (!in_fours(product, whole, &push) || !take_normed(&launch))
+        return TV_OK;
+    const uint64_t n = product->n;
+    const bool has_residual = tv_tensor_present(norm->residual), has_bias = tv_tensor_present(norm->bias);
+    push.norm_eps = norm->eps;
+    push.norm_gain_offset = norm->gain_from_one ? 1.0F : 0.0F;
+    launch.bindings[5] = tv_tensor_first(norm->gain, n);
+    launch.bindings[4] = has_residual ? tv_tensor_first(norm->residual, product->m * n) : launch.bindings[5];
+    launch.bindings[6] = has_bias ? tv_tensor_first(norm->bias, n) : launch.bindings[5];
+    launch.bindings[7] = tv_tensor_first(norm->output, product->m * n);
+    launch.bindings[8] = product->arrived;
+    const uint32_t constants[] = {tv_norm_texels_of_lane(recorder, norm, product->m), has_residual, has_bias,
+                                  norm->kind == TV_NORM_RMS};
+    for (size_t i = 0; i < TV_COUNT(constants); i++)
+        launch.specialization[launch.specialization_count++] = constants[i];
+    *normed = true;
     return tv_launch_record(recorder, &launch);
 }
 
@@ -572,6 +652,12 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
                        "matmul: operands of %llu x %llu x %llu are cut along k on this device, and only a C "
                        "of 32-bit floats takes the sum of the parts",
                        (unsigned long long)p.m, (unsigned long long)p.n, (unsigned long long)p.k);
+    if (p.norm && part.m == p.m && part.n == p.n && part.k == p.k) {
+        bool normed;
+        TV_RETURN_IF_FAILED(record_normed(recorder, &p, &a, &b, &c, &part, &normed));
+        if (normed)
+            return TV_OK;
+    }
     for (first.batch = 0; first.batch < p.batch; first.batch += part.batch)
         for (first.m = 0; first.m < p.m; first.m += part.m)
             for (first.n = 0; first.n < p.n; first.n += part.n) {
@@ -585,5 +671,5 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
                     first.k += part.k;
                 } while (first.k < p.k);
             }
-    return TV_OK;
+    return p.norm ? tv_norm_forward_record(recorder, p.norm) : TV_OK;
 }

@@ -11,7 +11,7 @@
 #ifndef TV_KERNELS_MATMUL_H
 #define TV_KERNELS_MATMUL_H
 
-#include "kernels/launch.h"
+#include "kernels/norm.h"
 
 typedef struct tv_matmul {
     uint64_t m, n, k;                      /* C (m, n), op(A) (m, k), op(B) (k, n) */
@@ -31,7 +31,16 @@ typedef struct tv_matmul {
     /* For the sums of slices of k where C alone is too small for the device: floats, m n for each slice at
      * once. The bits do not depend on it; absent: one workgroup makes all slices of its part of C. */
     tv_tensor scratch;
+    /* A norm of C, with the bits of tv_norm_forward_record: in the product's dispatch where kernels have that
+     * (CPUs), which leaves its `mean` and `rstd` unwritten and wants `arrived`, else behind it. Its input is
+     * C, which `sum` must be too if it is there. NULL: none. */
+    const tv_norm_forward *norm;
+    tv_tensor
+        arrived; /* tv_matmul_arrived(m) words, zero before and after; absent: the norm takes a dispatch */
 } tv_matmul;
+
+/* Words that count workgroups of such a product. */
+uint64_t tv_matmul_arrived(uint64_t m);
 
 /* Bytes of scratch that are worth having for such a product: all slices, within 16 MiB. 0: none. */
 uint64_t tv_matmul_scratch(uint64_t m, uint64_t n, uint64_t k);

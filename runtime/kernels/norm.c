@@ -49,8 +49,7 @@ static tv_status split(const tv_recorder *recorder, uint64_t rows, uint64_t chan
     return tv_split_rows(recorder, "norm", rows, bytes, 3, part);
 }
 
-/* vec4s of a lane where a row is read as texels and stays in registers; else 0. */
-static uint32_t texels_of_lane(const tv_recorder *recorder, const tv_norm_forward *norm, uint64_t rows) {
+uint32_t tv_norm_texels_of_lane(const tv_recorder *recorder, const tv_norm_forward *norm, uint64_t rows) {
     uint64_t lanes = tv_cpu_lanes(tv_recorder_caps(recorder)), width = norm->channels / 4;
     if (lanes == 0 || norm->channels % 4 != 0 || width == 0 || width > MOST_TEXELS * lanes ||
         tv_is_half(norm->output.dtype) || rows * width > tv_recorder_texels(recorder))
@@ -100,7 +99,7 @@ tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *n
             .specialization = {row_local_size(recorder, channels)},
             .specialization_count = 1,
             .shape = {part.count, channels}};
-        uint32_t each = texels_of_lane(recorder, norm, part.count);
+        uint32_t each = tv_norm_texels_of_lane(recorder, norm, part.count);
         if (each > 0)
             read_texels(&launch, norm->kind, &push, each);
         TV_RETURN_IF_FAILED(tv_launch_record(recorder, &launch));

@@ -27,6 +27,10 @@ typedef struct tv_norm_forward {
 } tv_norm_forward;
 tv_status tv_norm_forward_record(tv_recorder *recorder, const tv_norm_forward *norm);
 
+/* vec4s of a lane where a subgroup reads a row as texels and keeps it in registers (CPUs); else 0. For
+ * launchers of such kernels. */
+uint32_t tv_norm_texels_of_lane(const tv_recorder *recorder, const tv_norm_forward *norm, uint64_t rows);
+
 typedef struct tv_norm_backward {
     tv_norm_kind kind;
     uint64_t rows, channels;

@@ -118,7 +118,10 @@ static tv_status record_step(const tv_decoder *decoder, uint64_t rows, bool prof
     tv_recorder *recorder = NULL;
     const tv_model_inputs inputs = {.tokens = tv_decoder_state(decoder, STATE_TOKENS),
                                     .positions = tv_decoder_state(decoder, STATE_POSITIONS)};
-    tv_kv_cache cache = {.max_tokens = decoder->options.max_tokens, .k = decoder->k, .v = decoder->v};
+    tv_kv_cache cache = {.max_tokens = decoder->options.max_tokens,
+                         .k = decoder->k,
+                         .v = decoder->v,
+                         .arrived = tv_decoder_arrived(decoder)};
     if (tv_decoder_shares(decoder)) {
         cache.prefixes = tv_decoder_state(decoder, STATE_PREFIXES);
         cache.prefix_count = decoder->plan.prefix_count;

@@ -117,6 +117,7 @@ fail:
 /* Every running row stands in a slot of the step. */
 static tv_status place_all(tv_recorder *recorder, tv_decoder *decoder) {
     uint64_t rows = decoder->options.rows, step = tv_decoder_rows_of_level(rows, decoder->level);
+    TV_RETURN_IF_FAILED(tv_record_fill(recorder, tv_decoder_state(decoder, STATE_ARRIVED).span, 0));
     for (uint64_t slot = step; slot < rows; slot++)
         if (decoder->slots[slot] != NO_SLOT)
             TV_RETURN_IF_FAILED(move(recorder, decoder, slot));

@@ -20,7 +20,8 @@ static tv_status record_read(const tv_decoder *decoder, uint64_t rows, tv_record
                                .k = decoder->k,
                                .v = decoder->v,
                                .slots = tv_decoder_state(decoder, STATE_READ_SLOTS),
-                               .slot_count = decoder->plan.prefix_count};
+                               .slot_count = decoder->plan.prefix_count,
+                               .arrived = tv_decoder_arrived(decoder)};
     const tv_activations activations = tv_activations_of_fewer(decoder->activations, rows, 1);
     TV_TRY_OR_FAIL(tv_recorder_begin(tv_model_device(decoder->model),
                                      &(tv_recorder_options){.name = "decode/read"}, &recorder));

@@ -2,6 +2,7 @@
 #include "model/decoder_state.h"
 
 #include "kernels/attention.h"
+#include "kernels/matmul.h"
 #include "vk/transfer.h"
 
 #include <stdlib.h>
@@ -86,6 +87,7 @@ tv_status tv_decoder_plan_make(const tv_model_config *config, const tv_caps *cap
         [STATE_READ_SLOTS] = reading,
         [STATE_DRAWN] = tv_decoder_entropies_at(rows) + rows,
         [STATE_DRAWN_LSE] = 2 * rows,
+        [STATE_ARRIVED] = tv_matmul_arrived(tv_max_u64(rows, reading)),
     };
     for (int i = 0; i < STATE_COUNT; i++)
         plan->state[i].bytes = words[i] * sizeof(uint32_t);
@@ -122,7 +124,12 @@ tv_activations_options tv_decoder_activations(const tv_caps *caps, const tv_deco
 
 tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which) {
     return (tv_tensor){tv_device_arena_span(decoder->state, &decoder->plan.state[which]),
-                       which >= STATE_WRITTEN ? TV_F32 : TV_U32};
+                       which == STATE_DRAWN || which == STATE_DRAWN_LSE ? TV_F32 : TV_U32};
+}
+
+tv_tensor tv_decoder_arrived(const tv_decoder *decoder) {
+    const tv_caps *caps = tv_device_caps(tv_model_device(decoder->model));
+    return tv_cpu_lanes(caps) > 0 ? tv_decoder_state(decoder, STATE_ARRIVED) : TV_ABSENT;
 }
 
 void *tv_decoder_up(const tv_decoder *decoder, state_tensor which) {

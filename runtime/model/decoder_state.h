@@ -39,6 +39,7 @@ typedef enum state_tensor {
     STATE_WRITTEN,                   /* all from POSITIONS to this are written by the host */
     STATE_DRAWN = STATE_WRITTEN,     /* (slots) log-probabilities, (slots) entropies, each aligned */
     STATE_DRAWN_LSE,                 /* (slots, 2) beside them, where they are those of training's heads */
+    STATE_ARRIVED,                   /* of products that norm (kernels/matmul.h): zeros between them */
     STATE_COUNT
 } state_tensor;
 
@@ -112,6 +113,8 @@ tv_tensor tv_decoder_state(const tv_decoder *decoder, state_tensor which);
 static inline uint64_t tv_decoder_entropies_at(uint64_t rows) {
     return tv_align_up(rows, TV_TENSOR_ALIGNMENT / sizeof(float));
 }
+/* Of the passes over the caches; absent where kernels have no use for it. */
+tv_tensor tv_decoder_arrived(const tv_decoder *decoder);
 void *tv_decoder_up(const tv_decoder *decoder, state_tensor which);
 const void *tv_decoder_back(const tv_decoder *decoder, state_tensor which);
 

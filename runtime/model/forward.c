@@ -20,30 +20,6 @@ typedef struct pass {
     bool reads;               /* the cache is all that is wanted */
 } pass;
 
-/* y (N, out) = x (N, in) W^T + b, where W is (out, in); or GELU of that. */
-static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
-                        uint64_t in, uint64_t out, bool gelu, tv_tensor x, tv_tensor y) {
-    bool adapted = tv_adapter_adds_to(&tv_model_list(p->model)->adapter, weight);
-    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
-    tv_status status =
-        tv_matmul_record(p->recorder, &(tv_matmul){.m = p->a->rows,
-                                                   .n = out,
-                                                   .k = in,
-                                                   .transpose_b = true,
-                                                   .gelu = gelu && !adapted,
-                                                   .a = x,
-                                                   .b = tv_model_parameter(p->model, weight, layer),
-                                                   .bias = tv_model_parameter(p->model, bias, layer),
-                                                   .c = y});
-    if (status == TV_OK)
-        status =
-            tv_adapters_forward(p->recorder, &(tv_adapted){p->model, p->a, weight, layer, in, out}, x, y);
-    if (status == TV_OK && gelu && adapted)
-        status = tv_gelu_forward(p->recorder, p->a->rows * out, y, y);
-    tv_record_pop_label(p->recorder);
-    return status;
-}
-
 static tv_status embed(const pass *p) {
     tv_record_push_label(p->recorder, "embedding");
     tv_status status = tv_embedding_forward(
@@ -84,24 +60,82 @@ static tv_status rotate(const pass *p, uint32_t l, tv_tensor qkv) {
 #define NO_BIAS TV_PARAMETER_ROLES
 
 /* sum (+)= residual, output = norm(sum). */
-static tv_status norm(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
-                      tv_tensor sum, tv_tensor residual, tv_tensor output, tv_tensor mean, tv_tensor rstd) {
+static tv_norm_forward norm_of(const pass *p, tv_parameter_role gain, tv_parameter_role bias, uint32_t layer,
+                               tv_tensor sum, tv_tensor residual, tv_tensor output, tv_tensor mean,
+                               tv_tensor rstd) {
+    return (tv_norm_forward){.kind = p->config->norm,
+                             .rows = p->a->rows,
+                             .channels = p->config->channels,
+                             .eps = (float)p->config->norm_eps,
+                             .gain_from_one = p->config->gain_from_one,
+                             .input = sum,
+                             .residual = residual,
+                             .gain = tv_model_parameter(p->model, gain, layer),
+                             .bias = bias == NO_BIAS ? TV_ABSENT : tv_model_parameter(p->model, bias, layer),
+                             .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
+                             .output = output,
+                             .mean = mean,
+                             .rstd = rstd};
+}
+
+static tv_status norm(const pass *p, tv_parameter_role gain, tv_norm_forward what) {
     tv_record_push_label(p->recorder, "%s", tv_parameter_operation(gain));
-    tv_status status = tv_norm_forward_record(
-        p->recorder,
-        &(tv_norm_forward){.kind = p->config->norm,
-                           .rows = p->a->rows,
-                           .channels = p->config->channels,
-                           .eps = (float)p->config->norm_eps,
-                           .gain_from_one = p->config->gain_from_one,
-                           .input = sum,
-                           .residual = residual,
-                           .gain = tv_model_parameter(p->model, gain, layer),
-                           .bias = bias == NO_BIAS ? TV_ABSENT : tv_model_parameter(p->model, bias, layer),
-                           .sum = tv_tensor_present(residual) ? sum : TV_ABSENT,
-                           .output = output,
-                           .mean = mean,
-                           .rstd = rstd});
+    tv_status status = tv_norm_forward_record(p->recorder, &what);
+    tv_record_pop_label(p->recorder);
+    return status;
+}
+
+/* Of the input of block l; `residual` is the stream before the MLP of the block below, absent where sum1 is
+ * already whole. */
+static tv_norm_forward norm1_of(const pass *p, uint32_t l, tv_tensor residual) {
+    const tv_block_activations *b = &p->a->blocks[l];
+    return norm_of(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, residual, b->norm1,
+                   b->mean1, b->rstd1);
+}
+
+static tv_norm_forward norm2_of(const pass *p, uint32_t l) {
+    const tv_block_activations *b = &p->a->blocks[l];
+    return norm_of(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->sum1, b->norm2,
+                   b->mean2, b->rstd2);
+}
+
+static tv_norm_forward final_norm_of(const pass *p) {
+    const tv_activations *a = p->a;
+    return norm_of(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER, a->sum_final,
+                   a->blocks[p->config->n_layer - 1].sum2, a->final, a->mean_final, a->rstd_final);
+}
+
+/* Whether a product that goes into the stream takes the next norm along: where nothing comes between them and
+ * its statistics are not asked for. */
+static bool norms_behind(const pass *p, tv_parameter_role weight) {
+    return p->cache && tv_tensor_present(p->cache->arrived) && !p->config->post_norms &&
+           !tv_adapter_adds_to(&tv_model_list(p->model)->adapter, weight);
+}
+
+/* y (N, out) = x (N, in) W^T + b, where W is (out, in); or GELU of that. `behind`: a norm of y, where
+ * norms_behind() said so; NULL: none. */
+static tv_status linear(const pass *p, tv_parameter_role weight, tv_parameter_role bias, uint32_t layer,
+                        uint64_t in, uint64_t out, bool gelu, tv_tensor x, tv_tensor y,
+                        const tv_norm_forward *behind) {
+    bool adapted = tv_adapter_adds_to(&tv_model_list(p->model)->adapter, weight);
+    tv_record_push_label(p->recorder, "%s", tv_parameter_operation(weight));
+    tv_status status =
+        tv_matmul_record(p->recorder, &(tv_matmul){.m = p->a->rows,
+                                                   .n = out,
+                                                   .k = in,
+                                                   .transpose_b = true,
+                                                   .gelu = gelu && !adapted,
+                                                   .a = x,
+                                                   .b = tv_model_parameter(p->model, weight, layer),
+                                                   .bias = tv_model_parameter(p->model, bias, layer),
+                                                   .c = y,
+                                                   .norm = behind,
+                                                   .arrived = behind ? p->cache->arrived : TV_ABSENT});
+    if (status == TV_OK)
+        status =
+            tv_adapters_forward(p->recorder, &(tv_adapted){p->model, p->a, weight, layer, in, out}, x, y);
+    if (status == TV_OK && gelu && adapted)
+        status = tv_gelu_forward(p->recorder, p->a->rows * out, y, y);
     tv_record_pop_label(p->recorder);
     return status;
 }
@@ -171,32 +205,34 @@ static tv_status attend(const pass *p, uint32_t l, tv_tensor output) {
     return status;
 }
 
-/* norm1(sum1) -> qkv, normed and rotated. `residual` is the stream before the MLP of the block below; absent
- * where sum1 is already whole. */
+/* norm1(sum1) -> qkv, normed and rotated. `residual` as in norm1_of(). */
 static tv_status project(const pass *p, uint32_t l, tv_tensor residual) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
     uint64_t qkv_width = (c->n_head + 2 * c->n_kv_head) * c->head_size;
-    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM1_GAIN, TV_PARAMETER_NORM1_BIAS, l, b->sum1, residual,
-                             b->norm1, b->mean1, b->rstd1));
+    if (l == 0 || !norms_behind(p, TV_PARAMETER_MLP_OUT_WEIGHT))
+        TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM1_GAIN, norm1_of(p, l, residual)));
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_QKV_WEIGHT, TV_PARAMETER_QKV_BIAS, l, c->channels, qkv_width,
-                               false, b->norm1, b->qkv));
+                               false, b->norm1, b->qkv, NULL));
     TV_RETURN_IF_FAILED(norm_heads(p, l));
     return rotate(p, l, b->qkv);
 }
 
-/* attention -> sum2, where the residual is still to be added; with post_norms by way of a norm. */
+/* attention -> sum2, where the residual is still to be added, with post_norms by way of a norm; -> norm2. */
 static tv_status attention(const pass *p, uint32_t l) {
     const tv_model_config *c = p->config;
     const tv_block_activations *b = &p->a->blocks[l];
+    const tv_norm_forward norm2 = norm2_of(p, l);
+    const bool behind = norms_behind(p, TV_PARAMETER_ATTN_OUT_WEIGHT);
     TV_RETURN_IF_FAILED(attend(p, l, b->attended));
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_ATTN_OUT_WEIGHT, TV_PARAMETER_ATTN_OUT_BIAS, l,
                                c->n_head * c->head_size, c->channels, false, b->attended,
-                               c->post_norms ? b->attn_out : b->sum2));
-    if (!c->post_norms)
-        return TV_OK;
-    return norm(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, NO_BIAS, l, b->attn_out, TV_ABSENT, b->sum2,
-                TV_ABSENT, b->rstd_attn_out);
+                               c->post_norms ? b->attn_out : b->sum2, behind ? &norm2 : NULL));
+    if (c->post_norms)
+        TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN,
+                                 norm_of(p, TV_PARAMETER_POST_ATTENTION_NORM_GAIN, NO_BIAS, l, b->attn_out,
+                                         TV_ABSENT, b->sum2, TV_ABSENT, b->rstd_attn_out)));
+    return behind ? TV_OK : norm(p, TV_PARAMETER_NORM2_GAIN, norm2);
 }
 
 /* norm2 -> mlp_in -> non-linearity -> mlp_act. */
@@ -205,7 +241,8 @@ static tv_status mlp_hidden(const pass *p, uint32_t l) {
     const tv_block_activations *b = &p->a->blocks[l];
     bool gated = tv_model_config_is_gated(c), fused = !tv_tensor_present(b->mlp_in);
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_IN_WEIGHT, TV_PARAMETER_MLP_IN_BIAS, l, c->channels,
-                               gated ? 2 * c->ffn : c->ffn, fused, b->norm2, fused ? b->mlp_act : b->mlp_in));
+                               gated ? 2 * c->ffn : c->ffn, fused, b->norm2, fused ? b->mlp_act : b->mlp_in,
+                               NULL));
     if (fused)
         return TV_OK;
     tv_record_push_label(p->recorder, "activation");
@@ -225,25 +262,23 @@ static tv_tensor stream_behind(const pass *p, uint32_t l) {
     return l + 1 < p->config->n_layer ? p->a->blocks[l + 1].sum1 : p->a->sum_final;
 }
 
-/* mlp_act -> output; with post_norms by way of a norm. */
-static tv_status mlp_out(const pass *p, uint32_t l, tv_tensor output) {
+/* mlp_act -> output; with post_norms by way of a norm. `behind` as in linear(). */
+static tv_status mlp_out(const pass *p, uint32_t l, tv_tensor output, const tv_norm_forward *behind) {
     const tv_block_activations *b = &p->a->blocks[l];
     bool post = p->config->post_norms;
     TV_RETURN_IF_FAILED(linear(p, TV_PARAMETER_MLP_OUT_WEIGHT, TV_PARAMETER_MLP_OUT_BIAS, l, p->config->ffn,
-                               p->config->channels, false, b->mlp_act, post ? b->mlp_out : output));
+                               p->config->channels, false, b->mlp_act, post ? b->mlp_out : output, behind));
     if (!post)
         return TV_OK;
-    return norm(p, TV_PARAMETER_POST_MLP_NORM_GAIN, NO_BIAS, l, b->mlp_out, TV_ABSENT, output, TV_ABSENT,
-                b->rstd_mlp_out);
+    return norm(p, TV_PARAMETER_POST_MLP_NORM_GAIN,
+                norm_of(p, TV_PARAMETER_POST_MLP_NORM_GAIN, NO_BIAS, l, b->mlp_out, TV_ABSENT, output,
+                        TV_ABSENT, b->rstd_mlp_out));
 }
 
 /* Up to the MLP's hidden layer; `residual` as in project(). */
 static tv_status block_hidden(const pass *p, uint32_t l, tv_tensor residual) {
-    const tv_block_activations *b = &p->a->blocks[l];
     TV_RETURN_IF_FAILED(project(p, l, residual));
     TV_RETURN_IF_FAILED(attention(p, l));
-    TV_RETURN_IF_FAILED(norm(p, TV_PARAMETER_NORM2_GAIN, TV_PARAMETER_NORM2_BIAS, l, b->sum2, b->sum1,
-                             b->norm2, b->mean2, b->rstd2));
     return mlp_hidden(p, l);
 }
 
@@ -255,13 +290,14 @@ static tv_status block(const pass *p, uint32_t l) {
         return attend(p, l, TV_ABSENT);
     }
     TV_RETURN_IF_FAILED(block_hidden(p, l, residual));
-    return mlp_out(p, l, stream_behind(p, l));
+    const tv_norm_forward next =
+        l + 1 < p->config->n_layer ? norm1_of(p, l + 1, p->a->blocks[l].sum2) : final_norm_of(p);
+    return mlp_out(p, l, stream_behind(p, l), norms_behind(p, TV_PARAMETER_MLP_OUT_WEIGHT) ? &next : NULL);
 }
 
 /* Embedding, blocks, final norm. */
 static tv_status forward(const pass *p) {
-    const tv_activations *a = p->a;
-    const uint64_t tokens = p->cache ? p->cache->max_tokens : a->options.tokens;
+    const uint64_t tokens = p->cache ? p->cache->max_tokens : p->a->options.tokens;
     if (tokens > tv_model_context(p->model))
         return tv_fail(TV_E_USAGE,
                        "a pass over %llu tokens, and the model's tables of positions are for %llu",
@@ -273,10 +309,9 @@ static tv_status forward(const pass *p) {
         TV_RETURN_IF_FAILED(block(p, l));
         tv_record_pop_label(p->recorder);
     }
-    if (p->reads)
+    if (p->reads || norms_behind(p, TV_PARAMETER_MLP_OUT_WEIGHT))
         return TV_OK;
-    return norm(p, TV_PARAMETER_FINAL_NORM_GAIN, TV_PARAMETER_FINAL_NORM_BIAS, TV_NO_LAYER, a->sum_final,
-                a->blocks[layers - 1].sum2, a->final, a->mean_final, a->rstd_final);
+    return norm(p, TV_PARAMETER_FINAL_NORM_GAIN, final_norm_of(p));
 }
 
 tv_status tv_forward(tv_recorder *recorder, const tv_model *model, const tv_activations *activations,
@@ -301,5 +336,5 @@ tv_status tv_forward_block_again(tv_recorder *recorder, const tv_model *model,
     const pass p = {recorder, model, &tv_model_list(model)->config, activations, inputs, NULL, false};
     TV_RETURN_IF_FAILED(block_hidden(&p, layer, TV_ABSENT));
     /* The norm behind the MLP is asked for its input and statistics; what it gives, for nothing. */
-    return p.config->post_norms ? mlp_out(&p, layer, activations->d_narrow) : TV_OK;
+    return p.config->post_norms ? mlp_out(&p, layer, activations->d_narrow, NULL) : TV_OK;
 }

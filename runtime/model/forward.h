@@ -27,6 +27,8 @@ typedef struct tv_kv_cache {
     uint64_t slot_count;
     tv_tensor prefixes; /* (rows, 2) uint32: as tv_attention_decode has them, and the shape of k and v */
     uint64_t prefix_count, prefix_tokens, own_tokens;
+    tv_tensor arrived; /* tv_matmul_arrived(rows) zeros, for norms in products; absent: they have their own
+                          dispatches */
 } tv_kv_cache;
 
 /* The same for one token per row, activations of T 1: the token stands at inputs->positions, which must be

@@ -207,8 +207,9 @@ struct tv_matmul_push {
     uint accumulate; /* 1: C += */
     uint has_bias;
     float scale; /* of the product, 1 where there is a bias */
+    float norm_eps, norm_gain_offset; /* where its rows are normed, as in tv_norm_push */
 };
-TV_PUSH_SIZE(struct tv_matmul_push, 68);
+TV_PUSH_SIZE(struct tv_matmul_push, 76);
 
 /* What slices of k gave apart, (slices, m, n), one after another into C. */
 struct tv_matmul_slices_push {

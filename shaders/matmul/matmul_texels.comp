@@ -13,6 +13,9 @@
  * lanes, so that a lane has neighbours of C: four in one store cost half of four stores. Where C is not in fours, one by one.
  * Below, "rows" are the rows of C (columns of A B) that the broadcast operand makes, "columns" those across the lanes.
  * -DTV_ROWS=n, for A B^T: n rows instead of these, where C has no more.
+ * -DTV_NORM, for A B^T into a packed C of fours: the workgroup that finishes the last part of some rows then adds `residual` to them, in C, and norms
+ * them into `normed` (norm_row.glsl), so that few rows need no dispatch for it. `arrived` counts the workgroups that have finished, for each group of rows: zeros before
+ * and after.
  * Beyond the last k, the broadcast operand counts as 0; beyond the last row and column the last ones are read again.
  */
 #version 460
@@ -20,6 +23,9 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_ballot : require
 #extension GL_KHR_shader_subgroup_basic : require
+#ifdef TV_NORM
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#endif
 #include "grid.glsl"
 #include "maths.glsl"
 #include "push_constants.h"
@@ -36,15 +42,55 @@ layout(binding = 1) uniform samplerBuffer b;
 layout(std430, binding = 2) readonly buffer Bias {
     TV_PARAM bias[];
 };
-layout(std430, binding = 3) buffer C {
+#ifdef TV_NORM
+#define SHARED coherent /* by workgroups */
+#else
+#define SHARED
+#endif
+layout(std430, binding = 3) SHARED buffer C {
     TV_ACT c[];
 };
-layout(std430, binding = 3) buffer C4 {
+layout(std430, binding = 3) SHARED buffer C4 {
     TV_ACT4 c4[];
 };
 layout(push_constant) uniform Push {
     tv_matmul_push p;
 };
+
+#ifdef TV_NORM
+layout(constant_id = 3) const uint NORM_EACH = 1;
+layout(constant_id = 4) const bool NORM_RESIDUAL = false;
+layout(constant_id = 5) const bool NORM_SHIFT = false;
+layout(constant_id = 6) const bool NORM_RMS = false;
+layout(binding = 4) uniform samplerBuffer residual;
+layout(binding = 5) uniform samplerBuffer gain;
+layout(binding = 6) uniform samplerBuffer shift;
+layout(std430, binding = 7) writeonly buffer Normed {
+    TV_ACT4 normed[];
+};
+layout(std430, binding = 8) coherent buffer Arrived {
+    uint arrived[];
+};
+#define NORM_INPUT(at)  c4[p.first_c / 4 + (at)]
+#define NORM_SUM(at)    c4[p.first_c / 4 + (at)]
+#define NORM_OUTPUT(at) normed[at]
+#include "norm_row.glsl"
+
+/* This workgroup has made one of `parts` parts of the rows of C in `group`, which are `count` from `first` on. */
+void norm_when_last(uint group, uint parts, uint first, uint count) {
+    memoryBarrierBuffer();
+    uint before = 0;
+    if (subgroupElect())
+        before = atomicAdd(arrived[group], 1);
+    if (subgroupBroadcastFirst(before) + 1 < parts)
+        return;
+    memoryBarrierBuffer();
+    if (subgroupElect())
+        arrived[group] = 0;
+    for (uint row = first; row < first + count; row++)
+        tv_norm_row(row, p.n, p.norm_eps, p.norm_gain_offset);
+}
+#endif
 
 #ifdef TV_ROWS
 #define TURNED 0
@@ -186,6 +232,9 @@ void main() {
                     if (row_0 + i < rows)
                         store_four(base_c + OF_C(row_0 + i, column[j]), vec4(sum[i][j], sum[i + 1][j], sum[i + 2][j], sum[i + 3][j]));
             }
+#ifdef TV_NORM
+        norm_when_last(tile % tiles, (rows + ROWS - 1) / ROWS, column_0, min(COLUMNS, columns - column_0));
+#endif
         return;
     }
 #elif !ACROSS_ALONG
@@ -207,4 +256,7 @@ void main() {
                     c[at] = TV_ACT(GELU ? value / (1.0 + tv_gelu_exp(value)) : value);
                 }
         }
+#ifdef TV_NORM
+    norm_when_last(tile / tiles, tiles, row_0, min(ROWS, rows - row_0));
+#endif
 }

@@ -4,7 +4,7 @@
  * input, residual, sum, y: (rows, C); gain, bias: (C); mean, rstd: (rows). sum, y, mean and rstd are overwritten. One workgroup a
  * row; the variance is the mean of squared differences. Without a residual `sum` is bound to the input and only read.
  * Each invocation reads back what it wrote itself, so sum may lie over residual or input.
- * -DTV_TEXELS=1, with TV_VEC4, for CPUs: input, residual, gain and bias are bound as texels of four, and a row stays in registers, EACH vec4s of a lane.
+ * -DTV_TEXELS=1, with TV_VEC4, for CPUs: input, residual, gain and bias are bound as texels of four, and a row stays in registers (norm_row.glsl).
  * What is not there is bound as something else and not read. The sums are the same.
  * -DTV_HALVES: y is halves. Limits: rows * C of one dispatch below 2^32. About 8 FLOPs an element; floor 8 bytes an element, 16 with a residual.
  */
@@ -21,13 +21,18 @@
 layout(local_size_x_id = 0) in;
 #if TV_TEXELS
 /* Constants, because both sides of a branch are run where this kernel is. */
-layout(constant_id = 1) const uint EACH = 1; /* at most 8 */
-layout(constant_id = 2) const bool RESIDUAL = false;
-layout(constant_id = 3) const bool BIAS = false;
+layout(constant_id = 1) const uint NORM_EACH = 1;
+layout(constant_id = 2) const bool NORM_RESIDUAL = false;
+layout(constant_id = 3) const bool NORM_SHIFT = false;
+#ifdef TV_RMS
+const bool NORM_RMS = true;
+#else
+const bool NORM_RMS = false;
+#endif
 layout(binding = 0) uniform samplerBuffer x_in;
 layout(binding = 1) uniform samplerBuffer residual;
 layout(binding = 2) uniform samplerBuffer gain;
-layout(binding = 3) uniform samplerBuffer bias;
+layout(binding = 3) uniform samplerBuffer shift;
 #else
 layout(std430, binding = 0) readonly buffer Input {
     TV_ACTS x_in[];
@@ -58,34 +63,28 @@ layout(push_constant) uniform Push {
     tv_norm_push p;
 };
 
+#if TV_TEXELS
+#define NORM_INPUT(at)  texelFetch(x_in, int(at))
+#define NORM_SUM(at)    x[at]
+#define NORM_OUTPUT(at) y[at]
+#include "norm_row.glsl"
+#endif
+
 void main() {
     uint row = tv_group();
     if (row >= p.rows)
         return;
+#if TV_TEXELS
+    vec2 statistics = tv_norm_row(row, p.channels, p.eps, p.gain_offset);
+    float mean = statistics.x, rstd = statistics.y;
+    uint lane = gl_LocalInvocationIndex;
+#else
     uint lane = gl_LocalInvocationIndex, lanes = gl_WorkGroupSize.x;
     uint width = p.channels / TV_WIDTH, base = row * width;
     float inverse_channels = 1.0 / float(p.channels);
 
     /* Sum for the mean, or sum of squares for RMS. */
     tv_vec total = tv_vec(0);
-#if TV_TEXELS
-    tv_vec own[8];
-    [[unroll]] for (uint i = 0; i < EACH; i++) {
-        uint c = lane + i * lanes, at = base + min(c, width - 1);
-        own[i] = texelFetch(x_in, int(at));
-        if (RESIDUAL) {
-            own[i] += texelFetch(residual, int(at));
-            if (c < width)
-                x[at] = own[i];
-        }
-        tv_vec v = c < width ? own[i] : tv_vec(0);
-#ifdef TV_RMS
-        total += v * v;
-#else
-        total += v;
-#endif
-    }
-#else
     if (p.has_residual != 0) {
         for (uint c = lane; c < width; c += lanes) {
             TV_ACTS stored = TV_ACTS(tv_vec(x_in[base + c]) + tv_vec(residual[base + c]));
@@ -107,38 +106,21 @@ void main() {
 #endif
         }
     }
-#endif
     float reduced = tv_group_sum(tv_sum_of(total)) * inverse_channels;
 #ifdef TV_RMS
     float mean = 0.0, variance = reduced;
 #else
     float mean = reduced;
     tv_vec squares = tv_vec(0);
-#if TV_TEXELS
-    [[unroll]] for (uint i = 0; i < EACH; i++) {
-        tv_vec difference = lane + i * lanes < width ? own[i] - mean : tv_vec(0);
-        squares += difference * difference;
-    }
-#else
     for (uint c = lane; c < width; c += lanes) {
         tv_vec difference = tv_vec(x[base + c]) - mean;
         squares += difference * difference;
     }
-#endif
     float variance = tv_group_sum(tv_sum_of(squares)) * inverse_channels;
 #endif
     /* Not inversesqrt: some drivers take the processor's estimate of 12 bits. */
     float rstd = 1.0 / sqrt(variance + p.eps);
 
-#if TV_TEXELS
-    [[unroll]] for (uint i = 0; i < EACH; i++) {
-        uint c = lane + i * lanes;
-        if (c < width) {
-            tv_vec normed = (own[i] - mean) * rstd * (texelFetch(gain, int(c)) + p.gain_offset);
-            y[base + c] = BIAS ? normed + texelFetch(bias, int(c)) : normed;
-        }
-    }
-#else
     if (p.has_bias != 0) {
         for (uint c = lane; c < width; c += lanes)
             y[base + c] = TV_NARROWED((tv_vec(x[base + c]) - mean) * rstd * (tv_vec(gain[c]) + p.gain_offset) + tv_vec(bias[c]));
