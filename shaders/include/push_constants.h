@@ -206,7 +206,7 @@ struct tv_matmul_push {
     uint batch;
     uint accumulate; /* 1: C += */
     uint has_bias;
-    float scale; /* of the product, 1 where there is a bias */
+    float scale;                      /* of the product, 1 where there is a bias */
     float norm_eps, norm_gain_offset; /* where its rows are normed, as in tv_norm_push */
 };
 TV_PUSH_SIZE(struct tv_matmul_push, 76);
