@@ -6,7 +6,7 @@ packages=$PWD/build/rungs/llama_packages tokens=60
 
 llama_ready() { # skips the rung where llama.cpp cannot be had
     need_node 20
-    npm install --silent --no-fund --no-audit --prefix "$packages" @hpcc-js/wasm-llama@1.6.1 >"$work/npm.log" 2>&1 ||
+    patiently npm install --silent --no-fund --no-audit --prefix "$packages" @hpcc-js/wasm-llama@1.6.1 >"$work/npm.log" 2>&1 ||
         skip_rung "npm install failed: $(head -n 1 "$work/npm.log")"
 }
 
