@@ -62,9 +62,9 @@ static void check(tv_device *device, const shape *s) {
 }
 
 static const shape shapes[] = {
-    {2, 1, 1, 1, 0, 1, 0, 1},     {3, 2, 5, 3, 2, 0, 1, 3},     {4, 3, 17, 20, 1, 3, 0, 17},
-    {5, 8, 33, 64, 4, 0, 32, 1},  {2, 5, 129, 48, 0, 1, 7, 90}, {3, 1, 300, 128, 1, 2, 1, 298},
-    {2, 3, 9, 16, 0, 1, 4, 0},    /* of nothing */
+    {2, 1, 1, 1, 0, 1, 0, 1, 0},    {3, 2, 5, 3, 2, 0, 1, 3, 0},     {4, 3, 17, 20, 1, 3, 0, 17, 0},
+    {5, 8, 33, 64, 4, 0, 32, 1, 0}, {2, 5, 129, 48, 0, 1, 7, 90, 0}, {3, 1, 300, 128, 1, 2, 1, 298, 0},
+    {2, 3, 9, 16, 0, 1, 4, 0, 0}, /* of nothing */
     {3, 2, 5, 3, 2, 0, 0, 3, 77}, /* behind something else */
 };
 
@@ -72,7 +72,7 @@ static void tokens_are_copied_and_nothing_else(void **state) {
     for (size_t i = 0; i < TV_COUNT(shapes); i++)
         check(*state, &shapes[i]);
     /* More invocations than one dimension of a grid has workgroups of. */
-    check(*state, &(shape){2, 4, 70001, 4, 1, 0, 3, 69997});
+    check(*state, &(shape){2, 4, 70001, 4, 1, 0, 3, 69997, 0});
 }
 
 /* 64 KiB per binding: a slot's heads go in parts. */
@@ -82,7 +82,7 @@ static void small_bindings_split_heads(void **state) {
     for (size_t i = 0; i < TV_COUNT(shapes); i++)
         if (shapes[i].tokens * shapes[i].head_size * sizeof(float) < 65536)
             check(device, &shapes[i]);
-    check(device, &(shape){3, 7, 100, 33, 2, 1, 3, 88});
+    check(device, &(shape){3, 7, 100, 33, 2, 1, 3, 88, 0});
     tv_device_close(&device);
 }
 
