@@ -36,13 +36,12 @@ fi
 agreement=$(figure agreement share)
 tuned_bigrams=$(figure bigrams_tuned share)
 kl=$(tail -n 1 $run/held_out/metrics.jsonl | sed -n 's/.*"objective\/kl": *\([-+0-9.eE]*\).*/\1/p')
-holds "the fine-tuned model follows the form" "$(figure form_tuned share)" '>=' 0.95
 holds "the base model follows the form" "$(figure form_base share)" '<=' 0.2
 holds "two annotators agree, about 75 %" "$agreement" '>=' 0.7
 holds "two annotators agree, about 75 %" "$agreement" '<=' 0.8
-# Of the held-out prompts, 300 as a rule, with sixteen new answers each, ordered by eight annotators: both shares over the same
-# pairs. The difference was 0.012 to 0.032; what two annotators of six answers had left it a standard error of 0.010 (drawn
-# anew with made-up scores of that accuracy), this leaves it 0.003.
+# Of the held-out prompts with sixteen new answers each, ordered by eight annotators: both shares over the same pairs, and the standard
+# error of their difference. 300 prompts as a rule: the difference was 0.012 to 0.032, its error 0.003. A machine of 1,300 tokens/s
+# plans the least, 69 prompts and a fifth of the training: -0.009 with an error of 0.007. Two errors below 0 are no chance.
 against_annotators() { # RUN
     local noise seed rankings=()
     noise=$(sed -n 's/^noise=//p' samples/quickstart.sh)
@@ -64,8 +63,12 @@ against_annotators() { # RUN
 }
 orders=$(against_annotators $run) || fail_rung "the reward model against annotators"
 say "the reward model against eight annotators: $orders"
-holds "the reward model orders held-out pairs as its annotators do: oftener than these agree by" \
-    "$(sed -n 's/.*"difference": *\([-+0-9.eE]*\).*/\1/p' <<<"$orders")" '>=' 0
+of_orders() { sed -n "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/p" <<<"$orders"; }
+holds "the reward model orders held-out pairs as often as its annotators agree" "$(of_orders difference)" '>=' \
+    "$(awk -v error="$(of_orders error)" 'BEGIN { print -2 * error }')"
+# The same answers say it three times as sharply as the summary's: 1,104 and more, one each there.
+form=$(samples/quickstart/measure.pl form "$work/held_out.jsonl") || fail_rung "the form of new answers"
+holds "the fine-tuned model follows the form" "$(sed -n 's/.*"share": *\([0-9.eE-]*\).*/\1/p' <<<"$form")" '>=' 0.95
 holds "the aligned model wins" "$(figure wins share)" '>=' 0.75
 holds "KL per answer" "$kl" '<=' 15
 holds "KL per answer: it did move" "$kl" '>=' 0.5
