@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "kernels/launch.h"
 #include "kernels/logprobs.h"
 #include "kernels/matrices.h"
 #include "model/forward.h"
@@ -191,7 +192,15 @@ static void check_device(tv_device *device, bool all) {
     }
 }
 
+/* CPUs of other than 8 and 16 lanes have attention's plain kernels, whose orders differ: no promise there. */
 static void drawn_tokens_have_the_bits_of_training(void **state) {
+    const tv_caps *caps = tv_device_caps(*state);
+    if (caps->cpu_kernels && !tv_cpu_lanes(caps)) {
+        lab l = open_lab(*state, TV_ARCH_GPT2, 52);
+        assert_false(tv_decoder_has_training_bits(l.model));
+        close_lab(&l);
+        skip();
+    }
     check_device(*state, true);
 }
 
