@@ -79,9 +79,10 @@ static uint32_t run(tv_device *device, const normed_case *t, const operands *o, 
     uint64_t value = 0;
     assert_ok(tv_recorder_end(&recorder, &recording));
     uint32_t dispatches = tv_recording_get_info(recording).dispatches;
-    for (int i = 0; i < (counted && !t->lies_over ? 2 : 1); i++)
+    for (int i = 0; i < (counted && !t->lies_over ? 2 : 1); i++) {
         assert_ok(tv_submit(device, &recording, 1, &value));
-    assert_ok(tv_wait(device, value));
+        assert_ok(tv_wait(device, value));
+    }
     tv_recording_destroy(&recording);
     tv_test_read(&c, sum);
     tv_test_read(t->lies_over ? &o->a : &y, out);
