@@ -31,9 +31,9 @@ expect 0 3 3
 expect 1 3 4
 expect 1 3 0
 
-for line in 'E: Failed to fetch http://deb.debian.org/debian/dists/sid/InRelease  Connection timed out' \
+for line in 'E: Failed to fetch http://mirror.example/dists/sid/InRelease  Connection timed out' \
     'E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?' \
-    "W: Temporary failure resolving 'deb.debian.org'" '  Could not connect to deb.debian.org:80 (151.101.2.132). - connect (111: Connection refused)'; do
+    "W: Temporary failure resolving 'mirror.example'" '  Could not connect to mirror.example:80 (192.0.2.1). - connect (111: Connection refused)'; do
     echo "$line" >"$tries"
     out_of_reach "$tries" || fail "a mirror that does not answer was not known by: $line"
 done
