@@ -96,6 +96,13 @@ static double log_softmax(const float *logits, uint64_t vocab, double temperatur
 /* Prompts of 1 to WIDTH - 1 tokens in one array of (ROWS, WIDTH). */
 static const uint64_t prompt_lengths[ROWS] = {1, 3, 17, 40, 63};
 
+static void assert_same_text(const tv_decoder_row *a, const tv_decoder_row *b, uint64_t length) {
+    assert_int_equal(a->length, length);
+    assert_int_equal(b->length, length);
+    assert_memory_equal(a->tokens, b->tokens, length * sizeof *a->tokens);
+    assert_memory_equal(a->logprobs, b->logprobs, length * sizeof *a->logprobs);
+}
+
 static void make_prompts(const fixture *f, uint32_t *tokens, tv_decoder_prompt *prompts) {
     const tv_rng rng = {.seed = 5, .stream = TV_STREAM_TEST};
     for (uint64_t i = 0; i < ROWS * WIDTH; i++)
@@ -220,9 +227,7 @@ static void text_does_not_depend_on_the_batch(void **state) {
             for (running = 1; running;)
                 assert_ok(tv_decoder_run(alone, 1 + r, &running));
             tv_decoder_row a = tv_decoder_read(all, r), b = tv_decoder_read(alone, 0);
-            assert_int_equal(a.length, b.length);
-            assert_memory_equal(a.tokens, b.tokens, a.length * sizeof *a.tokens);
-            assert_memory_equal(a.logprobs, b.logprobs, a.length * sizeof *a.logprobs);
+            assert_same_text(&a, &b, b.length);
             tv_decoder_destroy(&alone);
         }
         /* Another number, another text; the row with room for one token may coincide. */
@@ -271,10 +276,7 @@ static void a_continued_text_equals_a_whole_prompt(void **state) {
         assert_ok(tv_decoder_run(grown, 1, &running));
         assert_int_equal(running, 0);
         tv_decoder_row a = tv_decoder_read(whole, 0), b = tv_decoder_read(grown, 0);
-        assert_int_equal(b.length, turns[i].length + turns[i].max_new);
-        assert_int_equal(a.length, b.length);
-        assert_memory_equal(a.tokens, b.tokens, a.length * sizeof *a.tokens);
-        assert_memory_equal(a.logprobs, b.logprobs, a.length * sizeof *a.logprobs);
+        assert_same_text(&a, &b, turns[i].length + turns[i].max_new);
         memcpy(text, a.tokens, a.length * sizeof *text);
     }
     tv_decoder_destroy(&whole);
@@ -307,10 +309,7 @@ static void long_prompts_are_read_in_passes(void **state) {
             assert_ok(tv_decoder_fill(alone, 0, &prompts[r]));
             assert_ok(tv_decoder_run(alone, WIDTH, &running));
             tv_decoder_row a = tv_decoder_read(alone, 0), b = tv_decoder_read(all, r);
-            assert_int_equal(a.length, WIDTH);
-            assert_int_equal(b.length, WIDTH);
-            assert_memory_equal(a.tokens, b.tokens, WIDTH * sizeof *a.tokens);
-            assert_memory_equal(a.logprobs, b.logprobs, WIDTH * sizeof *a.logprobs);
+            assert_same_text(&a, &b, WIDTH);
         }
         tv_decoder_destroy(&all);
         tv_decoder_destroy(&alone);
@@ -371,10 +370,7 @@ static void long_texts_are_read_in_looks(void **state) {
     }
     for (uint64_t r = 0; r < 2; r++) {
         tv_decoder_row whole = tv_decoder_read(decoders[0], r), parts = tv_decoder_read(decoders[1], r);
-        assert_int_equal(whole.length, LONG);
-        assert_int_equal(parts.length, LONG);
-        assert_memory_equal(whole.tokens, parts.tokens, LONG * sizeof *whole.tokens);
-        assert_memory_equal(whole.logprobs, parts.logprobs, LONG * sizeof *whole.logprobs);
+        assert_same_text(&whole, &parts, LONG);
     }
     tv_decoder_destroy(&decoders[0]);
     tv_decoder_destroy(&decoders[1]);
@@ -403,10 +399,7 @@ static void keys_are_split_where_rows_are_few(void **state) {
     assert_ok(tv_decoder_run(many, LONG, &running));
     assert_int_equal(running, 0);
     const tv_decoder_row one = tv_decoder_read(alone, 0), same = tv_decoder_read(many, 3);
-    assert_int_equal(one.length, LONG);
-    assert_int_equal(same.length, LONG);
-    assert_memory_equal(one.tokens, same.tokens, LONG * sizeof *one.tokens);
-    assert_memory_equal(one.logprobs, same.logprobs, LONG * sizeof *one.logprobs);
+    assert_same_text(&one, &same, LONG);
     tv_decoder_destroy(&alone);
     tv_decoder_destroy(&many);
     close_model(&f);

@@ -18,6 +18,7 @@
 #include "model/forward.h"
 #include "model/logprob_chunks.h"
 #include "stages/rollout.h"
+#include "support/open_model.h"
 #include "support/small_config.h"
 #include "vk/transfer.h"
 
@@ -57,17 +58,7 @@ static lab open_lab(tv_device *device, tv_architecture architecture, uint64_t vo
     assert_ok(tv_parameter_list_create(&config, &l.list));
     assert_ok(tv_model_create(device, l.list, false, &l.model));
     assert_ok(tv_model_need_context(l.model, WIDTH));
-    for (uint32_t i = 0; i < l.list->count; i++) {
-        const tv_parameter *p = &l.list->items[i];
-        float *values = malloc(p->count * sizeof *values);
-        assert_non_null(values);
-        tv_test_random(values, p->count, 100 + i);
-        for (uint64_t e = 0; e < p->count; e++)
-            values[e] = p->rank == 1 ? 1 + values[e] / 4 : values[e] / 2;
-        assert_ok(
-            tv_upload(device, tv_model_parameter_at(l.model, i).span, values, p->count * sizeof *values));
-        free(values);
-    }
+    tv_test_randomize(l.model, 0.5F);
     return l;
 }
 

@@ -15,6 +15,7 @@
 #include "kernels/attention.h"
 #include "model/forward.h"
 #include "model/heads.h"
+#include "support/open_model.h"
 #include "support/small_config.h"
 #include "vk/transfer.h"
 
@@ -58,21 +59,6 @@ static void training_pass(const lab *l) {
     tv_activations_destroy(&activations);
 }
 
-/* Every parameter at random, so that biases, gains and adapters count. */
-static void fill(const lab *l) {
-    for (uint32_t i = 0; i < l->list->count; i++) {
-        const tv_parameter *p = &l->list->items[i];
-        float *values = malloc(p->count * sizeof *values);
-        assert_non_null(values);
-        tv_test_random(values, p->count, 100 + i);
-        for (uint64_t e = 0; e < p->count; e++)
-            values[e] = p->rank == 1 ? 1 + values[e] / 4 : values[e] / 6;
-        assert_ok(
-            tv_upload(l->device, tv_model_parameter_at(l->model, i).span, values, p->count * sizeof *values));
-        free(values);
-    }
-}
-
 static lab open_lab(tv_architecture architecture, bool adapted, const char *caps) {
     lab l = {.device = tv_test_open_lowered(caps)};
     const tv_model_config config =
@@ -96,7 +82,7 @@ static lab open_lab(tv_architecture architecture, bool adapted, const char *caps
         assert_ok(tv_parameter_list_create(&config, &l.list));
     assert_ok(tv_model_create(l.device, l.list, false, &l.model));
     assert_ok(tv_model_need_context(l.model, TOKENS));
-    fill(&l);
+    tv_test_randomize(l.model, 1.0F / 6);
     l.tokens = malloc(TEXTS * TOKENS * sizeof *l.tokens);
     l.logits = malloc((size_t)TEXTS * TOKENS * VOCAB * sizeof *l.logits);
     assert_true(l.tokens && l.logits);
