@@ -9,7 +9,6 @@
 /* status.h wraps them; here they are defined. */
 #undef tv_fail
 #undef tv_fail_errno
-#undef tv_fail_context
 
 /* Room for two paths and a sentence. */
 enum { SENTENCE_BYTES = 4096 };
@@ -92,6 +91,8 @@ tv_status tv_fail_errno(tv_status status, const char *format, ...) {
 }
 
 tv_status tv_fail_context(tv_status status, const char *format, ...) {
+    if (status == TV_OK)
+        return TV_OK;
     char previous[SENTENCE_BYTES];
     snprintf(previous, sizeof previous, "%s", sentence);
     va_list args;

@@ -14,7 +14,8 @@ tv_status tv_fail(tv_status status, const char *format, ...) __attribute__((form
 /* As tv_fail, and appends ": " and the text of the current errno. */
 tv_status tv_fail_errno(tv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Puts "context: " before the sentence of the failure that is on its way up, and returns `status`. */
+/* Puts "context: " before the sentence of the failure that is on its way up, and returns `status`; of TV_OK
+ * it does nothing. */
 tv_status tv_fail_context(tv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "; advice" behind the sentence of a failure of the kind `of`, and returns `status`, whatever it is.
@@ -24,14 +25,13 @@ tv_status tv_fail_advice(tv_status status, tv_status of, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 
 /* Compilers and analyzers do not see into status.c and would follow failures that return TV_OK; this shows
- * them which status comes back. */
+ * them which status comes back. `status` is evaluated twice: it is a name or a constant, never a call. */
 static inline tv_status tv_status_shown_(tv_status recorded, tv_status status) {
     (void)recorded;
     return status;
 }
-#define tv_fail(status, ...)         tv_status_shown_((tv_fail)((status), __VA_ARGS__), (status))
-#define tv_fail_errno(status, ...)   tv_status_shown_((tv_fail_errno)((status), __VA_ARGS__), (status))
-#define tv_fail_context(status, ...) tv_status_shown_((tv_fail_context)((status), __VA_ARGS__), (status))
+#define tv_fail(status, ...)       tv_status_shown_((tv_fail)((status), __VA_ARGS__), (status))
+#define tv_fail_errno(status, ...) tv_status_shown_((tv_fail_errno)((status), __VA_ARGS__), (status))
 
 /* Leaves the enclosing function when `call` fails, by the label that cleans up; needs a local `status`.
  * `done:` is reached on success too, `fail:`, behind a return, by failures alone. */

@@ -284,15 +284,13 @@ static tv_status apply_set(cJSON *root, const char *set, tv_stage_kind stage) {
     tv_run_settings alone = {.stage = stage, .root = cJSON_CreateObject()};
     tv_status status = alone.root ? tv_config_set(alone.root, set)
                                   : tv_fail(TV_E_MEMORY, "out of host memory for a setting");
-    if (status != TV_OK)
-        status = tv_fail_context(status, option);
-    else
+    status = tv_fail_context(status, option);
+    if (status == TV_OK)
         status = read_tree(option, &alone);
     tv_run_settings_free(&alone);
     if (status != TV_OK)
         return status;
-    status = tv_config_set(root, set);
-    return status == TV_OK ? status : tv_fail_context(status, option);
+    return tv_fail_context(tv_config_set(root, set), option);
 }
 
 tv_status tv_run_settings_from_tree(cJSON *root, const char *where, const char *const *sets,

@@ -20,6 +20,11 @@ static void status_carries_a_sentence(void **state) {
     assert_string_equal(tv_last_error(), "x.bin is short");
     tv_fail_context(TV_E_DATA, "shard %d", 3);
     assert_string_equal(tv_last_error(), "shard 3: x.bin is short");
+    /* A call may be wrapped: it is made once, and success changes no sentence. */
+    int calls = 0;
+    assert_int_equal(tv_fail_context((calls++, TV_OK), "shard 4"), TV_OK);
+    assert_int_equal(calls, 1);
+    assert_string_equal(tv_last_error(), "shard 3: x.bin is short");
 }
 
 /* Every half round-trips; the neighbours of halves round to even. */

@@ -75,7 +75,7 @@ tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_
         role->own_list->owners = policy->owners;
     role->list = role->own_list;
     role->shared = tv_parameters_share_base(policy, role->directory);
-    return status == TV_OK ? TV_OK : tv_fail_context(status, "the value model");
+    return tv_fail_context(status, "the value model");
 }
 
 tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_parameter_list *policy, const tv_caps *caps,
