@@ -213,8 +213,16 @@ static outcome run_on(const tv_small_model *small, const command *c, const tv_te
     return o;
 }
 
+/* All pairs of a command and a form; where each path is looked at once, a third of them, every command and
+ * every form among them. */
+static bool is_taken(const command *c, const char *form) {
+    return !tv_test_once() || (uint64_t)(c - commands + form[0]) % 3 == 0;
+}
+
 static void expect_same(const tv_small_model *small, const command *c, const char *form, const tv_text *input,
                         const outcome *plain) {
+    if (!is_taken(c, form))
+        return;
     outcome o = run_on(small, c, input);
     if (o.run.exit_code != 0)
         fail_msg("%s, %s: %s", c->name, form, o.run.err);
@@ -225,6 +233,8 @@ static void expect_same(const tv_small_model *small, const command *c, const cha
 
 static void expect_refused(const tv_small_model *small, const command *c, const char *form,
                            const tv_text *input, const char *sentence) {
+    if (!is_taken(c, form))
+        return;
     outcome o = run_on(small, c, input);
     char *what = tv_format("%s, %s", c->name, form);
     if (o.run.exit_code != 2 || !strstr(o.run.err, sentence))
@@ -352,16 +362,20 @@ static void what_has_no_end_is_a_sentence(void **state) {
         {"numbers", "{\"id\":[0", ",0", " line 1: expected JSON of at most 8 million values", 40, true},
         {"a word", "", "a", "expected words of at most 16 MiB", 17, false},
     };
+    static char block[1 << 16];
     for (size_t k = 0; k < TV_COUNT(bad); k++) {
         tv_text plain = {0}, form = {0};
         add(&plain, bad[k].begin);
+        for (size_t i = 0; i < sizeof block; i++)
+            block[i] = bad[k].more[i % strlen(bad[k].more)];
         while (plain.size < bad[k].megabytes << 20)
-            add(&plain, bad[k].more);
+            assert_ok(tv_text_append(&plain, block, sizeof block));
         if (strchr(bad[k].begin, '0'))
             add(&plain, "]}");
         make_gzip(&plain, &form);
         for (size_t i = 0; i < TV_COUNT(commands); i++) {
-            if (bad[k].json != !!commands[i].items[0] || strcmp(commands[i].name, "tokenizer train") == 0)
+            if (bad[k].json != !!commands[i].items[0] || strcmp(commands[i].name, "tokenizer train") == 0 ||
+                !is_taken(&commands[i], bad[k].form + 2))
                 continue;
             outcome o = run_on(small, &commands[i], &form);
             if (o.run.exit_code != 2 || !strstr(o.run.err, bad[k].sentence) || !strstr(o.run.err, "/in."))

@@ -8,13 +8,12 @@ tools/setup.sh --lint
 tool=$(command -v clang-format-14 || true)
 [ -n "$tool" ] || skip_rung "clang-format-14 is not installed"
 mapfile -t files < <(git ls-files '*.c' '*.h')
-for file in "${files[@]}"; do
-    "$tool" --dry-run -Werror "$file" 2>"$work/out" || {
-        failed=$((failed + 1))
-        head -n 4 "$work/out"
-        echo "FAILED $file: run clang-format-14 -i $file"
-    }
-done
+printf '%s\0' "${files[@]}" | xargs -0 -n 64 -P "$jobs" "$tool" --dry-run -Werror 2>"$work/out" || {
+    mapfile -t wrong < <(sed -n 's/^\([^ :]*\):[0-9]*:[0-9]*: error: .*/\1/p' "$work/out" | sort -u)
+    head -n 40 "$work/out"
+    echo "FAILED: run clang-format-14 -i ${wrong[*]}"
+    failed=$((${#wrong[@]} > 0 ? ${#wrong[@]} : 1))
+}
 [ $failed != 0 ] || passed=1
 say "looked at ${#files[@]} files"
 finish

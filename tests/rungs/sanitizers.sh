@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer over the tests that need no device and over the
-# small ones that do. Needs: the asan-ubsan preset. The driver's own leaks are named in lsan.supp.
+# AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer over all tests but those of single kernels, whose
+# host code the tests of models and training go through as well. Needs: the asan-ubsan preset. The driver's own leaks are named in lsan.supp.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -10,6 +10,6 @@ build asan-ubsan
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/rungs/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-export TRIVIUM_PLANTED_ITERATIONS=4 # learning is judged in the rung tests
-run_ctest build-asan-ubsan -LE slow "$@"
+export TRIVIUM_TEST_ONCE=1 TRIVIUM_KILLS=2
+run_ctest build-asan-ubsan -LE 'slow|kernels' "$@"
 finish

@@ -4,10 +4,10 @@
  * With a small coefficient of the KL it must reach 95 % of the best; with a large one it stays at the
  * reference; in between, more coefficient means less KL and no more reward.
  *
- * TRIVIUM_PLANTED_ITERATIONS, which sanitizers and the validation layer set, lets fewer than 20 do, at least
- * 4; what was learned is not judged then. TRIVIUM_SEED sets another seed (default 1). Measured on lavapipe
- * with two cores that others used too, 2026-11-26, seeds 1 to 5: from 0.06 to 0.17 to at least 0.986 in 10 to
- * 18 s (20 iterations); where reward and KL have a closed form between the ends, within 0.07 and 0.4 of it.
+ * With TRIVIUM_TEST_ONCE four iterations in place of 20 will do, and what was learned is not judged.
+ * TRIVIUM_SEED sets another seed (default 1). Measured on lavapipe with two cores that others used too,
+ * 2026-11-26, seeds 1 to 5: from 0.06 to 0.17 to at least 0.986 in 10 to 18 s (20 iterations); where reward
+ * and KL have a closed form between the ends, within 0.07 and 0.4 of it.
  *
  * GRPO on the same task, with as many answers an iteration, is at 95 % of the best for no more of the
  * device's time and with less of its memory (docs/grpo.md has the figures).
@@ -37,10 +37,7 @@ typedef struct outcome {
 } outcome;
 
 static int iterations_wanted(void) {
-    const char *given = getenv("TRIVIUM_PLANTED_ITERATIONS");
-    const int wanted = given ? atoi(given) : ITERATIONS;
-    assert_in_range(wanted, LAST, ITERATIONS);
-    return wanted;
+    return tv_test_once() ? LAST : ITERATIONS;
 }
 
 static bool judged(void) {

@@ -8,6 +8,11 @@
 #include "base/bytes.h"
 #include "base/files.h"
 
+bool tv_test_once(void) {
+    const char *asked = getenv("TRIVIUM_TEST_ONCE");
+    return asked && asked[0];
+}
+
 char *tv_test_dir(void) {
     const char *base = getenv("TMPDIR");
     char *path = tv_format("%s/trivium-test-XXXXXX", base && base[0] ? base : "/tmp");

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,10 @@ void tv_free_each(void *const *pointers, size_t count);
         if (!(tv_diff_ <= (double)(tolerance)))                                                              \
             fail_msg("%s = %.9g, expected %.9g within %g", #a, tv_a_, tv_b_, (double)(tolerance));           \
     } while (0)
+
+/* True under the sanitizers and the validation layer (TRIVIUM_TEST_ONCE), which look at each path once: what
+ * is learned, repeated or gone through in all combinations is judged in the rung `tests`. */
+bool tv_test_once(void);
 
 /* A fresh folder under TMPDIR; tv_test_dir_remove deletes it with all that is in it and clears the pointer.
  */
