@@ -136,7 +136,7 @@ typedef struct ppo_bench {
     tv_trainer *trainers[ROLES];
     tv_decoder *decoder;
     tv_ppo_advantages *advantages;
-    tv_ppo_rollout rollout;
+    tv_policy_rollout rollout;
     float *rewards;
 } ppo_bench;
 
@@ -198,12 +198,12 @@ static tv_status make_roles(ppo_bench *p, tv_model *policy) {
 }
 
 static tv_status make_rollout(ppo_bench *p) {
-    TV_RETURN_IF_FAILED(tv_ppo_rollout_create(p->sequences, p->max_tokens - 1, &p->rollout));
+    TV_RETURN_IF_FAILED(tv_policy_rollout_create(p->sequences, p->max_tokens - 1, &p->rollout));
     p->rewards = calloc(p->sequences, sizeof *p->rewards);
     if (!p->rewards)
         return tv_fail(TV_E_MEMORY, "out of host memory for rewards");
     for (uint64_t s = 0; s < p->sequences; s++)
-        p->rollout.items[s] = (tv_ppo_sequence){.length = p->max_tokens, .prompt_length = p->prompt};
+        p->rollout.items[s] = (tv_policy_sequence){.length = p->max_tokens, .prompt_length = p->prompt};
     return TV_OK;
 }
 
@@ -216,7 +216,7 @@ static void free_ppo(ppo_bench *p) {
             tv_model_destroy(&p->models[r]);
     }
     tv_parameter_list_destroy(&p->scored);
-    tv_ppo_rollout_free(&p->rollout);
+    tv_policy_rollout_free(&p->rollout);
     tv_run_settings_free(&p->settings);
     free(p->rewards);
 }

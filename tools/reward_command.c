@@ -82,7 +82,7 @@ static tv_status expect_checks(const tv_texts *checks) {
 }
 
 tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_options *options,
-                               tv_status (*train)(const tv_ppo_options *options, tv_run_result *result),
+                               tv_status (*train)(const tv_policy_options *options, tv_run_result *result),
                                tv_run_result *result) {
     const tv_texts *const lists[TV_REWARD_KINDS] = {[TV_REWARD_MODEL] = &asked->models,
                                                     [TV_REWARD_PROGRAM] = &asked->programs,
@@ -92,11 +92,11 @@ tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_optio
     const char **sets = calloc(options->set_count + 2, sizeof *sets);
     char *weights = NULL, *names = NULL;
     tv_status status = TV_OK;
-    tv_ppo_options ppo = {.run = *options,
-                          .rewards = given,
-                          .reward_count = count,
-                          .reference = asked->reference,
-                          .allow_command = tv_allow_reward_command};
+    tv_policy_options ppo = {.run = *options,
+                             .rewards = given,
+                             .reward_count = count,
+                             .reference = asked->reference,
+                             .allow_command = tv_allow_reward_command};
     if (!given || !sets) {
         status = tv_fail(TV_E_MEMORY, "out of host memory for the options");
         goto done;

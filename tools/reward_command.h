@@ -6,7 +6,7 @@
 #ifndef TV_TOOLS_REWARD_COMMAND_H
 #define TV_TOOLS_REWARD_COMMAND_H
 
-#include "stages/ppo/ppo.h"
+#include "stages/policy/options.h"
 #include "tools/options.h"
 
 typedef struct tv_rewards_asked {
@@ -36,12 +36,12 @@ typedef struct tv_rewards_asked {
 
 /* Trains with what was asked for. */
 tv_status tv_rewards_asked_run(const tv_rewards_asked *asked, const tv_run_options *options,
-                               tv_status (*train)(const tv_ppo_options *options, tv_run_result *result),
+                               tv_status (*train)(const tv_policy_options *options, tv_run_result *result),
                                tv_run_result *result);
 void tv_rewards_asked_free(tv_rewards_asked *asked);
 
-/* For tv_ppo_options.allow_command; `context` is how the program is named on the command line, a text; NULL:
- * as for ppo and grpo. TV_E_USAGE where nobody allows it. */
+/* For tv_policy_options.allow_command; `context` is how the program is named on the command line, a text;
+ * NULL: as for ppo and grpo. TV_E_USAGE where nobody allows it. */
 tv_status tv_allow_reward_command(void *context, const char *command, const char *where);
 
 #endif

@@ -158,7 +158,7 @@ typedef struct tv_grpo_settings {
 } tv_grpo_settings;
 
 typedef struct tv_rewards_settings {
-    const cJSON *weights, *names; /* lists, as stages/ppo/sources.h reads them; NULL until it has */
+    const cJSON *weights, *names; /* lists, as stages/policy/sources.h reads them; NULL until it has */
     uint64_t batch;
     double timeout;
 } tv_rewards_settings;

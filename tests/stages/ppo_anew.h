@@ -23,7 +23,7 @@
 #include "oracle/logprobs.h"
 #include "reward/scorer.h"
 #include "run/checkpoint.h"
-#include "stages/ppo/rollout.h"
+#include "stages/policy/rollout.h"
 #include "stages/rollout.h"
 #include "stages/sampling.h"
 #include "text/prompts.h"
@@ -55,15 +55,15 @@ static void close_model(opened *o) {
 
 /* What the iteration must have drawn, and what was made of it. */
 typedef struct expectation {
-    tv_ppo_rollout rollout;
+    tv_policy_rollout rollout;
     tv_text texts[S];
     double kl, entropy, token_entropy, non_score, score, ended, tokens, value_loss, explained;
 } expectation;
 
 static tv_status keep(void *context, uint64_t index, const tv_decoder_row *row) {
     expectation *e = context;
-    tv_ppo_rollout_set(&e->rollout, index, row->tokens, row->length, row->prompt_length,
-                       row->finished == TV_DECODE_END_OF_TEXT);
+    tv_policy_rollout_set(&e->rollout, index, row->tokens, row->length, row->prompt_length,
+                          row->finished == TV_DECODE_END_OF_TEXT);
     return TV_OK;
 }
 
@@ -83,7 +83,7 @@ static void draw_at(tv_device *device, const char *path, const char *policy, uin
     for (uint64_t i = 0; i < prompts->count; i++)
         longest = tv_max_u64(longest, prompts->items[i].length);
     assert_in_range(longest + MAX_NEW, 2, MOST);
-    assert_ok(tv_ppo_rollout_create(S, longest + MAX_NEW - 1, &e->rollout));
+    assert_ok(tv_policy_rollout_create(S, longest + MAX_NEW - 1, &e->rollout));
     tv_rollout_request requests[S];
     for (uint64_t s = 0; s < S; s++) {
         uint64_t number = (first + s) % prompts->count;
@@ -97,7 +97,7 @@ static void draw_at(tv_device *device, const char *path, const char *policy, uin
     assert_ok(tv_rollout_create(o.model, &(tv_rollout_options){.rows = 3, .max_tokens = MOST}, &rollout));
     assert_ok(tv_rollout_run(rollout, requests, S, &settings, MAX_NEW, keep, e));
     for (uint64_t s = 0; s < S; s++) {
-        const tv_ppo_sequence *item = &e->rollout.items[s];
+        const tv_policy_sequence *item = &e->rollout.items[s];
         for (uint64_t t = item->prompt_length; t < item->length - item->ended; t++)
             assert_ok(tv_sampling_decode(tokenizer, e->rollout.ids[s * (e->rollout.tokens + 1) + t], false,
                                          &e->texts[s]));
@@ -116,7 +116,7 @@ static void draw(tv_device *device, const tv_answering *place, const char *polic
 }
 
 static void forget(expectation *e) {
-    tv_ppo_rollout_free(&e->rollout);
+    tv_policy_rollout_free(&e->rollout);
     for (int s = 0; s < S; s++)
         tv_text_free(&e->texts[s]);
 }
@@ -141,7 +141,7 @@ static void logits_of(tv_device *device, const opened *o, const uint32_t *ids, u
 }
 
 /* Log-probabilities in double from those logits, at the rows of the rollout. */
-static void logprobs_of(tv_device *device, const char *path, double temperature, const tv_ppo_rollout *r,
+static void logprobs_of(tv_device *device, const char *path, double temperature, const tv_policy_rollout *r,
                         float *logprobs, float *entropies) {
     opened o = open_model(device, path, false);
     static float logits[MOST * VOCAB];
@@ -162,7 +162,7 @@ static void logprobs_of(tv_device *device, const char *path, double temperature,
 }
 
 /* Values by the scorer: of the prefix that ends at each row. */
-static void values_of(tv_device *device, const char *path, tv_ppo_rollout *r) {
+static void values_of(tv_device *device, const char *path, tv_policy_rollout *r) {
     opened o = open_model(device, path, false);
     tv_scorer *scorer = NULL;
     uint64_t T = r->tokens, count = 0;
@@ -201,12 +201,12 @@ static double golden_share(const char *text) {
 
 /* Sums, rewards, advantages and returns in double. */
 static void compute(const oracle_gae_settings *settings, double penalty, expectation *e) {
-    tv_ppo_rollout *r = &e->rollout;
+    tv_policy_rollout *r = &e->rollout;
     uint64_t T = r->tokens;
     double *whitened = calloc(S * T, sizeof *whitened), residual[2] = {0}, spread[2] = {0};
     assert_non_null(whitened);
     for (uint64_t s = 0; s < S; s++) {
-        const tv_ppo_sequence *item = &r->items[s];
+        const tv_policy_sequence *item = &r->items[s];
         uint64_t first = s * T + item->prompt_length - 1, count = item->length - item->prompt_length;
         double advantages[MOST], returns[MOST], sums[4];
         double score = golden_share((const char *)e->texts[s].data) - (item->ended ? 0 : penalty);
@@ -243,7 +243,8 @@ static void compute(const oracle_gae_settings *settings, double penalty, expecta
 
 /* The gradient's norm of one update over the whole rollout, one sequence a micro-batch. */
 static double norm_of_update(tv_device *device, const char *path, tv_head_maker head,
-                             const void *head_settings, tv_ppo_batch_kind kind, const tv_ppo_rollout *r) {
+                             const void *head_settings, tv_policy_batch_kind kind,
+                             const tv_policy_rollout *r) {
     opened o = open_model(device, path, true);
     tv_trainer *trainer = NULL;
     assert_ok(tv_trainer_create(o.model,
@@ -258,12 +259,12 @@ static double norm_of_update(tv_device *device, const char *path, tv_head_maker 
     uint64_t order[S];
     for (uint64_t s = 0; s < S; s++)
         order[s] = s;
-    tv_ppo_batches batches = {
+    tv_policy_batches batches = {
         .rollout = r, .kind = kind, .batch = 1, .order = order, .minibatch = S, .end = S};
     const struct tv_step_constants constants = tv_step_constants_make(0, 0, 0.9, 0.95, 1e-8, 0);
     tv_step_result result;
     bool has_result = false;
-    assert_ok(tv_trainer_step(trainer, &constants, tv_ppo_batches_next, &batches, &result, &has_result));
+    assert_ok(tv_trainer_step(trainer, &constants, tv_policy_batches_next, &batches, &result, &has_result));
     if (!has_result)
         assert_ok(tv_trainer_drain(trainer, &result, &has_result));
     assert_true(has_result);

@@ -58,7 +58,7 @@ static tv_run_result train(const tv_answering *place, const request *r) {
                  "data.shuffle=false", "train.warmup_steps=0", "train.schedule=constant"),
         place->prompts, r->sets);
     const bool own = !r->reward && !r->reward_command;
-    const tv_ppo_options options = {
+    const tv_policy_options options = {
         .run = {.run = r->run,
                 .init = place->model,
                 .sets = settings.all,

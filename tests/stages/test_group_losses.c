@@ -277,12 +277,12 @@ static void advantages_are_pytorch_s(void **state) {
     (void)state;
     golden g = open_golden();
     const cJSON *item;
-    tv_ppo_rollout r;
+    tv_policy_rollout r;
     uint8_t equal[16];
     int seen = 0;
     double *figures = calloc(g.b.count, sizeof *figures);
     assert_non_null(figures);
-    assert_ok(tv_ppo_rollout_create(g.b.sequences, g.b.tokens, &r));
+    assert_ok(tv_policy_rollout_create(g.b.sequences, g.b.tokens, &r));
     for (uint64_t i = 0; i < g.b.count; i++) {
         r.targets[i] = g.b.mask[i] ? 1 : TV_IGNORED_TARGET;
         r.old_logprobs[i] = (float)g.b.old[i];
@@ -304,7 +304,7 @@ static void advantages_are_pytorch_s(void **state) {
     }
     assert_int_equal(seen, 10);
     free(figures);
-    tv_ppo_rollout_free(&r);
+    tv_policy_rollout_free(&r);
     release(&g.b);
     cJSON_Delete(g.root);
 }
@@ -315,12 +315,12 @@ static void answers_without_a_reward_are_left_out(void **state) {
     enum { GROUPS = 3, K = 5, LEFT = K - 1, T = 7 };
     (void)state;
     batch b = drawn((uint64_t)GROUPS * K, T);
-    tv_ppo_rollout all, left;
+    tv_policy_rollout all, left;
     double rewards[GROUPS * K], own[GROUPS * LEFT];
     uint64_t place[GROUPS * LEFT], count = 0;
     uint8_t equal[GROUPS], of_left[GROUPS];
-    assert_ok(tv_ppo_rollout_create((uint64_t)GROUPS * K, T, &all));
-    assert_ok(tv_ppo_rollout_create((uint64_t)GROUPS * LEFT, T, &left));
+    assert_ok(tv_policy_rollout_create((uint64_t)GROUPS * K, T, &all));
+    assert_ok(tv_policy_rollout_create((uint64_t)GROUPS * LEFT, T, &left));
     for (uint64_t s = 0; s < (uint64_t)GROUPS * K; s++) {
         const uint64_t g = s / K;
         const bool none = s % K == 2 * g;
@@ -370,8 +370,8 @@ static void answers_without_a_reward_are_left_out(void **state) {
         for (uint64_t i = 0; i < (uint64_t)K * T; i++)
             assert_near(all.advantages[i], 0, 0);
     }
-    tv_ppo_rollout_free(&all);
-    tv_ppo_rollout_free(&left);
+    tv_policy_rollout_free(&all);
+    tv_policy_rollout_free(&left);
     release(&b);
 }
 

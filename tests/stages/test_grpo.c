@@ -41,7 +41,7 @@ static tv_status train_with(const char *run, const char *command, uint64_t stop_
         tv_stage_settings_make(TV_TEXTS("grpo.prompts=4", "grpo.answers=4", "grpo.max_new_tokens=6",
                                         "train.batch_size=4", "train.checkpoint_every=2"),
                                place.prompts, sets);
-    const tv_ppo_options options = {
+    const tv_policy_options options = {
         .run = {.run = run,
                 .sets = settings.all,
                 .set_count = settings.count,
@@ -219,7 +219,7 @@ static void a_check_is_a_reward(void **state) {
     const char *const sets[] = {data, "grpo.prompts=4", "grpo.answers=4", "grpo.max_new_tokens=6",
                                 "grpo.iterations=1"};
     tv_reward_given given[] = {{TV_REWARD_CHECK, "number"}};
-    tv_ppo_options options = {
+    tv_policy_options options = {
         .run = {.run = run, .sets = sets, .set_count = TV_COUNT(sets), .init = place.model},
         .rewards = given,
         .reward_count = 1};

@@ -42,11 +42,11 @@ static double first_order(const char *before, const char *after) {
 /* By hand, without the stage's own hand: the response's tokens stand in the rows before them, and each has
  * its answer's reward, normalised over all of them (reinforce++). */
 static void fill_in(expectation *e) {
-    tv_ppo_rollout *r = &e->rollout;
+    tv_policy_rollout *r = &e->rollout;
     double n = 0, sum = 0, square = 0;
     for (int pass = 0; pass < 2; pass++)
         for (uint64_t s = 0; s < S; s++) {
-            const tv_ppo_sequence *item = &r->items[s];
+            const tv_policy_sequence *item = &r->items[s];
             double reward = golden_share((const char *)e->texts[s].data);
             for (uint64_t t = 0; t < r->tokens; t++) {
                 uint64_t i = s * r->tokens + t;
@@ -67,7 +67,7 @@ static void fill_in(expectation *e) {
 
 /* -(1 / n) sum of A rho. */
 static double loss_of(const expectation *e, const float *logprobs) {
-    const tv_ppo_rollout *r = &e->rollout;
+    const tv_policy_rollout *r = &e->rollout;
     double loss = 0;
     for (uint64_t i = 0; i < S * r->tokens; i++)
         if (r->targets[i] != TV_IGNORED_TARGET)
@@ -103,7 +103,7 @@ static void an_update_goes_down_its_loss(void **state) {
                                 "train.batch_size=4",
                                 "train.eps=1",
                                 "train.grad_clip=0"};
-    const tv_ppo_options options = {
+    const tv_policy_options options = {
         .run = {.run = run, .sets = sets, .set_count = TV_COUNT(sets), .init = place->model},
         .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, place->reward},
         .reward_count = 1};
@@ -120,7 +120,8 @@ static void an_update_goes_down_its_loss(void **state) {
     double change = loss_of(&e, logprobs) - loss_of(&e, e.rollout.old_logprobs),
            expected = first_order(before, after);
     const tv_policy_settings policy = {.clip = 0.2, .temperature = 0.7};
-    double norm = norm_of_update(f->device, before, tv_policy_head, &policy, TV_PPO_BATCH_POLICY, &e.rollout),
+    double norm =
+               norm_of_update(f->device, before, tv_policy_head, &policy, TV_POLICY_BATCH_POLICY, &e.rollout),
            found = tv_expect_metric(run, 1, "grad_norm");
     print_message(
         "the loss changes by %g, to first order by %g; the gradient's norm is %g, by PPO's head %g\n", change,

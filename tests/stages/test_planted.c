@@ -81,7 +81,7 @@ static outcome train(const tv_answering *place, const char *beta, double value) 
                                 "train.schedule=linear",
                                 "train.min_lr=0",
                                 "train.warmup_steps=0"};
-    const tv_ppo_options options = {
+    const tv_policy_options options = {
         .run = {.run = run, .init = place->model, .sets = sets, .set_count = TV_COUNT(sets)},
         .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, place->reward},
         .reward_count = 1};
@@ -165,9 +165,9 @@ static effort until_95_per_cent(const tv_answering *place, bool grpo) {
                                             "grpo.max_new_tokens=8",
                                             "train.batch_size=32",
                                             "train.lr=3e-3"};
-    tv_ppo_options options = {.run = {.run = run, .init = place->model},
-                              .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, place->reward},
-                              .reward_count = 1};
+    tv_policy_options options = {.run = {.run = run, .init = place->model},
+                                 .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, place->reward},
+                                 .reward_count = 1};
     options.run.sets = grpo ? grpo_sets : ppo_sets;
     options.run.set_count = grpo ? TV_COUNT(grpo_sets) : TV_COUNT(ppo_sets);
     tv_run_result result;

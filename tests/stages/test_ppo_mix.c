@@ -77,7 +77,7 @@ static void train(const tv_answering *place, const char *run, const char *shard,
                                 "train.warmup_steps=0"};
     tv_run_result result;
     assert_ok(tv_ppo_train(
-        &(tv_ppo_options){
+        &(tv_policy_options){
             .run = {.run = run, .init = place->model, .sets = sets, .set_count = TV_COUNT(sets)},
             .rewards = &(tv_reward_given){TV_REWARD_PROGRAM, place->reward},
             .reward_count = 1},

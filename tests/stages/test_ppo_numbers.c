@@ -27,7 +27,7 @@
 #include "reward/score_file.h"
 #include "reward/scorer.h"
 #include "run/checkpoint.h"
-#include "stages/ppo/rollout.h"
+#include "stages/policy/rollout.h"
 #include "support/stage_run.h"
 #include "text/bpe_train.h"
 #include "text/json_text.h"
@@ -83,10 +83,10 @@ static void check_iteration(const fixture *f, const char *estimator, int number)
             fail_msg("%s: %s is %.9g, expected %.9g", estimator, expected[i].key, found, expected[i].value);
     }
     double norm = norm_of_update(f->device, policy, tv_policy_head, &(tv_policy_settings){0.2, 0.7},
-                                 TV_PPO_BATCH_POLICY, &e.rollout);
+                                 TV_POLICY_BATCH_POLICY, &e.rollout);
     assert_near(tv_expect_metric(run, 2, "grad_norm"), norm, 1e-4 * norm);
-    norm = norm_of_update(f->device, value, tv_value_head, &(tv_value_settings){0.2, 0.1}, TV_PPO_BATCH_VALUE,
-                          &e.rollout);
+    norm = norm_of_update(f->device, value, tv_value_head, &(tv_value_settings){0.2, 0.1},
+                          TV_POLICY_BATCH_VALUE, &e.rollout);
     assert_near(tv_expect_metric(run, 2, "value_grad_norm"), norm, 1e-4 * norm);
     forget(&e);
     free(reference);
@@ -207,7 +207,7 @@ static void updates_are_reported_per_token(void **state) {
     for (uint64_t i = 0; i < S * e.rollout.tokens; i++) {
         if (e.rollout.targets[i] == TV_IGNORED_TARGET)
             continue;
-        const tv_ppo_rollout *r = &e.rollout;
+        const tv_policy_rollout *r = &e.rollout;
         double A = (double)r->advantages[i], R = (double)r->returns[i], V = (double)r->values[i];
         double old = (double)r->old_logprobs[i], logprob = (double)after.rollout.old_logprobs[i];
         oracle_ppo p = oracle_ppo_policy(logprob, old, A, 0.1);

@@ -17,8 +17,8 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "base/os.h"
-#include "stages/ppo/drawing.h"
-#include "stages/ppo/program.h"
+#include "stages/policy/drawing.h"
+#include "stages/policy/program.h"
 #include "stages/sampling.h"
 #include "support/answering.h"
 #include "support/open_model.h"
@@ -201,7 +201,7 @@ typedef struct drawn {
     tv_tokenizer *tokenizer;
     tv_prompts *prompts;
     tv_rollout *drawer;
-    tv_ppo_rollout rollout;
+    tv_policy_rollout rollout;
     tv_decoder_settings settings;
 } drawn;
 
@@ -215,7 +215,7 @@ static void open_drawn(tv_device *device, drawn *d) {
         &(tv_prompts_options){.paths = &path, .path_count = 1, .tokenizer = d->tokenizer}, &d->prompts));
     /* Rows are refilled as answers end, which they do at different lengths. */
     assert_ok(tv_rollout_create(d->model, &(tv_rollout_options){.rows = 5, .max_tokens = MOST}, &d->drawer));
-    assert_ok(tv_ppo_rollout_create(SEQUENCES, MOST - 1, &d->rollout));
+    assert_ok(tv_policy_rollout_create(SEQUENCES, MOST - 1, &d->rollout));
     for (uint64_t s = 0; s < SEQUENCES; s++)
         d->rollout.items[s].prompt = s / ANSWERS;
     const tv_sampling sampling = {3, 1, 0, 1};
@@ -224,7 +224,7 @@ static void open_drawn(tv_device *device, drawn *d) {
 }
 
 static void close_drawn(drawn *d) {
-    tv_ppo_rollout_free(&d->rollout);
+    tv_policy_rollout_free(&d->rollout);
     tv_rollout_destroy(&d->drawer);
     tv_prompts_destroy(&d->prompts);
     tv_tokenizer_destroy(&d->tokenizer);
@@ -232,27 +232,27 @@ static void close_drawn(drawn *d) {
     tv_model_directory_close(&d->directory);
 }
 
-static tv_ppo_rewards *open_rewards(const drawn *d, const tv_ppo_sources *sources) {
-    tv_ppo_rewards *rewards = NULL;
-    assert_ok(tv_ppo_rewards_open(&(tv_ppo_rewards_options){.sources = sources,
-                                                            .tokenizer = d->tokenizer,
-                                                            .max_tokens = MOST,
-                                                            .sequences = SEQUENCES,
-                                                            .batch = 1},
-                                  &rewards));
-    assert_ok(tv_ppo_rewards_start(rewards, d->model));
+static tv_policy_rewards *open_rewards(const drawn *d, const tv_policy_sources *sources) {
+    tv_policy_rewards *rewards = NULL;
+    assert_ok(tv_policy_rewards_open(&(tv_policy_rewards_options){.sources = sources,
+                                                                  .tokenizer = d->tokenizer,
+                                                                  .max_tokens = MOST,
+                                                                  .sequences = SEQUENCES,
+                                                                  .batch = 1},
+                                     &rewards));
+    assert_ok(tv_policy_rewards_start(rewards, d->model));
     return rewards;
 }
 
-static tv_status draw(const drawn *d, tv_ppo_rewards *rewards, tv_ppo_rollout *rollout) {
-    const tv_ppo_drawing drawing = {
+static tv_status draw(const drawn *d, tv_policy_rewards *rewards, tv_policy_rollout *rollout) {
+    const tv_policy_drawing drawing = {
         .drawer = d->drawer, .settings = &d->settings, .max_new_tokens = MAX_NEW, .rewards = rewards};
-    return tv_ppo_draw(&drawing, d->prompts, 100, rollout);
+    return tv_policy_draw(&drawing, d->prompts, 100, rollout);
 }
 
 /* That the line asks about this answer: its number, and what it says. */
 static void expect_question(const drawn *d, uint64_t sequence, const char *line) {
-    const tv_ppo_sequence *item = &d->rollout.items[sequence];
+    const tv_policy_sequence *item = &d->rollout.items[sequence];
     const tv_decoder_row row = {.tokens = d->rollout.ids + sequence * (d->rollout.tokens + 1),
                                 .length = item->length,
                                 .prompt_length = item->prompt_length,
@@ -279,30 +279,30 @@ static void drawing_tells_in_order(void **state) {
              "n=0; while read -r line; do printf '%%s\\n' \"$line\" >>'%s'; echo $n; n=$((n + 1)); done",
              noted),
          *text = NULL;
-    const tv_ppo_sources sources = {
+    const tv_policy_sources sources = {
         .rewards = {{TV_REWARD_PROGRAM, command, "one", 1}, {TV_REWARD_CHECK, "length:1:9", "two", 0}},
         .count = 2};
     uint64_t size, order = 0;
     open_drawn(*state, &d);
-    tv_ppo_rewards *rewards = open_rewards(&d, &sources);
+    tv_policy_rewards *rewards = open_rewards(&d, &sources);
     (void)remove(noted);
     assert_ok(draw(&d, rewards, &d.rollout));
     wait_for_lines(SEQUENCES);
     assert_ok(tv_read_file(noted, &text, &size));
     for (char *line = text; order < SEQUENCES; line = strchr(line, '\n') + 1, order++)
         expect_question(&d, order, line);
-    assert_ok(tv_ppo_rewards_score(rewards, d.prompts, &d.rollout, true));
+    assert_ok(tv_policy_rewards_score(rewards, d.prompts, &d.rollout, true));
     for (uint64_t s = 0; s < SEQUENCES; s++)
         assert_near(d.rollout.items[s].score, s, 0);
     /* Lengths differ, or answers would end in their order anyway. */
     uint64_t shortest = MOST, longest = 0;
     for (uint64_t s = 0; s < SEQUENCES; s++) {
-        const tv_ppo_sequence *item = &d.rollout.items[s];
+        const tv_policy_sequence *item = &d.rollout.items[s];
         shortest = tv_min_u64(shortest, item->length - item->prompt_length);
         longest = tv_max_u64(longest, item->length - item->prompt_length);
     }
     assert_true(shortest < longest);
-    tv_ppo_rewards_close(&rewards);
+    tv_policy_rewards_close(&rewards);
     close_drawn(&d);
     tv_free_all(command, text);
 }
@@ -311,19 +311,19 @@ static void drawing_tells_in_order(void **state) {
 static void a_drawing_that_fails_asks_no_further(void **state) {
     drawn d;
     char *command = tv_format("while read -r line; do printf '%%s\\n' \"$line\" >>'%s'; echo 2; done", noted);
-    const tv_ppo_sources sources = {.rewards = {{TV_REWARD_PROGRAM, command, "one", 1}}, .count = 1};
+    const tv_policy_sources sources = {.rewards = {{TV_REWARD_PROGRAM, command, "one", 1}}, .count = 1};
     open_drawn(*state, &d);
-    tv_ppo_rewards *rewards = open_rewards(&d, &sources);
+    tv_policy_rewards *rewards = open_rewards(&d, &sources);
     (void)remove(noted);
     const tv_prompt whole = d.prompts->items[0];
     d.prompts->items[0].length = 0;
     assert_fails(draw(&d, rewards, &d.rollout), TV_E_USAGE, "");
     d.prompts->items[0] = whole;
     assert_ok(draw(&d, rewards, &d.rollout));
-    assert_ok(tv_ppo_rewards_score(rewards, d.prompts, &d.rollout, true));
+    assert_ok(tv_policy_rewards_score(rewards, d.prompts, &d.rollout, true));
     assert_int_equal(lines_noted(), SEQUENCES);
-    assert_ok(tv_ppo_rewards_finish(rewards));
-    tv_ppo_rewards_close(&rewards);
+    assert_ok(tv_policy_rewards_finish(rewards));
+    tv_policy_rewards_close(&rewards);
     close_drawn(&d);
     free(command);
 }

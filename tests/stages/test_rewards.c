@@ -58,13 +58,13 @@ static tv_status train(const char *run, const tv_reward_given *rewards, bool res
     uint64_t given = 0;
     while (rewards && rewards[given].text)
         given++;
-    const tv_ppo_options options = {.run = {.run = run,
-                                            .sets = settings.all,
-                                            .set_count = settings.count,
-                                            .init = resume ? NULL : place.model,
-                                            .resume = resume},
-                                    .rewards = rewards,
-                                    .reward_count = given};
+    const tv_policy_options options = {.run = {.run = run,
+                                               .sets = settings.all,
+                                               .set_count = settings.count,
+                                               .init = resume ? NULL : place.model,
+                                               .resume = resume},
+                                       .rewards = rewards,
+                                       .reward_count = given};
     tv_run_result result;
     tv_status status = tv_grpo_train(&options, &result);
     tv_stage_settings_free(&settings);
@@ -252,7 +252,7 @@ static void ppo_needs_a_reward(void **state) {
     char *run = path("ppo"), *data = tv_format("data.train=[\"%s\"]", prompts);
     const char *const sets[] = {data, "ppo.prompts=2", "ppo.minibatch=2", "ppo.max_new_tokens=6",
                                 "ppo.iterations=1"};
-    const tv_ppo_options options = {
+    const tv_policy_options options = {
         .run = {.run = run, .sets = sets, .set_count = TV_COUNT(sets), .init = place.model},
         .rewards = REWARDS(PROGRAM(
             "while read -r line; do case $line in *'\"first\"'*) echo 1;; *) echo null;; esac; done")),

@@ -14,7 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/files.h"
-#include "stages/ppo/within.h"
+#include "stages/policy/within.h"
 
 enum { S = 6, T = 4, VOCAB = 9, EPOCHS = 3, MINIBATCH = 4, STATS = 3 };
 
@@ -27,40 +27,40 @@ static const tv_run_options options = {0};
 
 typedef struct fixture {
     tv_run run;
-    tv_ppo_rewards *scorers;
-    tv_ppo_rollout rollout;
+    tv_policy_rewards *scorers;
+    tv_policy_rollout rollout;
     double loss, stats[STATS];
-    tv_ppo_within within;
+    tv_policy_within within;
     /* of the updates */
     double seconds;
     char told[256];
 } fixture;
 
 static fixture *make(void) {
-    static const tv_ppo_sources none = {0};
-    const tv_ppo_rewards_options scoring = {.sources = &none, .sequences = S};
+    static const tv_policy_sources none = {0};
+    const tv_policy_rewards_options scoring = {.sources = &none, .sequences = S};
     static const uint32_t answer[] = {7, 8, 3};
     fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->run = (tv_run){.stage = &stage, .list = &list, .options = &options};
-    assert_ok(tv_ppo_rewards_open(&scoring, &f->scorers));
-    assert_ok(tv_ppo_rollout_create(S, T, &f->rollout));
+    assert_ok(tv_policy_rewards_open(&scoring, &f->scorers));
+    assert_ok(tv_policy_rollout_create(S, T, &f->rollout));
     for (uint64_t s = 0; s < S; s++)
-        tv_ppo_rollout_set(&f->rollout, s, answer, 3, 2, true);
-    f->within = (tv_ppo_within){.run = &f->run,
-                                .scorers = f->scorers,
-                                .prompts = &prompts,
-                                .rollout = &f->rollout,
-                                .epochs = EPOCHS,
-                                .minibatch = MINIBATCH};
-    tv_ppo_within_add(&f->within, "loss", &f->loss, 1);
-    tv_ppo_within_add(&f->within, "stats", f->stats, STATS);
+        tv_policy_rollout_set(&f->rollout, s, answer, 3, 2, true);
+    f->within = (tv_policy_within){.run = &f->run,
+                                   .scorers = f->scorers,
+                                   .prompts = &prompts,
+                                   .rollout = &f->rollout,
+                                   .epochs = EPOCHS,
+                                   .minibatch = MINIBATCH};
+    tv_policy_within_add(&f->within, "loss", &f->loss, 1);
+    tv_policy_within_add(&f->within, "stats", f->stats, STATS);
     return f;
 }
 
 static void drop(fixture *f) {
-    tv_ppo_rewards_close(&f->scorers);
-    tv_ppo_rollout_free(&f->rollout);
+    tv_policy_rewards_close(&f->scorers);
+    tv_policy_rollout_free(&f->rollout);
     free(f);
 }
 
@@ -74,7 +74,7 @@ static char *folder(void) {
 static void write_state(const fixture *f, const char *dir) {
     char *path = tv_format("%s/state.json", dir);
     cJSON *root = cJSON_CreateObject();
-    assert_ok(tv_ppo_within_write(&f->within, root, dir));
+    assert_ok(tv_policy_within_write(&f->within, root, dir));
     assert_ok(tv_json_write_file(path, root));
     cJSON_Delete(root);
     free(path);
@@ -93,7 +93,7 @@ static void it_comes_back_as_it_was(void **state) {
         f->stats[1] = INFINITY; /* no number of JSON */
         f->stats[2] = 0.1;
         write_state(f, dir);
-        assert_ok(tv_ppo_within_read(&back->within, dir, "state.json"));
+        assert_ok(tv_policy_within_read(&back->within, dir, "state.json"));
         assert_true(back->within.taken_up);
         assert_int_equal(back->within.updated, updated);
         assert_int_equal(back->within.epoch, updated ? 0 : 2);
@@ -128,7 +128,7 @@ static void what_fits_no_iteration_is_refused(void **state) {
         fixture *f = make();
         write_state(f, dir);
         assert_ok(tv_write_file(path, cases[i].text, strlen(cases[i].text)));
-        tv_status status = tv_ppo_within_read(&f->within, dir, "state.json");
+        tv_status status = tv_policy_within_read(&f->within, dir, "state.json");
         if (status != TV_E_DATA || !strstr(tv_last_error(), cases[i].words) ||
             !strstr(tv_last_error(), "move checkpoints/within away"))
             fail_msg("%s: \"%s\"", cases[i].text, tv_last_error());
@@ -154,7 +154,7 @@ static tv_status order(void *context, uint64_t epoch) {
 static tv_status update(void *context, const struct tv_step_constants *constants, uint64_t first) {
     fixture *f = context;
     (void)constants;
-    assert_int_equal(f->within.models, TV_PPO_IN_FLIGHT);
+    assert_int_equal(f->within.models, TV_POLICY_IN_FLIGHT);
     tell(f, "u", first);
     return TV_OK;
 }
@@ -171,21 +171,21 @@ static tv_status enough_after_two(void *context, bool *enough) {
 }
 
 static void expect_updates(fixture *f, const char *look, bool early, tv_status expected, const char *told) {
-    const tv_ppo_updates updates = {.count = S,
-                                    .order = order,
-                                    .update = update,
-                                    .drain = drain,
-                                    .enough = early ? enough_after_two : NULL,
-                                    .context = f,
-                                    .seconds = &f->seconds};
+    const tv_policy_updates updates = {.count = S,
+                                       .order = order,
+                                       .update = update,
+                                       .drain = drain,
+                                       .enough = early ? enough_after_two : NULL,
+                                       .context = f,
+                                       .seconds = &f->seconds};
     f->told[0] = '\0';
     f->run.interrupted = false;
     f->run.interrupt_looks = 0;
     assert_int_equal(setenv("TRIVIUM_INJECT_INTERRUPT", look, 1), 0);
-    assert_int_equal(tv_ppo_within_update(&f->within, &updates), expected);
+    assert_int_equal(tv_policy_within_update(&f->within, &updates), expected);
     unsetenv("TRIVIUM_INJECT_INTERRUPT");
     assert_string_equal(f->told, told);
-    assert_int_equal(f->within.models, TV_PPO_SETTLED);
+    assert_int_equal(f->within.models, TV_POLICY_SETTLED);
     assert_int_equal(f->within.updated, expected == TV_OK);
 }
 
@@ -195,8 +195,8 @@ static void updates_stop_and_go_on_at_their_places(void **state) {
     expect_updates(f, "0", false, TV_OK, "e0 u0 u4 e1 u0 u4 e2 u0 u4 d0 ");
     /* There is no further one. */
     expect_updates(f, "0", false, TV_OK, "d0 ");
-    tv_ppo_within_restart(&f->within);
-    assert_int_equal(f->within.models, TV_PPO_UNTOUCHED);
+    tv_policy_within_restart(&f->within);
+    assert_int_equal(f->within.models, TV_POLICY_UNTOUCHED);
     expect_updates(f, "1", false, TV_E_INTERRUPTED, "e0 d0 ");
     expect_updates(f, "2", false, TV_E_INTERRUPTED, "e0 u0 d0 ");
     expect_updates(f, "2", false, TV_E_INTERRUPTED, "e0 u4 e1 d0 ");
@@ -211,18 +211,18 @@ static void more_sums_than_there_is_room_for_are_refused(void **state) {
     char *dir = folder();
     fixture *f = make();
     write_state(f, dir);
-    const tv_ppo_updates updates = {.count = S, .context = f, .seconds = &f->seconds};
+    const tv_policy_updates updates = {.count = S, .context = f, .seconds = &f->seconds};
     cJSON *root = cJSON_CreateObject();
-    while (f->within.sum_count < TV_PPO_MOST_SUMS)
-        tv_ppo_within_add(&f->within, "further", &f->loss, 1);
-    assert_ok(tv_ppo_within_write(&f->within, root, dir));
-    const tv_ppo_within full = f->within;
-    tv_ppo_within_add(&f->within, "one more", &f->loss, 1);
+    while (f->within.sum_count < TV_POLICY_MOST_SUMS)
+        tv_policy_within_add(&f->within, "further", &f->loss, 1);
+    assert_ok(tv_policy_within_write(&f->within, root, dir));
+    const tv_policy_within full = f->within;
+    tv_policy_within_add(&f->within, "one more", &f->loss, 1);
     assert_memory_equal(f->within.sums, full.sums, sizeof full.sums);
     assert_int_equal(f->within.models, full.models); /* what stands behind the sums */
-    assert_fails(tv_ppo_within_write(&f->within, root, dir), TV_E_USAGE, "25 sums");
-    assert_fails(tv_ppo_within_read(&f->within, dir, "state.json"), TV_E_USAGE, "room for 24");
-    assert_fails(tv_ppo_within_update(&f->within, &updates), TV_E_USAGE, "room for 24");
+    assert_fails(tv_policy_within_write(&f->within, root, dir), TV_E_USAGE, "25 sums");
+    assert_fails(tv_policy_within_read(&f->within, dir, "state.json"), TV_E_USAGE, "room for 24");
+    assert_fails(tv_policy_within_update(&f->within, &updates), TV_E_USAGE, "room for 24");
     cJSON_Delete(root);
     drop(f);
     tv_test_dir_remove(&dir);

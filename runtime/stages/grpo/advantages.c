@@ -29,17 +29,17 @@ static double deviation_of(const double *values, uint64_t count) {
     return n > 1 ? sqrt(sum / (n - 1)) : 0;
 }
 
-static void fill(tv_ppo_rollout *r, uint64_t sequence, double advantage) {
+static void fill(tv_policy_rollout *r, uint64_t sequence, double advantage) {
     for (uint64_t i = sequence * r->tokens; i < (sequence + 1) * r->tokens; i++)
         r->advantages[i] = r->targets[i] == TV_IGNORED_TARGET ? 0 : (float)advantage;
 }
 
-static double log_ratio(const tv_ppo_rollout *r, uint64_t i) {
+static double log_ratio(const tv_policy_rollout *r, uint64_t i) {
     return r->targets[i] == TV_IGNORED_TARGET ? 0 : (double)r->old_logprobs[i] - (double)r->ref_logprobs[i];
 }
 
 /* Against the mean of the others, of rewards less the price of the answer's KL. */
-static void leave_one_out(const tv_grpo_settings *settings, const double *rewards, tv_ppo_rollout *r,
+static void leave_one_out(const tv_grpo_settings *settings, const double *rewards, tv_policy_rollout *r,
                           uint64_t first) {
     uint64_t k = settings->answers;
     double sum = 0, others = -1;
@@ -61,7 +61,7 @@ static void leave_one_out(const tv_grpo_settings *settings, const double *reward
 }
 
 /* A_t = r less the price of the KL from t on, normalised over all tokens of the batch. */
-static void reinforce(const tv_grpo_settings *settings, const double *rewards, tv_ppo_rollout *r) {
+static void reinforce(const tv_grpo_settings *settings, const double *rewards, tv_policy_rollout *r) {
     double count = 0, sum = 0, square = 0;
     for (uint64_t s = 0; s < r->sequences; s++) {
         double left = rewards[s];
@@ -105,7 +105,7 @@ uint64_t tv_group_equal(const tv_grpo_settings *settings, const double *rewards,
     return count;
 }
 
-uint64_t tv_group_advantages(const tv_grpo_settings *settings, const double *rewards, tv_ppo_rollout *r,
+uint64_t tv_group_advantages(const tv_grpo_settings *settings, const double *rewards, tv_policy_rollout *r,
                              uint8_t *equal) {
     uint64_t k = settings->answers, groups = r->sequences / k,
              count = tv_group_equal(settings, rewards, r->sequences, equal);

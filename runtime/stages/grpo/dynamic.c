@@ -6,24 +6,24 @@
 
 #include "base/os.h"
 #include "stages/grpo/advantages.h"
-#include "stages/ppo/drawing.h"
+#include "stages/policy/drawing.h"
 
 /* Answers to `groups` further prompts, scored, in g->further. */
 static tv_status draw_further(tv_grpo *g, tv_grpo_score *score, uint64_t groups, tv_grpo_further *f) {
     const tv_grpo_settings *settings = &g->run->settings.grpo;
-    tv_ppo_rollout *further = &g->further;
+    tv_policy_rollout *further = &g->further;
     const uint64_t first = g->run->state.examples + g->rollout.sequences + f->answers;
-    const tv_ppo_drawing drawing = {.ranks = g->run->options->ranks,
-                                    .drawer = g->drawer,
-                                    .settings = &g->drawing,
-                                    .max_new_tokens = settings->max_new_tokens,
-                                    .rewards = g->scorers};
+    const tv_policy_drawing drawing = {.ranks = g->run->options->ranks,
+                                       .drawer = g->drawer,
+                                       .settings = &g->drawing,
+                                       .max_new_tokens = settings->max_new_tokens,
+                                       .rewards = g->scorers};
     double begin = tv_seconds();
     further->sequences = groups * settings->answers;
     for (uint64_t s = 0; s < further->sequences; s++)
-        further->items[s] = (tv_ppo_sequence){
-            .prompt = tv_ppo_prompt_at(g->run, g->prompts->count, (first + s) / settings->answers)};
-    TV_RETURN_IF_FAILED(tv_ppo_draw(&drawing, g->prompts, first, further));
+        further->items[s] = (tv_policy_sequence){
+            .prompt = tv_policy_prompt_at(g->run, g->prompts->count, (first + s) / settings->answers)};
+    TV_RETURN_IF_FAILED(tv_policy_draw(&drawing, g->prompts, first, further));
     double drawn = tv_seconds();
     TV_RETURN_IF_FAILED(score(g));
     f->draw_seconds += drawn - begin;
@@ -38,7 +38,7 @@ static tv_status draw_further(tv_grpo *g, tv_grpo_score *score, uint64_t groups,
 }
 
 /* Of those that have a reward. */
-static bool differ(const tv_ppo_sequence *items, uint64_t answers) {
+static bool differ(const tv_policy_sequence *items, uint64_t answers) {
     double least = INFINITY, most = -INFINITY;
     for (uint64_t a = 0; a < answers; a++) {
         least = fmin(least, items[a].score);
@@ -50,8 +50,8 @@ static bool differ(const tv_ppo_sequence *items, uint64_t answers) {
 /* Group `from` of what was drawn further, in the place of group `to`. */
 static void replace(tv_grpo *g, uint64_t from, uint64_t to) {
     const uint64_t k = g->run->settings.grpo.answers, T = g->rollout.tokens;
-    tv_ppo_rollout *r = &g->rollout;
-    const tv_ppo_rollout *f = &g->further;
+    tv_policy_rollout *r = &g->rollout;
+    const tv_policy_rollout *f = &g->further;
     memcpy(r->items + to * k, f->items + from * k, k * sizeof *r->items);
     memcpy(r->ids + to * k * (T + 1), f->ids + from * k * (T + 1), k * (T + 1) * sizeof *r->ids);
     memcpy(r->targets + to * k * T, f->targets + from * k * T, k * T * sizeof *r->targets);

@@ -8,9 +8,9 @@
 #ifndef TV_STAGES_GRPO_GRPO_H
 #define TV_STAGES_GRPO_GRPO_H
 
-#include "stages/ppo/ppo.h"
+#include "stages/policy/options.h"
 
 /* As tv_ppo_train, with the same options: what scores, and what KL is measured from. */
-tv_status tv_grpo_train(const tv_ppo_options *options, tv_run_result *result);
+tv_status tv_grpo_train(const tv_policy_options *options, tv_run_result *result);
 
 #endif

@@ -11,9 +11,9 @@
 #include "stages/grpo/advantages.h"
 #include "stages/grpo/dynamic.h"
 #include "stages/grpo/losses.h"
-#include "stages/ppo/drawing.h"
-#include "stages/ppo/health.h"
-#include "stages/ppo/line.h"
+#include "stages/policy/drawing.h"
+#include "stages/policy/health.h"
+#include "stages/policy/line.h"
 
 typedef tv_grpo_measured measurement;
 
@@ -23,19 +23,19 @@ bool tv_grpo_has_reference(const tv_grpo *g) {
 
 /* ---- answers and rewards ---- */
 
-static tv_ppo_drawing drawing_of(const tv_grpo *g) {
-    return (tv_ppo_drawing){g->run->options->ranks, g->drawer, &g->drawing,
-                            g->run->settings.grpo.max_new_tokens, g->scorers};
+static tv_policy_drawing drawing_of(const tv_grpo *g) {
+    return (tv_policy_drawing){g->run->options->ranks, g->drawer, &g->drawing,
+                               g->run->settings.grpo.max_new_tokens, g->scorers};
 }
 
 static tv_status draw_training(tv_grpo *g) {
-    tv_ppo_rewards_begin(g->scorers);
+    tv_policy_rewards_begin(g->scorers);
     uint64_t first = g->run->state.examples, answers = g->run->settings.grpo.answers;
     for (uint64_t s = 0; s < g->rollout.sequences; s++)
-        g->rollout.items[s] =
-            (tv_ppo_sequence){.prompt = tv_ppo_prompt_at(g->run, g->prompts->count, (first + s) / answers)};
-    const tv_ppo_drawing drawing = drawing_of(g);
-    return tv_ppo_draw(&drawing, g->prompts, first, &g->rollout);
+        g->rollout.items[s] = (tv_policy_sequence){
+            .prompt = tv_policy_prompt_at(g->run, g->prompts->count, (first + s) / answers)};
+    const tv_policy_drawing drawing = drawing_of(g);
+    return tv_policy_draw(&drawing, g->prompts, first, &g->rollout);
 }
 
 static void take_scores(tv_grpo *g, measurement *m) {
@@ -52,7 +52,7 @@ static void take_scores(tv_grpo *g, measurement *m) {
 }
 
 static tv_status score(tv_grpo *g, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, g->prompts, &g->rollout, true));
+    TV_RETURN_IF_FAILED(tv_policy_rewards_score(g->scorers, g->prompts, &g->rollout, true));
     take_scores(g, m);
     return TV_OK;
 }
@@ -60,7 +60,7 @@ static tv_status score(tv_grpo *g, measurement *m) {
 /* In the rollout's place for the time of it, so that there is one way to score. */
 static tv_status score_further(tv_grpo *g) {
     measurement unused = {0};
-    const tv_ppo_rollout own = g->rollout;
+    const tv_policy_rollout own = g->rollout;
     g->rollout = g->further;
     tv_status status = score(g, &unused);
     g->rollout = own;
@@ -100,32 +100,32 @@ static void choose(tv_grpo *g, measurement *m) {
 
 static tv_status order_epoch(tv_grpo *g, uint64_t epoch) {
     const tv_grpo_settings *settings = &g->run->settings.grpo;
-    return tv_ppo_rollout_order(&g->rollout, g->kept, g->kept_count, settings->minibatch,
-                                g->run->settings.train.seed,
-                                (uint32_t)(g->run->state.step * settings->epochs + epoch), g->order);
+    return tv_policy_rollout_order(&g->rollout, g->kept, g->kept_count, settings->minibatch,
+                                   g->run->settings.train.seed,
+                                   (uint32_t)(g->run->state.step * settings->epochs + epoch), g->order);
 }
 
-static tv_ppo_batches batches_of(const tv_grpo *g, uint64_t first, uint64_t count) {
-    return (tv_ppo_batches){.rollout = &g->rollout,
-                            .kind = TV_PPO_BATCH_FORWARD,
-                            .batch = g->run->trainer_options.batch,
-                            .order = g->order,
-                            .minibatch = g->run->settings.grpo.minibatch,
-                            .next = first,
-                            .end = tv_min_u64(first + count, g->kept_count)};
+static tv_policy_batches batches_of(const tv_grpo *g, uint64_t first, uint64_t count) {
+    return (tv_policy_batches){.rollout = &g->rollout,
+                               .kind = TV_POLICY_BATCH_FORWARD,
+                               .batch = g->run->trainer_options.batch,
+                               .order = g->order,
+                               .minibatch = g->run->settings.grpo.minibatch,
+                               .next = first,
+                               .end = tv_min_u64(first + count, g->kept_count)};
 }
 
 static tv_status forward(const tv_grpo *g, tv_trainer *trainer, float *first, float *second) {
-    tv_ppo_batches batches = batches_of(g, 0, g->kept_count);
-    tv_ppo_outputs outputs = {.batches = batches, .first = first, .second = second};
-    return tv_trainer_forward(trainer, tv_ppo_batches_left(&batches), tv_ppo_batches_next, &batches,
-                              tv_ppo_outputs_take, &outputs);
+    tv_policy_batches batches = batches_of(g, 0, g->kept_count);
+    tv_policy_outputs outputs = {.batches = batches, .first = first, .second = second};
+    return tv_trainer_forward(trainer, tv_policy_batches_left(&batches), tv_policy_batches_next, &batches,
+                              tv_policy_outputs_take, &outputs);
 }
 
 /* Numbers of what took no part in the passes are of an earlier rollout. */
 static tv_status expect_finite(const tv_grpo *g, const float *numbers, const char *what, tv_status status) {
     for (uint64_t i = 0; i < g->kept_count; i++)
-        TV_RETURN_IF_FAILED(tv_ppo_expect_finite_answer(&g->rollout, g->kept[i], numbers, what, status));
+        TV_RETURN_IF_FAILED(tv_policy_expect_finite_answer(&g->rollout, g->kept[i], numbers, what, status));
     return TV_OK;
 }
 
@@ -141,7 +141,7 @@ static tv_status expect_finite_policy(const tv_grpo *g) {
  * shapes give the same bits, and the first ratios are exactly 1. */
 static tv_status evaluate_roles(tv_grpo *g) {
     TV_RETURN_IF_FAILED(order_epoch(g, 0));
-    if (g->passes || !tv_ppo_rollout_is_rated(&g->rollout))
+    if (g->passes || !tv_policy_rollout_is_rated(&g->rollout))
         TV_RETURN_IF_FAILED(pass_policy(g));
     TV_RETURN_IF_FAILED(expect_finite_policy(g));
     if (!tv_grpo_has_reference(g))
@@ -161,19 +161,19 @@ tv_status tv_grpo_check(tv_grpo *g) {
 /* ---- updates ---- */
 
 static uint64_t tokens_of(const tv_grpo *g, uint64_t sequence) {
-    const tv_ppo_sequence *item = &g->rollout.items[sequence];
+    const tv_policy_sequence *item = &g->rollout.items[sequence];
     bool masked = g->run->settings.grpo.mask_truncated && !item->ended;
     return masked ? 0 : item->length - item->prompt_length;
 }
 
 typedef struct update_source {
     const tv_grpo *grpo;
-    tv_ppo_batches batches;
+    tv_policy_batches batches;
 } update_source;
 
 static void fill_rows(const tv_grpo *g, uint64_t sequence, uint64_t width, float weight,
                       struct tv_group_row *rows) {
-    const tv_ppo_rollout *r = &g->rollout;
+    const tv_policy_rollout *r = &g->rollout;
     for (uint64_t t = 0, i = sequence * r->tokens; t < width; t++, i++)
         rows[t] = (struct tv_group_row){r->old_logprobs[i], r->advantages[i], weight, r->ref_logprobs[i]};
 }
@@ -184,7 +184,7 @@ static tv_status next_batch(void *context, tv_micro_batch *batch) {
     const tv_grpo_settings *settings = &g->run->settings.grpo;
     const uint64_t *order = source->batches.order + source->batches.next;
     uint64_t first = source->batches.next, tokens = 0;
-    TV_RETURN_IF_FAILED(tv_ppo_batches_next(&source->batches, batch));
+    TV_RETURN_IF_FAILED(tv_policy_batches_next(&source->batches, batch));
     uint64_t answers = source->batches.next - first;
     for (uint64_t b = 0; b < answers; b++)
         tokens += tokens_of(g, order[b]);
@@ -215,7 +215,7 @@ static void take_result(void *context, const tv_step_result *result) {
 
 static tv_status drain(void *context) {
     tv_grpo *g = context;
-    return tv_ppo_drain(g->run->trainer, take_result, g);
+    return tv_policy_drain(g->run->trainer, take_result, g);
 }
 
 static tv_status order_of_updates(void *context, uint64_t epoch) {
@@ -235,13 +235,13 @@ static tv_status update(void *context, const struct tv_step_constants *constants
 }
 
 static tv_status update_all(tv_grpo *g) {
-    const tv_ppo_updates updates = {.count = g->kept_count,
-                                    .order = order_of_updates,
-                                    .update = update,
-                                    .drain = drain,
-                                    .context = g,
-                                    .seconds = &g->measured.times.update};
-    return tv_ppo_within_update(&g->within, &updates);
+    const tv_policy_updates updates = {.count = g->kept_count,
+                                       .order = order_of_updates,
+                                       .update = update,
+                                       .drain = drain,
+                                       .context = g,
+                                       .seconds = &g->measured.times.update};
+    return tv_policy_within_update(&g->within, &updates);
 }
 
 /* ---- report ---- */
@@ -269,7 +269,7 @@ static void describe(tv_grpo *g, const measurement *m) {
     add(g, "reward/std", sqrt(fmax(m->reward_square / rated - mean * mean, 0)));
     if (m->rated < S)
         add(g, "reward/none", 1 - m->rated / S);
-    tv_ppo_rewards_describe(g->scorers, g->numbers, &g->number_count);
+    tv_policy_rewards_describe(g->scorers, g->numbers, &g->number_count);
     add(g, "groups/equal", (double)m->equal / (double)g->run->settings.grpo.prompts);
     add(g, "groups/learned", (double)g->kept_count / S);
     if (g->run->settings.grpo.dynamic_sampling) {
@@ -289,7 +289,7 @@ static void describe(tv_grpo *g, const measurement *m) {
         add(g, "policy/kl", m->stats[TV_GROUP_KL] / n);
     }
     add(g, "updates", m->updates);
-    tv_ppo_times_describe(&m->times, g->numbers, &g->number_count);
+    tv_policy_times_describe(&m->times, g->numbers, &g->number_count);
 }
 
 /* ---- held-out prompts ---- */
@@ -297,15 +297,15 @@ static void describe(tv_grpo *g, const measurement *m) {
 /* The reward of one answer to each held-out prompt, in rollouts of the training's size; what is over at the
  * end repeats prompts and is not counted. */
 static tv_status evaluate(tv_grpo *g, double *reward) {
-    const tv_ppo_drawing drawing = drawing_of(g);
-    tv_ppo_rollout *r = &g->held_out;
+    const tv_policy_drawing drawing = drawing_of(g);
+    tv_policy_rollout *r = &g->held_out;
     double sum = 0, rated = 0;
     for (uint64_t first = 0; first < g->val->count; first += r->sequences) {
         for (uint64_t s = 0; s < r->sequences; s++)
-            r->items[s] = (tv_ppo_sequence){.prompt = (first + s) % g->val->count};
-        TV_RETURN_IF_FAILED(tv_ppo_line_go_on(g->run));
-        TV_RETURN_IF_FAILED(tv_ppo_draw(&drawing, g->val, g->first_val + first, r));
-        TV_RETURN_IF_FAILED(tv_ppo_rewards_score(g->scorers, g->val, r, false));
+            r->items[s] = (tv_policy_sequence){.prompt = (first + s) % g->val->count};
+        TV_RETURN_IF_FAILED(tv_policy_line_go_on(g->run));
+        TV_RETURN_IF_FAILED(tv_policy_draw(&drawing, g->val, g->first_val + first, r));
+        TV_RETURN_IF_FAILED(tv_policy_rewards_score(g->scorers, g->val, r, false));
         for (uint64_t s = 0; s < r->sequences && first + s < g->val->count; s++)
             if (!isnan(r->items[s].score)) {
                 sum += r->items[s].score;
@@ -335,7 +335,7 @@ tv_status tv_grpo_measure(tv_grpo *g, tv_metrics_line *line) {
 static void watch(tv_grpo *g, const measurement *m) {
     const uint64_t step = g->run->state.step + 1;
     g->warning[0] = '\0';
-    tv_ppo_watch_first(m->first_deviation, &g->rollout, &g->passes);
+    tv_policy_watch_first(m->first_deviation, &g->rollout, &g->passes);
     if (m->skipped > 0) {
         snprintf(g->warning, sizeof g->warning, "%.0f updates skipped: gradient not finite", m->skipped);
         tv_warn("iteration %" PRIu64 ": the gradient was not finite in %.0f of %.0f updates, which were "
@@ -366,30 +366,30 @@ static void watch(tv_grpo *g, const measurement *m) {
 void tv_grpo_within_begin(tv_grpo *g) {
     const tv_grpo_settings *settings = &g->run->settings.grpo;
     tv_grpo_measured *m = &g->measured;
-    tv_ppo_within *w = &g->within;
-    *w = (tv_ppo_within){.run = g->run,
-                         .scorers = g->scorers,
-                         .prompts = g->prompts,
-                         .rollout = &g->rollout,
-                         .epochs = settings->epochs,
-                         .minibatch = settings->minibatch};
+    tv_policy_within *w = &g->within;
+    *w = (tv_policy_within){.run = g->run,
+                            .scorers = g->scorers,
+                            .prompts = g->prompts,
+                            .rollout = &g->rollout,
+                            .epochs = settings->epochs,
+                            .minibatch = settings->minibatch};
     /* What is made anew from the answers is not in it. */
-    tv_ppo_within_add(w, "drawn", &m->drawn, 1);
-    tv_ppo_within_add(w, "drawn_rated", &m->drawn_rated, 1);
-    tv_ppo_within_add(w, "drawn_reward", &m->drawn_reward, 1);
-    tv_ppo_within_add(w, "stats", m->stats, TV_HEAD_STATS);
-    tv_ppo_within_add(w, "loss", &m->loss, 1);
-    tv_ppo_within_add(w, "first_ratio_deviation", &m->first_deviation, 1);
-    tv_ppo_within_add(w, "grad_norm", &m->grad_norm, 1);
-    tv_ppo_within_add(w, "updates", &m->updates, 1);
-    tv_ppo_within_add(w, "skipped", &m->skipped, 1);
-    tv_ppo_within_add_times(w, &m->times);
+    tv_policy_within_add(w, "drawn", &m->drawn, 1);
+    tv_policy_within_add(w, "drawn_rated", &m->drawn_rated, 1);
+    tv_policy_within_add(w, "drawn_reward", &m->drawn_reward, 1);
+    tv_policy_within_add(w, "stats", m->stats, TV_HEAD_STATS);
+    tv_policy_within_add(w, "loss", &m->loss, 1);
+    tv_policy_within_add(w, "first_ratio_deviation", &m->first_deviation, 1);
+    tv_policy_within_add(w, "grad_norm", &m->grad_norm, 1);
+    tv_policy_within_add(w, "updates", &m->updates, 1);
+    tv_policy_within_add(w, "skipped", &m->skipped, 1);
+    tv_policy_within_add_times(w, &m->times);
 }
 
 /* All that stands before the updates. */
 static tv_status roll_out(tv_grpo *g, measurement *m) {
     *m = (measurement){0};
-    tv_ppo_within_restart(&g->within);
+    tv_policy_within_restart(&g->within);
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(g));
     double drawn = tv_seconds();
@@ -437,24 +437,24 @@ static tv_status iterate(tv_grpo *g) {
     if (!isfinite(m->loss))
         return tv_fail(TV_E_NUMERIC, "the policy's loss of the iteration's updates is not finite");
     describe(g, m);
-    const bool measures = g->val && tv_ppo_line_measures(g->run);
+    const bool measures = g->val && tv_policy_line_measures(g->run);
     double reward = 0;
     if (measures)
         TV_RETURN_IF_FAILED(evaluate(g, &reward));
     watch(g, m);
-    const tv_ppo_line line = {.examples = (uint64_t)m->drawn,
-                              .loss = m->loss / fmax(m->updates, 1),
-                              .grad_norm = m->grad_norm / fmax(m->updates, 1),
-                              .seconds = tv_ppo_times_sum(&m->times),
-                              .numbers = g->numbers,
-                              .number_count = g->number_count,
-                              .warning = g->warning,
-                              .has_val_loss = measures,
-                              .val_loss = -reward};
-    return tv_ppo_line_write(g->run, &g->rollout, &line);
+    const tv_policy_line line = {.examples = (uint64_t)m->drawn,
+                                 .loss = m->loss / fmax(m->updates, 1),
+                                 .grad_norm = m->grad_norm / fmax(m->updates, 1),
+                                 .seconds = tv_policy_times_sum(&m->times),
+                                 .numbers = g->numbers,
+                                 .number_count = g->number_count,
+                                 .warning = g->warning,
+                                 .has_val_loss = measures,
+                                 .val_loss = -reward};
+    return tv_policy_line_write(g->run, &g->rollout, &line);
 }
 
 tv_status tv_grpo_iterate(tv_grpo *g) {
     tv_status status = iterate(g);
-    return status == TV_E_NUMERIC ? tv_ppo_line_end(g->run) : status;
+    return status == TV_E_NUMERIC ? tv_policy_line_end(g->run) : status;
 }

@@ -4,22 +4,22 @@
  * evaluate policy (where its log-probabilities did not come with the draws) and reference, advantages,
  * update, measure held-out prompts, report. Everything drawn is addressed by seed and the number of the
  * answer over the whole run, so that a resumed run continues bit for bit. An interrupt stops it anywhere;
- * from the first update on the checkpoint holds the rollout (stages/ppo/within.h). What outlasts an iteration
- * changes at its end only, behind all that may stop it.
+ * from the first update on the checkpoint holds the rollout (stages/policy/within.h). What outlasts an
+ * iteration changes at its end only, behind all that may stop it.
  */
 #ifndef TV_STAGES_GRPO_ITERATION_H
 #define TV_STAGES_GRPO_ITERATION_H
 
 #include "model/group_head.h"
 #include "run/run.h"
-#include "stages/ppo/rewards.h"
-#include "stages/ppo/roles.h"
-#include "stages/ppo/rollout.h"
-#include "stages/ppo/within.h"
+#include "stages/policy/rewards.h"
+#include "stages/policy/roles.h"
+#include "stages/policy/rollout.h"
+#include "stages/policy/within.h"
 #include "stages/rollout.h"
 #include "text/prompts.h"
 
-enum { TV_GRPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
+enum { TV_GRPO_NUMBERS = 40 + TV_POLICY_REWARDS_NUMBERS };
 
 /* What an iteration measures on its way. */
 typedef struct tv_grpo_measured {
@@ -29,28 +29,28 @@ typedef struct tv_grpo_measured {
     double stats[TV_HEAD_STATS];
     double loss, first_deviation, grad_norm; /* sum of the updates' losses; of the first minibatch's ratios */
     double updates, skipped;
-    tv_ppo_times times;
+    tv_policy_times times;
 } tv_grpo_measured;
 
 typedef struct tv_grpo {
     tv_run *run;                      /* the policy and its trainer */
     tv_activation_arena *activations; /* of all roles in turn */
     tv_prompts *prompts, *val;        /* val: held-out prompts; NULL: none */
-    tv_ppo_rewards *scorers;
-    tv_ppo_role reference; /* closed while kl_coef is 0 */
+    tv_policy_rewards *scorers;
+    tv_policy_role reference; /* closed while kl_coef is 0 */
     tv_group_settings head;
     tv_decoder_settings drawing;
     tv_rollout *drawer;
-    tv_ppo_rollout rollout;  /* S = prompts x answers, a prompt's answers one behind the other */
-    tv_ppo_rollout held_out; /* of the same size; empty where there is none */
-    tv_ppo_rollout further;  /* what dynamic sampling draws beside it; empty where there is none */
-    double *rewards;         /* (S) */
-    uint8_t *equal;          /* (prompts): 1 where all rewards of the group are the same */
-    bool passes;             /* the policy's forward pass is made, whatever came with the draws */
-    uint64_t *kept, *order;  /* (S): sequences that take part in the updates; their order in the epoch */
+    tv_policy_rollout rollout;  /* S = prompts x answers, a prompt's answers one behind the other */
+    tv_policy_rollout held_out; /* of the same size; empty where there is none */
+    tv_policy_rollout further;  /* what dynamic sampling draws beside it; empty where there is none */
+    double *rewards;            /* (S) */
+    uint8_t *equal;             /* (prompts): 1 where all rewards of the group are the same */
+    bool passes;                /* the policy's forward pass is made, whatever came with the draws */
+    uint64_t *kept, *order;     /* (S): sequences that take part in the updates; their order in the epoch */
     uint64_t kept_count;
     tv_grpo_measured measured; /* of the iteration at hand */
-    tv_ppo_within within;
+    tv_policy_within within;
     uint64_t first_val; /* the address of the first held-out prompt's draws, behind all of training's */
     tv_metric_number numbers[TV_GRPO_NUMBERS]; /* of the last line */
     uint64_t number_count;

@@ -137,13 +137,13 @@ static tv_status download(tv_ppo_advantages *a, int which, void *to) {
     return tv_download(a->device, part(a, which).span, to, a->parts[which].bytes);
 }
 
-tv_status tv_ppo_advantages_run(tv_ppo_advantages *a, tv_ppo_rollout *rollout, const float *rewards,
+tv_status tv_ppo_advantages_run(tv_ppo_advantages *a, tv_policy_rollout *rollout, const float *rewards,
                                 double kl_coef, double totals[TV_GAE_SUMS]) {
     const float beta = (float)kl_coef;
     float sums[TV_GAE_SUMS];
     uint64_t value;
     for (uint64_t s = 0; s < a->sequences; s++) {
-        const tv_ppo_sequence *item = &rollout->items[s];
+        const tv_policy_sequence *item = &rollout->items[s];
         a->extents[s] = (struct tv_gae_extent){.first = (uint32_t)(item->prompt_length - 1),
                                                .count = (uint32_t)(item->length - item->prompt_length),
                                                .score = rewards[s]};

@@ -7,7 +7,7 @@
 
 #include "kernels/gae.h"
 #include "run/settings.h"
-#include "stages/ppo/rollout.h"
+#include "stages/policy/rollout.h"
 
 typedef struct tv_ppo_advantages tv_ppo_advantages;
 
@@ -18,7 +18,7 @@ void tv_ppo_advantages_destroy(tv_ppo_advantages **advantages);
 
 /* From log-probabilities, values and the rewards of the sequences' ends (S) to advantages, whitened, and
  * returns of the rollout. `totals` gets the sums over sequences, TV_GAE_*. Blocks. */
-tv_status tv_ppo_advantages_run(tv_ppo_advantages *advantages, tv_ppo_rollout *rollout, const float *rewards,
-                                double kl_coef, double totals[TV_GAE_SUMS]);
+tv_status tv_ppo_advantages_run(tv_ppo_advantages *advantages, tv_policy_rollout *rollout,
+                                const float *rewards, double kl_coef, double totals[TV_GAE_SUMS]);
 
 #endif

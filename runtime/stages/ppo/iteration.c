@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/tokens.h"
-#include "stages/ppo/drawing.h"
-#include "stages/ppo/health.h"
-#include "stages/ppo/line.h"
+#include "stages/policy/drawing.h"
+#include "stages/policy/health.h"
+#include "stages/policy/line.h"
 #include "vk/submit.h"
 
 enum { NEGATIVE_KL_PATIENCE = 5 };
@@ -26,24 +26,24 @@ typedef tv_ppo_measured measurement;
 /* ---- prompts and responses ---- */
 
 static tv_status draw(tv_ppo *p, const tv_prompts *prompts, uint64_t first) {
-    const tv_ppo_drawing drawing = {p->run->options->ranks, p->drawer, &p->drawing,
-                                    p->run->settings.ppo.max_new_tokens, p->scorers};
-    return tv_ppo_draw(&drawing, prompts, first, &p->rollout);
+    const tv_policy_drawing drawing = {p->run->options->ranks, p->drawer, &p->drawing,
+                                       p->run->settings.ppo.max_new_tokens, p->scorers};
+    return tv_policy_draw(&drawing, prompts, first, &p->rollout);
 }
 
 static tv_status draw_training(tv_ppo *p) {
-    tv_ppo_rewards_begin(p->scorers);
+    tv_policy_rewards_begin(p->scorers);
     uint64_t count = p->rollout.sequences, first = p->run->state.examples;
     for (uint64_t s = 0; s < count; s++)
         p->rollout.items[s] =
-            (tv_ppo_sequence){.prompt = tv_ppo_prompt_at(p->run, p->prompts->count, first + s)};
+            (tv_policy_sequence){.prompt = tv_policy_prompt_at(p->run, p->prompts->count, first + s)};
     return draw(p, p->prompts, first);
 }
 
 /* ---- scores ---- */
 
 /* What a response without an end token is worth, and the limit of every score. */
-static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *sequence) {
+static double reward_of(const tv_ppo_settings *settings, const tv_policy_sequence *sequence) {
     double score = sequence->score;
     if (!sequence->ended && settings->missing_eos == TV_MISSING_EOS_SCORE)
         score = settings->missing_eos_score;
@@ -53,7 +53,7 @@ static double reward_of(const tv_ppo_settings *settings, const tv_ppo_sequence *
 }
 
 static tv_status take_scores(tv_ppo *p, const tv_prompts *prompts, measurement *m) {
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_expect_all(prompts, &p->rollout));
+    TV_RETURN_IF_FAILED(tv_policy_rewards_expect_all(prompts, &p->rollout));
     for (uint64_t s = 0; s < p->rollout.sequences; s++) {
         double reward = reward_of(&p->run->settings.ppo, &p->rollout.items[s]);
         p->rewards[s] = (float)reward;
@@ -70,25 +70,26 @@ static uint32_t pass_of(const tv_ppo *p, uint64_t epoch) {
 }
 
 static tv_status order_epoch(tv_ppo *p, uint64_t epoch) {
-    return tv_ppo_rollout_order(&p->rollout, NULL, p->rollout.sequences, p->run->settings.ppo.minibatch,
-                                p->run->settings.train.seed, pass_of(p, epoch), p->order);
+    return tv_policy_rollout_order(&p->rollout, NULL, p->rollout.sequences, p->run->settings.ppo.minibatch,
+                                   p->run->settings.train.seed, pass_of(p, epoch), p->order);
 }
 
-static tv_ppo_batches batches_of(const tv_ppo *p, tv_ppo_batch_kind kind, uint64_t first, uint64_t count) {
-    return (tv_ppo_batches){.rollout = &p->rollout,
-                            .kind = kind,
-                            .batch = p->run->trainer_options.batch,
-                            .order = p->order,
-                            .minibatch = p->run->settings.ppo.minibatch,
-                            .next = first,
-                            .end = tv_min_u64(first + count, p->rollout.sequences)};
+static tv_policy_batches batches_of(const tv_ppo *p, tv_policy_batch_kind kind, uint64_t first,
+                                    uint64_t count) {
+    return (tv_policy_batches){.rollout = &p->rollout,
+                               .kind = kind,
+                               .batch = p->run->trainer_options.batch,
+                               .order = p->order,
+                               .minibatch = p->run->settings.ppo.minibatch,
+                               .next = first,
+                               .end = tv_min_u64(first + count, p->rollout.sequences)};
 }
 
 static tv_status forward(const tv_ppo *p, tv_trainer *trainer, float *first, float *second) {
-    tv_ppo_batches batches = batches_of(p, TV_PPO_BATCH_FORWARD, 0, p->rollout.sequences);
-    tv_ppo_outputs outputs = {.batches = batches, .first = first, .second = second};
-    return tv_trainer_forward(trainer, tv_ppo_batches_left(&batches), tv_ppo_batches_next, &batches,
-                              tv_ppo_outputs_take, &outputs);
+    tv_policy_batches batches = batches_of(p, TV_POLICY_BATCH_FORWARD, 0, p->rollout.sequences);
+    tv_policy_outputs outputs = {.batches = batches, .first = first, .second = second};
+    return tv_trainer_forward(trainer, tv_policy_batches_left(&batches), tv_policy_batches_next, &batches,
+                              tv_policy_outputs_take, &outputs);
 }
 
 static tv_status pass_policy(tv_ppo *p) {
@@ -96,29 +97,29 @@ static tv_status pass_policy(tv_ppo *p) {
 }
 
 static tv_status expect_finite_policy(const tv_ppo *p) {
-    const tv_ppo_rollout *r = &p->rollout;
+    const tv_policy_rollout *r = &p->rollout;
     TV_RETURN_IF_FAILED(
-        tv_ppo_expect_finite(r, r->old_logprobs, "the policy's log-probabilities", TV_E_NUMERIC));
-    return tv_ppo_expect_finite(r, r->entropies, "the policy's entropies", TV_E_NUMERIC);
+        tv_policy_expect_finite(r, r->old_logprobs, "the policy's log-probabilities", TV_E_NUMERIC));
+    return tv_policy_expect_finite(r, r->entropies, "the policy's entropies", TV_E_NUMERIC);
 }
 
 /* As it drew the rollout. */
 static tv_status evaluate_policy(tv_ppo *p) {
-    if (p->passes || !tv_ppo_rollout_is_rated(&p->rollout))
+    if (p->passes || !tv_policy_rollout_is_rated(&p->rollout))
         TV_RETURN_IF_FAILED(pass_policy(p));
     return expect_finite_policy(p);
 }
 
 /* It never changes: what it gives is a matter of its files. */
 static tv_status evaluate_reference(tv_ppo *p) {
-    tv_ppo_rollout *r = &p->rollout;
+    tv_policy_rollout *r = &p->rollout;
     TV_RETURN_IF_FAILED(forward(p, p->reference.trainer, r->ref_logprobs, NULL));
-    return tv_ppo_expect_finite(r, r->ref_logprobs, "the reference's log-probabilities", TV_E_DATA);
+    return tv_policy_expect_finite(r, r->ref_logprobs, "the reference's log-probabilities", TV_E_DATA);
 }
 
 static tv_status evaluate_value(tv_ppo *p) {
     TV_RETURN_IF_FAILED(forward(p, p->value.trainer, p->rollout.values, NULL));
-    return tv_ppo_expect_finite(&p->rollout, p->rollout.values, "the value model's values", TV_E_NUMERIC);
+    return tv_policy_expect_finite(&p->rollout, p->rollout.values, "the value model's values", TV_E_NUMERIC);
 }
 
 /* In the micro-batches of the first epoch's updates: where a row's bits depend on what is beside it, the same
@@ -187,9 +188,9 @@ static void take_ptx_result(void *context, const tv_step_result *result) {
 static tv_status drain(void *context) {
     tv_ppo *p = context;
     if (p->ptx_trainer)
-        TV_RETURN_IF_FAILED(tv_ppo_drain(p->ptx_trainer, take_ptx_result, p));
-    TV_RETURN_IF_FAILED(tv_ppo_drain(p->run->trainer, take_policy_result, p));
-    return tv_ppo_drain(p->value.trainer, take_value_result, p);
+        TV_RETURN_IF_FAILED(tv_policy_drain(p->ptx_trainer, take_ptx_result, p));
+    TV_RETURN_IF_FAILED(tv_policy_drain(p->run->trainer, take_policy_result, p));
+    return tv_policy_drain(p->value.trainer, take_value_result, p);
 }
 
 static tv_status next_ptx_batch(void *context, tv_micro_batch *batch) {
@@ -221,8 +222,8 @@ static tv_status update(void *context, const struct tv_step_constants *constants
     tv_ppo *p = context;
     measurement *m = &p->measured;
     const uint64_t count = p->run->settings.ppo.minibatch;
-    tv_ppo_batches batches = batches_of(p, TV_PPO_BATCH_POLICY, first, count);
-    tv_ppo_batches value_batches = batches_of(p, TV_PPO_BATCH_VALUE, first, count);
+    tv_policy_batches batches = batches_of(p, TV_POLICY_BATCH_POLICY, first, count);
+    tv_policy_batches value_batches = batches_of(p, TV_POLICY_BATCH_VALUE, first, count);
     tv_step_result result;
     bool has_result;
     if (first == 0) {
@@ -231,10 +232,10 @@ static tv_status update(void *context, const struct tv_step_constants *constants
     }
     TV_RETURN_IF_FAILED(mix(p));
     TV_RETURN_IF_FAILED(
-        tv_trainer_step(p->run->trainer, constants, tv_ppo_batches_next, &batches, &result, &has_result));
+        tv_trainer_step(p->run->trainer, constants, tv_policy_batches_next, &batches, &result, &has_result));
     if (has_result)
         take_policy_result(p, &result);
-    TV_RETURN_IF_FAILED(tv_trainer_step(p->value.trainer, constants, tv_ppo_batches_next, &value_batches,
+    TV_RETURN_IF_FAILED(tv_trainer_step(p->value.trainer, constants, tv_policy_batches_next, &value_batches,
                                         &result, &has_result));
     if (has_result)
         take_value_result(p, &result);
@@ -252,7 +253,7 @@ static tv_status too_far(void *context, bool *enough) {
 }
 
 static tv_status update_all(tv_ppo *p) {
-    const tv_ppo_updates updates = {
+    const tv_policy_updates updates = {
         .count = p->rollout.sequences,
         .order = order_of_updates,
         .update = update,
@@ -262,7 +263,7 @@ static tv_status update_all(tv_ppo *p) {
         .context = p,
         .seconds = &p->measured.times.update,
     };
-    return tv_ppo_within_update(&p->within, &updates);
+    return tv_policy_within_update(&p->within, &updates);
 }
 
 /* ---- report ---- */
@@ -272,7 +273,7 @@ static void add(tv_ppo *p, const char *name, double value) {
 }
 
 /* 1 - Var(R - V) / Var(R) over the response tokens; 0 where the returns do not vary. */
-static double explained_variance(const tv_ppo_rollout *r) {
+static double explained_variance(const tv_policy_rollout *r) {
     double n = 0, sum = 0, square = 0, error = 0, error_square = 0;
     for (uint64_t i = 0; i < r->sequences * r->tokens; i++) {
         if (r->targets[i] == TV_IGNORED_TARGET)
@@ -304,7 +305,7 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "objective/score", m->score / S);
     add(p, "objective/rlhf_reward", m->score / S + non_score);
     add(p, "objective/non_score_reward", non_score);
-    tv_ppo_rewards_describe(p->scorers, p->numbers, &p->number_count);
+    tv_policy_rewards_describe(p->scorers, p->numbers, &p->number_count);
     add(p, "policy/approx_kl", m->policy[TV_PPO_APPROX_KL] / n);
     add(p, "policy/clip_frac", m->policy[TV_PPO_CLIPPED] / n);
     add(p, "policy/entropy", tokens > 0 ? entropy / tokens : 0);
@@ -321,8 +322,8 @@ static void describe(tv_ppo *p, const measurement *m) {
     add(p, "value_grad_norm", m->value_grad_norm / fmax(m->value_updates, 1));
     add(p, "kl_coef", p->kl_coef);
     add(p, "response_tokens", tokens / S);
-    tv_ppo_times_describe(&m->times, p->numbers, &p->number_count);
-    add(p, "device_share", m->device_seconds / tv_ppo_times_sum(&m->times));
+    tv_policy_times_describe(&m->times, p->numbers, &p->number_count);
+    add(p, "device_share", m->device_seconds / tv_policy_times_sum(&m->times));
 }
 
 /* ---- held-out prompts ---- */
@@ -333,13 +334,13 @@ static tv_status evaluate_rollouts(tv_ppo *p, double *score_mean, double *kl_mea
     for (uint64_t first = 0; first < p->val->count; first += S) {
         measurement unused = {0};
         for (uint64_t s = 0; s < S; s++)
-            p->rollout.items[s] = (tv_ppo_sequence){.prompt = (first + s) % p->val->count};
-        TV_RETURN_IF_FAILED(tv_ppo_line_go_on(p->run));
+            p->rollout.items[s] = (tv_policy_sequence){.prompt = (first + s) % p->val->count};
+        TV_RETURN_IF_FAILED(tv_policy_line_go_on(p->run));
         TV_RETURN_IF_FAILED(draw(p, p->val, p->first_val + first));
         TV_RETURN_IF_FAILED(order_epoch(p, 0));
         TV_RETURN_IF_FAILED(evaluate_policy(p));
         TV_RETURN_IF_FAILED(evaluate_reference(p));
-        TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, p->val, &p->rollout, false));
+        TV_RETURN_IF_FAILED(tv_policy_rewards_score(p->scorers, p->val, &p->rollout, false));
         TV_RETURN_IF_FAILED(take_scores(p, p->val, &unused));
         for (uint64_t s = 0; s < S && first + s < p->val->count; s++) {
             score_sum += (double)p->rewards[s];
@@ -357,7 +358,7 @@ static tv_status evaluate_rollouts(tv_ppo *p, double *score_mean, double *kl_mea
  * time of it in its place, so that there is one way to evaluate; what is over at the end repeats prompts and
  * is not counted. */
 static tv_status evaluate(tv_ppo *p, double *score_mean, double *kl_mean) {
-    const tv_ppo_rollout own = p->rollout;
+    const tv_policy_rollout own = p->rollout;
     p->rollout = p->held_out;
     tv_status status = evaluate_rollouts(p, score_mean, kl_mean);
     p->rollout = own;
@@ -389,7 +390,7 @@ static void watch_kl(tv_ppo *p, const measurement *m) {
                 " iterations (now %.3f per response): responses are not drawn from the distribution that "
                 "they are scored with; ppo.top_k and ppo.top_p cut it, for example",
                 p->negative_kl, kl);
-    tv_ppo_watch_first(m->first_deviation, &p->rollout, &p->passes);
+    tv_policy_watch_first(m->first_deviation, &p->rollout, &p->passes);
 }
 
 /* beta *= 1 + clip(KL / target - 1, +-0.2) n / horizon (Ziegler et al. 2019). */
@@ -415,13 +416,13 @@ static tv_status expect_finite_losses(const measurement *m) {
 /* What is wrong but no reason to stop goes into the line, and is said when it begins. */
 static void watch_policy(tv_ppo *p, const measurement *m) {
     const uint64_t step = p->run->state.step + 1;
-    double tokens = (double)tv_ppo_rollout_response_tokens(&p->rollout), entropy = 0;
+    double tokens = (double)tv_policy_rollout_response_tokens(&p->rollout), entropy = 0;
     for (uint64_t i = 0; i < p->rollout.sequences * p->rollout.tokens; i++)
         if (p->rollout.targets[i] != TV_IGNORED_TARGET)
             entropy += (double)p->rollout.entropies[i] / fmax(tokens, 1);
-    tv_ppo_describe_collapse(&p->run->settings.ppo, entropy,
-                             m->totals[TV_GAE_LOG_RATIO] / (double)p->rollout.sequences, p->warning,
-                             sizeof p->warning);
+    tv_policy_describe_collapse(&p->run->settings.ppo, entropy,
+                                m->totals[TV_GAE_LOG_RATIO] / (double)p->rollout.sequences, p->warning,
+                                sizeof p->warning);
     if (!p->warning[0])
         p->collapsed_since = 0;
     else if (!p->collapsed_since) {
@@ -444,36 +445,36 @@ static void watch_policy(tv_ppo *p, const measurement *m) {
 void tv_ppo_within_begin(tv_ppo *p) {
     const tv_ppo_settings *settings = &p->run->settings.ppo;
     measurement *m = &p->measured;
-    tv_ppo_within *w = &p->within;
-    *w = (tv_ppo_within){.run = p->run,
-                         .scorers = p->scorers,
-                         .prompts = p->prompts,
-                         .rollout = &p->rollout,
-                         .epochs = settings->epochs,
-                         .minibatch = settings->minibatch};
+    tv_policy_within *w = &p->within;
+    *w = (tv_policy_within){.run = p->run,
+                            .scorers = p->scorers,
+                            .prompts = p->prompts,
+                            .rollout = &p->rollout,
+                            .epochs = settings->epochs,
+                            .minibatch = settings->minibatch};
     /* What is made anew from the responses is not in it. */
-    tv_ppo_within_add(w, "policy", m->policy, TV_HEAD_STATS);
-    tv_ppo_within_add(w, "value", m->value, TV_HEAD_STATS);
-    tv_ppo_within_add(w, "terms", &m->terms, 1);
-    tv_ppo_within_add(w, "value_terms", &m->value_terms, 1);
-    tv_ppo_within_add(w, "epoch_kl", &m->epoch_kl, 1);
-    tv_ppo_within_add(w, "epoch_terms", &m->epoch_terms, 1);
-    tv_ppo_within_add(w, "first_ratio_deviation", &m->first_deviation, 1);
-    tv_ppo_within_add(w, "grad_norm", &m->grad_norm, 1);
-    tv_ppo_within_add(w, "value_grad_norm", &m->value_grad_norm, 1);
-    tv_ppo_within_add(w, "ptx_loss", &m->ptx_loss, 1);
-    tv_ppo_within_add(w, "updates", &m->updates, 1);
-    tv_ppo_within_add(w, "value_updates", &m->value_updates, 1);
-    tv_ppo_within_add(w, "ptx_updates", &m->ptx_updates, 1);
-    tv_ppo_within_add(w, "skipped", &m->skipped, 1);
-    tv_ppo_within_add_times(w, &m->times);
-    tv_ppo_within_add(w, "seconds_device", &m->device_seconds, 1);
+    tv_policy_within_add(w, "policy", m->policy, TV_HEAD_STATS);
+    tv_policy_within_add(w, "value", m->value, TV_HEAD_STATS);
+    tv_policy_within_add(w, "terms", &m->terms, 1);
+    tv_policy_within_add(w, "value_terms", &m->value_terms, 1);
+    tv_policy_within_add(w, "epoch_kl", &m->epoch_kl, 1);
+    tv_policy_within_add(w, "epoch_terms", &m->epoch_terms, 1);
+    tv_policy_within_add(w, "first_ratio_deviation", &m->first_deviation, 1);
+    tv_policy_within_add(w, "grad_norm", &m->grad_norm, 1);
+    tv_policy_within_add(w, "value_grad_norm", &m->value_grad_norm, 1);
+    tv_policy_within_add(w, "ptx_loss", &m->ptx_loss, 1);
+    tv_policy_within_add(w, "updates", &m->updates, 1);
+    tv_policy_within_add(w, "value_updates", &m->value_updates, 1);
+    tv_policy_within_add(w, "ptx_updates", &m->ptx_updates, 1);
+    tv_policy_within_add(w, "skipped", &m->skipped, 1);
+    tv_policy_within_add_times(w, &m->times);
+    tv_policy_within_add(w, "seconds_device", &m->device_seconds, 1);
 }
 
 /* All that stands before the advantages. */
 static tv_status roll_out(tv_ppo *p, measurement *m) {
     *m = (measurement){0};
-    tv_ppo_within_restart(&p->within);
+    tv_policy_within_restart(&p->within);
     double begin = tv_seconds();
     TV_RETURN_IF_FAILED(draw_training(p));
     double drawn = tv_seconds();
@@ -481,7 +482,7 @@ static tv_status roll_out(tv_ppo *p, measurement *m) {
     /* None of the passes needs the scores, for which a program still works meanwhile. */
     TV_RETURN_IF_FAILED(evaluate_roles(p));
     double passed = tv_seconds();
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_score(p->scorers, p->prompts, &p->rollout, true));
+    TV_RETURN_IF_FAILED(tv_policy_rewards_score(p->scorers, p->prompts, &p->rollout, true));
     TV_RETURN_IF_FAILED(take_scores(p, p->prompts, m));
     m->times.draw = drawn - begin;
     m->times.score = tv_seconds() - passed;
@@ -514,24 +515,24 @@ static tv_status iterate(tv_ppo *p) {
         return status;
     TV_RETURN_IF_FAILED(expect_finite_losses(m));
     describe(p, m);
-    const bool measures = p->val && tv_ppo_line_measures(p->run);
+    const bool measures = p->val && tv_policy_line_measures(p->run);
     double score = 0, kl = 0;
     if (measures)
         TV_RETURN_IF_FAILED(evaluate(p, &score, &kl));
     watch_policy(p, m);
-    const tv_ppo_line line = {
+    const tv_policy_line line = {
         .examples = p->rollout.sequences,
         .loss = m->policy[TV_PPO_POLICY_LOSS] / fmax(m->terms, 1) +
                 p->run->settings.ppo.vf_coef * m->value[TV_PPO_VALUE_LOSS] / fmax(m->value_terms, 1),
         .grad_norm = m->grad_norm / fmax(m->updates, 1),
-        .seconds = tv_ppo_times_sum(&m->times),
+        .seconds = tv_policy_times_sum(&m->times),
         .numbers = p->numbers,
         .number_count = p->number_count,
         .warning = p->warning,
         .has_val_loss = measures,
         .val_loss = -(score - p->kl_coef * kl),
     };
-    TV_RETURN_IF_FAILED(tv_ppo_line_write(p->run, &p->rollout, &line));
+    TV_RETURN_IF_FAILED(tv_policy_line_write(p->run, &p->rollout, &line));
     watch_kl(p, m);
     control_kl(p, m);
     return TV_OK;
@@ -539,5 +540,5 @@ static tv_status iterate(tv_ppo *p) {
 
 tv_status tv_ppo_iterate(tv_ppo *p) {
     tv_status status = iterate(p);
-    return status == TV_E_NUMERIC ? tv_ppo_line_end(p->run) : status;
+    return status == TV_E_NUMERIC ? tv_policy_line_end(p->run) : status;
 }

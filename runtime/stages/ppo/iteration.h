@@ -12,15 +12,15 @@
 #include "model/policy_head.h"
 #include "model/score_head.h"
 #include "run/run.h"
+#include "stages/policy/rewards.h"
+#include "stages/policy/roles.h"
+#include "stages/policy/within.h"
 #include "stages/ppo/advantages.h"
-#include "stages/ppo/rewards.h"
-#include "stages/ppo/roles.h"
-#include "stages/ppo/within.h"
 #include "stages/rollout.h"
 #include "text/loader.h"
 #include "text/prompts.h"
 
-enum { TV_PPO_NUMBERS = 40 + TV_PPO_REWARDS_NUMBERS };
+enum { TV_PPO_NUMBERS = 40 + TV_POLICY_REWARDS_NUMBERS };
 
 /* What an iteration measures on its way. */
 typedef struct tv_ppo_measured {
@@ -32,7 +32,7 @@ typedef struct tv_ppo_measured {
     double first_deviation;       /* root mean square of ratio - 1 in the first minibatch */
     double grad_norm, value_grad_norm, ptx_loss;
     double updates, value_updates, ptx_updates, skipped;
-    tv_ppo_times times;
+    tv_policy_times times;
     double device_seconds; /* of these, in which the host only waited for the device */
 } tv_ppo_measured;
 
@@ -40,16 +40,16 @@ typedef struct tv_ppo {
     tv_run *run;                      /* the policy and its trainer */
     tv_activation_arena *activations; /* of all roles in turn */
     tv_prompts *prompts;
-    tv_ppo_rewards *scorers;
-    tv_ppo_role reference, value;
+    tv_policy_rewards *scorers;
+    tv_policy_role reference, value;
     tv_policy_settings policy_settings;
     tv_value_settings value_settings;
     tv_decoder_settings drawing;
     tv_rollout *drawer;
     tv_ppo_advantages *advantages;
-    tv_ppo_rollout rollout, held_out; /* of the same size; empty where there are no held-out prompts */
-    tv_ppo_measured measured;         /* of the iteration at hand */
-    tv_ppo_within within;
+    tv_policy_rollout rollout, held_out; /* of the same size; empty where there are no held-out prompts */
+    tv_ppo_measured measured;            /* of the iteration at hand */
+    tv_policy_within within;
     bool passes;     /* the policy's forward pass is made, whatever came with the draws */
     uint64_t *order; /* (S) of the epoch */
     float *rewards;  /* (S): what each sequence's last token is rewarded with */

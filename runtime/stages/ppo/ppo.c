@@ -10,21 +10,21 @@
 #include "base/log.h"
 #include "run/defaults.h"
 #include "run/memory_report.h"
-#include "stages/ppo/drawing.h"
+#include "stages/policy/drawing.h"
+#include "stages/policy/loop.h"
+#include "stages/policy/memory.h"
+#include "stages/policy/opening.h"
+#include "stages/policy/sources.h"
 #include "stages/ppo/iteration.h"
-#include "stages/ppo/loop.h"
-#include "stages/ppo/memory.h"
-#include "stages/ppo/opening.h"
-#include "stages/ppo/sources.h"
 #include "stages/sampling.h"
 
 typedef struct ppo_stage {
-    const tv_ppo_options *options;
+    const tv_policy_options *options;
     tv_ppo ppo;
-    tv_ppo_sources sources;
+    tv_policy_sources sources;
     char *value_checkpoint; /* value/ of the checkpoint that is resumed; NULL: none */
     uint64_t rows;          /* of the rollout's decoder */
-    tv_ppo_memory memory;
+    tv_policy_memory memory;
 } ppo_stage;
 
 /* ---- what a checkpoint knows beside the models ---- */
@@ -38,14 +38,14 @@ static tv_status write_state(const ppo_stage *s, const char *directory) {
     bool built = path && root && tv_json_set_number(root, "kl_coef", p->kl_coef) &&
                  tv_json_set_number(root, "negative_kl", (double)p->negative_kl) &&
                  tv_json_set_number(root, "ptx_examples", (double)p->ptx_examples) &&
-                 tv_ppo_sources_add(&s->sources, root) &&
+                 tv_policy_sources_add(&s->sources, root) &&
                  tv_json_set_number(root, "value_updates_applied", p->value_state.applied) &&
                  tv_json_set_number(root, "value_updates_skipped", p->value_state.skipped) &&
                  tv_json_set_number(root, "value_updates_skipped_in_row", p->value_state.skipped_in_row) &&
                  tv_loss_scale_set(root, "value_", &p->value_state);
     tv_status status = built ? TV_OK : tv_fail(TV_E_MEMORY, "out of host memory for the state of PPO");
     if (status == TV_OK && p->run->within)
-        status = tv_ppo_within_write(&p->within, root, directory);
+        status = tv_policy_within_write(&p->within, root, directory);
     if (status == TV_OK)
         status = tv_json_write_file(path, root);
     cJSON_Delete(root);
@@ -95,7 +95,7 @@ static tv_status find_sources(ppo_stage *s, tv_run *run) {
         if (tv_made_with_setting_changed(&run->before, &run->now, "ppo", "kl_coef"))
             s->ppo.kl_coef = run->settings.ppo.kl_coef;
     }
-    TV_TRY(tv_ppo_sources_find(s->options, run, root, path, &s->sources));
+    TV_TRY(tv_policy_sources_find(s->options, run, root, path, &s->sources));
 done:
     cJSON_Delete(root);
     free(path);
@@ -105,7 +105,7 @@ done:
 static tv_status add_inputs(void *self, tv_run *run) {
     ppo_stage *s = self;
     TV_RETURN_IF_FAILED(find_sources(s, run));
-    return tv_ppo_sources_add_inputs(&s->sources, run);
+    return tv_policy_sources_add_inputs(&s->sources, run);
 }
 
 /* ---- settings, prompts, models ---- */
@@ -144,18 +144,18 @@ static tv_status check_settings(const tv_run *run) {
 
 /* The value's body comes from the reward model or from the policy. */
 static tv_status open_value(ppo_stage *s, const tv_run *run) {
-    const tv_ppo_reward *scorer = tv_ppo_rewards_model(s->ppo.scorers);
-    const tv_reward_model *reward = scorer ? tv_ppo_reward_model(scorer) : NULL;
+    const tv_policy_reward *scorer = tv_policy_rewards_model(s->ppo.scorers);
+    const tv_reward_model *reward = scorer ? tv_policy_reward_model(scorer) : NULL;
     bool from_reward = run->settings.ppo.value_init == TV_VALUE_FROM_REWARD && reward;
     if (run->settings.ppo.value_init == TV_VALUE_FROM_REWARD && !reward)
         tv_info("the value model starts from the policy: a reward program has no body");
-    if (from_reward && !tv_ppo_reward_same_tokenizer(scorer))
+    if (from_reward && !tv_policy_reward_same_tokenizer(scorer))
         return tv_fail(TV_E_CONFIG,
                        "the reward model %s has another tokenizer than the policy, so the value model cannot "
                        "start from it; set ppo.value_init=policy",
                        reward->path);
-    return tv_ppo_value_open(&run->settings, run->list, from_reward ? reward->path : run->source_path,
-                             s->value_checkpoint, &s->ppo.value);
+    return tv_policy_value_open(&run->settings, run->list, from_reward ? reward->path : run->source_path,
+                                s->value_checkpoint, &s->ppo.value);
 }
 
 /* The policy's trainer, and with its shapes those of the other roles. */
@@ -180,7 +180,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     };
     p->reference.options = run->trainer_options;
     run->trainer_options.context =
-        tv_max_u64(run->settings.data.seq_len, tv_ppo_rewards_context(p->scorers, run->list));
+        tv_max_u64(run->settings.data.seq_len, tv_policy_rewards_context(p->scorers, run->list));
     p->reference.options.stage = "ppo reference";
     p->value.options = p->reference.options;
     p->value.options.stage = "ppo value";
@@ -190,7 +190,7 @@ static void choose_shapes(ppo_stage *s, tv_run *run) {
     p->value.options.group_type = tv_grad_exchange_type(&run->settings);
     p->value.options.loss_scale = (float)run->settings.train.loss_scale;
     p->value.options.recompute = run->settings.train.recompute == TV_RECOMPUTE_BLOCK;
-    const uint64_t all = tv_ppo_drawing_rows(run->options->ranks, ppo->prompts, 1);
+    const uint64_t all = tv_policy_drawing_rows(run->options->ranks, ppo->prompts, 1);
     s->rows = ppo->rows ? tv_min_u64(ppo->rows, all) : all;
 }
 
@@ -244,12 +244,12 @@ static tv_status open_data(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_activation_arena_create(&p->activations));
     uint64_t longest = 0;
     TV_RETURN_IF_FAILED(
-        tv_ppo_open_prompts(run, ppo->max_new_tokens, &s->sources, &p->prompts, &p->val, &longest));
+        tv_policy_open_prompts(run, ppo->max_new_tokens, &s->sources, &p->prompts, &p->val, &longest));
     TV_RETURN_IF_FAILED(check_settings(run));
     run->settings.data.seq_len = longest + ppo->max_new_tokens;
-    TV_RETURN_IF_FAILED(tv_ppo_open_rewards(run, &s->sources, ppo->prompts, (tv_weights)ppo->reward_weights,
-                                            p->activations, &p->scorers));
-    TV_RETURN_IF_FAILED(tv_ppo_reference_open(s->sources.reference, run->list, &p->reference));
+    TV_RETURN_IF_FAILED(tv_policy_open_rewards(run, &s->sources, ppo->prompts,
+                                               (tv_weights)ppo->reward_weights, p->activations, &p->scorers));
+    TV_RETURN_IF_FAILED(tv_policy_reference_open(s->sources.reference, run->list, &p->reference));
     TV_RETURN_IF_FAILED(open_value(s, run));
     if (p->value.list->config.max_positions < run->settings.data.seq_len)
         return tv_fail(TV_E_CONFIG,
@@ -263,7 +263,7 @@ static tv_status open_data(void *self, tv_run *run) {
     if (run->total_steps > run->state.step)
         p->first_val += (run->total_steps - run->state.step) * ppo->prompts;
     const tv_sampling sampling = {run->settings.train.seed, ppo->temperature, ppo->top_k, ppo->top_p};
-    return tv_ppo_open_drawing(run, p->prompts, &sampling, &p->drawing);
+    return tv_policy_open_drawing(run, p->prompts, &sampling, &p->drawing);
 }
 
 /* ---- the device ---- */
@@ -279,31 +279,33 @@ static tv_status measure(void *self, tv_run *run) {
     const tv_caps *caps = tv_device_caps(run->device);
     const tv_rollout_options drawing = rollout_options(s);
     uint64_t bytes;
-    TV_RETURN_IF_FAILED(tv_ppo_plan_role(run, &p->reference, "reference", "reference, policy's base"));
-    TV_RETURN_IF_FAILED(tv_ppo_plan_role(run, &p->value, "value model", "value model, policy's base"));
-    TV_RETURN_IF_FAILED(tv_ppo_plan_drawing(run, &drawing));
+    TV_RETURN_IF_FAILED(tv_policy_plan_role(run, &p->reference, "reference", "reference, policy's base"));
+    TV_RETURN_IF_FAILED(tv_policy_plan_role(run, &p->value, "value model", "value model, policy's base"));
+    TV_RETURN_IF_FAILED(tv_policy_plan_drawing(run, &drawing));
     if (p->ptx) {
         const tv_trainer_options options = ptx_options(run);
         tv_trainer_bytes ptx;
         TV_RETURN_IF_FAILED(tv_trainer_measure(run->list, caps, &options, &ptx));
         tv_trainer_bytes_add(&run->bytes, "pretraining mix", ptx.activations + ptx.buffers + ptx.exchange);
     }
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_measure(p->scorers, run->list, caps, &bytes));
-    tv_trainer_bytes_add(&run->bytes, tv_ppo_rewards_row(p->scorers, run->list), bytes);
+    TV_RETURN_IF_FAILED(tv_policy_rewards_measure(p->scorers, run->list, caps, &bytes));
+    tv_trainer_bytes_add(&run->bytes, tv_policy_rewards_row(p->scorers, run->list), bytes);
     tv_trainer_bytes_add(&run->bytes, "advantages",
                          tv_ppo_advantages_bytes(run->settings.ppo.prompts, run->trainer_options.tokens));
     tv_trainer_bytes_set_shared(&run->bytes, tv_activation_arena_bytes(p->activations));
-    tv_ppo_memory_begin(
-        &(tv_ppo_memory_roles){.run = run,
-                               .caps = caps,
-                               .reference = &p->reference,
-                               .value = &p->value,
-                               .rewards = p->scorers,
-                               .drawing = drawing,
-                               .mix = p->ptx != NULL,
-                               .narrows = run->settings.ppo.reward_weights == TV_WEIGHTS_AUTO,
-                               .moves = !run->resumed && run->settings.ppo.value_init == TV_VALUE_FROM_REWARD,
-                               .sequences = run->settings.ppo.prompts},
+    tv_policy_memory_begin(
+        &(tv_policy_memory_roles){.run = run,
+                                  .caps = caps,
+                                  .reference = &p->reference,
+                                  .value = &p->value,
+                                  .rewards = p->scorers,
+                                  .drawing = drawing,
+                                  .mix = p->ptx != NULL,
+                                  .narrows = run->settings.ppo.reward_weights == TV_WEIGHTS_AUTO,
+                                  .moves =
+                                      !run->resumed && run->settings.ppo.value_init == TV_VALUE_FROM_REWARD,
+                                  .sequences = run->settings.ppo.prompts,
+                                  .further = tv_ppo_advantages_bytes},
         &s->memory);
     run->bytes.roles = &s->memory.roles;
     return TV_OK;
@@ -313,12 +315,12 @@ static tv_status begin(void *self, tv_run *run) {
     ppo_stage *s = self;
     tv_ppo *p = &s->ppo;
     tv_rollout_options drawing = rollout_options(s);
-    drawing.inverse_temperature = tv_ppo_drawing_scale(run->model, run->settings.ppo.temperature);
+    drawing.inverse_temperature = tv_policy_drawing_scale(run->model, run->settings.ppo.temperature);
     uint64_t sequences = run->settings.ppo.prompts, tokens = run->trainer_options.tokens;
-    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->reference, run->model, NULL));
-    TV_RETURN_IF_FAILED(tv_ppo_role_start(&p->value, run->model, s->value_checkpoint));
+    TV_RETURN_IF_FAILED(tv_policy_role_start(&p->reference, run->model, NULL));
+    TV_RETURN_IF_FAILED(tv_policy_role_start(&p->value, run->model, s->value_checkpoint));
     TV_RETURN_IF_FAILED(tv_trainer_set_state(p->value.trainer, &p->value_state));
-    TV_RETURN_IF_FAILED(tv_ppo_rewards_start(p->scorers, run->model));
+    TV_RETURN_IF_FAILED(tv_policy_rewards_start(p->scorers, run->model));
     if (p->ptx) {
         const tv_trainer_options options = ptx_options(run);
         TV_RETURN_IF_FAILED(tv_trainer_create(run->model, &options, &p->ptx_trainer));
@@ -326,15 +328,15 @@ static tv_status begin(void *self, tv_run *run) {
     TV_RETURN_IF_FAILED(tv_rollout_create(run->model, &drawing, &p->drawer));
     TV_RETURN_IF_FAILED(
         tv_ppo_advantages_create(run->device, &run->settings.ppo, sequences, tokens, &p->advantages));
-    TV_RETURN_IF_FAILED(tv_ppo_rollout_create(sequences, tokens, &p->rollout));
+    TV_RETURN_IF_FAILED(tv_policy_rollout_create(sequences, tokens, &p->rollout));
     if (p->val)
-        TV_RETURN_IF_FAILED(tv_ppo_rollout_create(sequences, tokens, &p->held_out));
+        TV_RETURN_IF_FAILED(tv_policy_rollout_create(sequences, tokens, &p->held_out));
     p->rewards = calloc(sequences, sizeof *p->rewards);
     p->order = calloc(sequences, sizeof *p->order);
     if (!p->rewards || !p->order)
         return tv_fail(TV_E_MEMORY, "out of host memory for rewards");
     tv_ppo_within_begin(p);
-    return run->within ? tv_ppo_within_read(&p->within, run->source_path, state_name) : TV_OK;
+    return run->within ? tv_policy_within_read(&p->within, run->source_path, state_name) : TV_OK;
 }
 
 static tv_status save(void *self, tv_run *run, const char *directory, bool last) {
@@ -386,30 +388,30 @@ static tv_status measure_held_out(void *context, tv_metrics_line *line) {
 }
 
 static tv_status all_iterations(ppo_stage *s, tv_run *run) {
-    tv_ppo_loop loop = {.run = run,
-                        .within = &s->ppo.within,
-                        .what = "an iteration of PPO",
-                        .advice = "a lower train.lr or a higher ppo.kl_coef",
-                        .iterate = iterate,
-                        .check = check,
-                        .measure = s->ppo.val ? measure_held_out : NULL,
-                        .context = s};
-    TV_RETURN_IF_FAILED(tv_ppo_loop_run(&loop));
+    tv_policy_loop loop = {.run = run,
+                           .within = &s->ppo.within,
+                           .what = "an iteration of PPO",
+                           .advice = "a lower train.lr or a higher ppo.kl_coef",
+                           .iterate = iterate,
+                           .check = check,
+                           .measure = s->ppo.val ? measure_held_out : NULL,
+                           .context = s};
+    TV_RETURN_IF_FAILED(tv_policy_loop_run(&loop));
     if (s->ppo.collapsed_since && s->ppo.collapsed_since < run->state.step)
         tv_warn("since iteration %" PRIu64 " the policy is %s", s->ppo.collapsed_since, s->ppo.warning);
     TV_RETURN_IF_FAILED(tv_run_end(run));
-    return tv_ppo_rewards_finish(s->ppo.scorers);
+    return tv_policy_rewards_finish(s->ppo.scorers);
 }
 
 static void release(ppo_stage *s) {
     tv_ppo *p = &s->ppo;
     tv_rollout_destroy(&p->drawer);
     tv_ppo_advantages_destroy(&p->advantages);
-    tv_ppo_rewards_close(&p->scorers);
-    tv_ppo_role_close(&p->value);
-    tv_ppo_role_close(&p->reference);
-    tv_ppo_rollout_free(&p->rollout);
-    tv_ppo_rollout_free(&p->held_out);
+    tv_policy_rewards_close(&p->scorers);
+    tv_policy_role_close(&p->value);
+    tv_policy_role_close(&p->reference);
+    tv_policy_rollout_free(&p->rollout);
+    tv_policy_rollout_free(&p->held_out);
     tv_trainer_destroy(&p->ptx_trainer);
     tv_loader_destroy(&p->ptx);
     tv_activation_arena_release(&p->activations);
@@ -417,7 +419,7 @@ static void release(ppo_stage *s) {
     tv_prompts_destroy(&p->prompts);
     free(p->rewards);
     free(p->order);
-    tv_ppo_sources_free(&s->sources);
+    tv_policy_sources_free(&s->sources);
     free(s->value_checkpoint);
 }
 
@@ -426,7 +428,7 @@ static void print_plan(const ppo_stage *s, const tv_run *run) {
     const tv_prompts *prompts = s->ppo.prompts, *val = s->ppo.val;
     double answers = (double)ppo->iterations * (double)ppo->prompts;
     printf("data       %" PRIu64 " prompts of up to %" PRIu64 " tokens; %" PRIu64 " held out\n",
-           prompts->count, tv_ppo_prompts_longest(prompts), val ? val->count : 0);
+           prompts->count, tv_policy_prompts_longest(prompts), val ? val->count : 0);
     printf("run        %" PRIu64 " iterations of %" PRIu64 " answers of up to %" PRIu64
            " tokens; each prompt is answered %.3g times\n",
            ppo->iterations, ppo->prompts, ppo->max_new_tokens, answers / (double)prompts->count);
@@ -437,7 +439,7 @@ static void print_plan(const ppo_stage *s, const tv_run *run) {
     tv_schedule_print(&run->settings, val != NULL);
 }
 
-tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
+tv_status tv_ppo_train(const tv_policy_options *options, tv_run_result *result) {
     ppo_stage s = {.options = options};
     tv_run run = {0};
     tv_status status;
@@ -446,7 +448,7 @@ tv_status tv_ppo_train(const tv_ppo_options *options, tv_run_result *result) {
         goto done;
     if (options->run.dry_run) {
         print_plan(&s, &run);
-        tv_ppo_sources_print(&s.sources, options);
+        tv_policy_sources_print(&s.sources, options);
         TV_TRY(tv_memory_report(run.list, run.device, &run.trainer_options, &run.bytes));
         goto done;
     }

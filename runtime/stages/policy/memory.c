@@ -1,5 +1,5 @@
 /* The roles with a changed step: see memory.h. */
-#include "stages/ppo/memory.h"
+#include "stages/policy/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +9,6 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "run/parameter_choice.h"
-#include "stages/ppo/advantages.h"
 #include "stages/rollout.h"
 
 /* Harmless first: with fewer rows no bit changes, scores move by a rounding, the value model begins
@@ -25,10 +24,10 @@ enum {
     OWN_VALUE_AND_REWARD,
     OWN_COUNT
 };
-_Static_assert((int)OWN_COUNT == (int)TV_PPO_CHANGES, "one key each");
+_Static_assert((int)OWN_COUNT == (int)TV_POLICY_CHANGES, "one key each");
 
 typedef struct measuring {
-    const tv_ppo_memory *memory;
+    const tv_policy_memory *memory;
     const tv_memory_step *step;
     tv_activation_arena *arena;
     tv_trainer_options options; /* of the policy */
@@ -70,7 +69,7 @@ static tv_status add_model(measuring *m, const tv_parameter_list *list, bool sha
 }
 
 static tv_status add_reference(measuring *m) {
-    const tv_ppo_role *role = m->memory->of.reference;
+    const tv_policy_role *role = m->memory->of.reference;
     if (!role)
         return TV_OK;
     const tv_parameter_list *published = tv_model_directory_parameters(role->directory);
@@ -90,7 +89,7 @@ done:
 }
 
 static tv_status add_value(measuring *m) {
-    const tv_ppo_role *role = m->memory->of.value;
+    const tv_policy_role *role = m->memory->of.value;
     if (!role)
         return TV_OK;
     const bool from_policy = m->step->own == OWN_VALUE || m->step->own == OWN_VALUE_AND_REWARD;
@@ -115,8 +114,8 @@ done:
     return status;
 }
 
-static tv_status add_reward(measuring *m, const tv_ppo_reward *reward) {
-    const tv_reward_model *model = tv_ppo_reward_model(reward);
+static tv_status add_reward(measuring *m, const tv_policy_reward *reward) {
+    const tv_reward_model *model = tv_policy_reward_model(reward);
     tv_weights weights = m->step->own == OWN_REWARD_BF16 ? TV_WEIGHTS_BF16
                          : m->step->own == OWN_REWARD_Q8_0 || m->step->own == OWN_VALUE_AND_REWARD
                              ? TV_WEIGHTS_Q8_0
@@ -128,8 +127,8 @@ static tv_status add_reward(measuring *m, const tv_ppo_reward *reward) {
     tv_status status;
     const tv_parameter_list *now = tv_reward_model_list(model);
     TV_TRY(tv_parameter_list_freeze(now, now, weights, &list));
-    TV_TRY(tv_ppo_reward_measure_as(reward, list, shares_base(m, model->directory) ? m->step->list : NULL,
-                                    m->memory->of.caps, m->options.tokens + 1, m->arena, &bytes));
+    TV_TRY(tv_policy_reward_measure_as(reward, list, shares_base(m, model->directory) ? m->step->list : NULL,
+                                       m->memory->of.caps, m->options.tokens + 1, m->arena, &bytes));
     m->bytes += bytes;
 done:
     tv_parameter_list_destroy(&list);
@@ -137,7 +136,7 @@ done:
 }
 
 /* Drawn side by side. */
-static uint64_t rows_with(const tv_ppo_memory *memory, uint32_t own) {
+static uint64_t rows_with(const tv_policy_memory *memory, uint32_t own) {
     return own == OWN_ROWS       ? tv_div_up(memory->of.drawing.rows, 4)
            : own == OWN_FEW_ROWS ? tv_div_up(memory->of.drawing.rows, 16)
                                  : memory->of.drawing.rows;
@@ -175,7 +174,7 @@ static tv_status add_mix(measuring *m) {
 }
 
 static tv_status measure_all(measuring *m) {
-    const tv_ppo_memory_roles *of = &m->memory->of;
+    const tv_policy_memory_roles *of = &m->memory->of;
     m->options = m->step->options;
     m->options.shared = m->arena;
     m->options.context = m->options.tokens + 1;
@@ -184,25 +183,25 @@ static tv_status measure_all(measuring *m) {
     TV_RETURN_IF_FAILED(add_value(m));
     TV_RETURN_IF_FAILED(add_drawing(m));
     TV_RETURN_IF_FAILED(add_mix(m));
-    for (uint64_t i = 0; i < tv_ppo_rewards_count(of->rewards); i++)
-        TV_RETURN_IF_FAILED(add_reward(m, tv_ppo_rewards_at(of->rewards, i)));
-    m->bytes += of->sequences ? tv_ppo_advantages_bytes(of->sequences, m->options.tokens) : 0;
+    for (uint64_t i = 0; i < tv_policy_rewards_count(of->rewards); i++)
+        TV_RETURN_IF_FAILED(add_reward(m, tv_policy_rewards_at(of->rewards, i)));
+    m->bytes += of->further ? of->further(of->sequences, m->options.tokens) : 0;
     m->bytes += tv_activation_arena_bytes(m->arena);
     return TV_OK;
 }
 
 /* Whether the stage's change says something here. */
-static bool is_change(const tv_ppo_memory *memory, const tv_memory_step *step) {
-    const tv_ppo_memory_roles *of = &memory->of;
+static bool is_change(const tv_policy_memory *memory, const tv_memory_step *step) {
+    const tv_policy_memory_roles *of = &memory->of;
     const bool value = step->own == OWN_VALUE || step->own == OWN_VALUE_AND_REWARD,
                reward = step->own == OWN_REWARD_BF16 || step->own == OWN_REWARD_Q8_0 ||
                         step->own == OWN_VALUE_AND_REWARD;
     if (step->own == OWN_ROWS || step->own == OWN_FEW_ROWS)
         return rows_with(memory, step->own) < rows_with(memory, step->own - 1);
-    if (reward && (!tv_ppo_rewards_model(of->rewards) || !of->narrows))
+    if (reward && (!tv_policy_rewards_model(of->rewards) || !of->narrows))
         return false;
     /* Without an adapter there is no base to lie on. */
-    return !value || (step->list->adapter.rank > 0 && tv_ppo_rewards_model(of->rewards) && of->moves);
+    return !value || (step->list->adapter.rank > 0 && tv_policy_rewards_model(of->rewards) && of->moves);
 }
 
 static bool measure(const void *context, const tv_memory_step *step, uint64_t *bytes) {
@@ -215,10 +214,10 @@ static bool measure(const void *context, const tv_memory_step *step, uint64_t *b
     return status == TV_OK;
 }
 
-void tv_ppo_memory_begin(const tv_ppo_memory_roles *of, tv_ppo_memory *memory) {
+void tv_policy_memory_begin(const tv_policy_memory_roles *of, tv_policy_memory *memory) {
     const char *stage = of->run->stage->name;
-    *memory =
-        (tv_ppo_memory){.of = *of, .roles = {.keys = memory->keys, .count = OWN_COUNT, .measure = measure}};
+    *memory = (tv_policy_memory){.of = *of,
+                                 .roles = {.keys = memory->keys, .count = OWN_COUNT, .measure = measure}};
     memory->roles.context = memory;
     for (uint32_t own = 1; own < OWN_COUNT; own++) {
         char *text = memory->texts[own];

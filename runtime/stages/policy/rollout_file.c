@@ -1,5 +1,5 @@
 /* A rollout in a checkpoint: see rollout_file.h. */
-#include "stages/ppo/rollout_file.h"
+#include "stages/policy/rollout_file.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/files.h"
 #include "formats/safetensors.h"
-#include "stages/ppo/health.h"
+#include "stages/policy/health.h"
 
 /* Beside the moments, where loaders of models do not look. */
 static const char folder[] = "training_state", file_name[] = "rollout.safetensors";
@@ -64,7 +64,7 @@ static uint64_t bytes_of(const part *p) {
     return each * elements_of(p);
 }
 
-static tv_status describe(const tv_ppo_rollout *r, arrays *a) {
+static tv_status describe(const tv_policy_rollout *r, arrays *a) {
     uint64_t S = r->sequences, T = r->tokens;
     a->numbers = calloc(4 * S, sizeof *a->numbers);
     a->ended = calloc(S, 1);
@@ -88,7 +88,7 @@ static tv_status describe(const tv_ppo_rollout *r, arrays *a) {
     return TV_OK;
 }
 
-tv_status tv_ppo_rollout_write(const char *directory, const tv_ppo_rollout *r) {
+tv_status tv_policy_rollout_write(const char *directory, const tv_policy_rollout *r) {
     tv_status status;
     arrays a = {0};
     tv_safetensor tensors[PARTS];
@@ -101,7 +101,7 @@ tv_status tv_ppo_rollout_write(const char *directory, const tv_ppo_rollout *r) {
     }
     TV_TRY(describe(r, &a));
     for (uint64_t s = 0; s < S; s++) {
-        const tv_ppo_sequence *item = &r->items[s];
+        const tv_policy_sequence *item = &r->items[s];
         a.numbers[s] = item->prompt;
         a.numbers[S + s] = item->number;
         a.numbers[2 * S + s] = item->length;
@@ -136,7 +136,7 @@ static tv_status read_part(const tv_safetensors *file, const char *path, const p
 
 /* Row `s`: what the items' arrays and the tokens say of it is possible. */
 static tv_status take_row(const arrays *a, const char *path, const tv_prompts *prompts, uint64_t vocab,
-                          uint64_t s, uint32_t *own, tv_ppo_rollout *r) {
+                          uint64_t s, uint32_t *own, tv_policy_rollout *r) {
     uint64_t S = r->sequences, T = r->tokens, prompt = a->numbers[s], length = a->numbers[2 * S + s],
              prompt_length = a->numbers[3 * S + s];
     bool fits = prompt < prompts->count && length <= T + 1 && prompt_length <= length &&
@@ -149,13 +149,13 @@ static tv_status take_row(const arrays *a, const char *path, const tv_prompts *p
                        "%s: answer %" PRIu64
                        " is none to a prompt of this run (its prompt, lengths, tokens or score do not fit)",
                        path, s);
-    r->items[s] = (tv_ppo_sequence){.prompt = prompt, .number = a->numbers[S + s], .score = a->scores[s]};
-    tv_ppo_rollout_set(r, s, own, length, prompt_length, a->ended[s] != 0);
+    r->items[s] = (tv_policy_sequence){.prompt = prompt, .number = a->numbers[S + s], .score = a->scores[s]};
+    tv_policy_rollout_set(r, s, own, length, prompt_length, a->ended[s] != 0);
     return TV_OK;
 }
 
 /* As they were before they were written: an update or a line would carry what is not. */
-static tv_status expect_finite(const tv_ppo_rollout *r) {
+static tv_status expect_finite(const tv_policy_rollout *r) {
     const struct {
         const float *numbers;
         const char *what;
@@ -164,12 +164,12 @@ static tv_status expect_finite(const tv_ppo_rollout *r) {
                  {r->ref_logprobs, "the reference's log-probabilities of the checkpoint"},
                  {r->values, "the old values of the checkpoint"}};
     for (size_t i = 0; i < TV_COUNT(parts); i++)
-        TV_RETURN_IF_FAILED(tv_ppo_expect_finite(r, parts[i].numbers, parts[i].what, TV_E_DATA));
+        TV_RETURN_IF_FAILED(tv_policy_expect_finite(r, parts[i].numbers, parts[i].what, TV_E_DATA));
     return TV_OK;
 }
 
-tv_status tv_ppo_rollout_read(const char *directory, const tv_prompts *prompts, uint64_t vocab,
-                              tv_ppo_rollout *r) {
+tv_status tv_policy_rollout_read(const char *directory, const tv_prompts *prompts, uint64_t vocab,
+                                 tv_policy_rollout *r) {
     tv_status status;
     arrays a = {0};
     tv_safetensors *file = NULL;

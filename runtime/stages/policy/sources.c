@@ -1,5 +1,5 @@
 /* Where rewards and reference come from: see sources.h. */
-#include "stages/ppo/sources.h"
+#include "stages/policy/sources.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -27,7 +27,7 @@ static tv_status keep_text(const char *given, const cJSON *root, const char *key
 }
 
 /* A directory is data: what it says is not run because it says so. */
-static tv_status allow_command(const tv_ppo_options *options, const char *command, const char *where) {
+static tv_status allow_command(const tv_policy_options *options, const char *command, const char *where) {
     if (options->allow_command)
         return options->allow_command(options->allow_context, command, where);
     return tv_fail(TV_E_USAGE,
@@ -37,7 +37,7 @@ static tv_status allow_command(const tv_ppo_options *options, const char *comman
 
 /* ---- which rewards ---- */
 
-static tv_status add_reward(tv_ppo_sources *s, tv_reward_kind kind, const char *text) {
+static tv_status add_reward(tv_policy_sources *s, tv_reward_kind kind, const char *text) {
     if (s->count == TV_MOST_REWARDS)
         return tv_fail(TV_E_USAGE, "expected at most %d rewards, found more", TV_MOST_REWARDS);
     tv_reward_source *source = &s->rewards[s->count];
@@ -48,7 +48,7 @@ static tv_status add_reward(tv_ppo_sources *s, tv_reward_kind kind, const char *
     return TV_OK;
 }
 
-static tv_status read_state(const cJSON *state, const char *where, tv_ppo_sources *s) {
+static tv_status read_state(const cJSON *state, const char *where, tv_policy_sources *s) {
     for (int kind = 0; kind < TV_REWARD_KINDS; kind++) {
         const cJSON *value = tv_json_get(state, kind_keys[kind]), *item = value;
         if (!value || cJSON_IsNull(value))
@@ -65,8 +65,8 @@ static tv_status read_state(const cJSON *state, const char *where, tv_ppo_source
     return TV_OK;
 }
 
-static tv_status find_rewards(const tv_ppo_options *o, const cJSON *state, const char *where,
-                              tv_ppo_sources *s) {
+static tv_status find_rewards(const tv_policy_options *o, const cJSON *state, const char *where,
+                              tv_policy_sources *s) {
     for (uint64_t i = 0; i < o->reward_count; i++)
         if (o->rewards[i].text)
             TV_RETURN_IF_FAILED(add_reward(s, o->rewards[i].kind, o->rewards[i].text));
@@ -165,7 +165,7 @@ static tv_status add_item(cJSON *list, cJSON *item) {
     return tv_fail(TV_E_MEMORY, "out of host memory for the names of rewards");
 }
 
-static tv_status fill_names(const tv_ppo_sources *s, cJSON *names) {
+static tv_status fill_names(const tv_policy_sources *s, cJSON *names) {
     for (uint64_t i = 0; i < s->count; i++) {
         char usual[NAME_BYTES], name[NAME_BYTES + 8];
         usual_name(&s->rewards[i], usual);
@@ -177,15 +177,15 @@ static tv_status fill_names(const tv_ppo_sources *s, cJSON *names) {
     return TV_OK;
 }
 
-static tv_status fill_weights(const tv_ppo_sources *s, cJSON *weights) {
+static tv_status fill_weights(const tv_policy_sources *s, cJSON *weights) {
     for (uint64_t i = 0; i < s->count; i++)
         TV_RETURN_IF_FAILED(add_item(weights, cJSON_CreateNumber(1)));
     return TV_OK;
 }
 
 /* What nobody named becomes a setting, so that config.json has it. */
-static tv_status settle(tv_run *run, const tv_ppo_sources *s, const char *key,
-                        tv_status (*fill)(const tv_ppo_sources *s, cJSON *list), const cJSON **list) {
+static tv_status settle(tv_run *run, const tv_policy_sources *s, const char *key,
+                        tv_status (*fill)(const tv_policy_sources *s, cJSON *list), const cJSON **list) {
     if (*list)
         return TV_OK;
     cJSON *made = cJSON_CreateArray();
@@ -198,7 +198,7 @@ static tv_status settle(tv_run *run, const tv_ppo_sources *s, const char *key,
     return TV_OK;
 }
 
-static tv_status check_list(const tv_ppo_sources *s, const char *key, const cJSON *list) {
+static tv_status check_list(const tv_policy_sources *s, const char *key, const cJSON *list) {
     if (cJSON_IsArray(list) && (uint64_t)cJSON_GetArraySize(list) == s->count)
         return TV_OK;
     return tv_fail(TV_E_CONFIG,
@@ -207,7 +207,7 @@ static tv_status check_list(const tv_ppo_sources *s, const char *key, const cJSO
                    key, s->count, cJSON_IsArray(list) ? "another number of them" : tv_json_kind(list));
 }
 
-static tv_status take_settings(tv_ppo_sources *s, const tv_rewards_settings *settings) {
+static tv_status take_settings(tv_policy_sources *s, const tv_rewards_settings *settings) {
     TV_RETURN_IF_FAILED(check_list(s, "names", settings->names));
     TV_RETURN_IF_FAILED(check_list(s, "weights", settings->weights));
     for (uint64_t i = 0; i < s->count; i++) {
@@ -236,8 +236,8 @@ static tv_status take_settings(tv_ppo_sources *s, const tv_rewards_settings *set
     return TV_OK;
 }
 
-tv_status tv_ppo_sources_find(const tv_ppo_options *o, tv_run *run, const cJSON *state, const char *where,
-                              tv_ppo_sources *s) {
+tv_status tv_policy_sources_find(const tv_policy_options *o, tv_run *run, const cJSON *state,
+                                 const char *where, tv_policy_sources *s) {
     tv_rewards_settings *settings = &run->settings.rewards;
     TV_RETURN_IF_FAILED(find_rewards(o, state, where, s));
     TV_RETURN_IF_FAILED(settle(run, s, "names", fill_names, &settings->names));
@@ -251,14 +251,14 @@ tv_status tv_ppo_sources_find(const tv_ppo_options *o, tv_run *run, const cJSON 
 
 /* ---- what they are for ---- */
 
-static uint64_t count_of(const tv_ppo_sources *s, tv_reward_kind kind) {
+static uint64_t count_of(const tv_policy_sources *s, tv_reward_kind kind) {
     uint64_t count = 0;
     for (uint64_t i = 0; i < s->count; i++)
         count += s->rewards[i].kind == kind;
     return count;
 }
 
-bool tv_ppo_sources_add(const tv_ppo_sources *s, cJSON *state) {
+bool tv_policy_sources_add(const tv_policy_sources *s, cJSON *state) {
     bool built = !s->reference || tv_json_set_string(state, "reference", s->reference);
     for (uint64_t i = 0; i < s->count && built; i++) {
         const tv_reward_source *source = &s->rewards[i];
@@ -277,7 +277,7 @@ bool tv_ppo_sources_add(const tv_ppo_sources *s, cJSON *state) {
     return built;
 }
 
-tv_status tv_ppo_sources_add_inputs(const tv_ppo_sources *s, tv_run *run) {
+tv_status tv_policy_sources_add_inputs(const tv_policy_sources *s, tv_run *run) {
     const bool several = count_of(s, TV_REWARD_MODEL) > 1;
     for (uint64_t i = 0; i < s->count; i++) {
         char name[NAME_BYTES + 24];
@@ -288,18 +288,18 @@ tv_status tv_ppo_sources_add_inputs(const tv_ppo_sources *s, tv_run *run) {
     return s->reference ? tv_inputs_add_model(&run->now.inputs, "reference", s->reference) : TV_OK;
 }
 
-bool tv_ppo_sources_have_answers(const tv_ppo_sources *s) {
+bool tv_policy_sources_have_answers(const tv_policy_sources *s) {
     for (uint64_t i = 0; i < s->count; i++)
         if (s->rewards[i].kind == TV_REWARD_CHECK && tv_check_compares(s->rewards[i].text))
             return true;
     return false;
 }
 
-bool tv_ppo_sources_have_fields(const tv_ppo_sources *s) {
+bool tv_policy_sources_have_fields(const tv_policy_sources *s) {
     return count_of(s, TV_REWARD_PROGRAM) > 0;
 }
 
-void tv_ppo_sources_print(const tv_ppo_sources *s, const tv_ppo_options *options) {
+void tv_policy_sources_print(const tv_policy_sources *s, const tv_policy_options *options) {
     static const char *const kinds[] = {"the model", "the program", "the check"};
     char shown[4096];
     for (uint64_t i = 0; i < s->count; i++) {
@@ -314,9 +314,9 @@ void tv_ppo_sources_print(const tv_ppo_sources *s, const tv_ppo_options *options
     }
 }
 
-void tv_ppo_sources_free(tv_ppo_sources *s) {
+void tv_policy_sources_free(tv_policy_sources *s) {
     for (uint64_t i = 0; i < s->count; i++)
         free(s->rewards[i].text);
     free(s->reference);
-    *s = (tv_ppo_sources){0};
+    *s = (tv_policy_sources){0};
 }

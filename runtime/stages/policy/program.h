@@ -7,8 +7,8 @@
  * too long or answers anything but numbers and null is TV_E_DATA with the line it wrote, at
  * tv_reward_program_scores.
  */
-#ifndef TV_STAGES_PPO_PROGRAM_H
-#define TV_STAGES_PPO_PROGRAM_H
+#ifndef TV_STAGES_POLICY_PROGRAM_H
+#define TV_STAGES_POLICY_PROGRAM_H
 
 #include <stdbool.h>
 #include <stdint.h>

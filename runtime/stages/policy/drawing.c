@@ -1,5 +1,5 @@
 /* Drawing answers: see drawing.h. */
-#include "stages/ppo/drawing.h"
+#include "stages/policy/drawing.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 #include "base/rng.h"
 #include "kernels/logprobs.h"
 
-tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_ppo_sources *rewards,
-                              const tv_data_source *sources, uint64_t count, tv_prompts **prompts) {
+tv_status tv_policy_prompts_read(const tv_run *run, uint64_t most, const tv_policy_sources *rewards,
+                                 const tv_data_source *sources, uint64_t count, tv_prompts **prompts) {
     /* Where the prompts decide how long an answer may be, they leave it a quarter of the context. */
     uint64_t positions = run->list->config.max_positions;
     if (!tv_setting_given(&run->settings, run->stage->name, "max_new_tokens"))
@@ -24,51 +24,52 @@ tv_status tv_ppo_prompts_read(const tv_run *run, uint64_t most, const tv_ppo_sou
     const char **paths = tv_data_paths(sources, count);
     if (!paths)
         return tv_fail(TV_E_MEMORY, "out of host memory for the list of data");
-    tv_status status = tv_prompts_read(&(tv_prompts_options){.paths = paths,
-                                                             .path_count = count,
-                                                             .tokenizer = run->tokenizer,
-                                                             .max_tokens = positions - most,
-                                                             .answers = tv_ppo_sources_have_answers(rewards),
-                                                             .fields = tv_ppo_sources_have_fields(rewards)},
-                                       prompts);
+    tv_status status =
+        tv_prompts_read(&(tv_prompts_options){.paths = paths,
+                                              .path_count = count,
+                                              .tokenizer = run->tokenizer,
+                                              .max_tokens = positions - most,
+                                              .answers = tv_policy_sources_have_answers(rewards),
+                                              .fields = tv_policy_sources_have_fields(rewards)},
+                        prompts);
     tv_free_paths(&paths);
     return status;
 }
 
-uint64_t tv_ppo_prompts_longest(const tv_prompts *prompts) {
+uint64_t tv_policy_prompts_longest(const tv_prompts *prompts) {
     uint64_t longest = 1;
     for (uint64_t i = 0; prompts && i < prompts->count; i++)
         longest = tv_max_u64(longest, prompts->items[i].length);
     return longest;
 }
 
-const tv_chat_template *tv_ppo_prompts_chat(const tv_prompts *prompts) {
+const tv_chat_template *tv_policy_prompts_chat(const tv_prompts *prompts) {
     for (uint64_t i = 0; i < prompts->count; i++)
         if (prompts->items[i].is_chat)
             return &prompts->chat;
     return NULL;
 }
 
-uint64_t tv_ppo_prompt_at(const tv_run *run, uint64_t count, uint64_t number) {
+uint64_t tv_policy_prompt_at(const tv_run *run, uint64_t count, uint64_t number) {
     const tv_rng rng = {
         .seed = run->settings.train.seed, .stream = TV_STREAM_PROMPTS, .step = (uint32_t)(number / count)};
     return run->settings.data.shuffle ? tv_permute(&rng, number % count, count) : number % count;
 }
 
-float tv_ppo_drawing_scale(const tv_model *policy, double temperature) {
+float tv_policy_drawing_scale(const tv_model *policy, double temperature) {
     return tv_decoder_has_training_bits(policy) ? tv_inverse_temperature(temperature) : 0;
 }
 
-uint64_t tv_ppo_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers) {
+uint64_t tv_policy_drawing_rows(const tv_ranks *ranks, uint64_t prompts, uint64_t answers) {
     return tv_div_up(prompts, tv_ranks_count(ranks)) * answers;
 }
 
 /* ---- drawing ---- */
 
 typedef struct drawing {
-    const tv_ppo_drawing *of;
+    const tv_policy_drawing *of;
     const tv_prompts *prompts;
-    tv_ppo_rollout *rollout;
+    tv_policy_rollout *rollout;
     uint64_t *own;        /* (S) the sequences that this rank draws */
     uint64_t count, kept; /* of them: all; those that have ended */
     tv_text drawn;        /* several ranks: what it drew, a `text` and its arrays each */
@@ -83,9 +84,9 @@ typedef struct text {
 
 static void put(const drawing *d, const text *own, const uint32_t *tokens, const float *logprobs,
                 const float *entropies) {
-    tv_ppo_rollout_set(d->rollout, own->sequence, tokens, own->length, own->prompt_length, own->ended);
+    tv_policy_rollout_set(d->rollout, own->sequence, tokens, own->length, own->prompt_length, own->ended);
     if (own->rated)
-        tv_ppo_rollout_rate(d->rollout, own->sequence, logprobs, entropies);
+        tv_policy_rollout_rate(d->rollout, own->sequence, logprobs, entropies);
 }
 
 static uint64_t arrays_of(const text *own) {
@@ -94,7 +95,7 @@ static uint64_t arrays_of(const text *own) {
 
 /* The first of the texts in `bytes` bytes, which another rank may have drawn; adds where it ends to *at. */
 static tv_status set_text(const drawing *d, const uint8_t *bytes, uint64_t count, uint64_t *at, text *one) {
-    const tv_ppo_rollout *r = d->rollout;
+    const tv_policy_rollout *r = d->rollout;
     bool good = count >= sizeof *one;
     if (good)
         memcpy(one, bytes, sizeof *one);
@@ -125,7 +126,7 @@ static tv_status keep_response(void *context, uint64_t index, const tv_decoder_r
     }
     if (d->posts)
         TV_RETURN_IF_FAILED(tv_ranks_post(d->of->ranks, d->drawn.data + begin, d->drawn.size - begin));
-    return d->tells ? tv_ppo_rewards_drawn(d->of->rewards, d->prompts, d->rollout, own.sequence) : TV_OK;
+    return d->tells ? tv_policy_rewards_drawn(d->of->rewards, d->prompts, d->rollout, own.sequence) : TV_OK;
 }
 
 /* ---- several ranks ---- */
@@ -136,7 +137,7 @@ static tv_status read_answer(void *context, const void *letter, uint64_t bytes) 
     uint64_t end = 0;
     text one;
     TV_RETURN_IF_FAILED(set_text(d, letter, bytes, &end, &one));
-    return tv_ppo_rewards_drawn(d->of->rewards, d->prompts, d->rollout, one.sequence);
+    return tv_policy_rewards_drawn(d->of->rewards, d->prompts, d->rollout, one.sequence);
 }
 
 /* Of a drawing that is held, in its middle, until a file is there. */
@@ -174,7 +175,7 @@ static tv_status hand_round(tv_ranks *ranks, const drawing *d) {
 
 /* By all, when this rank has drawn its own. */
 static tv_status meet(drawing *d) {
-    const tv_ppo_rollout *r = d->rollout;
+    const tv_policy_rollout *r = d->rollout;
     const uint64_t most_bytes = r->sequences * (sizeof(text) + (r->tokens + 1) * sizeof *r->ids);
     if (d->tells || d->posts)
         TV_RETURN_IF_FAILED(
@@ -187,7 +188,7 @@ static void share_out(drawing *d, uint64_t first, tv_rollout_request *requests) 
     const uint64_t ranks = tv_ranks_count(d->of->ranks), rank = tv_ranks_own(d->of->ranks);
     uint64_t number = 0;
     for (uint64_t s = 0; s < d->rollout->sequences; s++) {
-        tv_ppo_sequence *items = d->rollout->items;
+        tv_policy_sequence *items = d->rollout->items;
         const tv_prompt *prompt = &d->prompts->items[items[s].prompt];
         items[s].number = first + s;
         number += s > 0 && items[s].prompt != items[s - 1].prompt;
@@ -198,11 +199,11 @@ static void share_out(drawing *d, uint64_t first, tv_rollout_request *requests) 
     }
 }
 
-tv_status tv_ppo_draw(const tv_ppo_drawing *drawing_of, const tv_prompts *prompts, uint64_t first,
-                      tv_ppo_rollout *rollout) {
+tv_status tv_policy_draw(const tv_policy_drawing *drawing_of, const tv_prompts *prompts, uint64_t first,
+                         tv_policy_rollout *rollout) {
     tv_ranks *ranks = drawing_of->ranks;
     const uint64_t count = rollout->sequences;
-    const bool asks = tv_ppo_rewards_ask(drawing_of->rewards), leads = tv_ranks_leads(ranks),
+    const bool asks = tv_policy_rewards_ask(drawing_of->rewards), leads = tv_ranks_leads(ranks),
                alone = tv_ranks_count(ranks) == 1;
     drawing d = {.of = drawing_of,
                  .prompts = prompts,
@@ -220,14 +221,14 @@ tv_status tv_ppo_draw(const tv_ppo_drawing *drawing_of, const tv_prompts *prompt
     if (!alone)
         tv_rollout_look(drawing_of->drawer, look, &d);
     if (status == TV_OK)
-        status = tv_ppo_rewards_expect(drawing_of->rewards, rollout);
+        status = tv_policy_rewards_expect(drawing_of->rewards, rollout);
     if (status == TV_OK)
         status = tv_rollout_run(drawing_of->drawer, requests, d.count, drawing_of->settings,
                                 drawing_of->max_new_tokens, keep_response, &d);
     if (status == TV_OK && !alone)
         status = meet(&d);
     if (status != TV_OK)
-        tv_ppo_rewards_abandon(drawing_of->rewards);
+        tv_policy_rewards_abandon(drawing_of->rewards);
     tv_rollout_look(drawing_of->drawer, NULL, NULL);
     tv_text_free(&d.drawn);
     free(d.own);

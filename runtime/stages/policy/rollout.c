@@ -1,5 +1,5 @@
 /* One rollout on the host: see rollout.h. */
-#include "stages/ppo/rollout.h"
+#include "stages/policy/rollout.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +11,9 @@
 #include "model/score_head.h"
 #include "text/by_length.h"
 
-tv_status tv_ppo_rollout_create(uint64_t sequences, uint64_t tokens, tv_ppo_rollout *rollout) {
+tv_status tv_policy_rollout_create(uint64_t sequences, uint64_t tokens, tv_policy_rollout *rollout) {
     uint64_t count = sequences * tokens;
-    *rollout = (tv_ppo_rollout){.sequences = sequences, .tokens = tokens};
+    *rollout = (tv_policy_rollout){.sequences = sequences, .tokens = tokens};
     rollout->items = calloc(sequences, sizeof *rollout->items);
     rollout->ids = calloc(sequences * (tokens + 1), sizeof *rollout->ids);
     rollout->targets = calloc(count, sizeof *rollout->targets);
@@ -29,7 +29,7 @@ tv_status tv_ppo_rollout_create(uint64_t sequences, uint64_t tokens, tv_ppo_roll
                            (unsigned long long)sequences, (unsigned long long)tokens);
 }
 
-void tv_ppo_rollout_free(tv_ppo_rollout *rollout) {
+void tv_policy_rollout_free(tv_policy_rollout *rollout) {
     free(rollout->items);
     free(rollout->ids);
     free(rollout->targets);
@@ -39,11 +39,11 @@ void tv_ppo_rollout_free(tv_ppo_rollout *rollout) {
     free(rollout->values);
     free(rollout->advantages);
     free(rollout->returns);
-    *rollout = (tv_ppo_rollout){0};
+    *rollout = (tv_policy_rollout){0};
 }
 
-void tv_ppo_rollout_set(tv_ppo_rollout *rollout, uint64_t sequence, const uint32_t *ids, uint64_t length,
-                        uint64_t prompt_length, bool ended) {
+void tv_policy_rollout_set(tv_policy_rollout *rollout, uint64_t sequence, const uint32_t *ids,
+                           uint64_t length, uint64_t prompt_length, bool ended) {
     uint64_t T = rollout->tokens;
     uint32_t *own = rollout->ids + sequence * (T + 1), *targets = rollout->targets + sequence * T;
     rollout->items[sequence].length = length;
@@ -56,8 +56,8 @@ void tv_ppo_rollout_set(tv_ppo_rollout *rollout, uint64_t sequence, const uint32
         targets[t] = t + 1 >= prompt_length && t + 1 < length ? ids[t + 1] : TV_IGNORED_TARGET;
 }
 
-void tv_ppo_rollout_rate(tv_ppo_rollout *rollout, uint64_t sequence, const float *logprobs,
-                         const float *entropies) {
+void tv_policy_rollout_rate(tv_policy_rollout *rollout, uint64_t sequence, const float *logprobs,
+                            const float *entropies) {
     const uint64_t T = rollout->tokens, first = rollout->items[sequence].prompt_length - 1,
                    count = rollout->items[sequence].length - 1 - first;
     float *const own[] = {rollout->old_logprobs + sequence * T, rollout->entropies + sequence * T};
@@ -69,14 +69,14 @@ void tv_ppo_rollout_rate(tv_ppo_rollout *rollout, uint64_t sequence, const float
     rollout->items[sequence].rated = true;
 }
 
-bool tv_ppo_rollout_is_rated(const tv_ppo_rollout *rollout) {
+bool tv_policy_rollout_is_rated(const tv_policy_rollout *rollout) {
     bool rated = true;
     for (uint64_t s = 0; s < rollout->sequences; s++)
         rated = rated && rollout->items[s].rated;
     return rated;
 }
 
-uint64_t tv_ppo_rollout_response_tokens(const tv_ppo_rollout *rollout) {
+uint64_t tv_policy_rollout_response_tokens(const tv_policy_rollout *rollout) {
     uint64_t total = 0;
     for (uint64_t s = 0; s < rollout->sequences; s++)
         total += rollout->items[s].length - rollout->items[s].prompt_length;
@@ -85,8 +85,8 @@ uint64_t tv_ppo_rollout_response_tokens(const tv_ppo_rollout *rollout) {
 
 /* ---- batches ---- */
 
-tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, const uint64_t *among, uint64_t count,
-                               uint64_t minibatch, uint64_t seed, uint32_t pass, uint64_t *order) {
+tv_status tv_policy_rollout_order(const tv_policy_rollout *rollout, const uint64_t *among, uint64_t count,
+                                  uint64_t minibatch, uint64_t seed, uint32_t pass, uint64_t *order) {
     const tv_rng rng = {.seed = seed, .stream = TV_STREAM_SHUFFLE, .step = pass};
     tv_item_length *drawn = calloc(count + 1, sizeof *drawn);
     if (!drawn)
@@ -105,38 +105,38 @@ tv_status tv_ppo_rollout_order(const tv_ppo_rollout *rollout, const uint64_t *am
 }
 
 /* Sequences of the micro-batch that begins at `next`. */
-static uint64_t sequences_of(const tv_ppo_batches *batches) {
+static uint64_t sequences_of(const tv_policy_batches *batches) {
     if (batches->next >= batches->end)
         return 0;
     uint64_t end = (batches->next / batches->minibatch + 1) * batches->minibatch;
     return tv_min_u64(batches->batch, tv_min_u64(end, batches->end) - batches->next);
 }
 
-uint64_t tv_ppo_batches_left(const tv_ppo_batches *batches) {
-    tv_ppo_batches rest = *batches;
+uint64_t tv_policy_batches_left(const tv_policy_batches *batches) {
+    tv_policy_batches rest = *batches;
     uint64_t count = 0;
     for (; rest.next < rest.end; count++)
         rest.next += sequences_of(&rest);
     return count;
 }
 
-static void fill_row(const tv_ppo_batches *batches, uint64_t b, uint64_t sequence, tv_micro_batch *batch) {
-    const tv_ppo_rollout *r = batches->rollout;
+static void fill_row(const tv_policy_batches *batches, uint64_t b, uint64_t sequence, tv_micro_batch *batch) {
+    const tv_policy_rollout *r = batches->rollout;
     uint64_t T = r->tokens, at = b * batch->width, bytes = batch->width * sizeof(uint32_t);
     memcpy(batch->tokens + at, r->ids + sequence * (T + 1), bytes);
     memcpy(batch->targets + at, r->targets + sequence * T, bytes);
-    if (batches->kind == TV_PPO_BATCH_FORWARD)
+    if (batches->kind == TV_POLICY_BATCH_FORWARD)
         return;
-    bool policy = batches->kind == TV_PPO_BATCH_POLICY;
+    bool policy = batches->kind == TV_POLICY_BATCH_POLICY;
     float *old = batch->inputs[policy ? (int)TV_POLICY_OLD_LOGPROBS : (int)TV_VALUE_OLD_VALUES];
     float *aim = batch->inputs[policy ? (int)TV_POLICY_ADVANTAGES : (int)TV_VALUE_RETURNS];
     memcpy(old + at, (policy ? r->old_logprobs : r->values) + sequence * T, bytes);
     memcpy(aim + at, (policy ? r->advantages : r->returns) + sequence * T, bytes);
 }
 
-tv_status tv_ppo_batches_next(void *context, tv_micro_batch *batch) {
-    tv_ppo_batches *batches = context;
-    const tv_ppo_sequence *items = batches->rollout->items;
+tv_status tv_policy_batches_next(void *context, tv_micro_batch *batch) {
+    tv_policy_batches *batches = context;
+    const tv_policy_sequence *items = batches->rollout->items;
     const uint64_t *order = batches->order + batches->next;
     uint64_t count = sequences_of(batches);
     /* Row t predicts token t + 1; the first sequence is the longest. */
@@ -159,10 +159,10 @@ static void take(const float *values, uint64_t width, uint64_t T, float *row) {
     memset(row + width, 0, (T - width) * sizeof *row);
 }
 
-tv_status tv_ppo_outputs_take(void *context, const tv_micro_batch *batch,
-                              const float *const values[TV_HEAD_TENSORS]) {
-    tv_ppo_outputs *outputs = context;
-    tv_ppo_batches *batches = &outputs->batches;
+tv_status tv_policy_outputs_take(void *context, const tv_micro_batch *batch,
+                                 const float *const values[TV_HEAD_TENSORS]) {
+    tv_policy_outputs *outputs = context;
+    tv_policy_batches *batches = &outputs->batches;
     uint64_t T = batches->rollout->tokens, width = batch->width, count = sequences_of(batches);
     for (uint64_t b = 0; b < count; b++) {
         uint64_t at = batches->order[batches->next + b] * T;

@@ -1,5 +1,5 @@
 /* Several rewards as one: see rewards.h. */
-#include "stages/ppo/rewards.h"
+#include "stages/policy/rewards.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "base/files.h"
 
 typedef struct part {
-    tv_ppo_reward *reward;
+    tv_policy_reward *reward;
     const tv_reward_source *source;
     double *scores; /* (sequences) of the last rollout */
     double sum, squares;
@@ -17,14 +17,14 @@ typedef struct part {
     char *mean, *deviation, *applies; /* names of numbers */
 } part;
 
-struct tv_ppo_rewards {
+struct tv_policy_rewards {
     part parts[TV_MOST_REWARDS];
     uint64_t count, sequences;
     uint8_t *drawn; /* (sequences) of the rollout: 1 where the answer stands there */
     uint64_t told;  /* of them, those that programs were asked about */
 };
 
-static tv_status open_part(const tv_ppo_rewards_options *o, const tv_reward_source *source, part *p) {
+static tv_status open_part(const tv_policy_rewards_options *o, const tv_reward_source *source, part *p) {
     p->source = source;
     p->scores = calloc(o->sequences + 1, sizeof *p->scores);
     p->mean = tv_format("reward/%s/mean", source->name);
@@ -32,22 +32,22 @@ static tv_status open_part(const tv_ppo_rewards_options *o, const tv_reward_sour
     p->applies = tv_format("reward/%s/applies", source->name);
     if (!p->scores || !p->mean || !p->deviation || !p->applies)
         return tv_fail(TV_E_MEMORY, "out of host memory for the rewards");
-    const tv_ppo_reward_options options = {.ranks = o->ranks,
-                                           .kind = source->kind,
-                                           .text = source->text,
-                                           .name = o->sources->count > 1 ? source->name : NULL,
-                                           .tokenizer = o->tokenizer,
-                                           .max_tokens = o->max_tokens,
-                                           .sequences = o->sequences,
-                                           .weights = o->weights,
-                                           .batch = o->batch,
-                                           .timeout = o->timeout,
-                                           .shared = o->shared};
-    return tv_ppo_reward_open(&options, &p->reward);
+    const tv_policy_reward_options options = {.ranks = o->ranks,
+                                              .kind = source->kind,
+                                              .text = source->text,
+                                              .name = o->sources->count > 1 ? source->name : NULL,
+                                              .tokenizer = o->tokenizer,
+                                              .max_tokens = o->max_tokens,
+                                              .sequences = o->sequences,
+                                              .weights = o->weights,
+                                              .batch = o->batch,
+                                              .timeout = o->timeout,
+                                              .shared = o->shared};
+    return tv_policy_reward_open(&options, &p->reward);
 }
 
-tv_status tv_ppo_rewards_open(const tv_ppo_rewards_options *options, tv_ppo_rewards **out) {
-    tv_ppo_rewards *rewards = calloc(1, sizeof *rewards);
+tv_status tv_policy_rewards_open(const tv_policy_rewards_options *options, tv_policy_rewards **out) {
+    tv_policy_rewards *rewards = calloc(1, sizeof *rewards);
     *out = rewards;
     if (!rewards)
         return tv_fail(TV_E_MEMORY, "out of host memory for the rewards");
@@ -59,17 +59,17 @@ tv_status tv_ppo_rewards_open(const tv_ppo_rewards_options *options, tv_ppo_rewa
         status = open_part(options, &options->sources->rewards[i], &rewards->parts[i]);
     }
     if (status != TV_OK)
-        tv_ppo_rewards_close(out);
+        tv_policy_rewards_close(out);
     return status;
 }
 
-void tv_ppo_rewards_close(tv_ppo_rewards **handle) {
+void tv_policy_rewards_close(tv_policy_rewards **handle) {
     if (!handle || !*handle)
         return;
-    tv_ppo_rewards *rewards = *handle;
+    tv_policy_rewards *rewards = *handle;
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
-        tv_ppo_reward_close(&p->reward);
+        tv_policy_reward_close(&p->reward);
         free(p->scores);
         free(p->mean);
         free(p->deviation);
@@ -80,59 +80,59 @@ void tv_ppo_rewards_close(tv_ppo_rewards **handle) {
     *handle = NULL;
 }
 
-uint64_t tv_ppo_rewards_count(const tv_ppo_rewards *rewards) {
+uint64_t tv_policy_rewards_count(const tv_policy_rewards *rewards) {
     return rewards->count;
 }
 
-tv_ppo_reward *tv_ppo_rewards_at(const tv_ppo_rewards *rewards, uint64_t index) {
+tv_policy_reward *tv_policy_rewards_at(const tv_policy_rewards *rewards, uint64_t index) {
     return rewards->parts[index].reward;
 }
 
-tv_ppo_reward *tv_ppo_rewards_model(const tv_ppo_rewards *rewards) {
+tv_policy_reward *tv_policy_rewards_model(const tv_policy_rewards *rewards) {
     for (uint64_t i = 0; i < rewards->count; i++)
-        if (tv_ppo_reward_model(rewards->parts[i].reward))
+        if (tv_policy_reward_model(rewards->parts[i].reward))
             return rewards->parts[i].reward;
     return NULL;
 }
 
-tv_status tv_ppo_rewards_measure(tv_ppo_rewards *rewards, const tv_parameter_list *policy,
-                                 const tv_caps *caps, uint64_t *bytes) {
+tv_status tv_policy_rewards_measure(tv_policy_rewards *rewards, const tv_parameter_list *policy,
+                                    const tv_caps *caps, uint64_t *bytes) {
     *bytes = 0;
     for (uint64_t i = 0; i < rewards->count; i++) {
         uint64_t own;
-        TV_RETURN_IF_FAILED(tv_ppo_reward_measure(rewards->parts[i].reward, policy, caps, &own));
+        TV_RETURN_IF_FAILED(tv_policy_reward_measure(rewards->parts[i].reward, policy, caps, &own));
         *bytes += own;
     }
     return TV_OK;
 }
 
-const char *tv_ppo_rewards_row(const tv_ppo_rewards *rewards, const tv_parameter_list *policy) {
+const char *tv_policy_rewards_row(const tv_policy_rewards *rewards, const tv_parameter_list *policy) {
     uint64_t models = 0, shared = 0;
     for (uint64_t i = 0; i < rewards->count; i++) {
-        models += tv_ppo_reward_model(rewards->parts[i].reward) != NULL;
-        shared += tv_ppo_reward_shares_base(rewards->parts[i].reward, policy);
+        models += tv_policy_reward_model(rewards->parts[i].reward) != NULL;
+        shared += tv_policy_reward_shares_base(rewards->parts[i].reward, policy);
     }
     if (models > 1)
         return shared == models ? "reward models, policy's base" : "reward models";
     return shared ? "reward model, policy's base" : "reward model";
 }
 
-uint64_t tv_ppo_rewards_context(const tv_ppo_rewards *rewards, const tv_parameter_list *policy) {
+uint64_t tv_policy_rewards_context(const tv_policy_rewards *rewards, const tv_parameter_list *policy) {
     uint64_t most = 0;
     for (uint64_t i = 0; i < rewards->count; i++)
-        most = tv_max_u64(most, tv_ppo_reward_context(rewards->parts[i].reward, policy));
+        most = tv_max_u64(most, tv_policy_reward_context(rewards->parts[i].reward, policy));
     return most;
 }
 
-tv_status tv_ppo_rewards_start(tv_ppo_rewards *rewards, const tv_model *policy) {
+tv_status tv_policy_rewards_start(tv_policy_rewards *rewards, const tv_model *policy) {
     for (uint64_t i = 0; i < rewards->count; i++)
-        TV_RETURN_IF_FAILED(tv_ppo_reward_start(rewards->parts[i].reward, policy));
+        TV_RETURN_IF_FAILED(tv_policy_reward_start(rewards->parts[i].reward, policy));
     return TV_OK;
 }
 
-tv_status tv_ppo_rewards_finish(tv_ppo_rewards *rewards) {
+tv_status tv_policy_rewards_finish(tv_policy_rewards *rewards) {
     for (uint64_t i = 0; i < rewards->count; i++)
-        TV_RETURN_IF_FAILED(tv_ppo_reward_finish(rewards->parts[i].reward));
+        TV_RETURN_IF_FAILED(tv_policy_reward_finish(rewards->parts[i].reward));
     return TV_OK;
 }
 
@@ -147,42 +147,42 @@ static void count_scores(part *p, uint64_t sequences) {
     }
 }
 
-bool tv_ppo_rewards_ask(const tv_ppo_rewards *rewards) {
+bool tv_policy_rewards_ask(const tv_policy_rewards *rewards) {
     for (uint64_t i = 0; i < rewards->count; i++)
         if (rewards->parts[i].source->kind == TV_REWARD_PROGRAM)
             return true;
     return false;
 }
 
-tv_status tv_ppo_rewards_expect(tv_ppo_rewards *rewards, const tv_ppo_rollout *rollout) {
+tv_status tv_policy_rewards_expect(tv_policy_rewards *rewards, const tv_policy_rollout *rollout) {
     memset(rewards->drawn, 0, rewards->sequences);
     rewards->told = 0;
     for (uint64_t i = 0; i < rewards->count; i++)
-        TV_RETURN_IF_FAILED(tv_ppo_reward_begin(rewards->parts[i].reward, rollout->sequences));
+        TV_RETURN_IF_FAILED(tv_policy_reward_begin(rewards->parts[i].reward, rollout->sequences));
     return TV_OK;
 }
 
-tv_status tv_ppo_rewards_drawn(tv_ppo_rewards *rewards, const tv_prompts *prompts,
-                               const tv_ppo_rollout *rollout, uint64_t sequence) {
+tv_status tv_policy_rewards_drawn(tv_policy_rewards *rewards, const tv_prompts *prompts,
+                                  const tv_policy_rollout *rollout, uint64_t sequence) {
     rewards->drawn[sequence] = 1;
     for (; rewards->told < rollout->sequences && rewards->drawn[rewards->told]; rewards->told++)
         for (uint64_t i = 0; i < rewards->count; i++)
-            TV_RETURN_IF_FAILED(tv_ppo_reward_drawn(rewards->parts[i].reward, prompts, rollout));
+            TV_RETURN_IF_FAILED(tv_policy_reward_drawn(rewards->parts[i].reward, prompts, rollout));
     return TV_OK;
 }
 
-void tv_ppo_rewards_abandon(tv_ppo_rewards *rewards) {
+void tv_policy_rewards_abandon(tv_policy_rewards *rewards) {
     for (uint64_t i = 0; i < rewards->count; i++)
-        tv_ppo_reward_abandon(rewards->parts[i].reward);
+        tv_policy_reward_abandon(rewards->parts[i].reward);
 }
 
-tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompts, tv_ppo_rollout *rollout,
-                               bool counted) {
+tv_status tv_policy_rewards_score(tv_policy_rewards *rewards, const tv_prompts *prompts,
+                                  tv_policy_rollout *rollout, bool counted) {
     for (uint64_t s = 0; s < rollout->sequences; s++)
         rollout->items[s].score = NAN;
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
-        TV_RETURN_IF_FAILED(tv_ppo_reward_score(p->reward, prompts, rollout, p->scores));
+        TV_RETURN_IF_FAILED(tv_policy_reward_score(p->reward, prompts, rollout, p->scores));
         if (counted)
             count_scores(p, rollout->sequences);
         for (uint64_t s = 0; s < rollout->sequences; s++)
@@ -194,7 +194,7 @@ tv_status tv_ppo_rewards_score(tv_ppo_rewards *rewards, const tv_prompts *prompt
     return TV_OK;
 }
 
-tv_status tv_ppo_rewards_expect_all(const tv_prompts *prompts, const tv_ppo_rollout *rollout) {
+tv_status tv_policy_rewards_expect_all(const tv_prompts *prompts, const tv_policy_rollout *rollout) {
     for (uint64_t s = 0; s < rollout->sequences; s++)
         if (isnan(rollout->items[s].score))
             return tv_fail(TV_E_DATA,
@@ -204,7 +204,7 @@ tv_status tv_ppo_rewards_expect_all(const tv_prompts *prompts, const tv_ppo_roll
     return TV_OK;
 }
 
-void tv_ppo_rewards_begin(tv_ppo_rewards *rewards) {
+void tv_policy_rewards_begin(tv_policy_rewards *rewards) {
     for (uint64_t i = 0; i < rewards->count; i++) {
         part *p = &rewards->parts[i];
         p->sum = p->squares = 0;
@@ -212,7 +212,8 @@ void tv_ppo_rewards_begin(tv_ppo_rewards *rewards) {
     }
 }
 
-void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *numbers, uint64_t *count) {
+void tv_policy_rewards_describe(const tv_policy_rewards *rewards, tv_metric_number *numbers,
+                                uint64_t *count) {
     for (uint64_t i = 0; rewards->count > 1 && i < rewards->count; i++) {
         const part *p = &rewards->parts[i];
         double n = (double)p->scored, mean = p->sum / n;
@@ -228,7 +229,7 @@ void tv_ppo_rewards_describe(const tv_ppo_rewards *rewards, tv_metric_number *nu
 static const char sums_key[] = "rewards";
 enum { SUMS = 4 /* of each */ };
 
-bool tv_ppo_rewards_add_sums(const tv_ppo_rewards *rewards, cJSON *state) {
+bool tv_policy_rewards_add_sums(const tv_policy_rewards *rewards, cJSON *state) {
     double sums[SUMS * TV_MOST_REWARDS];
     for (uint64_t i = 0; i < rewards->count; i++) {
         const part *p = &rewards->parts[i];
@@ -250,9 +251,9 @@ static double number_at(const cJSON *list, uint64_t index) {
     return item ? item->valuedouble : 0;
 }
 
-void tv_ppo_rewards_read_sums(tv_ppo_rewards *rewards, const cJSON *state) {
+void tv_policy_rewards_read_sums(tv_policy_rewards *rewards, const cJSON *state) {
     const cJSON *list = tv_json_get(state, sums_key);
-    tv_ppo_rewards_begin(rewards);
+    tv_policy_rewards_begin(rewards);
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != SUMS * (int)rewards->count)
         return;
     for (uint64_t i = 0; i < rewards->count; i++) {

@@ -1,5 +1,5 @@
 /* Broken policies: see health.h. */
-#include "stages/ppo/health.h"
+#include "stages/policy/health.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,15 +12,15 @@ static const double least_entropy = 1e-3;
 /* Times ppo.kl_target, which is where a policy is meant to be. */
 static const double far_kl = 5;
 
-tv_status tv_ppo_expect_finite(const tv_ppo_rollout *r, const float *numbers, const char *what,
-                               tv_status status) {
+tv_status tv_policy_expect_finite(const tv_policy_rollout *r, const float *numbers, const char *what,
+                                  tv_status status) {
     for (uint64_t s = 0; s < r->sequences; s++)
-        TV_RETURN_IF_FAILED(tv_ppo_expect_finite_answer(r, s, numbers, what, status));
+        TV_RETURN_IF_FAILED(tv_policy_expect_finite_answer(r, s, numbers, what, status));
     return TV_OK;
 }
 
-tv_status tv_ppo_expect_finite_answer(const tv_ppo_rollout *r, uint64_t sequence, const float *numbers,
-                                      const char *what, tv_status status) {
+tv_status tv_policy_expect_finite_answer(const tv_policy_rollout *r, uint64_t sequence, const float *numbers,
+                                         const char *what, tv_status status) {
     for (uint64_t i = sequence * r->tokens; i < (sequence + 1) * r->tokens; i++)
         if (r->targets[i] != TV_IGNORED_TARGET && !isfinite(numbers[i]))
             return tv_fail(status, "%s are not finite: %s at token %llu of answer %llu of the iteration",
@@ -29,8 +29,8 @@ tv_status tv_ppo_expect_finite_answer(const tv_ppo_rollout *r, uint64_t sequence
     return TV_OK;
 }
 
-void tv_ppo_describe_collapse(const tv_ppo_settings *settings, double entropy, double kl, char *text,
-                              uint64_t size) {
+void tv_policy_describe_collapse(const tv_ppo_settings *settings, double entropy, double kl, char *text,
+                                 uint64_t size) {
     text[0] = '\0';
     if (!(entropy >= least_entropy))
         snprintf(text, size, "collapsed: entropy %.2g nats a token, KL %.3g an answer", entropy, kl);
@@ -39,8 +39,8 @@ void tv_ppo_describe_collapse(const tv_ppo_settings *settings, double entropy, d
                  far_kl, settings->kl_target);
 }
 
-void tv_ppo_watch_first(double deviation, const tv_ppo_rollout *rollout, bool *passes) {
-    const bool drawn = !*passes && tv_ppo_rollout_is_rated(rollout);
+void tv_policy_watch_first(double deviation, const tv_policy_rollout *rollout, bool *passes) {
+    const bool drawn = !*passes && tv_policy_rollout_is_rated(rollout);
     if (!(deviation > 0))
         return;
     tv_warn("the first minibatch's ratios deviate from 1 by %.3g: what %s the rollout and the pass that "

@@ -1,5 +1,5 @@
 /* An iteration's line: see line.h. */
-#include "stages/ppo/line.h"
+#include "stages/policy/line.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -13,7 +13,7 @@
 enum { SAMPLES_SHOWN = 2 };
 
 /* Prompt and response as text that JSON can hold; the caller frees it. NULL when memory is out. */
-static char *sample_text(const tv_run *run, const tv_ppo_rollout *rollout, uint64_t sequence) {
+static char *sample_text(const tv_run *run, const tv_policy_rollout *rollout, uint64_t sequence) {
     const uint32_t *ids = rollout->ids + sequence * (rollout->tokens + 1);
     tv_text bytes = {0}, text = {0};
     bool ok = true;
@@ -35,16 +35,16 @@ static char *sample_text(const tv_run *run, const tv_ppo_rollout *rollout, uint6
     return (char *)text.data;
 }
 
-bool tv_ppo_line_measures(const tv_run *run) {
+bool tv_policy_line_measures(const tv_run *run) {
     return tv_run_is_due(run->settings.train.eval_every, run->state.step + 1, run->total_steps);
 }
 
-tv_status tv_ppo_line_go_on(tv_run *run) {
+tv_status tv_policy_line_go_on(tv_run *run) {
     TV_RETURN_IF_FAILED(tv_run_check_interrupt(run));
     return run->interrupted ? tv_fail(TV_E_INTERRUPTED, "interrupted between two held-out rollouts") : TV_OK;
 }
 
-static void count_iteration(tv_run *run, const tv_ppo_line *own, const tv_metrics_line *line,
+static void count_iteration(tv_run *run, const tv_policy_line *own, const tv_metrics_line *line,
                             uint64_t tokens) {
     run->state.step = line->step;
     run->state.examples += own->examples;
@@ -58,8 +58,8 @@ static void count_iteration(tv_run *run, const tv_ppo_line *own, const tv_metric
     }
 }
 
-tv_status tv_ppo_line_write(tv_run *run, const tv_ppo_rollout *rollout, const tv_ppo_line *own) {
-    uint64_t tokens = tv_ppo_rollout_response_tokens(rollout);
+tv_status tv_policy_line_write(tv_run *run, const tv_policy_rollout *rollout, const tv_policy_line *own) {
+    uint64_t tokens = tv_policy_rollout_response_tokens(rollout);
     char *samples[SAMPLES_SHOWN] = {0};
     uint64_t sample_count = 0;
     for (; sample_count < SAMPLES_SHOWN && sample_count < rollout->sequences; sample_count++)
@@ -94,7 +94,7 @@ tv_status tv_ppo_line_write(tv_run *run, const tv_ppo_rollout *rollout, const tv
     return status;
 }
 
-tv_status tv_ppo_line_end(tv_run *run) {
+tv_status tv_policy_line_end(tv_run *run) {
     const uint64_t step = run->state.step + 1;
     char *sentence = tv_format("%s", tv_last_error());
     const tv_metrics_line line = {.stage = run->stage->name,

@@ -1,5 +1,5 @@
 /* A thread between a rollout and a program: see program.h. */
-#include "stages/ppo/program.h"
+#include "stages/policy/program.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* The iterations of a run: see loop.h. */
-#include "stages/ppo/loop.h"
+#include "stages/policy/loop.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "vk/capture.h"
 #include "vk/marks.h"
 
-static tv_status one_iteration(tv_ppo_loop *l) {
+static tv_status one_iteration(tv_policy_loop *l) {
     tv_run *run = l->run;
     bool capture = run->options->capture_step == run->state.step + 1;
     if (capture)
@@ -31,7 +31,7 @@ static tv_status one_iteration(tv_ppo_loop *l) {
     return status;
 }
 
-static tv_status say_not_finite(const tv_ppo_loop *l) {
+static tv_status say_not_finite(const tv_policy_loop *l) {
     char *sentence = tv_format("%s", tv_last_error());
     const char *what = sentence ? sentence : "numbers are not finite", *directory = l->run->options->run;
     tv_status status =
@@ -50,7 +50,7 @@ static tv_status say_not_finite(const tv_ppo_loop *l) {
 }
 
 /* A model that gives no finite numbers takes no checkpoint's place. */
-static tv_status save_checkpoint(tv_ppo_loop *l) {
+static tv_status save_checkpoint(tv_policy_loop *l) {
     tv_status status = l->check(l->context);
     if (status == TV_E_NUMERIC)
         return say_not_finite(l);
@@ -61,26 +61,26 @@ static tv_status save_checkpoint(tv_ppo_loop *l) {
 }
 
 /* What was done stays, also when a reward program dies on the way. */
-static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
+static tv_status save_after_failure(tv_policy_loop *l, tv_status failure) {
     tv_run *run = l->run;
-    const tv_ppo_models models = l->within->models;
+    const tv_policy_models models = l->within->models;
     if (failure == TV_E_NUMERIC)
         return say_not_finite(l);
     /* Saving is a matter of all ranks, and they do not know of what failed here alone. */
     if (failure == TV_E_DEVICE_LOST || !tv_ranks_agreed(run->options->ranks) ||
-        (models != TV_PPO_SETTLED && run->state.step == run->first_step))
+        (models != TV_POLICY_SETTLED && run->state.step == run->first_step))
         return failure;
     char *sentence = tv_format("%s", tv_last_error());
-    tv_status saved = models == TV_PPO_SETTLED     ? tv_run_save_within(run)
-                      : models == TV_PPO_UNTOUCHED ? save_checkpoint(l)
-                                                   : failure;
+    tv_status saved = models == TV_POLICY_SETTLED     ? tv_run_save_within(run)
+                      : models == TV_POLICY_UNTOUCHED ? save_checkpoint(l)
+                                                      : failure;
     /* Of several ranks one says it. */
     const bool says = !sentence || sentence[0];
     char *again = tv_run_resume_command(run);
     tv_status status = !says ? tv_fail(failure, "%s", "")
                              : tv_fail(failure, "%s (%" PRIu64 " iterations%s are %s; continue with: %s)",
                                        sentence ? sentence : "failed", run->state.step,
-                                       models == TV_PPO_SETTLED ? " and the updates of the next one" : "",
+                                       models == TV_POLICY_SETTLED ? " and the updates of the next one" : "",
                                        saved == TV_OK ? "saved" : "done and not saved",
                                        again ? again : "the same command and --resume");
     free(again);
@@ -89,7 +89,7 @@ static tv_status save_after_failure(tv_ppo_loop *l, tv_status failure) {
 }
 
 /* What the policy begins as. It is no candidate for the best checkpoint: none has it. */
-static tv_status measure_beginning(tv_ppo_loop *l) {
+static tv_status measure_beginning(tv_policy_loop *l) {
     tv_run *run = l->run;
     tv_metrics_line line = {.stage = run->stage->name};
     if (!l->measure || run->state.step > 0 || run->within || run->interrupted)
@@ -98,7 +98,7 @@ static tv_status measure_beginning(tv_ppo_loop *l) {
     return tv_run_write_line(run, &line);
 }
 
-tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
+tv_status tv_policy_loop_run(tv_policy_loop *l) {
     tv_run *run = l->run;
     uint64_t end = tv_run_last_step(run), every = run->settings.train.checkpoint_every;
     const bool whole = run->resumed && !run->within; /* a checkpoint is of run->first_step */
@@ -112,14 +112,14 @@ tv_status tv_ppo_loop_run(tv_ppo_loop *l) {
     while (run->state.step < end && !run->interrupted && !run->diverged) {
         tv_status status = one_iteration(l);
         run->interrupted = status == TV_E_INTERRUPTED;
-        if (run->interrupted && l->within->models == TV_PPO_SETTLED)
+        if (run->interrupted && l->within->models == TV_POLICY_SETTLED)
             TV_RETURN_IF_FAILED(tv_run_save_within(run));
         if (run->interrupted)
             break;
         if (status != TV_OK)
             return save_after_failure(l, status);
         run->within = false;
-        tv_ppo_within_restart(l->within);
+        tv_policy_within_restart(l->within);
         /* The iteration began with what the checkpoint holds. */
         if (!l->good_step && whole)
             l->good_step = run->first_step;

@@ -1,5 +1,5 @@
 /* Rewards of a rollout: see reward.h. */
-#include "stages/ppo/reward.h"
+#include "stages/policy/reward.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -12,15 +12,15 @@
 #include "reward/checks.h"
 #include "reward/scorer.h"
 #include "run/parameter_choice.h"
-#include "stages/ppo/program.h"
+#include "stages/policy/program.h"
 #include "stages/sampling.h"
 #include "text/json_text.h"
 
 /* Of the reward model, side by side: with fewer a GPU waits for its own launches. */
 enum { LEAST_BATCH_TOKENS = 512 };
 
-struct tv_ppo_reward {
-    tv_ppo_reward_options options;
+struct tv_policy_reward {
+    tv_policy_reward_options options;
     tv_reward_model model;
     bool has_model, same_tokenizer, agreed;
     uint64_t batch_tokens; /* side by side, as measured */
@@ -31,8 +31,8 @@ struct tv_ppo_reward {
     tv_check check;
 };
 
-tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward **out) {
-    tv_ppo_reward *reward = calloc(1, sizeof *reward);
+tv_status tv_policy_reward_open(const tv_policy_reward_options *options, tv_policy_reward **out) {
+    tv_policy_reward *reward = calloc(1, sizeof *reward);
     *out = reward;
     if (!reward)
         return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
@@ -47,7 +47,7 @@ tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward
             status = tv_reward_model_store(&reward->model, options->weights);
     }
     if (status != TV_OK) {
-        tv_ppo_reward_close(out);
+        tv_policy_reward_close(out);
         return status;
     }
     reward->same_tokenizer =
@@ -55,21 +55,21 @@ tv_status tv_ppo_reward_open(const tv_ppo_reward_options *options, tv_ppo_reward
     return TV_OK;
 }
 
-const tv_reward_model *tv_ppo_reward_model(const tv_ppo_reward *reward) {
+const tv_reward_model *tv_policy_reward_model(const tv_policy_reward *reward) {
     return reward->has_model ? &reward->model : NULL;
 }
 
-bool tv_ppo_reward_same_tokenizer(const tv_ppo_reward *reward) {
+bool tv_policy_reward_same_tokenizer(const tv_policy_reward *reward) {
     return reward->same_tokenizer;
 }
 
-static uint64_t positions(const tv_ppo_reward *reward) {
+static uint64_t positions(const tv_policy_reward *reward) {
     return tv_reward_model_list(&reward->model)->config.max_positions;
 }
 
 /* Another tokenizer may need more tokens for a text: room for twice as many is planned, not for all that the
  * model has positions for, which may be hundreds of thousands; make_room makes more where a text needs it. */
-static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
+static tv_scorer_options scorer_options(const tv_policy_reward *reward) {
     uint64_t tokens = reward->options.max_tokens * (reward->same_tokenizer ? 1 : 2);
     /* More than was planned needs activations of its own. */
     return (tv_scorer_options){.max_tokens =
@@ -79,12 +79,12 @@ static tv_scorer_options scorer_options(const tv_ppo_reward *reward) {
                                .shared = reward->needed ? NULL : reward->options.shared};
 }
 
-bool tv_ppo_reward_shares_base(const tv_ppo_reward *reward, const tv_parameter_list *policy) {
+bool tv_policy_reward_shares_base(const tv_policy_reward *reward, const tv_parameter_list *policy) {
     return reward->has_model && tv_parameters_share_base(policy, reward->model.directory);
 }
 
-uint64_t tv_ppo_reward_context(const tv_ppo_reward *reward, const tv_parameter_list *policy) {
-    return tv_ppo_reward_shares_base(reward, policy) ? scorer_options(reward).max_tokens : 0;
+uint64_t tv_policy_reward_context(const tv_policy_reward *reward, const tv_parameter_list *policy) {
+    return tv_policy_reward_shares_base(reward, policy) ? scorer_options(reward).max_tokens : 0;
 }
 
 /* As many tokens side by side as the activations of the other roles have room for, but enough for a device to
@@ -117,29 +117,29 @@ static tv_status measure_scorer(const tv_parameter_list *list, const tv_paramete
     return TV_OK;
 }
 
-tv_status tv_ppo_reward_measure(tv_ppo_reward *reward, const tv_parameter_list *policy, const tv_caps *caps,
-                                uint64_t *bytes) {
+tv_status tv_policy_reward_measure(tv_policy_reward *reward, const tv_parameter_list *policy,
+                                   const tv_caps *caps, uint64_t *bytes) {
     *bytes = 0;
     if (!reward->has_model)
         return TV_OK;
     const tv_parameter_list *list = tv_reward_model_list(&reward->model);
     tv_scorer_options options = scorer_options(reward);
-    bool shared = tv_ppo_reward_shares_base(reward, policy);
+    bool shared = tv_policy_reward_shares_base(reward, policy);
     TV_RETURN_IF_FAILED(choose_batch(list, caps, reward->options.shared, &options));
     reward->batch_tokens = options.batch_tokens;
     return measure_scorer(list, shared ? policy : NULL, caps, &options, bytes);
 }
 
-tv_status tv_ppo_reward_measure_as(const tv_ppo_reward *reward, const tv_parameter_list *list,
-                                   const tv_parameter_list *base, const tv_caps *caps, uint64_t max_tokens,
-                                   tv_activation_arena *arena, uint64_t *bytes) {
+tv_status tv_policy_reward_measure_as(const tv_policy_reward *reward, const tv_parameter_list *list,
+                                      const tv_parameter_list *base, const tv_caps *caps, uint64_t max_tokens,
+                                      tv_activation_arena *arena, uint64_t *bytes) {
     const uint64_t tokens = max_tokens * (reward->same_tokenizer ? 1 : 2);
     tv_scorer_options options = {.max_tokens = tv_min_u64(tokens, positions(reward)), .shared = arena};
     TV_RETURN_IF_FAILED(choose_batch(list, caps, arena, &options));
     return measure_scorer(list, base, caps, &options, bytes);
 }
 
-tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
+tv_status tv_policy_reward_start(tv_policy_reward *reward, const tv_model *policy) {
     if (reward->options.kind == TV_REWARD_CHECK)
         return TV_OK;
     if (reward->options.kind == TV_REWARD_PROGRAM && !tv_ranks_leads(reward->options.ranks))
@@ -154,13 +154,13 @@ tv_status tv_ppo_reward_start(tv_ppo_reward *reward, const tv_model *policy) {
     const tv_scorer_options options = scorer_options(reward);
     TV_RETURN_IF_FAILED(
         tv_reward_model_load(&reward->model, tv_model_device(policy),
-                             tv_ppo_reward_shares_base(reward, tv_model_list(policy)) ? policy : NULL));
+                             tv_policy_reward_shares_base(reward, tv_model_list(policy)) ? policy : NULL));
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
 }
 
 /* Scores do not depend on the room: a sequence's are the same bits in every batch. What has too many tokens
  * for the model itself is the scorer's to refuse. */
-static tv_status make_room(tv_ppo_reward *reward, const tv_sequence *sequences, uint64_t count) {
+static tv_status make_room(tv_policy_reward *reward, const tv_sequence *sequences, uint64_t count) {
     uint64_t longest = 0, before = scorer_options(reward).max_tokens;
     for (uint64_t s = 0; s < count; s++)
         longest = tv_max_u64(longest, sequences[s].length);
@@ -175,10 +175,10 @@ static tv_status make_room(tv_ppo_reward *reward, const tv_sequence *sequences, 
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
 }
 
-void tv_ppo_reward_close(tv_ppo_reward **handle) {
+void tv_policy_reward_close(tv_policy_reward **handle) {
     if (!handle || !*handle)
         return;
-    tv_ppo_reward *reward = *handle;
+    tv_policy_reward *reward = *handle;
     tv_reward_program_close(&reward->program);
     tv_scorer_destroy(&reward->scorer);
     if (reward->has_model)
@@ -189,9 +189,9 @@ void tv_ppo_reward_close(tv_ppo_reward **handle) {
 }
 
 /* The response of a sequence as bytes, without its end token. */
-static tv_status response_text(const tv_ppo_reward *reward, const tv_prompts *prompts,
-                               const tv_ppo_rollout *rollout, uint64_t sequence, tv_text *text) {
-    const tv_ppo_sequence *item = &rollout->items[sequence];
+static tv_status response_text(const tv_policy_reward *reward, const tv_prompts *prompts,
+                               const tv_policy_rollout *rollout, uint64_t sequence, tv_text *text) {
+    const tv_policy_sequence *item = &rollout->items[sequence];
     const tv_decoder_row row = {
         .tokens = rollout->ids + sequence * (rollout->tokens + 1),
         .length = item->length,
@@ -204,14 +204,15 @@ static tv_status response_text(const tv_ppo_reward *reward, const tv_prompts *pr
 /* ---- by a model ---- */
 
 /* The sequences' tokens for the reward model: the policy's own, or the texts encoded again. */
-static tv_status collect(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
-                         tv_sequence *sequences, tv_ids *ids, tv_text *text) {
+static tv_status collect(tv_policy_reward *reward, const tv_prompts *prompts,
+                         const tv_policy_rollout *rollout, tv_sequence *sequences, tv_ids *ids,
+                         tv_text *text) {
     uint64_t *starts = calloc(rollout->sequences + 1, sizeof *starts);
     tv_status status = TV_OK;
     if (!starts)
         return tv_fail(TV_E_MEMORY, "out of host memory for the reward");
     for (uint64_t s = 0; s < rollout->sequences; s++) {
-        const tv_ppo_sequence *item = &rollout->items[s];
+        const tv_policy_sequence *item = &rollout->items[s];
         starts[s] = ids->size;
         if (reward->same_tokenizer) {
             TV_TRY(tv_ids_append(ids, rollout->ids + s * (rollout->tokens + 1), item->length));
@@ -236,7 +237,7 @@ done:
 
 /* By all ranks, once: a device with less room than the others would make other batches, and of those each
  * rank computes every Nth. */
-static tv_status agree_on_batch(tv_ppo_reward *reward) {
+static tv_status agree_on_batch(tv_policy_reward *reward) {
     uint64_t least;
     if (reward->agreed)
         return TV_OK;
@@ -250,8 +251,8 @@ static tv_status agree_on_batch(tv_ppo_reward *reward) {
     return tv_scorer_create(reward->model.model, &options, &reward->scorer);
 }
 
-static tv_status score_by_model(tv_ppo_reward *reward, const tv_prompts *prompts,
-                                const tv_ppo_rollout *rollout, double *scores) {
+static tv_status score_by_model(tv_policy_reward *reward, const tv_prompts *prompts,
+                                const tv_policy_rollout *rollout, double *scores) {
     tv_ids ids = {0};
     tv_text text = {0};
     tv_status status;
@@ -287,8 +288,8 @@ done:
 
 /* Appends {"id": the number of its draws, "prompt_id": text, "prompt": as it was read, further members of its
  * line, "response": text} of one sequence. */
-static tv_status print_question(const tv_ppo_reward *reward, const tv_prompts *prompts,
-                                const tv_ppo_rollout *rollout, uint64_t sequence, tv_text *response,
+static tv_status print_question(const tv_policy_reward *reward, const tv_prompts *prompts,
+                                const tv_policy_rollout *rollout, uint64_t sequence, tv_text *response,
                                 tv_text *line) {
     const tv_prompt *prompt = &prompts->items[rollout->items[sequence].prompt];
     char before[64];
@@ -305,18 +306,18 @@ static tv_status print_question(const tv_ppo_reward *reward, const tv_prompts *p
     return tv_json_append(line, "}");
 }
 
-tv_status tv_ppo_reward_begin(tv_ppo_reward *reward, uint64_t count) {
+tv_status tv_policy_reward_begin(tv_policy_reward *reward, uint64_t count) {
     reward->asked = 0;
     return reward->program ? tv_reward_program_begin(reward->program, count) : TV_OK;
 }
 
-tv_status tv_ppo_reward_drawn(tv_ppo_reward *reward, const tv_prompts *prompts,
-                              const tv_ppo_rollout *rollout) {
+tv_status tv_policy_reward_drawn(tv_policy_reward *reward, const tv_prompts *prompts,
+                                 const tv_policy_rollout *rollout) {
     tv_text response = {0}, line = {0};
     tv_status status;
     if (!reward->program)
         return TV_OK;
-    const tv_ppo_sequence *item = &rollout->items[reward->asked];
+    const tv_policy_sequence *item = &rollout->items[reward->asked];
     TV_TRY(print_question(reward, prompts, rollout, reward->asked, &response, &line));
     TV_TRY(tv_reward_program_ask(reward->program,
                                  &(tv_reward_question){.id = item->number,
@@ -330,22 +331,22 @@ done:
     return status;
 }
 
-void tv_ppo_reward_abandon(tv_ppo_reward *reward) {
+void tv_policy_reward_abandon(tv_policy_reward *reward) {
     if (reward->program)
         tv_reward_program_abandon(reward->program);
 }
 
-static tv_status score_by_program(tv_ppo_reward *reward, const tv_prompts *prompts,
-                                  const tv_ppo_rollout *rollout, double *scores) {
+static tv_status score_by_program(tv_policy_reward *reward, const tv_prompts *prompts,
+                                  const tv_policy_rollout *rollout, double *scores) {
     while (reward->asked < rollout->sequences)
-        TV_RETURN_IF_FAILED(tv_ppo_reward_drawn(reward, prompts, rollout));
+        TV_RETURN_IF_FAILED(tv_policy_reward_drawn(reward, prompts, rollout));
     return tv_reward_program_scores(reward->program, scores);
 }
 
 /* ---- by a check ---- */
 
-static tv_status score_by_check(const tv_ppo_reward *reward, const tv_prompts *prompts,
-                                const tv_ppo_rollout *rollout, double *scores) {
+static tv_status score_by_check(const tv_policy_reward *reward, const tv_prompts *prompts,
+                                const tv_policy_rollout *rollout, double *scores) {
     tv_text text = {0};
     tv_status status = TV_OK;
     for (uint64_t s = 0; s < rollout->sequences; s++) {
@@ -359,12 +360,12 @@ done:
     return status;
 }
 
-tv_status tv_ppo_reward_finish(tv_ppo_reward *reward) {
+tv_status tv_policy_reward_finish(tv_policy_reward *reward) {
     return reward->program ? tv_reward_program_finish(reward->program) : TV_OK;
 }
 
-tv_status tv_ppo_reward_score(tv_ppo_reward *reward, const tv_prompts *prompts, const tv_ppo_rollout *rollout,
-                              double *scores) {
+tv_status tv_policy_reward_score(tv_policy_reward *reward, const tv_prompts *prompts,
+                                 const tv_policy_rollout *rollout, double *scores) {
     if (reward->options.kind == TV_REWARD_CHECK)
         return score_by_check(reward, prompts, rollout, scores);
     if (reward->options.kind == TV_REWARD_MODEL)

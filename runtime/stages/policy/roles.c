@@ -1,5 +1,5 @@
 /* Reference and value model: see roles.h. */
-#include "stages/ppo/roles.h"
+#include "stages/policy/roles.h"
 
 #include <stdlib.h>
 
@@ -8,7 +8,7 @@
 #include "run/parameter_choice.h"
 #include "vk/transfer.h"
 
-static tv_status open_directory(const char *given, tv_ppo_role *role) {
+static tv_status open_directory(const char *given, tv_policy_role *role) {
     char *path = NULL;
     TV_RETURN_IF_FAILED(tv_model_given_open(given, NULL, &path, &role->directory));
     free(path);
@@ -17,13 +17,13 @@ static tv_status open_directory(const char *given, tv_ppo_role *role) {
 }
 
 /* Of the run itself, whose base was compared with what it began from, or accepted as it is. */
-static tv_status open_checkpoint(const char *path, tv_ppo_role *role) {
+static tv_status open_checkpoint(const char *path, tv_policy_role *role) {
     TV_RETURN_IF_FAILED(tv_model_directory_open(path, &role->directory));
     role->list = tv_model_directory_parameters(role->directory);
     return TV_OK;
 }
 
-tv_status tv_ppo_reference_open(const char *given, const tv_parameter_list *policy, tv_ppo_role *role) {
+tv_status tv_policy_reference_open(const char *given, const tv_parameter_list *policy, tv_policy_role *role) {
     TV_RETURN_IF_FAILED(open_directory(given, role));
     TV_RETURN_IF_FAILED(tv_model_config_expect_head(&role->list->config, TV_MODEL_HEAD_LANGUAGE, given));
     if (role->list->config.vocab_size != policy->config.vocab_size)
@@ -41,8 +41,8 @@ tv_status tv_ppo_reference_open(const char *given, const tv_parameter_list *poli
     return TV_OK;
 }
 
-tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_list *policy,
-                            const char *directory, const char *checkpoint, tv_ppo_role *role) {
+tv_status tv_policy_value_open(const tv_run_settings *settings, const tv_parameter_list *policy,
+                               const char *directory, const char *checkpoint, tv_policy_role *role) {
     role->value = true;
     if (!checkpoint)
         TV_RETURN_IF_FAILED(open_directory(directory, role));
@@ -78,8 +78,8 @@ tv_status tv_ppo_value_open(const tv_run_settings *settings, const tv_parameter_
     return tv_fail_context(status, "the value model");
 }
 
-tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_parameter_list *policy, const tv_caps *caps,
-                              uint64_t *bytes) {
+tv_status tv_policy_role_measure(const tv_policy_role *role, const tv_parameter_list *policy,
+                                 const tv_caps *caps, uint64_t *bytes) {
     tv_trainer_bytes all;
     tv_model_bytes own;
     TV_RETURN_IF_FAILED(tv_trainer_measure(role->list, caps, &role->options, &all));
@@ -93,12 +93,12 @@ tv_status tv_ppo_role_measure(const tv_ppo_role *role, const tv_parameter_list *
 
 /* A value of 0 everywhere is the start that knows nothing; a drawn head would add noise to every advantage.
  */
-static tv_status load_value(tv_ppo_role *role, tv_device *device) {
+static tv_status load_value(tv_policy_role *role, tv_device *device) {
     TV_RETURN_IF_FAILED(tv_model_load_body(role->model, role->directory, 0));
     return tv_clear(device, tv_model_parameter(role->model, TV_PARAMETER_SCORE_WEIGHT, TV_NO_LAYER).span);
 }
 
-tv_status tv_ppo_role_start(tv_ppo_role *role, const tv_model *policy, const char *checkpoint) {
+tv_status tv_policy_role_start(tv_policy_role *role, const tv_model *policy, const char *checkpoint) {
     tv_device *device = tv_model_device(policy);
     bool train = role->options.train;
     TV_RETURN_IF_FAILED(role->shared ? tv_model_create_over(policy, role->list, train, &role->model)
@@ -113,7 +113,7 @@ tv_status tv_ppo_role_start(tv_ppo_role *role, const tv_model *policy, const cha
     return tv_trainer_create(role->model, &role->options, &role->trainer);
 }
 
-void tv_ppo_role_close(tv_ppo_role *role) {
+void tv_policy_role_close(tv_policy_role *role) {
     tv_trainer_destroy(&role->trainer);
     tv_model_destroy(&role->model);
     tv_parameter_list_destroy(&role->own_list);
