@@ -237,12 +237,10 @@ static tv_status check_errors(const char *path, const char *name, const uint16_t
 }
 
 /* Of all of a parameter, piece by piece. */
-static tv_status read_error(const tv_safetensors *file, const char *path, const tv_parameter *p,
-                            uint64_t group, tv_device *device, tv_tensor to, uint64_t most, void *values) {
-    char name[256];
-    const tv_safetensor *tensor = tv_safetensors_find(file, error_name(group, p, name, sizeof name));
-    if (!tensor)
-        return TV_OK;
+static tv_status read_error(const tv_safetensors *file, const char *path, const tv_safetensor *tensor,
+                            const tv_parameter *p, tv_device *device, tv_tensor to, uint64_t most,
+                            void *values) {
+    const char *name = tensor->name;
     if (strcmp(tensor->dtype, "BF16") != 0 || tensor->count != p->count)
         return tv_fail(TV_E_DATA,
                        "%s: expected %" PRIu64 " elements of type BF16 in \"%s\", found %" PRIu64 " of %s",
@@ -257,16 +255,30 @@ static tv_status read_error(const tv_safetensors *file, const char *path, const 
     return TV_OK;
 }
 
+/* A file has all of them or, where an update was skipped or gradients were not rounded, none. */
 static tv_status read_errors(const tv_safetensors *file, const char *path, tv_model *model, uint64_t most,
                              void *values) {
     const tv_parameter_list *list = tv_model_list(model);
+    uint64_t found = 0;
+    char name[256], missing[256] = "";
     for (uint64_t g = 0; g < tv_model_error_groups(model); g++)
         for (uint32_t i = 0; i < list->count; i++) {
             const tv_tensor to = tv_model_error_at(model, i, g);
-            if (tv_tensor_present(to))
-                TV_RETURN_IF_FAILED(
-                    read_error(file, path, &list->items[i], g, tv_model_device(model), to, most, values));
+            if (!tv_tensor_present(to))
+                continue;
+            const tv_safetensor *tensor =
+                tv_safetensors_find(file, error_name(g, &list->items[i], name, sizeof name));
+            if (!tensor) {
+                memcpy(missing, name, sizeof missing);
+                continue;
+            }
+            found++;
+            TV_RETURN_IF_FAILED(
+                read_error(file, path, tensor, &list->items[i], tv_model_device(model), to, most, values));
         }
+    if (found && missing[0])
+        return tv_fail(TV_E_DATA, "%s: expected the tensor \"%s\" beside others of its kind, found none",
+                       path, missing);
     return TV_OK;
 }
 

@@ -80,15 +80,7 @@ float tv_weight_of_word(TV_WEIGHT_WORD word, uint e) {
 #endif
 }
 
-/* Which column that is, in word number `word` of a row; and the other way round. */
-uint tv_weight_column(uint word, uint e) {
-#if TV_WEIGHT == TV_WEIGHT_Q4_0
-    return word / 4 * TV_WEIGHT_BLOCK + word % 4 * 4 + e % 4 + e / 4 * 16;
-#else
-    return word * TV_WEIGHT_EACH + e;
-#endif
-}
-
+/* The word of a row that column is in. */
 uint tv_weight_word_of(uint column) {
 #if TV_WEIGHT == TV_WEIGHT_Q4_0
     return column / TV_WEIGHT_BLOCK * 4 + column % 16 / 4;

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "stages/grpo/grpo.h"
+#include "stages/ppo/ppo.h"
 #include "support/answering.h"
 #include "support/stage_run.h"
 

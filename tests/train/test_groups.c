@@ -295,8 +295,9 @@ static void checkpoints_have_the_errors(void **state) {
     path = tv_format("%s/training_state/optimizer.safetensors", folder);
     assert_non_null(path);
     assert_ok(tv_read_file(path, &bytes, &size));
-    const char *type = memmem(bytes, size, "\"BF16\"", 6);
-    assert_non_null(type);
+    const char *type = memmem(bytes, size, "\"BF16\"", 6),
+               *error = memmem(bytes, size, "rounding_error/1", 16);
+    assert_true(type && error);
     uint64_t header;
     memcpy(&header, bytes, sizeof header);
     const uint64_t data = sizeof header + header, squares = data + 4 * tv_model_list(l.model)->elements;
@@ -307,6 +308,7 @@ static void checkpoints_have_the_errors(void **state) {
         const char *words;
     } damages[] = {
         {(uint64_t)(type - bytes), "\"F16\" ", 6, "elements of type BF16"},
+        {(uint64_t)(error - bytes), "rounding_error/7", 16, "beside others of its kind, found none"},
         {data, "\0\0\xc0\x7f", 4, "holds nan, which is no moment"},
         {squares, "\0\0\x80\xbf", 4, "holds -1, which is no moment"},
         {squares - 4, "\0\0\x80\x7f", 4, "holds inf, which is no moment"},
