@@ -601,8 +601,74 @@ static tv_status check_types(const tv_caps *caps, const tv_matmul *p) {
     return TV_OK;
 }
 
+/* Shapes, units and strides of the three; those of B are of its words but where matrix units take its values.
+ */
+static void describe_operands(const tv_caps *caps, const tv_matmul *p, operand *a, operand *b, operand *c) {
+    *a = (operand){.tensor = p->a,
+                   .unit = tv_dtype_bytes(p->a.dtype),
+                   .rows = p->transpose_a ? p->k : p->m,
+                   .columns = p->transpose_a ? p->m : p->k,
+                   .stride = p->stride_a};
+    *b = (operand){.tensor = p->b,
+                   .unit = sizeof(uint32_t),
+                   .rows = p->transpose_b ? p->n : p->k,
+                   .columns = p->transpose_b ? p->k : p->n,
+                   .stride = p->stride_b};
+    *c = (operand){.tensor = p->c,
+                   .unit = tv_dtype_bytes(p->c.dtype),
+                   .rows = p->m,
+                   .columns = p->n,
+                   .stride = p->stride_c};
+    const uint64_t row_bytes = tv_dtype_row_bytes(p->b.dtype, b->columns);
+    if (takes_matrices(caps, p) && !tv_dtype_is_blocks(p->b.dtype))
+        b->unit = tv_dtype_bytes(p->b.dtype);
+    else
+        b->columns = row_bytes / b->unit;
+    a->ld = p->lda ? p->lda : a->columns;
+    b->ld = p->ldb ? p->ldb : row_bytes / b->unit;
+    c->ld = p->ldc ? p->ldc : c->columns;
+}
+
+static tv_status check_product(const tv_matmul *p, const operand *a, const operand *b, const operand *c) {
+    TV_RETURN_IF_FAILED(check_operand("A", a, p->batch));
+    TV_RETURN_IF_FAILED(check_operand("B", b, p->batch));
+    TV_RETURN_IF_FAILED(check_operand("C", c, p->batch));
+    TV_RETURN_IF_FAILED(tv_span_check(p->bias.span, "matmul"));
+    TV_RETURN_IF_FAILED(tv_span_check(p->scratch.span, "matmul"));
+    if (p->batch > 1 && p->stride_c == 0)
+        return tv_fail(TV_E_USAGE, "matmul: the products of a batch need a stride between their results");
+    if (p->gelu && p->accumulate)
+        return tv_fail(TV_E_USAGE, "matmul: GELU of a sum with what C held is not offered");
+    if (tv_tensor_present(p->bias) &&
+        (p->accumulate || p->scale != 1 || p->bias.span.bytes < p->n * sizeof(float)))
+        return tv_fail(TV_E_USAGE, "matmul: a bias takes %llu floats, no scale and no accumulation",
+                       (unsigned long long)p->n);
+    return TV_OK;
+}
+
+static tv_status record_parts(tv_recorder *recorder, const tv_matmul *p, const operand *a, const operand *b,
+                              const operand *c, const parts *part) {
+    parts first = {0};
+    for (first.batch = 0; first.batch < p->batch; first.batch += part->batch)
+        for (first.m = 0; first.m < p->m; first.m += part->m)
+            for (first.n = 0; first.n < p->n; first.n += part->n) {
+                /* Once also for k = 0, which leaves the bias or zeros. */
+                first.k = 0;
+                do {
+                    const parts size = {
+                        tv_min_u64(part->m, p->m - first.m), tv_min_u64(part->n, p->n - first.n),
+                        tv_min_u64(part->k, p->k - first.k), tv_min_u64(part->batch, p->batch - first.batch)};
+                    TV_RETURN_IF_FAILED(record_part(recorder, p, a, b, c, &first, &size));
+                    first.k += part->k;
+                } while (first.k < p->k);
+            }
+    return TV_OK;
+}
+
 tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
     tv_matmul p = *given;
+    operand a, b, c;
+    parts part = {0};
     if (p.m == 0 || p.n == 0)
         return TV_OK;
     if (p.batch == 0)
@@ -610,42 +676,9 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
     if (p.scale == 0)
         p.scale = 1;
     const tv_caps *caps = tv_recorder_caps(recorder);
-    operand a = {.tensor = p.a,
-                 .unit = tv_dtype_bytes(p.a.dtype),
-                 .rows = p.transpose_a ? p.k : p.m,
-                 .columns = p.transpose_a ? p.m : p.k,
-                 .stride = p.stride_a};
-    operand b = {.tensor = p.b,
-                 .unit = sizeof(uint32_t),
-                 .rows = p.transpose_b ? p.n : p.k,
-                 .columns = p.transpose_b ? p.k : p.n,
-                 .stride = p.stride_b};
-    operand c = {
-        .tensor = p.c, .unit = tv_dtype_bytes(p.c.dtype), .rows = p.m, .columns = p.n, .stride = p.stride_c};
     TV_RETURN_IF_FAILED(check_types(caps, &p));
-    uint64_t row_bytes = tv_dtype_row_bytes(p.b.dtype, b.columns);
-    if (takes_matrices(caps, &p) && !tv_dtype_is_blocks(p.b.dtype))
-        b.unit = tv_dtype_bytes(p.b.dtype);
-    else
-        b.columns = row_bytes / b.unit;
-    a.ld = p.lda ? p.lda : a.columns;
-    b.ld = p.ldb ? p.ldb : row_bytes / b.unit;
-    c.ld = p.ldc ? p.ldc : c.columns;
-    TV_RETURN_IF_FAILED(check_operand("A", &a, p.batch));
-    TV_RETURN_IF_FAILED(check_operand("B", &b, p.batch));
-    TV_RETURN_IF_FAILED(check_operand("C", &c, p.batch));
-    TV_RETURN_IF_FAILED(tv_span_check(p.bias.span, "matmul"));
-    TV_RETURN_IF_FAILED(tv_span_check(p.scratch.span, "matmul"));
-    if (p.batch > 1 && p.stride_c == 0)
-        return tv_fail(TV_E_USAGE, "matmul: the products of a batch need a stride between their results");
-    if (p.gelu && p.accumulate)
-        return tv_fail(TV_E_USAGE, "matmul: GELU of a sum with what C held is not offered");
-    if (tv_tensor_present(p.bias) &&
-        (p.accumulate || p.scale != 1 || p.bias.span.bytes < p.n * sizeof(float)))
-        return tv_fail(TV_E_USAGE, "matmul: a bias takes %llu floats, no scale and no accumulation",
-                       (unsigned long long)p.n);
-
-    parts part = {0}, first = {0}, size;
+    describe_operands(caps, &p, &a, &b, &c);
+    TV_RETURN_IF_FAILED(check_product(&p, &a, &b, &c));
     TV_RETURN_IF_FAILED(choose_parts(recorder, &p, &a, &b, &c, &part));
     if (part.k < p.k && p.c.dtype != TV_F32)
         return tv_fail(TV_E_FIT,
@@ -658,18 +691,6 @@ tv_status tv_matmul_record(tv_recorder *recorder, const tv_matmul *given) {
         if (normed)
             return TV_OK;
     }
-    for (first.batch = 0; first.batch < p.batch; first.batch += part.batch)
-        for (first.m = 0; first.m < p.m; first.m += part.m)
-            for (first.n = 0; first.n < p.n; first.n += part.n) {
-                /* Once also for k = 0, which leaves the bias or zeros. */
-                first.k = 0;
-                do {
-                    size = (parts){tv_min_u64(part.m, p.m - first.m), tv_min_u64(part.n, p.n - first.n),
-                                   tv_min_u64(part.k, p.k - first.k),
-                                   tv_min_u64(part.batch, p.batch - first.batch)};
-                    TV_RETURN_IF_FAILED(record_part(recorder, &p, &a, &b, &c, &first, &size));
-                    first.k += part.k;
-                } while (first.k < p.k);
-            }
+    TV_RETURN_IF_FAILED(record_parts(recorder, &p, &a, &b, &c, &part));
     return p.norm ? tv_norm_forward_record(recorder, p.norm) : TV_OK;
 }
