@@ -80,15 +80,32 @@ same_shaders=-DTRIVIUM_SPIRV_OF=$PWD/build
 # The objects of every source in FOLDER, which Ninja builds: for compilers' warnings nothing need be linked.
 objects_of() { ninja -C "$1" -t targets all | sed -n 's/^\(.*\.c\.o\): .*/\1/p'; }
 
-build() { # PRESET [CMAKE-TARGET...]
-    local preset=$1 folder shaders=()
-    folder=$(build_folder "$1")
+# Two rungs side by side may want the same build folder: one configures and builds in it at a time.
+in_turn() { # FOLDER COMMAND...
+    local folder=$1 status=0
     shift
+    mkdir -p "$folder"
+    exec {turn}>"$folder/.turn"
+    flock "$turn"
+    "$@" || status=$?
+    exec {turn}>&-
+    return $status
+}
+
+build() { # PRESET [CMAKE-TARGET...]
+    local shaders=()
     mkdir -p "$work"
-    case $preset in
+    case $1 in
     release | shader-debug) ;;
     *) build release trivium_spirv && shaders=("$same_shaders") ;;
     esac
+    in_turn "$(build_folder "$1")" configure_and_build "$@"
+}
+
+configure_and_build() {
+    local preset=$1 folder
+    folder=$(build_folder "$1")
+    shift
     cmake --preset "$preset" "${shaders[@]}" >"$work/configure.log" 2>&1 || {
         tail -n 30 "$work/configure.log"
         fail_rung "cmake --preset $preset"

@@ -11,7 +11,9 @@ bare=$root
 build release
 out=$PWD/$work/out
 rm -rf "$out" && mkdir -p "$out"
-(cd build && cpack -B "$out") >"$work/cpack.log" 2>&1 || {
+# shellcheck disable=SC2317 # called by in_turn
+pack() (cd build && cpack -B "$out")
+in_turn build pack >"$work/cpack.log" 2>&1 || {
     tail -n 20 "$work/cpack.log"
     fail_rung "cpack"
 }
