@@ -1,7 +1,7 @@
 /* Programs that answer lines with lines: order, pipelining beyond the pipes' size, ends of every kind.
  *
  * Tried: writing with blocking pipes (hangs in many_in_flight), SIGPIPE not held back (the test dies), taking
- * the first read for a line. Each fails.
+ * the first read for a line, an end that is said at once where a signal is on its way. Each fails.
  */
 #include "support/support.h"
 
@@ -98,6 +98,23 @@ static void last_words_are_heard(void **state) {
     tv_subprocess_close(&process);
 }
 
+/* A signal to both that comes later here, and one while the program is still there without an output. */
+static void an_interrupt_counts_before_the_end(void **state) {
+    (void)state;
+    static const char *const commands[] = {"(exec >&-; sleep 0.1; kill -USR1 $PPID) & exit 3",
+                                           "exec >&-; sleep 0.1; kill -USR1 $PPID; sleep 9"};
+    for (int i = 0; i < 2; i++) {
+        tv_subprocess *process = NULL;
+        const char *line;
+        uint64_t length;
+        tv_catch_interrupts();
+        assert_ok(tv_subprocess_start(commands[i], &process));
+        assert_fails(tv_subprocess_receive(process, &line, &length), TV_E_INTERRUPTED, "interrupted");
+        tv_catch_ctrl_c(); /* forgets it */
+        tv_subprocess_close(&process);
+    }
+}
+
 /* One that neither reads nor ends is killed, with what it started. */
 static void closing_ends_it(void **state) {
     (void)state;
@@ -121,6 +138,7 @@ int main(void) {
         cmocka_unit_test(many_in_flight),
         cmocka_unit_test(ends_are_said),
         cmocka_unit_test(last_words_are_heard),
+        cmocka_unit_test(an_interrupt_counts_before_the_end),
         cmocka_unit_test(closing_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

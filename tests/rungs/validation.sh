@@ -30,7 +30,8 @@ END
 export VK_LAYER_SETTINGS_PATH=$PWD/$work
 export VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation
 export TRIVIUM_TEST_ONCE=1
-run_ctest build -L 'vk|kernels|model|train|run|reward|stages' "$@"
+# Where rewards come from changes nothing that the device is told.
+run_ctest build -L 'vk|kernels|model|train|run|reward|stages' -E '^stages/(rewards|reward_program|ranks_ask|planted)$' "$@"
 exec 5>&-
 wait $reader
 
