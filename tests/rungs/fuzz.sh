@@ -3,12 +3,12 @@
 # behaviour, one on each processor at a time; the whole tree compiles with Clang without a warning on the way.
 # Needs: clang 14 (tools/setup.sh --lint installs it).
 #
-# usage: tests/rungs/fuzz.sh [SECONDS-PER-TARGET]     (default: 10)
+# usage: tests/rungs/fuzz.sh [SECONDS-PER-TARGET]     (default: 6)
 # What breaks a parser is left in build/rungs/fuzz/crashes; add it to tests/fuzz/corpus with the fix.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-seconds=${1:-10}
+seconds=${1:-6}
 tools/setup.sh --lint
 clang=$(command -v clang-14 || command -v clang || true)
 [ -n "$clang" ] || skip_rung "clang is not installed"

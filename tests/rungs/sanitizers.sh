@@ -10,6 +10,7 @@ build asan-ubsan
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/rungs/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-export TRIVIUM_TEST_ONCE=1 TRIVIUM_KILLS=2
-run_ctest build-asan-ubsan -LE 'slow|kernels' "$@"
+export TRIVIUM_TEST_ONCE=1 TRIVIUM_KILLS=1
+# What stages/planted learns is not judged here, and stages/ppo and stages/grpo go the same way.
+run_ctest build-asan-ubsan -LE 'slow|kernels' -E '^stages/planted$' "$@"
 finish
