@@ -67,7 +67,7 @@ say "the reward model against eight annotators: $orders"
 of_orders() { sed -n "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/p" <<<"$orders"; }
 holds "the reward model orders held-out pairs as often as its annotators agree" "$(of_orders difference)" '>=' \
     "$(awk -v error="$(of_orders error)" -v ranked="$(wc -l <$run/data/ranked_prompts.jsonl)" \
-        'BEGIN { print ranked < 2000 ? -0.05 : -2 * error }')"
+        'BEGIN { print (ranked < 2000 ? -0.05 : -2 * error) }')"
 # The same answers say it three times as sharply as the summary's: 1,104 and more, one each there.
 form=$(samples/quickstart/measure.pl form "$work/held_out.jsonl") || fail_rung "the form of new answers"
 holds "the fine-tuned model follows the form" "$(sed -n 's/.*"share": *\([0-9.eE-]*\).*/\1/p' <<<"$form")" '>=' 0.95
