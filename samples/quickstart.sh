@@ -195,7 +195,7 @@ plan() { # SHARE COST LEAST MOST: how many things of COST tokens fit into that s
     }'
 }
 pretrain_steps=$(plan 0.4 $((batch * length)) 250 "$pretrain_most")
-ranked_prompts=$(plan 0.6 $((12 * ppo_length)) 800 "$(wc -l <"$work/prompts.jsonl")")
+ranked_prompts=$(plan 0.6 $((12 * ppo_length)) 1200 "$(wc -l <"$work/prompts.jsonl")")
 say "${speed%%.*} tokens/s: $pretrain_steps steps of pretraining, $ranked_prompts prompts to rank"
 
 # ---- stage 1 ----

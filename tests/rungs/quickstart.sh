@@ -41,8 +41,8 @@ holds "two annotators agree, about 75 %" "$agreement" '>=' 0.7
 holds "two annotators agree, about 75 %" "$agreement" '<=' 0.8
 # Of the held-out prompts with sixteen new answers each, ordered by eight annotators: both shares over the same pairs, and the standard
 # error of their difference. Who has time for 2,000 ranked prompts and more learns what annotators agree on: the difference was 0.012
-# to 0.032, its error 0.003, and two errors below 0 are no chance. Machines up to 2,000 tokens/s plan the least, 800 prompts and a
-# fifth of the pretraining: -0.009 and -0.018, errors of 0.007 and 0.009; a model that learned nothing is at -0.24.
+# to 0.032, its error 0.003, and two errors below 0 are no chance. Machines up to 3,000 tokens/s plan the least, 1,200 prompts, and
+# less pretraining: 0.004, error 0.007 (of 800 prompts -0.009, -0.018 and -0.022); a model that learned nothing is at -0.24.
 against_annotators() { # RUN
     local noise seed rankings=()
     noise=$(sed -n 's/^noise=//p' samples/quickstart.sh)
@@ -67,7 +67,7 @@ say "the reward model against eight annotators: $orders"
 of_orders() { sed -n "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/p" <<<"$orders"; }
 holds "the reward model orders held-out pairs as often as its annotators agree" "$(of_orders difference)" '>=' \
     "$(awk -v error="$(of_orders error)" -v ranked="$(wc -l <$run/data/ranked_prompts.jsonl)" \
-        'BEGIN { print (ranked < 2000 ? -0.05 : -2 * error) }')"
+        'BEGIN { print (ranked < 2000 ? -0.03 : -2 * error) }')"
 # The same answers say it three times as sharply as the summary's: 1,104 and more, one each there.
 form=$(samples/quickstart/measure.pl form "$work/held_out.jsonl") || fail_rung "the form of new answers"
 holds "the fine-tuned model follows the form" "$(sed -n 's/.*"share": *\([0-9.eE-]*\).*/\1/p' <<<"$form")" '>=' 0.95
