@@ -294,7 +294,7 @@ static tv_status carry_out(const align_run *run, const align_step *step, const w
         goto done;
     }
     TV_TRY(tv_run_program(command, &exit_code));
-    if (exit_code != 0 && !tv_interrupted())
+    if (exit_code != 0 && !tv_interrupted_with_it())
         status = tv_fail(TV_E_IO, "%s ended with exit code %d", launcher, exit_code);
 done:
     free(command);

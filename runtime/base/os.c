@@ -141,6 +141,13 @@ bool tv_interrupted(void) {
     return interrupts > 0;
 }
 
+bool tv_interrupted_with_it(void) {
+    static const double moment = 0.25;
+    for (double start = tv_seconds(); !tv_interrupted() && tv_seconds() - start < moment;)
+        tv_sleep(0.002);
+    return tv_interrupted();
+}
+
 struct tv_thread {
     pthread_t handle;
     tv_thread_main main;

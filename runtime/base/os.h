@@ -50,6 +50,9 @@ void tv_catch_interrupts(void);
 bool tv_interrupted(void);
 /* The same for Ctrl-C alone, from now on: one that was caught before is forgotten. */
 void tv_catch_ctrl_c(void);
+/* Whether it was set by now or is within a quarter of a second: Ctrl-C goes to a program that we started as
+ * well, whose end may be seen before the signal is. */
+bool tv_interrupted_with_it(void);
 
 typedef struct tv_thread tv_thread;
 typedef void (*tv_thread_main)(void *context);

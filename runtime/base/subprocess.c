@@ -23,7 +23,7 @@ extern char **environ;
 enum { CHUNK = 65536, LONGEST_LINE = 1 << 26 };
 /* How often a wait looks for interrupts: a signal between the look and the wait would else be missed. */
 enum { POLL_MS = 200 };
-static const double HINT_SECONDS = 30, END_SECONDS = 2, SIGNAL_SECONDS = 0.25;
+static const double HINT_SECONDS = 30, END_SECONDS = 2;
 
 typedef struct queue {
     char *data;
@@ -192,16 +192,9 @@ static bool wait_for_end(tv_subprocess *process, double seconds) {
     return process->ended;
 }
 
-/* Ctrl-C goes to the program as well, whose end may be seen before the signal is. */
-static bool was_interrupted(void) {
-    for (double start = tv_seconds(); !tv_interrupted() && tv_seconds() - start < SIGNAL_SECONDS;)
-        tv_sleep(0.002);
-    return tv_interrupted();
-}
-
 static tv_status say_end(tv_subprocess *process) {
     const bool ended = tv_interrupted() || wait_for_end(process, END_SECONDS);
-    if (was_interrupted())
+    if (tv_interrupted_with_it())
         return tv_fail(TV_E_INTERRUPTED, "interrupted");
     if (!ended)
         return tv_fail(TV_E_DATA, "the program \"%s\" closed its output, expected an answer",
